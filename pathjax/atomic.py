@@ -1,0 +1,48 @@
+"""Files that appear whole or not at all.
+
+Everything pathjax writes goes to a neighbour first and is renamed when it is complete,
+so that a killed process or a full disk never leaves half a file under a final name.
+Orbax does the same for checkpoints by itself; this module is for everything else.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Yields a path beside `final`; renames it to `final` when the block succeeds.
+
+    The temporary name carries the process id, so that two processes never share one,
+    and keeps the suffix, because writers choose a format by it. On an exception the
+    partial file is removed and `final` is left as it was.
+    """
+    final = Path(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(f".partial-{os.getpid()}-{final.name}")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, final)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(final: Path, text: str) -> None:
+    """Writes `text` as UTF-8 to `final`, atomically."""
+    with atomic_path(final) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(final: Path, value: Any) -> None:
+    """Writes `value` as indented JSON to `final`, atomically; NaN is refused.
+
+    Raises:
+      ValueError: `value` holds a NaN or an infinity, which JSON has no word for.
+    """
+    write_text(final, json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,77 @@
+"""Package metadata: the only place where dependencies and their bounds are stated.
+
+`configs/` and `launch/` live at the top of the checkout, where people look for them,
+and travel in the wheel as `pathjax.configs` and `pathjax.launch`, so that an installed
+pathjax runs the same jobs as a checkout.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+REQUIRES = [
+    # jax 0.9 made mesh axes Explicit by default and 0.10 is the last on Python 3.11;
+    # both 0.10 and 0.12 are tested. 0.13 may move typed keys and axis types again.
+    "jax>=0.10,<0.13",
+    # Linen, confined to pathjax/models; 0.13 may drop what Linen relies on.
+    "flax>=0.12,<0.13",
+    "optax>=0.2.5",  # optax.lbfgs with its zoom line search, optax.tree
+    # v0 CheckpointManager; 1.0 replaces the top-level API.
+    "orbax-checkpoint>=0.11.20,<1",
+    "grain>=0.2.16",  # MapDataset iterator state as used in the checkpoint
+    "array_record>=0.8",  # group_size:1 random access on Python 3.13
+    "ml_collections>=1.1",  # config_flags with its own argument list (sys_argv)
+    # public benchmarks are acquired through its builders; works without TensorFlow
+    "tensorflow-datasets>=4.9.10",
+    "anndata>=0.11",  # reads and writes with pandas 2 and 3, sparse layers
+    "numpy>=2.0",
+    "scipy>=1.13",  # NumPy 2 support
+    "pandas>=2.2",  # NumPy 2 support
+    "pyarrow>=17",  # parquet with NumPy 2
+    "pillow>=10.3",  # PNG, resampling; earlier ones have known decoder CVEs
+    "simplejpeg>=1.8",  # fastest JPEG decoder measured (docs/performance.md)
+    "h5py>=3.11",  # embedding files; NumPy 2 support
+    "jaxtyping>=0.3",
+    "rich>=13",  # progress and tables
+    "matplotlib>=3.9",  # NumPy 2 support
+]
+
+EXTRAS = {
+    "test": [
+        "pytest>=8",
+        "hypothesis>=6.100",
+        "scikit-learn>=1.5",  # the oracle of the probes
+        "beartype>=0.19",  # checks jaxtyping's shapes in tests
+        "ruff>=0.6",
+        "build>=1.2",  # the wheel is built and run by a test
+    ],
+    # For `pathjax bench --peer` only; never a runtime dependency.
+    "peers": ["torch>=2.6", "timm>=1.0.15", "tensorflow-cpu>=2.18"],
+    "cuda": ["jax[cuda13]>=0.10,<0.13"],
+    "tpu": ["jax[tpu]>=0.10,<0.13"],
+    "tensorboard": ["tensorboardX>=2.6"],
+}
+
+MAPPED = {"pathjax.configs": "configs", "pathjax.launch": "launch"}
+
+setup(
+    name="pathjax",
+    version="0.1.0",
+    description=(
+        "Fine-tune pathology foundation models with transcriptomics, in JAX, "
+        "and measure what it did to them"
+    ),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["pathjax", "pathjax.*"]) + list(MAPPED),
+    package_dir=MAPPED,
+    package_data={"pathjax.launch": ["*.sh", "*.md"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["pathjax = pathjax.cli:main"]},
+)
