@@ -87,10 +87,8 @@ class Split:
         """What is wrong with the split, given the study's tiles; empty when sound."""
         found = []
         if self.unit not in ("patient_id", "slide_id"):
-            return [
-                f"split {self.name}: unit is {self.unit!r}, wanted patient_id or "
-                "slide_id: nothing is ever split by tile"
-            ]
+            wanted = "patient_id or slide_id: nothing is ever split by tile"
+            return [f"split {self.name}: unit is {self.unit!r}, wanted {wanted}"]
         owners: dict[str, str] = {}
         for fold, ids in self.folds.items():
             for one in ids:

@@ -1,0 +1,300 @@
+"""Batches: Grain over ArrayRecord, uint8 from the shard to the device.
+
+    MapDataset.range(samples) -> shuffle -> repeat -> batch (of numbers) -> load
+
+The dataset's elements are numbers until the last step, which reads, decodes and
+augments a whole batch at once: one read call for all its tiles and no Python object per
+record in Grain. Element i of the dataset is the global batch i, so its position is one
+number that means the same for any number of processes. A process loads its own rows.
+
+Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool`,
+`pair_id [B] int32`, `sample [B] int32` (row of the study's samples), `expression
+[B, G] float32`; with raw counts `counts [B, G]` and `library [B]`; for DINO
+`crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]` in place of `image`.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import grain.python as grain
+import numpy as np
+from jaxtyping import Int
+
+from pathjax.data.images import decode_tile
+from pathjax.data.samples import Samples
+from pathjax.data.study import Study, StudyError
+from pathjax.data.transforms import (
+    Augment,
+    augment,
+    centre_crop,
+    flip,
+    jitter_stain,
+    scaled_crop,
+)
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiCrop:
+    """DINO's views of a tile (Caron et al. 2021, section 3.1 and appendix).
+
+    Attributes:
+      global_crops, local_crops: how many views of each kind.
+      local_px: side of a local view; global ones have the loader's `image_px`.
+      global_scale, local_scale: range of the area relative to the tile.
+      stain: jitter of the stain concentrations, as in Augment.
+    """
+
+    global_crops: int = 2
+    local_crops: int = 4
+    local_px: int = 32
+    global_scale: tuple[float, float] = (0.4, 1.0)
+    local_scale: tuple[float, float] = (0.1, 0.4)
+    stain: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """Which part of each global batch this process loads."""
+
+    process: int = 0
+    processes: int = 1
+
+    def of(self, size: int) -> slice:
+        share = size // self.processes
+        return slice(self.process * share, (self.process + 1) * share)
+
+
+def decode_row(study: Study, row: int, data: bytes) -> np.ndarray:
+    """Decodes a record; names the tile when it is broken."""
+    try:
+        return decode_tile(data)
+    except ValueError as error:
+        raise StudyError(
+            f"tile {study.tiles['tile_id'].iloc[row]} (row {row}) of study "
+            f"{study.name} is broken: {error}; `pathjax data check` lists all such"
+        ) from error
+
+
+class TrainLoader:
+    """Turns (batch number, sample numbers) into an augmented batch.
+
+    Each record's randomness is a function of (seed, epoch, sample): it does not depend
+    on threads, processes or what was read before.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        samples: Samples,
+        *,
+        batch: int,
+        tiles: int,
+        image_px: int,
+        options: Augment | MultiCrop,
+        seed: int,
+        part: Slice,
+    ):
+        self._study = study
+        self._samples = samples
+        self._batch = batch
+        self._tiles = tiles
+        self._px = image_px
+        self._options = options
+        self._seed = seed
+        self._part = part
+
+    def __call__(self, index: int, numbers: Int[np.ndarray, "B"]) -> Batch:
+        mine = self._part.of(self._batch)
+        places = np.arange(index * self._batch, (index + 1) * self._batch)[mine]
+        numbers = np.asarray(numbers)[mine]
+        randoms = [
+            np.random.default_rng((self._seed, place // len(self._samples), number))
+            for place, number in zip(places.tolist(), numbers.tolist(), strict=True)
+        ]
+        rows = np.stack(
+            [
+                draw_tiles(self._samples.tiles_of(number), self._tiles, random)
+                for number, random in zip(numbers, randoms, strict=True)
+            ]
+        )
+        records = self._study.tile_bytes(rows.reshape(-1))
+        batch = labels(self._samples, numbers)
+        batch["mask"] = np.ones(len(numbers), bool)
+        views = self._multi_crop if self._is_multi_crop else self._single
+        return batch | views(rows, records, randoms)
+
+    @property
+    def _is_multi_crop(self) -> bool:
+        return isinstance(self._options, MultiCrop)
+
+    def _single(self, rows, records, randoms) -> Batch:
+        count, tiles = rows.shape
+        image = np.empty((count, tiles, self._px, self._px, 3), np.uint8)
+        for i, row in enumerate(rows.reshape(-1)):
+            sample, k = divmod(i, tiles)
+            tile = decode_row(self._study, row, records[i])
+            image[sample, k] = augment(tile, self._px, self._options, randoms[sample])
+        return {"image": image}
+
+    def _multi_crop(self, rows, records, randoms) -> Batch:
+        o = self._options
+        count = len(rows)
+        large = np.empty((count, o.global_crops, self._px, self._px, 3), np.uint8)
+        small = np.empty((count, o.local_crops, o.local_px, o.local_px, 3), np.uint8)
+        for i, random in enumerate(randoms):
+            tile = decode_row(self._study, rows[i, 0], records[i])
+            for views, px, scale in (
+                (large[i], self._px, o.global_scale),
+                (small[i], o.local_px, o.local_scale),
+            ):
+                for view in range(len(views)):
+                    cut = flip(scaled_crop(tile, px, scale, random), random)
+                    views[view] = jitter_stain(cut, o.stain, random)
+        return {"crops_global": large, "crops_local": small}
+
+
+def draw_tiles(
+    rows: Int[np.ndarray, "m"], tiles: int, random: np.random.Generator
+) -> Int[np.ndarray, "K"]:
+    """K of a sample's tiles, without repeats while there are enough."""
+    if len(rows) >= tiles:
+        return random.choice(rows, tiles, replace=False)
+    extra = random.choice(rows, tiles - len(rows))
+    return np.concatenate([random.permutation(rows), extra])
+
+
+def labels(samples: Samples, numbers: Int[np.ndarray, "B"]) -> Batch:
+    """The part of a batch that is not images."""
+    batch = {"pair_id": samples.pair_id[numbers], "sample": samples.row[numbers]}
+    for name in ("expression", "counts", "library"):
+        values = getattr(samples, name)
+        if values is not None:
+            batch[name] = values[numbers]
+    return batch
+
+
+def train_batches(
+    study: Study,
+    samples: Samples,
+    *,
+    batch: int,
+    tiles: int,
+    image_px: int,
+    options: Augment | MultiCrop,
+    seed: int,
+    threads: int = 2,
+    buffer: int = 4,
+    part: Slice | None = None,
+) -> grain.DatasetIterator:
+    """An endless iterator of training batches with a state to save.
+
+    Args:
+      study, samples: where from, and which.
+      batch: global batch size.
+      tiles: K, drawn anew each time a sample is seen.
+      image_px: side of the views.
+      options: how they are made.
+      seed: of order, draws and augmentation.
+      threads, buffer: reading threads, and batches read ahead. Both live inside Grain,
+        whose state follows what was yielded.
+      part: this process's part.
+
+    Raises:
+      StudyError: the batch does not divide over the processes, or the views are larger
+        than the stored tiles.
+    """
+    part = part or Slice()
+    if batch % part.processes:
+        raise StudyError(
+            f"data.batch={batch} does not divide over {part.processes} processes: use "
+            f"{batch // part.processes * part.processes or part.processes}"
+        )
+    if isinstance(options, Augment) and image_px > study.tile_px:
+        raise StudyError(
+            f"data.image_px={image_px} is larger than the study's tiles of "
+            f"{study.tile_px} px: build the study with larger tiles"
+        )
+    loader = TrainLoader(
+        study,
+        samples,
+        batch=batch,
+        tiles=tiles,
+        image_px=image_px,
+        options=options,
+        seed=seed,
+        part=part,
+    )
+    dataset = (
+        grain.MapDataset.range(len(samples))
+        .shuffle(seed=seed)
+        .repeat()
+        .batch(batch)
+        .map_with_index(loader)
+    )
+    reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffer)
+    return iter(dataset.to_iter_dataset(reading))
+
+
+def eval_batches(
+    study: Study,
+    samples: Samples,
+    *,
+    batch: int,
+    tiles: int,
+    image_px: int,
+    threads: int = 2,
+    part: Slice | None = None,
+) -> Iterator[Batch]:
+    """Each sample once, in order, with K evenly spaced tiles and no augmentation.
+
+    The last batch is padded with masked rows. Every process yields the same number of
+    batches, ceil(samples / batch), whatever falls to it.
+    """
+    part = part or Slice()
+
+    def load(index: int) -> Batch:
+        places = np.arange(index * batch, (index + 1) * batch)[part.of(batch)]
+        mask = places < len(samples)
+        numbers = np.where(mask, places, 0)
+        rows = np.stack([spread(samples.tiles_of(number), tiles) for number in numbers])
+        records = study.tile_bytes(rows.reshape(-1))
+        image = np.empty((*rows.shape, image_px, image_px, 3), np.uint8)
+        flat = image.reshape(-1, image_px, image_px, 3)
+        for i, row in enumerate(rows.reshape(-1)):
+            flat[i] = centre_crop(decode_row(study, row, records[i]), image_px)
+        return labels(samples, numbers) | {"mask": mask, "image": image}
+
+    count = -(-len(samples) // batch)
+    return _read_ahead(count, load, threads)
+
+
+def tile_batches(
+    study: Study,
+    rows: Int[np.ndarray, "n"],
+    *,
+    batch: int,
+    image_px: int,
+    threads: int = 2,
+) -> Iterator[Batch]:
+    """Tiles by row number as `image [B, H, W, 3] uint8` and `mask [B]`, padded."""
+
+    def load(index: int) -> Batch:
+        part = rows[index * batch : (index + 1) * batch]
+        image = np.zeros((batch, image_px, image_px, 3), np.uint8)
+        for i, data in enumerate(study.tile_bytes(part)):
+            image[i] = centre_crop(decode_row(study, part[i], data), image_px)
+        return {"image": image, "mask": np.arange(batch) < len(part)}
+
+    return _read_ahead(-(-len(rows) // batch), load, threads)
+
+
+def spread(rows: Int[np.ndarray, "m"], tiles: int) -> Int[np.ndarray, "K"]:
+    """K of a sample's tiles, evenly spaced; with repeats when it has fewer."""
+    return rows[np.arange(tiles) * len(rows) // tiles]
+
+
+def _read_ahead(count: int, load, threads: int) -> Iterator[Batch]:
+    reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)
+    return iter(grain.MapDataset.range(count).map(load).to_iter_dataset(reading))

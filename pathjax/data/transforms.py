@@ -1,0 +1,135 @@
+"""Augmentation of one uint8 tile, a function of the tile and its random generator.
+
+NumPy and Pillow only: it runs in reading threads, and a JAX array there would start a
+backend. Everything stays uint8, the device normalises (docs/architecture.md).
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+# Optical-density vectors of haematoxylin, eosin and a residual, rows; Ruifrok and
+# Johnston, Anal. Quant. Cytol. Histol. 23 (2001) 291-299, table of H, E, DAB with the
+# residual orthogonal to the first two.
+_HAEMATOXYLIN = np.array([0.650, 0.704, 0.286])
+_EOSIN = np.array([0.072, 0.990, 0.105])
+_RESIDUAL = np.cross(_HAEMATOXYLIN, _EOSIN)
+STAINS = np.stack(
+    [v / np.linalg.norm(v) for v in (_HAEMATOXYLIN, _EOSIN, _RESIDUAL)]
+).astype(np.float32)
+UNMIX = np.linalg.inv(STAINS).astype(np.float32)
+
+# Optical density of each 8-bit value; 1 is added so that black is finite.
+_DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1.0) / 256.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """What is done to a training tile.
+
+    Attributes:
+      flip: flips and quarter turns, all eight with equal chance; tissue has no up.
+      stain: jitter of the stain concentrations; each is scaled by 1 + u and shifted
+        by u / 10 with u uniform in (-stain, stain). 0 is off.
+      min_scale: area of the crop relative to the tile, drawn uniformly from
+        (min_scale, 1) and resized to the wanted side; 1 crops without resizing.
+    """
+
+    flip: bool = True
+    stain: float = 0.0
+    min_scale: float = 1.0
+
+
+def crop(
+    tile: UInt8[np.ndarray, "H W 3"], px: int, top: int, left: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A view of `px` by `px` of the tile."""
+    return tile[top : top + px, left : left + px]
+
+
+def centre_crop(tile: UInt8[np.ndarray, "H W 3"], px: int) -> np.ndarray:
+    """The middle `px` by `px` of the tile, a view.
+
+    Raises:
+      ValueError: the tile is smaller.
+    """
+    height, width = tile.shape[:2]
+    if min(height, width) < px:
+        raise ValueError(
+            f"a tile of {height} x {width} px cannot be cropped to {px}: set "
+            f"data.image_px to at most {min(height, width)}"
+        )
+    return crop(tile, px, (height - px) // 2, (width - px) // 2)
+
+
+def scaled_crop(
+    tile: UInt8[np.ndarray, "H W 3"],
+    px: int,
+    scale: tuple[float, float],
+    random: np.random.Generator,
+) -> UInt8[np.ndarray, "px px 3"]:
+    """A square crop of random area and place, resized to `px` (bilinear, antialias).
+
+    Square, because a stretched nucleus is another finding.
+    """
+    side = min(tile.shape[:2])
+    wanted = side * np.sqrt(random.uniform(*scale))
+    top = random.uniform(0, tile.shape[0] - wanted)
+    left = random.uniform(0, tile.shape[1] - wanted)
+    box = (left, top, left + wanted, top + wanted)
+    image = Image.fromarray(tile).resize((px, px), Image.Resampling.BILINEAR, box)
+    return np.asarray(image)
+
+
+def flip(
+    tile: UInt8[np.ndarray, "H W 3"], random: np.random.Generator
+) -> UInt8[np.ndarray, "H W 3"]:
+    """One of the eight symmetries of the square, a view."""
+    which = int(random.integers(8))
+    if which & 4:
+        tile = tile.transpose(1, 0, 2)
+    if which & 2:
+        tile = tile[::-1]
+    if which & 1:
+        tile = tile[:, ::-1]
+    return tile
+
+
+def jitter_stain(
+    tile: UInt8[np.ndarray, "H W 3"], strength: float, random: np.random.Generator
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Scales and shifts the concentrations of haematoxylin, eosin and the residual.
+
+    Tellez et al., Med. Image Anal. 58 (2019) 101544 (HED colour augmentation). Mixing
+    back right after unmixing makes it one 3 x 3 product in optical density.
+    """
+    scale = 1.0 + random.uniform(-strength, strength, 3).astype(np.float32)
+    shift = random.uniform(-strength, strength, 3).astype(np.float32) / 10.0
+    matrix = (UNMIX * scale) @ STAINS
+    density = _DENSITY[tile].reshape(-1, 3) @ matrix + shift @ STAINS
+    value = 256.0 * np.exp(-density) - 1.0
+    return np.clip(np.rint(value), 0, 255).astype(np.uint8).reshape(tile.shape)
+
+
+def augment(
+    tile: UInt8[np.ndarray, "H W 3"],
+    px: int,
+    options: Augment,
+    random: np.random.Generator,
+) -> UInt8[np.ndarray, "px px 3"]:
+    """A training view of `px` by `px`: crop, symmetry, stain."""
+    if options.min_scale < 1.0:
+        tile = scaled_crop(tile, px, (options.min_scale, 1.0), random)
+    elif min(tile.shape[:2]) > px:
+        top = int(random.integers(tile.shape[0] - px + 1))
+        left = int(random.integers(tile.shape[1] - px + 1))
+        tile = crop(tile, px, top, left)
+    else:
+        tile = centre_crop(tile, px)
+    if options.flip:
+        tile = flip(tile, random)
+    if options.stain > 0:
+        tile = jitter_stain(tile, options.stain, random)
+    return tile

@@ -1,0 +1,101 @@
+"""Devices: the mesh, which array lies where, and host batches made global.
+
+The mesh has the axes ("data", "fsdp"). A batch is divided over both; parameters and
+optimiser state are replicated over "data" and divided over "fsdp". What used to be
+called pjit is `jax.jit` with these shardings; XLA inserts the communication.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXES = ("data", "fsdp")
+# Below this a leaf is replicated: gathering it costs more than keeping it.
+MIN_SHARDED_BYTES = 1 << 20
+
+
+class MeshError(ValueError):
+    """A mesh or batch that does not fit the devices."""
+
+
+def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
+    """The mesh over all devices.
+
+    Args:
+      data: devices along "data"; -1 takes what `fsdp` leaves.
+      fsdp: devices along "fsdp".
+
+    Raises:
+      MeshError: the product is not the number of devices. (`jax.make_mesh` would
+        silently leave devices idle.)
+    """
+    devices = jax.device_count()
+    if data == -1 and fsdp > 0 and devices % fsdp == 0:
+        data = devices // fsdp
+    if data * fsdp != devices:
+        raise MeshError(
+            f"mesh.data={data} x mesh.fsdp={fsdp} is not the {devices} devices there "
+            f"are: choose mesh.fsdp among the divisors of {devices} and mesh.data=-1"
+        )
+    return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def require_divisible(batch: int, mesh: Mesh, name: str = "data.batch") -> None:
+    """Refuses a batch size that does not divide over the devices.
+
+    Raises:
+      MeshError: naming the nearest sizes that do.
+    """
+    devices = mesh.size
+    if batch < 1 or batch % devices:
+        below = batch // devices * devices
+        sizes = " or ".join(str(s) for s in (below, below + devices) if s > 0)
+        raise MeshError(
+            f"{name}={batch} does not divide over {devices} devices: use {sizes}"
+        )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over all devices."""
+    return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def state_sharding(mesh: Mesh, abstract: Any, min_bytes: int = MIN_SHARDED_BYTES):
+    """Shardings for any tree of parameters, moments or teacher weights.
+
+    A leaf of at least `min_bytes` is divided along its largest dimension that "fsdp"
+    divides; all else is replicated. It looks at shapes alone, so a moment lies where
+    its parameter does.
+    """
+    size = mesh.shape["fsdp"]
+
+    def place(leaf) -> NamedSharding:
+        whole = leaf.size * leaf.dtype.itemsize
+        fits = [d for d, n in enumerate(leaf.shape) if n % size == 0]
+        if size == 1 or whole < min_bytes or not fits:
+            return replicated(mesh)
+        axis = max(fits, key=lambda d: leaf.shape[d])
+        spec = [None] * len(leaf.shape)
+        spec[axis] = "fsdp"
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return jax.tree.map(place, abstract)
+
+
+def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's rows of a batch to global arrays on the mesh.
+
+    `sample` stays behind: it names rows for a person.
+    """
+    sharding = batch_sharding(mesh)
+    return {
+        key: jax.make_array_from_process_local_data(sharding, value)
+        for key, value in batch.items()
+        if key != "sample"
+    }

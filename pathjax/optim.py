@@ -1,0 +1,100 @@
+"""The optimiser: AdamW with warm-up and cosine, and which parameters it may touch.
+
+Freezing is done by splitting the parameters before differentiation, so that frozen ones
+cost no gradient and no moments; optax masks would still compute their gradients.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+Params = dict[str, Any]
+
+
+def split_frozen(params: Params, patterns: Sequence[str]) -> tuple[Params, Params]:
+    """Splits parameters into (trainable, frozen) by regular expressions over paths.
+
+    Args:
+      params: nested dict.
+      patterns: searched in "/"-joined paths such as "vit/block_0/attention/qkv/kernel".
+
+    Raises:
+      ValueError: a pattern matches nothing, or everything is frozen.
+    """
+    flat = flatten_dict(params, sep="/")
+    idle = [p for p in patterns if not any(re.search(p, path) for path in flat)]
+    if idle:
+        raise ValueError(
+            f"optim.freeze patterns {idle} match no parameter; paths look like "
+            f"{sorted(flat)[:3]}"
+        )
+    frozen = {k: v for k, v in flat.items() if any(re.search(p, k) for p in patterns)}
+    trainable = {k: v for k, v in flat.items() if k not in frozen}
+    if not trainable:
+        raise ValueError("optim.freeze freezes every parameter: nothing is left")
+    return unflatten_dict(trainable, sep="/"), unflatten_dict(frozen, sep="/")
+
+
+def merge(trainable: Params, frozen: Params) -> Params:
+    """Undoes `split_frozen`."""
+    flat = flatten_dict(trainable) | flatten_dict(frozen)
+    return unflatten_dict(flat)
+
+
+def decayed(params: Params) -> Params:
+    """True where weight decay applies: kernels, the matrices of dense layers.
+
+    Biases, norms, scales, tokens and position embeddings are not decayed.
+    """
+    flat = flatten_dict(params)
+    return unflatten_dict({path: path[-1] == "kernel" for path in flat})
+
+
+def make_schedule(
+    *, steps: int, lr: float, warmup: int, end_lr: float
+) -> optax.Schedule:
+    """Linear warm-up, then a cosine to `end_lr` times `lr` at the last step."""
+    return optax.warmup_cosine_decay_schedule(
+        init_value=0.0,
+        peak_value=lr,
+        warmup_steps=warmup,
+        decay_steps=max(steps, warmup + 1),
+        end_value=lr * end_lr,
+    )
+
+
+def make_optimizer(
+    schedule: optax.Schedule,
+    *,
+    weight_decay: float,
+    clip: float,
+    b2: float,
+    vit_lr: float,
+) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019) with clipping and a factor for the encoder.
+
+    Args:
+      schedule: learning rate by step.
+      weight_decay: decoupled, on kernels only.
+      clip: largest global gradient norm; 0 is off.
+      b2: decay of the second moment.
+      vit_lr: factor on the learning rate of parameters under "vit".
+    """
+
+    def slow_encoder(updates, params=None):
+        def scale(path, update):
+            return update * vit_lr if path[0].key == "vit" else update
+
+        return jax.tree_util.tree_map_with_path(scale, updates)
+
+    return optax.chain(
+        optax.clip_by_global_norm(clip) if clip else optax.identity(),
+        optax.scale_by_adam(b2=b2),
+        optax.add_decayed_weights(weight_decay, mask=decayed),
+        optax.stateless(slow_encoder) if vit_lr != 1.0 else optax.identity(),
+        optax.scale_by_learning_rate(schedule),
+    )

@@ -1,0 +1,80 @@
+"""What a person sees while it runs: stage, step, rate, time left.
+
+A live bar on a terminal; a line every few seconds elsewhere, so that logs of a batch job
+stay readable. Everything goes to standard error.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Stage:
+    """One stage of a job; call it with the number of steps done."""
+
+    def __init__(self, name: str, total: int, bar: Progress | None):
+        self._name, self._total, self._bar = name, total, bar
+        self._begun = self._said = time.monotonic()
+        self._first: int | None = None
+        if bar is not None:
+            self._task = bar.add_task(name, total=total, rate="", note="")
+
+    def __call__(self, done: int, note: str = "", total: int | None = None) -> None:
+        if self._first is None:  # a resumed run does not begin at 0
+            self._first, self._begun = done, time.monotonic()
+        self._total = total or self._total
+        now = time.monotonic()
+        rate = (done - self._first) / max(now - self._begun, 1e-9)
+        rate_text = f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=done,
+                total=self._total,
+                rate=rate_text if rate else "",
+                note=note,
+            )
+        elif now - self._said > SECONDS_BETWEEN_LINES:
+            self._said = now
+            left = (self._total - done) / rate if rate else 0
+            console.print(
+                f"{self._name}: {done}/{self._total}, {rate_text}, {left:.0f} s left"
+                + (f", {note}" if note else ""),
+                highlight=False,
+            )
+
+
+console = Console(stderr=True)
+
+
+@contextlib.contextmanager
+def stage(name: str, total: int) -> Iterator[Stage]:
+    """Shows one stage; says at its end how long it took."""
+    begun = time.monotonic()
+    if console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            yield Stage(name, total, bar)
+    else:
+        yield Stage(name, total, None)
+    console.print(f"{name}: done in {time.monotonic() - begun:.0f} s", highlight=False)

@@ -1,0 +1,98 @@
+"""The compiled steps: one factory for training, one for validation.
+
+A factory closes over the objective and the optimiser and is called once per run, so that
+each step function compiles once. The steps see global arrays; XLA places the work.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from pathjax.mesh import batch_sharding, replicated
+from pathjax.objectives import Objective
+from pathjax.optim import merge
+from pathjax.state import TrainState
+
+Logs = dict[str, jax.Array]
+
+
+def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of `[B]` over true rows; where, not product, so that a NaN in a padded row
+    cannot leak. Zero for an empty batch."""
+    total = jnp.where(mask, values, 0).sum()
+    return total / jnp.maximum(mask.sum(), 1).astype(values.dtype)
+
+
+def make_train_step(
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    shardings: Any,
+) -> Callable[[TrainState, dict[str, jax.Array], jax.Array], tuple[TrainState, Logs]]:
+    """Returns the jitted step (state, batch, key) -> (state, logs).
+
+    The state is donated. `key` is the run's base key; what depends on the step is
+    derived inside. Logs are scalars: loss, the objective's metrics, gradient norm.
+    """
+
+    def train_step(state, batch, key):
+        def mean_loss(params):
+            values, metrics, aux = objective.loss(
+                merge(params, state.frozen), state.extra, batch, key, state.step, True
+            )
+            means = {k: masked_mean(v, batch["mask"]) for k, v in metrics.items()}
+            return masked_mean(values, batch["mask"]), (means, aux)
+
+        (loss, (means, aux)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
+            state.params
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        whole = merge(params, state.frozen)
+        extra = objective.update_extra(state.extra, whole, aux, state.step)
+        logs = {"loss": loss, "grad_norm": optax.tree.norm(grads), **means}
+        new = state.replace(
+            step=state.step + 1, params=params, extra=extra, opt_state=opt_state
+        )
+        return new, logs
+
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return jax.jit(
+        train_step,
+        in_shardings=(shardings, rows, whole),
+        out_shardings=(shardings, whole),
+        donate_argnums=0,
+    )
+
+
+def make_eval_step(
+    objective: Objective, mesh: Mesh, shardings: Any
+) -> Callable[[TrainState, dict[str, jax.Array], jax.Array], Logs]:
+    """Returns the jitted validation step: sums over true rows, and their count.
+
+    The caller adds the sums over batches and divides once, so that a short last batch
+    weighs what it should.
+    """
+
+    def eval_step(state, batch, key):
+        values, metrics, _ = objective.loss(
+            merge(state.params, state.frozen),
+            state.extra,
+            batch,
+            key,
+            state.step,
+            False,
+        )
+        mask = batch["mask"]
+        sums = {k: jnp.where(mask, v, 0).sum() for k, v in metrics.items()}
+        sums["loss"] = jnp.where(mask, values, 0).sum()
+        return sums | {"count": mask.sum()}
+
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return jax.jit(
+        eval_step, in_shardings=(shardings, rows, whole), out_shardings=whole
+    )
