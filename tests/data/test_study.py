@@ -1,0 +1,95 @@
+"""Reading a study, and what is said when it cannot be read."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pathjax.data.study import Split, Study, StudyError
+
+
+def test_reads_back_what_was_written(tiny_study):
+    assert len(tiny_study) == len(tiny_study.tiles) == 72
+    assert tiny_study.synthetic and tiny_study.tile_px == 32
+    assert tiny_study.targets["group"].classes == ("low", "high")
+    assert list(tiny_study.reports()["text"]) == ["a", "b", "c"]
+    assert tiny_study.split_names == ("main",)
+    order = tiny_study.tiles["tile_id"].tolist()
+    assert order[:4] == ["P00a0", "P00a1", "P00a2", "P00b0"]
+
+
+def test_folds_inherit_from_patients(tiny_study):
+    train = set(tiny_study.fold_tiles("main", "train"))
+    test = set(tiny_study.fold_tiles("main", "test"))
+    assert len(train) == 8 * 6 and len(test) == 2 * 6 and not train & test
+    names = tiny_study.samples["sample_id"].to_numpy()
+    assert list(names[tiny_study.fold_samples("main", "test")]) == ["P10", "P11"]
+
+
+def test_tile_bytes_by_row_in_any_order(tiny_study):
+    one, two = tiny_study.tile_bytes([5, 0])
+    assert one == tiny_study.tile_bytes([5])[0] and two == tiny_study.tile_bytes([0])[0]
+    assert one != two
+
+
+def test_fingerprint_is_of_the_content(tiny_study, broken_copy):
+    assert broken_copy.fingerprint == tiny_study.fingerprint
+    meta = json.loads((broken_copy.root / "study.json").read_text())
+    meta["files"]["tiles.parquet"]["sha256"] = "0" * 64
+    (broken_copy.root / "study.json").write_text(json.dumps(meta))
+    assert Study(broken_copy.root).fingerprint != tiny_study.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: (r / "study.json").unlink(), "holds no study.json"),
+        (lambda r: (r / "study.json").write_text("{"), "is not JSON"),
+        (lambda r: (r / "tiles" / "P00a.array_record").unlink(), "lacks 1 of its"),
+        (
+            lambda r: (r / "study.json").write_text(
+                json.dumps(json.loads((r / "study.json").read_text()) | {"schema": 9})
+            ),
+            "has schema 9",
+        ),
+        (
+            lambda r: (r / "study.json").write_text(
+                (r / "study.json").read_text().replace('"tiles.parquet"', '"../../x"')
+            ),
+            "outside the study",
+        ),
+    ],
+)
+def test_a_broken_study_is_named(broken_copy, change, message):
+    change(broken_copy.root)
+    with pytest.raises(StudyError, match=message):
+        Study(broken_copy.root)
+
+
+def test_unknown_split_and_fold_name_those_there_are(tiny_study):
+    with pytest.raises(StudyError, match="it has main"):
+        tiny_study.split("mian")
+    with pytest.raises(StudyError, match="train, val, test"):
+        tiny_study.fold_tiles("main", "tets")
+
+
+def test_split_problems(tiny_study):
+    tiles = tiny_study.tiles
+    assert Split("s", {"a": ("P00",), "b": ("P01",)}).problems(tiles) == []
+    twice = Split("s", {"a": ("P00",), "b": ("P00",)}).problems(tiles)
+    assert twice == ["split s: P00 is in folds a and b"]
+    unknown = Split("s", {"a": ("Q",)}).problems(tiles)
+    assert "are not in the study" in unknown[0]
+    by_tile = Split("s", {"a": ("P00a0",)}, unit="tile_id").problems(tiles)
+    assert "nothing is ever split by tile" in by_tile[0]
+
+
+def test_a_split_by_slide_has_to_declare_shared_patients(tiny_study):
+    folds = {"a": ("P00a",), "b": ("P00b", "P01a")}
+    hidden = Split("s", folds, unit="slide_id").problems(tiny_study.tiles)
+    assert "['P00'] are in several folds" in hidden[0]
+    declared = Split("s", folds, unit="slide_id", shared_patients=("P00",))
+    assert declared.problems(tiny_study.tiles) == []
+    excess = Split("s", folds, unit="slide_id", shared_patients=("P00", "P01"))
+    assert excess.problems(tiny_study.tiles)
+    assert np.array_equal(np.unique(tiny_study.tiles["patient_id"])[:1], ["P00"])
