@@ -1,0 +1,63 @@
+"""A fold as arrays: who owns which tiles, and on which scale."""
+
+import numpy as np
+import pytest
+
+from pathjax.data.expression import fit_panel
+from pathjax.data.samples import gather
+from pathjax.data.study import StudyError
+
+
+def panel_of(study, genes=5):
+    ids = study.samples["sample_id"].to_numpy()
+    train = ids[study.fold_samples("main", "train")]
+    return fit_panel(study.expression(), list(train), genes)
+
+
+def test_each_sample_owns_its_tiles(tiny_study):
+    samples = gather(tiny_study, "main", "train")
+    assert len(samples) == 8
+    for i in range(8):
+        owners = tiny_study.tiles["sample_id"].iloc[samples.tiles_of(i)]
+        assert set(owners) == {tiny_study.samples["sample_id"].iloc[samples.row[i]]}
+        assert len(owners) == 6
+    assert sorted(samples.tile_rows) == list(tiny_study.fold_tiles("main", "train"))
+
+
+def test_tiles_as_samples(tiny_study):
+    samples = gather(tiny_study, "main", "val", unit="tile")
+    assert len(samples) == 12
+    assert [len(samples.tiles_of(i)) for i in range(12)] == [1] * 12
+    assert len(set(samples.pair_id)) == 2  # two patients
+
+
+def test_expression_is_on_the_training_scale(tiny_study):
+    panel = panel_of(tiny_study)
+    train = gather(tiny_study, "main", "train", panel=panel, counts=True)
+    np.testing.assert_allclose(train.expression.mean(0), 0, atol=1e-5)
+    raw = tiny_study.expression()
+    ids = tiny_study.samples["sample_id"].to_numpy()[train.row]
+    wanted = raw[list(ids), list(panel.genes)].layers["counts"]
+    np.testing.assert_array_equal(train.counts, wanted)
+    np.testing.assert_array_equal(train.library, raw[list(ids)].layers["counts"].sum(1))
+
+
+def test_samples_without_expression_are_refused_or_dropped(tiny_study, monkeypatch):
+    panel = panel_of(tiny_study)
+    fewer = tiny_study.expression()[2:].copy()
+    monkeypatch.setattr(type(tiny_study), "expression", lambda self: fewer)
+    with pytest.raises(StudyError, match=r"2 of 8 samples have no expression.*P00"):
+        gather(tiny_study, "main", "train", panel=panel)
+    kept = gather(tiny_study, "main", "train", panel=panel, drop_unpaired=True)
+    names = tiny_study.samples["sample_id"].to_numpy()
+    assert list(names[kept.row]) == [f"P{i:02d}" for i in range(2, 8)]
+    assert len(kept.expression) == len(kept) == 6
+    owners = tiny_study.tiles["sample_id"].iloc[kept.tiles_of(0)]
+    assert set(owners) == {"P02"}
+
+
+def test_unknown_options_and_folds(tiny_study):
+    with pytest.raises(StudyError, match="unit is 'slide'"):
+        gather(tiny_study, "main", "train", unit="slide")
+    with pytest.raises(StudyError, match="no fold 'nope'"):
+        gather(tiny_study, "main", "nope")
