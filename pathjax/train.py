@@ -14,39 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 import pathjax
 from pathjax import objectives
 from pathjax.atomic import write_json
 from pathjax.checkpoint import Checkpoints
-from pathjax.config import ConfigError, flat_keys, validate
-from pathjax.data.batch import check_batch
+from pathjax.config import validate
 from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.pipeline import (
     MultiCrop,
     Slice,
-    eval_batches,
     train_batches,
 )
 from pathjax.data.samples import Samples, gather
 from pathjax.data.study import Study
 from pathjax.data.transforms import Augment
-from pathjax.mesh import make_mesh, replicated, require_divisible, to_global
-from pathjax.model_file import Model, load_model, save_model
+from pathjax.mesh import make_mesh, replicated, require_divisible
+from pathjax.model_file import Model, load_model
 from pathjax.models.vit import ViTConfig, vit_config
-from pathjax.optim import make_optimizer, make_schedule, merge
-from pathjax.state import TrainState, make_state
+from pathjax.optim import make_optimizer, make_schedule
+from pathjax.state import make_state
 from pathjax.step import make_eval_step, make_train_step
 from pathjax.writer import MetricWriter
-
-# Keys that change how a run is done, not what it computes: free on resume.
-FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh.")
-
-
-class NonFiniteError(FloatingPointError):
-    """The loss is NaN or infinite; the message says at which step, on which samples."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,35 +52,6 @@ class TrainResult:
     model: Path
     step: int
     best: float | None
-
-
-@dataclasses.dataclass
-class Stopping:
-    """Early stopping's record; part of every checkpoint."""
-
-    mode: str
-    patience: int
-    best: float | None = None
-    best_step: int = 0
-    worse: int = 0
-
-    def update(self, step: int, value: float) -> bool:
-        """Notes a validation; True when it is the best so far."""
-        sign = 1.0 if self.mode == "max" else -1.0
-        if self.best is None or sign * value > sign * self.best:
-            self.best, self.best_step, self.worse = value, step, 0
-            return True
-        self.worse += 1
-        return False
-
-    @property
-    def stop(self) -> bool:
-        return bool(self.patience) and self.worse >= self.patience
-
-
-def due(step: int, every: int) -> bool:
-    """True at multiples of `every`, never at step 0; 0 is never."""
-    return bool(every) and step > 0 and step % every == 0
 
 
 def read_panel(
@@ -239,7 +200,7 @@ def train(
         if first:
             write_json(workdir / "config.json", fixed)
 
-        run = _Run(
+        loop = Loop(
             config=config,
             workdir=workdir,
             mesh=mesh,
@@ -251,6 +212,7 @@ def train(
             train_step=make_train_step(objective, tx, mesh, shardings),
             eval_step=make_eval_step(objective, mesh, shardings),
             stopping=stopping,
+            fixed=fixed,
             model_meta=model_meta(config, fixed, study, samples, init),
             vit=vit,
             progress=progress or (lambda done, note="": None),
@@ -258,7 +220,7 @@ def train(
         with MetricWriter(
             workdir, start, tensorboard=config.log.tensorboard, active=first
         ) as writer:
-            state = run.loop(state, start, iterator, checkpoints, writer, fixed)
+            state = loop.run(state, start, iterator, checkpoints, writer)
         step = int(state.step)
     return TrainResult(workdir / "model.safetensors", step, stopping.best)
 
@@ -316,166 +278,3 @@ def model_meta(
         "seed": config.seed,
         "audit": [*earlier, seen],
     }
-
-
-def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:
-    """Refuses to resume a run with another config, gene list or study.
-
-    Raises:
-      ConfigError: naming each key that differs.
-      GeneListError: the gene lists differ.
-    """
-    found, wanted = ConfigDict(meta["config"]), ConfigDict(fixed["config"])
-    keys = sorted(set(flat_keys(found)) | set(flat_keys(wanted)))
-    differing = []
-    for key in keys:
-        if key.startswith(FREE_KEYS) or key == "study":
-            continue
-        there, here = _lookup(found, key), _lookup(wanted, key)
-        if there != here:
-            differing.append(f"{key}: {there!r} there, {here!r} here")
-    if meta["study"] != fixed["study"]:
-        differing.append(f"study: {meta['study']} there, {fixed['study']} here")
-    if meta["panel"] and fixed["panel"]:
-        require_same_genes(
-            meta["panel"]["genes"], fixed["panel"]["genes"], str(workdir)
-        )
-    if differing:
-        raise ConfigError(
-            f"another run lies in {workdir}:\n  - " + "\n  - ".join(differing) + "\n"
-            "Resume with what it was begun with, or choose another --workdir"
-        )
-
-
-def _lookup(config: ConfigDict, key: str) -> Any:
-    node = config
-    for part in key.split("."):
-        if not isinstance(node, ConfigDict) or part not in node:
-            return None
-        node = node[part]
-    return list(node) if isinstance(node, tuple) else node
-
-
-@dataclasses.dataclass
-class _Run:
-    """What the loop reads; made once by `train`."""
-
-    config: ConfigDict
-    workdir: Path
-    mesh: jax.sharding.Mesh
-    key: jax.Array
-    study: Study
-    objective: objectives.Objective
-    validation: Samples | None
-    part: Slice
-    train_step: Callable
-    eval_step: Callable
-    stopping: Stopping
-    model_meta: dict[str, Any]
-    vit: ViTConfig
-    progress: Callable[..., None]
-
-    def loop(self, state, start, iterator, checkpoints, writer, fixed) -> TrainState:
-        config, total = self.config, self.config.optim.steps
-        step = start
-        pending: tuple[int, dict, np.ndarray] | None = None
-        note = ""
-        while True:
-            last = step == total or self.stopping.stop
-            validating = due(step, config.eval.every) or (last and config.eval.every)
-            saving = due(step, config.checkpoint.every) or last
-            if step != start or start == 0:  # a resumed run did these before
-                if validating or saving:
-                    # Nothing that is not finite is ever validated or saved.
-                    pending = self._log(pending, writer)
-                if validating:
-                    value = self._validate(state, step, writer)
-                    note = f"{config.eval.metric} {value:.4g}"
-                    if self.stopping.update(step, value):
-                        self._export(state, step)
-                    last = last or self.stopping.stop
-                if saving or last:
-                    # Before the next batch is taken: the iterator's state is that of
-                    # the batches consumed.
-                    self._save(checkpoints, step, state, iterator, fixed)
-            self.progress(step, note)
-            if last:
-                break
-            batch = next(iterator)
-            if step == start:
-                check_batch(batch, self.objective.requires)
-            state, logs = self.train_step(state, to_global(batch, self.mesh), self.key)
-            # One step late: the device works on this step while the host reads the
-            # numbers of the one before and the next batch.
-            self._log(pending, writer)
-            step += 1
-            pending = (step, logs, batch["sample"])
-        if not config.eval.every:
-            self._export(state, step)
-        return state
-
-    def _log(self, pending, writer) -> None:
-        """Looks at the step's numbers; stops when they are not finite."""
-        if pending is None:
-            return
-        step, logs, rows = pending
-        values = {name: float(value) for name, value in jax.device_get(logs).items()}
-        if not np.isfinite(values["loss"]):
-            self._stop_non_finite(step, values, rows)
-        if due(step, self.config.log.every):
-            writer.write(step, {f"train/{k}": v for k, v in values.items()})
-
-    def _stop_non_finite(self, step: int, values: dict, rows: np.ndarray) -> None:
-        table = self.study.samples.reset_index(drop=True)
-        names = [str(one) for one in table["sample_id"].to_numpy()[rows]]
-        path = self.workdir / "nonfinite.json"
-        text = {name: str(value) for name, value in values.items()}
-        write_json(path, {"step": step, "samples": names, "metrics": text})
-        raise NonFiniteError(
-            f"the loss is {values['loss']} at step {step}; the batch held "
-            f"{len(names)} samples: {', '.join(names[:8])}"
-            f"{', ...' if len(names) > 8 else ''} (all in {path}). Look at their tiles "
-            "and expression, or lower optim.lr; the last checkpoint is from before"
-        )
-
-    def _validate(self, state, step, writer) -> float:
-        config = self.config
-        totals: dict[str, float] = {}
-        for batch in eval_batches(
-            self.study,
-            self.validation,
-            batch=config.data.batch,
-            tiles=config.data.tiles,
-            image_px=config.data.image_px,
-            threads=config.data.threads,
-            part=self.part,
-        ):
-            sums = self.eval_step(state, to_global(batch, self.mesh), self.key)
-            for name, value in jax.device_get(sums).items():
-                totals[name] = totals.get(name, 0.0) + float(value)
-        count = totals.pop("count")
-        means = {f"val/{name}": value / count for name, value in totals.items()}
-        writer.write(step, means)
-        if config.eval.metric not in means:
-            raise ConfigError(
-                f"eval.metric={config.eval.metric!r} is not measured; there are "
-                f"{', '.join(sorted(means))}"
-            )
-        return means[config.eval.metric]
-
-    def _save(self, checkpoints, step, state: TrainState, iterator, fixed) -> None:
-        meta = fixed | {
-            "step": step,
-            "iterator": iterator.get_state(),
-            "stopping": dataclasses.asdict(self.stopping),
-        }
-        checkpoints.save(step, state, meta)
-
-    def _export(self, state: TrainState, step: int) -> None:
-        params = merge(state.params, state.frozen)
-        exported = self.objective.export(params, state.extra)
-        host = jax.device_get(exported)
-        if jax.process_index() == 0:
-            save_model(
-                self.workdir, Model(host, self.vit, self.model_meta | {"step": step})
-            )

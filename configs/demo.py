@@ -1,0 +1,53 @@
+"""The demo's three runs on its synthetic study; minutes on two CPU cores.
+
+    pathjax data demo --out runs/demo/study
+    pathjax train --config=configs/demo.py:pretrain --workdir=runs/demo/base \
+        --config.study=runs/demo/study
+    pathjax train --config=configs/demo.py:contrastive --workdir=runs/demo/c0 \
+        --config.study=runs/demo/study --config.init=runs/demo/base
+    pathjax train --config=configs/demo.py:regression ...
+
+`pathjax demo` does all of it. `:contrastive,smoke` takes seconds. Expected numbers are
+in docs/results.md.
+"""
+
+from ml_collections import ConfigDict
+
+from pathjax.config import ConfigError, base_config, parse_arg
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """`pretrain`, `contrastive` or `regression`, and `smoke`."""
+    chosen = parse_arg(arg, mode="contrastive", smoke=False)
+    config = base_config()
+    config.name = f"demo-{chosen.mode}"
+    config.study = "runs/demo/study"
+    config.split = "cohort"
+    config.fold = "finetune"
+    config.model.variant = "Mi/8"
+    config.model.drop_path = 0.1
+    config.checkpoint.every = 100
+
+    if chosen.mode == "pretrain":
+        config.objective = ConfigDict({"name": "dino", "prototypes": 512})
+        config.data.update({"unit": "tile", "batch": 64})
+        config.multicrop.update({"local_crops": 2, "local_px": 32})
+        config.optim.update({"steps": 400, "warmup": 40, "lr": 1e-3})
+    elif chosen.mode in ("contrastive", "regression"):
+        config.objective.name = chosen.mode
+        config.val_fold = "finetune_val"
+        config.data.update({"batch": 48, "tiles": 4, "genes": 300, "stain": 0.1})
+        config.optim.update({"steps": 240, "warmup": 20, "lr": 1e-3, "vit_lr": 0.3})
+        config.eval.every = 40
+    else:
+        raise ConfigError(
+            f"configs/demo.py has no mode {chosen.mode!r}: pretrain, contrastive or "
+            "regression"
+        )
+    if chosen.smoke:
+        config.model.variant = "Xs/8"
+        config.data.batch = 8
+        config.optim.update({"steps": 6, "warmup": 2})
+        config.checkpoint.every = 3
+        config.eval.every = 3 if config.val_fold else 0
+    return config

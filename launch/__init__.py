@@ -1,0 +1,1 @@
+"""Scripts that start jobs; a package only so that they travel in the wheel."""

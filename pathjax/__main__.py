@@ -1,0 +1,7 @@
+"""`python -m pathjax` is `pathjax`."""
+
+import sys
+
+from pathjax.cli import main
+
+sys.exit(main())

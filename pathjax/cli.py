@@ -1,0 +1,226 @@
+"""The command line: parses words, calls one function each, prints errors in one line.
+
+The only module that reads arguments. Everything heavy is imported inside a command, so
+that `pathjax --help` answers at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pathjax
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and not getattr(args, "takes_overrides", False):
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    args.rest = rest
+    if not hasattr(args, "run"):
+        parser.print_help()
+        return 2
+    try:
+        return args.run(args) or 0
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        if os.environ.get("PATHJAX_TRACEBACK"):
+            raise
+        print(f"pathjax: {error}", file=sys.stderr)
+        print("(PATHJAX_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    parser = argparse.ArgumentParser(
+        prog="pathjax",
+        description="Fine-tune pathology foundation models with transcriptomics, and "
+        "measure what it did to them.",
+    )
+    parser.add_argument("--version", action="version", version=pathjax.__version__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="everything, on a synthetic study")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"))
+    demo.add_argument("--seeds", type=int, default=3, help="fine-tuning seeds")
+    demo.add_argument("--smoke", action="store_true", help="tiny, for a test")
+    demo.set_defaults(run=run_demo)
+
+    data = commands.add_parser("data", help="build, check and show studies")
+    kinds = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    check = kinds.add_parser("check", help="verify a study")
+    check.add_argument("study", type=Path)
+    check.set_defaults(run=run_check)
+    show = kinds.add_parser("show", help="describe a study")
+    show.add_argument("study", type=Path)
+    show.add_argument("--sheet", type=Path, help="contact sheet (PNG) to write")
+    show.set_defaults(run=run_show)
+    made = kinds.add_parser("demo", help="build the synthetic study")
+    made.add_argument("--out", type=Path, required=True)
+    made.add_argument("--patients", type=int, default=240)
+    made.add_argument("--tiles", type=int, default=8, help="per patient")
+    made.add_argument("--tile-px", type=int, default=64)
+    made.add_argument("--mpp", type=float, default=1.0)
+    made.add_argument("--seed", type=int, default=0)
+    made.set_defaults(run=run_data_demo)
+    spots = kinds.add_parser("her2st", help="build a study from her2st")
+    spots.add_argument("--source", type=Path, required=True, help="unpacked archive")
+    spots.add_argument("--out", type=Path, required=True)
+    spots.add_argument("--tile-um", type=float, default=112.0)
+    spots.add_argument("--tile-px", type=int, default=224)
+    spots.set_defaults(run=run_her2st)
+    tissue = kinds.add_parser(
+        "her2st-tissue", help="unlabelled tissue of some sections, for pre-training"
+    )
+    tissue.add_argument("--source", type=Path, required=True)
+    tissue.add_argument("--out", type=Path, required=True)
+    tissue.add_argument("--sections", nargs="+", default=["C2", "C3", "C4"])
+    tissue.set_defaults(run=run_her2st_tissue)
+
+    train = commands.add_parser(
+        "train",
+        help="one training run",
+        epilog="--config.KEY=VALUE overrides a value of the config.",
+    )
+    train.add_argument("--config", required=True, metavar="FILE.py:ARG")
+    train.add_argument("--workdir", type=Path, required=True)
+    train.set_defaults(run=run_train, takes_overrides=True)
+
+    embed = commands.add_parser("embed", help="embeddings of a study's tiles")
+    embed.add_argument("model", type=Path, help="run folder or model.safetensors")
+    embed.add_argument("study", type=Path)
+    embed.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
+    embed.add_argument("--batch", type=int, default=64)
+    embed.set_defaults(run=run_embed)
+
+    probe = commands.add_parser(
+        "probe", help="probe models (NAME=PATH, the base first) on tasks"
+    )
+    probe.add_argument("models", nargs="+", metavar="NAME[:BASE][@SEED]=PATH")
+    probe.add_argument("--tasks", required=True, help="demo, her2st or FILE.json")
+    probe.add_argument("--study", type=Path, required=True)
+    probe.add_argument("--out", type=Path, required=True)
+    probe.set_defaults(run=run_probe)
+
+    report = commands.add_parser("report", help="tables and figures from results")
+    report.add_argument("results", nargs="+", type=Path, help="run folders or CSV")
+    report.add_argument("--out", type=Path, help="folder; the first input's if left")
+    report.set_defaults(run=run_report)
+
+    bench = commands.add_parser("bench", help="ratios against named peers")
+    bench.add_argument("what", choices=("step", "loader"))
+    bench.add_argument("--peer", action="store_true", help="run the peer too")
+    bench.add_argument("--out", type=Path, help="JSON file to write")
+    bench.set_defaults(run=run_bench, takes_overrides=True)
+    return parser
+
+
+def overrides(rest: Sequence[str]) -> dict[str, str]:
+    """`--config.optim.lr=3e-5` or `--config.optim.lr 3e-5` to `{"optim.lr": "3e-5"}`.
+
+    Raises:
+      ValueError: anything else.
+    """
+    found: dict[str, str] = {}
+    words = iter(rest)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key.startswith("--config."):
+            raise ValueError(
+                f"unknown argument {word}: values of the config are set by "
+                "--config.KEY=VALUE"
+            )
+        if not equals:
+            value = next(words, None)
+            if value is None:
+                raise ValueError(f"{key} has no value: write {key}=VALUE")
+        found[key.removeprefix("--config.")] = value
+    return found
+
+
+def run_demo(args: argparse.Namespace) -> None:
+    from pathjax.demo import run
+
+    run(args.out, seeds=args.seeds, smoke=args.smoke)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    from pathjax.data.check import check_study
+    from pathjax.data.study import Study
+    from pathjax.progress import stage
+
+    study = Study(args.study)
+    with stage("check", len(study.tiles)) as bar:
+        findings = check_study(study, lambda done, total: bar(done))
+    for note in findings.notes:
+        print(f"note: {note}")
+    for problem in findings.problems:
+        print(f"problem: {problem}")
+    print(f"{len(findings.problems)} problems, {len(findings.notes)} notes")
+    return 1 if findings.problems else 0
+
+
+def run_show(args: argparse.Namespace) -> None:
+    from pathjax.data.show import describe, save_contact_sheet
+    from pathjax.data.study import Study
+
+    study = Study(args.study)
+    for line in describe(study):
+        print(line)
+    if args.sheet:
+        print(f"contact sheet: {save_contact_sheet(study, args.sheet)}")
+
+
+def run_data_demo(args: argparse.Namespace) -> None:
+    from pathjax.data.sources.demo import build_demo
+    from pathjax.progress import stage
+
+    with stage("synthetic study", args.patients) as bar:
+        study = build_demo(
+            args.out,
+            patients=args.patients,
+            tiles_per_patient=args.tiles,
+            tile_px=args.tile_px,
+            mpp=args.mpp,
+            seed=args.seed,
+            progress=lambda done, total: bar(done, total=total),
+        )
+    print(f"{study.root}: {len(study.tiles)} tiles, synthetic")
+
+
+def run_train(args: argparse.Namespace) -> None:
+    from pathjax.config import load
+    from pathjax.progress import stage
+    from pathjax.train import train
+
+    config = load(args.config, overrides(args.rest))
+    with stage(config.name or "train", config.optim.steps) as bar:
+        result = train(config, args.workdir, bar)
+    best = "" if result.best is None else f", best {result.best:.4g}"
+    print(f"{result.model}: {result.step} steps{best}")
+
+
+def run_embed(args: argparse.Namespace) -> None:
+    from pathjax.data.study import Study
+    from pathjax.evals.embed import embed_tiles, write_embeddings
+    from pathjax.model_file import load_model
+    from pathjax.progress import stage
+
+    model, study = load_model(args.model), Study(args.study)
+    with stage("embed", len(study.tiles)) as bar:
+        features = embed_tiles(
+            model, study, batch=args.batch, progress=lambda done, total: bar(done)
+        )
+    meta = {"model": str(args.model), "audit": model.meta["audit"]}
+    write_embeddings(args.out, study, features, meta)
+    print(f"{args.out}: {features.shape[0]} x {features.shape[1]}")
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    from pathjax.bench import run_bench as bench
+
+    return bench(args.what, args.peer, args.out, args.rest)

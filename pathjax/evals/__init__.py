@@ -1,0 +1,1 @@
+"""Probes, tasks, statistics, results and the leakage audit of frozen embeddings."""

@@ -1,0 +1,207 @@
+"""The loop: validate, save, take a batch, step; made by `train`, which sets it up.
+
+The order is what makes a killed run resume bit for bit: a checkpoint is written before
+the next batch is taken, and nothing that is not finite is ever written.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grain.python as grain
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from pathjax.atomic import write_json
+from pathjax.checkpoint import Checkpoints
+from pathjax.config import ConfigError
+from pathjax.data.batch import check_batch
+from pathjax.data.pipeline import Slice, eval_batches
+from pathjax.data.samples import Samples
+from pathjax.data.study import Study
+from pathjax.mesh import to_global
+from pathjax.model_file import Model, save_model
+from pathjax.models.vit import ViTConfig
+from pathjax.objectives import Objective
+from pathjax.optim import merge
+from pathjax.state import TrainState
+from pathjax.writer import MetricWriter
+
+# A step's number, its metrics still on the device, and the rows that were in its batch.
+Pending = tuple[int, dict[str, jax.Array], np.ndarray]
+
+
+class NonFiniteError(FloatingPointError):
+    """The loss is NaN or infinite; the message says at which step, on which samples."""
+
+
+@dataclasses.dataclass
+class Stopping:
+    """Early stopping's record; part of every checkpoint."""
+
+    mode: str
+    patience: int
+    best: float | None = None
+    best_step: int = 0
+    worse: int = 0
+
+    def update(self, step: int, value: float) -> bool:
+        """Notes a validation; True when it is the best so far."""
+        sign = 1.0 if self.mode == "max" else -1.0
+        if self.best is None or sign * value > sign * self.best:
+            self.best, self.best_step, self.worse = value, step, 0
+            return True
+        self.worse += 1
+        return False
+
+    @property
+    def stop(self) -> bool:
+        return bool(self.patience) and self.worse >= self.patience
+
+
+def due(step: int, every: int) -> bool:
+    """True at multiples of `every`, never at step 0; 0 is never."""
+    return bool(every) and step > 0 and step % every == 0
+
+
+@dataclasses.dataclass
+class Loop:
+    """What the loop reads; made once by `train`.
+
+    Attributes:
+      validation: samples of the validation fold, or None.
+      fixed: config, panel, study and versions; part of every checkpoint.
+      model_meta: what travels in model.safetensors.
+      progress: called with (steps done, a note).
+    """
+
+    config: ConfigDict
+    workdir: Path
+    mesh: jax.sharding.Mesh
+    key: jax.Array
+    study: Study
+    objective: Objective
+    validation: Samples | None
+    part: Slice
+    train_step: Callable
+    eval_step: Callable
+    stopping: Stopping
+    fixed: dict[str, Any]
+    model_meta: dict[str, Any]
+    vit: ViTConfig
+    progress: Callable[..., None]
+
+    def run(
+        self,
+        state: TrainState,
+        start: int,
+        iterator: grain.DatasetIterator,
+        checkpoints: Checkpoints,
+        writer: MetricWriter,
+    ) -> TrainState:
+        """Steps from `start` to the end, or to early stopping."""
+        config, total = self.config, self.config.optim.steps
+        step = start
+        pending: Pending | None = None
+        note = ""
+        while True:
+            last = step == total or self.stopping.stop
+            validating = due(step, config.eval.every) or (last and config.eval.every)
+            saving = due(step, config.checkpoint.every) or last
+            if step != start or start == 0:  # a resumed run did these before
+                if validating or saving:
+                    # Nothing that is not finite is ever validated or saved.
+                    pending = self._log(pending, writer)
+                if validating:
+                    value = self._validate(state, step, writer)
+                    note = f"{config.eval.metric} {value:.4g}"
+                    if self.stopping.update(step, value):
+                        self._export(state, step)
+                    last = last or self.stopping.stop
+                if saving or last:
+                    # Before the next batch is taken: the iterator's state is that of
+                    # the batches consumed.
+                    self._save(checkpoints, step, state, iterator)
+            self.progress(step, note)
+            if last:
+                break
+            batch = next(iterator)
+            if step == start:
+                check_batch(batch, self.objective.requires)
+            state, logs = self.train_step(state, to_global(batch, self.mesh), self.key)
+            # One step late: the device works on this step while the host reads the
+            # numbers of the one before and the next batch.
+            self._log(pending, writer)
+            step += 1
+            pending = (step, logs, batch["sample"])
+        if not config.eval.every:
+            self._export(state, step)
+        return state
+
+    def _log(self, pending: Pending | None, writer: MetricWriter) -> None:
+        """Looks at the step's numbers; stops when they are not finite."""
+        if pending is None:
+            return
+        step, logs, rows = pending
+        values = {name: float(value) for name, value in jax.device_get(logs).items()}
+        if not np.isfinite(values["loss"]):
+            self._stop_non_finite(step, values, rows)
+        if due(step, self.config.log.every):
+            writer.write(step, {f"train/{k}": v for k, v in values.items()})
+
+    def _stop_non_finite(self, step: int, values: dict, rows: np.ndarray) -> None:
+        table = self.study.samples.reset_index(drop=True)
+        names = [str(one) for one in table["sample_id"].to_numpy()[rows]]
+        path = self.workdir / "nonfinite.json"
+        text = {name: str(value) for name, value in values.items()}
+        write_json(path, {"step": step, "samples": names, "metrics": text})
+        raise NonFiniteError(
+            f"the loss is {values['loss']} at step {step}; the batch held "
+            f"{len(names)} samples: {', '.join(names[:8])}"
+            f"{', ...' if len(names) > 8 else ''} (all in {path}). Look at their tiles "
+            "and expression, or lower optim.lr; the last checkpoint is from before"
+        )
+
+    def _validate(self, state, step, writer) -> float:
+        config = self.config
+        totals: dict[str, float] = {}
+        for batch in eval_batches(
+            self.study,
+            self.validation,
+            batch=config.data.batch,
+            tiles=config.data.tiles,
+            image_px=config.data.image_px,
+            threads=config.data.threads,
+            part=self.part,
+        ):
+            sums = self.eval_step(state, to_global(batch, self.mesh), self.key)
+            for name, value in jax.device_get(sums).items():
+                totals[name] = totals.get(name, 0.0) + float(value)
+        count = totals.pop("count")
+        means = {f"val/{name}": value / count for name, value in totals.items()}
+        writer.write(step, means)
+        if config.eval.metric not in means:
+            raise ConfigError(
+                f"eval.metric={config.eval.metric!r} is not measured; there are "
+                f"{', '.join(sorted(means))}"
+            )
+        return means[config.eval.metric]
+
+    def _save(self, checkpoints, step, state, iterator) -> None:
+        meta = self.fixed | {
+            "step": step,
+            "iterator": iterator.get_state(),
+            "stopping": dataclasses.asdict(self.stopping),
+        }
+        checkpoints.save(step, state, meta)
+
+    def _export(self, state: TrainState, step: int) -> None:
+        params = merge(state.params, state.frozen)
+        exported = self.objective.export(params, state.extra)
+        host = jax.device_get(exported)
+        if jax.process_index() == 0:
+            save_model(
+                self.workdir, Model(host, self.vit, self.model_meta | {"step": step})
+            )

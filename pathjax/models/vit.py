@@ -1,0 +1,267 @@
+"""Vision transformer in Flax Linen: normalised image in, CLS, patches and pool out.
+
+Semantics are those of timm's `VisionTransformer`, so that published pathology models
+can be converted name by name: pre-norm blocks, LayerNorm with eps 1e-6, one linear for
+q, k, v (in that order, heads inner), exact-erf GELU, LayerScale where configured,
+tokens in the order CLS, registers, patches, and the final norm before the pool.
+
+Parameters carry timm's names. Every linear is `kernel [in, out]` and `bias [out]` (the
+transpose of PyTorch's weight). The patch embedding is a matrix product over flattened
+patches in (row, column, channel) order: its `kernel [p*p*3, D]` is timm's convolution
+weight `[D, 3, p, p]` as `weight.transpose(2, 3, 1, 0).reshape(p * p * 3, D)`.
+
+Parameters are float32. Matrix products run in `config.dtype`; norms and softmax are
+float32 whatever it is. Converting weights, LoRA, scan and remat are not done here.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, UInt8
+
+from pathjax.models.variants import (
+    VARIANTS,
+    ViTConfig,
+    nearest_multiples,
+    vit_config,
+)
+
+__all__ = ["VARIANTS", "ViT", "ViTConfig", "ViTOutputs", "normalise", "vit_config"]
+
+# timm's initialisers: linear kernels and positions N(0, 0.02^2), truncated; tokens
+# close to 0; the patch convolution as PyTorch's default, U(+-1/sqrt(fan in)).
+LINEAR_INIT = nn.initializers.truncated_normal(0.02)
+TOKEN_INIT = nn.initializers.normal(1e-6)
+PATCH_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def normalise(
+    image: UInt8[Array, "... H W 3"],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    dtype: str = "float32",
+) -> Float[Array, "... H W 3"]:
+    """Returns (image / 255 - mean) / std by channel, computed in float32.
+
+    Raises:
+      ValueError: if the image is not uint8 with 3 channels last.
+    """
+    if image.dtype != jnp.uint8 or image.ndim < 3 or image.shape[-1] != 3:
+        raise ValueError(
+            f"found an image of shape {image.shape} and dtype {image.dtype}; wanted "
+            "uint8 [..., H, W, 3]: pixels stay uint8 until they are on the device"
+        )
+    channels = (1,) * (image.ndim - 1) + (3,)
+    scale = jnp.asarray([1 / (255 * s) for s in std], jnp.float32).reshape(channels)
+    shift = jnp.asarray([m / s for m, s in zip(mean, std, strict=True)], jnp.float32)
+    return (image.astype(jnp.float32) * scale - shift.reshape(channels)).astype(dtype)
+
+
+@struct.dataclass
+class ViTOutputs:
+    """What a forward pass gives; all after the final norm."""
+
+    pooled: Float[Array, "B E"]
+    cls: Float[Array, "B D"]
+    patches: Float[Array, "B N D"]
+
+
+class Linear(nn.Module):
+    """x @ kernel + bias over the last axis, the other axes flattened into one.
+
+    Flattened, the gradient of the kernel contracts one axis and is a plain matrix
+    product; over (batch, tokens) XLA's CPU backend is 10 % slower in a training step.
+    """
+
+    features: int
+    dtype: Any
+    kernel_init: nn.initializers.Initializer = LINEAR_INIT
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... F"]:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape[1:], jnp.float32)
+        y = x.reshape(-1, shape[0]).astype(self.dtype) @ kernel.astype(self.dtype)
+        y = y + bias.astype(self.dtype)[None]
+        return y.reshape(*x.shape[:-1], self.features)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over [B, N, D]; softmax in float32."""
+
+    heads: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        batch, tokens, width = x.shape
+        head = width // self.heads
+        qkv = Linear(3 * width, self.dtype, name="qkv")(x)
+        qkv = qkv.reshape(batch, tokens, 3, self.heads, head)
+        q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each (B, heads, N, d)
+        logits = jnp.einsum(
+            "bhnd,bhmd->bhnm", q * head**-0.5, k, preferred_element_type=jnp.float32
+        )
+        weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
+        y = jnp.einsum("bhnm,bhmd->bhnd", weights, v)
+        y = y.transpose(0, 2, 1, 3).reshape(batch, tokens, width)
+        return Linear(width, self.dtype, name="proj")(y)
+
+
+def gelu_exact(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x times the normal distribution function (Hendrycks & Gimpel 2016), by erf."""
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
+
+
+class Mlp(nn.Module):
+    """Two linears with GELU between, or packed SwiGLU (Shazeer 2020)."""
+
+    config: ViTConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        cfg = self.config
+        dtype = jnp.dtype(cfg.dtype)
+        if cfg.mlp == "swiglu":
+            gate_value = Linear(2 * cfg.mlp_dim, dtype, name="fc1")(x)
+            gate, value = jnp.split(gate_value, 2, axis=-1)
+            h = jax.nn.silu(gate) * value
+        else:
+            gelu = gelu_exact if cfg.gelu == "exact" else nn.gelu
+            h = gelu(Linear(cfg.mlp_dim, dtype, name="fc1")(x))
+        return Linear(x.shape[-1], dtype, name="fc2")(h)
+
+
+class Block(nn.Module):
+    """x + ls1(attention(norm1 x)), then x + ls2(mlp(norm2 x)).
+
+    `drop` is the probability of leaving a branch out, drawn for each example and
+    branch; what stays is divided by 1 - drop, so that the expectation is unchanged.
+    """
+
+    config: ViTConfig
+    drop: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B N D"], train: bool = False
+    ) -> Float[Array, "B N D"]:
+        cfg = self.config
+        attention = Attention(cfg.heads, jnp.dtype(cfg.dtype), name="attn")
+        x = x + self.branch(attention(layer_norm(cfg, "norm1")(x)), "ls1", train)
+        mlp = Mlp(cfg, name="mlp")
+        return x + self.branch(mlp(layer_norm(cfg, "norm2")(x)), "ls2", train)
+
+    def branch(self, y: Float[Array, "B N D"], name: str, train: bool):
+        if self.config.layerscale is not None:
+            y = y * LayerScale(self.config.layerscale, name=name)(y)
+        if train and self.drop > 0:
+            keep = 1 - self.drop
+            kept = jax.random.bernoulli(
+                self.make_rng("dropout"), keep, (y.shape[0], 1, 1)
+            )
+            y = jnp.where(kept, y / keep, 0).astype(y.dtype)
+        return y
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel, `gamma [D]`, shaped to multiply `like`."""
+
+    initial: float
+
+    @nn.compact
+    def __call__(self, like: Float[Array, "B N D"]) -> Float[Array, "1 1 D"]:
+        init = nn.initializers.constant(self.initial)
+        gamma = self.param("gamma", init, like.shape[-1:], jnp.float32)
+        return gamma.astype(like.dtype)[None, None]
+
+
+def layer_norm(config: ViTConfig, name: str) -> nn.LayerNorm:
+    """float32 LayerNorm; the two-pass variance, as cancellation is not worth 1 %."""
+    return nn.LayerNorm(
+        epsilon=config.norm_eps,
+        dtype=jnp.float32,
+        use_fast_variance=False,
+        name=name,
+    )
+
+
+def resize_positions(
+    positions: Float[Array, "1 N D"], old: tuple[int, int], new: tuple[int, int]
+) -> Float[Array, "1 M D"]:
+    """Resamples a grid of position embeddings, as timm's resample_abs_pos_embed.
+
+    float32, bicubic (Keys, a = -0.5) with antialiasing. `old` and `new` are (rows,
+    columns). Prefix tokens (CLS, registers) are the caller's.
+    """
+    if old == new:
+        return positions
+    width = positions.shape[-1]
+    square = positions.astype(jnp.float32).reshape(*old, width)
+    square = jax.image.resize(square, (*new, width), method="cubic", antialias=True)
+    return square.reshape(1, new[0] * new[1], width).astype(positions.dtype)
+
+
+class ViT(nn.Module):
+    """The encoder. `apply({"params": p}, image, train=..., rngs={"dropout": key})`.
+
+    Any image whose sides are multiples of the patch will do: where its grid differs
+    from the configured one the position embedding is resized at forward.
+    """
+
+    config: ViTConfig
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "B H W 3"], *, train: bool = False
+    ) -> ViTOutputs:
+        cfg = self.config
+        x, grid = self.patchify(image)  # (B, N, p*p*3)
+        embed = Linear(cfg.width, jnp.dtype(cfg.dtype), PATCH_INIT, name="patch_embed")
+        x = self.add_prefix_and_positions(embed(x), grid)
+        rates = [cfg.drop_path * i / max(cfg.depth - 1, 1) for i in range(cfg.depth)]
+        for i, rate in enumerate(rates):
+            x = Block(cfg, rate, name=f"blocks_{i}")(x, train)
+        x = layer_norm(cfg, "norm")(x)
+        cls, patches = x[:, 0], x[:, 1 + cfg.registers :]
+        pools = {"cls": lambda: cls, "mean": lambda: patches.mean(axis=1)}
+        pools["cls_mean"] = lambda: jnp.concatenate([cls, patches.mean(axis=1)], -1)
+        return ViTOutputs(pooled=pools[cfg.pool](), cls=cls, patches=patches)
+
+    def patchify(self, image: Float[Array, "B H W 3"]):
+        batch, height, width, channels = image.shape
+        p = self.config.patch
+        if height % p or width % p or channels != 3:
+            raise ValueError(
+                f"found an image of shape {image.shape}; wanted [B, H, W, 3] with H "
+                f"and W multiples of the patch, {p}: crop or resize the tiles to "
+                f"{nearest_multiples(height, p)} px"
+            )
+        rows, columns = height // p, width // p
+        x = image.reshape(batch, rows, p, columns, p, 3).transpose(0, 1, 3, 2, 4, 5)
+        return x.reshape(batch, rows * columns, p * p * 3), (rows, columns)
+
+    def add_prefix_and_positions(
+        self, x: Float[Array, "B N D"], grid: tuple[int, int]
+    ) -> Float[Array, "B T D"]:
+        cfg = self.config
+        width, prefix = cfg.width, 1 + cfg.registers
+        cls = self.param("cls_token", TOKEN_INIT, (1, 1, width), jnp.float32)
+        tokens = [cls]
+        if cfg.registers:
+            shape = (1, cfg.registers, width)
+            tokens.append(self.param("reg_token", TOKEN_INIT, shape, jnp.float32))
+        embedded = 0 if cfg.no_embed_class else prefix  # prefix tokens with a position
+        shape = (1, embedded + cfg.grid**2, width)
+        positions = self.param("pos_embed", LINEAR_INIT, shape, jnp.float32)
+        old = (cfg.grid, cfg.grid)
+        x = x + resize_positions(positions[:, embedded:], old, grid).astype(x.dtype)
+        start = jnp.concatenate(tokens, axis=1)  # (1, 1 + registers, D)
+        if embedded:
+            start = start + positions[:, :embedded]
+        start = jnp.broadcast_to(start.astype(x.dtype), (x.shape[0], prefix, width))
+        return jnp.concatenate([start, x], axis=1)

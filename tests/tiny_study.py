@@ -1,0 +1,93 @@
+"""A small study for tests and for the reliability harness."""
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from pathjax.data.images import encode_jpeg
+from pathjax.data.study import Split, Study, Target
+from pathjax.data.writer import StudyWriter
+
+
+def build_tiny_study(
+    root: Path, *, patients: int = 12, tile_px: int = 32, genes: int = 20
+) -> Study:
+    """A study of random tiles: two slides per patient, three tiles per slide.
+
+    Tile values and counts share a latent per patient, so that there is something to
+    learn; nothing about it looks like tissue.
+    """
+    random = np.random.default_rng(0)
+    writer = StudyWriter(
+        root,
+        name="tiny",
+        tile_px=tile_px,
+        mpp=1.0,
+        gene_id_type="symbol",
+        synthetic=True,
+        provenance={"source": "tests/tiny_study.py"},
+        build={"patients": patients, "tile_px": tile_px, "genes": genes},
+    )
+    ids = [f"P{i:02d}" for i in range(patients)]
+    latent = random.uniform(0, 1, patients)
+    for i, patient in enumerate(ids):
+        for slide in "ab":
+            if writer.has_shard(f"{patient}{slide}"):
+                continue
+            with writer.shard(f"{patient}{slide}") as shard:
+                for k in range(3):
+                    noise = random.integers(0, 60, (tile_px, tile_px, 3))
+                    tile = (latent[i] * 180 + noise).astype(np.uint8)
+                    shard.add(
+                        encode_jpeg(tile),
+                        tile_id=f"{patient}{slide}{k}",
+                        sample_id=patient,
+                        patient_id=patient,
+                        site="S1",
+                        x=k * tile_px,
+                        y=0,
+                        mpp=1.0,
+                        tile_class="dark" if latent[i] < 0.5 else "light",
+                    )
+    slope = random.normal(0, 1.5, genes)
+    mean = np.exp(2 + slope * (latent[:, None] - 0.5))
+    counts = random.poisson(mean).astype(np.float32)
+    names = [f"G{i:03d}" for i in range(genes)]
+    expression = anndata.AnnData(
+        X=np.log1p(counts / counts.sum(1, keepdims=True) * 1e4).astype(np.float32),
+        obs=pd.DataFrame(index=ids),
+        var=pd.DataFrame(index=names),
+        layers={"counts": counts},
+        uns={"pathjax": {"x": "log1p(counts per 10,000)"}},
+    )
+    third = patients // 3
+    return writer.finish(
+        samples=pd.DataFrame(
+            {
+                "sample_id": ids,
+                "patient_id": ids,
+                "site": "S1",
+                "group": np.where(latent < 0.5, "low", "high"),
+                "latent": latent,
+            }
+        ),
+        targets=[
+            Target("tile_class", "tile", "class", ("dark", "light")),
+            Target("group", "sample", "class", ("low", "high")),
+            Target("latent", "sample", "number"),
+        ],
+        splits=[
+            Split(
+                "main",
+                {
+                    "train": tuple(ids[: 2 * third]),
+                    "val": tuple(ids[2 * third : -2]),
+                    "test": tuple(ids[-2:]),
+                },
+            )
+        ],
+        expression=expression,
+        reports=pd.DataFrame({"sample_id": ids[:3], "text": ["a", "b", "c"]}),
+    )
