@@ -30,10 +30,12 @@ from pathjax.data.pipeline import (
 from pathjax.data.samples import Samples, gather
 from pathjax.data.study import Study
 from pathjax.data.transforms import Augment
+from pathjax.loop import Loop, Stopping
 from pathjax.mesh import make_mesh, replicated, require_divisible
 from pathjax.model_file import Model, load_model
 from pathjax.models.vit import ViTConfig, vit_config
 from pathjax.optim import make_optimizer, make_schedule
+from pathjax.resume import require_same_run
 from pathjax.state import make_state
 from pathjax.step import make_eval_step, make_train_step
 from pathjax.writer import MetricWriter
