@@ -126,7 +126,7 @@ def add_stroma(sheet: Sheet, *, cells: float = 1.0, dense: float = 0.5) -> None:
     eosin = level * (1 + 0.20 * fine + 0.18 * coarse + 0.07 * canvas.noise(rng, 1.2))
     cleft = np.clip((-1.35 - 0.5 * dense - coarse - 0.4 * fine) * 2.0, 0, 1)
     sheet.eosin[...] = np.clip(eosin * (1 - 0.9 * cleft), 0.02, None)
-    sheet.haem[...] = 0.05 + 0.03 * fine
+    sheet.haem[...] = np.clip(0.05 + 0.03 * fine, 0, None)
     place = lattice(canvas, rng, 15.0, 0.33)
     place = place[rng.random(len(place)) < 0.62 * cells]
     few = 0.10 + 0.5 * sheet.patient.infiltration**1.5

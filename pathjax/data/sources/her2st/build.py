@@ -21,7 +21,6 @@ from pathjax.data.sources.her2st.image import (
 )
 from pathjax.data.sources.her2st.layout import SectionError, SectionFiles, find_sections
 from pathjax.data.sources.her2st.section import Section, read_section
-from pathjax.data.sources.her2st.tables import spot_name
 from pathjax.data.sources.her2st.tiles import cut_tile
 from pathjax.data.study import Split, Study, StudyError, Target
 from pathjax.data.writer import StudyWriter

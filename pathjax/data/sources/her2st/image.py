@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import scipy.ndimage
 import simplejpeg
 from jaxtyping import Bool, UInt8
 from PIL import Image
@@ -26,6 +27,8 @@ MAX_PIXELS = 250_000_000
 BLOCK_UM = 16.0  # about one and a half nuclei: a block of tissue holds an edge
 # Brightest value that counts as blanked to black; haematoxylin leaves more than this.
 BLACK = 2
+RIM = 3  # pixels that the blanking bleeds into what is left of the picture
+SQUARE = np.ones((3, 3), bool)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -116,7 +119,7 @@ def otsu(values: np.ndarray, bins: int = 256) -> float:
         gap = sums[:-1] / below - (sums[-1] - sums[:-1]) / above
     between = np.where((below > 0) & (above > 0), below * above * gap**2, -1.0)
     best = np.flatnonzero(between == between.max())  # a plateau where the gap is empty
-    return float(centres[int(best.mean())])
+    return float(edges[1:-1][int(best.mean())])
 
 
 def tissue_mask(
@@ -161,5 +164,12 @@ def background_colour(
 
 
 def blanked(image: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
-    """True where an image was blanked to black, as the viewer's copies are."""
-    return image.max(axis=-1) <= BLACK
+    """True where an image was blanked to black, as the viewer's copies are.
+
+    Specks are no blanking, so only areas wider than 5 pixels count; the rim, where
+    reducing the image mixed black into the picture, counts too.
+    """
+    core = scipy.ndimage.binary_erosion(
+        image.max(axis=-1) <= BLACK, SQUARE, iterations=2, border_value=1
+    )
+    return scipy.ndimage.binary_dilation(core, SQUARE, iterations=2 + RIM)

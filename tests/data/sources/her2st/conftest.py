@@ -45,7 +45,9 @@ class MadeSection:
         file = path(f"data/ST-spotfiles/{self.name}_selection.tsv")
         file.write_text(self.text(self.spots))
         if image:
-            file = path(f"data/ST-imgs/{self.patient}/{self.name}/made_HE_{self.name}.jpg")
+            file = path(
+                f"data/ST-imgs/{self.patient}/{self.name}/made_HE_{self.name}.jpg"
+            )
             file.write_bytes(simplejpeg.encode_jpeg(self.image, quality=95))
         if self.clusters:
             file = path(f"res/ST-cluster/lbl/{self.name}-cluster-annotation.tsv.gz")
@@ -78,7 +80,9 @@ def make_section(name: str, seed: int = 0) -> MadeSection:
             values = rng.poisson([20, 8, 30 + x, 5]) + 1
             counts.append([f"{x}x{y}", *map(str, values)])
             spots.append([str(x), str(y), *map(str, new), *map(str, pixel), "1"])
-            clusters.append([f"{pixel[0]}x{pixel[1]}", name, str(x % 3), str(x), str(y)])
+            clusters.append(
+                [f"{pixel[0]}x{pixel[1]}", name, str(x % 3), str(x), str(y)]
+            )
             kind = "Invasive  cancer" if x % 2 else "undetermined"
             labels.append(["row", *map(str, new), "0", "0", kind])
     order = rng.permutation(len(counts) - 1) + 1  # upstream's files are not in step

@@ -104,18 +104,17 @@ SPOTS = "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n"
 
 
 def test_reads_spots_and_names_the_bad_ones(tmp_path):
-    text = SPOTS + "\n".join(
-        [
-            "5\t9\t5.01\t9\t160.4\t320\t1",
-            "6\t9\t6\t9\t200\t320\t0",
-            "7\t9\t7\t9\t240\t320",
-            "8\t9\t8\t9\tNA\t320\t1",
-            "8.5\t9\t8\t9\t280\t320\t1",
-            "9\t9\t9\t9\t320\t320\t1",
-            "9\t9\t9\t9\t321\t320\t1",
-            "4\t9\t4\t9\tnan\t320\t1",
-        ]
-    )
+    rows = [
+        "5\t9\t5.01\t9\t160.4\t320\t1",
+        "6\t9\t6\t9\t200\t320\t0",
+        "7\t9\t7\t9\t240\t320",
+        "8\t9\t8\t9\tNA\t320\t1",
+        "8.5\t9\t8\t9\t280\t320\t1",
+        "9\t9\t9\t9\t320\t320\t1",
+        "9\t9\t9\t9\t321\t320\t1",
+        "4\t9\t4\t9\tnan\t320\t1",
+    ]
+    text = SPOTS + "\n".join(rows)
     spots, notes = read_spots(write(tmp_path / "C2_selection.tsv", text))
     assert spots.index.tolist() == [(5, 9)]
     assert spots.loc[(5, 9), "pixel_x"] == 160.4

@@ -48,7 +48,9 @@ def test_inside_the_image_equals_pillow_on_the_whole_of_it(side):
 )
 def test_edges_are_filled_with_the_background_and_measured(centre, corner, share):
     tile, filled = cut_tile(smooth(), centre, 64.0, 32, GREY)
-    np.testing.assert_array_equal(tile[corner], np.broadcast_to(GREY, tile[corner].shape))
+    np.testing.assert_array_equal(
+        tile[corner], np.broadcast_to(GREY, tile[corner].shape)
+    )
     assert filled == pytest.approx(share)
 
 
