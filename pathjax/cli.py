@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and not getattr(args, "takes_overrides", False):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     args.rest = rest
+    use_compilation_cache()
     if not hasattr(args, "run"):
         parser.print_help()
         return 2
@@ -32,6 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pathjax: {error}", file=sys.stderr)
         print("(PATHJAX_TRACEBACK=1 shows where)", file=sys.stderr)
         return 1
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs between runs, unless the user decided otherwise.
+
+    Through the environment, for JAX reads it when it is imported and workers inherit
+    it; a second run of the same step then starts in a second.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "pathjax" / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -79,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     tissue.add_argument("--source", type=Path, required=True)
     tissue.add_argument("--out", type=Path, required=True)
     tissue.add_argument("--sections", nargs="+", default=["C2", "C3", "C4"])
+    tissue.add_argument("--tile-px", type=int, default=128)
     tissue.set_defaults(run=run_her2st_tissue)
 
     train = commands.add_parser(
@@ -104,6 +117,13 @@ def build_parser() -> argparse.ArgumentParser:
     probe.add_argument("--tasks", required=True, help="demo, her2st or FILE.json")
     probe.add_argument("--study", type=Path, required=True)
     probe.add_argument("--out", type=Path, required=True)
+    probe.add_argument(
+        "--allow-overlap",
+        nargs="+",
+        default=[],
+        metavar="TASK",
+        help="accept that these tasks test on patients seen in training",
+    )
     probe.set_defaults(run=run_probe)
 
     report = commands.add_parser("report", help="tables and figures from results")
@@ -179,7 +199,7 @@ def run_data_demo(args: argparse.Namespace) -> None:
     from pathjax.data.sources.demo import build_demo
     from pathjax.progress import stage
 
-    with stage("synthetic study", args.patients) as bar:
+    with stage("synthetic study", args.patients * args.tiles) as bar:
         study = build_demo(
             args.out,
             patients=args.patients,
@@ -187,9 +207,52 @@ def run_data_demo(args: argparse.Namespace) -> None:
             tile_px=args.tile_px,
             mpp=args.mpp,
             seed=args.seed,
+            progress=lambda done, total: bar(done),
+        )
+    print_built(study)
+
+
+def run_her2st(args: argparse.Namespace) -> None:
+    from pathjax.data.sources.her2st import build_her2st
+    from pathjax.progress import stage
+
+    with stage("her2st", 1) as bar:
+        study = build_her2st(
+            args.source,
+            args.out,
+            tile_um=args.tile_um,
+            tile_px=args.tile_px,
             progress=lambda done, total: bar(done, total=total),
         )
-    print(f"{study.root}: {len(study.tiles)} tiles, synthetic")
+    print_built(study)
+
+
+def run_her2st_tissue(args: argparse.Namespace) -> None:
+    from pathjax.data.sources.her2st import build_her2st_tissue
+    from pathjax.progress import stage
+
+    with stage("her2st tissue", len(args.sections)) as bar:
+        study = build_her2st_tissue(
+            args.source,
+            args.out,
+            sections=tuple(args.sections),
+            tile_px=args.tile_px,
+            progress=lambda done, total: bar(done),
+        )
+    print_built(study)
+
+
+def print_built(study) -> None:
+    """What was built and what was skipped, with reasons."""
+    print(
+        f"{study.root}: {len(study.tiles)} tiles, {len(study.samples)} samples"
+        + (", synthetic" if study.synthetic else "")
+    )
+    skipped = study.meta["skipped"]
+    for entry in skipped[:10]:
+        print(f"skipped {entry['what']}: {entry['reason']}")
+    if len(skipped) > 10:
+        print(f"... and {len(skipped) - 10} more, in {study.root}/study.json")
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -218,6 +281,35 @@ def run_embed(args: argparse.Namespace) -> None:
     meta = {"model": str(args.model), "audit": model.meta["audit"]}
     write_embeddings(args.out, study, features, meta)
     print(f"{args.out}: {features.shape[0]} x {features.shape[1]}")
+
+
+def run_probe(args: argparse.Namespace) -> None:
+    from pathjax.data.study import Study
+    from pathjax.evals.evaluate import evaluate, parse_candidate
+    from pathjax.evals.suites import load_tasks
+    from pathjax.progress import stage
+
+    candidates = [parse_candidate(text) for text in args.models]
+    with stage("probes", len(candidates)) as bar:
+        path = evaluate(
+            candidates,
+            Study(args.study),
+            load_tasks(args.tasks),
+            args.out,
+            allow_overlap=args.allow_overlap,
+            progress=bar,
+        )
+    print(path)
+
+
+def run_report(args: argparse.Namespace) -> None:
+    from pathjax.report.table import load_table, print_table, write_report
+
+    first = args.results[0]
+    out = args.out or (first if first.is_dir() else first.parent) / "report"
+    print_table(load_table(args.results))
+    for path in write_report(args.results, out).values():
+        print(path)
 
 
 def run_bench(args: argparse.Namespace) -> int:

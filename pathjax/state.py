@@ -14,6 +14,13 @@ from pathjax.mesh import state_sharding
 from pathjax.objectives import Objective
 from pathjax.optim import Params, split_frozen
 
+# Initialisation runs once, so on the CPU its code is not worth optimising: this takes
+# its compilation from 6.1 s to 1.8 s for a ViT of six blocks.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -108,7 +115,12 @@ def make_state(
     given = init or {}
     abstract = jax.eval_shape(create, key, given)
     shardings = state_sharding(mesh, abstract)
-    return jax.jit(create, out_shardings=shardings)(key, given), shardings
+    made = jax.jit(create, out_shardings=shardings).lower(key, given)
+    return made.compile(QUICK if on_cpu(mesh) else None)(key, given), shardings
+
+
+def on_cpu(mesh: Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"
 
 
 def abstract_state(state: TrainState) -> TrainState:

@@ -33,11 +33,15 @@ def barcodes(ids: Iterable[str]) -> set[str]:
 def _check_history(history: Sequence[Mapping[str, Any]]) -> None:
     problems = []
     for place, entry in enumerate(history):
-        missing = [key for key in ("study", "fingerprint", "patients") if key not in entry]
+        missing = [
+            key for key in ("study", "fingerprint", "patients") if key not in entry
+        ]
         if missing:
             problems.append(f"entry {place} lacks {', '.join(missing)}")
         elif isinstance(entry["patients"], str):
-            problems.append(f"entry {place}: patients is a string, wanted a list of ids")
+            problems.append(
+                f"entry {place}: patients is a string, wanted a list of ids"
+            )
     if problems:
         raise AuditError(
             f"the checkpoint's training history cannot be read: {'; '.join(problems)}. "
@@ -114,9 +118,10 @@ def audit(
     for name, (rows, declared) in tests.items():
         shared = overlap(history, rows)
         plain = barcodes(declared) | set(declared)
-        beyond = sorted(
-            (set(shared["patients"]) | set(shared["barcodes"])) - plain
-        ) + shared["slides"]
+        beyond = (
+            sorted((set(shared["patients"]) | set(shared["barcodes"])) - plain)
+            + shared["slides"]
+        )
         record = {"stages": stages, **shared}
         # A split by slide shares patients on purpose; only the slides can tell then.
         record["slides_known"] = all(entry.get("slides") for entry in history)

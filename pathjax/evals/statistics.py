@@ -201,9 +201,7 @@ def mean_pearson(
     return float(np.nanmean(r)), constant
 
 
-def chance_level(
-    metric: str, truth: Num[np.ndarray, "N *rest"], k: int = 0
-) -> float:
+def chance_level(metric: str, truth: Num[np.ndarray, "N *rest"], k: int = 0) -> float:
     """What guessing scores: 1 / classes, 0 for r, k / n for recall@k."""
     if metric == "balanced_accuracy":
         return 1.0 / len(np.unique(truth))

@@ -1,0 +1,144 @@
+"""Contrastive objective: align tiles and expression of the same sample.
+
+ViT over tiles -> aggregate K tiles -> projection; MLP over genes -> projection; unit
+length; InfoNCE or the sigmoid loss over the global batch. Samples that share a pair_id
+are positives of each other. Which samples those are is the data's choice.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from pathjax import losses, metrics
+from pathjax.models.expression import ExpressionMLP
+from pathjax.models.towers import Aggregator, Projection, Temperature
+from pathjax.models.vit import ViTConfig
+from pathjax.objectives.objective import (
+    Objective,
+    ObjectiveError,
+    encode,
+    init_vit,
+    pool_tiles,
+)
+from pathjax.rng import stream
+
+
+def build(
+    vit: ViTConfig,
+    n_genes: int | None,
+    *,
+    loss: Literal["infonce", "sigmoid"] = "infonce",
+    aggregator: Literal["mean", "attention"] = "mean",
+    embed_dim: int = 128,
+    widths: Sequence[int] = (512, 512),
+    dropout: float = 0.1,
+    gene_dropout: float = 0.0,
+    projection_hidden: int = 0,
+) -> Objective:
+    """Builds the objective.
+
+    Args:
+      vit: the encoder.
+      n_genes: G, of `expression [B, G]`.
+      loss: "infonce" or "sigmoid".
+      aggregator: of K tiles, "mean" or "attention".
+      embed_dim: E of the shared space.
+      widths: of the expression MLP.
+      dropout, gene_dropout: of the expression MLP.
+      projection_hidden: hidden layer of both projections, 0 for linear ones.
+
+    Raises:
+      ObjectiveError: without genes, or for an unknown loss or aggregator.
+    """
+    if not n_genes:
+        raise ObjectiveError(
+            "objective contrastive found no genes: set data.genes or data.gene_list"
+        )
+    if loss not in ("infonce", "sigmoid"):
+        raise ObjectiveError(f"loss={loss!r}: wanted 'infonce' or 'sigmoid'")
+    if aggregator not in ("mean", "attention"):
+        raise ObjectiveError(f"aggregator={aggregator!r}: wanted 'mean' or 'attention'")
+    modules = {
+        "aggregator": Aggregator(aggregator),
+        "image_head": Projection(embed_dim, projection_hidden),
+        "expression": ExpressionMLP(tuple(widths), dropout, gene_dropout),
+        "expression_head": Projection(embed_dim, projection_hidden),
+        "temperature": Temperature(loss == "sigmoid"),
+    }
+
+    def init(key, batch):
+        tiles = jnp.zeros((1, batch["image"].shape[1], vit.embed_dim), jnp.float32)
+        genes = jnp.zeros((1, n_genes), jnp.float32)
+        hidden = jnp.zeros((1, widths[-1]), jnp.float32)
+        inputs = {
+            "aggregator": (tiles,),
+            "image_head": (tiles[:, 0],),
+            "expression": (genes,),
+            "expression_head": (hidden,),
+            "temperature": (),
+        }
+        params = {"vit": init_vit(vit, stream(key, "init/vit", 0))}
+        for name, module in modules.items():
+            made = module.init(stream(key, f"init/{name}", 0), *inputs[name])
+            if made:  # the mean has no parameters
+                params[name] = made["params"]
+        return params, {}
+
+    def apply(params, name, *inputs, **options):
+        variables = {"params": params.get(name, {})}
+        return modules[name].apply(variables, *inputs, **options)
+
+    def embed_image(params, batch, key, step, train):
+        tiles = pool_tiles(
+            vit,
+            params["vit"],
+            batch["image"],
+            train=train,
+            key=stream(key, "contrastive/vit", step),
+        )
+        pooled = apply(params, "aggregator", tiles, batch.get("tile_mask"))
+        return apply(params, "image_head", pooled)
+
+    def embed_expression(params, batch, key, step, train):
+        # Padding may hold anything; a NaN must not meet a product.
+        genes = jnp.where(batch["mask"][:, None], batch["expression"], 0)
+        rngs = {"dropout": stream(key, "contrastive/expression", step)}
+        hidden = apply(params, "expression", genes, train=train, rngs=rngs)
+        return apply(params, "expression_head", hidden)
+
+    def per_example(params, extra, batch, key, step, train):
+        z_image = embed_image(params, batch, key, step, train)
+        z_expression = embed_expression(params, batch, key, step, train)
+        log_scale, bias = apply(params, "temperature")
+        rows = batch["mask"], batch["pair_id"]
+        if loss == "infonce":
+            values = losses.info_nce(z_image, z_expression, log_scale, *rows)
+        else:
+            values = losses.sigmoid_loss(z_image, z_expression, log_scale, bias, *rows)
+        stopped = jax.lax.stop_gradient((z_image, z_expression))
+        to_image = (stopped[1], stopped[0])
+        logged = {
+            "recall1_image": metrics.recall_at_k(*stopped, *rows, k=1),
+            "recall1_expression": metrics.recall_at_k(*to_image, *rows, k=1),
+            "temperature": jnp.full_like(values, jnp.exp(-log_scale)),
+        }
+        return values, logged, {}
+
+    def predict(params, batch):
+        key = jax.random.key(0)  # nothing is drawn outside training
+        found = {"z_image": embed_image(params, batch, key, 0, False)}
+        if "expression" in batch:
+            found["z_expression"] = embed_expression(params, batch, key, 0, False)
+        return found
+
+    return Objective(
+        name="contrastive",
+        requires=("image", "expression", "mask", "pair_id"),
+        init=init,
+        loss=per_example,
+        encode=lambda params, image: encode(vit, params["vit"], image),
+        export=lambda params, extra: params,
+        predict=predict,
+    )

@@ -1,0 +1,336 @@
+"""Compares models over run folders: values, paired deltas and their intervals.
+
+    RUN/results.json + predictions -> load_runs -> compare -> Table
+
+One bootstrap serves a whole table. In each replicate patients are drawn once for all
+tasks that share them and for base and tuned alike; fine-tuning seeds are drawn once for
+all tasks of a model. The interval of the mean delta follows from the same replicates.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pathjax.evals.results import ResultsError, read_predictions, read_results
+from pathjax.evals.statistics import (
+    Terms,
+    accuracy_terms,
+    bootstrap_draws,
+    mean_over_seeds,
+    number_units,
+    pearson_terms,
+    per_gene_pearson,
+    percentile_interval,
+    recall_terms,
+)
+from pathjax.report.notes import notes_of
+from pathjax.report.table_data import (
+    MEAN,
+    Column,
+    Estimate,
+    ReportError,
+    Row,
+    Table,
+    check_bases,
+    in_order,
+    mean_notes,
+    plain_mean,
+)
+
+# What base and tuned have to have in common for a delta to mean anything.
+SAME = (
+    "study",
+    "study_fingerprint",
+    "kind",
+    "level",
+    "target",
+    "metric",
+    "protocol",
+    "split",
+    "folds",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """One entry with its rows (None where they were not saved)."""
+
+    entry: dict[str, Any]
+    rows: dict[str, np.ndarray] | None
+
+
+def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
+    """Reads run folders in order.
+
+    Raises:
+      ReportError: no entry at all, or one model, seed and task in two folders.
+      ResultsError: a folder cannot be read.
+    """
+    found: dict[tuple, Scored] = {}
+    origin: dict[tuple, Path] = {}
+    twice = []
+    for run in dict.fromkeys(Path(one).resolve() for one in runs):
+        results = read_results(run)
+        for entry in results.entries:
+            key = (entry["model"], entry["seed"], entry["task"])
+            if key in found:
+                twice.append(f"{key} in {origin[key]} and {results.root}")
+                continue
+            found[key] = Scored(entry, read_predictions(results.root, entry))
+            origin[key] = results.root
+    if twice:
+        raise ReportError(
+            f"{len(twice)} results occur twice: {'; '.join(twice[:5])}: name one "
+            "folder only, or give the models different names"
+        )
+    if not found:
+        raise ReportError(f"no entries in {', '.join(map(str, runs))}")
+    return list(found.values())
+
+
+def _group(scored: Sequence[Scored]) -> dict[str, dict[str, dict[Any, Scored]]]:
+    """model -> task -> seed -> scored, in order of first appearance."""
+    grouped: dict[str, dict[str, dict[Any, Scored]]] = {}
+    for one in scored:
+        tasks = grouped.setdefault(one.entry["model"], {})
+        tasks.setdefault(one.entry["task"], {})[one.entry["seed"]] = one
+    return grouped
+
+
+def _require_comparable(scored: Sequence[Scored]) -> None:
+    """Refuses a task that was not the same thing for all models."""
+    first: dict[str, Scored] = {}
+    found = []
+    for one in scored:
+        entry, known = one.entry, first.setdefault(one.entry["task"], one)
+        who = f"task {entry['task']}: {entry['model']} (seed {entry['seed']})"
+        other = known.entry["model"]
+        for key in SAME:
+            if entry[key] != known.entry[key]:
+                found.append(
+                    f"{who} has {key} {entry[key]!r}, {other} {known.entry[key]!r}"
+                )
+        if one.rows is None or known.rows is None:
+            continue
+        for key in ("unit", "patient", "columns", "truth"):
+            if not np.array_equal(one.rows[key], known.rows[key]):
+                found.append(f"{who} was tested on other rows ({key}) than {other}")
+                break
+    if found:
+        raise ReportError(
+            "; ".join(found[:10]) + ": probe all models of a table with the same "
+            "study, tasks and protocol"
+        )
+
+
+def _bases(grouped) -> dict[str, str | None]:
+    bases, found = {}, []
+    for model, tasks in grouped.items():
+        named = {one.entry["base"] for by in tasks.values() for one in by.values()}
+        if len(named) > 1:
+            found.append(f"{model} names several bases: {sorted(map(str, named))}")
+        bases[model] = next(iter(named))
+        seeds = {task: frozenset(by) for task, by in tasks.items()}
+        if len(set(seeds.values())) > 1:
+            told = ", ".join(f"{t}: {sorted(map(str, s))}" for t, s in seeds.items())
+            found.append(f"{model} has not the same seeds for all tasks ({told})")
+    if found:
+        raise ReportError("; ".join(found))
+    check_bases(bases)
+    return bases
+
+
+def resampled_ids(rows: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
+    """What the bootstrap draws: patients; the rows themselves where there is one."""
+    if len(np.unique(rows["patient"])) > 1:
+        return rows["patient"], "patient"
+    return rows["unit"], "row"
+
+
+class _Draws:
+    """The draws of every task: shared by tasks of one study whose units overlap."""
+
+    def __init__(self, scored: Sequence[Scored], replicates: int, seed: int):
+        ids: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+        for one in scored:
+            if one.rows is not None:
+                drawn, kind = resampled_ids(one.rows)
+                tasks = ids.setdefault((one.entry["study"], kind), {})
+                tasks[one.entry["task"]] = drawn
+        self.unit: dict[str, np.ndarray] = {}
+        self.draws: dict[str, np.ndarray] = {}
+        for part in (part for tasks in ids.values() for part in _components(tasks)):
+            numbers, count = number_units([tasks_ids for _, tasks_ids in part])
+            # One seed for every part: independent of which other tasks are there.
+            draws = bootstrap_draws(count, replicates, seed)
+            for (task, _), unit in zip(part, numbers, strict=True):
+                self.unit[task], self.draws[task] = unit, draws
+
+
+def _components(tasks: dict[str, np.ndarray]) -> list[list[tuple[str, np.ndarray]]]:
+    """Tasks in groups that share units, directly or through another task."""
+    groups: list[tuple[set, list]] = []
+    for task, ids in tasks.items():
+        mine, members = set(ids.tolist()), [(task, ids)]
+        apart = []
+        for theirs, others in groups:
+            if mine & theirs:
+                mine, members = mine | theirs, others + members
+            else:
+                apart.append((theirs, others))
+        groups = [*apart, (mine, members)]
+    return [members for _, members in groups]
+
+
+def _terms(one: Scored, draws: _Draws) -> Terms:
+    task, rows = one.entry["task"], one.rows
+    unit, count = draws.unit[task], draws.draws[task].shape[1]
+    if one.entry["metric"] == "balanced_accuracy":
+        return accuracy_terms(rows["truth"], rows["prediction"], unit, count)
+    if one.entry["metric"] == "pearson":
+        return pearson_terms(rows["truth"], rows["prediction"], unit, count)
+    if one.entry["metric"].startswith("recall"):
+        return recall_terms(rows["prediction"], unit, count)
+    raise ResultsError(f"metric {one.entry['metric']!r} of {task} is unknown")
+
+
+def _pair_seeds(model: str, task: str, tuned: dict, base: dict) -> dict[Any, Any]:
+    """Seed of the tuned model -> seed of the base that it is compared with."""
+    if set(tuned) <= set(base):
+        return {seed: seed for seed in tuned}
+    if len(base) == 1:
+        return dict.fromkeys(tuned, next(iter(base)))
+    raise ReportError(
+        f"{model}, {task}: seeds {sorted(map(str, tuned))} cannot be paired with the "
+        f"base's {sorted(map(str, base))}: wanted one base, or one base per seed"
+    )
+
+
+class _Replicates:
+    """Point values and bootstrap replicates of every entry, and draws of seeds."""
+
+    def __init__(self, scored, grouped, replicates: int, seed: int):
+        draws = _Draws(scored, replicates, seed)
+        self.samples: dict[tuple, np.ndarray] = {}
+        for one in scored:
+            if one.rows is not None:
+                task = one.entry["task"]
+                terms = _terms(one, draws)
+                key = (one.entry["model"], task, one.entry["seed"])
+                self.samples[key] = terms.evaluate(draws.draws[task])
+        self.seeds: dict[str, np.ndarray] = {}
+        for model, tasks in grouped.items():
+            count = len(next(iter(tasks.values())))
+            # Another stream than the patients': seeds and patients are independent.
+            self.seeds[model] = bootstrap_draws(count, replicates, seed + 1)
+
+    def over_seeds(self, model: str, parts: list[np.ndarray | None]):
+        """Replicates of the mean over seeds; None where rows are lacking."""
+        if any(part is None for part in parts):
+            return None
+        return mean_over_seeds(np.stack(parts), self.seeds[model])
+
+
+def _estimate(value: float, samples: np.ndarray | None) -> Estimate:
+    if samples is None:
+        return Estimate(float(value))
+    return Estimate(float(value), *percentile_interval(samples))
+
+
+def compare(
+    scored: Sequence[Scored],
+    *,
+    replicates: int = 5000,
+    seed: int = 0,
+    title: str = "",
+) -> Table:
+    """Makes the table of everything that was loaded.
+
+    The value of a model is the mean over its seeds; a delta is the tuned minus the base
+    value, seed by seed where the base has the same seeds.
+
+    Args:
+      scored: of `load_runs`.
+      replicates: of the bootstrap.
+      seed: of the bootstrap.
+      title: above the table.
+
+    Raises:
+      ReportError: models were not scored alike, or bases are missing.
+    """
+    _require_comparable(scored)
+    grouped = _group(scored)
+    bases = _bases(grouped)
+    names = dict.fromkeys(one.entry["task"] for one in scored)
+    if MEAN in names:
+        raise ReportError(f"a task is called {MEAN!r}, the name of a column: rename it")
+    drawn = _Replicates(scored, grouped, replicates, seed)
+    rows = []
+    for model in in_order(bases):
+        tasks, base = grouped[model], bases[model]
+        values, deltas, together = {}, {}, []
+        for task in (name for name in names if name in tasks):
+            by_seed = tasks[task]
+            points = {s: one.entry["value"] for s, one in by_seed.items()}
+            samples = {s: drawn.samples.get((model, task, s)) for s in by_seed}
+            values[task] = _estimate(
+                np.mean(list(points.values())),
+                drawn.over_seeds(model, list(samples.values())),
+            )
+            if base is None or task not in grouped[base]:
+                continue
+            theirs = grouped[base][task]
+            pairs = _pair_seeds(model, task, by_seed, theirs)
+            gaps, gap_samples = [], []
+            for own, other in pairs.items():
+                gaps.append(points[own] - theirs[other].entry["value"])
+                before = drawn.samples.get((base, task, other))
+                missing = before is None or samples[own] is None
+                gap_samples.append(None if missing else samples[own] - before)
+            delta = drawn.over_seeds(model, gap_samples)
+            deltas[task] = _estimate(np.mean(gaps), delta)
+            together.append(delta)
+        mean = plain_mean(deltas)
+        if mean and all(part is not None for part in together):
+            mean = _estimate(mean.value, np.mean(together, axis=0))
+        is_base = model in bases.values()
+        count = len(next(iter(tasks.values())))
+        rows.append(Row(model, base, is_base, values, deltas, mean, count))
+    first = {one.entry["task"]: one.entry for one in reversed(scored)}
+    columns = tuple(
+        Column(
+            task,
+            first[task]["metric"],
+            first[task]["chance"],
+            first[task]["n"],
+            first[task]["n_patients"],
+        )
+        for task in names
+    )
+    ordered = tuple(rows)
+    notes = mean_notes(columns, ordered) + notes_of(
+        [one.entry for one in scored], ordered, replicates
+    )
+    return Table(columns, ordered, tuple(notes), title)
+
+
+def gene_correlations(
+    scored: Sequence[Scored],
+) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """task -> model -> (gene names, r of each gene, mean over seeds), for expression."""
+    out: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    for model, tasks in _group(scored).items():
+        for task, by_seed in tasks.items():
+            parts = [
+                one.rows
+                for one in by_seed.values()
+                if one.entry["kind"] == "expression" and one.rows is not None
+            ]
+            if parts:
+                r = [per_gene_pearson(p["truth"], p["prediction"]) for p in parts]
+                names = parts[0]["columns"]
+                out.setdefault(task, {})[model] = (names, np.mean(r, axis=0))
+    return out

@@ -1,0 +1,214 @@
+"""Figures as PNG: deltas with intervals, per-gene r before and after, learning curves.
+
+Drawn without pyplot, so that nothing is shown, kept open, or shared between threads.
+Colours are Okabe & Ito's, which colour-blind readers can tell apart; shape or side
+always says the same thing.
+"""
+
+import json
+import math
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pathjax.atomic import atomic_path
+from pathjax.report.table_data import MEAN, Table
+
+# Okabe & Ito 2008, "Color Universal Design".
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BETTER, WORSE = PALETTE[0], PALETTE[1]
+MARKERS = "osD^vPX"
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib shows as it is: `$` would begin a formula."""
+    return text.replace("$", r"\$")
+
+
+def folded(text: str, width: int) -> str:
+    """Text in lines of at most `width` letters."""
+    return plain("\n".join(textwrap.wrap(text, width)))
+
+
+def wrapped(notes: Sequence[str], inches: float) -> list[str]:
+    """Notes in lines that fit a figure of that width at 7 points."""
+    width = int(inches * 19)
+    lines = [line for note in notes for line in textwrap.wrap(note, width)]
+    return [plain(line) for line in lines]
+
+
+def slug(name: str) -> str:
+    """A file name for a task."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "task"
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with atomic_path(Path(path)) as partial:
+        figure.savefig(partial, bbox_inches="tight")
+
+
+def draw_deltas(table: Table, path: str | Path) -> None:
+    """Forest plot: a line per task and tuned model, delta in percentage points.
+
+    A filled marker has an interval that excludes 0.
+    """
+    rows = [row for row in table.rows if row.deltas]
+    tasks = [column.task for column in table.columns] + [MEAN]
+    tall = 0.9 + 0.24 * len(tasks) * (len(rows) + 1) + 0.2 * len(rows)
+    figure = Figure(figsize=(6.5, tall), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvline(0, color="grey", linewidth=0.8)
+    for number, row in enumerate(rows):
+        colour = PALETTE[number % len(PALETTE)]
+        marker = MARKERS[number % len(MARKERS)]
+        for place, task in enumerate(tasks):
+            delta = row.mean if task == MEAN else row.deltas.get(task)
+            if delta is None:
+                continue
+            y = place * (len(rows) + 1) + number
+            if delta.low is not None:
+                ends = [100 * delta.low, 100 * delta.high]
+                axes.plot(ends, [y, y], color=colour, linewidth=1.5)
+            axes.plot(
+                100 * delta.value,
+                y,
+                marker,
+                color=colour,
+                markerfacecolor=colour if delta.excludes_zero else "white",
+            )
+        label = plain(f"{row.name} (against {row.base})")
+        axes.plot([], [], marker + "-", color=colour, label=label)
+    middles = np.arange(len(tasks)) * (len(rows) + 1) + (len(rows) - 1) / 2
+    axes.set_yticks(middles, [plain(task) for task in tasks])
+    axes.get_yticklabels()[-1].set_weight("bold")
+    axes.invert_yaxis()
+    for edge in middles[:-1] + (len(rows) + 1) / 2:
+        axes.axhline(edge, color="lightgrey", linewidth=0.5)
+    axes.set_xlabel("delta, percentage points (filled: 95 % interval excludes 0)")
+    figure.legend(loc="outside lower left")
+    _save(figure, path)
+
+
+def draw_genes(
+    task: str,
+    models: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    tuned: Mapping[str, str],
+    path: str | Path,
+) -> None:
+    """Pearson r of each gene, base against tuned, a panel per tuned model.
+
+    Args:
+      task: for the title.
+      models: model to (gene names, r).
+      tuned: tuned model to its base.
+      path: of the PNG.
+    """
+    figure = Figure(figsize=(4.2 * len(tuned), 4.4), dpi=150)
+    panels = figure.subplots(1, len(tuned), squeeze=False)[0]
+    for axes, (model, base) in zip(panels, tuned.items(), strict=True):
+        names, after = models[model]
+        before = models[base][1]
+        gain = after - before
+        known = np.isfinite(gain)
+        for which, colour, marker in (
+            (known & (gain > 0), BETTER, "o"),
+            (known & (gain <= 0), WORSE, "v"),
+        ):
+            axes.plot(before[which], after[which], marker, color=colour, alpha=0.7)
+        if known.any():
+            ends = np.concatenate([before[known], after[known]])
+            ends = [ends.min() - 0.05, ends.max() + 0.05]
+            axes.plot(ends, ends, color="grey", linewidth=0.8)
+        order = np.argsort(np.where(known, -np.abs(gain), np.inf), kind="stable")
+        for gene in order[:5]:
+            axes.annotate(
+                plain(str(names[gene])), (before[gene], after[gene]), fontsize=7
+            )
+        axes.set_title(
+            folded(
+                f"{task}: {int((gain[known] > 0).sum())} of {known.sum()} genes better",
+                40,
+            ),
+            fontsize=9,
+        )
+        axes.set_xlabel(f"r, {plain(base)}")
+        axes.set_ylabel(f"r, {plain(model)}")
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def find_metrics(run_dirs: Sequence[str | Path]) -> dict[str, Path]:
+    """metrics.jsonl of training runs at, or up to two folders below, the run folders."""
+    found = {}
+    for run in run_dirs:
+        run = Path(run)
+        if run.is_dir():
+            for pattern in ("metrics.jsonl", "*/metrics.jsonl", "*/*/metrics.jsonl"):
+                for path in sorted(run.glob(pattern)):
+                    inside = path.parent.relative_to(run).as_posix()
+                    found[run.name if inside == "." else inside] = path
+    return found
+
+
+def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Series of a metrics.jsonl: name to (steps, values), finite numbers only.
+
+    The last line of a run that was killed may be cut off; it is left out. A step that a
+    resumed run logged again counts once, as logged last.
+
+    Raises:
+      ValueError: a line before the last is no JSON object with a step.
+    """
+    series: dict[str, dict[int, float]] = {}
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            step = int(entry["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                continue
+            raise ValueError(f"{path}, line {number} cannot be read: {error}") from (
+                error
+            )
+        for name, value in entry.items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                series.setdefault(name, {})[step] = float(value)
+    return {
+        name: (np.array(sorted(points)), np.array([points[s] for s in sorted(points)]))
+        for name, points in series.items()
+    }
+
+
+def draw_learning(runs: Mapping[str, Path], path: str | Path) -> None:
+    """Learning curves, a panel per run: training loss, and validation loss on top.
+
+    Args:
+      runs: name to metrics.jsonl.
+      path: of the PNG.
+    """
+    wide = min(len(runs), 3)
+    tall = -(-len(runs) // wide)
+    figure = Figure(figsize=(4.2 * wide, 3.0 * tall), dpi=150)
+    panels = figure.subplots(tall, wide, squeeze=False).flat
+    for axes in list(panels)[len(runs) :]:
+        axes.axis("off")
+    panels = figure.axes
+    for axes, (name, file) in zip(panels, runs.items(), strict=False):
+        series = read_metrics(file)
+        kinds = (("train/loss", PALETTE[0], "-"), ("val/loss", PALETTE[1], "o--"))
+        for key, colour, style in kinds:
+            if key in series:
+                axes.plot(*series[key], style, color=colour, label=key, markersize=4)
+        axes.set_title(folded(name, 40), fontsize=9)
+        axes.set_xlabel("step")
+        if axes.has_data():
+            axes.legend()
+    figure.tight_layout()
+    _save(figure, path)

@@ -1,0 +1,99 @@
+"""What has to be said below a table: data, protocol, seeds, leakage, intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pathjax.report.table_data import Row
+
+
+def _by(entries, key) -> dict[Any, list[str]]:
+    """Value of `key` -> tasks that have it, in order."""
+    found: dict[Any, list[str]] = {}
+    for entry in entries:
+        tasks = found.setdefault(key(entry), [])
+        if entry["task"] not in tasks:
+            tasks.append(entry["task"])
+    return found
+
+
+def _audit_notes(entries: Sequence[dict[str, Any]]) -> list[str]:
+    found: dict[tuple, list[str]] = {}
+    for entry in entries:
+        record = entry["audit"]
+        status = record.get("status", "not audited")
+        if status == "clean":
+            continue
+        overlap = [*record.get("patients", ()), *record.get("slides", ())]
+        overlap = overlap or list(record.get("barcodes", ()))
+        named = ", ".join(overlap[:5]) + (", ..." if len(overlap) > 5 else "")
+        key = (entry["model"], status, named)
+        tasks = found.setdefault(key, [])
+        if entry["task"] not in tasks:
+            tasks.append(entry["task"])
+    words = {
+        "unknown": "what it was trained on is unknown, so test patients may be among it",
+        "not audited": "its training patients were not compared with the test patients",
+        "declared": "it was trained on patients that the split declares as shared",
+        "allowed": "TRAINED ON TEST PATIENTS, accepted by the user",
+    }
+    return [
+        f"{model}: {words.get(status, status)}{f' ({named})' if named else ''}: "
+        f"{', '.join(tasks)}."
+        for (model, status, named), tasks in found.items()
+    ]
+
+
+def notes_of(
+    entries: Sequence[dict[str, Any]], rows: Sequence[Row], replicates: int
+) -> list[str]:
+    """The notes, the gravest first."""
+    notes = []
+    synthetic = sorted({entry["study"] for entry in entries if entry["synthetic"]})
+    if synthetic:
+        notes.append(
+            f"SYNTHETIC data ({', '.join(synthetic)}): nothing here is about patients."
+        )
+    for shared, tasks in _by(entries, lambda e: tuple(e["shared_patients"])).items():
+        if shared:
+            notes.append(
+                f"Patients {', '.join(shared)} are in both fit and test, as the split "
+                f"declares (sections held apart): {', '.join(tasks)}."
+            )
+    notes += _audit_notes(entries)
+    for count, tasks in _by(entries, lambda e: (e["n"], e["n_patients"])).items():
+        few = (
+            ""
+            if count[1] > 1
+            else (
+                "; the interval is over rows of this one patient and says nothing about "
+                "other patients"
+            )
+        )
+        notes.append(
+            f"Test rows {count[0]}, patients {count[1]}{few}: {', '.join(tasks)}."
+        )
+    for protocol, tasks in _by(entries, lambda e: (e["protocol"], e["metric"])).items():
+        notes.append(f"Protocol {protocol[0]}, {protocol[1]}: {', '.join(tasks)}.")
+    constant = _by(
+        entries,
+        lambda e: (
+            e["hyper"].get("constant_genes", 0) if e["kind"] == "expression" else 0
+        ),
+    )
+    for count, tasks in constant.items():
+        if count:
+            notes.append(
+                f"{count} genes are constant over the test rows and not in the mean: "
+                f"{', '.join(tasks)}."
+            )
+    seeds = ", ".join(f"{row.name} {row.seeds}" for row in rows)
+    notes.append(
+        f"Seeds: {seeds}. A value is the mean over seeds. In brackets: 95 % percentile "
+        f"intervals of {replicates} paired bootstrap replicates over test patients and "
+        "seeds; a delta in bold has an interval that excludes 0."
+    )
+    if any(row.base is not None and row.seeds == 1 for row in rows):
+        notes.append(
+            "With one seed an interval does not cover the variation of fine-tuning."
+        )
+    return notes

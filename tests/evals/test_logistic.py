@@ -1,0 +1,181 @@
+"""scikit-learn is the oracle of the logistic probe."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from pathjax.evals.logistic import fit_logistic, logistic_sweep, predict_logistic
+from pathjax.evals.plan import make_plan
+
+FINE = {"tolerance": 1e-6, "steps": 500}
+
+
+def made(rows=240, width=10, classes=3, draw=1):
+    """Clouds of one distribution; `draw` says which sample of it."""
+    fixed, rng = np.random.default_rng(0), np.random.default_rng(draw)
+    centres = fixed.normal(0, 1.0, (classes, width))
+    scale = 10.0 ** fixed.integers(-2, 3, width)
+    share = np.arange(1, classes + 1)
+    y = rng.choice(classes, rows, p=share / share.sum())
+    x = centres[y] + rng.normal(0, 1.5, (rows, width))
+    return (x * scale + 3 * scale).astype(np.float32), y.astype(np.int32)
+
+
+def oracle(x, y, weight, l2, query, balanced=False):
+    """scikit-learn on standardised features: the same mean loss, C = 1 / (l2 n)."""
+    used = weight > 0
+    scaler = StandardScaler().fit(
+        x[used].astype(np.float64), sample_weight=weight[used]
+    )
+    model = LogisticRegression(
+        C=1 / (l2 * weight.sum()),
+        class_weight="balanced" if balanced else None,
+        tol=1e-10,
+        max_iter=20_000,
+    )
+    model.fit(scaler.transform(x[used]), y[used], sample_weight=weight[used])
+    return model.predict_proba(scaler.transform(query))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_probabilities_equal_those_of_scikit_learn(classes):
+    x, y = made(classes=classes)
+    query, _ = made(rows=80, classes=classes, draw=2)
+    l2 = np.array([1.0, 0.1, 0.01], np.float32)
+    weight = np.ones((3, len(x)), np.float32)
+    fit = fit_logistic(x, y, weight, l2, classes=classes, **FINE)
+    probability = np.exp(predict_logistic(fit, query))
+    for place, one in enumerate(l2):
+        wanted = oracle(x, y, weight[place], one, query)
+        np.testing.assert_allclose(probability[place], wanted, atol=2e-4)
+        assert (probability[place].argmax(1) == wanted.argmax(1)).all()
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_weighted_rows_count_as_often_as_they_weigh(balanced):
+    x, y = made()
+    rng = np.random.default_rng(1)
+    # Not balanced: each fit has weights of its own, fitted side by side.
+    weight = rng.poisson(1.0, (4, len(x))).astype(np.float32)
+    l2 = np.full(4, 0.05, np.float32)
+    fit = fit_logistic(x, y, weight, l2, classes=3, balanced=balanced, **FINE)
+    probability = np.exp(predict_logistic(fit, x))
+    for place in range(4):
+        repeated = np.repeat(np.arange(len(x)), weight[place].astype(int))
+        ones = np.ones(len(repeated))
+        wanted = oracle(x[repeated], y[repeated], ones, 0.05, x, balanced)
+        np.testing.assert_allclose(probability[place], wanted, atol=3e-4)
+
+
+def test_rows_of_weight_zero_change_nothing():
+    x, y = made()
+    weight = np.ones((1, len(x)), np.float32)
+    weight[:, 100:] = 0
+    other = x.copy()
+    other[100:] = 1e4 * np.random.default_rng(3).normal(size=other[100:].shape)
+    l2 = np.array([0.1], np.float32)
+    fits = [fit_logistic(one, y, weight, l2, classes=3, **FINE) for one in (x, other)]
+    first, second = (np.exp(predict_logistic(fit, x[:100])) for fit in fits)
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_class_absent_from_a_fit_is_impossible_there():
+    x, y = made()
+    weight = np.ones((2, len(x)), np.float32)
+    weight[0, y == 2] = 0
+    fit = fit_logistic(x, y, weight, np.full(2, 0.1, np.float32), classes=3, **FINE)
+    probability = np.exp(predict_logistic(fit, x))
+    assert probability[0, :, 2].max() == 0
+    assert probability[1, :, 2].max() > 0.5
+    np.testing.assert_allclose(probability.sum(-1), 1, atol=1e-5)
+
+
+def test_only_one_class_of_two_predicts_that_class():
+    x, y = made(classes=2)
+    weight = (y == 1).astype(np.float32)[None]
+    fit = fit_logistic(x, y, weight, np.array([0.1], np.float32), classes=2)
+    np.testing.assert_allclose(np.exp(predict_logistic(fit, x))[0, :, 1], 1)
+
+
+def test_constant_feature_does_no_harm():
+    x, y = made()
+    weight, l2 = np.ones((1, len(x)), np.float32), np.array([0.1], np.float32)
+    x[:, 0] = 7.3
+    fit = fit_logistic(x, y, weight, l2, classes=3, **FINE)
+    without = fit_logistic(x[:, 1:], y, weight, l2, classes=3, **FINE)
+    np.testing.assert_allclose(
+        predict_logistic(fit, x), predict_logistic(without, x[:, 1:]), atol=1e-4
+    )
+
+
+def test_sweep_chooses_as_a_loop_over_scikit_learn_does():
+    x, y = made(rows=200)
+    groups = np.arange(200) // 5
+    strengths = np.array([10.0, 0.3, 0.03, 0.001], np.float32)
+    plan = make_plan(groups, np.zeros(200, bool), y, seeds=2, folds=3, seed=4)
+    query, _ = made(rows=50, draw=3)
+    sweep = logistic_sweep(
+        x, y, plan.train, plan.hold, strengths, query,
+        classes=3, balanced=False, final=plan.final, **FINE,
+    )  # fmt: skip
+    for seed in range(2):
+        losses = []
+        for l2 in strengths:
+            total = 0.0
+            for fold in range(3):
+                p = oracle(x, y, plan.train[seed, fold], l2, x)
+                total -= plan.hold[seed, fold] @ np.log(p[np.arange(200), y])
+            losses.append(total / plan.hold[seed].sum())
+        np.testing.assert_allclose(sweep.loss[seed], losses, rtol=2e-3)
+        best = int(np.argmin(losses))
+        assert int(sweep.choice[seed]) == best
+        wanted = oracle(x, y, plan.train[seed, plan.final], strengths[best], query)
+        np.testing.assert_allclose(sweep.prediction[seed], wanted, atol=5e-4)
+
+
+def test_padding_changes_nothing_and_same_shapes_compile_once():
+    x, y = made(rows=100)
+    select = np.arange(100) % 4 == 0
+    plan = make_plan(np.arange(100), select, y, seeds=3, folds=5)
+    strengths = np.array([1.0, 0.01], np.float32)
+    options = {"classes": 3, "balanced": True, "final": plan.final}
+    plain = logistic_sweep(x, y, plan.train, plan.hold, strengths, x, **options)
+    rows = ((0, 0), (0, 0), (0, 28))
+    arguments = (
+        np.pad(x, ((0, 28), (0, 0))),
+        np.pad(y, (0, 28)),
+        np.pad(plan.train, rows),
+        np.pad(plan.hold, rows),
+        strengths,
+    )
+    padded = logistic_sweep(*arguments, x, **options)
+    np.testing.assert_allclose(plain.prediction, padded.prediction, atol=2e-4)
+    assert (np.asarray(plain.choice) == np.asarray(padded.choice)).all()
+    compiled = logistic_sweep._cache_size()
+    logistic_sweep(*arguments, x + 1, **options)
+    assert logistic_sweep._cache_size() == compiled
+
+
+def test_solver_stops_by_tolerance_and_reports_it():
+    x, y = made()
+    weight, l2 = np.ones((1, len(x)), np.float32), np.array([0.1], np.float32)
+    loose = fit_logistic(x, y, weight, l2, classes=3, tolerance=1e-2)
+    fine = fit_logistic(x, y, weight, l2, classes=3, tolerance=1e-6)
+    short = fit_logistic(x, y, weight, l2, classes=3, tolerance=0.0, steps=3)
+    assert 0 < int(loose.steps[0]) < int(fine.steps[0])
+    assert float(fine.gradient[0]) <= 1e-6 < float(short.gradient[0])
+    assert int(short.steps[0]) == 3
+
+
+def test_runs_under_an_outer_jit():
+    x, y = made(rows=60)
+    weight, l2 = np.ones((1, 60), np.float32), np.array([0.1], np.float32)
+
+    @jax.jit
+    def both(x):
+        return predict_logistic(fit_logistic(x, y, weight, l2, classes=3), x)
+
+    separately = predict_logistic(fit_logistic(x, y, weight, l2, classes=3), x)
+    np.testing.assert_allclose(both(x), separately, atol=1e-4)

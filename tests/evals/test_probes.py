@@ -1,0 +1,190 @@
+"""scikit-learn is the oracle of ridge and k-NN."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from pathjax.evals.plan import make_plan
+from pathjax.evals.probes import (
+    fit_ridge,
+    knn_predict,
+    knn_sweep,
+    moments,
+    ridge_sweep,
+)
+
+
+def made(rows=150, width=12, genes=6, seed=0):
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.integers(-2, 3, width)
+    x = rng.normal(size=(rows, width)) * scale + 5 * scale
+    true = np.random.default_rng(99).normal(size=(width, genes))
+    y = (x / scale - 5) @ true + rng.normal(0, 2.0, (rows, genes)) + 4
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def oracle(x, y, weight, strength, query):
+    """scikit-learn's Ridge in float64, alpha = strength * sum of weights."""
+    used = weight > 0
+    x64 = x.astype(np.float64)
+    scaler = StandardScaler().fit(x64[used], sample_weight=weight[used])
+    model = Ridge(alpha=strength * weight.sum(), solver="svd")
+    model.fit(scaler.transform(x64[used]), y[used], sample_weight=weight[used])
+    return model.predict(scaler.transform(query.astype(np.float64)))
+
+
+def test_moments_are_weighted_and_a_constant_has_scale_one():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, (50, 4)).astype(np.float32)
+    x[:, 2] = 1e3
+    weight = rng.poisson(1, 50).astype(np.float32)
+    mean, scale = moments(x, weight)
+    np.testing.assert_allclose(mean, np.average(x, axis=0, weights=weight), rtol=1e-5)
+    repeated = np.repeat(x, weight.astype(int), axis=0)[:, [0, 1, 3]]
+    np.testing.assert_allclose(np.asarray(scale)[[0, 1, 3]], repeated.std(0), rtol=1e-4)
+    assert scale[2] == 1
+
+
+@pytest.mark.parametrize("rows, width", [(150, 12), (20, 40)])
+def test_ridge_equals_scikit_learn_for_all_strengths_and_genes(rows, width):
+    x, y = made(rows=rows, width=width)
+    query = x[:10] * 1.1
+    strengths = np.array([100.0, 1.0, 0.01, 1e-3], np.float32)
+    fit = fit_ridge(x, y, np.ones(rows, np.float32), strengths)
+    for place, one in enumerate(strengths):
+        wanted = oracle(x, y, np.ones(rows), one, query)
+        found = query @ np.asarray(fit.kernel[place], np.float64) + fit.bias[place]
+        spread = y.std(0).mean()
+        np.testing.assert_allclose(found / spread, wanted / spread, atol=1e-4)
+
+
+def test_ridge_weights_count_as_repetitions():
+    x, y = made()
+    weight = np.random.default_rng(2).poisson(1, len(x)).astype(np.float32)
+    repeated = np.repeat(np.arange(len(x)), weight.astype(int))
+    fit = fit_ridge(x, y, weight, np.array([0.1], np.float32))
+    wanted = oracle(x[repeated], y[repeated], np.ones(len(repeated)), 0.1, x)
+    found = x @ np.asarray(fit.kernel[0], np.float64) + fit.bias[0]
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * y.std() * 5)
+
+
+@pytest.mark.parametrize("chosen_on", ["select fold", "patients"])
+def test_ridge_sweep_chooses_as_a_loop_does(chosen_on):
+    x, y = made(rows=120)
+    select = (
+        np.arange(120) % 4 == 0 if chosen_on == "select fold" else np.zeros(120, bool)
+    )
+    plan = make_plan(np.arange(120) // 3, select, seeds=3, folds=4, seed=1)
+    strengths = np.array([100.0, 1.0, 0.1, 0.01, 1e-4], np.float32)
+    query = x[:17] + 0.5
+    sweep = ridge_sweep(x, y, plan.train, plan.hold, strengths, query, final=plan.final)
+    for seed in range(3):
+        final = plan.train[seed, plan.final]
+        repeated = np.repeat(y, final.astype(int), axis=0)
+        losses = np.zeros(len(strengths))
+        for fold in range(plan.train.shape[1]):
+            for place, one in enumerate(strengths):
+                error = oracle(x, y, plan.train[seed, fold], one, x) - y
+                error = ((error / repeated.std(0)) ** 2).mean(1)
+                losses[place] += plan.hold[seed, fold] @ error
+        losses /= plan.hold[seed].sum()
+        np.testing.assert_allclose(sweep.loss[seed], losses, rtol=1e-3)
+        best = int(losses.argmin())
+        assert int(sweep.choice[seed]) == best
+        wanted = oracle(x, y, final, strengths[best], query)
+        np.testing.assert_allclose(sweep.prediction[seed], wanted, atol=2e-3)
+
+
+def test_ridge_ignores_rows_without_weight_and_padding():
+    x, y = made(rows=100)
+    plan = make_plan(np.arange(100), np.arange(100) % 5 == 0, seeds=2, folds=5)
+    strengths = np.array([1.0, 0.1], np.float32)
+    plain = ridge_sweep(x, y, plan.train, plan.hold, strengths, x, final=0)
+    rows = ((0, 0), (0, 0), (0, 28))
+    padded = ridge_sweep(
+        np.pad(x, ((0, 28), (0, 0)), constant_values=1e3),
+        np.pad(y, ((0, 28), (0, 0)), constant_values=1e3),
+        np.pad(plan.train, rows),
+        np.pad(plan.hold, rows),
+        strengths,
+        x,
+        final=0,
+    )
+    np.testing.assert_allclose(plain.prediction, padded.prediction, atol=1e-3)
+    np.testing.assert_allclose(plain.loss, padded.loss, rtol=1e-4)
+
+
+def test_ridge_of_constant_targets_predicts_the_constant():
+    x, y = made(rows=60)
+    y[:, 0] = 2.5
+    fit = fit_ridge(x, y, np.ones(60, np.float32), np.array([0.1], np.float32))
+    np.testing.assert_allclose(np.asarray(fit.kernel)[0, :, 0], 0, atol=1e-6)
+    np.testing.assert_allclose(fit.bias[0, 0], 2.5, rtol=1e-6)
+
+
+def clouds(rows, seed=0, classes=3):
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(50).normal(0, 1, (classes, 8))
+    y = rng.integers(0, classes, rows)
+    return (centres[y] + rng.normal(0, 0.8, (rows, 8))).astype(np.float32), y
+
+
+def test_knn_shares_equal_scikit_learn_for_every_k():
+    x, y = clouds(120)
+    query, _ = clouds(40, seed=1)
+    ks = np.array([30, 5, 1], np.int32)
+    onehot = np.eye(3, dtype=np.float32)[y]
+    found = knn_predict(x, onehot, np.ones(120, np.float32), query, ks, largest=30)
+    for place, k in enumerate(ks):
+        model = KNeighborsClassifier(
+            int(k),
+            metric="cosine",
+            algorithm="brute",
+            weights=lambda distance: np.exp((1 - distance) / 0.07),
+        ).fit(x, y)
+        np.testing.assert_allclose(found[place], model.predict_proba(query), atol=1e-4)
+
+
+def test_knn_takes_no_row_without_weight_and_all_rows_for_a_large_k():
+    x, y = clouds(60)
+    onehot = np.eye(3, dtype=np.float32)[y]
+    weight = np.ones(60, np.float32)
+    weight[20:] = 0
+    ks = np.array([50, 3], np.int32)
+    found = knn_predict(x, onehot, weight, x, ks, largest=50)
+    alone = knn_predict(
+        x[:20], onehot[:20], weight[:20], x, np.array([20, 3]), largest=20
+    )
+    np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+def test_knn_pieces_of_the_query_do_not_matter():
+    x, y = clouds(50)
+    query, _ = clouds(600, seed=3)  # more than two pieces of 256, the last ragged
+    onehot = np.eye(3, dtype=np.float32)[y]
+    arguments = (x, onehot, np.ones(50, np.float32))
+    ks = np.array([7], np.int32)
+    whole = knn_predict(*arguments, query, ks, largest=7)
+    part = knn_predict(*arguments, query[500:520], ks, largest=7)
+    np.testing.assert_allclose(whole[:, 500:520], part, atol=1e-6)
+
+
+def test_knn_sweep_chooses_the_smallest_brier_score():
+    x, y = clouds(150)
+    onehot = np.eye(3, dtype=np.float32)[y]
+    plan = make_plan(np.arange(150) // 2, np.zeros(150, bool), y, seeds=2, folds=3)
+    ks = np.array([60, 10, 1], np.int32)
+    sweep = knn_sweep(
+        x, onehot, plan.train, plan.hold, ks, x[:9], final=plan.final, largest=60
+    )
+    for seed in range(2):
+        losses = np.zeros(3)
+        for fold in range(3):
+            share = knn_predict(x, onehot, plan.train[seed, fold], x, ks, largest=60)
+            brier = ((share - onehot[None]) ** 2).sum(-1)
+            losses += np.asarray(brier) @ plan.hold[seed, fold]
+        losses /= plan.hold[seed].sum()
+        np.testing.assert_allclose(sweep.loss[seed], losses, rtol=1e-4)
+        assert int(sweep.choice[seed]) == losses.argmin()
