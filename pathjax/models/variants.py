@@ -9,10 +9,11 @@ import difflib
 from typing import Any, Literal, Self
 
 # Widths and depths of Dosovitskiy et al. 2021 (Ti, S after Touvron et al. 2021) and,
-# for g/14, of DINOv2 (Oquab et al. 2023); Xs and Mi are ours, for CPUs.
+# for g/14, of DINOv2 (Oquab et al. 2023); Xs, Mi and Ti6 are ours, for CPUs.
 _SIZES = {  # width, depth, heads, mlp_dim
     "Xs": (96, 4, 3, 384),
     "Mi": (128, 6, 4, 512),
+    "Ti6": (192, 6, 3, 768),
     "Ti": (192, 12, 3, 768),
     "S": (384, 12, 6, 1536),
     "B": (768, 12, 12, 3072),
@@ -30,6 +31,7 @@ def _variant(name: str, **fields: Any) -> dict[str, Any]:
 VARIANTS: dict[str, dict[str, Any]] = {
     "Xs/8": _variant("Xs/8", image_px=64),
     "Mi/8": _variant("Mi/8", image_px=64),
+    "Ti6/8": _variant("Ti6/8", image_px=112),
     **{
         name: _variant(name)
         for name in ("Ti/16", "S/16", "S/14", "S/8", "B/16", "B/14", "B/8")

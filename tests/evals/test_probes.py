@@ -55,7 +55,7 @@ def test_ridge_equals_scikit_learn_for_all_strengths_and_genes(rows, width):
     fit = fit_ridge(x, y, np.ones(rows, np.float32), strengths)
     for place, one in enumerate(strengths):
         wanted = oracle(x, y, np.ones(rows), one, query)
-        found = query @ np.asarray(fit.kernel[place], np.float64) + fit.bias[place]
+        found = query @ np.asarray(fit.kernel[place], np.float64) + np.asarray(fit.bias[place])
         spread = y.std(0).mean()
         np.testing.assert_allclose(found / spread, wanted / spread, atol=1e-4)
 
@@ -66,7 +66,7 @@ def test_ridge_weights_count_as_repetitions():
     repeated = np.repeat(np.arange(len(x)), weight.astype(int))
     fit = fit_ridge(x, y, weight, np.array([0.1], np.float32))
     wanted = oracle(x[repeated], y[repeated], np.ones(len(repeated)), 0.1, x)
-    found = x @ np.asarray(fit.kernel[0], np.float64) + fit.bias[0]
+    found = x @ np.asarray(fit.kernel[0], np.float64) + np.asarray(fit.bias[0])
     np.testing.assert_allclose(found, wanted, atol=1e-4 * y.std() * 5)
 
 
