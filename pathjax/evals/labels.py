@@ -69,7 +69,7 @@ def class_labels(task: Task, study, folds: Folds, protocol: Protocol):
         for role in ROLES
         if (part := getattr(folds, role)) is not None
     }
-    present = set(np.concatenate(list(named.values())))
+    present = set(np.concatenate(list(named.values())).tolist())
     order = study.targets[task.target].classes or tuple(sorted(present))
     strange = sorted(present - set(order))
     if strange:
@@ -78,7 +78,7 @@ def class_labels(task: Task, study, folds: Folds, protocol: Protocol):
             f"target {task.target}: {', '.join(order)}"
         )
     classes = tuple(one for one in order if one in present)
-    counts = {role: set(names) for role, names in named.items()}
+    counts = {role: set(names.tolist()) for role, names in named.items()}
     if len(counts["fit"]) < 2 or len(counts["test"]) < 2:
         raise TaskError(
             f"task {task.name}: classes in fit {sorted(counts['fit'])}, in test "

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from pathjax.evals.probes import EXACT, Sweep, choose, moments
@@ -130,7 +131,7 @@ def fit_logistic(
     classes: int,
     balanced: bool = False,
     steps: int = 300,
-    tolerance: float = 1e-5,
+    tolerance: ArrayLike = 1e-5,
 ) -> LogisticFit:
     """P multinomial logistic regressions on shared features, fitted side by side.
 
@@ -180,7 +181,7 @@ def logistic_sweep(
     balanced: bool,
     final: int,
     steps: int = 300,
-    tolerance: float = 1e-4,
+    tolerance: ArrayLike = 1e-4,
 ) -> Sweep:
     """Fits R x F x S classifiers, chooses a strength per seed, predicts the query.
 

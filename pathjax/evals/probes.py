@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 # Products are exact float32 on every device; TPUs and GPUs would round to fewer bits.
@@ -181,7 +182,7 @@ def knn_predict(
     k: Int[Array, "S"],
     *,
     largest: int,
-    temperature: float = 0.07,
+    temperature: ArrayLike = 0.07,
 ) -> Float[Array, "S Q T"]:
     """Weighted means of the k nearest rows by cosine similarity, for every k at once.
 
@@ -231,7 +232,7 @@ def knn_sweep(
     *,
     final: int,
     largest: int,
-    temperature: float = 0.07,
+    temperature: ArrayLike = 0.07,
 ) -> Sweep:
     """Chooses k per probe seed by held-out squared error (Brier 1950), then predicts.
 

@@ -72,7 +72,7 @@ def _collect(task: Task, study, features) -> Folds:
                 f"task {task.name}: {both.size} {task.level}s are in fit and test, "
                 f"first {both[0]}: split {task.split} leaks"
             )
-        shared |= set(part.patient) & set(test.patient)
+        shared |= set(part.patient.tolist()) & set(test.patient.tolist())
     undeclared = sorted(shared - set(study.split(task.split).shared_patients))
     if undeclared:
         raise TaskError(
@@ -80,7 +80,7 @@ def _collect(task: Task, study, features) -> Folds:
             f"{undeclared[:5]}: split by patient, or declare them in the split's "
             "shared_patients; the table will then say so"
         )
-    return Folds(rows["fit"], rows["select"], test, tuple(sorted(map(str, shared))))
+    return Folds(rows["fit"], rows["select"], test, tuple(sorted(shared)))
 
 
 def _plan(task: Task, study, folds: Folds, labels, protocol: Protocol):

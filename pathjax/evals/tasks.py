@@ -34,7 +34,7 @@ class TaskError(ValueError):
     """A task cannot be run on a study; the message lists all that is wrong."""
 
 
-def _powers(high: float, low: float, count: int) -> tuple[float, ...]:
+def _powers(high: int, low: int, count: int) -> tuple[float, ...]:
     return tuple(float(f"{one:.3g}") for one in np.logspace(high, low, count))
 
 
@@ -61,7 +61,7 @@ class Protocol:
 
     name: str
     probe: str
-    strengths: tuple[float, ...] = ()
+    strengths: tuple[int | float, ...] = ()
     seeds: int = 5
     folds: int = 5
     balanced: bool = True

@@ -126,7 +126,11 @@ def draw_genes(
         order = np.argsort(np.where(known, -np.abs(gain), np.inf), kind="stable")
         for gene in order[:5]:
             axes.annotate(
-                plain(str(names[gene])), (before[gene], after[gene]), fontsize=7
+                plain(str(names[gene])),
+                (before[gene], after[gene]),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=7,
             )
         axes.set_title(
             folded(

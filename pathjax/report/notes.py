@@ -83,7 +83,7 @@ def notes_of(
     for count, tasks in constant.items():
         if count:
             notes.append(
-                f"{count} genes are constant over the test rows and not in the mean: "
+                f"Genes constant over the test rows, not in the mean: {count}: "
                 f"{', '.join(tasks)}."
             )
     seeds = ", ".join(f"{row.name} {row.seeds}" for row in rows)

@@ -6,6 +6,7 @@ A delta in bold has a 95 % interval that excludes 0. What a table is made of sta
 compare.py; here it is only laid out.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -171,7 +172,13 @@ def print_table(table: Table, console=None) -> None:
         shown.add_column(_text(head), justify=justify, width=width)
     for line in lines[1:]:
         shown.add_row(*map(_text, line))
-    console.print(shown, width=max(needed, console.width), crop=False)
+    if needed <= console.width:
+        console.print(shown)
+    else:
+        wide = rich.console.Console(width=needed, record=True, file=io.StringIO())
+        wide.print(shown)
+        whole = Text.from_ansi(wide.export_text(styles=True))
+        console.print(whole, soft_wrap=True)
     for note in _notes(table):
         console.print(Text(f"- {note}"))
 

@@ -1,5 +1,7 @@
 """scikit-learn is the oracle of the logistic probe."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -10,8 +12,6 @@ from pathjax.evals.logistic import fit_logistic, logistic_sweep, predict_logisti
 from pathjax.evals.plan import make_plan
 
 FINE = {"tolerance": 1e-6, "steps": 500}
-# One shape for most tests, so that they share a compile.
-ROWS, FITS = 240, 4
 
 
 def made(rows=240, width=10, classes=3, draw=1):
@@ -70,45 +70,47 @@ def test_weighted_rows_count_as_often_as_they_weigh(balanced):
         np.testing.assert_allclose(probability[place], wanted, atol=2e-5)
 
 
+def fit_one(x, y, weight, l2=0.1, classes=3, tolerance=1e-6):
+    """Log-probabilities by one fit, in a shape whose compile other tests share."""
+    weight = np.tile(weight, (4, 1)).astype(np.float32)
+    l2 = np.full(4, l2, np.float32)
+    fit = fit_logistic(
+        x, y, weight, l2, classes=classes, tolerance=tolerance, steps=500
+    )
+    return fit, predict_logistic(fit, x)[0]
+
+
 def test_rows_of_weight_zero_change_nothing():
     x, y = made()
-    weight = np.ones((1, len(x)), np.float32)
-    weight[:, 100:] = 0
+    weight = np.ones(len(x))
+    weight[100:] = 0
     other = x.copy()
     other[100:] = 1e4 * np.random.default_rng(3).normal(size=other[100:].shape)
-    l2 = np.array([0.1], np.float32)
-    fits = [fit_logistic(one, y, weight, l2, classes=3, **FINE) for one in (x, other)]
-    first, second = (np.exp(predict_logistic(fit, x[:100])) for fit in fits)
-    np.testing.assert_allclose(first, second, atol=1e-5)
+    first, second = (fit_one(one, y, weight)[1][:100] for one in (x, other))
+    np.testing.assert_allclose(np.exp(first), np.exp(second), atol=1e-5)
 
 
 def test_class_absent_from_a_fit_is_impossible_there():
     x, y = made()
-    weight = np.ones((2, len(x)), np.float32)
-    weight[0, y == 2] = 0
-    fit = fit_logistic(x, y, weight, np.full(2, 0.1, np.float32), classes=3, **FINE)
-    probability = np.exp(predict_logistic(fit, x))
-    assert probability[0, :, 2].max() == 0
-    assert probability[1, :, 2].max() > 0.5
+    _, logp = fit_one(x, y, (y != 2).astype(float))
+    probability = np.exp(logp)
+    assert probability[:, 2].max() == 0
     np.testing.assert_allclose(probability.sum(-1), 1, atol=1e-5)
 
 
 def test_only_one_class_of_two_predicts_that_class():
     x, y = made(classes=2)
-    weight = (y == 1).astype(np.float32)[None]
-    fit = fit_logistic(x, y, weight, np.array([0.1], np.float32), classes=2)
-    np.testing.assert_allclose(np.exp(predict_logistic(fit, x))[0, :, 1], 1)
+    _, logp = fit_one(x, y, (y == 1).astype(float), classes=2)
+    np.testing.assert_allclose(np.exp(logp)[:, 1], 1)
 
 
 def test_constant_feature_does_no_harm():
     x, y = made()
-    weight, l2 = np.ones((1, len(x)), np.float32), np.array([0.1], np.float32)
     x[:, 0] = 7.3
-    fit = fit_logistic(x, y, weight, l2, classes=3, **FINE)
-    without = fit_logistic(x[:, 1:], y, weight, l2, classes=3, **FINE)
-    np.testing.assert_allclose(
-        predict_logistic(fit, x), predict_logistic(without, x[:, 1:]), atol=1e-4
-    )
+    _, constant = fit_one(x, y, np.ones(len(x)))
+    x[:, 0] = 0
+    _, empty = fit_one(x, y, np.ones(len(x)))
+    np.testing.assert_allclose(constant, empty, atol=1e-4)
 
 
 def test_sweep_chooses_as_a_loop_over_scikit_learn_does():
@@ -137,12 +139,13 @@ def test_sweep_chooses_as_a_loop_over_scikit_learn_does():
 
 
 def test_padding_changes_nothing_and_same_shapes_compile_once():
-    x, y = made(rows=100)
-    select = np.arange(100) % 4 == 0
-    plan = make_plan(np.arange(100), select, y, seeds=3, folds=5)
-    strengths = np.array([1.0, 0.01], np.float32)
-    options = {"classes": 3, "balanced": True, "final": plan.final}
-    plain = logistic_sweep(x, y, plan.train, plan.hold, strengths, x, **options)
+    x, y = made(rows=200)
+    none = np.zeros(200, bool)
+    plan = make_plan(np.arange(200) // 5, none, y, seeds=2, folds=3)
+    strengths = np.array([1.0, 0.1, 0.02, 0.01], np.float32)
+    options = {"classes": 3, "balanced": False, "final": plan.final, **FINE}
+    query = x[:50]
+    plain = logistic_sweep(x, y, plan.train, plan.hold, strengths, query, **options)
     rows = ((0, 0), (0, 0), (0, 28))
     arguments = (
         np.pad(x, ((0, 28), (0, 0))),
@@ -151,32 +154,24 @@ def test_padding_changes_nothing_and_same_shapes_compile_once():
         np.pad(plan.hold, rows),
         strengths,
     )
-    padded = logistic_sweep(*arguments, x, **options)
-    np.testing.assert_allclose(plain.prediction, padded.prediction, atol=2e-4)
+    padded = logistic_sweep(*arguments, query, **options)
+    np.testing.assert_allclose(plain.prediction, padded.prediction, atol=2e-5)
     assert (np.asarray(plain.choice) == np.asarray(padded.choice)).all()
     compiled = logistic_sweep._cache_size()
-    logistic_sweep(*arguments, x + 1, **options)
+    logistic_sweep(*arguments, query + 1, **options)
     assert logistic_sweep._cache_size() == compiled
 
 
 def test_solver_stops_by_tolerance_and_reports_it():
     x, y = made()
-    weight, l2 = np.ones((1, len(x)), np.float32), np.array([0.1], np.float32)
-    loose = fit_logistic(x, y, weight, l2, classes=3, tolerance=1e-2)
-    fine = fit_logistic(x, y, weight, l2, classes=3, tolerance=1e-6)
-    short = fit_logistic(x, y, weight, l2, classes=3, tolerance=0.0, steps=3)
+    loose, _ = fit_one(x, y, np.ones(len(x)), tolerance=1e-2)
+    fine, _ = fit_one(x, y, np.ones(len(x)))
     assert 0 < int(loose.steps[0]) < int(fine.steps[0])
-    assert float(fine.gradient[0]) <= 1e-6 < float(short.gradient[0])
-    assert int(short.steps[0]) == 3
+    assert float(fine.gradient[0]) <= 1e-6 < float(loose.gradient[0])
 
 
-def test_runs_under_an_outer_jit():
+def test_solver_stops_after_its_steps_also_under_an_outer_jit():
     x, y = made(rows=60)
     weight, l2 = np.ones((1, 60), np.float32), np.array([0.1], np.float32)
-
-    @jax.jit
-    def both(x):
-        return predict_logistic(fit_logistic(x, y, weight, l2, classes=3), x)
-
-    separately = predict_logistic(fit_logistic(x, y, weight, l2, classes=3), x)
-    np.testing.assert_allclose(both(x), separately, atol=1e-4)
+    run = jax.jit(functools.partial(fit_logistic, classes=3, tolerance=0.0, steps=3))
+    assert int(run(x, y, weight, l2).steps[0]) == 3

@@ -55,7 +55,9 @@ def test_ridge_equals_scikit_learn_for_all_strengths_and_genes(rows, width):
     fit = fit_ridge(x, y, np.ones(rows, np.float32), strengths)
     for place, one in enumerate(strengths):
         wanted = oracle(x, y, np.ones(rows), one, query)
-        found = query @ np.asarray(fit.kernel[place], np.float64) + np.asarray(fit.bias[place])
+        found = query @ np.asarray(fit.kernel[place], np.float64) + np.asarray(
+            fit.bias[place]
+        )
         spread = y.std(0).mean()
         np.testing.assert_allclose(found / spread, wanted / spread, atol=1e-4)
 

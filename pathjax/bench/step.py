@@ -1,0 +1,124 @@
+"""`pathjax bench step`: one training step of ours, in a worker.
+
+The step is the trainer's own: `make_train_step` with the contrastive objective, AdamW,
+uint8 images normalised inside, logs read one step late, host batches made global. Only
+the data is made up, once, on the host.
+"""
+
+import time
+from typing import Any
+
+from pathjax.bench.worker import serve
+
+FLOPS_SOURCE = (
+    "cost analysis of our lowered step before optimisation (multiplications and "
+    "additions of all operations); the same number is used for every contestant"
+)
+WARM_UP = 2  # steps
+
+
+class Step:
+    """Our contestant; see `worker.Contestant`."""
+
+    def __init__(self, options: dict[str, Any]):
+        if options["allocator"]:
+            from pathjax import allocator
+
+            outcome = allocator.tune()
+            note = f"allocator tuned: {outcome.tuned} ({outcome.reason})"
+        else:
+            note = "allocator as it comes"
+        # After the allocator, which has to come before JAX.
+        import flax
+        import jax
+        import jaxlib
+        import numpy as np
+        import optax
+
+        from pathjax import objectives
+        from pathjax.mesh import make_mesh, to_global
+        from pathjax.models.vit import vit_config
+        from pathjax.optim import make_optimizer, make_schedule
+        from pathjax.state import make_state
+        from pathjax.step import make_train_step
+
+        self._jax, self._to_global, self._mesh = jax, to_global, make_mesh()
+        vit = vit_config(
+            options["variant"], image_px=options["image_px"], gelu=options["gelu"]
+        )
+        objective = objectives.build(
+            "contrastive",
+            vit,
+            options["genes"],
+            widths=(options["width"],) * options["layers"],
+            embed_dim=options["embed_dim"],
+            dropout=0.1,
+        )
+        tx = make_optimizer(
+            make_schedule(steps=10_000, lr=1e-4, warmup=100, end_lr=0.0),
+            weight_decay=0.05,
+            clip=0.0,
+            b2=0.999,
+            vit_lr=1.0,
+        )
+        self._batch = synthetic_batch(np, options)
+        example = {
+            name: jax.ShapeDtypeStruct(value.shape, value.dtype)
+            for name, value in self._batch.items()
+        }
+        self._state, shardings = make_state(
+            objective, tx, jax.random.key(0), example, self._mesh
+        )
+        step = make_train_step(objective, tx, self._mesh, shardings)
+        self._key = jax.random.key(1)
+        begun = time.perf_counter()
+        lowered = step.lower(self._state, to_global(self._batch, self._mesh), self._key)
+        self._step = lowered.compile()
+        compile_seconds = time.perf_counter() - begun
+        self.run(WARM_UP)
+        device = jax.devices()[0]
+        self.info = {
+            "versions": {m.__name__: m.__version__ for m in (jax, jaxlib, flax, optax)},
+            "threads": options["threads"],
+            "device": f"{device.platform} {device.device_kind}",
+            "parameters": sum(p.size for p in jax.tree.leaves(self._state.params)),
+            "flops_per_image": lowered.cost_analysis()["flops"] / options["batch"],
+            "flops_source": FLOPS_SOURCE,
+            "temporaries_bytes": self._step.memory_analysis().temp_size_in_bytes,
+            "compile_seconds": compile_seconds,
+            "note": note,
+        }
+
+    def run(self, count: int) -> int:
+        """`count` steps, as the trainer's loop takes them."""
+        pending = None
+        for _ in range(count):
+            batch = self._to_global(self._batch, self._mesh)
+            self._state, logs = self._step(self._state, batch, self._key)
+            if pending is not None:
+                self._jax.device_get(pending)
+            pending = logs
+        self._jax.block_until_ready((self._state, pending))
+        return count * len(self._batch["mask"])
+
+    def matrix(self) -> dict[str, float]:
+        from pathjax.bench.matrix import jax_matrix
+
+        return jax_matrix()
+
+
+def synthetic_batch(np: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """A batch of noise with distinct pairs: `image [B, 1, H, W, 3] uint8` and so on."""
+    random = np.random.default_rng(0)
+    count, px = options["batch"], options["image_px"]
+    genes = random.normal(size=(count, options["genes"])).astype(np.float32)
+    return {
+        "image": random.integers(0, 256, (count, 1, px, px, 3), np.uint8),
+        "expression": genes,
+        "mask": np.ones(count, bool),
+        "pair_id": np.arange(count, dtype=np.int32),
+    }
+
+
+if __name__ == "__main__":
+    serve(Step)

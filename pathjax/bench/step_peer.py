@@ -1,0 +1,167 @@
+"""`pathjax bench step --peer`: the same training step in PyTorch, in a worker.
+
+timm's ViT, the same expression MLP, InfoNCE and AdamW, eager. PyTorch gets what suits it
+best: its memory format and its AdamW implementation are chosen by timing them here, and
+its convolution reads images in its own layout. Runs under any interpreter that has
+torch and timm; pathjax's own dependencies are not needed.
+"""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pathjax.bench.worker import serve
+
+WARM_UP = 2  # steps
+ADAMW = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Model(nn.Module):
+    """Both towers; returns unit vectors and the clipped log of the temperature."""
+
+    def __init__(self, options: dict[str, Any]):
+        super().__init__()
+        vit = options["vit"]
+        self.vit = timm.create_model(
+            "vit_small_patch16_224",
+            num_classes=0,
+            img_size=options["image_px"],
+            patch_size=vit["patch"],
+            embed_dim=vit["width"],
+            depth=vit["depth"],
+            num_heads=vit["heads"],
+            mlp_ratio=vit["mlp_dim"] / vit["width"],
+            act_layer=None if options["gelu"] == "exact" else "gelu_tanh",
+        )
+        width, layers = options["width"], []
+        for i in range(options["layers"]):
+            layers += [
+                nn.Linear(width if i else options["genes"], width),
+                nn.LayerNorm(width),
+                nn.GELU(),
+                nn.Dropout(0.1),
+            ]
+        self.expression = nn.Sequential(*layers)
+        self.image_head = nn.Linear(vit["width"], options["embed_dim"], bias=False)
+        self.expression_head = nn.Linear(width, options["embed_dim"], bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+
+    def forward(self, image: torch.Tensor, genes: torch.Tensor):
+        """`image [B, 3, H, W] uint8`, `genes [B, G]`."""
+        x = (image.float() / 255 - self.mean) / self.std
+        z_image = F.normalize(self.image_head(self.vit(x)).float(), dim=-1)
+        z_genes = self.expression_head(self.expression(genes)).float()
+        return z_image, F.normalize(z_genes, dim=-1), self.log_scale.clamp(max=4.6052)
+
+
+def info_nce(z_image, z_genes, log_scale) -> torch.Tensor:
+    """Symmetric InfoNCE (Radford et al. 2021)."""
+    logits = log_scale.exp() * z_image @ z_genes.T
+    labels = torch.arange(len(logits))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+class TorchStep:
+    """The contestant; see `worker.Contestant`."""
+
+    def __init__(self, options: dict[str, Any]):
+        torch.set_num_threads(options["threads"])
+        torch.manual_seed(0)
+        self._bfloat16 = options["autocast"]
+        random = np.random.default_rng(0)
+        count, px = options["batch"], options["image_px"]
+        image = random.integers(0, 256, (count, 3, px, px), np.uint8)
+        genes = random.normal(size=(count, options["genes"])).astype(np.float32)
+        self._image, self._genes = torch.from_numpy(image), torch.from_numpy(genes)
+        self._model = Model(options).train()
+        adamw, adamw_seconds = self._choose_adamw()
+        layout, layout_seconds = self._choose_layout()
+        self.run(WARM_UP)
+        self.info = {
+            "versions": {"torch": torch.__version__, "timm": timm.__version__},
+            "threads": torch.get_num_threads(),
+            "parameters": sum(p.numel() for p in self._model.parameters()),
+            "note": f"chosen as fastest: AdamW {adamw}, {layout}",
+            "tried_seconds": {
+                f"AdamW {name}": seconds for name, seconds in adamw_seconds.items()
+            }
+            | {f"step, {name}": seconds for name, seconds in layout_seconds.items()},
+        }
+
+    def run(self, count: int) -> int:
+        """`count` steps."""
+        for _ in range(count):
+            self._backward()
+            self._optimizer.step()
+        return count * len(self._image)
+
+    def matrix(self) -> dict[str, float]:
+        if self._bfloat16:  # the float32 contestant measures it
+            return {}
+        from pathjax.bench.matrix import torch_matrix
+
+        return torch_matrix()
+
+    def _backward(self) -> None:
+        self._model.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            found = self._model(self._image, self._genes)
+        info_nce(*found).backward()
+
+    def _choose_adamw(self) -> tuple[str, dict[str, float]]:
+        """Times torch's implementations of AdamW and keeps the fastest."""
+        decayed = [p for p in self._model.parameters() if p.ndim > 1]
+        others = [p for p in self._model.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": 0.05},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        made = {
+            name: torch.optim.AdamW([dict(g) for g in groups], lr=1e-6, **options)
+            for name, options in ADAMW.items()
+        }
+        self._backward()
+        seconds = {name: best_seconds(one.step, 3) for name, one in made.items()}
+        best = min(seconds, key=seconds.get)
+        self._optimizer = made[best]
+        return best, seconds
+
+    def _choose_layout(self) -> tuple[str, dict[str, float]]:
+        """Times the step in both memory formats and keeps the faster."""
+        plain, seconds = self._image, {}
+        formats = {
+            "contiguous": torch.contiguous_format,
+            "channels last": torch.channels_last,
+        }
+        for name, layout in formats.items():
+            self._image = plain.contiguous(memory_format=layout)
+            self._model.to(memory_format=layout)
+            seconds[name] = best_seconds(lambda: self.run(1), 2)
+        best = min(seconds, key=seconds.get)
+        self._image = plain.contiguous(memory_format=formats[best])
+        self._model.to(memory_format=formats[best])
+        return best, seconds
+
+
+def best_seconds(action, repeats: int) -> float:
+    """The least of some timings, after one to warm up."""
+    action()
+    found = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        action()
+        found.append(time.perf_counter() - begun)
+    return min(found)
+
+
+if __name__ == "__main__":
+    serve(TorchStep)

@@ -1,0 +1,194 @@
+"""Tasks end to end on a real study with made-up embeddings."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+
+from pathjax.data.expression import select
+from pathjax.evals.rows import fold_rows
+from pathjax.evals.run import run_task
+from pathjax.evals.statistics import balanced_accuracy, mean_pearson
+from pathjax.evals.tasks import Task, TaskError
+
+STATUS = Task("status", "made", "status", "classification", "cohort", "fit", "test")
+GENES = Task("genes", "made", None, "expression", "cohort", "fit", "test", genes=6)
+QUICK = {"seeds": 2, "folds": 3}
+
+
+def test_classification_equals_scikit_learn_at_the_chosen_strength(study, features):
+    task = dataclasses.replace(STATUS, select="select")
+    outcome = run_task(task, study, features, tolerance=1e-6, **QUICK)
+    fit, test = (
+        fold_rows(study, "sample", "cohort", one, features) for one in ("fit", "test")
+    )
+    status = study.samples["status"]
+    fit = fit.keep(status.iloc[fit.index].notna().to_numpy())
+    test = test.keep(status.iloc[test.index].notna().to_numpy())
+    scaler = StandardScaler().fit(fit.features.astype(np.float64))
+    model = LogisticRegression(
+        C=1 / (outcome.hyper["strength"] * len(fit)),
+        class_weight="balanced",
+        tol=1e-9,
+        max_iter=5000,
+    ).fit(scaler.transform(fit.features), status.iloc[fit.index].astype(str))
+    guess = model.predict(scaler.transform(test.features))
+    classes = np.array(outcome.columns)
+    np.testing.assert_array_equal(classes[outcome.prediction], guess)
+    np.testing.assert_array_equal(
+        classes[outcome.truth], status.iloc[test.index].astype(str)
+    )
+    assert outcome.value == balanced_accuracy(outcome.truth, outcome.prediction)
+    assert outcome.value > 0.9 and outcome.chance == 0.5
+    assert outcome.hyper["chosen_by"] == "fold select"
+    assert outcome.hyper["converged"]
+    assert [one["probe_seed"] for one in outcome.per_fold] == [0, 1]
+    assert outcome.n == len(test) and outcome.n_patients == 10
+
+
+def test_expression_equals_scikit_learn_at_the_chosen_strength(study, features):
+    outcome = run_task(GENES, study, features, **QUICK)
+    expression = study.expression()
+    fit, test = (
+        fold_rows(study, "sample", "cohort", one, features) for one in ("fit", "test")
+    )
+    fit = fit.keep(np.isin(fit.sample, expression.obs_names))
+    y = select(expression, list(fit.sample), outcome.columns).astype(np.float64)
+    truth = select(expression, list(test.sample), outcome.columns)
+    np.testing.assert_array_equal(outcome.truth, truth)
+    scaler = StandardScaler().fit(fit.features.astype(np.float64))
+    model = Ridge(alpha=outcome.hyper["strength"] * len(fit), solver="svd")
+    model.fit(scaler.transform(fit.features.astype(np.float64)), y)
+    wanted = model.predict(scaler.transform(test.features.astype(np.float64)))
+    np.testing.assert_allclose(outcome.prediction, wanted, atol=1e-3)
+    value, constant = mean_pearson(truth, wanted)
+    assert outcome.value == pytest.approx(value, abs=1e-4) and outcome.value > 0.5
+    assert constant == outcome.hyper["constant_genes"] == 0
+    assert outcome.hyper["chosen_by"] == "3 folds"
+    assert outcome.hyper["groups"] == "patient"
+
+
+def test_tiles_numbers_and_neighbours(study, features):
+    tissue = Task(
+        "tissue", "made", "tissue", "classification", "cohort", "fit", "test",
+        level="tile", protocol="knn/1",
+    )  # fmt: skip
+    outcome = run_task(tissue, study, features, **QUICK)
+    assert outcome.value > 0.7 and outcome.n == 80
+    purity = Task("purity", "made", "purity", "regression", "cohort", "fit", "test")
+    for protocol in ("ridge/1", "knn/1"):
+        task = dataclasses.replace(purity, protocol=protocol)
+        outcome = run_task(task, study, features, **QUICK)
+        assert outcome.prediction.shape == (40, 1)
+        # Purity of the test patients lies outside what the fit fold holds.
+        assert -1 <= outcome.value <= 1
+
+
+def test_shuffled_embeddings_score_at_chance(study, features):
+    shuffled = np.random.default_rng(0).permutation(features)
+    values = [
+        one["value"]
+        for one in run_task(STATUS, study, shuffled, seeds=2, folds=3).per_fold
+    ]
+    assert abs(np.mean(values) - 0.5) < 0.25
+
+
+def test_sections_of_one_patient_are_recorded_as_shared(study, features):
+    task = dataclasses.replace(STATUS, split="sections")
+    outcome = run_task(task, study, features, **QUICK)
+    assert outcome.shared_patients[:2] == ("P00", "P01")
+    plain = run_task(STATUS, study, features, **QUICK)
+    assert plain.shared_patients == ()
+
+
+class Tampered:
+    """The study with one thing changed."""
+
+    def __init__(self, study, **changes):
+        self._study, self._changes = study, changes
+
+    def __getattr__(self, name):
+        return self._changes.get(name, getattr(self._study, name))
+
+
+def test_undeclared_patients_on_both_sides_are_refused(study, features):
+    split = study.split("sections")
+    hidden = dataclasses.replace(split, shared_patients=())
+    task = dataclasses.replace(STATUS, split="sections")
+    with pytest.raises(TaskError, match="30 patients are in fit and test"):
+        run_task(task, Tampered(study, split=lambda _: hidden), features)
+
+
+def test_one_row_on_both_sides_is_refused_even_when_declared(study, features):
+    task = dataclasses.replace(STATUS, split="sections")
+    everything = np.arange(len(study.tiles))
+    leaky = Tampered(study, fold_tiles=lambda split, fold: everything)
+    with pytest.raises(TaskError, match="120 samples are in fit and test"):
+        run_task(task, leaky, features)
+
+
+def test_one_fit_patient_needs_a_select_fold(study, features):
+    task = dataclasses.replace(
+        GENES, split="lone", fit="one", test="test", genes=("G0", "G1")
+    )
+    with pytest.raises(TaskError, match="Name a select fold"):
+        run_task(task, study, features, **QUICK)
+    outcome = run_task(
+        dataclasses.replace(task, select="two"), study, features, **QUICK
+    )
+    assert outcome.hyper["n_fit_patients"] == 1
+
+
+def test_one_fit_patient_of_a_slide_split_is_chosen_by_slide(study, features):
+    split = study.split("sections")
+    few = dataclasses.replace(
+        split,
+        folds={"fit": ("P07a", "P07b"), "test": ("P08a", "P09a")},
+        shared_patients=(),
+    )
+    tiles = lambda _, fold: np.flatnonzero(
+        study.tiles["slide_id"].isin(few.folds[fold])
+    )
+    task = dataclasses.replace(GENES, split="sections", genes=("G0", "G1"))
+    part = Tampered(study, split=lambda _: few, fold_tiles=tiles)
+    outcome = run_task(task, part, features, **QUICK)
+    assert outcome.hyper["groups"] == "slide"
+    assert outcome.hyper["chosen_by"] == "2 folds"
+
+
+def test_fewer_patients_than_folds_gives_a_fold_each(study, features):
+    task = dataclasses.replace(GENES, split="lone", fit="two", genes=("G0", "G1"))
+    outcome = run_task(task, study, features, seeds=1, folds=5)
+    assert outcome.hyper["chosen_by"] == "2 folds"
+
+
+def test_retrieval_both_ways(study, features):
+    task = Task("find", "made", None, "retrieval", "cohort", None, "test")
+    rng = np.random.default_rng(0)
+    samples = fold_rows(study, "sample", "cohort", "test", features)
+    partner = np.full((len(study.samples), 16), np.nan)
+    partner[samples.index] = samples.features + rng.normal(0, 0.01, (40, 16))
+    outcome = run_task(task, study, features, partner=partner, k=5)
+    assert outcome.metric == "recall@5" and outcome.value > 0.9
+    assert outcome.chance == pytest.approx(5 / 40)
+    assert outcome.prediction.shape == (40, 2)
+    inside = run_task(task, study, features, partner=partner, k=1, per_slide=True)
+    assert inside.chance == pytest.approx(0.5)
+    with pytest.raises(TaskError, match="only contrastive models"):
+        run_task(task, study, features)
+    with pytest.raises(TaskError, match="one for each of the 120 samples"):
+        run_task(task, study, features, partner=partner[:5])
+
+
+def test_bad_features_are_refused(study, features):
+    with pytest.raises(TaskError, match="one row for each of the 240 tiles"):
+        run_task(STATUS, study, features[:10])
+    broken = features.copy()
+    first = study.fold_tiles("cohort", "fit")[3]
+    broken[first] = np.nan
+    with pytest.raises(TaskError, match=f"first tile {study.tiles['tile_id'][first]}"):
+        run_task(STATUS, study, broken)
+    with pytest.raises(TaskError, match="no option"):
+        run_task(STATUS, study, features, folders=3)

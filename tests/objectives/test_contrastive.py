@@ -1,0 +1,90 @@
+"""The contrastive objective: common behaviour, and what it is made of."""
+
+import jax
+import numpy as np
+import pytest
+
+from pathjax import losses
+from pathjax.objectives import ObjectiveError, contrastive
+
+SMALL = {"embed_dim": 8, "widths": (16, 16)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "infonce", "aggregator": "mean", "gene_dropout": 0.2},
+        {"loss": "sigmoid", "aggregator": "attention", "projection_hidden": 16},
+    ],
+)
+def test_common(check_objective, vit, options):
+    objective = contrastive.build(vit, 12, **SMALL, **options)
+    params, extra = check_objective(objective)
+    assert extra == {} and set(objective.export(params, extra)) == set(params)
+    assert ("aggregator" in params) == (options["aggregator"] == "attention")
+    assert ("bias" in params["temperature"]) == (options["loss"] == "sigmoid")
+
+
+def test_loss_is_info_nce_of_what_is_predicted(vit, batch):
+    objective = contrastive.build(vit, 12, **SMALL)
+    params, _ = objective.init(jax.random.key(0), batch)
+    found = objective.predict(params, batch)
+    for z in found.values():
+        assert z.shape == (8, 8)
+        np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-5)
+    values, metrics, _ = objective.loss(params, {}, batch, jax.random.key(1), 0, False)
+    wanted = losses.info_nce(
+        found["z_image"],
+        found["z_expression"],
+        params["temperature"]["log_scale"],
+        batch["mask"],
+        batch["pair_id"],
+    )
+    np.testing.assert_allclose(values, wanted, rtol=1e-5)
+    np.testing.assert_allclose(metrics["temperature"], 0.07, rtol=1e-5)
+
+
+def test_predict_needs_no_expression(vit, batch):
+    objective = contrastive.build(vit, 12, **SMALL)
+    params, _ = objective.init(jax.random.key(0), batch)
+    found = objective.predict(params, {"image": batch["image"], "mask": batch["mask"]})
+    assert set(found) == {"z_image"}
+
+
+def test_a_tile_mask_takes_tiles_out(vit, batch):
+    objective = contrastive.build(vit, 12, aggregator="attention", **SMALL)
+    params, _ = objective.init(jax.random.key(0), batch)
+    one = {**batch, "image": batch["image"][:, :1]}
+    mask = np.zeros((8, 3), bool)
+    mask[:, 0] = True
+    masked = objective.predict(params, {**batch, "tile_mask": mask})
+    alone = objective.predict(params, one)
+    np.testing.assert_allclose(masked["z_image"], alone["z_image"], atol=1e-5)
+
+
+def test_randomness_follows_key_and_step_and_only_in_training(vit, batch):
+    objective = contrastive.build(vit, 12, dropout=0.5, **SMALL)
+    params, _ = objective.init(jax.random.key(0), batch)
+    run = jax.jit(objective.loss, static_argnums=5)
+
+    def values(seed, step, train):
+        key = jax.random.key(seed)
+        return np.asarray(run(params, {}, batch, key, step, train)[0])
+
+    np.testing.assert_array_equal(values(0, 1, True), values(0, 1, True))
+    assert np.any(values(0, 1, True) != values(0, 2, True))
+    assert np.any(values(0, 1, True) != values(1, 1, True))
+    np.testing.assert_array_equal(values(0, 1, False), values(1, 2, False))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_genes": None}, r"set data\.genes"),
+        ({"loss": "clip"}, "loss='clip': wanted 'infonce' or 'sigmoid'"),
+        ({"aggregator": "max"}, "aggregator='max'"),
+    ],
+)
+def test_what_cannot_be_built(vit, options, message):
+    with pytest.raises(ObjectiveError, match=message):
+        contrastive.build(vit, **{"n_genes": 12, **options})

@@ -1,0 +1,132 @@
+"""DINO: common behaviour, schedules, the teacher, the centre, the frozen last layer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pathjax.objectives import ObjectiveError, dino
+
+SMALL = {"total_steps": 10, "prototypes": 16, "hidden": 20, "bottleneck": 8}
+
+
+def made(vit, batch, **options):
+    objective = dino.build(vit, **{**SMALL, **options})
+    params, extra = objective.init(jax.random.key(0), batch)
+    return objective, params, extra
+
+
+def gradient(objective, params, extra, batch, step=0):
+    def total(params):
+        key = jax.random.key(1)
+        return objective.loss(params, extra, batch, key, step, True)[0].sum()
+
+    return jax.jit(jax.grad(total))(params)
+
+
+def test_common(check_objective, vit):
+    objective = dino.build(vit, **SMALL)
+    params, extra = check_objective(objective)
+    assert objective.predict(params, {}) == {}
+    assert set(objective.export(params, extra)) == {"vit"}
+
+
+def test_momentum_is_a_cosine_from_start_to_one():
+    found = [float(dino.momentum_at(s, 100, 0.996)) for s in (0, 50, 100, 150)]
+    assert found == pytest.approx([0.996, 0.998, 1.0, 1.0], abs=1e-6)
+
+
+def test_teacher_temperature_warms_up():
+    found = [float(dino.temperature_at(s, 0.04, 0.07, 30)) for s in (0, 15, 30, 99)]
+    assert found == pytest.approx([0.04, 0.055, 0.07, 0.07])
+    assert float(dino.temperature_at(0, 0.04, 0.07, 0)) == pytest.approx(0.04)
+    assert float(dino.temperature_at(1, 0.04, 0.07, 0)) == pytest.approx(0.07)
+
+
+def test_teacher_is_a_copy_that_can_be_donated_with_the_student(vit, batch):
+    objective, params, extra = made(vit, batch)
+    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(extra["teacher"]), strict=True)
+    for mine, theirs in pairs:
+        np.testing.assert_array_equal(mine, theirs)
+        assert mine.unsafe_buffer_pointer() != theirs.unsafe_buffer_pointer()
+    step = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
+    jax.block_until_ready(step((params, extra)))
+
+
+def test_update_moves_teacher_and_centre(vit, batch):
+    objective, params, extra = made(vit, batch)
+    student = jax.tree.map(lambda leaf: leaf + 1, params)
+    aux = {"sum": jnp.arange(16.0) * 4, "count": jnp.float32(4)}
+    new = jax.jit(objective.update_extra)(extra, student, aux, 5)
+    share = 1 - float(dino.momentum_at(5, 10, 0.996))
+    pairs = zip(
+        jax.tree.leaves(new["teacher"]), jax.tree.leaves(extra["teacher"]), strict=True
+    )
+    for after, before in pairs:
+        np.testing.assert_allclose(after, np.asarray(before) + share, atol=1e-6)
+    np.testing.assert_allclose(new["centre"], 0.1 * np.arange(16.0), rtol=1e-5)
+    # A batch of padding moves no centre.
+    nothing = {"sum": jnp.zeros(16), "count": jnp.float32(0)}
+    still = objective.update_extra(new, student, nothing, 5)
+    np.testing.assert_array_equal(still["centre"], new["centre"])
+
+
+def test_centre_is_of_the_teachers_logits_over_unmasked_rows(vit, batch):
+    objective, params, extra = made(vit, batch)
+    key = jax.random.key(1)
+    _, _, aux = objective.loss(params, extra, batch, key, 0, True)
+    assert aux["count"] == 6 * 2
+    head = dino.DINOHead(16, 20, 8)
+    tiles = batch["crops_global"][:6].reshape(12, 16, 16, 3)
+    embedded = objective.encode(extra["teacher"], tiles)
+    logits = head.apply({"params": extra["teacher"]["head"]}, embedded)
+    np.testing.assert_allclose(aux["sum"], logits.sum(axis=0), atol=1e-4)
+    assert np.abs(logits).max() <= 1 + 1e-5  # cosines
+
+
+def test_export_is_the_teacher(vit, batch):
+    objective, params, extra = made(vit, batch)
+    other = jax.tree.map(jnp.zeros_like, params)
+    exported = objective.export(other, extra)
+    for a, b in zip(
+        jax.tree.leaves(exported["vit"]),
+        jax.tree.leaves(extra["teacher"]["vit"]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_reset_lets_the_teacher_follow_replaced_parameters(vit, batch):
+    objective, params, extra = made(vit, batch)
+    given = jax.tree.map(lambda leaf: leaf + 1, params)
+    new = objective.reset_extra(given, extra)
+    leaf = new["teacher"]["vit"]["norm"]["scale"]
+    np.testing.assert_array_equal(leaf, given["vit"]["norm"]["scale"])
+    assert (
+        leaf.unsafe_buffer_pointer()
+        != given["vit"]["norm"]["scale"].unsafe_buffer_pointer()
+    )
+
+
+def test_prototypes_are_held_for_the_first_steps(vit, batch):
+    objective, params, extra = made(vit, batch, freeze_last_steps=2)
+    for step, moves in ((1, False), (2, True)):
+        by = gradient(objective, params, extra, batch, step)["head"]
+        assert bool(np.any(by["prototypes"])) == moves
+        assert np.any(by["fc3"]["kernel"])
+
+
+def test_length_of_prototypes_does_not_matter(vit, batch):
+    objective, params, extra = made(vit, batch)
+    longer = jax.tree.map(lambda leaf: leaf, params)
+    longer["head"]["prototypes"] = 7 * params["head"]["prototypes"]
+    losses = [
+        objective.loss(p, extra, batch, jax.random.key(1), 0, False)[0]
+        for p in (params, longer)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_what_cannot_be_built(vit):
+    with pytest.raises(ObjectiveError, match=r"prototypes=1.*momentum=1\.5"):
+        dino.build(vit, total_steps=10, prototypes=1, momentum=1.5)

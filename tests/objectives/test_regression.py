@@ -1,0 +1,63 @@
+"""The regression objective: common behaviour under each loss, and its predictions."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+from pathjax.objectives import ObjectiveError, regression
+
+
+@pytest.mark.parametrize(
+    ("loss", "aggregator"),
+    [("huber", "mean"), ("pearson", "mean"), ("negative_binomial", "attention")],
+)
+def test_common(check_objective, vit, loss, aggregator):
+    objective = regression.build(vit, 12, loss=loss, aggregator=aggregator)
+    params, extra = check_objective(objective)
+    assert extra == {} and set(objective.export(params, extra)) == set(params)
+
+
+def run(objective, batch):
+    params, _ = objective.init(jax.random.key(0), batch)
+    key = jax.random.key(1)
+    values, metrics, _ = objective.loss(params, {}, batch, key, 0, False)
+    return params, np.asarray(values), metrics
+
+
+def test_mse_and_batch_pearson_are_those_of_the_prediction(vit, batch):
+    objective = regression.build(vit, 12)
+    params, values, metrics = run(objective, batch)
+    predicted = np.asarray(objective.predict(params, batch)["expression"])[:6]
+    target = np.asarray(batch["expression"])[:6]
+    wanted = ((predicted - target) ** 2).mean(axis=1)
+    np.testing.assert_allclose(values[:6], wanted, rtol=1e-5)
+    np.testing.assert_array_equal(metrics["mse"][:6], values[:6])
+    r = [scipy.stats.pearsonr(predicted[:, g], target[:, g])[0] for g in range(12)]
+    assert np.mean(metrics["pearson_batch"][:6]) == pytest.approx(np.mean(r), abs=5e-3)
+
+
+def test_negative_binomial_is_scipys_with_library_as_exposure(vit, batch):
+    objective = regression.build(vit, 12, loss="negative_binomial")
+    assert set(objective.requires) == {"image", "mask", "counts", "library"}
+    params, values, _ = run(objective, batch)
+    logged = np.asarray(objective.predict(params, batch)["expression"])[:6]
+    rate = np.expm1(logged.astype(np.float64)) / 1e4  # log1p(counts per 10,000)
+    counts, library = (np.asarray(batch[k])[:6] for k in ("counts", "library"))
+    mu = rate * library[:, None]
+    assert mu.mean() == pytest.approx(counts.mean(), rel=0.3)  # an even share each
+    wanted = -scipy.stats.nbinom(1, 1 / (1 + mu)).logpmf(counts).mean(axis=1)
+    np.testing.assert_allclose(values[:6], wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_genes": 0}, r"set data\.genes"),
+        ({"loss": "mae"}, "loss='mae': wanted one of mse, huber, pearson"),
+        ({"aggregator": "max"}, "aggregator='max'"),
+    ],
+)
+def test_what_cannot_be_built(vit, options, message):
+    with pytest.raises(ObjectiveError, match=message):
+        regression.build(vit, **{"n_genes": 12, **options})

@@ -1,0 +1,202 @@
+"""Deltas and intervals against a bootstrap written out row by row."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pathjax.evals.results import read_predictions, read_results
+from pathjax.evals.statistics import balanced_accuracy, bootstrap_draws, mean_pearson
+from pathjax.report.compare import compare, gene_correlations, load_runs
+from pathjax.report.table_data import ReportError
+
+
+def rows_of(table):
+    return {row.name: row for row in table.rows}
+
+
+def change(run, which, **values):
+    """Rewrites entries of results.json for which `which(entry)` holds."""
+    path = run / "results.json"
+    content = json.loads(path.read_text())
+    for entry in content["entries"]:
+        if which(entry):
+            entry.update(values)
+    path.write_text(json.dumps(content))
+
+
+def test_values_deltas_and_order(run):
+    table = compare(load_runs([run]), replicates=200)
+    assert [row.name for row in table.rows] == ["base", "tuned", "colour"]
+    assert [column.task for column in table.columns] == ["kind", "genes"]
+    entries = read_results(run).entries
+    rows = rows_of(table)
+    for task in ("kind", "genes"):
+        by = {(e["model"], e["seed"]): e["value"] for e in entries if e["task"] == task}
+        tuned = np.mean([by["tuned", s] for s in range(3)])
+        assert rows["base"].values[task].value == by["base", None]
+        assert rows["tuned"].values[task].value == pytest.approx(tuned)
+        delta = rows["tuned"].deltas[task]
+        assert delta.value == pytest.approx(tuned - by["base", None])
+        assert delta.low < delta.value < delta.high and delta.excludes_zero
+    deltas = [one.value for one in rows["tuned"].deltas.values()]
+    assert rows["tuned"].mean.value == pytest.approx(np.mean(deltas))
+    assert rows["tuned"].seeds == 3
+    assert rows["base"].mean is None and rows["colour"].deltas == {}
+
+
+def test_intervals_equal_a_bootstrap_by_hand(run):
+    """Patients and seeds redrawn for each replicate, scores from repeated rows."""
+    replicates = 60
+    table = compare(load_runs([run]), replicates=replicates, seed=3)
+    arrays = {
+        (e["model"], e["seed"], e["task"]): read_predictions(run, e)
+        for e in read_results(run).entries
+    }
+    patients = np.unique(arrays["base", None, "kind"]["patient"])
+    draws = bootstrap_draws(len(patients), replicates, seed=3)
+    seeds = bootstrap_draws(3, replicates, seed=4)
+
+    def score(model, seed, task, draw):
+        part = arrays[model, seed, task]
+        counts = dict(zip(patients, draw, strict=True))
+        rows = np.repeat(np.arange(60), [counts[p] for p in part["patient"]])
+        truth, guess = part["truth"][rows], part["prediction"][rows]
+        if task == "kind":
+            return balanced_accuracy(truth, guess)
+        return mean_pearson(truth, guess)[0]
+
+    deltas = {"kind": [], "genes": []}
+    for draw, drawn in zip(draws, seeds, strict=True):
+        for task, found in deltas.items():
+            tuned = [score("tuned", s, task, draw) for s in range(3)]
+            tuned = np.average(tuned, weights=drawn)
+            found.append(tuned - score("base", None, task, draw))
+    row = rows_of(table)["tuned"]
+    for task, found in deltas.items():
+        low, high = np.percentile(found, [2.5, 97.5])
+        assert row.deltas[task].low == pytest.approx(low, abs=1e-9)
+        assert row.deltas[task].high == pytest.approx(high, abs=1e-9)
+    mean = np.mean([deltas["kind"], deltas["genes"]], axis=0)
+    low, high = np.percentile(mean, [2.5, 97.5])
+    assert (row.mean.low, row.mean.high) == pytest.approx((low, high), abs=1e-9)
+
+
+def test_a_model_against_itself_has_a_delta_of_exactly_zero(tmp_path, outcomes):
+    outcomes.write_model(tmp_path, "base", [outcomes.class_outcome("kind", 0.6, 1)])
+    same = outcomes.class_outcome("kind", 0.6, 1)
+    outcomes.write_model(tmp_path, "copy", [same], base="base", seed=0)
+    delta = rows_of(compare(load_runs([tmp_path])))["copy"].deltas["kind"]
+    assert (delta.value, delta.low, delta.high) == (0, 0, 0)
+    assert not delta.excludes_zero
+
+
+def test_bases_with_seeds_are_paired_seed_by_seed(tmp_path, outcomes):
+    for seed in (0, 1):
+        strength = [0.4, 0.7][seed]
+        before = outcomes.class_outcome("kind", strength, seed)
+        outcomes.write_model(tmp_path, "base", [before], seed=seed)
+        # Tuning changes nothing: paired by seed, the delta is 0 in every replicate.
+        outcomes.write_model(tmp_path, "tuned", [before], base="base", seed=seed)
+    row = rows_of(compare(load_runs([tmp_path]), replicates=100))["tuned"]
+    delta = row.deltas["kind"]
+    assert (delta.low, delta.high) == (0, 0)
+    value = row.values["kind"]
+    assert value.high > value.low
+
+
+def test_one_test_patient_is_resampled_by_row_and_said(tmp_path, outcomes):
+    for name, base in (("base", None), ("tuned", "base")):
+        made = outcomes.gene_outcome("genes", 1.0, len(name), patients=1)
+        outcomes.write_model(tmp_path, name, [made], base=base, seed=0)
+    table = compare(load_runs([tmp_path]), replicates=100)
+    delta = rows_of(table)["tuned"].deltas["genes"]
+    assert delta.high > delta.low
+    assert any("says nothing about other patients" in note for note in table.notes)
+
+
+def test_results_without_rows_have_no_interval(run):
+    change(run, lambda e: e["model"] == "tuned", predictions=None)
+    row = rows_of(compare(load_runs([run])))["tuned"]
+    assert row.deltas["kind"].low is None and row.mean.low is None
+    assert row.mean.value > 0
+
+
+@pytest.mark.parametrize(
+    "which, values, message",
+    [
+        ("tuned", {"protocol": "linear/2"}, "has protocol 'linear/2', base 'linear/1'"),
+        ("tuned", {"study_fingerprint": "g"}, "has study_fingerprint 'g'"),
+        ("tuned", {"base": "nobody"}, "names 'nobody' as its base"),
+        ("tuned", {"base": "tuned"}, "is itself tuned from"),
+        ("tuned 0", {"base": "colour"}, "names several bases"),
+        ("tuned 0", {"seed": 9}, "not the same seeds for all tasks"),
+    ],
+)
+def test_results_that_do_not_fit_are_refused(run, which, values, message):
+    def chosen(entry):
+        name = which.split()[0]
+        one = entry["seed"] == 0 and entry["task"] == "kind"
+        return entry["model"] == name and (" " not in which or one)
+
+    if "protocol" in values:
+        one = chosen
+        chosen = lambda e: one(e) and e["task"] == "kind"
+    change(run, chosen, **values)
+    with pytest.raises(ReportError, match=message):
+        compare(load_runs([run]))
+
+
+def test_other_test_rows_are_refused(run, tmp_path, outcomes):
+    made = outcomes.class_outcome("kind", 0.5, 3, patients=5)
+    outcomes.write_model(tmp_path / "two", "late", [made], base="base", seed=0)
+    with pytest.raises(ReportError, match="tested on other rows"):
+        compare(load_runs([run, tmp_path / "two"]))
+
+
+def test_runs_join_and_the_same_result_twice_is_refused(run, tmp_path, outcomes):
+    made = outcomes.class_outcome("kind", 0.5, 3)
+    outcomes.write_model(tmp_path / "two", "late", [made], base="base", seed=0)
+    table = compare(load_runs([run, tmp_path / "two", run]), replicates=50)
+    assert [row.name for row in table.rows] == ["base", "tuned", "late", "colour"]
+    assert any("late: mean delta over 1 of 2 tasks" in note for note in table.notes)
+    outcomes.write_model(tmp_path / "three", "late", [made], base="base", seed=0)
+    with pytest.raises(ReportError, match="occur twice"):
+        load_runs([tmp_path / "two", tmp_path / "three"])
+
+
+def test_seeds_that_cannot_be_paired_are_refused(tmp_path, outcomes):
+    made = outcomes.class_outcome("kind", 0.5, 3)
+    for name, base, seeds in (("base", None, (0, 1)), ("tuned", "base", (2, 3))):
+        for seed in seeds:
+            outcomes.write_model(tmp_path, name, [made], base=base, seed=seed)
+    with pytest.raises(ReportError, match="cannot be paired"):
+        compare(load_runs([tmp_path]), replicates=20)
+
+
+def test_notes_tell_what_a_reader_has_to_know(tmp_path, outcomes):
+    made = outcomes.class_outcome("kind", 0.5, 3, synthetic=True)
+    audit = {"status": "allowed", "patients": ["P3", "P4"], "slides": []}
+    outcomes.write_model(tmp_path, "base", [made], audit={"status": "unknown"})
+    outcomes.write_model(tmp_path, "tuned", [made], "base", 0, audit)
+    change(tmp_path, lambda e: True, shared_patients=["P9"])
+    text = "\n".join(compare(load_runs([tmp_path]), replicates=20).notes)
+    for wanted in (
+        "SYNTHETIC data (cohort)",
+        "Patients P9 are in both fit and test",
+        "base: what it was trained on is unknown",
+        "tuned: TRAINED ON TEST PATIENTS, accepted by the user (P3, P4): kind",
+        "Test rows 60, patients 20: kind",
+        "Protocol linear/1, balanced_accuracy: kind",
+        "Seeds: base 1, tuned 1",
+        "With one seed",
+    ):
+        assert wanted in text
+
+
+def test_gene_correlations_are_means_over_seeds(run):
+    found = gene_correlations(load_runs([run]))
+    assert list(found) == ["genes"]
+    assert set(found["genes"]) == {"base", "tuned", "colour"}
+    names, r = found["genes"]["tuned"]
+    assert names[0] == "G0$_0$" and np.isnan(r[2]) and (r[[0, 1, 3]] > 0.3).all()

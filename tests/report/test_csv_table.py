@@ -1,0 +1,88 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pathjax.report.csv_table import read_csv, render_csv, write_csv
+from pathjax.report.table_data import Column, Estimate, ReportError, Row, Table
+
+HEAD = "model,base,task,value,delta,low,high\n"
+
+
+def written(tmp_path, text):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    return path
+
+
+def test_delta_follows_from_values(tmp_path):
+    path = written(tmp_path, HEAD + "b,,t,50,,,\nm,b,t,53.5,,1,6\n")
+    row = read_csv(path).rows[1]
+    assert row.deltas["t"].value == pytest.approx(0.035)
+    assert (row.deltas["t"].low, row.deltas["t"].high) == (0.01, 0.06)
+    assert row.deltas["t"].excludes_zero and row.values["t"].low is None
+    assert row.mean.value == pytest.approx(0.035)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("model,task,value\n", "lacks the columns base, delta"),
+        (HEAD, "no line"),
+        (HEAD + "b,,t,x,,,\n", "line 2: value is 'x'"),
+        (HEAD + "b,,t,nan,,,\n", "value is 'nan'"),
+        (HEAD + "b,,t,,,,\n", "neither value nor delta"),
+        (HEAD + "b,,t,,1,,\n", "a delta but no base"),
+        (HEAD + "b,,t,1,,,\nb,,t,1,,,\n", "b, t occurs twice"),
+        (HEAD + "b,,t,1,,0,\n", "low and high go together"),
+        (HEAD + ",,t,1,,,\n", "model and task are wanted"),
+        (HEAD + "m,b,t,,1,,\n", "names 'b' as its base, which has no results"),
+        (HEAD + "b,,t,1,,,\nm,b,t,,1,,\nm,,u,1,,,\n", "m has base None, before b"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path, text, message):
+    with pytest.raises(ReportError, match=message):
+        read_csv(written(tmp_path, text))
+
+
+names = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), min_size=1
+)
+names = names.map(str.strip).filter(lambda n: n and not n.startswith("#"))
+numbers = st.floats(-1, 1).map(lambda x: round(x, 6))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    base=names, tuned=names, tasks=st.lists(names, min_size=1, max_size=3, unique=True),
+    value=numbers, delta=numbers, width=st.floats(0, 1).map(lambda x: round(x, 6)),
+)  # fmt: skip
+def test_what_is_written_is_read(
+    tmp_path_factory, base, tuned, tasks, value, delta, width
+):
+    if base == tuned:
+        tuned += "'"
+    estimate = Estimate(delta, delta - width, delta + width)
+    values = {task: Estimate(value, value, value) for task in tasks}
+    deltas = dict.fromkeys(tasks, estimate)
+    table = Table(
+        tuple(Column(task, "pearson", None, 7, 3) for task in tasks),
+        (
+            Row(base, None, True, values, {}, None, 1),
+            Row(tuned, base, False, {}, deltas, estimate, 3),
+        ),
+        ("a note",),
+    )
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    write_csv(table, path)
+    again = read_csv(path)
+    assert again.columns == table.columns and again.notes == table.notes
+    assert [(r.name, r.base, r.seeds) for r in again.rows] == [
+        (base, None, 1),
+        (tuned, base, 3),
+    ]
+    for task in tasks:
+        found = again.rows[1].deltas[task]
+        assert found.value == pytest.approx(delta, abs=1e-9)
+        assert found.high == pytest.approx(delta + width, abs=1e-9)
+    assert again.rows[1].mean.low == pytest.approx(delta - width, abs=1e-9)
+    assert render_csv(again) == path.read_text(encoding="utf-8")

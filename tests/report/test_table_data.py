@@ -1,0 +1,44 @@
+import pytest
+
+from pathjax.report.table_data import (
+    Column,
+    Estimate,
+    ReportError,
+    Row,
+    check_bases,
+    in_order,
+    mean_notes,
+    plain_mean,
+)
+
+
+def test_models_stand_below_their_base_and_others_last():
+    bases = {"yard": None, "t1": "b1", "b1": None, "t2": "b2", "b2": None, "t3": "b1"}
+    assert in_order(bases) == ["b1", "t1", "t3", "b2", "t2", "yard"]
+
+
+def test_bases_have_to_be_there_and_be_bases():
+    check_bases({"b": None, "t": "b"})
+    with pytest.raises(ReportError, match="t names 'x'.*u's base t is itself"):
+        check_bases({"b": None, "t": "x", "u": "t"} | {"x2": None})
+
+
+@pytest.mark.parametrize(
+    "low, high, flagged",
+    [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0.0, 0.1, False)],
+)
+def test_an_interval_that_touches_zero_does_not_exclude_it(low, high, flagged):
+    assert Estimate(0.0, low, high).excludes_zero is flagged
+    assert not Estimate(0.5).excludes_zero
+
+
+def test_partial_means_are_noted():
+    deltas = {"a": Estimate(0.1), "b": Estimate(0.3)}
+    assert plain_mean(deltas).value == pytest.approx(0.2)
+    assert plain_mean({}) is None
+    columns = tuple(map(Column, "abc"))
+    row = Row("m", "x", False, {}, deltas)
+    assert mean_notes(columns, (row,)) == [
+        "m: mean delta over 2 of 3 tasks (none for c)."
+    ]
+    assert mean_notes(columns[:2], (row,)) == []
