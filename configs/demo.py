@@ -24,20 +24,21 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.study = "runs/demo/study"
     config.split = "cohort"
     config.fold = "finetune"
-    config.model.variant = "Mi/8"
+    config.model.variant = "Xs/8"
     config.model.drop_path = 0.1
     config.checkpoint.every = 100
 
     if chosen.mode == "pretrain":
-        config.objective = ConfigDict({"name": "dino", "prototypes": 512})
-        config.data.update({"unit": "tile", "batch": 64})
+        head = {"prototypes": 512, "hidden": 512, "bottleneck": 128}
+        config.objective = ConfigDict({"name": "dino", **head})
+        config.data.update({"unit": "tile", "batch": 48})
         config.multicrop.update({"local_crops": 2, "local_px": 32})
-        config.optim.update({"steps": 400, "warmup": 40, "lr": 1e-3})
+        config.optim.update({"steps": 300, "warmup": 30, "lr": 1e-3})
     elif chosen.mode in ("contrastive", "regression"):
         config.objective.name = chosen.mode
         config.val_fold = "finetune_val"
-        config.data.update({"batch": 48, "tiles": 4, "genes": 300, "stain": 0.1})
-        config.optim.update({"steps": 240, "warmup": 20, "lr": 1e-3, "vit_lr": 0.3})
+        config.data.update({"batch": 40, "tiles": 3, "genes": 300, "stain": 0.1})
+        config.optim.update({"steps": 160, "warmup": 20, "lr": 1e-3, "vit_lr": 0.5})
         config.eval.every = 40
     else:
         raise ConfigError(
@@ -45,7 +46,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
             "regression"
         )
     if chosen.smoke:
-        config.model.variant = "Xs/8"
+        config.model.depth = 2
         config.data.batch = 8
         config.optim.update({"steps": 6, "warmup": 2})
         config.checkpoint.every = 3

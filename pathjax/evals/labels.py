@@ -27,7 +27,7 @@ ROLES = ("fit", "select", "test")
 class Folds:
     """Labelled rows by role, and what was left out."""
 
-    fit: FoldRows
+    fit: FoldRows | None
     select: FoldRows | None
     test: FoldRows
     shared: tuple[str, ...]

@@ -45,7 +45,7 @@ def _log_softmax(kernel, bias, present, x):
     return jax.nn.log_softmax(jnp.where(present[None, :] > 0, logits, ABSENT), axis=1)
 
 
-def _minimise(loss, start, steps: int, tolerance: float):
+def _minimise(loss, start, steps: int, tolerance: ArrayLike):
     """L-BFGS (Liu & Nocedal 1989) until the gradient's largest entry is small."""
     # The loss is convex, so sufficient decrease alone keeps the curvature pairs
     # positive. optax's default, a zoom search, costs 4 times as much under vmap, where
@@ -162,6 +162,7 @@ def fit_logistic(
     return LogisticFit(centre, spread, *parts)
 
 
+@jax.jit
 def predict_logistic(fit: LogisticFit, x: Float[Array, "Q E"]) -> Float[Array, "P Q C"]:
     """Log-probabilities of each row by each of the P fits."""
     x = (x.astype(jnp.float32) - fit.mean[None, :]) / fit.scale[None, :]

@@ -145,7 +145,7 @@ def _pearson_of_sums(total):
 
 
 def recall_terms(
-    hits: Num[np.ndarray, "N D"],
+    hits: Shaped[np.ndarray, "N D"],
     unit: Int[np.ndarray, "N"] | None = None,
     units: int = 1,
 ) -> Terms:
@@ -211,8 +211,8 @@ def chance_level(metric: str, truth: Num[np.ndarray, "N *rest"], k: int = 0) -> 
 
 
 def number_units(
-    ids: Sequence[Shaped[np.ndarray, "N"]],
-) -> tuple[list[Int[np.ndarray, "N"]], int]:
+    ids: Sequence[Shaped[np.ndarray, "_"]],
+) -> tuple[list[Int[np.ndarray, "_"]], int]:
     """Numbers the union of several lists of ids: each list as numbers, and how many."""
     names, flat = np.unique(np.concatenate(ids), return_inverse=True)
     ends = np.cumsum([len(part) for part in ids])[:-1]

@@ -1,5 +1,6 @@
 """scikit-learn is the oracle of ridge and k-NN."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -40,7 +41,7 @@ def test_moments_are_weighted_and_a_constant_has_scale_one():
     x = rng.normal(3, 2, (50, 4)).astype(np.float32)
     x[:, 2] = 1e3
     weight = rng.poisson(1, 50).astype(np.float32)
-    mean, scale = moments(x, weight)
+    mean, scale = moments(jnp.asarray(x), jnp.asarray(weight))
     np.testing.assert_allclose(mean, np.average(x, axis=0, weights=weight), rtol=1e-5)
     repeated = np.repeat(x, weight.astype(int), axis=0)[:, [0, 1, 3]]
     np.testing.assert_allclose(np.asarray(scale)[[0, 1, 3]], repeated.std(0), rtol=1e-4)

@@ -108,7 +108,7 @@ def test_a_gene_that_a_replicate_makes_constant_is_left_out_there():
 
 
 def test_a_class_that_a_replicate_does_not_draw_is_left_out_there():
-    terms = accuracy_terms([0, 0, 1], [0, 1, 1], np.arange(3), 3)
+    terms = accuracy_terms(np.array([0, 0, 1]), np.array([0, 1, 1]), np.arange(3), 3)
     np.testing.assert_allclose(
         terms.evaluate(np.array([[1, 1, 1], [2, 1, 0], [0, 0, 3]])), [0.75, 2 / 3, 1.0]
     )
@@ -160,7 +160,7 @@ def test_chance():
 
 def test_shapes_and_values_are_checked():
     with pytest.raises(StatisticsError, match="wanted the same shape"):
-        accuracy_terms([0, 1], [0])
+        accuracy_terms(np.array([0, 1]), np.array([0]))
     with pytest.raises(StatisticsError, match="at least one row"):
         pearson_terms(np.zeros((0, 2)), np.zeros((0, 2)))
     with pytest.raises(StatisticsError, match="not finite"):

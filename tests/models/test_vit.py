@@ -28,18 +28,24 @@ def shapes(config, batch=2):
 
 
 def made(config, seed=0):
-    """Parameters with every leaf away from its initial value."""
-    image = jnp.zeros((1, config.image_px, config.image_px, 3))
-    params = jax.jit(ViT(config).init)(jax.random.key(seed), image)["params"]
-    leaves, tree = jax.tree.flatten(params)
+    """Random parameters of the right shapes; initialising would compile."""
     random = np.random.default_rng(seed)
-    noise = [0.1 * random.normal(size=leaf.shape) for leaf in leaves]
-    moved = [np.asarray(a + b, np.float32) for a, b in zip(leaves, noise, strict=True)]
-    return jax.tree.unflatten(tree, moved)
+
+    def leaf(path, shape):
+        centre = 1.0 if path[-1].key in ("scale", "gamma") else 0.0
+        return (centre + 0.15 * random.normal(size=shape.shape)).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(leaf, shapes(config)[0])
+
+
+def quick_jit(function):
+    """jit with a compile of half the time; these tests measure no speed."""
+    quick = {"xla_backend_optimization_level": 0}
+    return jax.jit(function, compiler_options=quick)
 
 
 def forward(config, params, image, **options):
-    apply = jax.jit(lambda p, x: ViT(config).apply({"params": p}, x, **options))
+    apply = quick_jit(lambda p, x: ViT(config).apply({"params": p}, x, **options))
     return apply(params, image)
 
 
@@ -146,7 +152,7 @@ def test_one_block_is_the_reference(mlp, layerscale):
     config = TINY.replace(mlp=mlp, layerscale=layerscale)
     params = made(config)["blocks_1"]
     x = np.random.default_rng(1).normal(size=(2, 7, 48)).astype(np.float32)
-    found = jax.jit(lambda p, x: Block(config).apply({"params": p}, x))(params, x)
+    found = quick_jit(lambda p, x: Block(config).apply({"params": p}, x))(params, x)
     np.testing.assert_allclose(found, block(x, params, config), rtol=2e-5, atol=2e-5)
 
 
@@ -270,9 +276,9 @@ def test_drop_path_leaves_out_branches_by_example():
     # Without the second branch what is left is attention's, kept or not.
     params["ls2"]["gamma"] = np.zeros_like(params["ls2"]["gamma"])
     whole = Block(config).apply({"params": params}, x[:1])[0] - x[0]
-    rngs = {"dropout": jax.random.key(0)}
-    module = Block(config, drop)
-    out = module.apply({"params": params}, x, train=True, rngs=rngs) - x
+    module, rngs = Block(config, drop), {"dropout": jax.random.key(0)}
+    drawn = quick_jit(lambda p, x: module.apply({"params": p}, x, True, rngs=rngs))
+    out = np.asarray(drawn(params, x)) - x
     kept = np.abs(out).max(axis=(1, 2)) > 0
     scaled = np.broadcast_to(whole / (1 - drop), (kept.sum(), 5, 48))
     np.testing.assert_allclose(out[kept], scaled, rtol=1e-4, atol=1e-5)

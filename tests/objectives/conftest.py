@@ -19,6 +19,11 @@ def vit():
     return CONFIG
 
 
+@pytest.fixture(scope="session")
+def jit():
+    return quick_jit
+
+
 @pytest.fixture
 def batch():
     """Eight samples of three tiles, two of them padding full of NaN."""
@@ -40,17 +45,23 @@ def batch():
     return {name: jnp.asarray(value) for name, value in made.items()}
 
 
-def mean_loss(objective, train=True, step=3):
+def quick_jit(function, **options):
+    """jit with a compile of half the time; these tests measure no speed."""
+    quick = {"xla_backend_optimization_level": 0}
+    return jax.jit(function, compiler_options=quick, **options)
+
+
+def mean_loss(objective, train):
     """(params, extra, batch) -> masked mean, and what comes beside it."""
 
     def total(params, extra, batch):
         key = jax.random.key(7)
-        values, metrics, aux = objective.loss(params, extra, batch, key, step, train)
+        values, metrics, aux = objective.loss(params, extra, batch, key, 3, train)
         mask = batch["mask"]
         mean = jnp.where(mask, values, 0).sum() / mask.sum()
         return mean, (values, metrics, aux)
 
-    return jax.jit(jax.value_and_grad(total, has_aux=True))
+    return total
 
 
 @pytest.fixture
@@ -59,9 +70,9 @@ def check_objective(batch):
 
     def check(objective):
         key = jax.random.key(0)
-        params, extra = jax.jit(objective.init)(key, batch)
+        params, extra = quick_jit(objective.init)(key, batch)
         given = {name: batch[name] for name in {*objective.requires, "mask"}}
-        run = mean_loss(objective)
+        run = quick_jit(jax.value_and_grad(mean_loss(objective, True), has_aux=True))
         (_, (values, metrics, aux)), gradients = run(params, extra, given)
 
         # One float32 value per example, padding is 0, and no NaN gets through.
@@ -74,12 +85,11 @@ def check_objective(batch):
             assert np.any(np.asarray(leaf)), f"no gradient reaches {path}"
 
         # Padding does not matter: neither what it holds nor that it is there.
-        still = mean_loss(objective, train=False)
-        padded = still(params, extra, given)
-        alone = still(params, extra, {name: v[:6] for name, v in given.items()})
-        close(padded[0][0], alone[0][0])
-        close(padded[0][1][0][:6], alone[0][1][0])
-        close(padded[1], alone[1])
+        still = quick_jit(mean_loss(objective, False))
+        mean, (padded, _, padded_aux) = still(params, extra, given)
+        six = {name: array[:6] for name, array in given.items()}
+        alone_mean, (alone, _, alone_aux) = still(params, extra, six)
+        close((mean, padded[:6], padded_aux), (alone_mean, alone, alone_aux))
 
         # Eight devices give the one device's loss, gradients and statistics.
         mesh = jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
@@ -99,10 +109,10 @@ def check_objective(batch):
 
         # The encoder alone, float32 out, and what is exported can be encoded with.
         tiles = batch["image"][:, 0]
-        encoded = objective.encode(params, tiles)
+        encode = quick_jit(objective.encode)
+        encoded = encode(params, tiles)
         assert encoded.shape == (8, CONFIG.embed_dim) and encoded.dtype == jnp.float32
-        again = objective.encode(objective.export(params, extra), tiles)
-        close(again, encoded)
+        close(encode(objective.export(params, extra), tiles), encoded)
         return params, extra
 
     return check

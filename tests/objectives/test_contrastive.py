@@ -25,14 +25,20 @@ def test_common(check_objective, vit, options):
     assert ("bias" in params["temperature"]) == (options["loss"] == "sigmoid")
 
 
-def test_loss_is_info_nce_of_what_is_predicted(vit, batch):
-    objective = contrastive.build(vit, 12, **SMALL)
-    params, _ = objective.init(jax.random.key(0), batch)
-    found = objective.predict(params, batch)
+@pytest.fixture
+def plain(vit, batch, jit):
+    objective = contrastive.build(vit, 12, dropout=0.5, **SMALL)
+    return objective, jit(objective.init)(jax.random.key(0), batch)[0]
+
+
+def test_loss_is_info_nce_of_what_is_predicted(plain, batch, jit):
+    objective, params = plain
+    found = jit(objective.predict)(params, batch)
     for z in found.values():
         assert z.shape == (8, 8)
-        np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-5)
-    values, metrics, _ = objective.loss(params, {}, batch, jax.random.key(1), 0, False)
+        np.testing.assert_allclose(np.linalg.norm(z[:6], axis=1), 1, atol=1e-5)
+    loss = jit(objective.loss, static_argnums=5)
+    values, metrics, _ = loss(params, {}, batch, jax.random.key(1), 0, False)
     wanted = losses.info_nce(
         found["z_image"],
         found["z_expression"],
@@ -44,28 +50,26 @@ def test_loss_is_info_nce_of_what_is_predicted(vit, batch):
     np.testing.assert_allclose(metrics["temperature"], 0.07, rtol=1e-5)
 
 
-def test_predict_needs_no_expression(vit, batch):
-    objective = contrastive.build(vit, 12, **SMALL)
-    params, _ = objective.init(jax.random.key(0), batch)
-    found = objective.predict(params, {"image": batch["image"], "mask": batch["mask"]})
-    assert set(found) == {"z_image"}
+def test_predict_needs_no_expression(plain, batch):
+    objective, params = plain
+    given = {"image": batch["image"], "mask": batch["mask"]}
+    assert set(jax.eval_shape(objective.predict, params, given)) == {"z_image"}
 
 
-def test_a_tile_mask_takes_tiles_out(vit, batch):
+def test_a_tile_mask_takes_tiles_out(vit, batch, jit):
     objective = contrastive.build(vit, 12, aggregator="attention", **SMALL)
-    params, _ = objective.init(jax.random.key(0), batch)
-    one = {**batch, "image": batch["image"][:, :1]}
+    params, _ = jit(objective.init)(jax.random.key(0), batch)
+    predict = jit(objective.predict)
     mask = np.zeros((8, 3), bool)
     mask[:, 0] = True
-    masked = objective.predict(params, {**batch, "tile_mask": mask})
-    alone = objective.predict(params, one)
-    np.testing.assert_allclose(masked["z_image"], alone["z_image"], atol=1e-5)
+    masked = predict(params, {**batch, "tile_mask": mask})["z_image"]
+    alone = predict(params, {**batch, "image": batch["image"][:, :1]})["z_image"]
+    np.testing.assert_allclose(masked, alone, atol=1e-5)
 
 
-def test_randomness_follows_key_and_step_and_only_in_training(vit, batch):
-    objective = contrastive.build(vit, 12, dropout=0.5, **SMALL)
-    params, _ = objective.init(jax.random.key(0), batch)
-    run = jax.jit(objective.loss, static_argnums=5)
+def test_randomness_follows_key_and_step_and_only_in_training(plain, batch, jit):
+    objective, params = plain
+    run = jit(objective.loss, static_argnums=5)
 
     def values(seed, step, train):
         key = jax.random.key(seed)

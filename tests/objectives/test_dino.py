@@ -10,18 +10,19 @@ from pathjax.objectives import ObjectiveError, dino
 SMALL = {"total_steps": 10, "prototypes": 16, "hidden": 20, "bottleneck": 8}
 
 
-def made(vit, batch, **options):
-    objective = dino.build(vit, **{**SMALL, **options})
-    params, extra = objective.init(jax.random.key(0), batch)
-    return objective, params, extra
+@pytest.fixture
+def made(vit, batch, jit):
+    """An objective with the parameters and extra state of its init."""
+
+    def make(**options):
+        objective = dino.build(vit, **{**SMALL, **options})
+        return objective, *jit(objective.init)(jax.random.key(0), batch)
+
+    return make
 
 
-def gradient(objective, params, extra, batch, step=0):
-    def total(params):
-        key = jax.random.key(1)
-        return objective.loss(params, extra, batch, key, step, True)[0].sum()
-
-    return jax.jit(jax.grad(total))(params)
+def leaves(*trees):
+    return zip(*map(jax.tree.leaves, trees), strict=True)
 
 
 def test_common(check_objective, vit):
@@ -43,26 +44,22 @@ def test_teacher_temperature_warms_up():
     assert float(dino.temperature_at(1, 0.04, 0.07, 0)) == pytest.approx(0.07)
 
 
-def test_teacher_is_a_copy_that_can_be_donated_with_the_student(vit, batch):
-    objective, params, extra = made(vit, batch)
-    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(extra["teacher"]), strict=True)
-    for mine, theirs in pairs:
+def test_teacher_is_a_copy_that_can_be_donated_with_the_student(made):
+    _, params, extra = made()
+    for mine, theirs in leaves(params, extra["teacher"]):
         np.testing.assert_array_equal(mine, theirs)
         assert mine.unsafe_buffer_pointer() != theirs.unsafe_buffer_pointer()
     step = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
     jax.block_until_ready(step((params, extra)))
 
 
-def test_update_moves_teacher_and_centre(vit, batch):
-    objective, params, extra = made(vit, batch)
+def test_update_moves_teacher_and_centre(made):
+    objective, params, extra = made()
     student = jax.tree.map(lambda leaf: leaf + 1, params)
     aux = {"sum": jnp.arange(16.0) * 4, "count": jnp.float32(4)}
     new = jax.jit(objective.update_extra)(extra, student, aux, 5)
     share = 1 - float(dino.momentum_at(5, 10, 0.996))
-    pairs = zip(
-        jax.tree.leaves(new["teacher"]), jax.tree.leaves(extra["teacher"]), strict=True
-    )
-    for after, before in pairs:
+    for after, before in leaves(new["teacher"], extra["teacher"]):
         np.testing.assert_allclose(after, np.asarray(before) + share, atol=1e-6)
     np.testing.assert_allclose(new["centre"], 0.1 * np.arange(16.0), rtol=1e-5)
     # A batch of padding moves no centre.
@@ -71,60 +68,57 @@ def test_update_moves_teacher_and_centre(vit, batch):
     np.testing.assert_array_equal(still["centre"], new["centre"])
 
 
-def test_centre_is_of_the_teachers_logits_over_unmasked_rows(vit, batch):
-    objective, params, extra = made(vit, batch)
-    key = jax.random.key(1)
-    _, _, aux = objective.loss(params, extra, batch, key, 0, True)
+def test_centre_is_of_the_teachers_logits_over_unmasked_rows(made, batch, jit):
+    objective, params, extra = made()
+    loss = jit(objective.loss, static_argnums=5)
+    _, _, aux = loss(params, extra, batch, jax.random.key(1), 0, True)
     assert aux["count"] == 6 * 2
-    head = dino.DINOHead(16, 20, 8)
     tiles = batch["crops_global"][:6].reshape(12, 16, 16, 3)
-    embedded = objective.encode(extra["teacher"], tiles)
+    embedded = jit(objective.encode)(extra["teacher"], tiles)
+    head = dino.DINOHead(16, 20, 8)
     logits = head.apply({"params": extra["teacher"]["head"]}, embedded)
     np.testing.assert_allclose(aux["sum"], logits.sum(axis=0), atol=1e-4)
     assert np.abs(logits).max() <= 1 + 1e-5  # cosines
 
 
-def test_export_is_the_teacher(vit, batch):
-    objective, params, extra = made(vit, batch)
+def test_export_is_the_teacher(made):
+    objective, params, extra = made()
     other = jax.tree.map(jnp.zeros_like, params)
     exported = objective.export(other, extra)
-    for a, b in zip(
-        jax.tree.leaves(exported["vit"]),
-        jax.tree.leaves(extra["teacher"]["vit"]),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a, b)
+    for found, wanted in leaves(exported["vit"], extra["teacher"]["vit"]):
+        np.testing.assert_array_equal(found, wanted)
 
 
-def test_reset_lets_the_teacher_follow_replaced_parameters(vit, batch):
-    objective, params, extra = made(vit, batch)
+def test_reset_lets_the_teacher_follow_replaced_parameters(made):
+    objective, params, extra = made()
     given = jax.tree.map(lambda leaf: leaf + 1, params)
     new = objective.reset_extra(given, extra)
-    leaf = new["teacher"]["vit"]["norm"]["scale"]
-    np.testing.assert_array_equal(leaf, given["vit"]["norm"]["scale"])
-    assert (
-        leaf.unsafe_buffer_pointer()
-        != given["vit"]["norm"]["scale"].unsafe_buffer_pointer()
-    )
+    for found, wanted in leaves(new["teacher"], given):
+        np.testing.assert_array_equal(found, wanted)
+        assert found.unsafe_buffer_pointer() != wanted.unsafe_buffer_pointer()
 
 
-def test_prototypes_are_held_for_the_first_steps(vit, batch):
-    objective, params, extra = made(vit, batch, freeze_last_steps=2)
+def test_prototypes_are_held_for_the_first_steps(made, batch, jit):
+    objective, params, extra = made(freeze_last_steps=2)
+
+    def total(params, step):
+        key = jax.random.key(1)
+        return objective.loss(params, extra, batch, key, step, True)[0].sum()
+
+    gradient = jit(jax.grad(total))
     for step, moves in ((1, False), (2, True)):
-        by = gradient(objective, params, extra, batch, step)["head"]
+        by = gradient(params, step)["head"]
         assert bool(np.any(by["prototypes"])) == moves
         assert np.any(by["fc3"]["kernel"])
 
 
-def test_length_of_prototypes_does_not_matter(vit, batch):
-    objective, params, extra = made(vit, batch)
-    longer = jax.tree.map(lambda leaf: leaf, params)
-    longer["head"]["prototypes"] = 7 * params["head"]["prototypes"]
-    losses = [
-        objective.loss(p, extra, batch, jax.random.key(1), 0, False)[0]
-        for p in (params, longer)
-    ]
-    np.testing.assert_allclose(*losses, rtol=1e-4)
+def test_length_of_prototypes_does_not_matter():
+    head = dino.DINOHead(16, 20, 8)
+    x = np.random.default_rng(0).normal(size=(4, 24)).astype(np.float32)
+    params = head.init(jax.random.key(0), x)["params"]
+    longer = {**params, "prototypes": 7 * params["prototypes"]}
+    outs = [head.apply({"params": p}, x) for p in (params, longer)]
+    np.testing.assert_allclose(*outs, rtol=1e-5, atol=1e-6)
 
 
 def test_what_cannot_be_built(vit):

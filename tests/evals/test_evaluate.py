@@ -1,0 +1,170 @@
+"""Models x tasks on a study, with the audit before anything is scored."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from pathjax.config import base_config, override
+from pathjax.data.study import Study
+from pathjax.evals.audit import AuditError
+from pathjax.evals.embed import (
+    EmbeddingError,
+    embed_tiles,
+    read_embeddings,
+    write_embeddings,
+)
+from pathjax.evals.evaluate import Candidate, evaluate, parse_candidate
+from pathjax.evals.joint import joint_embeddings
+from pathjax.evals.results import read_results
+from pathjax.evals.tasks import Task, TaskError
+from pathjax.model_file import load_model
+from pathjax.train import train
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_study, tmp_path_factory):
+    """A base and a contrastive model tuned from it, both barely trained."""
+    root = tmp_path_factory.mktemp("runs")
+    config = base_config()
+    small = {
+        "study": str(tiny_study.root),
+        "split": "main",
+        "data.batch": 8,
+        "data.image_px": 16,
+        "data.genes": 8,
+        "model.variant": "Xs/8",
+        "model.width": 24,
+        "model.depth": 1,
+        "objective.widths": (16,),
+        "objective.embed_dim": 8,
+        "optim.steps": 2,
+        "optim.warmup": 1,
+    }
+    override(config, small)
+    train(config, root / "base")
+    override(config, {"init": str(root / "base"), "optim.steps": 4})
+    train(config, root / "tuned")
+    return root
+
+
+def candidates(runs):
+    return [
+        Candidate("yardstick", "yardstick"),
+        Candidate("base", str(runs / "base")),
+        Candidate("tuned", str(runs / "tuned"), "base", 0),
+    ]
+
+
+def tasks(test="val"):
+    folds = {"split": "main", "fit": "train", "test": test}
+    return [
+        Task("class", "tiny", "tile_class", "classification", level="tile", **folds),
+        Task("latent", "tiny", "latent", "regression", **folds),
+        Task("genes", "tiny", None, "expression", genes=5, **folds),
+        Task("recall", "tiny", None, "retrieval", "main", None, test),
+    ]
+
+
+def test_everything_is_scored_and_written(tiny_study, runs, tmp_path):
+    evaluate(candidates(runs), tiny_study, tasks(), tmp_path)
+    entries = read_results(tmp_path).entries
+    scored = {(entry["model"], entry["task"]) for entry in entries}
+    assert len(scored) == 3 * 3 + 2  # only contrastive models can retrieve
+    assert ("yardstick", "recall") not in scored
+    # Tiles are as bright as the latent that they were made from.
+    values = {(e["model"], e["task"]): e["value"] for e in entries}
+    assert values["yardstick", "class"] > 0.9
+    status = {(e["model"], e["task"]): e["audit"]["status"] for e in entries}
+    assert status["tuned", "class"] == "clean"
+
+
+def test_a_second_run_computes_only_what_is_new(tiny_study, runs, tmp_path):
+    evaluate(candidates(runs)[:1], tiny_study, tasks()[:2], tmp_path)
+    first = json.loads((tmp_path / "results.json").read_text())["entries"]
+    notes = []
+    evaluate(
+        candidates(runs)[:2],
+        tiny_study,
+        tasks()[:2],
+        tmp_path,
+        progress=lambda done, note: notes.append(note),
+    )
+    assert "yardstick: there already" in notes
+    second = read_results(tmp_path).entries
+    assert [e for e in second if e["model"] == "yardstick"] == first
+
+
+def test_test_patients_seen_in_training_are_an_error_unless_named(
+    tiny_study, runs, tmp_path
+):
+    leaking = [Task("leak", "tiny", "latent", "regression", "main", "val", "train")]
+    with pytest.raises(AuditError, match="leak"):
+        evaluate(candidates(runs), tiny_study, leaking, tmp_path)
+    assert not (tmp_path / "results.json").exists()
+    evaluate(
+        candidates(runs)[1:], tiny_study, leaking, tmp_path, allow_overlap=["leak"]
+    )
+    assert read_results(tmp_path).entries[0]["audit"]["status"] == "allowed"
+
+
+def test_problems_are_found_before_anything_is_scored(tiny_study, runs, tmp_path):
+    bad = [Task("bad", "tiny", "colour", "classification", "main", "train", "test")]
+    with pytest.raises(TaskError, match="target 'colour' is unknown"):
+        evaluate(candidates(runs), tiny_study, bad, tmp_path)
+    orphan = [Candidate("tuned", str(runs / "tuned"), "bsae", 0)]
+    with pytest.raises(ValueError, match="name a base that is not among"):
+        evaluate(orphan, tiny_study, tasks(), tmp_path)
+
+
+def test_candidates_are_read_from_words():
+    assert parse_candidate("base=runs/a=b") == Candidate("base", "runs/a=b")
+    tuned = parse_candidate("contrastive:base@2=runs/c")
+    assert tuned == Candidate("contrastive", "runs/c", "base", 2)
+    with pytest.raises(ValueError, match="is no model"):
+        parse_candidate("runs/c")
+
+
+def test_embeddings_do_not_depend_on_the_batch_and_survive_the_file(
+    tiny_study, runs, tmp_path
+):
+    model = load_model(runs / "tuned")
+    features = embed_tiles(model, tiny_study, batch=16)
+    some = embed_tiles(model, tiny_study, np.array([3, 70]), batch=8)
+    np.testing.assert_allclose(some, features[[3, 70]], rtol=1e-4, atol=1e-5)
+    path = tmp_path / "e.h5"
+    write_embeddings(path, tiny_study, features, {"model": "x"})
+    back = read_embeddings(path, tiny_study)
+    np.testing.assert_array_equal(back.features, features)
+    assert back.meta["study"] == "tiny"
+
+
+def test_embeddings_of_another_study_are_refused(tiny_study, broken_copy, tmp_path):
+    path = tmp_path / "e.h5"
+    write_embeddings(path, tiny_study, np.zeros((72, 2), np.float32), {"model": "x"})
+    meta = json.loads((broken_copy.root / "study.json").read_text())
+    meta["files"]["tiles.parquet"]["sha256"] = "0" * 64
+    (broken_copy.root / "study.json").write_text(json.dumps(meta))
+    with pytest.raises(EmbeddingError, match="run `pathjax embed` again"):
+        read_embeddings(path, Study(broken_copy.root))
+    path.write_bytes(b"no h5")
+    with pytest.raises(EmbeddingError, match="no embedding file"):
+        read_embeddings(path, tiny_study)
+
+
+def test_joint_space(tiny_study, runs):
+    images, partners = joint_embeddings(load_model(runs / "tuned"), tiny_study)
+    assert images.shape == (72, 8) and partners.shape == (12, 8)
+    np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(partners, axis=1), 1, atol=1e-5)
+
+
+def test_joint_space_without_all_expression(tiny_study, runs, tmp_path):
+    shutil.copytree(tiny_study.root, tmp_path / "s")
+    tiny_study.expression()[1:].copy().write_h5ad(tmp_path / "s" / "expression.h5ad")
+    model = load_model(runs / "tuned")
+    _, whole = joint_embeddings(model, tiny_study)
+    _, partners = joint_embeddings(model, Study(tmp_path / "s"))
+    assert np.isnan(partners[0]).all()
+    np.testing.assert_allclose(partners[1:], whole[1:], atol=1e-5)

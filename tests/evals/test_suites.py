@@ -1,0 +1,38 @@
+"""Shipped lists of tasks fit the studies they are for; files are checked."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pathjax.data.sources.demo import build_demo
+from pathjax.evals.suites import load_tasks
+from pathjax.evals.tasks import TaskError
+
+
+def test_the_demo_list_fits_the_demo_study(tmp_path):
+    study = build_demo(tmp_path, patients=24, tiles_per_patient=1, workers=1)
+    tasks = load_tasks("demo")
+    assert {task.name: task.problems(study) for task in tasks} == {
+        task.name: [] for task in tasks
+    }
+
+
+def test_her2st_lists_name_the_test_sections():
+    folds = {(task.split, task.test) for task in load_tasks("her2st")}
+    assert folds == {("c_sections", "new_section"), ("c_sections", "new_patient")}
+    assert {task.split for task in load_tasks("her2st-dev")} == {"c_sections_dev"}
+
+
+def test_a_file_of_tasks(tmp_path):
+    path = tmp_path / "tasks.json"
+    (first, *_) = load_tasks("demo")
+    path.write_text(json.dumps([dataclasses.asdict(first)]))
+    assert load_tasks(str(path)) == [first]
+    path.write_text(json.dumps([{"nmae": 1}, {"name": "x"}]))
+    with pytest.raises(TaskError) as caught:
+        load_tasks(str(path))
+    assert "task 0 has unknown keys nmae" in str(caught.value)
+    assert "task 1" in str(caught.value)
+    with pytest.raises(TaskError, match="there are demo, her2st"):
+        load_tasks("dmeo")
