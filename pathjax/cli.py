@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pathjax
+from pathjax import allocator
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +52,7 @@ def prepare_environment() -> None:
         ("OPENBLAS_NUM_THREADS", "1"),
     ):
         os.environ.setdefault(name, value)
+    allocator.tune()
 
 
 def build_parser() -> argparse.ArgumentParser:
