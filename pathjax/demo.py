@@ -19,7 +19,7 @@ from pathjax.train import train
 
 OBJECTIVES = ("contrastive", "regression")
 # Patients and tiles of each; the smoke size only shows that all stages work.
-SIZE = {"patients": 320, "tiles_per_patient": 8}
+SIZE = {"patients": 640, "tiles_per_patient": 6}
 SMOKE_SIZE = {"patients": 64, "tiles_per_patient": 3}
 
 
