@@ -23,27 +23,33 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.study = "her2st-study"
     config.split = "c_sections_dev" if chosen.dev else "c_sections"
     config.data.image_px = 112
-    config.model.update({"variant": "Ti6/8", "drop_path": 0.1})
+    config.model.update({"variant": "Ti6/16", "drop_path": 0.1})
     config.checkpoint.every = 100
 
     if chosen.mode == "pretrain":
         config.study, config.split = "her2st-tissue", "all"
-        config.objective = ConfigDict({"name": "dino", "prototypes": 1024})
-        config.data.update({"unit": "tile", "batch": 64})
+        head = {"prototypes": 1024, "hidden": 512, "bottleneck": 128}
+        config.objective = ConfigDict({"name": "dino", **head})
+        config.data.update({"unit": "tile", "batch": 48})
         config.multicrop.update(
             {
-                "local_crops": 4,
+                "local_crops": 2,
                 "local_px": 48,
                 "global_scale": (0.3, 1.0),
                 "local_scale": (0.08, 0.3),
             }
         )
-        config.optim.update({"steps": 2000, "warmup": 200, "lr": 1e-3})
+        config.optim.update({"steps": 400, "warmup": 40, "lr": 1e-3})
     elif chosen.mode in ("contrastive", "regression"):
         config.objective.name = chosen.mode
-        config.data.update({"batch": 64, "genes": 300, "pair_by": "sample_id"})
+        config.data.update({"batch": 64, "genes": 200, "pair_by": "sample_id"})
         config.data.stain = 0.1
-        config.optim.update({"steps": 400, "warmup": 40, "lr": 5e-4, "vit_lr": 0.3})
+        config.optim.update(
+            {"steps": 240, "warmup": 24, "lr": 5e-4, "weight_decay": 0.2}
+        )
+        if chosen.mode == "contrastive":
+            blur = {"widths": (256,), "dropout": 0.3, "gene_dropout": 0.3}
+            config.objective.update(blur)
     else:
         raise ConfigError(
             f"configs/her2st.py has no mode {chosen.mode!r}: pretrain, contrastive or "

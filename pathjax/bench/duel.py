@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pathjax.bench.options import BenchError
 
@@ -46,7 +46,7 @@ class Worker:
 
     def __init__(self, entry: Entry, python: str, environ: Mapping[str, str]):
         self.entry = entry
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
         path = [str(PACKAGE_PARENT), environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [python, "-m", entry.module, json.dumps(dict(entry.options))],
@@ -62,7 +62,7 @@ class Worker:
         self.ready_seconds = 0.0
         self.peak_bytes = 0
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:
@@ -74,6 +74,8 @@ class Worker:
             except subprocess.TimeoutExpired:  # still at work: its result is not wanted
                 process.kill()
                 process.communicate()
+        process.stdin.close()
+        process.stdout.close()
         self._errors.close()
 
     def start(self) -> None:
@@ -91,7 +93,11 @@ class Worker:
         Raises:
           BenchError: the worker ended instead of answering.
         """
-        self._process.stdin.write(json.dumps({"do": do, **values}) + "\n")
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **values}) + "\n")
+        except BrokenPipeError:
+            self._answer()  # it is gone: raises with its last words
+            raise
         answer = self._answer()
         self.peak_bytes = max(self.peak_bytes, answer["peak_bytes"])
         return answer
@@ -141,7 +147,7 @@ class Record:
 
     images: list[int] = dataclasses.field(default_factory=list)
     seconds: list[float] = dataclasses.field(default_factory=list)
-    cpu_seconds: list[float] = dataclasses.field(default_factory=list)
+    cpu_seconds: list[float | None] = dataclasses.field(default_factory=list)
 
     @property
     def rates(self) -> list[float]:
@@ -150,8 +156,10 @@ class Record:
 
     @property
     def cpu_rates(self) -> list[float]:
-        """Images per second of CPU time, all threads together; it hardly feels what
-        else runs on the machine."""
+        """Images per second of CPU time, all threads together, which feels less of
+        what else runs on the machine; empty where it is not known."""
+        if None in self.cpu_seconds:
+            return []
         return [n / s for n, s in zip(self.images, self.cpu_seconds, strict=True)]
 
 

@@ -89,6 +89,9 @@ class Step:
             "note": note,
         }
 
+    def prepare(self) -> None:
+        """Nothing goes on between turns."""
+
     def run(self, count: int) -> int:
         """`count` steps, as the trainer's loop takes them."""
         pending = None

@@ -97,6 +97,9 @@ class TorchStep:
             | {f"step, {name}": seconds for name, seconds in layout_seconds.items()},
         }
 
+    def prepare(self) -> None:
+        """Nothing goes on between turns."""
+
     def run(self, count: int) -> int:
         """`count` steps."""
         for _ in range(count):

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -72,6 +73,7 @@ def evaluate(
     *,
     allow_overlap: Collection[str] = (),
     progress: Callable[[int, str], None] | None = None,
+    **options: Any,
 ) -> Path:
     """Measures models on tasks and writes OUT/results.json.
 
@@ -84,6 +86,7 @@ def evaluate(
       out: the run folder; embeddings are cached in OUT/embeddings.
       allow_overlap: tasks whose overlap with training patients is accepted by name.
       progress: called with (models done, what is being done).
+      **options: of the protocols, such as `seeds=1`; they stand in their names.
 
     Returns:
       The path of results.json.
@@ -131,9 +134,9 @@ def evaluate(
         for task in missing:
             progress(place, f"{one.label}: {task.name}")
             if task.kind == "retrieval":
-                outcome = run_task(task, study, joint[0], partner=joint[1])
+                outcome = run_task(task, study, joint[0], partner=joint[1], **options)
             else:
-                outcome = run_task(task, study, features)
+                outcome = run_task(task, study, features, **options)
             entry = make_entry(
                 outcome,
                 model=one.name,

@@ -31,7 +31,7 @@ def _variant(name: str, **fields: Any) -> dict[str, Any]:
 VARIANTS: dict[str, dict[str, Any]] = {
     "Xs/8": _variant("Xs/8", image_px=64),
     "Mi/8": _variant("Mi/8", image_px=64),
-    "Ti6/8": _variant("Ti6/8", image_px=112),
+    "Ti6/16": _variant("Ti6/16", image_px=112),
     **{
         name: _variant(name)
         for name in ("Ti/16", "S/16", "S/14", "S/8", "B/16", "B/14", "B/8")

@@ -1,0 +1,95 @@
+"""Who takes part in which benchmark, and what a ratio compares."""
+
+import dataclasses
+from pathlib import Path
+
+from pathjax.bench.duel import Entry
+from pathjax.bench.options import BenchError, LoaderOptions, StepOptions
+
+PEER_MODULES = {"step": ("torch", "timm"), "loader": ("tensorflow",)}
+# The settings that allocator.tune makes, for a peer that cannot call it.
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
+    "MALLOC_TOP_PAD_": str(64 << 20),
+    "MALLOC_ARENA_MAX": "1",
+}
+
+
+def step_entries(options: StepOptions) -> dict[str, Entry]:
+    """All contestants of `bench step`, ours first."""
+    from pathjax.models.vit import vit_config
+
+    config = vit_config(options.variant, image_px=options.image_px, gelu=options.gelu)
+    shape = ("patch", "width", "depth", "heads", "mlp_dim")
+    base = dataclasses.asdict(options) | {
+        "vit": {name: getattr(config, name) for name in shape},
+        "allocator": True,
+        "autocast": False,
+    }
+    ours, peer = "pathjax.bench.step", "pathjax.bench.step_peer"
+    cpu = {"JAX_PLATFORMS": "cpu"}
+    untuned = base | {"allocator": False}
+    bfloat16 = base | {"autocast": True}
+    entries = [
+        Entry("pathjax", "pathjax float32", ours, base, False, cpu),
+        Entry("untuned", "pathjax, allocator untuned", ours, untuned, False, cpu),
+        Entry("torch", "PyTorch eager float32", peer, base, True),
+        Entry("torch-bf16", "PyTorch bfloat16 autocast", peer, bfloat16, True),
+        Entry(
+            "torch-malloc", "PyTorch float32, malloc tuned", peer, base, True, MALLOC
+        ),
+    ]
+    return {entry.name: entry for entry in entries}
+
+
+def loader_entries(options: LoaderOptions, folder: Path) -> dict[str, Entry]:
+    """All contestants of `bench loader`, ours first."""
+    base = dataclasses.asdict(options) | {"folder": str(folder)}
+    ours, peer = "pathjax.bench.loader", "pathjax.bench.loader_peer"
+
+    def entry(name: str, label: str, module: str, kind: str) -> Entry:
+        return Entry(name, label, module, base | {"kind": kind}, module == peer)
+
+    entries = [
+        entry("pathjax", "pathjax", ours, "loader"),
+        entry("limit-threads", "decode and augment, threads", ours, "threads"),
+        entry("limit-processes", "decode and augment, processes", ours, "processes"),
+        entry("tf.data", "tf.data", peer, "plain"),
+        entry("tf.data-fused", "tf.data, decode_and_crop", peer, "fused"),
+    ]
+    return {entry.name: entry for entry in entries}
+
+
+DEFAULT = {
+    ("step", False): ("pathjax",),
+    ("step", True): ("pathjax", "torch", "torch-bf16"),
+    ("loader", False): ("pathjax", "limit-threads", "limit-processes"),
+    ("loader", True): (
+        "pathjax",
+        "limit-threads",
+        "limit-processes",
+        "tf.data",
+        "tf.data-fused",
+    ),
+}
+
+
+def choose(
+    entries: dict[str, Entry], what: str, peer: bool, wanted: str
+) -> dict[str, Entry]:
+    """The contestants to run, in the order wanted.
+
+    Raises:
+      BenchError: an unknown one, or a peer without --peer.
+    """
+    names = tuple(filter(None, wanted.split(","))) or DEFAULT[what, peer]
+    unknown = [name for name in names if name not in entries]
+    if unknown:
+        raise BenchError(
+            f"contestants {', '.join(unknown)}: no such; there are {', '.join(entries)}"
+        )
+    guests = [name for name in names if entries[name].peer]
+    if guests and not peer:
+        raise BenchError(f"contestants {', '.join(guests)} are peers: add --peer")
+    return {name: entries[name] for name in names}

@@ -1,0 +1,181 @@
+"""`pathjax bench loader`: our loader in a worker, and the limit it is held against.
+
+The limit is the same decoding and augmentation into buffers that are used again, from
+records in memory, with no order, reading, queue or batch object around it: in threads
+and in processes. What a loader loses against the better of the two is its own.
+"""
+
+import multiprocessing
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from pathjax.bench.worker import serve
+
+UNTIMED = (
+    12  # batches before a turn, so that it does not begin with what was read ahead
+)
+
+
+class OurLoader:
+    """`train_batches` as a training run uses it; see `worker.Contestant`."""
+
+    def __init__(self, options: dict[str, Any]):
+        from pathjax import allocator
+
+        outcome = allocator.tune()  # as every pathjax command does
+        import grain
+        import numpy as np
+        import simplejpeg
+
+        from pathjax.data.pipeline import train_batches
+        from pathjax.data.samples import gather
+        from pathjax.data.study import Study
+        from pathjax.data.transforms import Augment
+
+        study = Study(Path(options["folder"]) / "study")
+        self._batch = options["batch"]
+        self._iterator = train_batches(
+            study,
+            gather(study, "all", "train", unit="tile"),
+            batch=options["batch"],
+            tiles=1,
+            image_px=options["image_px"],
+            options=Augment(),
+            seed=0,
+            threads=options["threads"],
+            buffer=options["buffer"],
+        )
+        next(self._iterator)
+        self.info = {
+            "versions": {
+                "grain": grain.__version__,
+                "simplejpeg": simplejpeg.__version__,
+                "numpy": np.__version__,
+            },
+            "threads": options["threads"],
+            "note": f"{options['threads']} reading threads, {options['buffer']} batches "
+            f"ahead; allocator tuned: {outcome.tuned}",
+        }
+
+    def prepare(self) -> None:
+        for _ in range(UNTIMED):
+            next(self._iterator)
+
+    def run(self, count: int) -> int:
+        for _ in range(count):
+            next(self._iterator)
+        return count * self._batch
+
+    def matrix(self) -> dict[str, float]:
+        return {}
+
+
+class Limit:
+    """Decoding and augmenting alone, in threads or in processes."""
+
+    def __init__(self, options: dict[str, Any]):
+        from pathjax import allocator
+
+        outcome = allocator.tune()
+        import simplejpeg
+
+        self._batch, self._workers = options["batch"], options["threads"]
+        self._kind = options["kind"]
+        records = read_records(Path(options["folder"]) / "tiles.npz")
+        self._jobs = [
+            Decoder(records, options["image_px"], options["batch"], seed)
+            for seed in range(self._workers)
+        ]
+        self._pipes = []
+        if self._kind == "processes":
+            context = multiprocessing.get_context("fork")  # before any thread
+            for job in self._jobs:
+                ours, theirs = context.Pipe()
+                context.Process(target=obey, args=(job, theirs), daemon=True).start()
+                self._pipes.append(ours)
+        self.run(1)
+        self.info = {
+            "versions": {"simplejpeg": simplejpeg.__version__},
+            "threads": self._workers,
+            "children": self._kind == "processes",
+            "note": f"{self._workers} {self._kind}; allocator tuned: {outcome.tuned}",
+        }
+
+    def prepare(self) -> None:
+        """Nothing is read ahead."""
+
+    def run(self, count: int) -> int:
+        """`count` batches, shared by the workers."""
+        shares = [
+            count // self._workers + (i < count % self._workers)
+            for i in range(self._workers)
+        ]
+        if self._kind == "processes":
+            for pipe, share in zip(self._pipes, shares, strict=True):
+                pipe.send(share)
+            for pipe in self._pipes:
+                pipe.recv()
+        else:
+            threads = [
+                threading.Thread(target=job, args=(share,))
+                for job, share in zip(self._jobs, shares, strict=True)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        return count * self._batch
+
+    def matrix(self) -> dict[str, float]:
+        return {}
+
+
+class Decoder:
+    """Decodes and augments batches of random records into one buffer of its own."""
+
+    def __init__(self, records: list[bytes], px: int, batch: int, seed: int):
+        import numpy as np
+
+        from pathjax.data import images, transforms
+
+        self._decode, self._transforms = images.decode_tile, transforms
+        self._options = transforms.Augment()
+        self._records, self._px = records, px
+        self._random = np.random.default_rng(seed)
+        self._image = np.empty((batch, px, px, 3), np.uint8)
+
+    def __call__(self, count: int) -> None:
+        place = getattr(self._transforms, "place", None)
+        for _ in range(count):
+            for out in self._image:
+                data = self._records[int(self._random.integers(len(self._records)))]
+                view = self._transforms.augment(
+                    self._decode(data), self._px, self._options, self._random
+                )
+                if place:
+                    place(view, out)
+                else:
+                    out[...] = view
+
+
+def obey(job: Decoder, pipe: Any) -> None:
+    """The loop of a decoding process."""
+    while True:
+        job(pipe.recv())
+        pipe.send(None)
+
+
+def read_records(path: Path) -> list[bytes]:
+    """The encoded tiles that `tissue.build` wrote."""
+    import numpy as np
+
+    with np.load(path) as file:
+        data, ends = file["data"].tobytes(), file["ends"].tolist()
+    starts = [0, *ends[:-1]]
+    return [data[a:b] for a, b in zip(starts, ends, strict=True)]
+
+
+if __name__ == "__main__":
+    serve(OurLoader if '"kind": "loader"' in sys.argv[1] else Limit)

@@ -1,0 +1,37 @@
+"""Who takes part, and who may."""
+
+import pytest
+
+from pathjax.bench.contestants import DEFAULT, choose, loader_entries, step_entries
+from pathjax.bench.options import BenchError, LoaderOptions, StepOptions
+
+
+def test_ours_comes_first_and_defaults_exist(tmp_path):
+    entries = {
+        "step": step_entries(StepOptions()),
+        "loader": loader_entries(LoaderOptions(), tmp_path),
+    }
+    for (what, peer), names in DEFAULT.items():
+        chosen = choose(entries[what], what, peer, "")
+        assert next(iter(chosen)) == "pathjax"
+        assert tuple(chosen) == names
+        assert any(entry.peer for entry in chosen.values()) == peer
+
+
+def test_contestants_differ_in_what_their_names_say():
+    entries = step_entries(StepOptions())
+    assert entries["pathjax"].options["allocator"]
+    assert not entries["untuned"].options["allocator"]
+    assert entries["torch-bf16"].options["autocast"]
+    assert not entries["torch"].options["autocast"]
+    assert entries["torch"].options["vit"]["width"] == 384
+    assert not entries["torch"].environ
+    assert entries["torch-malloc"].environ["MALLOC_ARENA_MAX"] == "1"
+
+
+def test_refuses_unknown_ones_and_uninvited_peers():
+    entries = step_entries(StepOptions())
+    with pytest.raises(BenchError, match="tensorrt: no such; there are pathjax"):
+        choose(entries, "step", True, "pathjax,tensorrt")
+    with pytest.raises(BenchError, match="torch are peers: add --peer"):
+        choose(entries, "step", False, "pathjax,torch")

@@ -1,0 +1,75 @@
+"""The loader's contestants do what is timed, on a small study."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pathjax.bench.contestants import loader_entries
+from pathjax.bench.loader import Decoder, Limit, OurLoader, read_records
+from pathjax.bench.options import LoaderOptions
+from pathjax.bench.tissue import build
+
+OPTIONS = LoaderOptions(tiles=24, tile_px=32, image_px=24, batch=8, threads=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "noise.png")
+    build(folder, dataclasses.replace(OPTIONS, images=str(folder)))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def allocator_as_it_is(monkeypatch):
+    monkeypatch.setenv("PATHJAX_ALLOCATOR", "0")
+
+
+def made(kind, name, folder):
+    return kind(dict(loader_entries(OPTIONS, folder)[name].options))
+
+
+def test_ours_counts_images(folder):
+    loader = made(OurLoader, "pathjax", folder)
+    loader.prepare()
+    assert loader.run(3) == 24
+    assert loader.matrix() == {}
+    assert "2 reading threads" in loader.info["note"]
+
+
+@pytest.mark.parametrize("name", ["limit-threads", "limit-processes"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.*:RuntimeWarning")
+def test_the_limit_counts_images(folder, name):
+    limit = made(Limit, name, folder)
+    assert limit.run(3) == 24
+    assert limit.info["children"] == (name == "limit-processes")
+
+
+def test_the_limit_decodes_and_augments(folder):
+    records = read_records(folder / "tiles.npz")
+    assert len(records) == 24
+    job = Decoder(records, 24, 4, seed=0)
+    job._image[...] = 0
+    job(1)
+    first = job._image.copy()
+    # Random pixels have a mean of about 127 wherever they are cut.
+    assert np.allclose(first.mean(axis=(1, 2, 3)), 127.5, atol=10)
+    job(1)
+    assert not np.array_equal(first, job._image)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", ["tf.data", "tf.data-fused"])
+def test_peer_counts_images(folder, name):
+    pytest.importorskip("tensorflow")
+    from pathjax.bench.loader_peer import TFData
+
+    peer = made(TFData, name, folder)
+    peer.prepare()
+    assert peer.run(3) == 24
+    assert os.path.exists(folder / f"tiles-{os.getpid()}.tfrecord")

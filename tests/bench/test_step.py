@@ -1,0 +1,98 @@
+"""The step worker trains: ours here, PyTorch's where it is installed."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from pathjax.bench.contestants import step_entries
+from pathjax.bench.options import StepOptions
+from pathjax.bench.step import Step, synthetic_batch
+
+# Sizes of the smallest ViT; the batch divides over the tests' eight devices.
+TINY = StepOptions(
+    variant="Xs/8", image_px=16, batch=8, genes=12, layers=2, width=8, embed_dim=4
+)
+
+
+def tiny(name):
+    # In the tests' own process: JAX is there already, so leave its allocator alone.
+    return dict(step_entries(TINY)[name].options) | {"allocator": False}
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return Step(tiny("pathjax"))
+
+
+def test_it_is_the_training_step(ours):
+    before = jax.tree.map(np.asarray, ours._state.params)
+    taken = int(ours._state.step)
+    assert ours.run(2) == 2 * TINY.batch
+    assert int(ours._state.step) == taken + 2
+    moved = jax.tree.map(
+        lambda a, b: not np.array_equal(a, b), before, ours._state.params
+    )
+    # Biases of keys have no gradient; every module moves all the same.
+    assert all(any(jax.tree.leaves(part)) for part in moved.values())
+
+
+def test_info_says_what_was_run(ours):
+    info = ours.info
+    assert info["versions"]["jax"] == jax.__version__
+    assert info["parameters"] == sum(
+        p.size for p in jax.tree.leaves(ours._state.params)
+    )
+    assert info["note"] == "allocator as it comes"
+    # At least two operations per multiplication, forward and twice backward, of the
+    # ViT's own matrices for 5 tokens.
+    config = step_entries(TINY)["pathjax"].options["vit"]
+    width, depth = config["width"], config["depth"]
+    matrices = depth * (4 * width**2 + 2 * width * config["mlp_dim"])
+    least = 6 * 5 * matrices
+    assert least < info["flops_per_image"] < 3 * least
+
+
+def test_batches_are_the_same_in_every_process():
+    options = dataclasses.asdict(TINY)
+    a, b = (synthetic_batch(np, options) for _ in range(2))
+    assert all(np.array_equal(a[key], b[key]) for key in a)
+    assert len(set(a["pair_id"])) == TINY.batch and a["image"].dtype == np.uint8
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", ["torch", "torch-bf16"])
+def test_peer_has_the_same_parameters_and_learns(ours, name):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("timm")
+    from pathjax.bench.step_peer import TorchStep, info_nce
+
+    peer = TorchStep(tiny(name))
+    assert peer.info["parameters"] == ours.info["parameters"]
+    for group in peer._optimizer.param_groups:
+        group["lr"] = 1e-3
+    with torch.no_grad():
+        before = info_nce(*peer._model.eval()(peer._image, peer._genes))
+    peer._model.train()
+    assert peer.run(10) == 10 * TINY.batch
+    with torch.no_grad():
+        after = info_nce(*peer._model.eval()(peer._image, peer._genes))
+    assert after < before
+
+
+@pytest.mark.peer
+def test_losses_agree():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("timm")
+    from pathjax import losses
+    from pathjax.bench.step_peer import info_nce
+
+    random = np.random.default_rng(0)
+    z = random.normal(size=(2, 6, 4)).astype(np.float32)
+    z /= np.linalg.norm(z, axis=-1, keepdims=True)
+    scale = np.float32(1.3)
+    theirs = info_nce(*torch.from_numpy(z), torch.tensor(scale))
+    mask, pairs = np.ones(6, bool), np.arange(6, dtype=np.int32)
+    ours = losses.info_nce(z[0], z[1], jax.numpy.asarray(scale), mask, pairs).mean()
+    assert np.isclose(float(ours), theirs.item(), atol=1e-6)

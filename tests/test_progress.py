@@ -1,0 +1,33 @@
+"""What a batch job's log shows: stage, step, rate, time left, once in a while."""
+
+import io
+
+from rich.console import Console
+
+from pathjax import progress
+
+
+def test_lines_away_from_a_terminal(monkeypatch):
+    text = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=text, width=200))
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.stage("train", 100) as bar:
+        bar(20)  # a resumed run does not begin at 0
+        now[0] = 10.0
+        bar(30)  # too soon for a line
+        now[0] = 20.0
+        bar(40, "val/loss 1.5")
+    lines = text.getvalue().splitlines()
+    assert lines[0] == "train: 40/100, 1.0/s, 60 s left, val/loss 1.5"
+    assert lines[1].startswith("train: done in")
+
+
+def test_a_bar_on_a_terminal(monkeypatch):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=100)
+    monkeypatch.setattr(progress, "console", console)
+    with progress.stage("embed", 10) as bar:
+        bar(5, "tile 5")
+        bar(10, total=10)
+    assert "embed" in text.getvalue() and "10/10" in text.getvalue()
