@@ -13,7 +13,7 @@ def test_description_has_counts_targets_splits_and_provenance(tiny_study):
         "72 tiles of 32 px at 1 um/px, 24 slides, 12 samples, 12 patients",
         "12 samples x 20 genes (symbol), X = log1p(counts per 10,000)",
         "tile_class (tile, class): dark",
-        "latent (sample, number): 0.0",
+        "latent (sample, number): 0 to 1",
         "main: train 8 patients, 48 tiles, val 2 patients, 12 tiles",
         "source: tests/tiny_study.py",
     ):
