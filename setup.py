@@ -33,6 +33,7 @@ REQUIRES = [
     "pillow>=10.3",  # PNG, resampling; earlier ones have known decoder CVEs
     "simplejpeg>=1.8",  # fastest JPEG decoder measured (docs/performance.md)
     "h5py>=3.11",  # embedding files; NumPy 2 support
+    "safetensors>=0.4.3",  # model files; metadata in the header with NumPy 2
     "jaxtyping>=0.3",
     "rich>=13",  # progress and tables
     "matplotlib>=3.9",  # NumPy 2 support
