@@ -22,7 +22,7 @@ from pathjax.data.pipeline import Slice, eval_batches
 from pathjax.data.samples import Samples
 from pathjax.data.study import Study
 from pathjax.mesh import to_global
-from pathjax.model_file import Model, save_model
+from pathjax.model_file import FILE, Model, save_model
 from pathjax.models.vit import ViTConfig
 from pathjax.objectives import Objective
 from pathjax.optim import merge
@@ -136,7 +136,10 @@ class Loop:
             self._log(pending, writer)
             step += 1
             pending = (step, logs, batch["sample"])
-        if not config.eval.every:
+        # A run without validation leaves its last parameters; one that had ended
+        # already is left alone, unless it was killed before it could write them.
+        ended_before = step == start and (self.workdir / FILE).exists()
+        if not config.eval.every and not ended_before:
             self._export(state, step)
         return state
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pathjax.bench.worker import serve
 
-UNTIMED = 30  # batches before a turn; AUTOTUNE reads further ahead than we do
+UNTIMED = 40  # batches before a turn, from a new iterator: for AUTOTUNE to settle
 
 
 class TFData:
@@ -49,9 +49,9 @@ class TFData:
         )
         pool = tf.data.Options()
         pool.threading.private_threadpool_size = threads
-        self._iterator = iter(dataset.with_options(pool))
-        for _ in range(3):
-            batch = next(self._iterator)
+        self._dataset = dataset.with_options(pool)
+        self._iterator = None
+        batch = next(iter(self._dataset))
         wanted = (self._batch, px, px, 3)
         if tuple(batch.shape) != wanted or batch.dtype != tf.uint8:
             raise ValueError(f"found {batch.dtype}{batch.shape}, wanted uint8{wanted}")
@@ -63,12 +63,19 @@ class TFData:
         }
 
     def prepare(self) -> None:
+        """A new iterator for each turn, which `run` drops.
+
+        One that lived on would read ahead during the turns of others: AUTOTUNE buffers
+        more than a turn takes, and the turn would time a queue.
+        """
+        self._iterator = iter(self._dataset)
         for _ in range(UNTIMED):
             next(self._iterator)
 
     def run(self, count: int) -> int:
         for _ in range(count):
             next(self._iterator).numpy()  # no copy on the CPU
+        self._iterator = None
         return count * self._batch
 
     def matrix(self) -> dict[str, float]:

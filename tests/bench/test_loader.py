@@ -71,5 +71,9 @@ def test_peer_counts_images(folder, name):
 
     peer = made(TFData, name, folder)
     peer.prepare()
+    first = peer._iterator
     assert peer.run(3) == 24
+    assert peer._iterator is None  # nothing reads ahead in the turns of others
+    peer.prepare()
+    assert peer._iterator is not None and peer._iterator is not first
     assert os.path.exists(folder / f"tiles-{os.getpid()}.tfrecord")
