@@ -147,17 +147,13 @@ class Decoder:
         self._image = np.empty((batch, px, px, 3), np.uint8)
 
     def __call__(self, count: int) -> None:
-        place = getattr(self._transforms, "place", None)
         for _ in range(count):
             for out in self._image:
                 data = self._records[int(self._random.integers(len(self._records)))]
                 view = self._transforms.augment(
                     self._decode(data), self._px, self._options, self._random
                 )
-                if place:
-                    place(view, out)
-                else:
-                    out[...] = view
+                self._transforms.place(view, out)
 
 
 def obey(job: Decoder, pipe: Any) -> None:

@@ -29,6 +29,7 @@ from pathjax.data.transforms import (
     centre_crop,
     flip,
     jitter_stain,
+    place,
     scaled_crop,
 )
 
@@ -135,7 +136,8 @@ class TrainLoader:
         for i, row in enumerate(rows.reshape(-1)):
             sample, k = divmod(i, tiles)
             tile = decode_row(self._study, row, records[i])
-            image[sample, k] = augment(tile, self._px, self._options, randoms[sample])
+            view = augment(tile, self._px, self._options, randoms[sample])
+            place(view, image[sample, k])
         return {"image": image}
 
     def _multi_crop(self, rows, records, randoms) -> Batch:

@@ -11,6 +11,7 @@ from pathjax.data.transforms import (
     centre_crop,
     flip,
     jitter_stain,
+    place,
     scaled_crop,
 )
 
@@ -89,3 +90,13 @@ def test_augment_leaves_its_input_alone():
     kept = source.copy()
     augment(source, 48, Augment(stain=0.3), np.random.default_rng(0))
     assert np.array_equal(source, kept)
+
+
+def test_place_copies_every_symmetry():
+    source, random, seen = tile(9)[1:8, 2:9], np.random.default_rng(0), set()
+    for _ in range(100):
+        view, out = flip(source, random), np.zeros((7, 7, 3), np.uint8)
+        place(view, out)
+        assert np.array_equal(out, view)
+        seen.add(out.tobytes())
+    assert len(seen) == 8
