@@ -8,6 +8,10 @@ import dataclasses
 import difflib
 from typing import Any, Literal, Self
 
+from pathjax.models.attention import IMPLEMENTATIONS, Implementation
+from pathjax.models.lora import LoRA
+from pathjax.models.positions import RULES, Rule
+
 # Widths and depths of Dosovitskiy et al. 2021 (Ti, S after Touvron et al. 2021) and,
 # for g/14, of DINOv2 (Oquab et al. 2023); Xs, Mi and Ti6 are ours, for CPUs.
 _SIZES = {  # width, depth, heads, mlp_dim
@@ -64,6 +68,14 @@ class ViTConfig:
         from 0 at the first.
       dtype: of matrix products and activations, "float32" or "bfloat16".
       norm_eps: LayerNorm's epsilon.
+      positions: rule by which position embeddings are resized to another grid; it
+        belongs to the weights (`positions.py`).
+      attention: "einsum", "cudnn", or "auto" to choose by the device (`attention.py`).
+      scan: compile one block and loop over a stack of all; slower on a CPU, but a deep
+        model compiles in the time of a shallow one.
+      remat: keep only each block's input for the backward pass and compute the rest
+        again (gradient checkpointing).
+      lora: low-rank adapters on the linears of the blocks, None for none.
       mean, std: of the pixels in [0, 1], by channel; they belong to the weights.
     """
 
@@ -82,6 +94,11 @@ class ViTConfig:
     drop_path: float = 0.0
     dtype: str = "float32"
     norm_eps: float = 1e-6
+    positions: Rule = "timm"
+    attention: Implementation = "auto"
+    scan: bool = False
+    remat: bool = False
+    lora: LoRA | None = None
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
@@ -109,6 +126,8 @@ class ViTConfig:
             ("mlp", ("gelu", "swiglu")),
             ("gelu", ("exact", "tanh")),
             ("dtype", ("float32", "bfloat16")),
+            ("positions", RULES),
+            ("attention", IMPLEMENTATIONS),
         ):
             if getattr(self, name) not in known:
                 wrong.append(f"{name}={getattr(self, name)!r}: wanted one of {known}")

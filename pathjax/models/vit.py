@@ -11,7 +11,9 @@ patches in (row, column, channel) order: its `kernel [p*p*3, D]` is timm's convo
 weight `[D, 3, p, p]` as `weight.transpose(2, 3, 1, 0).reshape(p * p * 3, D)`.
 
 Parameters are float32. Matrix products run in `config.dtype`; norms and softmax are
-float32 whatever it is. Converting weights, LoRA, scan and remat are not done here.
+float32 whatever it is. With `config.scan` the blocks are one stack, `blocks`, with a
+leading axis over depth (`blocks.py` has both layouts). Converting weights and merging
+adapters are not done here.
 """
 
 from typing import Any
@@ -22,6 +24,10 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, UInt8
 
+from pathjax.models.attention import attend
+from pathjax.models.blocks import STACKED, block_name
+from pathjax.models.lora import DOWN, UP, LoRA
+from pathjax.models.positions import resize_positions
 from pathjax.models.variants import (
     VARIANTS,
     ViTConfig,
@@ -35,6 +41,8 @@ __all__ = ["VARIANTS", "ViT", "ViTConfig", "ViTOutputs", "normalise", "vit_confi
 # close to 0; the patch convolution as PyTorch's default, U(+-1/sqrt(fan in)).
 LINEAR_INIT = nn.initializers.truncated_normal(0.02)
 TOKEN_INIT = nn.initializers.normal(1e-6)
+# PyTorch's default for a linear, which the paper's code uses for A.
+LORA_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 PATCH_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
@@ -74,42 +82,62 @@ class Linear(nn.Module):
 
     Flattened, the gradient of the kernel contracts one axis and is a plain matrix
     product; over (batch, tokens) XLA's CPU backend is 10 % slower in a training step.
+
+    Attributes:
+      features: of the output.
+      dtype: of the product.
+      kernel_init: of the kernel; the bias starts at 0.
+      lora: adapters, None for none. `lora_a [in, r]` starts as the kernel of a linear
+        does and `lora_b [r, out]` at 0, so that an adapted model starts as its base.
     """
 
     features: int
     dtype: Any
     kernel_init: nn.initializers.Initializer = LINEAR_INIT
+    lora: LoRA | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... F"]:
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape[1:], jnp.float32)
-        y = x.reshape(-1, shape[0]).astype(self.dtype) @ kernel.astype(self.dtype)
+        flat = x.reshape(-1, shape[0]).astype(self.dtype)
+        y = flat @ kernel.astype(self.dtype)
         y = y + bias.astype(self.dtype)[None]
+        if self.lora is not None:
+            y = y + self.low_rank(flat)
         return y.reshape(*x.shape[:-1], self.features)
+
+    def low_rank(self, x: Float[Array, "M C"]) -> Float[Array, "M F"]:
+        rank = self.lora.rank
+        down = self.param(DOWN, LORA_INIT, (x.shape[-1], rank), jnp.float32)
+        up = self.param(UP, nn.initializers.zeros, (rank, self.features), jnp.float32)
+        y = (x @ down.astype(self.dtype)) @ up.astype(self.dtype)
+        return y * jnp.asarray(self.lora.scale, y.dtype)
+
+
+def linear(config: ViTConfig, features: int, name: str) -> Linear:
+    """A block's linear, with adapters where the config wants them."""
+    wanted = config.lora is not None and name in config.lora.targets
+    lora = config.lora if wanted else None
+    return Linear(features, jnp.dtype(config.dtype), lora=lora, name=name)
 
 
 class Attention(nn.Module):
     """Multi-head self-attention over [B, N, D]; softmax in float32."""
 
-    heads: int
-    dtype: Any
+    config: ViTConfig
 
     @nn.compact
     def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
         batch, tokens, width = x.shape
-        head = width // self.heads
-        qkv = Linear(3 * width, self.dtype, name="qkv")(x)
-        qkv = qkv.reshape(batch, tokens, 3, self.heads, head)
+        heads = self.config.heads
+        qkv = linear(self.config, 3 * width, "qkv")(x)
+        qkv = qkv.reshape(batch, tokens, 3, heads, width // heads)
         q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each (B, heads, N, d)
-        logits = jnp.einsum(
-            "bhnd,bhmd->bhnm", q * head**-0.5, k, preferred_element_type=jnp.float32
-        )
-        weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
-        y = jnp.einsum("bhnm,bhmd->bhnd", weights, v)
+        y = attend(q, k, v, self.config.attention)
         y = y.transpose(0, 2, 1, 3).reshape(batch, tokens, width)
-        return Linear(width, self.dtype, name="proj")(y)
+        return linear(self.config, width, "proj")(y)
 
 
 def gelu_exact(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -125,15 +153,14 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
         cfg = self.config
-        dtype = jnp.dtype(cfg.dtype)
         if cfg.mlp == "swiglu":
-            gate_value = Linear(2 * cfg.mlp_dim, dtype, name="fc1")(x)
+            gate_value = linear(cfg, 2 * cfg.mlp_dim, "fc1")(x)
             gate, value = jnp.split(gate_value, 2, axis=-1)
             h = jax.nn.silu(gate) * value
         else:
             gelu = gelu_exact if cfg.gelu == "exact" else nn.gelu
-            h = gelu(Linear(cfg.mlp_dim, dtype, name="fc1")(x))
-        return Linear(x.shape[-1], dtype, name="fc2")(h)
+            h = gelu(linear(cfg, cfg.mlp_dim, "fc1")(x))
+        return linear(cfg, x.shape[-1], "fc2")(h)
 
 
 class Block(nn.Module):
@@ -144,23 +171,22 @@ class Block(nn.Module):
     """
 
     config: ViTConfig
-    drop: float = 0.0
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B N D"], train: bool = False
+        self, x: Float[Array, "B N D"], drop: float | Array = 0.0, train: bool = False
     ) -> Float[Array, "B N D"]:
         cfg = self.config
-        attention = Attention(cfg.heads, jnp.dtype(cfg.dtype), name="attn")
-        x = x + self.branch(attention(layer_norm(cfg, "norm1")(x)), "ls1", train)
-        mlp = Mlp(cfg, name="mlp")
-        return x + self.branch(mlp(layer_norm(cfg, "norm2")(x)), "ls2", train)
+        y = Attention(cfg, name="attn")(layer_norm(cfg, "norm1")(x))
+        x = x + self.branch(y, "ls1", drop, train)
+        y = Mlp(cfg, name="mlp")(layer_norm(cfg, "norm2")(x))
+        return x + self.branch(y, "ls2", drop, train)
 
-    def branch(self, y: Float[Array, "B N D"], name: str, train: bool):
+    def branch(self, y: Float[Array, "B N D"], name: str, drop, train: bool):
         if self.config.layerscale is not None:
             y = y * LayerScale(self.config.layerscale, name=name)(y)
-        if train and self.drop > 0:
-            keep = 1 - self.drop
+        if train and self.config.drop_path > 0:
+            keep = 1 - drop
             kept = jax.random.bernoulli(
                 self.make_rng("dropout"), keep, (y.shape[0], 1, 1)
             )
@@ -190,22 +216,6 @@ def layer_norm(config: ViTConfig, name: str) -> nn.LayerNorm:
     )
 
 
-def resize_positions(
-    positions: Float[Array, "1 N D"], old: tuple[int, int], new: tuple[int, int]
-) -> Float[Array, "1 M D"]:
-    """Resamples a grid of position embeddings, as timm's resample_abs_pos_embed.
-
-    float32, bicubic (Keys, a = -0.5) with antialiasing. `old` and `new` are (rows,
-    columns). Prefix tokens (CLS, registers) are the caller's.
-    """
-    if old == new:
-        return positions
-    width = positions.shape[-1]
-    square = positions.astype(jnp.float32).reshape(*old, width)
-    square = jax.image.resize(square, (*new, width), method="cubic", antialias=True)
-    return square.reshape(1, new[0] * new[1], width).astype(positions.dtype)
-
-
 class ViT(nn.Module):
     """The encoder. `apply({"params": p}, image, train=..., rngs={"dropout": key})`.
 
@@ -223,14 +233,33 @@ class ViT(nn.Module):
         x, grid = self.patchify(image)  # (B, N, p*p*3)
         embed = Linear(cfg.width, jnp.dtype(cfg.dtype), PATCH_INIT, name="patch_embed")
         x = self.add_prefix_and_positions(embed(x), grid)
-        rates = [cfg.drop_path * i / max(cfg.depth - 1, 1) for i in range(cfg.depth)]
-        for i, rate in enumerate(rates):
-            x = Block(cfg, rate, name=f"blocks_{i}")(x, train)
+        x = self.blocks(x, train)
         x = layer_norm(cfg, "norm")(x)
         cls, patches = x[:, 0], x[:, 1 + cfg.registers :]
         pools = {"cls": lambda: cls, "mean": lambda: patches.mean(axis=1)}
         pools["cls_mean"] = lambda: jnp.concatenate([cls, patches.mean(axis=1)], -1)
         return ViTOutputs(pooled=pools[cfg.pool](), cls=cls, patches=patches)
+
+    def blocks(self, x: Float[Array, "B T D"], train: bool) -> Float[Array, "B T D"]:
+        cfg = self.config
+        rates = [cfg.drop_path * i / max(cfg.depth - 1, 1) for i in range(cfg.depth)]
+        # Under scan the loop keeps blocks apart by itself, and the barrier that stops
+        # XLA from merging them would only cost.
+        block = Block
+        if cfg.remat:
+            block = nn.remat(Block, prevent_cse=not cfg.scan, static_argnums=(3,))
+        if not cfg.scan:
+            for i, rate in enumerate(rates):
+                x = block(cfg, name=block_name(i))(x, rate, train)
+            return x
+        stack = nn.scan(
+            lambda module, x, rate: (module(x, rate, train), None),
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=cfg.depth,
+        )
+        x, _ = stack(block(cfg, name=STACKED), x, jnp.asarray(rates, jnp.float32))
+        return x
 
     def patchify(self, image: Float[Array, "B H W 3"]):
         batch, height, width, channels = image.shape
@@ -259,7 +288,8 @@ class ViT(nn.Module):
         shape = (1, embedded + cfg.grid**2, width)
         positions = self.param("pos_embed", LINEAR_INIT, shape, jnp.float32)
         old = (cfg.grid, cfg.grid)
-        x = x + resize_positions(positions[:, embedded:], old, grid).astype(x.dtype)
+        resized = resize_positions(positions[:, embedded:], old, grid, cfg.positions)
+        x = x + resized.astype(x.dtype)
         start = jnp.concatenate(tokens, axis=1)  # (1, 1 + registers, D)
         if embedded:
             start = start + positions[:, :embedded]

@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 
 from pathjax.models.variants import VARIANTS, vit_config
-from pathjax.models.vit import Block, ViT, normalise, resize_positions
+from pathjax.models.vit import Block, ViT, normalise
 
 TINY = vit_config("Xs/8", image_px=32, depth=2, width=48, heads=3, mlp_dim=96)
 
@@ -214,27 +214,6 @@ def test_without_positions_the_order_of_patches_does_not_matter():
     assert np.abs(turned.patches - straight.patches).max() > 0.1
 
 
-def test_positions_of_an_equal_grid_are_untouched():
-    grid = np.random.default_rng(0).normal(size=(1, 16, 8)).astype(np.float32)
-    assert resize_positions(grid, (4, 4), (4, 4)) is grid
-
-
-def test_resized_positions_keep_what_bicubic_keeps():
-    """A constant stays one, and a plane stays linear away from the edges."""
-    rows, columns = np.meshgrid(np.arange(12.0), np.arange(12.0), indexing="ij")
-    grid = np.stack([np.full_like(rows, 3.5), rows + 2 * columns], axis=-1)
-    grid = grid.reshape(1, 144, 2).astype(np.float32)
-    for new in ((6, 6), (24, 18)):
-        found = np.asarray(resize_positions(grid, (12, 12), new))
-        assert found.shape == (1, new[0] * new[1], 2)
-        np.testing.assert_allclose(found[..., 0], 3.5, rtol=1e-6)
-        plane = found[0, :, 1].reshape(new)
-        centres = [(np.arange(n) + 0.5) * 12 / n - 0.5 for n in new]
-        wanted = centres[0][:, None] + 2 * centres[1][None]
-        inner = tuple(slice(n // 3, -(n // 3)) for n in new)
-        np.testing.assert_allclose(plane[inner], wanted[inner], atol=1e-4)
-
-
 def test_other_image_sizes():
     config = TINY.replace(registers=2)
     params = made(config)
@@ -276,8 +255,10 @@ def test_drop_path_leaves_out_branches_by_example():
     # Without the second branch what is left is attention's, kept or not.
     params["ls2"]["gamma"] = np.zeros_like(params["ls2"]["gamma"])
     whole = Block(config).apply({"params": params}, x[:1])[0] - x[0]
-    module, rngs = Block(config, drop), {"dropout": jax.random.key(0)}
-    drawn = quick_jit(lambda p, x: module.apply({"params": p}, x, True, rngs=rngs))
+    module, rngs = Block(config.replace(drop_path=drop)), {"dropout": jax.random.key(0)}
+    drawn = quick_jit(
+        lambda p, x: module.apply({"params": p}, x, drop, True, rngs=rngs)
+    )
     out = np.asarray(drawn(params, x)) - x
     kept = np.abs(out).max(axis=(1, 2)) > 0
     scaled = np.broadcast_to(whole / (1 - drop), (kept.sum(), 5, 48))

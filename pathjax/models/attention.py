@@ -1,0 +1,79 @@
+"""Self-attention between q, k and v, by the implementation that suits the device.
+
+- CPU: `einsum_attention`, the fastest measured there (docs/performance.md).
+- GPU in bfloat16: cuDNN's fused kernel, by `jax.nn.dot_product_attention`.
+- TPU, and GPU in float32: `einsum_attention`, which XLA fuses.
+
+The choice is made when a step is traced, from the default backend, unless the config
+names one: a step compiled for hardware that is not here has to.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Implementation = Literal["auto", "einsum", "cudnn"]
+IMPLEMENTATIONS: tuple[Implementation, ...] = ("auto", "einsum", "cudnn")
+# cuDNN's fused attention takes heads of at most 128, in steps of 8.
+CUDNN_HEAD_MAX, CUDNN_HEAD_STEP = 128, 8
+
+
+def choose(wanted: Implementation, platform: str, dtype: str, head: int) -> str:
+    """The implementation to use: "einsum" or "cudnn".
+
+    Args:
+      wanted: of the config; "auto" chooses by the rest.
+      platform: such as "cpu", "gpu" or "tpu".
+      dtype: of q, k and v.
+      head: size of a head.
+
+    Raises:
+      ValueError: unknown, or cuDNN's was asked for where it cannot be.
+    """
+    if wanted not in IMPLEMENTATIONS:
+        raise ValueError(f"attention={wanted!r}: wanted one of {IMPLEMENTATIONS}")
+    fits = (
+        dtype in ("bfloat16", "float16")
+        and head <= CUDNN_HEAD_MAX
+        and head % CUDNN_HEAD_STEP == 0
+    )
+    if wanted == "cudnn" and not fits:
+        raise ValueError(
+            f"attention='cudnn' found {dtype} and heads of {head}: wanted bfloat16 and "
+            f"heads of at most {CUDNN_HEAD_MAX} in steps of {CUDNN_HEAD_STEP}; set "
+            "model.dtype=bfloat16, or model.attention=einsum"
+        )
+    if wanted == "auto":
+        return "cudnn" if platform == "gpu" and fits else "einsum"
+    return wanted
+
+
+def attend(
+    q: Float[Array, "B h N d"],
+    k: Float[Array, "B h N d"],
+    v: Float[Array, "B h N d"],
+    wanted: Implementation = "auto",
+) -> Float[Array, "B h N d"]:
+    """softmax(q k^T / sqrt(d)) v for each head; softmax in float32."""
+    platform = jax.default_backend()
+    if choose(wanted, platform, str(q.dtype), q.shape[-1]) == "einsum":
+        return einsum_attention(q, k, v)
+    turned = (x.transpose(0, 2, 1, 3) for x in (q, k, v))  # each (B, N, h, d)
+    y = jax.nn.dot_product_attention(*turned, implementation="cudnn")
+    return y.transpose(0, 2, 1, 3)
+
+
+def einsum_attention(
+    q: Float[Array, "B h N d"], k: Float[Array, "B h N d"], v: Float[Array, "B h N d"]
+) -> Float[Array, "B h N d"]:
+    """Two matrix products with the weights between them in memory."""
+    logits = jnp.einsum(
+        "bhnd,bhmd->bhnm",
+        q * q.shape[-1] ** -0.5,
+        k,
+        preferred_element_type=jnp.float32,
+    )
+    weights = jax.nn.softmax(logits, axis=-1).astype(q.dtype)
+    return jnp.einsum("bhnm,bhmd->bhnd", weights, v)

@@ -1,0 +1,107 @@
+"""Both layouts of the blocks compute the same, with and without recomputation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pathjax.models.blocks import from_plain, stack_blocks, to_plain, unstack_blocks
+from pathjax.models.lora import LoRA
+from pathjax.models.variants import vit_config
+from pathjax.models.vit import ViT
+
+CONFIG = vit_config("Xs/8", image_px=16, depth=3, width=24, heads=3, mlp_dim=32)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    image = jnp.zeros((1, 16, 16, 3))
+    return jax.device_get(ViT(CONFIG).init(jax.random.key(0), image)["params"])
+
+
+@pytest.fixture(scope="module")
+def image():
+    random = np.random.default_rng(0)
+    return random.normal(size=(4, 16, 16, 3)).astype(np.float32)
+
+
+def value_and_gradient(config, params, image):
+    def loss(params):
+        out = ViT(config).apply({"params": params}, image)
+        return jnp.square(out.patches).mean() + out.pooled.sum()
+
+    return jax.jit(jax.value_and_grad(loss))(params)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("remat", [False, True])
+def test_scan_and_remat_change_nothing(plain, image, scan, remat):
+    config = CONFIG.replace(scan=scan, remat=remat)
+    value, gradient = value_and_gradient(config, from_plain(config, plain), image)
+    wanted, plain_gradient = value_and_gradient(CONFIG, plain, image)
+    np.testing.assert_allclose(value, wanted, rtol=1e-5)
+    if scan:
+        gradient = unstack_blocks(gradient, CONFIG.depth)
+    assert jax.tree.structure(gradient) == jax.tree.structure(plain_gradient)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5),
+        gradient,
+        plain_gradient,
+    )
+
+
+def test_a_scanned_model_initialises_each_block_for_itself(image):
+    config = CONFIG.replace(scan=True)
+    params = ViT(config).init(jax.random.key(0), image)["params"]
+    kernel = params["blocks"]["attn"]["qkv"]["kernel"]
+    assert kernel.shape == (3, 24, 72)
+    assert float(jnp.abs(kernel[0] - kernel[1]).min()) > 0
+
+
+def test_scan_drops_paths_at_each_blocks_rate(plain, image):
+    """The first block never drops, the last one does, as without scan."""
+    for scan in (False, True):
+        config = CONFIG.replace(scan=scan, drop_path=0.9, depth=2)
+        params = {k: v for k, v in plain.items() if k != "blocks_2"}
+        params = from_plain(config, params)
+        outs = [
+            ViT(config).apply(
+                {"params": params},
+                np.tile(image[:1], (64, 1, 1, 1)),
+                train=True,
+                rngs={"dropout": jax.random.key(seed)},
+            )
+            for seed in (0, 1)
+        ]
+        # Only the last block's two branches are drawn: four outcomes, none of them
+        # being the commonest (0.81).
+        outcomes, count = np.unique(
+            np.asarray(outs[0].pooled).round(4), axis=0, return_counts=True
+        )
+        assert 2 <= len(outcomes) <= 4
+        assert count.max() > 32
+        assert (np.asarray(outs[1].pooled) != np.asarray(outs[0].pooled)).any()
+
+
+def test_layouts_are_inverse(plain):
+    there_and_back = unstack_blocks(stack_blocks(plain, 3), 3)
+    jax.tree.map(np.testing.assert_array_equal, there_and_back, plain)
+
+
+def test_the_plain_form_of_an_adapted_stack(image):
+    config = CONFIG.replace(scan=True, lora=LoRA(rank=2, alpha=3.0), remat=True)
+    params = ViT(config).init(jax.random.key(0), image)["params"]
+    random = np.random.default_rng(1)
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: (
+            random.normal(size=leaf.shape).astype(np.float32) * 0.1
+            if path[-1].key == "lora_b"
+            else np.asarray(leaf)
+        ),
+        params,
+    )
+    plain_config, plain_params = to_plain(config, params)
+    assert plain_config == CONFIG
+    found = ViT(plain_config).apply({"params": plain_params}, image).patches
+    wanted = ViT(config).apply({"params": params}, image).patches
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
