@@ -17,6 +17,7 @@ from pathjax.objectives.objective import (
     ObjectiveError,
     Params,
     encode,
+    on_embeddings,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Params",
     "build",
     "encode",
+    "on_embeddings",
     "option_names",
 ]
 

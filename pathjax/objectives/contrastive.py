@@ -19,8 +19,9 @@ from pathjax.objectives.objective import (
     Objective,
     ObjectiveError,
     encode,
-    init_vit,
+    init_encoder,
     pool_tiles,
+    tiles_like,
 )
 from pathjax.rng import stream
 
@@ -69,7 +70,7 @@ def build(
     }
 
     def init(key, batch):
-        tiles = jnp.zeros((1, batch["image"].shape[1], vit.embed_dim), jnp.float32)
+        tiles = tiles_like(vit, batch)
         genes = jnp.zeros((1, n_genes), jnp.float32)
         hidden = jnp.zeros((1, widths[-1]), jnp.float32)
         inputs = {
@@ -79,7 +80,7 @@ def build(
             "expression_head": (hidden,),
             "temperature": (),
         }
-        params = {"vit": init_vit(vit, stream(key, "init/vit", 0))}
+        params = init_encoder(vit, stream(key, "init/vit", 0), batch)
         for name, module in modules.items():
             made = module.init(stream(key, f"init/{name}", 0), *inputs[name])
             if made:  # the mean has no parameters
@@ -91,13 +92,8 @@ def build(
         return modules[name].apply(variables, *inputs, **options)
 
     def embed_image(params, batch, key, step, train):
-        tiles = pool_tiles(
-            vit,
-            params["vit"],
-            batch["image"],
-            train=train,
-            key=stream(key, "contrastive/vit", step),
-        )
+        drawn = stream(key, "contrastive/vit", step)
+        tiles = pool_tiles(vit, params, batch, train=train, key=drawn)
         pooled = apply(params, "aggregator", tiles, batch.get("tile_mask"))
         return apply(params, "image_head", pooled)
 
@@ -108,20 +104,25 @@ def build(
         hidden = apply(params, "expression", genes, train=train, rngs=rngs)
         return apply(params, "expression_head", hidden)
 
-    def per_example(params, extra, batch, key, step, train):
-        z_image = embed_image(params, batch, key, step, train)
-        z_expression = embed_expression(params, batch, key, step, train)
+    def represent(params, extra, batch, key, step, train):
+        return {
+            "z_image": embed_image(params, batch, key, step, train),
+            "z_expression": embed_expression(params, batch, key, step, train),
+        }
+
+    def compare(params, extra, rows, batch, step):
+        z_image, z_expression = rows["z_image"], rows["z_expression"]
         log_scale, bias = apply(params, "temperature")
-        rows = batch["mask"], batch["pair_id"]
+        who = batch["mask"], batch["pair_id"]
         if loss == "infonce":
-            values = losses.info_nce(z_image, z_expression, log_scale, *rows)
+            values = losses.info_nce(z_image, z_expression, log_scale, *who)
         else:
-            values = losses.sigmoid_loss(z_image, z_expression, log_scale, bias, *rows)
+            values = losses.sigmoid_loss(z_image, z_expression, log_scale, bias, *who)
         stopped = jax.lax.stop_gradient((z_image, z_expression))
         to_image = (stopped[1], stopped[0])
         logged = {
-            "recall1_image": metrics.recall_at_k(*stopped, *rows, k=1),
-            "recall1_expression": metrics.recall_at_k(*to_image, *rows, k=1),
+            "recall1_image": metrics.recall_at_k(*stopped, *who, k=1),
+            "recall1_expression": metrics.recall_at_k(*to_image, *who, k=1),
             "temperature": jnp.full_like(values, jnp.exp(-log_scale)),
         }
         return values, logged, {}
@@ -137,7 +138,8 @@ def build(
         name="contrastive",
         requires=("image", "expression", "mask", "pair_id"),
         init=init,
-        loss=per_example,
+        represent=represent,
+        compare=compare,
         encode=lambda params, image: encode(vit, params["vit"], image),
         export=lambda params, extra: params,
         predict=predict,

@@ -150,7 +150,7 @@ def build(
         logits = head.apply({"params": params["head"]}, out.pooled)
         return logits.reshape(batch, views, prototypes)
 
-    def per_example(params, extra, batch, key, step, train):
+    def represent(params, extra, batch, key, step, train):
         held = params["head"]["prototypes"]
         if freeze_last_steps:
             frozen = jax.lax.stop_gradient(held)
@@ -164,11 +164,15 @@ def build(
         teacher = jax.lax.stop_gradient(
             project(extra["teacher"], batch["crops_global"], no_key, False)
         )
+        return {"student": jnp.concatenate(views, axis=1), "teacher": teacher}
+
+    def compare(params, extra, rows, batch, step):
+        student, teacher = rows["student"], jax.lax.stop_gradient(rows["teacher"])
         sharp = temperature_at(
             step, teacher_temperature_start, teacher_temperature, warmup
         )
         values = losses.dino_loss(
-            jnp.concatenate(views, axis=1),
+            student,
             teacher,
             extra["centre"],
             student_temperature,
@@ -199,7 +203,8 @@ def build(
         name="dino",
         requires=("crops_global", "crops_local", "mask"),
         init=init,
-        loss=per_example,
+        represent=represent,
+        compare=compare,
         update_extra=update_extra,
         reset_extra=lambda params, extra: {**extra, "teacher": copied(params)},
         encode=lambda params, image: encode(vit, params["vit"], image),

@@ -2,6 +2,11 @@
 
 An objective turns a model and a batch into losses per example; the trainer reduces,
 differentiates, updates and stores. It knows no optimiser, mesh or config.
+
+A loss is two functions. `represent` takes each row by itself: encoders and heads, all
+that costs memory. `compare` is where rows meet: negatives, correlations, centres. Cut
+there, a batch can go through `represent` in parts and still be one batch to `compare`
+(`accumulate.py`).
 """
 
 import dataclasses
@@ -43,9 +48,10 @@ class Objective:
       requires: keys that a batch must have.
       init: (key, batch) -> (params, extra). Only shapes of the batch are read. `params`
         has the encoder under "vit"; `extra` is state without gradients, or {}.
-      loss: (params, extra, batch, key, step, train) -> (values, metrics, aux).
-        `values` and each of `metrics` are [B] float32, to be averaged over the mask;
+      represent: (params, extra, batch, key, step, train) -> arrays [B, ...] by name;
         `key` is the run's base key, what depends on the step is derived inside.
+      compare: (params, extra, representations, batch, step) -> (values, metrics, aux).
+        `values` and each of `metrics` are [B] float32, to be averaged over the mask.
       update_extra: (extra, params, aux, step) -> extra, after the update at `step`.
       reset_extra: (params, extra) -> extra, for parameters that were replaced after
         `init`, such as by a pretrained encoder.
@@ -57,12 +63,43 @@ class Objective:
     name: str
     requires: tuple[str, ...]
     init: Callable[[jax.Array, Batch], tuple[Params, Any]]
-    loss: Callable[[Params, Any, Batch, jax.Array, Any, bool], Losses]
+    represent: Callable[[Params, Any, Batch, jax.Array, Any, bool], Batch]
+    compare: Callable[[Params, Any, Batch, Batch, Any], Losses]
     encode: Callable[[Params, jax.Array], jax.Array]
     export: Callable[[Params, Any], Params]
     predict: Callable[[Params, Batch], dict[str, jax.Array]]
     update_extra: Callable[[Any, Params, Any, Any], Any] = keep_extra
     reset_extra: Callable[[Params, Any], Any] = same_extra
+
+    def loss(
+        self,
+        params: Params,
+        extra: Any,
+        batch: Batch,
+        key: jax.Array,
+        step: Any,
+        train: bool,
+    ) -> Losses:
+        """`compare` of `represent`, on one batch."""
+        rows = self.represent(params, extra, batch, key, step, train)
+        return self.compare(params, extra, rows, batch, step)
+
+
+def on_embeddings(objective: Objective) -> Objective:
+    """The objective over cached embeddings, `embedding [B, K, E]` in place of `image`.
+
+    The encoder is then no part of its parameters.
+
+    Raises:
+      ObjectiveError: it does not read images, or trains the encoder alone.
+    """
+    if "image" not in objective.requires:
+        raise ObjectiveError(
+            f"objective {objective.name} trains the encoder itself: it cannot learn "
+            "from cached embeddings"
+        )
+    keys = ("embedding" if k == "image" else k for k in objective.requires)
+    return dataclasses.replace(objective, requires=tuple(keys))
 
 
 def encode(
@@ -76,22 +113,44 @@ def encode(
 def pool_tiles(
     config: ViTConfig,
     params: Params,
-    image: UInt8[Array, "B K H W 3"],
+    batch: Batch,
     *,
     train: bool,
     key: jax.Array,
 ) -> Float[Array, "B K E"]:
-    """Pooled embeddings of K tiles of each sample; `key` draws stochastic depth."""
-    batch, tiles = image.shape[:2]
-    flat = image.reshape(batch * tiles, *image.shape[2:])
+    """Pooled embeddings of K tiles of each sample.
+
+    Args:
+      config: of the encoder.
+      params: of the objective, with the encoder under "vit".
+      batch: with `image [B, K, H, W, 3] uint8`, or `embedding [B, K, E]`, which is
+        what an encoder made of them before.
+      train, key: `key` draws stochastic depth.
+    """
+    if "embedding" in batch:
+        return batch["embedding"]
+    image = batch["image"]
+    flat = image.reshape(-1, *image.shape[2:])
     pixels = normalise(flat, config.mean, config.std, config.dtype)
     out = ViT(config).apply(
-        {"params": params}, pixels, train=train, rngs={"dropout": key}
+        {"params": params["vit"]}, pixels, train=train, rngs={"dropout": key}
     )
-    return out.pooled.reshape(batch, tiles, -1)
+    return out.pooled.reshape(*image.shape[:2], -1)
+
+
+def init_encoder(config: ViTConfig, key: jax.Array, batch: Batch) -> Params:
+    """`{"vit": ...}`, freshly initialised; {} for a batch of cached embeddings."""
+    return {} if "embedding" in batch else {"vit": init_vit(config, key)}
+
+
+def tiles_like(config: ViTConfig, batch: Batch) -> Float[Array, "1 K E"]:
+    """Zeros of the shape of one sample's embeddings, to initialise what reads them."""
+    source = batch["embedding"] if "embedding" in batch else batch["image"]
+    return jnp.zeros((1, source.shape[1], config.embed_dim), jnp.float32)
 
 
 def init_vit(config: ViTConfig, key: jax.Array) -> Params:
     """Fresh parameters of the encoder."""
-    pixels = jnp.zeros((1, config.image_px, config.image_px, 3), jnp.float32)
+    # Any size will do for shapes; the smallest one traces and runs quickest.
+    pixels = jnp.zeros((1, config.patch, config.patch, 3), jnp.float32)
     return ViT(config).init(key, pixels)["params"]

@@ -16,8 +16,9 @@ from pathjax.objectives.objective import (
     Objective,
     ObjectiveError,
     encode,
-    init_vit,
+    init_encoder,
     pool_tiles,
+    tiles_like,
 )
 from pathjax.rng import stream
 
@@ -58,8 +59,8 @@ def build(
     head = NegativeBinomialHead(n_genes) if counted else RegressionHead(n_genes)
 
     def init(key, batch):
-        tiles = jnp.zeros((1, batch["image"].shape[1], vit.embed_dim), jnp.float32)
-        params = {"vit": init_vit(vit, stream(key, "init/vit", 0))}
+        tiles = tiles_like(vit, batch)
+        params = init_encoder(vit, stream(key, "init/vit", 0), batch)
         made = pool.init(stream(key, "init/aggregator", 0), tiles)
         if made:  # the mean has no parameters
             params["aggregator"] = made["params"]
@@ -67,19 +68,17 @@ def build(
         return {**params, "head": made["params"]}, {}
 
     def forward(params, batch, key, step, train):
-        tiles = pool_tiles(
-            vit,
-            params["vit"],
-            batch["image"],
-            train=train,
-            key=stream(key, "regression/vit", step),
-        )
+        drawn = stream(key, "regression/vit", step)
+        tiles = pool_tiles(vit, params, batch, train=train, key=drawn)
         variables = {"params": params.get("aggregator", {})}
         pooled = pool.apply(variables, tiles, batch.get("tile_mask"))
         return head.apply({"params": params["head"]}, pooled)
 
-    def per_example(params, extra, batch, key, step, train):
+    def represent(params, extra, batch, key, step, train):
         out = forward(params, batch, key, step, train)
+        return {"log_rate": out[0]} if counted else {"expression": out}
+
+    def compare(params, extra, rows, batch, step):
         mask = batch["mask"]
 
         def clean(name):  # padding may hold anything; a NaN must not meet a product
@@ -87,13 +86,13 @@ def build(
             return jnp.where(mask.reshape(-1, *(1,) * (values.ndim - 1)), values, 0)
 
         if counted:
-            log_rate, log_dispersion = out
-            mu = clean("library")[:, None] * jnp.exp(log_rate)
+            log_dispersion = params["head"]["log_dispersion"]
+            mu = clean("library")[:, None] * jnp.exp(rows["log_rate"])
             counts = clean("counts")
             values = losses.negative_binomial_nll(mu, log_dispersion, counts)
             logged = {}
         else:
-            target = clean("expression")
+            target, out = clean("expression"), rows["expression"]
             if loss == "mse":
                 values = losses.mse(out, target)
             elif loss == "huber":
@@ -122,7 +121,8 @@ def build(
             *(("counts", "library") if counted else ("expression",)),
         ),
         init=init,
-        loss=per_example,
+        represent=represent,
+        compare=compare,
         encode=lambda params, image: encode(vit, params["vit"], image),
         export=lambda params, extra: params,
         predict=predict,
