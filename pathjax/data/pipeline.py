@@ -14,7 +14,8 @@ Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool
 """
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import grain.python as grain
 import numpy as np
@@ -269,7 +270,7 @@ def eval_batches(
         return labels(samples, numbers) | {"mask": mask, "image": image}
 
     count = -(-len(samples) // batch)
-    return _read_ahead(count, load, threads)
+    return read_ahead(count, load, threads)
 
 
 def tile_batches(
@@ -278,18 +279,23 @@ def tile_batches(
     *,
     batch: int,
     image_px: int,
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
     threads: int = 2,
 ) -> Iterator[Batch]:
-    """Tiles by row number as `image [B, H, W, 3] uint8` and `mask [B]`, padded."""
+    """Tiles by row number as `image [B, H, W, 3] uint8` and `mask [B]`, padded.
+
+    `prepare` makes a stored tile one of `image_px`; None cuts it from the middle.
+    """
+    prepare = prepare or functools.partial(centre_crop, px=image_px)
 
     def load(index: int) -> Batch:
         part = rows[index * batch : (index + 1) * batch]
         image = np.zeros((batch, image_px, image_px, 3), np.uint8)
         for i, data in enumerate(study.tile_bytes(part)):
-            image[i] = centre_crop(decode_row(study, part[i], data), image_px)
+            image[i] = prepare(decode_row(study, part[i], data))
         return {"image": image, "mask": np.arange(batch) < len(part)}
 
-    return _read_ahead(-(-len(rows) // batch), load, threads)
+    return read_ahead(-(-len(rows) // batch), load, threads)
 
 
 def spread(rows: Int[np.ndarray, "m"], tiles: int) -> Int[np.ndarray, "K"]:
@@ -297,6 +303,9 @@ def spread(rows: Int[np.ndarray, "m"], tiles: int) -> Int[np.ndarray, "K"]:
     return rows[np.arange(tiles) * len(rows) // tiles]
 
 
-def _read_ahead(count: int, load, threads: int) -> Iterator[Batch]:
+def read_ahead(
+    count: int, load: Callable[[int], Batch], threads: int
+) -> Iterator[Batch]:
+    """load(0), load(1), ... in order, made by threads up to four ahead of the reader."""
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)
     return iter(grain.MapDataset.range(count).map(load).to_iter_dataset(reading))
