@@ -76,9 +76,12 @@ def _summary(model: Model) -> str:
     objective = meta.get("objective") or {}
     options = {k: v for k, v in objective.items() if k != "name"}
     found = preprocessing(model)
+    shape = (
+        f"patch {vit.patch}, width {vit.width}, {vit.depth} blocks, {vit.heads} heads, "
+        f"{kind}, {vit.registers} registers"
+    )
     lines = [
-        f"- encoder: ViT, patch {vit.patch}, width {vit.width}, {vit.depth} blocks, "
-        f"{vit.heads} heads, {kind}, {vit.registers} registers",
+        f"- encoder: ViT, {shape}",
         f"- embedding: {pool[vit.pool]}, {vit.embed_dim} numbers",
         f"- images: {found}, RGB in [0, 1] less {list(vit.mean)} over {list(vit.std)}",
         f"- objective: {escape(objective.get('name', 'unknown'))}"
@@ -109,19 +112,15 @@ def _usage(model: Model, format: str) -> str:
             "## Use\n\n`model.npz` holds the encoder's arrays under the names of "
             "pathjax's ViT, float32, linears as [in, out]; `config.json` its shape."
         )
-    extra, imports, notes = "", "import timm", []
+    imports, notes = "import timm", []
+    arguments = ['"local-dir:FOLDER"', "pretrained=True"]
     if vit.norm_eps != 1e-6:
         imports = "import functools\n\nimport timm"
         norm = f"functools.partial(timm.layers.LayerNorm, eps={vit.norm_eps:g})"
-        extra = f",\n    norm_layer={norm},\n"
+        arguments.append(f"norm_layer={norm}")
         notes.append(
-            f"`norm_layer` has to be passed: this model's LayerNorm has an epsilon of "
+            "`norm_layer` has to be passed: this model's LayerNorm has an epsilon of "
             f"{vit.norm_eps:g}, timm's default is 1e-6, and config.json cannot hold it."
-        )
-    call = f'timm.create_model("local-dir:FOLDER", pretrained=True{extra or ")"}'
-    if extra:
-        call = (
-            call.replace('"local', '\n    "local').replace(", pre", ",\n    pre") + ")"
         )
     if vit.positions != "timm":
         same = f"At {vit.image_px} px nothing is resized and both agree"
@@ -135,7 +134,11 @@ def _usage(model: Model, format: str) -> str:
             "It gives all tokens; the embedding is the first, followed by the mean of "
             f"those from number {1 + vit.registers} on."
         )
-    body = f"## Use\n\n```python\n{imports}\n\nmodel = {call}\n```"
+    call = "model = timm.create_model(" + ", ".join(arguments) + ")"
+    if len(arguments) > 2:
+        lines = "".join(f"    {argument},\n" for argument in arguments)
+        call = f"model = timm.create_model(\n{lines})"
+    body = f"## Use\n\n```python\n{imports}\n\n{call}\n```"
     return "\n\n".join([body, *notes])
 
 
@@ -203,14 +206,14 @@ def _licence(model: Model) -> str:
         return "## Licence\n\nYours to choose: no public weights are in it."
     return (
         f"## Licence\n\nInherited from {escape(origin['title'])}: "
-        f"{escape(origin['licence'])}, <{safe_link(origin['licence_url'])}>. "
+        f"{escape(origin['licence'])}, {link(origin['licence_url'])}. "
         f"{SHARING[origin['share_derivatives']]}"
     )
 
 
-def safe_link(address: Any) -> str:
-    """A web address with what Markdown could read as its end percent-encoded."""
+def link(address: Any) -> str:
+    """A web address as a link; anything else as text."""
     text = "".join(str(address).split())
     if not text.startswith(("https://", "http://")):
-        return "https://invalid.invalid"
-    return re.sub(r"[<>\"`\\]", lambda sign: f"%{ord(sign[0]):02X}", text)
+        return escape(address)
+    return "<" + re.sub(r"[<>\"`\\]", lambda sign: f"%{ord(sign[0]):02X}", text) + ">"

@@ -1,0 +1,343 @@
+"""Does our ViT compute what the libraries compute that public models are run in?
+
+For each entry of the registry: build the architecture in timm or transformers, fill it
+with random numbers in which no part is trivial, convert, and compare outputs; then
+import the same weights from a file, export them to timm, and compare what timm loads.
+
+    python -m pathjax.zoo.parity --out docs/parity.md
+
+Needs torch, timm and transformers (`pip install 'pathjax[parity]'`). Only the tests and
+this command import it. No published weights are read: what is shown is that the code
+agrees for any weights, at the real width, MLP and token layout.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import timm
+import torch
+import transformers
+from jaxtyping import Float
+
+import pathjax
+from pathjax.atomic import write_text
+from pathjax.models.blocks import from_plain
+from pathjax.models.variants import ViTConfig
+from pathjax.models.vit import ViT
+from pathjax.zoo import names
+from pathjax.zoo.convert import from_state, to_state
+from pathjax.zoo.entry import Entry
+from pathjax.zoo.export import TIMM_EPS, export
+from pathjax.zoo.importing import import_model
+from pathjax.zoo.registry import get
+
+# Bars of the comparison, as norm of the difference over norm.
+AT_GRID, ELSEWHERE = 1e-5, 1e-4
+# Wider models than ViT-L would need more memory than a laptop has.
+FULL_WIDTH, CUT_DEPTH = 1024, 2
+SEED = 0
+
+HEAD = """\
+# Parity
+
+Does pathjax compute what timm and transformers compute? Each model of the registry is
+built in the library its users run it in, at its real width, MLP and token layout, and
+filled with random numbers in which nothing is trivially 0 or 1. It is then imported and
+run on the same random normalised images, all in float32 on a CPU. No published weights
+are involved.
+
+- **CLS, patches**: norm of the difference over norm, at the size of the checkpoint's
+  grid; wanted at most {at_grid:g}.
+- **elsewhere**: the larger of both at another size, where position embeddings are
+  resized; wanted at most {elsewhere:g}.
+- **bits**: imported, exported and loaded by timm strictly, each number is what it was.
+- **exported**: all tokens of that export, run by timm, against the first library;
+  wanted at most {at_grid:g}.
+
+| model | reference | blocks | px | CLS | patches | px | elsewhere | bits | exported |
+|---|---|---|---|---|---|---|---|---|---|"""
+
+Tokens = Float[np.ndarray, "B T D"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """What was found for one model; errors are norm of difference over norm.
+
+    Attributes:
+      depth: blocks in the comparison, of `full_depth`.
+      cls, patches: errors at the size of the checkpoint's grid.
+      elsewhere: the larger of both at `other_px`.
+      exact: imported and exported, timm loads strictly what the peer held, bit for bit
+        (for Hugging Face's layouts: what those weights are in timm's names).
+      exported: error of all tokens of the exported model in timm against the peer.
+    """
+
+    name: str
+    reference: str
+    depth: int
+    full_depth: int
+    image_px: int
+    other_px: int
+    cls: float
+    patches: float
+    elsewhere: float
+    exact: bool
+    exported: float
+
+    @property
+    def passed(self) -> bool:
+        at_grid = max(self.cls, self.patches, self.exported) <= AT_GRID
+        return at_grid and self.elsewhere <= ELSEWHERE and self.exact
+
+
+def compare(name: str) -> Parity:
+    """Runs the comparison of one entry; a gigabyte or five, and it is freed again."""
+    entry = get(name)
+    depth = entry.vit.depth if entry.vit.width <= FULL_WIDTH else CUT_DEPTH
+    entry = dataclasses.replace(entry, vit=entry.vit.replace(depth=depth))
+    vit = entry.vit
+    sizes = vit.image_px, other_size(vit)
+    images = [random_images(px) for px in sizes]
+    with tempfile.TemporaryDirectory() as folder:
+        peer = build(entry)
+        fill(peer)
+        theirs = [peer_tokens(peer, image) for image in images]
+        file = save(peer, Path(folder))
+        del peer
+        gc.collect()
+        imported = import_model(entry, file, Path(folder) / "imported")
+        ours = our_tokens(imported.model.vit, imported.model.params["vit"], images)
+        errors = [split_errors(vit, a, b) for a, b in zip(ours, theirs, strict=True)]
+        del imported
+        export(Path(folder) / "imported", "timm", Path(folder) / "timm")
+        loaded = load_exported(Path(folder) / "timm", vit)
+        exact = same_bits(entry, file, loaded)
+        exported = relative(peer_tokens(loaded, images[0]), theirs[0])
+        del loaded
+        gc.collect()
+    return Parity(
+        name=name,
+        reference=f"{library(entry)} {entry.reference[0]}",
+        depth=depth,
+        full_depth=get(name).vit.depth,
+        image_px=sizes[0],
+        other_px=sizes[1],
+        cls=errors[0][0],
+        patches=errors[0][1],
+        elsewhere=max(errors[1]),
+        exact=exact,
+        exported=exported,
+    )
+
+
+def other_size(vit: ViTConfig) -> int:
+    """A size that no grid has: smaller than a large grid, and larger than a small."""
+    patches = 16 if vit.grid > 28 else vit.grid + 3 if vit.grid < 28 else 19
+    return patches * vit.patch
+
+
+def random_images(px: int) -> Float[np.ndarray, "B 3 H W"]:
+    """Normalised images, as the peer takes them: channels first."""
+    batch = 1 if px > 300 else 2
+    random = np.random.default_rng(px)
+    return random.normal(size=(batch, 3, px, px)).astype(np.float32)
+
+
+def library(entry: Entry) -> str:
+    return "timm" if entry.layout == "timm" else "transformers"
+
+
+def build(entry: Entry) -> torch.nn.Module:
+    """The architecture as the registry says that the peer builds it, without weights."""
+    name, keywords = entry.reference
+    # Left without numbers, as initialising a billion would take longer than using them.
+    with torch.device("meta"):
+        if library(entry) == "timm":
+            arguments = {key: timm_value(key, value) for key, value in keywords.items()}
+            model = timm.create_model(name, **arguments, depth=entry.vit.depth)
+        else:
+            made = getattr(transformers, name)
+            config = made.config_class(
+                **keywords | {"num_hidden_layers": entry.vit.depth}
+            )
+            model = made(config)
+    return model.to_empty(device="cpu").eval()
+
+
+def timm_value(key: str, value: Any) -> Any:
+    """A keyword of a `reference`: class names stand for classes."""
+    homes = {"mlp_layer": timm.layers, "act_layer": torch.nn}
+    return getattr(homes[key], value) if key in homes else value
+
+
+def fill(model: torch.nn.Module) -> None:
+    """Random numbers everywhere, so that a part left out or swapped cannot hide.
+
+    Linears keep the scale of an initialisation, norms' and LayerScale's factors are
+    spread around their centre, biases, tokens and positions are of the size of what
+    they are added to.
+    """
+    random = torch.Generator().manual_seed(SEED)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            tensor.normal_(generator=random)
+            if "ls1" in name or "ls2" in name or "layer_scale" in name:
+                tensor.mul_(0.1).add_(0.3)
+            elif "norm" in name and name.endswith("weight"):
+                tensor.mul_(0.2).add_(1)
+            elif name.endswith("bias"):
+                tensor.mul_(0.1)
+            elif name.endswith("weight"):
+                tensor.mul_(tensor[0].numel() ** -0.5)
+            else:
+                tensor.mul_(0.5)  # tokens and positions
+
+
+def peer_tokens(model: torch.nn.Module, images: Float[np.ndarray, "B 3 H W"]) -> Tokens:
+    """All tokens after the final norm."""
+    with torch.inference_mode():
+        pixels = torch.from_numpy(images)
+        if hasattr(model, "forward_features"):
+            return model.forward_features(pixels).numpy()
+        # Of both Hugging Face models only ViT has to be told to resize positions.
+        is_vit = isinstance(model, transformers.ViTModel)
+        resize = {"interpolate_pos_encoding": True} if is_vit else {}
+        return model(pixels, **resize).last_hidden_state.numpy()
+
+
+def our_tokens(
+    vit: ViTConfig,
+    params: dict[str, Any],
+    images: Sequence[Float[np.ndarray, "B 3 H W"]],
+) -> list[Tokens]:
+    """CLS and patches of our ViT, which does not give its registers."""
+    # Scanned, 24 blocks compile in the time of one.
+    config = vit.replace(scan=True)
+    apply = jax.jit(ViT(config).apply)
+    variables = {"params": jax.device_put(from_plain(config, params))}
+    found = []
+    with jax.default_matmul_precision("highest"):
+        for image in images:
+            outputs = apply(variables, image.transpose(0, 2, 3, 1))
+            tokens = [outputs.cls[:, None], outputs.patches]
+            found.append(np.concatenate([np.asarray(one) for one in tokens], axis=1))
+    return found
+
+
+def split_errors(vit: ViTConfig, ours: Tokens, theirs: Tokens) -> tuple[float, float]:
+    """Errors of CLS and of patches; theirs have registers between."""
+    patches = theirs[:, 1 + vit.registers :]
+    return relative(ours[:, 0], theirs[:, 0]), relative(ours[:, 1:], patches)
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Norm of the difference over norm, in float64."""
+    if found.shape != wanted.shape:
+        raise ValueError(f"found shape {found.shape}, wanted {wanted.shape}")
+    difference = found.astype(np.float64) - wanted
+    return float(np.linalg.norm(difference) / np.linalg.norm(wanted.astype(np.float64)))
+
+
+def save(model: torch.nn.Module, folder: Path) -> Path:
+    """The file that the peer itself would publish, in its own names."""
+    if isinstance(model, transformers.PreTrainedModel):
+        model.save_pretrained(folder / "peer", max_shard_size="100GB")
+        return folder / "peer" / "model.safetensors"
+    from safetensors.torch import save_file
+
+    (folder / "peer").mkdir()
+    file = folder / "peer" / "model.safetensors"
+    save_file(model.state_dict(), file)
+    return file
+
+
+def load_exported(folder: Path, vit: ViTConfig) -> torch.nn.Module:
+    """The exported model, loaded by timm strictly, as the card says to."""
+    extra: dict[str, Callable] = {}
+    if vit.norm_eps != TIMM_EPS:
+        import functools
+
+        extra["norm_layer"] = functools.partial(timm.layers.LayerNorm, eps=vit.norm_eps)
+    return timm.create_model(f"local-dir:{folder}", pretrained=True, **extra).eval()
+
+
+def same_bits(entry: Entry, file: Path, loaded: torch.nn.Module) -> bool:
+    """Whether timm holds what the file does, name by name and bit by bit."""
+    from safetensors.numpy import load_file
+
+    original = load_file(file)
+    if entry.layout != "timm":
+        converted = from_state(original, entry.vit, entry.layout)
+        original = to_state(converted.params, converted.config, "timm")
+    found = loaded.state_dict()
+    if found.keys() != original.keys():
+        return False
+    return all(
+        found[name].numpy().tobytes() == array.tobytes()
+        for name, array in original.items()
+    )
+
+
+def table(results: Sequence[Parity], command: str) -> str:
+    """docs/parity.md."""
+    versions = ", ".join(
+        f"{module.__name__} {module.__version__}"
+        for module in (pathjax, jax, torch, timm, transformers)
+    )
+    lines = [HEAD.format(at_grid=AT_GRID, elsewhere=ELSEWHERE)]
+    for one in results:
+        blocks = (
+            f"{one.depth}"
+            if one.depth == one.full_depth
+            else f"{one.depth} of {one.full_depth}"
+        )
+        lines.append(
+            f"| {one.name} | {one.reference} | {blocks} | {one.image_px} "
+            f"| {one.cls:.1e} | {one.patches:.1e} | {one.other_px} "
+            f"| {one.elsewhere:.1e} | {'equal' if one.exact else 'DIFFERENT'} "
+            f"| {one.exported:.1e} |"
+        )
+    passed = sum(one.passed for one in results)
+    lines += [
+        "",
+        f"{passed} of {len(results)} pass. Written by `{command}` with {versions}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' progress bars."""
+    transformers.utils.logging.disable_progress_bar()
+    yield
+    transformers.utils.logging.enable_progress_bar()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compares all models, or those named, and writes the table."""
+    parser = argparse.ArgumentParser(prog="python -m pathjax.zoo.parity")
+    parser.add_argument("models", nargs="*", help="all if none")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    args = parser.parse_args(argv)
+    results = []
+    with quiet():
+        for name in args.models or names():
+            results.append(compare(name))
+            print(results[-1], flush=True)
+    text = table(results, f"python -m pathjax.zoo.parity --out {args.out}")
+    if args.out:
+        write_text(args.out, text)
+    return 0 if all(one.passed for one in results) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
