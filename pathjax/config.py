@@ -17,6 +17,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from pathjax.adapt import Adaptation
+from pathjax.models.lora import TARGETS
+
 OBJECTIVES = ("contrastive", "regression", "dino")
 
 
@@ -58,9 +61,16 @@ def base_config() -> ConfigDict:
                 "local_scale": (0.1, 0.4),
                 "stain": 0.1,
             },
-            # `variant` names a row of models.vit.VARIANTS; the rest of `model` are
-            # fields of ViTConfig that differ from it.
+            # `variant` names a row of models.vit.VARIANTS; "" takes the encoder of
+            # `init` as it is. The rest of `model` are fields of ViTConfig that differ.
             "model": ConfigDict({"variant": "Mi/8"}),
+            "adapt": {  # how much of the encoder is trained (adapt.py)
+                "mode": "full",  # full, last, lora or towers
+                "blocks": 2,  # of "last"
+                "rank": 8,  # of "lora", as the two below
+                "alpha": 8.0,
+                "targets": TARGETS,
+            },
             "objective": {"name": "contrastive"},  # the rest are its options
             "optim": {
                 "steps": 1000,
@@ -71,6 +81,8 @@ def base_config() -> ConfigDict:
                 "clip": 1.0,  # of the global gradient norm; 0 is off
                 "b2": 0.999,
                 "vit_lr": 1.0,  # factor on the learning rate of the encoder
+                "layer_decay": 1.0,  # of it, from each block to the one before
+                "accumulate": 1,  # parts that a batch goes through the encoders in
                 "freeze": (),  # regular expressions over parameter paths
             },
             "mesh": {"data": -1, "fsdp": 1},
@@ -267,6 +279,7 @@ def validate(config: ConfigDict) -> None:
         "checkpoint.every",
         "checkpoint.keep",
         "log.every",
+        "optim.accumulate",
     ):
         section, name = key.split(".")
         if config[section][name] < 1:
@@ -293,7 +306,30 @@ def validate(config: ConfigDict) -> None:
             f"optim.warmup={config.optim.warmup} is longer than "
             f"optim.steps={config.optim.steps}"
         )
+    found += adaptation(config).problems()
+    if not config.init:
+        if not config.model.get("variant"):
+            found.append(
+                "model.variant is empty, which takes the encoder of `init`, "
+                "but init is not set: name a variant, or a model to start from"
+            )
+        if config.adapt.mode != "full":
+            found.append(f"adapt.mode={config.adapt.mode!r} adapts a model: set init")
+    if config.adapt.mode == "towers" and config.objective.name == "dino":
+        found.append(
+            "adapt.mode='towers' trains no encoder, objective dino nothing else"
+        )
+    parts = max(config.optim.accumulate, 1)
+    if config.data.batch % parts:
+        found.append(
+            f"optim.accumulate={parts} does not divide data.batch={config.data.batch}"
+        )
     refuse(found)
+
+
+def adaptation(config: ConfigDict) -> Adaptation:
+    """The section `adapt` as values."""
+    return Adaptation(**config.adapt.to_dict())
 
 
 def refuse(found: Sequence[str]) -> None:

@@ -74,6 +74,8 @@ class Loop:
       validation: samples of the validation fold, or None.
       fixed: config, panel, study and versions; part of every checkpoint.
       model_meta: what travels in model.safetensors.
+      finish: exported parameters -> the encoder's config and all in the plain form.
+      features: embeddings of all tiles, where they are read in place of tiles.
       progress: called with (steps done, a note).
     """
 
@@ -90,7 +92,8 @@ class Loop:
     stopping: Stopping
     fixed: dict[str, Any]
     model_meta: dict[str, Any]
-    vit: ViTConfig
+    finish: Callable[[dict[str, Any]], tuple[ViTConfig, dict[str, Any]]]
+    features: np.ndarray | None
     progress: Callable[..., None]
 
     def run(
@@ -178,6 +181,7 @@ class Loop:
             image_px=config.data.image_px,
             threads=config.data.threads,
             part=self.part,
+            features=self.features,
         ):
             sums = self.eval_step(state, to_global(batch, self.mesh), self.key)
             for name, value in jax.device_get(sums).items():
@@ -205,6 +209,7 @@ class Loop:
         exported = self.objective.export(params, state.extra)
         host = jax.device_get(exported)
         if jax.process_index() == 0:
+            vit, plain = self.finish(host)
             save_model(
-                self.workdir, Model(host, self.vit, self.model_meta | {"step": step})
+                self.workdir, Model(plain, vit, self.model_meta | {"step": step})
             )

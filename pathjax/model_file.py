@@ -92,4 +92,9 @@ def load_model(path: str | Path) -> Model:
         k: tuple(v) if isinstance(v, list) else v for k, v in header["vit"].items()
     }
     params = unflatten_dict({tuple(k.split("/")): v for k, v in flat.items()})
+    if fields.get("lora") is not None:
+        raise ModelFileError(
+            f"{file} holds adapters apart from their kernels: wanted the merged model "
+            "that a run writes"
+        )
     return Model(params, ViTConfig(**fields), header["meta"])

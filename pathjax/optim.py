@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from pathjax.models.lora import DOWN, UP
+
 Params = dict[str, Any]
+DECAYED = ("kernel", DOWN, UP)
 
 
 def split_frozen(params: Params, patterns: Sequence[str]) -> tuple[Params, Params]:
@@ -46,12 +50,12 @@ def merge(trainable: Params, frozen: Params) -> Params:
 
 
 def decayed(params: Params) -> Params:
-    """True where weight decay applies: kernels, the matrices of dense layers.
+    """True where weight decay applies: kernels of dense layers, and adapters.
 
     Biases, norms, scales, tokens and position embeddings are not decayed.
     """
     flat = flatten_dict(params)
-    return unflatten_dict({path: path[-1] == "kernel" for path in flat})
+    return unflatten_dict({path: path[-1] in DECAYED for path in flat})
 
 
 def make_schedule(
@@ -67,6 +71,33 @@ def make_schedule(
     )
 
 
+def rate_factors(
+    params: Params, *, vit_lr: float, layer_decay: float, depth: int
+) -> Params:
+    """Factor on the learning rate of each leaf, shaped to multiply it.
+
+    Layer-wise decay (Bao et al. 2022, BEiT): with `depth` blocks, embeddings have
+    `layer_decay ** (depth + 1)`, block i `layer_decay ** (depth - i)`, the final norm
+    and everything that is no encoder 1. On top of it the encoder has `vit_lr`. Stacked
+    blocks have a factor for each entry of their leading axis.
+    """
+
+    def factor(path: tuple[str, ...], leaf: Any) -> Any:
+        if path[0] != "vit":
+            return np.float32(1.0)
+        block = re.fullmatch(r"blocks(?:_(\d+))?", path[1])
+        if block and block[1] is None:
+            layers = np.arange(depth).reshape(-1, *(1,) * (leaf.ndim - 1))
+        elif block:
+            layers = int(block[1])
+        else:
+            layers = depth if path[1] == "norm" else -1
+        return np.asarray(vit_lr * layer_decay ** (depth - layers), np.float32)
+
+    flat = flatten_dict(params)
+    return unflatten_dict({path: factor(path, leaf) for path, leaf in flat.items()})
+
+
 def make_optimizer(
     schedule: optax.Schedule,
     *,
@@ -74,27 +105,30 @@ def make_optimizer(
     clip: float,
     b2: float,
     vit_lr: float,
+    layer_decay: float = 1.0,
+    depth: int = 0,
 ) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) with clipping and a factor for the encoder.
+    """AdamW (Loshchilov and Hutter 2019) with clipping and factors for the encoder.
 
     Args:
       schedule: learning rate by step.
       weight_decay: decoupled, on kernels only.
       clip: largest global gradient norm; 0 is off.
       b2: decay of the second moment.
-      vit_lr: factor on the learning rate of parameters under "vit".
+      vit_lr, layer_decay, depth: of `rate_factors`.
     """
 
-    def slow_encoder(updates, params=None):
-        def scale(path, update):
-            return update * vit_lr if path[0].key == "vit" else update
+    def scaled(updates, params=None):
+        factors = rate_factors(
+            updates, vit_lr=vit_lr, layer_decay=layer_decay, depth=depth
+        )
+        return jax.tree.map(lambda update, f: update * f, updates, factors)
 
-        return jax.tree_util.tree_map_with_path(scale, updates)
-
+    uniform = vit_lr == layer_decay == 1.0
     return optax.chain(
         optax.clip_by_global_norm(clip) if clip else optax.identity(),
         optax.scale_by_adam(b2=b2),
         optax.add_decayed_weights(weight_decay, mask=decayed),
-        optax.stateless(slow_encoder) if vit_lr != 1.0 else optax.identity(),
+        optax.identity() if uniform else optax.stateless(scaled),
         optax.scale_by_learning_rate(schedule),
     )

@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 
 from pathjax.mesh import state_sharding
+from pathjax.models.lora import DOWN, UP
 from pathjax.objectives import Objective
 from pathjax.optim import Params, split_frozen
 
@@ -54,6 +55,8 @@ def replace_subtree(params: Params, given: Params, where: str) -> Params:
     """
     flat, new = flatten_dict(params, sep="/"), flatten_dict(given, sep="/")
     covered = {path for path in flat if path.split("/")[0] in given}
+    # Adapters are no part of what is stored: they start fresh.
+    covered -= {path for path in flat if path.split("/")[-1] in (DOWN, UP)}
     found = [f"{path} is missing" for path in sorted(covered - set(new))]
     found += [f"{path} is unexpected" for path in sorted(set(new) - set(flat))]
     found += [

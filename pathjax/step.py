@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from pathjax.accumulate import value_and_grad
 from pathjax.mesh import batch_sharding, replicated
 from pathjax.objectives import Objective
 from pathjax.optim import merge
@@ -32,23 +33,34 @@ def make_train_step(
     tx: optax.GradientTransformation,
     mesh: Mesh,
     shardings: Any,
+    accumulate: int = 1,
 ) -> Callable[[TrainState, dict[str, jax.Array], jax.Array], tuple[TrainState, Logs]]:
     """Returns the jitted step (state, batch, key) -> (state, logs).
 
     The state is donated. `key` is the run's base key; what depends on the step is
     derived inside. Logs are scalars: loss, the objective's metrics, gradient norm.
+    With `accumulate` above 1 the batch goes through the encoders in so many parts, and
+    the gradient is still that of the whole batch.
     """
 
     def train_step(state, batch, key):
-        def mean_loss(params):
-            values, metrics, aux = objective.loss(
-                merge(params, state.frozen), state.extra, batch, key, state.step, True
+        def represent(params, rows, part):
+            drawn = key if accumulate == 1 else jax.random.fold_in(key, part)
+            whole = merge(params, state.frozen)
+            return objective.represent(
+                whole, state.extra, rows, drawn, state.step, True
+            )
+
+        def compare(params, rows):
+            whole = merge(params, state.frozen)
+            values, metrics, aux = objective.compare(
+                whole, state.extra, rows, batch, state.step
             )
             means = {k: masked_mean(v, batch["mask"]) for k, v in metrics.items()}
             return masked_mean(values, batch["mask"]), (means, aux)
 
-        (loss, (means, aux)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
-            state.params
+        (loss, (means, aux)), grads = value_and_grad(
+            represent, compare, state.params, batch, accumulate
         )
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

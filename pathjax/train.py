@@ -11,29 +11,31 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 import pathjax
-from pathjax import objectives
+from pathjax.assembly import (
+    build_objective,
+    encoder_config,
+    example_batch,
+    make_finish,
+    model_meta,
+    read_panel,
+    view_options,
+)
 from pathjax.atomic import write_json
 from pathjax.checkpoint import Checkpoints
-from pathjax.config import validate
-from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
-from pathjax.data.pipeline import (
-    MultiCrop,
-    Slice,
-    train_batches,
-)
-from pathjax.data.samples import Samples, gather
+from pathjax.config import adaptation, validate
+from pathjax.data.pipeline import Slice, train_batches
+from pathjax.data.samples import gather
 from pathjax.data.study import Study
-from pathjax.data.transforms import Augment
+from pathjax.evals.cache import cached_embeddings, identity
 from pathjax.loop import Loop, Stopping
 from pathjax.mesh import make_mesh, replicated, require_divisible
-from pathjax.model_file import Model, load_model
-from pathjax.models.vit import ViTConfig, vit_config
+from pathjax.model_file import load_model
+from pathjax.models.blocks import from_plain
 from pathjax.optim import make_optimizer, make_schedule
 from pathjax.resume import require_same_run
 from pathjax.state import make_state
@@ -54,48 +56,6 @@ class TrainResult:
     model: Path
     step: int
     best: float | None
-
-
-def read_panel(
-    study: Study, config: ConfigDict, init: Model | None
-) -> GenePanel | None:
-    """Fits the gene panel on the training fold, if the objective reads expression."""
-    if config.objective.name == "dino":
-        return None
-    ids = study.samples["sample_id"].to_numpy()
-    train = list(ids[study.fold_samples(config.split, config.fold)])
-    expression = study.expression()
-    if config.data.drop_unpaired:
-        train = [one for one in train if one in expression.obs_names]
-    genes: Any = int(config.data.genes)
-    if config.data.gene_list:
-        text = Path(config.data.gene_list).read_text(encoding="utf-8")
-        genes = [line.strip() for line in text.splitlines() if line.strip()]
-    panel = fit_panel(expression, train, genes)
-    # A start from a model with heads of its own has to keep its genes in order.
-    if init is not None and init.meta.get("panel") and set(init.params) != {"vit"}:
-        require_same_genes(init.meta["panel"]["genes"], panel.genes, config.init)
-    return panel
-
-
-def view_options(config: ConfigDict) -> Augment | MultiCrop:
-    """How training views are made."""
-    if config.objective.name == "dino":
-        return MultiCrop(**config.multicrop.to_dict())
-    keys = ("flip", "stain", "min_scale")
-    return Augment(**{key: config.data[key] for key in keys})
-
-
-def build_objective(
-    config: ConfigDict, vit: ViTConfig, panel: GenePanel | None
-) -> objectives.Objective:
-    """The objective that the config names."""
-    options = config.objective.to_dict()
-    name = options.pop("name")
-    if name == "dino":
-        options.setdefault("total_steps", config.optim.steps)
-    n_genes = None if panel is None else len(panel.genes)
-    return objectives.build(name, vit, n_genes, **options)
 
 
 def train(
@@ -124,15 +84,17 @@ def train(
     validate(config)
     workdir = Path(workdir)
     mesh = make_mesh(config.mesh.data, config.mesh.fsdp)
-    require_divisible(config.data.batch, mesh)
+    parts = config.optim.accumulate
+    require_divisible(
+        config.data.batch // parts,
+        mesh,
+        "data.batch" if parts == 1 else "data.batch / optim.accumulate",
+    )
     part = Slice(jax.process_index(), jax.process_count())
 
     study = Study(config.study)
     init = load_model(config.init) if config.init else None
-    overrides = config.model.to_dict()
-    vit = vit_config(
-        overrides.pop("variant"), image_px=config.data.image_px, **overrides
-    )
+    vit = encoder_config(config, init)
     panel = read_panel(study, config, init)
     objective = build_objective(config, vit, panel)
     counts = "counts" in objective.requires
@@ -148,6 +110,12 @@ def train(
     if config.val_fold:
         validation = gather(study, config.split, config.val_fold, **reading)
 
+    towers = config.adapt.mode == "towers"
+    features = None
+    if towers:
+        features = cached_embeddings(
+            workdir / "embeddings.h5", init, identity(config.init), study
+        )
     iterator = train_batches(
         study,
         samples,
@@ -159,6 +127,7 @@ def train(
         threads=config.data.threads,
         buffer=config.data.buffer,
         part=part,
+        features=features,
     )
     optim = config.optim
     schedule = make_schedule(
@@ -170,16 +139,21 @@ def train(
         clip=optim.clip,
         b2=optim.b2,
         vit_lr=optim.vit_lr,
+        layer_decay=optim.layer_decay,
+        depth=vit.depth,
     )
+    start_from = None
+    if init is not None and not towers:
+        start_from = {"vit": from_plain(vit, init.params["vit"])}
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
     state, shardings = make_state(
         objective,
         tx,
         key,
-        example_batch(config, objective, panel),
+        example_batch(config, objective, vit, panel),
         mesh,
-        freeze=tuple(optim.freeze),
-        init={"vit": init.params["vit"]} if init else None,
+        freeze=(*optim.freeze, *adaptation(config).frozen(vit)),
+        init=start_from,
         init_name=config.init,
     )
 
@@ -211,12 +185,13 @@ def train(
             objective=objective,
             validation=validation,
             part=part,
-            train_step=make_train_step(objective, tx, mesh, shardings),
+            train_step=make_train_step(objective, tx, mesh, shardings, parts),
             eval_step=make_eval_step(objective, mesh, shardings),
             stopping=stopping,
             fixed=fixed,
             model_meta=model_meta(config, fixed, study, samples, init),
-            vit=vit,
+            finish=make_finish(vit, init),
+            features=features,
             progress=progress or (lambda done, note="": None),
         )
         with MetricWriter(
@@ -225,58 +200,3 @@ def train(
             state = loop.run(state, start, iterator, checkpoints, writer)
         step = int(state.step)
     return TrainResult(workdir / "model.safetensors", step, stopping.best)
-
-
-def example_batch(
-    config: ConfigDict, objective: objectives.Objective, panel: GenePanel | None
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a global batch, for initialisation."""
-    b, px = config.data.batch, config.data.image_px
-    crops, genes = config.multicrop, len(panel.genes) if panel else 0
-    shapes = {
-        "image": ((b, config.data.tiles, px, px, 3), "uint8"),
-        "crops_global": ((b, crops.global_crops, px, px, 3), "uint8"),
-        "crops_local": (
-            (b, crops.local_crops, crops.local_px, crops.local_px, 3),
-            "uint8",
-        ),
-        "expression": ((b, genes), "float32"),
-        "counts": ((b, genes), "float32"),
-        "library": ((b,), "float32"),
-        "mask": ((b,), "bool"),
-        "pair_id": ((b,), "int32"),
-    }
-    wanted = dict.fromkeys([*objective.requires, "mask", "pair_id"])
-    return {key: jax.ShapeDtypeStruct(*shapes[key]) for key in wanted}
-
-
-def model_meta(
-    config: ConfigDict,
-    fixed: dict[str, Any],
-    study: Study,
-    samples: Samples,
-    init: Model | None,
-) -> dict[str, Any]:
-    """What travels in model.safetensors beside the parameters."""
-    patients = study.samples["patient_id"].to_numpy()[samples.row]
-    slides = study.tiles["slide_id"].to_numpy()[samples.tile_rows]
-    seen = {
-        "study": study.name,
-        "fingerprint": study.fingerprint,
-        "synthetic": study.synthetic,
-        "objective": config.objective.name,
-        "patients": sorted({str(one) for one in patients}),
-        "slides": sorted({str(one) for one in slides}),
-    }
-    earlier = init.meta["audit"] if init else []
-    return {
-        "name": config.name,
-        "objective": config.objective.to_dict(),
-        "image_px": config.data.image_px,
-        "panel": fixed["panel"],
-        "versions": fixed["versions"],
-        "config": fixed["config"],
-        "init": config.init,
-        "seed": config.seed,
-        "audit": [*earlier, seen],
-    }

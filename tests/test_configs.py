@@ -3,10 +3,17 @@
 import jax
 import pytest
 
-from pathjax.config import load
+from pathjax.adapt import MODES
+from pathjax.assembly import (
+    build_objective,
+    encoder_config,
+    example_batch,
+    view_options,
+)
+from pathjax.config import ConfigError, load
 from pathjax.data.expression import GenePanel
+from pathjax.model_file import Model
 from pathjax.models.vit import vit_config
-from pathjax.train import build_objective, example_batch, view_options
 
 CONFIGS = [
     f"configs/{name}.py:{mode}{smoke}"
@@ -16,21 +23,35 @@ CONFIGS = [
 ] + ["configs/her2st.py:contrastive,dev"]
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+ADAPT = [
+    f"configs/adapt.py:{mode},adapt={adapt}{more}"
+    for mode in ("contrastive", "regression")
+    for adapt in MODES
+    for more in ("", ",smoke,bf16")
+]
+SET = {"study": "study", "split": "main", "init": "uni"}
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *ADAPT])
 def test_shipped_config(path):
-    config = load(path)
-    overrides = config.model.to_dict()
-    vit = vit_config(
-        overrides.pop("variant"), image_px=config.data.image_px, **overrides
-    )
+    config = load(path, SET if path in ADAPT else None)
+    init = Model({}, vit_config("L/16", layerscale=1e-5), {}) if config.init else None
+    vit = encoder_config(config, init)
     panel = None
     if config.objective.name != "dino":
         genes = tuple(map(str, range(config.data.genes)))
         panel = GenePanel(genes, None, None, 1)
     objective = build_objective(config, vit, panel)
-    example = example_batch(config, objective, panel)
+    example = example_batch(config, objective, vit, panel)
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, _ = jax.eval_shape(objective.init, key, example)
-    assert "vit" in params
+    assert ("vit" in params) == (config.adapt.mode != "towers")
     assert view_options(config) is not None
     assert config.data.batch % 8 == 0  # a pod's worth of devices, and these tests'
+
+
+def test_the_adapt_config_wants_a_model_and_known_words():
+    with pytest.raises(ConfigError, match="set init"):
+        load("configs/adapt.py:contrastive", {**SET, "init": ""})
+    with pytest.raises(ConfigError, match="adapt='adapters'"):
+        load("configs/adapt.py:contrastive,adapt=adapters", SET)

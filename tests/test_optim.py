@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathjax.optim import decayed, make_optimizer, make_schedule, merge, split_frozen
+from pathjax.optim import (
+    decayed,
+    make_optimizer,
+    make_schedule,
+    merge,
+    rate_factors,
+    split_frozen,
+)
 
 
 def params():
@@ -68,3 +75,50 @@ def test_freezing_splits_and_merging_restores():
         split_frozen(params(), ["vti"])
     with pytest.raises(ValueError, match="freezes every parameter"):
         split_frozen(params(), ["."])
+
+
+def encoder(scan):
+    leaf = np.zeros((2, 3), np.float32)
+    blocks = {f"blocks_{i}": {"fc1": {"kernel": leaf}} for i in range(3)}
+    if scan:
+        blocks = {"blocks": {"fc1": {"kernel": np.zeros((3, 2, 3), np.float32)}}}
+    tokens = {"pos_embed": leaf, "patch_embed": {"kernel": leaf}}
+    return {"vit": {**blocks, **tokens, "norm": {"bias": leaf}}, "head": leaf}
+
+
+def test_layer_decay_by_hand():
+    """Half for each block further from the head, and a third for the encoder."""
+    found = rate_factors(encoder(False), vit_lr=1 / 3, layer_decay=0.5, depth=3)
+    vit = found["vit"]
+    blocks = [vit[f"blocks_{i}"]["fc1"]["kernel"] for i in range(3)]
+    np.testing.assert_allclose(blocks, np.array([0.125, 0.25, 0.5]) / 3, rtol=1e-6)
+    np.testing.assert_allclose(vit["pos_embed"], 0.0625 / 3, rtol=1e-6)
+    np.testing.assert_allclose(vit["norm"]["bias"], 1 / 3, rtol=1e-6)
+    assert found["head"] == 1
+
+
+def test_layer_decay_of_a_stack_is_that_of_its_blocks():
+    apart = rate_factors(encoder(False), vit_lr=1.0, layer_decay=0.7, depth=3)["vit"]
+    stack = rate_factors(encoder(True), vit_lr=1.0, layer_decay=0.7, depth=3)["vit"]
+    factors = stack["blocks"]["fc1"]["kernel"]
+    assert factors.shape == (3, 1, 1)
+    for i in range(3):
+        assert factors[i, 0, 0] == apart[f"blocks_{i}"]["fc1"]["kernel"]
+
+
+def test_the_optimiser_applies_the_factors():
+    params = jax.tree.map(jnp.asarray, encoder(True))
+    grads = jax.tree.map(jnp.ones_like, params)
+    tx = make_optimizer(
+        lambda s: 1.0,
+        weight_decay=0.0,
+        clip=0.0,
+        b2=0.999,
+        vit_lr=1.0,
+        layer_decay=0.5,
+        depth=3,
+    )
+    updates, _ = tx.update(grads, tx.init(params), params)
+    kernel = updates["vit"]["blocks"]["fc1"]["kernel"]
+    # The first step of Adam is the sign of the gradient.
+    np.testing.assert_allclose(kernel[:, 0, 0], [-0.125, -0.25, -0.5], rtol=1e-4)

@@ -6,9 +6,10 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from tiny_study import config_for
 
 from pathjax.checkpoint import Checkpoints
-from pathjax.config import ConfigError, base_config, override
+from pathjax.config import ConfigError
 from pathjax.data.expression import GeneListError
 from pathjax.data.study import Study, StudyError
 from pathjax.loop import NonFiniteError
@@ -16,33 +17,6 @@ from pathjax.mesh import MeshError
 from pathjax.model_file import load_model
 from pathjax.train import train
 from pathjax.writer import read_metrics
-
-
-def config_for(study, **values):
-    config = base_config()
-    small = {
-        "study": str(study.root),
-        "split": "main",
-        "data.batch": 8,
-        "data.tiles": 2,
-        "data.image_px": 16,
-        "data.genes": 8,
-        "model.variant": "Xs/8",
-        "model.width": 24,
-        "model.depth": 1,
-        "model.mlp_dim": 32,
-        "objective.widths": (16,),
-        "objective.embed_dim": 8,
-        "optim.steps": 6,
-        "optim.warmup": 1,
-        "optim.lr": 3e-3,
-        "log.every": 1,
-        "checkpoint.every": 2,
-    }
-    if values.get("objective.name", "contrastive") != "contrastive":
-        small = {k: v for k, v in small.items() if not k.startswith("objective.")}
-    override(config, small | values)
-    return config
 
 
 def run(study, workdir, **values):

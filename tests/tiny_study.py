@@ -1,4 +1,4 @@
-"""A small study for tests and for the reliability harness."""
+"""A small study, and a config to train on it, for tests and for the harness."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from pathjax.config import base_config, override
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study, Target
 from pathjax.data.writer import StudyWriter
@@ -92,3 +93,31 @@ def build_tiny_study(
         expression=expression,
         reports=pd.DataFrame({"sample_id": ids[:3], "text": ["a", "b", "c"]}),
     )
+
+
+def config_for(study, **values):
+    """A run of seconds on the small study; `values` are dotted keys."""
+    config = base_config()
+    small = {
+        "study": str(study.root),
+        "split": "main",
+        "data.batch": 8,
+        "data.tiles": 2,
+        "data.image_px": 16,
+        "data.genes": 8,
+        "model.variant": "Xs/8",
+        "model.width": 24,
+        "model.depth": 1,
+        "model.mlp_dim": 32,
+        "objective.widths": (16,),
+        "objective.embed_dim": 8,
+        "optim.steps": 6,
+        "optim.warmup": 1,
+        "optim.lr": 3e-3,
+        "log.every": 1,
+        "checkpoint.every": 2,
+    }
+    if values.get("objective.name", "contrastive") != "contrastive":
+        small = {k: v for k, v in small.items() if not k.startswith("objective.")}
+    override(config, small | values)
+    return config

@@ -11,6 +11,7 @@ import numpy as np
 # key -> (number of dimensions, dtype); B leads everywhere.
 FORMS: dict[str, tuple[int, str]] = {
     "image": (5, "uint8"),
+    "embedding": (3, "float32"),
     "crops_global": (5, "uint8"),
     "crops_local": (5, "uint8"),
     "expression": (2, "float32"),

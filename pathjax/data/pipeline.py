@@ -9,8 +9,9 @@ number that means the same for any number of processes. A process loads its own 
 
 Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool`,
 `pair_id [B] int32`, `sample [B] int32` (row of the study's samples), `expression
-[B, G] float32`; with raw counts `counts [B, G]` and `library [B]`; for DINO
-`crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]` in place of `image`.
+[B, G] float32`; with raw counts `counts [B, G]` and `library [B]`. In place of `image`
+DINO has `crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, and a frozen
+encoder `embedding [B, K, E]`, computed once for all tiles of the study.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import grain.python as grain
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from pathjax.data.images import decode_tile
 from pathjax.data.samples import Samples
@@ -35,6 +36,7 @@ from pathjax.data.transforms import (
 )
 
 Batch = dict[str, np.ndarray]
+Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +99,7 @@ class TrainLoader:
         options: Augment | MultiCrop,
         seed: int,
         part: Slice,
+        features: Features | None = None,
     ):
         self._study = study
         self._samples = samples
@@ -106,6 +109,7 @@ class TrainLoader:
         self._options = options
         self._seed = seed
         self._part = part
+        self._features = features
 
     def __call__(self, index: int, numbers: Int[np.ndarray, "B"]) -> Batch:
         mine = self._part.of(self._batch)
@@ -121,9 +125,11 @@ class TrainLoader:
                 for number, random in zip(numbers, randoms, strict=True)
             ]
         )
-        records = self._study.tile_bytes(rows.reshape(-1))
         batch = labels(self._samples, numbers)
         batch["mask"] = np.ones(len(numbers), bool)
+        if self._features is not None:
+            return batch | {"embedding": self._features[rows]}
+        records = self._study.tile_bytes(rows.reshape(-1))
         views = self._multi_crop if self._is_multi_crop else self._single
         return batch | views(rows, records, randoms)
 
@@ -190,6 +196,7 @@ def train_batches(
     threads: int = 2,
     buffer: int = 4,
     part: Slice | None = None,
+    features: Features | None = None,
 ) -> grain.DatasetIterator:
     """An endless iterator of training batches with a state to save.
 
@@ -203,6 +210,7 @@ def train_batches(
       threads, buffer: reading threads, and batches read ahead. Both live inside Grain,
         whose state follows what was yielded.
       part: this process's part.
+      features: embeddings of all tiles of the study, to be read in place of tiles.
 
     Raises:
       StudyError: the batch does not divide over the processes, or the views are larger
@@ -214,7 +222,8 @@ def train_batches(
             f"data.batch={batch} does not divide over {part.processes} processes: use "
             f"{batch // part.processes * part.processes or part.processes}"
         )
-    if isinstance(options, Augment) and image_px > study.tile_px:
+    reads_tiles = features is None and isinstance(options, Augment)
+    if reads_tiles and image_px > study.tile_px:
         raise StudyError(
             f"data.image_px={image_px} is larger than the study's tiles of "
             f"{study.tile_px} px: build the study with larger tiles"
@@ -228,6 +237,7 @@ def train_batches(
         options=options,
         seed=seed,
         part=part,
+        features=features,
     )
     dataset = (
         grain.MapDataset.range(len(samples))
@@ -249,6 +259,7 @@ def eval_batches(
     image_px: int,
     threads: int = 2,
     part: Slice | None = None,
+    features: Features | None = None,
 ) -> Iterator[Batch]:
     """Each sample once, in order, with K evenly spaced tiles and no augmentation.
 
@@ -262,12 +273,15 @@ def eval_batches(
         mask = places < len(samples)
         numbers = np.where(mask, places, 0)
         rows = np.stack([spread(samples.tiles_of(number), tiles) for number in numbers])
+        batch_labels = labels(samples, numbers) | {"mask": mask}
+        if features is not None:
+            return batch_labels | {"embedding": features[rows]}
         records = study.tile_bytes(rows.reshape(-1))
         image = np.empty((*rows.shape, image_px, image_px, 3), np.uint8)
         flat = image.reshape(-1, image_px, image_px, 3)
         for i, row in enumerate(rows.reshape(-1)):
             flat[i] = centre_crop(decode_row(study, row, records[i]), image_px)
-        return labels(samples, numbers) | {"mask": mask, "image": image}
+        return batch_labels | {"image": image}
 
     count = -(-len(samples) // batch)
     return read_ahead(count, load, threads)

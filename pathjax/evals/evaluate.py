@@ -15,15 +15,15 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax.data.images import decode_tile
-from pathjax.data.study import Study, sha256
+from pathjax.data.study import Study
 from pathjax.evals import yardstick
 from pathjax.evals.audit import audit
-from pathjax.evals.embed import embed_tiles, read_embeddings, write_embeddings
+from pathjax.evals.cache import cached, cached_embeddings, identity
 from pathjax.evals.joint import is_contrastive, joint_embeddings
 from pathjax.evals.results import make_entry, read_results, write_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, validate_all
-from pathjax.model_file import FILE, Model, load_model
+from pathjax.model_file import Model, load_model
 
 YARDSTICK = "yardstick"
 
@@ -110,7 +110,7 @@ def evaluate(
     progress = progress or (lambda done, note: None)
     done_before = _finished(out)
     for place, (one, model) in enumerate(models.items()):
-        identity = _identity(one)
+        which = _identity(one)
         asked = [
             task
             for task in tasks
@@ -119,14 +119,14 @@ def evaluate(
         missing = [
             task
             for task in asked
-            if (one.name, one.seed, task.name, study.fingerprint, identity)
+            if (one.name, one.seed, task.name, study.fingerprint, which)
             not in done_before
         ]
         if not missing:
             progress(place + 1, f"{one.label}: there already")
             continue
         progress(place, f"{one.label}: embedding")
-        features = _features(one, model, identity, study, out)
+        features = _features(one, model, which, study, out)
         joint = None
         if any(task.kind == "retrieval" for task in missing):
             joint = joint_embeddings(model, study)
@@ -142,7 +142,7 @@ def evaluate(
                 model=one.name,
                 base=one.base,
                 seed=one.seed,
-                checkpoint=identity,
+                checkpoint=which,
                 audit=audits[one][task.name],
             )
             rows.append((entry, outcome))
@@ -152,12 +152,8 @@ def evaluate(
 
 
 def _identity(one: Candidate) -> str:
-    """Which parameters these are: path and hash of the model file."""
-    if one.path == YARDSTICK:
-        return YARDSTICK
-    path = Path(one.path)
-    path = path / FILE if path.is_dir() else path
-    return f"{path} sha256:{sha256(path)[:16]}"
+    """Which parameters these are."""
+    return YARDSTICK if one.path == YARDSTICK else identity(one.path)
 
 
 def _finished(out: Path) -> set[tuple]:
@@ -182,21 +178,14 @@ def _audit(one, model, study, tasks, allow_overlap) -> dict[str, dict]:
 
 
 def _features(
-    one: Candidate, model: Model | None, identity: str, study: Study, out: Path
+    one: Candidate, model: Model | None, which: str, study: Study, out: Path
 ) -> Float[np.ndarray, "T E"]:
     """Embeddings of all tiles, from the cache when the model is the same."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{one.label}")
     path = out / "embeddings" / f"{name}.h5"
-    if path.exists():
-        cached = read_embeddings(path, study)
-        if cached.meta["model"] == identity:
-            return cached.features
     if model is None:
-        features = _yardstick(study)
-    else:
-        features = embed_tiles(model, study)
-    write_embeddings(path, study, features, {"model": identity})
-    return features
+        return cached(path, which, study, lambda: _yardstick(study))
+    return cached_embeddings(path, model, which, study)
 
 
 def _yardstick(study: Study, batch: int = 64) -> Float[np.ndarray, "T 18"]:

@@ -1,0 +1,48 @@
+"""Embeddings that are computed once: a file beside a run, used while it is the same.
+
+The same means the same study and the same parameters, by the hash of their file.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from pathjax.data.study import Study, sha256
+from pathjax.evals.embed import embed_tiles, read_embeddings, write_embeddings
+from pathjax.model_file import FILE, Model
+
+
+def identity(path: str | Path) -> str:
+    """Which parameters a run folder or a model file holds: path and hash."""
+    path = Path(path)
+    path = path / FILE if path.is_dir() else path
+    return f"{path} sha256:{sha256(path)[:16]}"
+
+
+def cached(
+    path: Path, name: str, study: Study, compute: Callable[[], np.ndarray]
+) -> Float[np.ndarray, "T E"]:
+    """Features of all tiles of a study: from `path` if they are those of `name`.
+
+    Args:
+      path: FILE.h5, written if it is not there or holds another model's.
+      name: what identifies the features' maker.
+      study: whose tiles.
+      compute: makes them, `[T, E]` float32.
+    """
+    if path.exists():
+        found = read_embeddings(path, study)
+        if found.meta["model"] == name:
+            return found.features
+    features = compute()
+    write_embeddings(path, study, features, {"model": name})
+    return features
+
+
+def cached_embeddings(
+    path: Path, model: Model, name: str, study: Study
+) -> Float[np.ndarray, "T E"]:
+    """Embeddings of all tiles of a study by a model's encoder."""
+    return cached(path, name, study, lambda: embed_tiles(model, study))
