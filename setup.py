@@ -50,6 +50,16 @@ EXTRAS = {
     ],
     # For `pathjax bench --peer` only; never a runtime dependency.
     "peers": ["torch>=2.6", "timm>=1.0.15", "tensorflow-cpu>=2.18"],
+    # For `pathjax import` without a file; from 0.23 a broken download is taken up again.
+    "hub": ["huggingface_hub>=0.23"],
+    # For `python -m pathjax.zoo.parity` and the tests against these libraries.
+    "parity": [
+        "torch>=2.6",  # weights_only=True without its known hole (CVE-2025-32434)
+        "torchvision>=0.21",  # goes with torch 2.6
+        "timm>=1.0.16",  # create_model("local-dir:...")
+        # The classes whose rules to resize positions the registry names.
+        "transformers>=5",
+    ],
     "cuda": ["jax[cuda13]>=0.10,<0.13"],
     "tpu": ["jax[tpu]>=0.10,<0.13"],
     "tensorboard": ["tensorboardX>=2.6"],

@@ -103,6 +103,35 @@ def build_parser() -> argparse.ArgumentParser:
     tissue.add_argument("--tile-px", type=int, default=128)
     tissue.set_defaults(run=run_her2st_tissue)
 
+    models = commands.add_parser("models", help="public models that can be imported")
+    models.add_argument("name", nargs="?", help="everything known of this one")
+    models.set_defaults(run=run_models)
+
+    imports = commands.add_parser("import", help="a public model's weights")
+    imports.add_argument("model", help="a name of `pathjax models`")
+    imports.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="safetensors, .pth, .pt, .bin or .torch; downloaded if left",
+    )
+    imports.add_argument("--out", type=Path, required=True, metavar="DIR")
+    imports.set_defaults(run=run_import)
+
+    export = commands.add_parser("export", help="a model for timm or NumPy, with card")
+    export.add_argument("model", type=Path, help="run folder or model.safetensors")
+    export.add_argument("--format", choices=("timm", "npz"), required=True)
+    export.add_argument("--out", type=Path, required=True, metavar="DIR")
+    export.add_argument(
+        "--results", type=Path, help="results.json whose numbers go into the card"
+    )
+    export.add_argument(
+        "--image-px",
+        type=int,
+        help="resize position embeddings to this size by the model's own rule",
+    )
+    export.set_defaults(run=run_export)
+
     train = commands.add_parser(
         "train",
         help="one training run",
@@ -112,11 +141,23 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--workdir", type=Path, required=True)
     train.set_defaults(run=run_train, takes_overrides=True)
 
-    embed = commands.add_parser("embed", help="embeddings of a study's tiles")
+    embed = commands.add_parser(
+        "embed", help="embeddings of a study's tiles or a folder's images"
+    )
     embed.add_argument("model", type=Path, help="run folder or model.safetensors")
-    embed.add_argument("study", type=Path)
+    embed.add_argument("input", type=Path, help="study or folder of images")
     embed.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
-    embed.add_argument("--batch", type=int, default=64)
+    embed.add_argument(
+        "--pool",
+        choices=("cls", "mean", "cls_mean"),
+        help="what of the tokens to keep; the model's own if left",
+    )
+    embed.add_argument("--batch", type=int, default=64, help="tiles per step")
+    embed.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace FILE.h5, or begin it anew, where it is of something else",
+    )
     embed.set_defaults(run=run_embed)
 
     probe = commands.add_parser(
@@ -257,11 +298,45 @@ def print_built(study) -> None:
         f"{study.root}: {len(study.tiles)} tiles, {len(study.samples)} samples"
         + (", synthetic" if study.synthetic else "")
     )
-    skipped = study.meta["skipped"]
+    print_skipped(study.meta["skipped"], study.root / "study.json")
+
+
+def print_skipped(skipped, where: Path) -> None:
+    """What was passed over, the first ten with their reasons."""
     for entry in skipped[:10]:
         print(f"skipped {entry['what']}: {entry['reason']}")
     if len(skipped) > 10:
-        print(f"... and {len(skipped) - 10} more, in {study.root}/study.json")
+        print(f"... and {len(skipped) - 10} more, in {where}")
+
+
+def run_models(args: argparse.Namespace) -> None:
+    import rich
+
+    from pathjax.zoo import MODELS, get
+    from pathjax.zoo.listing import details, models_table
+
+    if args.name:
+        print(details(get(args.name)))
+    else:
+        rich.print(models_table(MODELS.values()))
+
+
+def run_import(args: argparse.Namespace) -> None:
+    from pathjax.zoo.importing import import_model
+
+    done = import_model(args.model, args.weights, args.out)
+    origin, vit = done.model.meta["foundation"], done.model.vit
+    print(f"{done.path}: {origin['title']}, positions {vit.grid} x {vit.grid}")
+    if done.dropped:
+        print(f"left out, as no part of the encoder: {', '.join(done.dropped)}")
+    print(f"licence: {origin['licence']}, {origin['licence_url']}")
+
+
+def run_export(args: argparse.Namespace) -> None:
+    from pathjax.zoo.export import export
+
+    for path in export(args.model, args.format, args.out, args.results, args.image_px):
+        print(path)
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -277,19 +352,31 @@ def run_train(args: argparse.Namespace) -> None:
 
 
 def run_embed(args: argparse.Namespace) -> None:
-    from pathjax.data.study import Study
-    from pathjax.evals.embed import embed_tiles, write_embeddings
-    from pathjax.model_file import load_model
+    from pathjax.data.study import sha256
+    from pathjax.data.tile_source import open_source
+    from pathjax.evals.embed import embed_to_file
+    from pathjax.model_file import FILE, load_model
     from pathjax.progress import stage
 
-    model, study = load_model(args.model), Study(args.study)
-    with stage("embed", len(study.tiles)) as bar:
-        features = embed_tiles(
-            model, study, batch=args.batch, progress=lambda done, total: bar(done)
+    model, source = load_model(args.model), open_source(args.input)
+    file = args.model / FILE if args.model.is_dir() else args.model
+    with stage("embed", len(source)) as bar:
+        made = embed_to_file(
+            model,
+            source,
+            args.out,
+            model_id=f"sha256:{sha256(file)}",
+            meta={"model": str(args.model), "audit": model.meta["audit"]},
+            pool=args.pool,
+            batch=args.batch,
+            overwrite=args.overwrite,
+            progress=lambda done, total: bar(done),
         )
-    meta = {"model": str(args.model), "audit": model.meta["audit"]}
-    write_embeddings(args.out, study, features, meta)
-    print(f"{args.out}: {features.shape[0]} x {features.shape[1]}")
+    print_skipped(made.skipped, args.out)
+    kept = (
+        f", {made.kept} of {len(source)} tiles by an earlier run" if made.kept else ""
+    )
+    print(f"{args.out}: {made.rows} x {made.width}{kept}")
 
 
 def run_probe(args: argparse.Namespace) -> None:
