@@ -264,7 +264,7 @@ def expand(dialect: Dialect, config: ViTConfig) -> dict[str, tuple[str, ...]]:
 
 def is_folded(dialect: Dialect, config: ViTConfig) -> bool:
     """Whether the file has a position for CLS that we keep inside `cls_token`."""
-    return dialect.folded and config.no_embed_class
+    return dialect.folded and config.no_embed_class and config.registers > 0
 
 
 def their_shapes(dialect: Dialect, config: ViTConfig) -> dict[str, Shape]:

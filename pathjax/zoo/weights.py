@@ -27,6 +27,7 @@ PICKLES = (".pth", ".pt", ".bin", ".torch", ".ckpt")
 # Where training code puts the encoder inside a checkpoint; a teacher before a student.
 WRAPPERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
 CHUNK = 1 << 20
+SAFE_TORCH = (2, 6)
 
 
 class WeightsError(ValueError):
@@ -184,6 +185,13 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             f"{path.name} is a PyTorch file and torch is not installed: `pip install "
             "torch`, or convert it to safetensors elsewhere"
         ) from error
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if version < SAFE_TORCH:
+        raise WeightsError(
+            f"torch {torch.__version__} can be made to run code by a file even with "
+            f"weights_only (CVE-2025-32434): {path.name} is read with "
+            f"{'.'.join(map(str, SAFE_TORCH))} or later"
+        )
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
