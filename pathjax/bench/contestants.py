@@ -4,9 +4,18 @@ import dataclasses
 from pathlib import Path
 
 from pathjax.bench.duel import Entry
-from pathjax.bench.options import BenchError, LoaderOptions, StepOptions
+from pathjax.bench.options import (
+    BenchError,
+    ForwardOptions,
+    LoaderOptions,
+    StepOptions,
+)
 
-PEER_MODULES = {"step": ("torch", "timm"), "loader": ("tensorflow",)}
+PEER_MODULES = {
+    "step": ("torch", "timm"),
+    "forward": ("torch", "timm"),
+    "loader": ("tensorflow",),
+}
 # The settings that allocator.tune makes, for a peer that cannot call it.
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
@@ -16,8 +25,8 @@ MALLOC = {
 }
 
 
-def step_entries(options: StepOptions) -> dict[str, Entry]:
-    """All contestants of `bench step`, ours first."""
+def vit_entries(what: str, options: StepOptions | ForwardOptions) -> dict[str, Entry]:
+    """All contestants of `bench step` or `bench forward`, ours first."""
     from pathjax.models.vit import vit_config
 
     config = vit_config(options.variant, image_px=options.image_px, gelu=options.gelu)
@@ -25,17 +34,19 @@ def step_entries(options: StepOptions) -> dict[str, Entry]:
     base = dataclasses.asdict(options) | {
         "vit": {name: getattr(config, name) for name in shape},
         "allocator": True,
+        "dtype": "float32",
         "autocast": False,
     }
-    ours, peer = "pathjax.bench.step", "pathjax.bench.step_peer"
+    ours, peer = f"pathjax.bench.{what}", f"pathjax.bench.{what}_peer"
     cpu = {"JAX_PLATFORMS": "cpu"}
     untuned = base | {"allocator": False}
-    bfloat16 = base | {"autocast": True}
+    half, autocast = base | {"dtype": "bfloat16"}, base | {"autocast": True}
     entries = [
         Entry("pathjax", "pathjax float32", ours, base, False, cpu),
+        Entry("pathjax-bf16", "pathjax bfloat16", ours, half, False, cpu),
         Entry("untuned", "pathjax, allocator untuned", ours, untuned, False, cpu),
         Entry("torch", "PyTorch eager float32", peer, base, True),
-        Entry("torch-bf16", "PyTorch bfloat16 autocast", peer, bfloat16, True),
+        Entry("torch-bf16", "PyTorch bfloat16 autocast", peer, autocast, True),
         Entry(
             "torch-malloc", "PyTorch float32, malloc tuned", peer, base, True, MALLOC
         ),
@@ -61,9 +72,12 @@ def loader_entries(options: LoaderOptions, folder: Path) -> dict[str, Entry]:
     return {entry.name: entry for entry in entries}
 
 
+OURS = ("pathjax", "pathjax-bf16")
 DEFAULT = {
-    ("step", False): ("pathjax",),
-    ("step", True): ("pathjax", "torch", "torch-bf16"),
+    ("step", False): OURS,
+    ("step", True): (*OURS, "torch", "torch-bf16"),
+    ("forward", False): OURS,
+    ("forward", True): (*OURS, "torch", "torch-bf16"),
     ("loader", False): ("pathjax", "limit-threads", "limit-processes"),
     ("loader", True): (
         "pathjax",

@@ -51,6 +51,23 @@ class StepOptions(Common):
 
 
 @dataclasses.dataclass(frozen=True)
+class ForwardOptions(Common):
+    """Of `bench forward`: embedding batches of tiles.
+
+    Attributes:
+      variant, image_px, gelu: of the ViT.
+      batch: tiles.
+      count: batches in a turn.
+    """
+
+    variant: str = "S/16"
+    image_px: int = 224
+    gelu: str = "exact"
+    batch: int = 32
+    count: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
 class LoaderOptions(Common):
     """Of `bench loader`.
 

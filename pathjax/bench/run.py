@@ -14,7 +14,7 @@ from pathjax.bench.contestants import (
     PEER_MODULES,
     choose,
     loader_entries,
-    step_entries,
+    vit_entries,
 )
 from pathjax.bench.duel import (
     Entry,
@@ -26,13 +26,14 @@ from pathjax.bench.duel import (
 from pathjax.bench.options import (
     BenchError,
     Common,
+    ForwardOptions,
     LoaderOptions,
     StepOptions,
     parse_options,
 )
 from pathjax.progress import stage
 
-OPTIONS = {"step": StepOptions, "loader": LoaderOptions}
+OPTIONS = {"step": StepOptions, "forward": ForwardOptions, "loader": LoaderOptions}
 
 
 def run(
@@ -40,12 +41,14 @@ def run(
 ) -> dict[str, Any]:
     """Runs, prints and writes it; the result, as in the JSON."""
     if what not in OPTIONS:
-        raise BenchError(f"bench {what}: there are {' and '.join(OPTIONS)}")
+        raise BenchError(f"bench {what}: there are {', '.join(OPTIONS)} and memory")
     options = parse_options(OPTIONS[what], words)
     with tempfile.TemporaryDirectory(prefix="pathjax-bench-") as name:
         folder = Path(name)
         entries = (
-            step_entries(options) if what == "step" else loader_entries(options, folder)
+            loader_entries(options, folder)
+            if what == "loader"
+            else vit_entries(what, options)
         )
         chosen = choose(entries, what, peer, options.contestants)
         for entry in chosen.values():

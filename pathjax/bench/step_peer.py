@@ -23,23 +23,38 @@ ADAMW = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+def make_vit(options: dict[str, Any]) -> nn.Module:
+    """timm's ViT of the shape in `options`."""
+    vit = options["vit"]
+    return timm.create_model(
+        "vit_small_patch16_224",
+        num_classes=0,
+        img_size=options["image_px"],
+        patch_size=vit["patch"],
+        embed_dim=vit["width"],
+        depth=vit["depth"],
+        num_heads=vit["heads"],
+        mlp_ratio=vit["mlp_dim"] / vit["width"],
+        act_layer=None if options["gelu"] == "exact" else "gelu_tanh",
+    )
+
+
+def normalised(image: torch.Tensor) -> torch.Tensor:
+    """`image [B, 3, H, W] uint8` as the network wants it."""
+    mean, std = (
+        torch.tensor(values).view(1, 3, 1, 1)
+        for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
+    return (image.float() / 255 - mean) / std
+
+
 class Model(nn.Module):
     """Both towers; returns unit vectors and the clipped log of the temperature."""
 
     def __init__(self, options: dict[str, Any]):
         super().__init__()
         vit = options["vit"]
-        self.vit = timm.create_model(
-            "vit_small_patch16_224",
-            num_classes=0,
-            img_size=options["image_px"],
-            patch_size=vit["patch"],
-            embed_dim=vit["width"],
-            depth=vit["depth"],
-            num_heads=vit["heads"],
-            mlp_ratio=vit["mlp_dim"] / vit["width"],
-            act_layer=None if options["gelu"] == "exact" else "gelu_tanh",
-        )
+        self.vit = make_vit(options)
         width, layers = options["width"], []
         for i in range(options["layers"]):
             layers += [
@@ -52,13 +67,11 @@ class Model(nn.Module):
         self.image_head = nn.Linear(vit["width"], options["embed_dim"], bias=False)
         self.expression_head = nn.Linear(width, options["embed_dim"], bias=False)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
 
     def forward(self, image: torch.Tensor, genes: torch.Tensor):
         """`image [B, 3, H, W] uint8`, `genes [B, G]`."""
-        x = (image.float() / 255 - self.mean) / self.std
-        z_image = F.normalize(self.image_head(self.vit(x)).float(), dim=-1)
+        pooled = self.vit(normalised(image))
+        z_image = F.normalize(self.image_head(pooled).float(), dim=-1)
         z_genes = self.expression_head(self.expression(genes)).float()
         return z_image, F.normalize(z_genes, dim=-1), self.log_scale.clamp(max=4.6052)
 

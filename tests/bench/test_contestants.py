@@ -2,13 +2,19 @@
 
 import pytest
 
-from pathjax.bench.contestants import DEFAULT, choose, loader_entries, step_entries
-from pathjax.bench.options import BenchError, LoaderOptions, StepOptions
+from pathjax.bench.contestants import DEFAULT, choose, loader_entries, vit_entries
+from pathjax.bench.options import (
+    BenchError,
+    ForwardOptions,
+    LoaderOptions,
+    StepOptions,
+)
 
 
 def test_ours_comes_first_and_defaults_exist(tmp_path):
     entries = {
-        "step": step_entries(StepOptions()),
+        "step": vit_entries("step", StepOptions()),
+        "forward": vit_entries("forward", ForwardOptions()),
         "loader": loader_entries(LoaderOptions(), tmp_path),
     }
     for (what, peer), names in DEFAULT.items():
@@ -19,8 +25,10 @@ def test_ours_comes_first_and_defaults_exist(tmp_path):
 
 
 def test_contestants_differ_in_what_their_names_say():
-    entries = step_entries(StepOptions())
+    entries = vit_entries("step", StepOptions())
     assert entries["pathjax"].options["allocator"]
+    assert entries["pathjax"].options["dtype"] == "float32"
+    assert entries["pathjax-bf16"].options["dtype"] == "bfloat16"
     assert not entries["untuned"].options["allocator"]
     assert entries["torch-bf16"].options["autocast"]
     assert not entries["torch"].options["autocast"]
@@ -30,7 +38,7 @@ def test_contestants_differ_in_what_their_names_say():
 
 
 def test_refuses_unknown_ones_and_uninvited_peers():
-    entries = step_entries(StepOptions())
+    entries = vit_entries("step", StepOptions())
     with pytest.raises(BenchError, match="tensorrt: no such; there are pathjax"):
         choose(entries, "step", True, "pathjax,tensorrt")
     with pytest.raises(BenchError, match="torch are peers: add --peer"):

@@ -9,7 +9,7 @@ from pathjax.bench.options import BenchError
 
 SMALL_STEP = (
     "variant=Xs/8 image_px=16 batch=2 genes=8 layers=1 width=8 embed_dim=4 count=1 "
-    "rounds=2 threads=1"
+    "rounds=2 threads=1 contestants=pathjax"
 )
 
 
@@ -32,7 +32,9 @@ def test_step(tmp_path, capsys):
 def test_refuses_before_anything_is_started(monkeypatch):
     with pytest.raises(BenchError, match="near are batch"):
         run_bench("step", False, None, ["--config.bathc=3"])
-    with pytest.raises(BenchError, match="bench lodaer: there are step and loader"):
+    with pytest.raises(
+        BenchError, match="bench lodaer: there are step, forward, loader"
+    ):
         run_bench("lodaer", False, None, [])
     with pytest.raises(BenchError, match="are peers: add --peer"):
         run_bench("step", False, None, ["--config.contestants=torch"])

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from pathjax.bench.contestants import step_entries
+from pathjax.bench.contestants import vit_entries
 from pathjax.bench.options import StepOptions
 from pathjax.bench.step import Step, synthetic_batch
 
@@ -18,7 +18,7 @@ TINY = StepOptions(
 
 def tiny(name):
     # In the tests' own process: JAX is there already, so leave its allocator alone.
-    return dict(step_entries(TINY)[name].options) | {"allocator": False}
+    return dict(vit_entries("step", TINY)[name].options) | {"allocator": False}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_info_says_what_was_run(ours):
     assert info["note"] == "allocator as it comes"
     # At least two operations per multiplication, forward and twice backward, of the
     # ViT's own matrices for 5 tokens.
-    config = step_entries(TINY)["pathjax"].options["vit"]
+    config = vit_entries("step", TINY)["pathjax"].options["vit"]
     width, depth = config["width"], config["depth"]
     matrices = depth * (4 * width**2 + 2 * width * config["mlp_dim"])
     least = 6 * 5 * matrices
