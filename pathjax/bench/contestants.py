@@ -35,16 +35,18 @@ def vit_entries(what: str, options: StepOptions | ForwardOptions) -> dict[str, E
         "vit": {name: getattr(config, name) for name in shape},
         "allocator": True,
         "dtype": "float32",
+        "attention": "auto",
         "autocast": False,
     }
     ours, peer = f"pathjax.bench.{what}", f"pathjax.bench.{what}_peer"
     cpu = {"JAX_PLATFORMS": "cpu"}
-    untuned = base | {"allocator": False}
+    untuned, xla = base | {"allocator": False}, base | {"attention": "xla"}
     half, autocast = base | {"dtype": "bfloat16"}, base | {"autocast": True}
     entries = [
         Entry("pathjax", "pathjax float32", ours, base, False, cpu),
         Entry("pathjax-bf16", "pathjax bfloat16", ours, half, False, cpu),
         Entry("untuned", "pathjax, allocator untuned", ours, untuned, False, cpu),
+        Entry("xla-attention", "pathjax, JAX's attention", ours, xla, False, cpu),
         Entry("torch", "PyTorch eager float32", peer, base, True),
         Entry("torch-bf16", "PyTorch bfloat16 autocast", peer, autocast, True),
         Entry(

@@ -38,6 +38,7 @@ class Forward:
             image_px=options["image_px"],
             gelu=options["gelu"],
             dtype=options["dtype"],
+            attention=options["attention"],
         )
         params = jax.jit(lambda key: init_vit(vit, key))(jax.random.key(0))
         self._params = jax.block_until_ready(params)

@@ -49,6 +49,7 @@ class Step:
             image_px=options["image_px"],
             gelu=options["gelu"],
             dtype=options["dtype"],
+            attention=options["attention"],
         )
         objective = objectives.build(
             "contrastive",

@@ -3,6 +3,7 @@
 - CPU: `einsum_attention`, the fastest measured there (docs/performance.md).
 - GPU in bfloat16: cuDNN's fused kernel, by `jax.nn.dot_product_attention`.
 - TPU, and GPU in float32: `einsum_attention`, which XLA fuses.
+- "xla" is JAX's own composition of the same operations, to compare with.
 
 The choice is made when a step is traced, from the default backend, unless the config
 names one: a step compiled for hardware that is not here has to.
@@ -14,14 +15,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Implementation = Literal["auto", "einsum", "cudnn"]
-IMPLEMENTATIONS: tuple[Implementation, ...] = ("auto", "einsum", "cudnn")
+Implementation = Literal["auto", "einsum", "xla", "cudnn"]
+IMPLEMENTATIONS: tuple[Implementation, ...] = ("auto", "einsum", "xla", "cudnn")
 # cuDNN's fused attention takes heads of at most 128, in steps of 8.
 CUDNN_HEAD_MAX, CUDNN_HEAD_STEP = 128, 8
 
 
 def choose(wanted: Implementation, platform: str, dtype: str, head: int) -> str:
-    """The implementation to use: "einsum" or "cudnn".
+    """The implementation to use: "einsum", "xla" or "cudnn".
 
     Args:
       wanted: of the config; "auto" chooses by the rest.
@@ -58,10 +59,11 @@ def attend(
 ) -> Float[Array, "B h N d"]:
     """softmax(q k^T / sqrt(d)) v for each head; softmax in float32."""
     platform = jax.default_backend()
-    if choose(wanted, platform, str(q.dtype), q.shape[-1]) == "einsum":
+    chosen = choose(wanted, platform, str(q.dtype), q.shape[-1])
+    if chosen == "einsum":
         return einsum_attention(q, k, v)
     turned = (x.transpose(0, 2, 1, 3) for x in (q, k, v))  # each (B, N, h, d)
-    y = jax.nn.dot_product_attention(*turned, implementation="cudnn")
+    y = jax.nn.dot_product_attention(*turned, implementation=chosen)
     return y.transpose(0, 2, 1, 3)
 
 

@@ -70,7 +70,8 @@ class ViTConfig:
       norm_eps: LayerNorm's epsilon.
       positions: rule by which position embeddings are resized to another grid; it
         belongs to the weights (`positions.py`).
-      attention: "einsum", "cudnn", or "auto" to choose by the device (`attention.py`).
+      attention: "einsum", "xla", "cudnn", or "auto" to choose by the device
+        (`attention.py`).
       scan: compile one block and loop over a stack of all; slower on a CPU, but a deep
         model compiles in the time of a shallow one.
       remat: keep only each block's input for the backward pass and compute the rest

@@ -8,11 +8,12 @@ import scipy.special
 from pathjax.models.attention import attend, choose
 
 
-def test_against_numpy():
+@pytest.mark.parametrize("wanted", ["auto", "einsum", "xla"])
+def test_against_numpy(wanted):
     random = np.random.default_rng(0)
     q, k, v = random.normal(size=(3, 2, 4, 7, 8))
     weights = scipy.special.softmax(q @ k.swapaxes(-1, -2) / np.sqrt(8), axis=-1)
-    found = attend(*(jnp.asarray(x, jnp.float32) for x in (q, k, v)))
+    found = attend(*(jnp.asarray(x, jnp.float32) for x in (q, k, v)), wanted)
     np.testing.assert_allclose(found, weights @ v, rtol=1e-5, atol=1e-5)
 
 
