@@ -310,7 +310,7 @@ def print_skipped(skipped, where: Path) -> None:
 
 
 def run_models(args: argparse.Namespace) -> None:
-    import rich
+    from rich.console import Console
 
     from pathjax.zoo import MODELS, get
     from pathjax.zoo.listing import details, models_table
@@ -318,7 +318,9 @@ def run_models(args: argparse.Namespace) -> None:
     if args.name:
         print(details(get(args.name)))
     else:
-        rich.print(models_table(MODELS.values()))
+        # A file has no width, and a table cut to that of a terminal is of no use there.
+        width = None if sys.stdout.isatty() else 200
+        Console(width=width).print(models_table(MODELS.values()))
 
 
 def run_import(args: argparse.Namespace) -> None:

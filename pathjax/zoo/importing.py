@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 import pathjax
 from pathjax.model_file import FILE, Model, save_model
@@ -111,11 +112,9 @@ def require_finite(model: Model, path: str | os.PathLike[str]) -> None:
     Raises:
       WeightsError: there are some.
     """
-    from flax.traverse_util import flatten_dict
-
     bad = [
         "/".join(name)
-        for name, leaf in flatten_dict(model.params).items()
+        for name, leaf in flatten_dict(model.params["vit"]).items()
         if not np.isfinite(leaf).all()
     ]
     if bad:

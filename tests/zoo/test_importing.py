@@ -1,0 +1,160 @@
+"""An imported model is a model: embedded, probed, and started from."""
+
+import json
+import re
+
+import h5py
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tiny_study import config_for
+from tiny_zoo import random_state, tiny_entry, write_weights
+
+from pathjax import cli
+from pathjax.model_file import load_model
+from pathjax.train import train
+from pathjax.zoo.convert import ConvertError
+from pathjax.zoo.importing import import_model
+from pathjax.zoo.weights import WeightsError
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """A tiny Virchow2: SwiGLU, registers, CLS and mean."""
+    folder = tmp_path_factory.mktemp("zoo")
+    entry = tiny_entry("virchow2")
+    import_model(entry, write_weights(folder, entry), folder / "model")
+    return folder / "model"
+
+
+def test_what_the_file_says(imported, tmp_path):
+    model = load_model(imported)
+    entry = tiny_entry("virchow2")
+    assert model.vit == entry.vit
+    origin = model.meta["foundation"]
+    assert origin["name"] == "virchow2" and origin["share_derivatives"] is False
+    assert origin["source"] == "file:virchow2.safetensors"
+    assert re.fullmatch("[0-9a-f]{64}", origin["weights_sha256"])
+    form = {"resize": 16, "crop": 12, "interpolation": "bicubic"}
+    assert model.meta["preprocess"] == origin["preprocess"] == form
+    assert model.meta["image_px"] == 12 and model.meta["audit"] == []
+    leaf = model.params["vit"]["blocks_1"]["mlp"]["fc1"]["kernel"]
+    assert leaf.dtype == np.float32 and leaf.shape == (12, 20)
+
+
+def test_the_input_stays_when_the_grid_is_another(tmp_path):
+    entry = tiny_entry("kaiko-vitl14")
+    file = tmp_path / "w.safetensors"
+    save_file(random_state(entry.vit.replace(image_px=28), "timm"), file)
+    model = import_model(entry, file, tmp_path / "out").model
+    assert model.vit.image_px == 28 and model.meta["image_px"] == 12
+
+
+def test_heads_are_left_out_and_named(tmp_path):
+    entry = tiny_entry("phikon")
+    state = random_state(entry.vit, "hf_vit")
+    state["pooler.dense.weight"] = np.zeros((12, 12), np.float32)
+    save_file(state, tmp_path / "w.safetensors")
+    done = import_model(entry, tmp_path / "w.safetensors", tmp_path / "out")
+    assert done.dropped == ("pooler.dense.weight",)
+    assert done.model.meta["foundation"]["dropped"] == ["pooler.dense.weight"]
+
+
+def test_embedded_and_probed(imported, tiny_study, tmp_path, capsys):
+    assert (
+        cli.main(
+            [
+                "embed",
+                str(imported),
+                str(tiny_study.root),
+                "--out",
+                str(tmp_path / "e.h5"),
+            ]
+        )
+        == 0
+    ), capsys.readouterr().err
+    with h5py.File(tmp_path / "e.h5") as file:
+        features = file["features"][:]
+    assert features.shape == (len(tiny_study.tiles), 24)
+    assert np.isfinite(features).all() and features.std(axis=0).min() > 0
+    task = {
+        "name": "class",
+        "study": "tiny",
+        "target": "tile_class",
+        "kind": "classification",
+        "level": "tile",
+        "split": "main",
+        "fit": "train",
+        "test": "val",
+    }
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    words = ["probe", f"fm={imported}", "--tasks", str(tmp_path / "tasks.json")]
+    words += ["--study", str(tiny_study.root), "--out", str(tmp_path / "results")]
+    assert cli.main(words) == 0, capsys.readouterr().err
+    entry = json.loads((tmp_path / "results" / "results.json").read_text())["entries"][
+        0
+    ]
+    # Whom a public model has seen is not known by patient.
+    assert entry["audit"]["status"] == "unknown" and 0 <= entry["value"] <= 1
+
+
+def test_real_tiles(imported, real_data, tmp_path, capsys):
+    folder = real_data / "nct_crc_samples"
+    words = ["embed", str(imported), str(folder), "--out", str(tmp_path / "e.h5")]
+    assert cli.main(words) == 0, capsys.readouterr().err
+    with h5py.File(tmp_path / "e.h5") as file:
+        features = file["features"][:]
+    assert features.shape == (9, 24) and np.isfinite(features).all()
+    assert len(np.unique(features.round(4), axis=0)) == 9
+
+
+def test_a_run_starts_from_it(tiny_study, tmp_path):
+    entry = tiny_entry("uni", patch=8, image_px=16, width=24, mlp_dim=32, depth=1)
+    import_model(entry, write_weights(tmp_path, entry), tmp_path / "base")
+    keys = {"model.heads": 3, "model.layerscale": 1e-5, "init": str(tmp_path / "base")}
+    frozen = {"optim.freeze": ("^vit/",), "optim.steps": 2}
+    train(config_for(tiny_study, **keys, **frozen), tmp_path / "tuned")
+    base, tuned = load_model(tmp_path / "base"), load_model(tmp_path / "tuned")
+    assert tuned.meta["foundation"] == base.meta["foundation"]
+    for block, leaf in (("blocks_0", "ls1"), ("blocks_0", "ls2")):
+        np.testing.assert_array_equal(
+            tuned.params["vit"][block][leaf]["gamma"],
+            base.params["vit"][block][leaf]["gamma"],
+        )
+
+
+def test_nothing_is_written_over_and_nothing_broken_is_written(tmp_path):
+    entry = tiny_entry("dino-vits16")
+    file = write_weights(tmp_path, entry)
+    import_model(entry, file, tmp_path / "out")
+    with pytest.raises(WeightsError, match="is there already"):
+        import_model(entry, file, tmp_path / "out")
+    state = load_file(file)
+    state["norm.weight"][3] = np.nan
+    save_file(state, file)
+    with pytest.raises(
+        WeightsError, match="not finite, in 1 tensors, first norm/scale"
+    ):
+        import_model(entry, file, tmp_path / "other")
+    del state["norm.weight"]
+    save_file(state, file)
+    with pytest.raises(
+        ConvertError, match=r"as dino-vits16: .* 1 missing: norm.weight"
+    ):
+        import_model(entry, file, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_commands(tmp_path, capsys):
+    assert cli.main(["models"]) == 0
+    assert "virchow2" in capsys.readouterr().out
+    assert cli.main(["models", "gpfm"]) == 0
+    assert "GPFM" in capsys.readouterr().out
+    assert cli.main(["models", "unii"]) == 1
+    assert "try uni" in capsys.readouterr().err
+    entry = tiny_entry("uni")
+    words = ["import", "uni", "--weights", str(write_weights(tmp_path, entry))]
+    assert cli.main([*words, "--out", str(tmp_path / "out")]) == 1
+    text = capsys.readouterr().err
+    # Tiny weights are not UNI's: all 24 blocks are spoken of, in one error.
+    assert "blocks.{2-23}.norm1.weight" in text and "another shape" in text
