@@ -111,7 +111,7 @@ def test_real_tiles(imported, real_data, tmp_path, capsys):
 def test_a_run_starts_from_it(tiny_study, tmp_path):
     entry = tiny_entry("uni", patch=8, image_px=16, width=24, mlp_dim=32, depth=1)
     import_model(entry, write_weights(tmp_path, entry), tmp_path / "base")
-    keys = {"model.heads": 3, "model.layerscale": 1e-5, "init": str(tmp_path / "base")}
+    keys = {"model.variant": "", "init": str(tmp_path / "base")}  # the encoder as it is
     frozen = {"optim.freeze": ("^vit/",), "optim.steps": 2}
     train(config_for(tiny_study, **keys, **frozen), tmp_path / "tuned")
     base, tuned = load_model(tmp_path / "base"), load_model(tmp_path / "tuned")

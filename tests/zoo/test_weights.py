@@ -94,7 +94,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, zipped):
     if zipped:
         torch.save({"model": {"a": torch.ones(1)}, "args": Trap()}, file)
     else:
-        file.write_bytes(pickle.dumps(Trap()))
+        file.write_bytes(pickle.dumps(Trap(), protocol=2))
     with pytest.raises(WeightsError, match=r"a\.pth is refused.*could run code"):
         read_state(file)
     assert not trap.exists()
