@@ -1,32 +1,49 @@
-"""Embeddings: a study's tiles through an encoder, cached in one HDF5 file.
+"""Embeddings: tiles of a study or images of a folder through a model's encoder.
 
-The file has the layout that users of TRIDENT and CLAM have (`features [n, E]`, `coords
-[n, 2]`, attributes), plus the tiles' rows and where the encoder came from. Nothing is
-pooled here: tasks pool tiles into samples.
+    source -> batches, prepared as the model wants -> jitted encoder over all devices
+           -> rows on disk (embedding_rows.py) -> FILE.h5 when whole (embedding_file.py)
+
+Nothing is pooled over tiles here: tasks pool tiles into samples.
 """
 
 import dataclasses
 import functools
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import h5py
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from pathjax import objectives
-from pathjax.atomic import atomic_path
-from pathjax.data.pipeline import tile_batches
+from pathjax.data.pipeline import Batch
+from pathjax.data.preprocess import Preprocess
 from pathjax.data.study import Study
+from pathjax.data.tile_source import Prepare, StudyTiles, TileSource
+from pathjax.data.transforms import centre_crop
+from pathjax.evals.embedding_file import (
+    EmbeddingError,
+    Embeddings,
+    read_embeddings,
+    read_header,
+    write_embeddings,
+    write_file,
+)
+from pathjax.evals.embedding_rows import EmbeddingRows, differences
 from pathjax.mesh import batch_sharding, make_mesh, replicated
 from pathjax.model_file import Model
 from pathjax.models.vit import ViTConfig
 
-
-class EmbeddingError(ValueError):
-    """An embedding file that is damaged or belongs to another study."""
+__all__ = [
+    "Embedded",
+    "EmbeddingError",
+    "Embeddings",
+    "embed_tiles",
+    "embed_to_file",
+    "read_embeddings",
+    "write_embeddings",
+]
 
 
 @functools.cache
@@ -44,98 +61,255 @@ def _embed_step(vit: ViTConfig, devices: int) -> Callable:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Input:
+    """How tiles become the model's input.
+
+    Attributes:
+      px: side of the input.
+      prepare: makes a tile one of `px`.
+      told: the same in words, for files.
+    """
+
+    px: int
+    prepare: Prepare
+    told: dict[str, Any]
+
+
+def _input(model: Model, source: TileSource) -> _Input:
+    """What the model asks for; else the middle of tiles, and whole images resized.
+
+    A study's tiles have the scale that they were cut for, so they are not resized;
+    nothing is known of the scale of images in a folder.
+    """
+    asked, px = model.meta.get("preprocess"), model.meta["image_px"]
+    if asked is None and source.kind == "study":
+        return _Input(px, functools.partial(centre_crop, px=px), {"crop": px})
+    made = Preprocess.from_json(asked) if asked else Preprocess(px, px, "bilinear")
+    return _Input(made.crop, made, dataclasses.asdict(made))
+
+
+def _pooled(vit: ViTConfig, pool: str | None) -> ViTConfig:
+    return vit if pool is None else vit.replace(pool=pool)
+
+
+def _embed(
+    model: Model,
+    source: TileSource,
+    rows: Int[np.ndarray, "n"],
+    *,
+    vit: ViTConfig,
+    batch: int,
+    threads: int,
+) -> Iterator[tuple[Float[np.ndarray, "m E"], Batch, int]]:
+    """Features of a batch's unmasked tiles, the batch, and how many tiles it took.
+
+    The next batch is given to the devices before the last is fetched from them.
+
+    Raises:
+      EmbeddingError: a feature is not finite, or a batch has no tiles.
+    """
+    if batch < 1:
+        raise EmbeddingError(f"batch={batch}: wanted at least 1 tile per step")
+    devices = jax.device_count()
+    batch = -(-batch // devices) * devices
+    step = _embed_step(vit, devices)
+    params = jax.device_put(model.params["vit"], replicated(make_mesh()))
+    form = _input(model, source)
+    batches = source.batches(
+        rows, batch=batch, px=form.px, prepare=form.prepare, threads=threads
+    )
+
+    def fetch(pending, part: Batch, start: int):
+        features = np.asarray(pending, np.float32)[part["mask"]]
+        bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        if len(bad):
+            numbers = rows[start : start + batch][part["mask"][: len(rows) - start]]
+            raise EmbeddingError(
+                f"{len(bad)} of {len(features)} embeddings of a batch are not finite, "
+                f"first tile {source.tile_ids(numbers[bad[:1]])[0]}: the model is "
+                "damaged"
+            )
+        return features, part, min(batch, len(rows) - start)
+
+    waiting = None
+    for number, part in enumerate(batches):
+        begun = step(params, part["image"]), part, number * batch
+        if waiting:
+            yield fetch(*waiting)
+        waiting = begun
+    if waiting:
+        yield fetch(*waiting)
+
+
 def embed_tiles(
     model: Model,
     study: Study,
     rows: Int[np.ndarray, "n"] | None = None,
     *,
+    pool: str | None = None,
     batch: int = 64,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "n E"]:
-    """Embeds tiles of a study.
+    """Embeds tiles of a study into memory.
 
     Args:
       model: whose encoder.
-      study: whose tiles, cropped to the model's `image_px` at the centre.
+      study: whose tiles, preprocessed as the model's `preprocess` says; without one
+        cropped to its `image_px` at the centre.
       rows: which; all when None.
+      pool: "cls", "mean" or "cls_mean"; the model's own when None.
       batch: tiles per step, rounded up to a multiple of the devices.
       threads: reading threads.
       progress: called with (tiles done, tiles in all).
 
     Returns:
       `[n, E]` float32.
+
+    Raises:
+      EmbeddingError: a feature is not finite.
+      StudyError: a tile is broken.
     """
-    rows = np.arange(len(study.tiles)) if rows is None else np.asarray(rows)
-    devices = jax.device_count()
-    batch = -(-batch // devices) * devices
-    step = _embed_step(model.vit, devices)
-    params = jax.device_put(model.params["vit"], replicated(make_mesh()))
-    done = []
-    for part in tile_batches(
-        study, rows, batch=batch, image_px=model.meta["image_px"], threads=threads
+    source = StudyTiles(study)
+    rows = np.arange(len(source)) if rows is None else np.asarray(rows)
+    vit = _pooled(model.vit, pool)
+    features = np.empty((len(rows), vit.embed_dim), np.float32)
+    done = 0
+    for part, _, tiles in _embed(
+        model, source, rows, vit=vit, batch=batch, threads=threads
     ):
-        features = np.asarray(step(params, part["image"]), np.float32)
-        done.append(features[part["mask"]])
+        features[done : done + tiles] = part
+        done += tiles
         if progress:
-            progress(min(len(done) * batch, len(rows)), len(rows))
-    features = np.concatenate(done)
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(bad):
-        raise EmbeddingError(
-            f"{len(bad)} of {len(rows)} embeddings are not finite, first tile "
-            f"{study.tiles['tile_id'].iloc[rows[bad[0]]]}: the model is damaged"
-        )
+            progress(done, len(rows))
     return features
 
 
 @dataclasses.dataclass(frozen=True)
-class Embeddings:
-    """Cached embeddings of all tiles of a study.
+class Embedded:
+    """What came of an embedding.
 
     Attributes:
-      features: `[n_tiles, E]` float32 in the study's tile order.
-      meta: model name, study name and fingerprint, audit record.
+      rows, width: form of the features, N and E.
+      skipped: {"what", "reason"} for each image that could not be read.
+      kept: tiles that an earlier run had dealt with; all when there was nothing to do.
     """
 
-    features: Float[np.ndarray, "n E"]
-    meta: dict
+    rows: int
+    width: int
+    skipped: list[dict[str, str]]
+    kept: int
 
 
-def write_embeddings(
-    path: Path, study: Study, features: Float[np.ndarray, "n E"], meta: dict
-) -> None:
-    """Writes FILE.h5 atomically: features, coords (level-0 x, y), tile ids, meta."""
-    strings = h5py.string_dtype()
-    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
-        file["features"] = features
-        file["coords"] = study.tiles[["x", "y"]].to_numpy(np.int64)
-        ids = study.tiles["tile_id"].to_numpy(object)
-        file.create_dataset("tile_id", data=ids, dtype=strings)
-        file["features"].attrs["patch_size"] = study.tile_px
-        file.attrs["pathjax"] = json.dumps(
-            meta | {"study": study.name, "fingerprint": study.fingerprint}
-        )
+def embed_to_file(
+    model: Model,
+    source: TileSource,
+    path: Path,
+    *,
+    model_id: str,
+    meta: dict[str, Any] | None = None,
+    pool: str | None = None,
+    batch: int = 64,
+    threads: int = 2,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Embedded:
+    """Embeds all tiles of a source into FILE.h5, or what of them is missing.
 
+    Rows wait in FILE.h5.partial until all are there. After an interruption the same
+    call goes on where it stopped and ends with the same bytes: a batch takes the same
+    tiles whether others of them are broken or were done before. (Another batch size or
+    other devices are welcome and may differ in a row's last bits.) Memory does not
+    grow with the number of tiles.
 
-def read_embeddings(path: Path, study: Study) -> Embeddings:
-    """Reads FILE.h5 and checks that it belongs to the study.
+    Args:
+      model: whose encoder.
+      source: of the tiles; images of another size are resized as `Preprocess` does.
+      path: FILE.h5.
+      model_id: what identifies the parameters, such as the hash of their file.
+      meta: more to write into the file.
+      pool, batch, threads, progress: as in `embed_tiles`.
+      overwrite: replace a file, or an unfinished one, of another model, input or
+        pooling.
 
     Raises:
-      EmbeddingError: it is no such file, or of another study.
+      EmbeddingError: `path` holds, or was begun with, something else; no image could
+        be read; a feature is not finite.
+      StudyError: a tile of a study is broken.
     """
+    path = Path(path)
+    vit = _pooled(model.vit, pool)
+    identity = {
+        "model": model_id,
+        "input": source.fingerprint,
+        "pool": vit.pool,
+        "preprocess": _input(model, source).told,
+    }
+    folder = path.with_name(path.name + ".partial")
+    finished = _finished(path, identity, overwrite, len(source))
+    if finished and not folder.exists():
+        return finished
+    begin_anew = overwrite or finished is not None
+    with EmbeddingRows(folder, identity, vit.embed_dim, overwrite=begin_anew) as rows:
+        if finished:  # a run that was killed between its last two steps left rows
+            rows.remove()
+            return finished
+        kept = rows.tiles
+        if progress and kept:
+            progress(kept, len(source))
+        missing = np.arange(kept, len(source))
+        for features, part, tiles in _embed(
+            model, source, missing, vit=vit, batch=batch, threads=threads
+        ):
+            skipped, sizes = part.get("skipped", []), part.get("sizes", set())
+            rows.append(features, tiles=tiles, skipped=skipped, sizes=sizes)
+            if progress:
+                progress(rows.tiles, len(source))
+        broken = [row for row, _ in rows.skipped]
+        names = source.tile_ids(np.array(broken, int))
+        skipped = [
+            {"what": name, "reason": reason}
+            for name, (_, reason) in zip(names, rows.skipped, strict=True)
+        ]
+        if not rows.rows:
+            rows.remove()
+            raise EmbeddingError(
+                f"none of the {len(source)} images of {source.name} can be read, first "
+                f"{skipped[0]['what']}: {skipped[0]['reason']}"
+            )
+        write_file(
+            path,
+            rows.blocks(),
+            source,
+            np.setdiff1d(np.arange(len(source)), broken),
+            {"model": model_id, "identity": identity, "skipped": skipped}
+            | (meta or {}),
+            width=vit.embed_dim,
+            attributes=source.attributes(rows.sizes),
+        )
+        rows.remove()
+        return Embedded(rows.rows, vit.embed_dim, skipped, kept)
+
+
+def _finished(
+    path: Path, identity: dict[str, Any], overwrite: bool, tiles: int
+) -> Embedded | None:
+    """What FILE.h5 holds, when it is what is wanted; None when it may be written."""
+    if not path.exists():
+        return None
     try:
-        with h5py.File(path, "r") as file:
-            features = file["features"][:]
-            meta = json.loads(file.attrs["pathjax"])
-    except (OSError, KeyError) as error:
-        raise EmbeddingError(f"{path} is no embedding file of pathjax: {error}") from (
-            error
-        )
-    if meta["fingerprint"] != study.fingerprint or len(features) != len(study.tiles):
-        raise EmbeddingError(
-            f"{path} holds {len(features)} embeddings of study {meta['study']} "
-            f"({meta['fingerprint'][:12]}), wanted {len(study.tiles)} of {study.name} "
-            f"({study.fingerprint[:12]}): run `pathjax embed` again"
-        )
-    return Embeddings(features, meta)
+        meta, (rows, width) = read_header(path)
+    except EmbeddingError:
+        if overwrite:
+            return None
+        raise
+    found = meta.get("identity", {})
+    if found == identity:
+        return Embedded(rows, width, meta["skipped"], kept=tiles)
+    if overwrite:
+        return None
+    raise EmbeddingError(
+        f"{path} holds embeddings with {differences(found, identity)}: choose another "
+        "--out, or add --overwrite to replace them"
+    )

@@ -9,12 +9,6 @@ import pytest
 from pathjax.config import base_config, override
 from pathjax.data.study import Study
 from pathjax.evals.audit import AuditError
-from pathjax.evals.embed import (
-    EmbeddingError,
-    embed_tiles,
-    read_embeddings,
-    write_embeddings,
-)
 from pathjax.evals.evaluate import Candidate, evaluate, parse_candidate
 from pathjax.evals.joint import joint_embeddings
 from pathjax.evals.results import read_results
@@ -124,33 +118,6 @@ def test_candidates_are_read_from_words():
     assert tuned == Candidate("contrastive", "runs/c", "base", 2)
     with pytest.raises(ValueError, match="is no model"):
         parse_candidate("runs/c")
-
-
-def test_embeddings_do_not_depend_on_the_batch_and_survive_the_file(
-    tiny_study, runs, tmp_path
-):
-    model = load_model(runs / "tuned")
-    features = embed_tiles(model, tiny_study, batch=16)
-    some = embed_tiles(model, tiny_study, np.array([3, 70]), batch=8)
-    np.testing.assert_allclose(some, features[[3, 70]], rtol=1e-4, atol=1e-5)
-    path = tmp_path / "e.h5"
-    write_embeddings(path, tiny_study, features, {"model": "x"})
-    back = read_embeddings(path, tiny_study)
-    np.testing.assert_array_equal(back.features, features)
-    assert back.meta["study"] == "tiny"
-
-
-def test_embeddings_of_another_study_are_refused(tiny_study, broken_copy, tmp_path):
-    path = tmp_path / "e.h5"
-    write_embeddings(path, tiny_study, np.zeros((72, 2), np.float32), {"model": "x"})
-    meta = json.loads((broken_copy.root / "study.json").read_text())
-    meta["files"]["tiles.parquet"]["sha256"] = "0" * 64
-    (broken_copy.root / "study.json").write_text(json.dumps(meta))
-    with pytest.raises(EmbeddingError, match="run `pathjax embed` again"):
-        read_embeddings(path, Study(broken_copy.root))
-    path.write_bytes(b"no h5")
-    with pytest.raises(EmbeddingError, match="no embedding file"):
-        read_embeddings(path, tiny_study)
 
 
 def test_joint_space(tiny_study, runs):
