@@ -50,6 +50,21 @@ def read_panel(
     return panel
 
 
+def require_negatives(config: ConfigDict, samples: Samples) -> None:
+    """Refuses a contrastive run in which every sample is every other's positive.
+
+    Raises:
+      ConfigError: saying which key pairs samples.
+    """
+    if config.objective.name == "contrastive" and len(set(samples.pair_id)) < 2:
+        raise ConfigError(
+            f"all {len(samples)} samples of fold {config.fold!r} share their "
+            f"{config.data.pair_by}, so none is another's negative and there is nothing "
+            "to contrast: set data.pair_by=sample_id if spots of one patient are to be "
+            "told apart, or take a fold with more patients"
+        )
+
+
 def view_options(config: ConfigDict) -> Augment | MultiCrop:
     """How training views are made."""
     if config.objective.name == "dino":
@@ -162,9 +177,8 @@ def model_meta(
         "slides": sorted({str(one) for one in slides}),
     }
     earlier = init.meta["audit"] if init else []
-    inherited = {}
-    if init is not None and not config.model.variant:
-        inherited = {key: init.meta[key] for key in INHERITED if key in init.meta}
+    before = init.meta if init else {}
+    inherited = {key: before[key] for key in INHERITED if key in before}
     return inherited | {
         "name": config.name,
         "objective": config.objective.to_dict(),

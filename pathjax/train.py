@@ -23,6 +23,7 @@ from pathjax.assembly import (
     make_finish,
     model_meta,
     read_panel,
+    require_negatives,
     view_options,
 )
 from pathjax.atomic import write_json
@@ -106,6 +107,7 @@ def train(
         "drop_unpaired": config.data.drop_unpaired,
     }
     samples = gather(study, config.split, config.fold, **reading)
+    require_negatives(config, samples)
     validation = None
     if config.val_fold:
         validation = gather(study, config.split, config.val_fold, **reading)

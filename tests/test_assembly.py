@@ -1,10 +1,13 @@
 """The encoder of a run: a variant, or that of the model it starts from."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from pathjax.assembly import encoder_config, make_finish
+from pathjax.assembly import encoder_config, make_finish, require_negatives
 from pathjax.config import ConfigError, base_config
+from pathjax.data.samples import gather
 from pathjax.model_file import Model
 from pathjax.models.vit import vit_config
 
@@ -52,3 +55,15 @@ def test_a_frozen_encoder_comes_back_at_the_end():
     vit, params = finish({"head": {"kernel": np.ones(2)}})
     assert vit == PUBLIC
     assert params["vit"] is MODEL.params["vit"] and "head" in params
+
+
+def test_one_patient_has_nothing_to_contrast(tiny_study):
+    """The spots of one patient, paired by patient, are all each other's positives."""
+    config = base_config()
+    samples = gather(tiny_study, "main", "train")
+    require_negatives(config, samples)
+    alone = dataclasses.replace(samples, pair_id=np.zeros_like(samples.pair_id))
+    with pytest.raises(ConfigError, match="set data.pair_by=sample_id"):
+        require_negatives(config, alone)
+    config.objective.name = "regression"
+    require_negatives(config, alone)
