@@ -14,7 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from pathjax import objectives
-from pathjax.config import ConfigError, adaptation
+from pathjax.config import ConfigError, adaptation, refuse
 from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.pipeline import MultiCrop
 from pathjax.data.samples import Samples
@@ -48,6 +48,33 @@ def read_panel(
     if init is not None and init.meta.get("panel") and set(init.params) != {"vit"}:
         require_same_genes(init.meta["panel"]["genes"], panel.genes, config.init)
     return panel
+
+
+def require_same_scale(config: ConfigDict, study: Study, init: Model | None) -> None:
+    """Refuses tiles that the model would see at another scale when it embeds them.
+
+    A public model resizes what it is given; training crops. They agree where tiles have
+    the size that the model resizes to. DINO cuts at many scales and may take any.
+
+    Raises:
+      ConfigError: saying which size to build the study with.
+    """
+    asked = init.meta.get("preprocess") if init else None
+    if asked is None or config.objective.name == "dino":
+        return
+    found = []
+    if study.tile_px != asked["resize"]:
+        found.append(
+            f"study {study.name} has tiles of {study.tile_px} px, and {config.init} "
+            f"resizes its input to {asked['resize']}: build the study with tiles of "
+            f"{asked['resize']} px, or training sees another magnification"
+        )
+    if config.data.image_px != asked["crop"]:
+        found.append(
+            f"data.image_px={config.data.image_px}, and {config.init} takes "
+            f"{asked['crop']}: set data.image_px={asked['crop']}"
+        )
+    refuse(found)
 
 
 def require_negatives(config: ConfigDict, samples: Samples) -> None:

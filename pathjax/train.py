@@ -24,6 +24,7 @@ from pathjax.assembly import (
     model_meta,
     read_panel,
     require_negatives,
+    require_same_scale,
     view_options,
 )
 from pathjax.atomic import write_json
@@ -95,6 +96,7 @@ def train(
 
     study = Study(config.study)
     init = load_model(config.init) if config.init else None
+    require_same_scale(config, study, init)
     vit = encoder_config(config, init)
     panel = read_panel(study, config, init)
     objective = build_objective(config, vit, panel)

@@ -5,7 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pathjax.assembly import encoder_config, make_finish, require_negatives
+from pathjax.assembly import (
+    encoder_config,
+    make_finish,
+    require_negatives,
+    require_same_scale,
+)
 from pathjax.config import ConfigError, base_config
 from pathjax.data.samples import gather
 from pathjax.model_file import Model
@@ -67,3 +72,20 @@ def test_one_patient_has_nothing_to_contrast(tiny_study):
         require_negatives(config, alone)
     config.objective.name = "regression"
     require_negatives(config, alone)
+
+
+def test_tiles_have_the_size_that_the_model_resizes_to(tiny_study):
+    """The small study's tiles are 32 px."""
+    config = base_config()
+    config.init, config.data.image_px = "uni", 24
+
+    def check(**preprocess):
+        meta = {"preprocess": preprocess} if preprocess else {}
+        require_same_scale(config, tiny_study, Model({}, PUBLIC, meta))
+
+    check()
+    check(resize=32, crop=24, interpolation="bilinear")
+    with pytest.raises(ConfigError) as caught:
+        check(resize=48, crop=40, interpolation="bilinear")
+    assert "build the study with tiles of 48 px" in str(caught.value)
+    assert "set data.image_px=40" in str(caught.value)

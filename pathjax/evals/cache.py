@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax.data.study import Study, sha256
-from pathjax.evals.embed import embed_tiles, read_embeddings, write_embeddings
+from pathjax.data.tile_source import StudyTiles
+from pathjax.evals.embed import embed_to_file, read_embeddings, write_embeddings
 from pathjax.model_file import FILE, Model
 
 
@@ -44,5 +45,9 @@ def cached(
 def cached_embeddings(
     path: Path, model: Model, name: str, study: Study
 ) -> Float[np.ndarray, "T E"]:
-    """Embeddings of all tiles of a study by a model's encoder."""
-    return cached(path, name, study, lambda: embed_tiles(model, study))
+    """Embeddings of all tiles of a study by a model's encoder.
+
+    An interrupted call goes on where it stopped.
+    """
+    embed_to_file(model, StudyTiles(study), path, model_id=name, overwrite=True)
+    return read_embeddings(path, study).features
