@@ -157,3 +157,28 @@ def test_names_in_runs():
     names = [f"blocks.{i}.ls1.gamma" for i in (0, 1, 2, 5, 11)]
     assert compress([*names, "norm1.bias"]) == "blocks.{0-2,5,11}.ls1.gamma, norm1.bias"
     assert compress(["blocks_3/norm1/bias"]) == "blocks_3/norm1/bias"
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", ["dinov2-vitg14-reg4", "dinov2-vitg14"])
+def test_names_of_the_hub_become_what_timm_makes_of_them(name):
+    import timm
+    import torch
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    vit = shrink(get(name).vit)
+    state = random_state(vit, "timm", "hub") | {"mask_token": np.zeros((1, 12))}
+    made = timm.create_model(
+        get(name).reference[0],
+        img_size=12,
+        patch_size=4,
+        embed_dim=12,
+        depth=2,
+        num_heads=3,
+        mlp_ratio=20 / 12,
+    )
+    tensors = {key: torch.from_numpy(array) for key, array in state.items()}
+    wanted = {k: v.numpy() for k, v in checkpoint_filter_fn(tensors, made).items()}
+    found = from_state(state, vit, "timm")
+    assert found.dialect == "hub" and found.dropped == ("mask_token",)
+    assert same(to_state(found.params, vit, "timm"), wanted)
