@@ -75,6 +75,9 @@ def _summary(model: Model) -> str:
     pool = {"cls": "CLS", "mean": "mean of patches", "cls_mean": "CLS, mean of patches"}
     objective = meta.get("objective") or {}
     options = {k: v for k, v in objective.items() if k != "name"}
+    trained = objective.get("name", "unknown")
+    if trained == "imported":
+        trained = "none, these are the public weights as they are"
     found = preprocessing(model)
     shape = (
         f"patch {vit.patch}, width {vit.width}, {vit.depth} blocks, {vit.heads} heads, "
@@ -84,7 +87,7 @@ def _summary(model: Model) -> str:
         f"- encoder: ViT, {shape}",
         f"- embedding: {pool[vit.pool]}, {vit.embed_dim} numbers",
         f"- images: {found}, RGB in [0, 1] less {list(vit.mean)} over {list(vit.std)}",
-        f"- objective: {escape(objective.get('name', 'unknown'))}"
+        f"- objective: {escape(trained)}"
         + (f" {code(json.dumps(options))}" if options else ""),
     ]
     if meta.get("seed") is not None:
@@ -123,10 +126,13 @@ def _usage(model: Model, format: str) -> str:
             f"{vit.norm_eps:g}, timm's default is 1e-6, and config.json cannot hold it."
         )
     if vit.positions != "timm":
-        same = f"At {vit.image_px} px nothing is resized and both agree"
+        fed = model.meta["image_px"]
+        where = f"At {vit.image_px} px nothing is resized, and both agree"
+        if fed != vit.image_px:
+            where += f". At {fed} px, which this model is made for, they do not"
         notes.append(
-            f"timm resizes position embeddings by its own rule, this model by that of "
-            f'"{vit.positions}". {same}; for another size export again with '
+            "timm resizes position embeddings by its own rule, this model by that of "
+            f'"{vit.positions}". {where}; for another size export again with '
             "`--image-px`, which resizes them by this model's rule."
         )
     if vit.pool == "cls_mean":

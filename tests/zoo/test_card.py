@@ -64,6 +64,7 @@ def test_what_timm_has_to_be_told():
     text = render_card(model("phikon"), "timm")
     assert "norm_layer=functools.partial(timm.layers.LayerNorm, eps=1e-12)" in text
     assert "--image-px" in text
+    assert "At 224 px, which this model is made for, they do not" in text
     plain = render_card(model("uni"), "timm")
     assert "norm_layer" not in plain and "--image-px" not in plain
     call = 'model = timm.create_model("local-dir:FOLDER", pretrained=True)'

@@ -1,5 +1,6 @@
 """An imported model is a model: embedded, probed, and started from."""
 
+import dataclasses
 import json
 import re
 
@@ -96,6 +97,10 @@ def test_embedded_and_probed(imported, tiny_study, tmp_path, capsys):
     ]
     # Whom a public model has seen is not known by patient.
     assert entry["audit"]["status"] == "unknown" and 0 <= entry["value"] <= 1
+    words = ["export", str(imported), "--format", "timm", "--out", str(tmp_path / "o")]
+    assert cli.main([*words, "--results", str(tmp_path / "results")]) == 0
+    card = (tmp_path / "o" / "README.md").read_text()
+    assert f"| {entry['value']:.4f} |" in card and "| unknown |" in card
 
 
 def test_real_tiles(imported, real_data, tmp_path, capsys):
@@ -110,6 +115,7 @@ def test_real_tiles(imported, real_data, tmp_path, capsys):
 
 def test_a_run_starts_from_it(tiny_study, tmp_path):
     entry = tiny_entry("uni", patch=8, image_px=16, width=24, mlp_dim=32, depth=1)
+    entry = dataclasses.replace(entry, preprocess=(32, 16, "bicubic"))  # the study's
     import_model(entry, write_weights(tmp_path, entry), tmp_path / "base")
     keys = {"model.variant": "", "init": str(tmp_path / "base")}  # the encoder as it is
     frozen = {"optim.freeze": ("^vit/",), "optim.steps": 2}
