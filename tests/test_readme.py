@@ -1,11 +1,21 @@
 """Every command in the README runs; the long ones at their real size, once, in CI."""
 
+import gzip
+import itertools
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
+
+from pathjax import zoo
+from pathjax.models.vit import ViT
+from pathjax.zoo.convert import to_state
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -80,3 +90,34 @@ def test_with_real_data(tmp_path, real_data):
     assert "0 problems" in out
     table = (tmp_path / "runs" / "her2st" / "report" / "table.md").read_text()
     assert "yardstick" in table and "expression C5" in table
+
+
+def few_spots(source: Path, out: Path, spots: int = 12) -> None:
+    """her2st with the first spots of each section's counts; all else as it is."""
+    shutil.copytree(source, out, symlinks=False, copy_function=os.symlink)
+    for path in (out / "data" / "ST-cnts").iterdir():
+        with gzip.open(path, "rt") as file:
+            lines = list(itertools.islice(file, spots + 1))
+        path.unlink()
+        with gzip.open(path, "wt") as file:
+            file.writelines(lines)
+
+
+@pytest.mark.slow
+def test_with_a_public_model(tmp_path, real_data):
+    """The block of imports and exports: real tissue, weights drawn here, few steps."""
+    few_spots(real_data / "her2st", tmp_path / "her2st")
+    entry = zoo.get("kaiko-vits16")
+    image = np.zeros((1, 16, 16, 3), np.float32)
+    params = ViT(entry.vit).init(jax.random.key(0), image)["params"]
+    state = to_state(jax.device_get(params), entry.vit, "timm")
+    save_file(state, tmp_path / "vits16.safetensors")
+    script = block_with("pathjax import kaiko-vits16")
+    script = script.replace("vits16.pth", "vits16.safetensors")
+    script = script.replace("contrastive,adapt=lora", "contrastive,adapt=lora,smoke")
+    out = bash(script, tmp_path, 1200)
+    assert "Kaiko non-commercial" in out and "expression C5" in out
+    exported = load_file(tmp_path / "kaiko-lora-timm" / "model.safetensors")
+    assert exported.keys() == state.keys()
+    moved = {name for name in state if not np.array_equal(state[name], exported[name])}
+    assert "blocks.11.attn.qkv.weight" in moved and "pos_embed" not in moved
