@@ -1,6 +1,7 @@
 """Self-attention between q, k and v, by the implementation that suits the device.
 
-- CPU: `einsum_attention`, the fastest measured there (docs/performance.md).
+- CPU: `einsum_attention`, the fastest measured there, and in bfloat16
+  `narrow_attention`, whose gradient is (docs/performance.md).
 - GPU in bfloat16: cuDNN's fused kernel, by `jax.nn.dot_product_attention`.
 - TPU, and GPU in float32: `einsum_attention`, which XLA fuses.
 - "xla" is JAX's own composition of the same operations, to compare with.
@@ -14,6 +15,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from pathjax.models.linear import is_narrow
+from pathjax.models.narrow_attention import narrow_attention
 
 Implementation = Literal["auto", "einsum", "xla", "cudnn"]
 IMPLEMENTATIONS: tuple[Implementation, ...] = ("auto", "einsum", "xla", "cudnn")
@@ -61,7 +65,8 @@ def attend(
     platform = jax.default_backend()
     chosen = choose(wanted, platform, str(q.dtype), q.shape[-1])
     if chosen == "einsum":
-        return einsum_attention(q, k, v)
+        narrow = platform == "cpu" and is_narrow(q.dtype)
+        return (narrow_attention if narrow else einsum_attention)(q, k, v)
     turned = (x.transpose(0, 2, 1, 3) for x in (q, k, v))  # each (B, N, h, d)
     y = jax.nn.dot_product_attention(*turned, implementation=chosen)
     return y.transpose(0, 2, 1, 3)
