@@ -44,15 +44,15 @@ def _backward(kept, dy: Array):
     inner = (dweights * weights).sum(-1, keepdims=True)
     dlogits = ((dweights - inner) * weights).astype(q.dtype)
     dq = product(dlogits, k, ((3,), (2,)), (HEADS, HEADS)) * scale
-    dk = _turned_product(q, dlogits) * scale
-    dv = _turned_product(dy, weights)
+    dk = turned_product(q, dlogits) * scale
+    dv = turned_product(dy, weights)
     return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype)
 
 
 narrow_attention.defvjp(_forward, _backward)
 
 
-def _turned_product(
+def turned_product(
     rows: Float[Array, "B h N d"], matrix: Float[Array, "B h N M"]
 ) -> Float[Array, "B h M d"]:
     """matrix^T rows as (rows^T matrix)^T.
