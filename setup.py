@@ -21,7 +21,8 @@ REQUIRES = [
     # v0 CheckpointManager; 1.0 replaces the top-level API.
     "orbax-checkpoint>=0.11.20,<1",
     "grain>=0.2.16",  # MapDataset iterator state as used in the checkpoint
-    "array_record>=0.8",  # group_size:1 random access on Python 3.13
+    # readers that threads may share; group_size:1 random access on Python 3.13
+    "array_record>=0.8.3",
     "ml_collections>=1.1",  # config_flags with its own argument list (sys_argv)
     # public benchmarks are acquired through its builders; works without TensorFlow
     "tensorflow-datasets>=4.9.10",

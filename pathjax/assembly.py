@@ -96,7 +96,7 @@ def view_options(config: ConfigDict) -> Augment | MultiCrop:
     """How training views are made."""
     if config.objective.name == "dino":
         return MultiCrop(**config.multicrop.to_dict())
-    keys = ("flip", "stain", "min_scale")
+    keys = ("flip", "turn", "stain", "min_scale")
     return Augment(**{key: config.data[key] for key in keys})
 
 

@@ -48,6 +48,7 @@ def base_config() -> ConfigDict:
                 "gene_list": "",  # file of names, one a line, in place of `genes`
                 "drop_unpaired": False,  # leave out samples without expression
                 "flip": True,
+                "turn": True,  # by a quarter, with flip
                 "stain": 0.05,  # jitter of stain concentrations
                 "min_scale": 1.0,  # of the random crop's area
                 "threads": 2,

@@ -42,7 +42,7 @@ class OurLoader:
             batch=options["batch"],
             tiles=1,
             image_px=options["image_px"],
-            options=Augment(),
+            options=Augment(turn=False),
             seed=0,
             threads=options["threads"],
             buffer=options["buffer"],
@@ -141,7 +141,7 @@ class Decoder:
         from pathjax.data import images, transforms
 
         self._decode, self._transforms = images.decode_tile, transforms
-        self._options = transforms.Augment()
+        self._options = transforms.Augment(turn=False)
         self._records, self._px = records, px
         self._random = np.random.default_rng(seed)
         self._image = np.empty((batch, px, px, 3), np.uint8)

@@ -1,8 +1,8 @@
 """`pathjax bench loader --peer`: tf.data on the same tiles, in a worker.
 
 From a TFRecord file made here of the same bytes: shuffled, decoded, cropped, flipped
-both ways and batched as uint8, in parallel with AUTOTUNE and prefetched. Turning by a
-quarter, which our loader does too, is left out: TensorFlow would pay more for it.
+both ways and batched as uint8, in parallel with AUTOTUNE and prefetched. Ours does the
+same here and leaves out quarter turns, for which TensorFlow would pay more.
 """
 
 import os

@@ -168,6 +168,8 @@ def draw_tiles(
     rows: Int[np.ndarray, "m"], tiles: int, random: np.random.Generator
 ) -> Int[np.ndarray, "K"]:
     """K of a sample's tiles, without repeats while there are enough."""
+    if len(rows) == tiles == 1:  # a spot: nothing to draw
+        return rows
     if len(rows) >= tiles:
         return random.choice(rows, tiles, replace=False)
     extra = random.choice(rows, tiles - len(rows))

@@ -285,15 +285,14 @@ class Study:
 
     @functools.cached_property
     def _records(self):
-        from array_record.python.array_record_data_source import ArrayRecordDataSource
+        from pathjax.data.records import Records
 
-        shards = [str(self.root / shard["path"]) for shard in self.meta["shards"]]
-        return ArrayRecordDataSource(shards)
+        return Records([self.root / shard["path"] for shard in self.meta["shards"]])
 
     def __len__(self) -> int:
         """The number of records in the shards."""
         return len(self._records)
 
     def tile_bytes(self, rows: Sequence[int]) -> list[bytes]:
-        """Encoded tiles by global row number, read in one call."""
-        return self._records.__getitems__([int(row) for row in rows])
+        """Encoded tiles by global row number."""
+        return self._records.read(rows)

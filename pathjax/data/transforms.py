@@ -30,7 +30,8 @@ class Augment:
     """What is done to a training tile.
 
     Attributes:
-      flip: flips and quarter turns, all eight with equal chance; tissue has no up.
+      flip: mirror images; tissue has no up.
+      turn: quarter turns too: with `flip` all eight symmetries with equal chance.
       stain: jitter of the stain concentrations; each is scaled by 1 + u and shifted
         by u / 10 with u uniform in (-stain, stain). 0 is off.
       min_scale: area of the crop relative to the tile, drawn uniformly from
@@ -38,6 +39,7 @@ class Augment:
     """
 
     flip: bool = True
+    turn: bool = True
     stain: float = 0.0
     min_scale: float = 1.0
 
@@ -84,10 +86,10 @@ def scaled_crop(
 
 
 def flip(
-    tile: UInt8[np.ndarray, "H W 3"], random: np.random.Generator
+    tile: UInt8[np.ndarray, "H W 3"], random: np.random.Generator, turn: bool = True
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """One of the eight symmetries of the square, a view."""
-    which = int(random.integers(8))
+    """One of the eight symmetries of the square, or of the four without `turn`."""
+    which = int(random.integers(8 if turn else 4))
     if which & 4:
         tile = tile.transpose(1, 0, 2)
     if which & 2:
@@ -142,7 +144,7 @@ def augment(
     else:
         tile = centre_crop(tile, px)
     if options.flip:
-        tile = flip(tile, random)
+        tile = flip(tile, random, options.turn)
     if options.stain > 0:
         tile = jitter_stain(tile, options.stain, random)
     return tile

@@ -20,6 +20,17 @@ def tile(px=40, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (px, px, 3)).astype(np.uint8)
 
 
+def test_without_turns_there_are_four_symmetries():
+    source = np.arange(3 * 3 * 3, dtype=np.uint8).reshape(3, 3, 3)
+    random = np.random.default_rng(0)
+    got = {
+        np.ascontiguousarray(flip(source, random, turn=False)).tobytes()
+        for _ in range(100)
+    }
+    mirrored = (source, source[::-1], source[:, ::-1], source[::-1, ::-1])
+    assert got == {np.ascontiguousarray(one).tobytes() for one in mirrored}
+
+
 def test_flip_gives_all_eight_symmetries_and_nothing_else():
     source = tile(4)
     wanted = {np.rot90(s, k).tobytes() for s in (source, source[:, ::-1])
