@@ -43,6 +43,7 @@ REQUIRES = [
 EXTRAS = {
     "test": [
         "pytest>=8",
+        "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
         "hypothesis>=6.100",
         "scikit-learn>=1.5",  # the oracle of the probes
         "beartype>=0.19",  # checks jaxtyping's shapes in tests
