@@ -46,8 +46,9 @@ def result(
 ) -> dict[str, Any]:
     """Everything that was measured.
 
-    `ratios` compare the first contestant with each other one. `share` is the part of
-    the best library's matrix-product rate, the median over rounds of both.
+    `ratios` compare the first contestant with each other one, and each of ours with each
+    peer. `share` is the part of the best library's matrix-product rate, the median over
+    rounds of both.
     """
     best = max((spread(rates)["median"] for rates in matrix.values()), default=None)
     first = next(iter(workers))
@@ -85,19 +86,26 @@ def result(
         },
         "contestants": found,
         "ratios": [
-            {"of": first, "to": name}
-            | paired_ratio(records[first].rates, records[name].rates)
-            for name in workers
-            if name != first
+            {"of": one, "to": other}
+            | paired_ratio(records[one].rates, records[other].rates)
+            for one, other in pairs(workers)
         ],
     }
+
+
+def pairs(workers: Mapping[str, Worker]) -> list[tuple[str, str]]:
+    """Whom to compare with whom."""
+    first, *rest = workers
+    peers = [name for name in rest if workers[name].entry.peer]
+    ours = [name for name in rest if name not in peers]
+    return [(first, name) for name in rest] + [(a, b) for a in ours for b in peers]
 
 
 def show(found: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints a result as tables."""
     console = console or Console(file=sys.stdout)
     first = next(iter(found["contestants"]))
-    ratios = {ratio["to"]: ratio for ratio in found["ratios"]}
+    ratios = {r["to"]: r for r in found["ratios"] if r["of"] == first}
     table = Table(title=f"bench {found['what']}: images per second")
     columns = ("contestant", "median", "min to max", f"{first} is", "peak memory")
     shares = bool(found["matrix_gflops"])
@@ -119,6 +127,14 @@ def show(found: Mapping[str, Any], console: Console | None = None) -> None:
             row.append(f"{share:.0%}" if share is not None else "")
         table.add_row(*row)
     console.print(table)
+    for ratio in found["ratios"]:
+        if ratio["of"] != first:
+            one, other = (found["contestants"][ratio[k]]["label"] for k in ("of", "to"))
+            console.print(
+                f"{one} is {ratio['median']:.2f}x {other} "
+                f"({ratio['min']:.2f} to {ratio['max']:.2f})",
+                highlight=False,
+            )
     for name, rate in found["matrix_gflops"].items():
         console.print(
             f"float32 matrix product, {name}: {rate['median']:.0f} GFLOP/s "

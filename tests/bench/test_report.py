@@ -79,3 +79,18 @@ def test_machine_is_described():
     place = report.machine()
     assert place["cores"] >= 1 and place["memory_bytes"] > 2**28
     assert len(place["load"]) == 3 and place["processor"]
+
+
+def test_each_of_ours_is_compared_with_each_peer(found):
+    names = {"pathjax": False, "pathjax-bf16": False, "torch": True, "torch-bf16": True}
+    workers = {}
+    for name, peer in names.items():
+        workers[name] = Stub(name, 1e9)
+        workers[name].entry = Entry(name, name, "module", {}, peer)
+    assert report.pairs(workers) == [
+        ("pathjax", "pathjax-bf16"),
+        ("pathjax", "torch"),
+        ("pathjax", "torch-bf16"),
+        ("pathjax-bf16", "torch"),
+        ("pathjax-bf16", "torch-bf16"),
+    ]
