@@ -72,7 +72,13 @@ def gradient(name, parts):
     return jax.jit(run)(params, extra, batch)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name != "dino" else pytest.param(name, marks=pytest.mark.slow)
+        for name in OBJECTIVES
+    ],
+)
 def test_four_parts_have_the_gradient_of_the_whole(name):
     (wanted, wanted_aux), wanted_grads = gradient(name, 1)
     (loss, aux), grads = gradient(name, 4)

@@ -83,7 +83,7 @@ def test_last_changes_one_block(tiny_study, tmp_path, public):
     assert {path.split("/")[0] for path in found} == {"blocks_2", "norm"}
 
 
-@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("scan", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_lora_is_merged_into_its_targets(tiny_study, tmp_path, public, scan):
     layout = {"scan": scan, "remat": scan}
     model = tune(tiny_study, tmp_path / "run", public, "lora", layout)

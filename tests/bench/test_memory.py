@@ -32,6 +32,7 @@ def test_adapters_by_hand(found):
     assert found["last"]["trained"] > heads > 0
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_shows(tmp_path, capsys):
     options = ["--config.variant=Xs/8", "--config.image_px=64", "--config.genes=4"]
     run_bench("memory", False, tmp_path / "memory.json", options)

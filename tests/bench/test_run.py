@@ -17,6 +17,7 @@ def words(text):
     return [f"--config.{word}" for word in text.split()]
 
 
+@pytest.mark.slow
 def test_step(tmp_path, capsys):
     out = tmp_path / "step.json"
     assert run_bench("step", False, out, words(SMALL_STEP)) == 0
