@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pathjax
 from pathjax import allocator
+from pathjax.data.sources.benchmarks.registry import BENCHMARKS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,6 +103,26 @@ def build_parser() -> argparse.ArgumentParser:
     tissue.add_argument("--sections", nargs="+", default=["C2", "C3", "C4"])
     tissue.add_argument("--tile-px", type=int, default=128)
     tissue.set_defaults(run=run_her2st_tissue)
+
+    for name, benchmark in BENCHMARKS.items():
+        tiles = kinds.add_parser(name, help=benchmark.title)
+        tiles.add_argument("--out", type=Path, required=True)
+        tiles.add_argument(
+            "--manual-dir",
+            type=Path,
+            metavar="DIR",
+            help="published files, as they are or unpacked; downloaded if left",
+        )
+        tiles.add_argument(
+            "--cache",
+            type=Path,
+            metavar="DIR",
+            help="for downloads and unpacked archives; ~/.cache/pathjax if left",
+        )
+        tiles.add_argument(
+            "--partial", action="store_true", help="accept other counts than published"
+        )
+        tiles.set_defaults(run=run_benchmark, benchmark=benchmark)
 
     models = commands.add_parser("models", help="public models that can be imported")
     models.add_argument("name", nargs="?", help="everything known of this one")
@@ -288,6 +309,22 @@ def run_her2st_tissue(args: argparse.Namespace) -> None:
             sections=tuple(args.sections),
             tile_px=args.tile_px,
             progress=lambda done, total: bar(done),
+        )
+    print_built(study)
+
+
+def run_benchmark(args: argparse.Namespace) -> None:
+    from pathjax.data.sources.benchmarks.build import build_benchmark
+    from pathjax.progress import stage
+
+    with stage(args.benchmark.name, sum(args.benchmark.counts.values())) as bar:
+        study = build_benchmark(
+            args.benchmark,
+            args.out,
+            manual_dir=args.manual_dir,
+            cache=args.cache,
+            partial=args.partial,
+            progress=lambda done, total: bar(done, total=total),
         )
     print_built(study)
 

@@ -4,9 +4,12 @@ A task is a declaration; `pathjax probe --tasks NAME_OR_FILE.json` runs a list.
 """
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
+from pathjax.data.sources.benchmarks.benchmark import Benchmark
+from pathjax.data.sources.benchmarks.registry import BENCHMARKS
 from pathjax.evals.tasks import Task, TaskError
 
 
@@ -61,7 +64,21 @@ def _her2st_dev() -> list[Task]:
     ]  # fmt: skip
 
 
-SUITES = {"demo": _demo, "her2st": _her2st, "her2st-dev": _her2st_dev}
+def _benchmark(benchmark: Benchmark) -> list[Task]:
+    """The public benchmark's classes, fitted on its train fold, on its scored one.
+
+    Where there is a val fold that is not scored, it chooses the strength.
+    """
+    select = "val" if "val" in benchmark.counts and benchmark.scored != "val" else None
+    return [
+        Task(benchmark.name, benchmark.name, "label", "classification", "benchmark",
+             "train", benchmark.scored, select, level="tile"),
+    ]  # fmt: skip
+
+
+SUITES = {"demo": _demo, "her2st": _her2st, "her2st-dev": _her2st_dev} | {
+    name: functools.partial(_benchmark, one) for name, one in BENCHMARKS.items()
+}
 
 
 def load_tasks(name: str) -> list[Task]:
