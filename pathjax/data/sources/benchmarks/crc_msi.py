@@ -81,5 +81,6 @@ CRC_MSI = Benchmark(
     source="Kather et al. 2019, doi:10.1038/s41591-019-0462-y; Zenodo 2530835",
     notes="mpp is of 256 micrometres a side, while descriptions of the archive say "
     "0.5: not settled; colour-normalised (Macenko); train is balanced, "
-    "test is not (MSS 70,569, MSIMUT 28,335); models trained on TCGA have seen these patients",
+    "test is not (MSS 70,569, MSIMUT 28,335); models trained on TCGA have seen these "
+    "patients",
 )
