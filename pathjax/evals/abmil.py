@@ -1,0 +1,178 @@
+"""The slide-level probe of kaiko's eva: gated attention over bags, as one program.
+
+    bags with masks: train, validation, query; seeds -> abmil_fit -> AbmilFit
+
+Attention-based multiple instance learning (Ilse et al. 2018, arXiv:1802.04712) as eva
+has it (github.com/kaiko-ai/eva at 73b61a7, vision/models/networks/abmil.py and
+configs/vision/pathology/offline/classification/panda.yaml):
+
+    h = x W + b                                to 128
+    a = softmax over instances of  w (tanh(h U + u) * sigmoid(h V + v)) + c
+    logits = MLP 128, 64, ReLU  of  sum of a h
+
+AdamW at 1e-3, batches of 32 slides, at most 100 epochs, balanced accuracy on the
+validation slides after each, stopped after 20 without a better one; 20 runs. As in the
+linear probe, eva's default scheduler makes it a third of the learning rate during the
+first 5 epochs, and weights decay by torch's 0.01. There is no dropout in it.
+
+eva marks padding by rows of -inf; here a mask does, and what is under it is of no
+matter. A bag without any instance attends to nothing: its pooled features are 0.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from pathjax.evals.minibatch import (
+    Recipe,
+    class_loss,
+    fit_runs,
+    macro_recall,
+    predicted_class,
+    uniform_linear,
+)
+from pathjax.evals.probes import EXACT
+
+LEARNING_RATE = 1e-3
+RUNS = 20
+EVA = Recipe(batch=32, epochs=100, patience=20)
+PROJECTED = 128
+ATTENTION = 128
+MLP = (128, 64)
+
+
+class AbmilFit(NamedTuple):
+    """Outcome of R seeds.
+
+    Attributes:
+      params: of the best epoch, with a leading axis R; what `abmil_logits` takes.
+      logits: of the query bags.
+      score: balanced accuracy of the validation bags.
+      epoch, epochs: the best epoch, counted from 0, and how many were run.
+      history: the score after each epoch, NaN after the run has stopped.
+    """
+
+    params: Any
+    logits: Float[Array, "R Q K"]
+    score: Float[Array, "R"]
+    epoch: Int[Array, "R"]
+    epochs: Int[Array, "R"]
+    history: Float[Array, "R T"]
+
+
+def abmil_init(key: Key[Array, ""], width: int, classes: int) -> dict[str, Any]:
+    """First parameters for features of this width; two classes have one logit."""
+    sizes = {
+        "project": (width, PROJECTED),
+        "tanh": (PROJECTED, ATTENTION),
+        "sigmoid": (PROJECTED, ATTENTION),
+        "attend": (ATTENTION, 1),
+        "mlp0": (PROJECTED, MLP[0]),
+        "mlp1": (MLP[0], MLP[1]),
+        "mlp2": (MLP[1], 1 if classes == 2 else classes),
+    }
+    keys = jax.random.split(key, len(sizes))
+    return {
+        name: uniform_linear(one, *size)
+        for one, (name, size) in zip(keys, sizes.items(), strict=True)
+    }
+
+
+def _linear(params, x):
+    kernel, bias = params["kernel"], params["bias"]
+    return jnp.matmul(x, kernel, precision=EXACT) + jnp.expand_dims(
+        bias, tuple(range(x.ndim - 1))
+    )
+
+
+def abmil_attention(
+    params: dict[str, Any], h: Float[Array, "B M D"], mask: Bool[Array, "B M"]
+) -> Float[Array, "B M"]:
+    """How much each instance counts in its bag: sums to 1 over those of the mask."""
+    gated = jnp.tanh(_linear(params["tanh"], h))
+    gated *= jax.nn.sigmoid(_linear(params["sigmoid"], h))
+    logits = jnp.where(mask, _linear(params["attend"], gated)[..., 0], -jnp.inf)
+    # Softmax by hand: the largest of an empty bag is -inf, and its sum 0.
+    largest = jax.lax.stop_gradient(logits.max(axis=1, keepdims=True))
+    share = jnp.exp(logits - jnp.where(jnp.isfinite(largest), largest, 0.0))
+    total = share.sum(axis=1, keepdims=True)
+    return share / jnp.where(total > 0, total, 1.0)
+
+
+def abmil_logits(
+    params: dict[str, Any], bags: Float[Array, "B M E"], mask: Bool[Array, "B M"]
+) -> Float[Array, "B K"]:
+    """Logits of each bag.
+
+    Args:
+      params: of one run.
+      bags: features of the instances, any floating type; padding may hold anything.
+      mask: true for instances, false for padding.
+    """
+    # Also keeps what is under the mask out of gradients, where 0 * inf would be NaN.
+    x = jnp.where(mask[..., None], bags, 0).astype(jnp.float32)
+    h = _linear(params["project"], x)
+    attention = abmil_attention(params, h, mask)
+    pooled = jnp.einsum("bm,bmd->bd", attention, h, precision=EXACT)
+    for layer in ("mlp0", "mlp1"):
+        pooled = jax.nn.relu(_linear(params[layer], pooled))
+    return _linear(params["mlp2"], pooled)
+
+
+@functools.partial(jax.jit, static_argnames=("classes", "recipe"))
+def abmil_fit(
+    bags: Float[Array, "N M E"],
+    mask: Bool[Array, "N M"],
+    y: Int[Array, "N"],
+    val_bags: Float[Array, "V L E"],
+    val_mask: Bool[Array, "V L"],
+    val_y: Int[Array, "V"],
+    query_bags: Float[Array, "Q J E"],
+    query_mask: Bool[Array, "Q J"],
+    seeds: Int[Array, "R"],
+    *,
+    classes: int,
+    learning_rate: float = LEARNING_RATE,
+    recipe: Recipe = EVA,
+) -> AbmilFit:
+    """Fits R probes side by side and applies them to the query bags.
+
+    Beside the bags a step needs memory for R batches of them. Runs do not depend on
+    each other: where that is too much, fit some seeds after the others.
+
+    Args:
+      bags, mask, y: training bags, padded to one length, and their class numbers.
+      val_bags, val_mask, val_y: what the epoch is chosen on.
+      query_bags, query_mask: bags to predict.
+      seeds: of the runs; eva has 20.
+      classes: number of classes, at least 2.
+      learning_rate, recipe: the protocol's.
+    """
+
+    def every_bag(params, bags, mask):
+        def one(bag):
+            return abmil_logits(params, bag[0][None], bag[1][None])[0]
+
+        # In batches: hidden features of all instances at once may be too many.
+        return jax.lax.map(one, (bags, mask), batch_size=recipe.batch)
+
+    fits = fit_runs(
+        init=lambda key: abmil_init(key, bags.shape[2], classes),
+        loss=lambda params, index, weight: class_loss(
+            abmil_logits(params, bags[index], mask[index]), y[index], weight
+        ),
+        score=lambda params: macro_recall(
+            predicted_class(every_bag(params, val_bags, val_mask)), val_y, classes
+        ),
+        seeds=seeds,
+        learning_rate=jnp.full((len(seeds),), learning_rate),
+        rows=len(bags),
+        recipe=recipe,
+    )
+    logits = jax.vmap(every_bag, (0, None, None))(fits.params, query_bags, query_mask)
+    return AbmilFit(
+        fits.params, logits, fits.score, fits.epoch, fits.epochs, fits.history
+    )
