@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax.evals import logistic, probes
+from pathjax.evals.eva_task import eva_linear_task
 from pathjax.evals.labels import (
     Folds,
     class_labels,
@@ -242,7 +243,6 @@ def run_task(
     learned = [role for role in ("fit", "select") if role in labels]
     x = np.concatenate([getattr(folds, role).features for role in learned])
     y = np.concatenate([labels[role] for role in learned])
-    plan, unit = _plan(task, study, folds, y, protocol)
     is_class = task.kind == "classification"
     offset, spread = np.float32(0), np.float32(1)
     if not is_class:
@@ -250,9 +250,19 @@ def run_task(
         offset, spread = labels["fit"].mean(axis=0), labels["fit"].std(axis=0)
         spread = np.where(spread > 0, spread, np.float32(1))
         y = (y - offset) / spread
-    sweep = _sweep(
-        protocol, plan, x, y, folds.test.features, len(columns) if is_class else 0
-    )
+    if protocol.probe == "eva_linear":
+        sweep, how = eva_linear_task(task, folds, labels, protocol, len(columns))
+    else:
+        plan, unit = _plan(task, study, folds, y, protocol)
+        sweep = _sweep(
+            protocol, plan, x, y, folds.test.features, len(columns) if is_class else 0
+        )
+        how = {
+            "chosen_by": f"fold {task.select}"
+            if task.select
+            else f"{plan.folds} folds",
+            "groups": unit,
+        }
     prediction = sweep.prediction  # [R, n, T]
     if is_class:
         prediction = prediction.argmax(axis=-1).astype(np.int32)
@@ -266,12 +276,11 @@ def run_task(
         hyper["solver_steps"] = [int(one) for one in sweep.steps]
         hyper["converged"] = bool((sweep.gradient <= protocol.tolerance).all())
     grid = protocol.strengths
-    hyper |= {
+    at_edge = int(sweep.choice[0]) in (0, len(grid) - 1)
+    hyper |= how | {
         "strength": grid[int(sweep.choice[0])],
-        "strength_at_edge": int(sweep.choice[0]) in (0, len(grid) - 1),
+        "strength_at_edge": len(grid) > 1 and at_edge,
         "held_out_loss": [float(one) for one in sweep.loss[0]],
-        "chosen_by": f"fold {task.select}" if task.select else f"{plan.folds} folds",
-        "groups": unit,
         "n_fit": len(folds.fit),
         "n_fit_patients": len(np.unique(folds.fit.patient)),
     }

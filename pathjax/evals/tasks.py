@@ -23,7 +23,7 @@ METRIC_OF_KIND = {
     "retrieval": "recall",
 }
 PROBES_OF_KIND = {
-    "classification": ("logistic", "knn"),
+    "classification": ("logistic", "knn", "eva_linear"),
     "expression": ("ridge", "knn"),
     "regression": ("ridge", "knn"),
     "retrieval": ("retrieval",),
@@ -44,18 +44,21 @@ class Protocol:
 
     Attributes:
       name: "probe/version".
-      probe: "logistic", "ridge", "knn" or "retrieval".
+      probe: "logistic", "ridge", "knn", "eva_linear" or "retrieval".
       strengths: the grid, strongest first: penalty per unit of sample weight
-        (scikit-learn: C = 1 / (strength * n), alpha = strength * n), or neighbours.
+        (scikit-learn: C = 1 / (strength * n), alpha = strength * n), or neighbours, or
+        for eva_linear learning rates.
       seeds: probe seeds: 0 is the whole fit fold, the others are bootstrap samples of
         its patients. The value is seed 0's; the others show how much the fit fold's
-        composition matters.
+        composition matters. For eva_linear they are runs on the whole fit fold, which
+        differ in first parameters and row orders.
       folds: inner folds over patients, where the task names no select fold.
       balanced: classes weigh equally in the loss, as they do in the metric.
       allow_unseen: test classes that the fit fold lacks count as wrong, not as error.
       k: for retrieval.
       per_slide: for retrieval: ask within the slide.
-      steps, tolerance: of L-BFGS.
+      steps, tolerance: of L-BFGS; steps also of eva_linear.
+      batch, weight_decay, warm_epochs: of eva_linear (eva_linear.LinearOptions).
       resample_seed: of inner folds and probe seeds.
     """
 
@@ -70,6 +73,9 @@ class Protocol:
     per_slide: bool = False
     steps: int = 300
     tolerance: float = 1e-4
+    batch: int = 256
+    weight_decay: float = 0.01
+    warm_epochs: int = 5
     resample_seed: int = 0
 
     def with_options(self, options: dict[str, Any]) -> "Protocol":
@@ -100,6 +106,15 @@ PROTOCOLS = {
         Protocol("ridge/1", "ridge", _powers(3, -3, 13)),
         Protocol("knn/1", "knn", (100, 50, 20, 10, 5, 1)),
         Protocol("retrieval/1", "retrieval"),
+        Protocol("eva-linear/1", "eva_linear", (3e-4,), steps=12_500),
+        Protocol(
+            "eva-linear-docs/1",
+            "eva_linear",
+            (3e-4,),
+            steps=12_500,
+            weight_decay=0.0,
+            warm_epochs=0,
+        ),
     )
 }
 
