@@ -1,0 +1,101 @@
+"""scikit-learn's scaler, PCA and ridge, and scipy's Pearson r, as HEST calls them."""
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pathjax.data.images import decode_tile
+from pathjax.data.sources.her2st import build_her2st
+from pathjax.evals.hest_ridge import hest_ridge, hest_score
+
+GENES = 50
+
+
+def made(rows, width, draw):
+    """Correlated features of many scales, one constant; counts that follow some."""
+    fixed, rng = np.random.default_rng(0), np.random.default_rng(draw)
+    mix = fixed.normal(size=(40, width)) * 10.0 ** fixed.uniform(-2, 2, width)
+    slope = fixed.normal(0, 0.3, (40, GENES))
+    hidden = rng.normal(size=(rows, 40))
+    noise = rng.normal(0, 0.3, (rows, width)) * np.abs(mix).mean(axis=0)
+    x = hidden @ mix + noise
+    x[:, 3] = 7.0
+    counts = rng.poisson(np.exp(hidden @ slope))
+    return x.astype(np.float32), np.log1p(counts).astype(np.float32)
+
+
+def thumbnail(data):
+    tile = decode_tile(data)
+    side = len(tile) // 16
+    blocks = tile[: 16 * side, : 16 * side].reshape(16, side, 16, side, 3)
+    return blocks.mean(axis=(1, 3)).ravel().astype(np.float32)
+
+
+def scikit_learn(x, y, query, components):
+    x, y, query = (part.astype(np.float64) for part in (x, y, query))
+    return (
+        make_pipeline(
+            StandardScaler(),
+            PCA(components, svd_solver="full"),
+            Ridge(alpha=100 / (components * y.shape[1]), fit_intercept=False),
+        )
+        .fit(x, y)
+        .predict(query)
+    )
+
+
+@pytest.mark.parametrize(
+    "rows, width, components",
+    [(300, 270, 256), (300, 20, 20), (80, 270, 79)],
+    ids=["256 components", "few features", "few rows"],
+)
+def test_predictions_and_r_are_those_of_scikit_learn(rows, width, components):
+    (x, y), (query, truth) = made(rows, width, 1), made(200, width, 2)
+    wanted = scikit_learn(x, y, query, components)
+    found = np.asarray(hest_ridge(x, y, query))
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    r = np.mean([pearsonr(truth[:, g], wanted[:, g])[0] for g in range(GENES)])
+    assert hest_score(truth, found) == pytest.approx(r, abs=1e-5) and r > 0.3
+
+
+def test_a_constant_gene_makes_the_score_nan():
+    _, truth = made(50, 20, 1)
+    assert np.isfinite(hest_score(truth, truth))
+    truth[:, 4] = 0
+    assert np.isnan(hest_score(truth, truth))
+
+
+@pytest.mark.slow
+def test_r_is_that_of_scikit_learn_on_real_spots(real_data, tmp_path):
+    """her2st, C2 to C4 to C5, 768 numbers of a tile (16 x 16 means), 50 genes."""
+    expression, folds = {}, {}
+    study = build_her2st(real_data / "her2st", tmp_path / "out")
+    adata = study.expression()
+    x = np.stack([thumbnail(one) for one in study.tile_bytes(range(len(study.tiles)))])
+    counts = np.log1p(adata.layers["counts"].toarray())
+    assert list(study.tiles["sample_id"]) == list(adata.obs_names)
+    for fold in ("train", "new_section"):
+        folds[fold] = study.fold_samples("c_sections", fold)
+        expression[fold] = counts[folds[fold]]
+    genes = np.argsort(-expression["train"].var(axis=0), kind="stable")[:GENES]
+    y, truth = (expression[fold][:, genes] for fold in ("train", "new_section"))
+    data = x[folds["train"]], y, x[folds["new_section"]]
+    wanted = hest_score(truth, scikit_learn(*data, 256))
+    found = hest_score(truth, np.asarray(hest_ridge(*data)))
+    as_hest = make_pipeline(
+        StandardScaler(),
+        PCA(256, random_state=1),
+        Ridge(
+            alpha=100 / (256 * GENES), fit_intercept=False, solver="lsqr", max_iter=1000
+        ),
+    )
+    drawn = hest_score(truth, as_hest.fit(*data[:2]).predict(data[2]))
+    print(
+        f"r = {wanted:.5f}, ours {found:.5f}, with scikit-learn's choices {drawn:.5f}"
+    )
+    assert found == pytest.approx(wanted, abs=1e-4)
+    assert found == pytest.approx(drawn, abs=0.02)
