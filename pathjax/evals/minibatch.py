@@ -91,11 +91,18 @@ def epoch_order(
 ) -> Int[Array, "N"]:
     """The order in which an epoch visits the rows.
 
-    Random 32-bit numbers, sorted once; pairs of equals (8 expected among 262,144 rows)
-    stay in the order of rows. jax.random.permutation sorts twice, and on a CPU one sort
-    is half of a linear probe's time.
+    Random numbers are sorted with the row's own number in their low bits: one sort of
+    one array, a third to a sixth of an argsort's time on a CPU, which was half of a
+    linear probe's. Up to 2^18 rows at least 14 bits are random, so that the rows with
+    equal ones, which stay in the order of rows, are 16 on average; which batch a row is
+    in, and with which others, does not hang on them. Above that it is an argsort.
     """
-    return jnp.argsort(jax.random.bits(jax.random.fold_in(key, epoch), (rows,)))
+    bits = jax.random.bits(jax.random.fold_in(key, epoch), (rows,))
+    low = (rows - 1).bit_length()
+    if low > 18:
+        return jnp.argsort(bits)
+    packed = (bits >> low << low) | jnp.arange(rows, dtype=jnp.uint32)
+    return (jnp.sort(packed) & (2**low - 1)).astype(jnp.int32)
 
 
 def uniform_linear(

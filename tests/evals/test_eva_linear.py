@@ -270,6 +270,24 @@ def test_a_run_is_the_same_beside_others_and_over_devices():
         linear_sweep(*data, SEEDS[:1], RATES[:1], classes=2, options=SMALL, mesh=mesh)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 256, 257, 2**18 + 1])
+def test_an_order_visits_every_row_once(rows):
+    key = jax.random.key(0)
+    first, second = (np.asarray(epoch_order(key, epoch, rows)) for epoch in (0, 1))
+    np.testing.assert_array_equal(np.sort(first), np.arange(rows))
+    np.testing.assert_array_equal(np.sort(second), np.arange(rows))
+    assert rows < 3 or (first != second).any()
+    if rows > 1000:  # standard error of the mean of 256 is 1.8 % of the range
+        assert abs(first[:256].mean() / rows - 0.5) < 0.1
+
+
+def test_every_row_is_equally_often_in_every_place():
+    orders = jax.vmap(lambda e: epoch_order(jax.random.key(1), e, 5))(np.arange(4000))
+    counts = np.stack([np.bincount(place, minlength=5) for place in orders.T])
+    # 800 expected, binomial: standard deviation 25.
+    assert np.abs(counts - 800).max() < 100
+
+
 def test_macro_recall_counts_a_class_that_is_predicted_but_not_there():
     truth, guess = jnp.array([0, 0, 1, 1]), jnp.array([0, 1, 1, 2])
     assert float(macro_recall(guess[:3], truth[:3], 4)) == pytest.approx(0.75)
