@@ -203,7 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.set_defaults(run=run_report)
 
     bench = commands.add_parser("bench", help="ratios against named peers")
-    bench.add_argument("what", choices=("step", "forward", "loader", "memory"))
+    bench.add_argument("what", choices=("step", "forward", "loader", "probe", "memory"))
     bench.add_argument("--peer", action="store_true", help="run the peer too")
     bench.add_argument("--out", type=Path, help="JSON file to write")
     bench.set_defaults(run=run_bench, takes_overrides=True)

@@ -1,4 +1,4 @@
-"""`pathjax bench`: our step, forward pass and loader against named peers; memory.
+"""`pathjax bench`: our step, forward pass, loader and probe against peers; memory.
 
 Nothing heavy is imported here: the workers of peers import this package too.
 """
@@ -11,7 +11,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
     """Runs one benchmark, prints it and writes its JSON; the exit status.
 
     Args:
-      what: "step", "forward", "loader" or "memory".
+      what: "step", "forward", "loader", "probe" or "memory".
       peer: run the peers too.
       out: JSON file to write, or None.
       options: `--config.NAME=VALUE` words; `bench/options.py` lists the names.
@@ -19,13 +19,19 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
     Raises:
       BenchError: an option, a contestant or a peer's library that is not there.
     """
-    if what == "memory":
+    if what in ("memory", "probe"):
         from pathjax.atomic import write_json
-        from pathjax.bench import memory
         from pathjax.bench.options import parse_options
 
-        found = memory.measure(parse_options(memory.MemoryOptions, options))
-        memory.show(found)
+        if what == "memory":
+            from pathjax.bench import memory as bench
+
+            found = bench.measure(parse_options(bench.MemoryOptions, options))
+        else:
+            from pathjax.bench import probe as bench
+
+            found = bench.measure(parse_options(bench.ProbeOptions, options), peer)
+        bench.show(found)
         if out is not None:
             write_json(out, found)
         return 0
