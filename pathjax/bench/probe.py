@@ -4,10 +4,10 @@
 
 The sweep is timed with its compilation, as a user meets it the first time, and again
 without. The peer runs some steps of the same fit and is extrapolated to the steps that
-our runs took, each to its own early stop; it does not validate. It is PyTorch with its data at hand, twice:
-batches cut from a tensor, which is the least any loop of PyTorch does, and its
-DataLoader. eva itself does the latter inside Lightning and is slower by far; it is no
-contestant here.
+our runs took, each to its own early stop; it does not validate. It is PyTorch with its
+data at hand, twice: batches cut from a tensor, which is the least any loop of PyTorch
+does, and its DataLoader. eva itself does the latter inside Lightning and is slower by
+far; it is no contestant here.
 
 Features are synthetic, of PCam's two classes and 384 numbers, one in 13 of its rows.
 """

@@ -45,7 +45,7 @@ def _log_softmax(kernel, bias, present, x):
     return jax.nn.log_softmax(jnp.where(present[None, :] > 0, logits, ABSENT), axis=1)
 
 
-def _minimise(loss, start, steps: int, tolerance: ArrayLike):
+def minimise(loss, start, steps: int, tolerance: ArrayLike):
     """L-BFGS (Liu & Nocedal 1989) until the gradient's largest entry is small."""
     # The loss is convex, so sufficient decrease alone keeps the curvature pairs
     # positive. optax's default, a zoom search, costs 4 times as much under vmap, where
@@ -117,7 +117,7 @@ def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance
         "kernel": jnp.zeros((x.shape[1], columns)),
         "bias": jnp.zeros((columns,)),
     }
-    params, count, gradient = _minimise(loss, start, steps, tolerance)
+    params, count, gradient = minimise(loss, start, steps, tolerance)
     return *shared(params), present, count, gradient
 
 
