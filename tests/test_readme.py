@@ -85,7 +85,7 @@ def test_with_real_data(tmp_path, real_data):
     """The her2st block, with the models shrunk by the script's own variable."""
     (tmp_path / "her2st").symlink_to(real_data / "her2st")
     (tmp_path / "launch").symlink_to(REPOSITORY / "launch")
-    script = block_with("pathjax data her2st --source")
+    script = block_with("launch/her2st.sh her2st-study")
     out = bash(script, tmp_path, 1200, VARIANT=",smoke", SEEDS="0")
     assert "0 problems" in out
     table = (tmp_path / "runs" / "her2st" / "report" / "table.md").read_text()
