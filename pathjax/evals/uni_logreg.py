@@ -47,7 +47,7 @@ def uni_logreg(
     classes: int,
     squared: bool = False,
     steps: int = 1000,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-7,
 ) -> UniFit:
     """Fits the train rows and applies the probe to the query.
 
@@ -57,7 +57,8 @@ def uni_logreg(
       classes: how many; each must be in `y`, as the cost counts those that are.
       squared: scikit-learn's penalty in place of UNI's own.
       steps, tolerance: L-BFGS stops when the gradient's largest entry is below
-        `tolerance`, and after `steps` at the latest.
+        `tolerance`, and after `steps` at the latest. scikit-learn's penalty is so weak
+        that on classes which can be told apart 1e-5 leaves probabilities 0.03 off.
     """
     x, query = x.astype(jnp.float32), query.astype(jnp.float32)
     rows, width = x.shape

@@ -53,9 +53,9 @@ def centred(logits):
 @pytest.mark.parametrize("classes", [2, 4])
 def test_logits_are_at_the_minimum_of_unis_objective(classes):
     (x, y), (query, _) = made(classes, 1), made(classes, 2)
-    fit = uni_logreg(x, y, query, classes=classes, tolerance=1e-6)
+    fit = uni_logreg(x, y, query, classes=classes)
     wanted = centred(minimum(x, y, query, classes))
-    np.testing.assert_allclose(centred(fit.logits), wanted, atol=2e-3)
+    np.testing.assert_allclose(centred(fit.logits), wanted, atol=1e-4)
     assert 0 < int(fit.steps) < 1000
 
 
@@ -68,15 +68,14 @@ def test_of_few_features_it_says_that_it_has_not_converged():
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_squared_penalty_is_scikit_learns(classes):
     (x, y), (query, truth) = made(classes, 1), made(classes, 2)
-    fit = uni_logreg(x, y, query, classes=classes, squared=True, tolerance=1e-6)
+    fit = uni_logreg(x, y, query, classes=classes, squared=True)
     model = LogisticRegression(C=WIDTH * classes / 100, tol=1e-9, max_iter=20_000)
     model.fit(x.astype(np.float64), y)
     wanted = model.predict_proba(query.astype(np.float64))
     found = scipy.special.softmax(np.asarray(fit.logits), axis=1)
-    # So weak a penalty leaves a minimum that is flat to float32.
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    np.testing.assert_allclose(found, wanted, atol=5e-4)
     assert abs(np.mean(found.argmax(1) == truth) - model.score(query, truth)) < 1e-3
-    own = uni_logreg(x, y, query, classes=classes, tolerance=1e-6)
+    own = uni_logreg(x, y, query, classes=classes)
     assert np.abs(own.logits).max() < 0.8 * np.abs(fit.logits).max()
 
 
@@ -106,7 +105,7 @@ def test_logits_are_those_of_torchs_solver(classes):
     fit = uni_logreg(x, y, query, classes=classes)
     gap = np.abs(centred(fit.logits) - centred(wanted)).max()
     print(f"{classes} classes: logits {gap:.1e} apart")
-    # Its solver stops where float32 sees no more change; ours is ten times nearer to
+    # Its solver stops where the loss changes by less than 1e-9; ours is within 1e-4 of
     # the minimum, by the test above.
     assert gap < 0.05
     found = np.asarray(fit.logits).argmax(axis=1)
