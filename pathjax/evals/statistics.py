@@ -7,6 +7,11 @@ each unit (patient) counts, so thousands of replicates are one matrix product of
 `[B, U]` with sums per unit `[U, M]`. The same draws serve base and tuned, and all tasks
 that share patients: the comparison is paired.
 
+Pearson's r may be asked within strata, such as the test folds of a cross-validation,
+whose predictions have different offsets, or cancer types, whose levels any model tells
+apart. "within" is one r of all rows after each stratum's means are taken off; "mean" is
+the mean of the strata's own r.
+
 NumPy and float64 only. It reads no file and does not know models or tasks.
 """
 
@@ -17,6 +22,8 @@ import numpy as np
 from jaxtyping import Float, Int, Num, Shaped
 
 METRICS = ("balanced_accuracy", "pearson", "recall")
+COMBINE = ("within", "mean")
+DRAWS_AT_ONCE = 512  # sums of all genes under 5,000 draws would be the largest array
 # Below this share of its own scale a variance is rounding, and the gene is constant.
 CONSTANT = 1e-12
 
@@ -31,24 +38,50 @@ class Terms:
 
     Attributes:
       metric: one of METRICS.
-      sums: `[U, M]`; what the M columns are depends on the metric.
+      sums: `[P, M]`, a row for each unit, or each unit in each stratum it has rows in;
+        what the M columns are depends on the metric.
+      unit: `[P]` which unit a row is of.
+      stratum: `[P]` which stratum, numbered from 0.
+      combine: "within" or "mean": how strata make one r.
     """
 
     metric: str
-    sums: Float[np.ndarray, "U M"]
+    sums: Float[np.ndarray, "P M"]
+    unit: Int[np.ndarray, "P"]
+    stratum: Int[np.ndarray, "P"]
+    combine: str = "within"
 
     def evaluate(self, draws: Num[np.ndarray, "B U"]) -> Float[np.ndarray, "B"]:
         """The score under each row of unit counts; NaN where it is not defined."""
-        total = draws.astype(np.float64) @ self.sums
+        parts = [
+            self._evaluate(draws[start : start + DRAWS_AT_ONCE])
+            for start in range(0, len(draws), DRAWS_AT_ONCE)
+        ]
+        return np.concatenate(parts)
+
+    def _evaluate(self, draws):
         if self.metric == "pearson":
-            return _nanmean(_pearson_of_sums(total))
+            return _nanmean(self.r(draws))
         # Both others are ratios: hits over rows, averaged over classes.
+        total = draws[:, self.unit].astype(np.float64) @ self.sums
         hits, rows = np.split(total, 2, axis=1)
         return _nanmean(np.where(rows > 0, hits / np.where(rows > 0, rows, 1), np.nan))
 
+    def r(self, draws: Num[np.ndarray, "B U"]) -> Float[np.ndarray, "B G"]:
+        """r of each gene under each row of unit counts; NaN for a constant truth."""
+        moments, own = 0.0, []
+        for stratum in range(int(self.stratum.max()) + 1):
+            inside = self.stratum == stratum
+            total = draws[:, self.unit[inside]].astype(np.float64) @ self.sums[inside]
+            here = _moments(total)
+            moments = moments + here
+            if self.combine == "mean":
+                own.append(_pearson(here))
+        return _nanmean(np.stack(own, axis=-1)) if own else _pearson(moments)
+
     def value(self) -> float:
         """The score with every unit counted once."""
-        return float(self.evaluate(np.ones((1, len(self.sums))))[0])
+        return float(self.evaluate(np.ones((1, int(self.unit.max()) + 1)))[0])
 
 
 def _nanmean(values):
@@ -59,21 +92,23 @@ def _nanmean(values):
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _sum_by_unit(values, unit, units: int):
-    out = np.zeros((units, values.shape[1]))
-    np.add.at(out, unit, values)
-    return out
-
-
-def _unit_or_all(unit, rows):
-    return np.zeros(rows, np.int64) if unit is None else np.asarray(unit)
+def _terms(metric, values, unit, stratum=None, combine="within") -> Terms:
+    """Sums the rows of each unit in each stratum."""
+    rows = len(values)
+    unit = np.zeros(rows, np.int64) if unit is None else np.asarray(unit)
+    stratum = np.zeros(rows, np.int64) if stratum is None else np.asarray(stratum)
+    pairs, place = np.unique(
+        np.stack([stratum, unit], axis=1), axis=0, return_inverse=True
+    )
+    sums = np.zeros((len(pairs), values.shape[1]))
+    np.add.at(sums, place.reshape(-1), values)
+    return Terms(metric, sums, pairs[:, 1], pairs[:, 0], combine)
 
 
 def accuracy_terms(
     truth: Int[np.ndarray, "N"],
     prediction: Int[np.ndarray, "N"],
     unit: Int[np.ndarray, "N"] | None = None,
-    units: int = 1,
 ) -> Terms:
     """Terms of balanced accuracy: the mean over classes of their recall.
 
@@ -88,22 +123,27 @@ def accuracy_terms(
     classes = np.unique(truth)
     member = (truth[:, None] == classes[None, :]).astype(np.float64)
     hit = member * (truth == prediction)[:, None]
-    unit = _unit_or_all(unit, len(truth))
-    return Terms(
-        "balanced_accuracy", _sum_by_unit(np.hstack([hit, member]), unit, units)
-    )
+    return _terms("balanced_accuracy", np.hstack([hit, member]), unit)
 
 
 def pearson_terms(
     truth: Num[np.ndarray, "N G"],
     prediction: Num[np.ndarray, "N G"],
     unit: Int[np.ndarray, "N"] | None = None,
-    units: int = 1,
+    stratum: Int[np.ndarray, "N"] | None = None,
+    combine: str = "within",
 ) -> Terms:
     """Terms of mean per-gene Pearson r: over rows for each gene, then over genes.
 
-    Rows of all slides are pooled. Each gene is first shifted and scaled by its own
-    mean and spread, so that sums of squares do not cancel.
+    Each gene is first shifted and scaled by its own mean and spread, so that sums of
+    squares do not cancel. A truth of NaN is a value that was not asked for: a gene
+    that one fold chose and another did not.
+
+    Args:
+      truth, prediction: values.
+      unit: number of the unit that a row is of; None: all of one.
+      stratum: number of its stratum; None: all rows of all slides are pooled.
+      combine: "within" or "mean".
 
     Raises:
       StatisticsError: no rows, shapes differ, or a value is not finite.
@@ -111,43 +151,56 @@ def pearson_terms(
     truth = np.asarray(truth, np.float64)
     prediction = np.asarray(prediction, np.float64)
     _require_rows(truth, prediction, 2)
-    if not (np.isfinite(truth).all() and np.isfinite(prediction).all()):
+    if combine not in COMBINE:
+        raise StatisticsError(f"combine is {combine!r}, wanted one of {COMBINE}")
+    asked = ~np.isnan(truth)
+    if np.isinf(truth).any() or not np.isfinite(prediction[asked]).all():
         raise StatisticsError("truth or prediction holds values that are not finite")
-    unit = _unit_or_all(unit, len(truth))
-    t, p = _unit_scale(truth), _unit_scale(prediction)
-    columns = [np.ones((len(t), 1)), t, p, t * t, p * p, t * p]
-    return Terms("pearson", _sum_by_unit(np.hstack(columns), unit, units))
+    t, p = _unit_scale(truth, asked), _unit_scale(prediction, asked)
+    columns = [asked.astype(np.float64), t, p, t * t, p * p, t * p]
+    return _terms("pearson", np.hstack(columns), unit, stratum, combine)
 
 
-def _unit_scale(values):
-    centred = values - values.mean(axis=0)
-    spread = np.sqrt((centred**2).mean(axis=0))
-    constant = spread**2 <= CONSTANT * (values**2).mean(axis=0)
+def _unit_scale(values, asked):
+    """Mean 0 and variance 1 over the rows asked for; 0 elsewhere and for constants."""
+    count = np.maximum(asked.sum(axis=0), 1)
+    values = np.where(asked, values, 0.0)
+    centred = np.where(asked, values - values.sum(axis=0) / count, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=0) / count)
+    constant = spread**2 <= CONSTANT * (values**2).sum(axis=0) / count
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, spread))
 
 
-def _pearson_of_sums(total):
-    """r `[..., G]` from sums 1, t, p, tt, pp, tp; NaN where the truth is constant.
+def _moments(total):
+    """Squares of t and p, then sums about the means of t, p and tp: `[5, B, G]`.
+
+    `total` has the sums of 1, t, p, tt, pp, tp.
+    """
+    n, t, p, tt, pp, tp = np.split(total, 6, axis=1)
+    n = np.where(n > 0, n, 1.0)
+    return np.stack([tt, pp, tt - t * t / n, pp - p * p / n, tp - t * p / n])
+
+
+def _pearson(moments):
+    """r `[B, G]`; NaN where the truth is constant or was not asked for.
 
     A prediction that is constant where the truth varies has r = 0: leaving such genes
     out would reward a model for giving up on them.
     """
-    n, sums = total[:, :1], np.split(total[:, 1:], 5, axis=1)
-    n = np.where(n > 0, n, np.nan)
-    t, p, tt, pp, tp = (part / n for part in sums)
-    var_t, var_p = tt - t * t, pp - p * p
-    # Scaled by the whole set to variance 1: these compare with 1 whatever the units.
-    varies_t = var_t > CONSTANT * np.maximum(tt, CONSTANT)
-    varies_p = var_p > CONSTANT * np.maximum(pp, CONSTANT)
+    tt, pp, var_t, var_p, cov = moments
+    varies_t, varies_p = (
+        # Scaled to variance 1: a mean square this small is of constants throughout.
+        var > CONSTANT * np.maximum(square, CONSTANT)
+        for var, square in ((var_t, tt), (var_p, pp))
+    )
     both = varies_t & varies_p
-    r = (tp - t * p) / np.sqrt(np.where(both, var_t * var_p, 1.0))
+    r = cov / np.sqrt(np.where(both, var_t * var_p, 1.0))
     return np.where(varies_t, np.where(both, np.clip(r, -1, 1), 0.0), np.nan)
 
 
 def recall_terms(
     hits: Shaped[np.ndarray, "N D"],
     unit: Int[np.ndarray, "N"] | None = None,
-    units: int = 1,
 ) -> Terms:
     """Terms of mean recall over directions, from 0/1 hits of each query.
 
@@ -156,9 +209,7 @@ def recall_terms(
     """
     hits = np.asarray(hits, np.float64)
     _require_rows(hits, hits, 2)
-    unit = _unit_or_all(unit, len(hits))
-    both = np.hstack([hits, np.ones_like(hits)])
-    return Terms("recall", _sum_by_unit(both, unit, units))
+    return _terms("recall", np.hstack([hits, np.ones_like(hits)]), unit)
 
 
 def _require_rows(truth, prediction, rank: int) -> None:
@@ -177,25 +228,33 @@ def balanced_accuracy(
 
 
 def per_gene_pearson(
-    truth: Num[np.ndarray, "N G"], prediction: Num[np.ndarray, "N G"]
+    truth: Num[np.ndarray, "N G"],
+    prediction: Num[np.ndarray, "N G"],
+    stratum: Int[np.ndarray, "N"] | None = None,
+    combine: str = "within",
 ) -> Float[np.ndarray, "G"]:
     """r of each gene over rows: NaN for a constant truth, 0 for a constant prediction."""
-    return _pearson_of_sums(pearson_terms(truth, prediction).sums)[0]
+    terms = pearson_terms(truth, prediction, None, stratum, combine)
+    return terms.r(np.ones((1, 1)))[0]
 
 
 def mean_pearson(
-    truth: Num[np.ndarray, "N G"], prediction: Num[np.ndarray, "N G"]
+    truth: Num[np.ndarray, "N G"],
+    prediction: Num[np.ndarray, "N G"],
+    stratum: Int[np.ndarray, "N"] | None = None,
+    combine: str = "within",
 ) -> tuple[float, int]:
     """Mean r over genes, and how many genes were left out as constant in `truth`.
 
     Raises:
       StatisticsError: every gene is constant.
     """
-    r = per_gene_pearson(truth, prediction)
+    r = per_gene_pearson(truth, prediction, stratum, combine)
     constant = int(np.isnan(r).sum())
     if constant == len(r):
+        where = "" if stratum is None else " within every stratum"
         raise StatisticsError(
-            f"all {len(r)} genes are constant over the {len(truth)} test rows: "
+            f"all {len(r)} genes are constant over the {len(truth)} test rows{where}: "
             "there is nothing to correlate"
         )
     return float(np.nanmean(r)), constant

@@ -187,13 +187,13 @@ def _components(tasks: dict[str, np.ndarray]) -> list[list[tuple[str, np.ndarray
 
 def _terms(one: Scored, draws: _Draws) -> Terms:
     task, rows = one.entry["task"], one.rows
-    unit, count = draws.unit[task], draws.draws[task].shape[1]
+    unit = draws.unit[task]
     if one.entry["metric"] == "balanced_accuracy":
-        return accuracy_terms(rows["truth"], rows["prediction"], unit, count)
+        return accuracy_terms(rows["truth"], rows["prediction"], unit)
     if one.entry["metric"] == "pearson":
-        return pearson_terms(rows["truth"], rows["prediction"], unit, count)
+        return pearson_terms(rows["truth"], rows["prediction"], unit)
     if one.entry["metric"].startswith("recall"):
-        return recall_terms(rows["prediction"], unit, count)
+        return recall_terms(rows["prediction"], unit)
     raise ResultsError(f"metric {one.entry['metric']!r} of {task} is unknown")
 
 

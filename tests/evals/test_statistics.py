@@ -84,9 +84,9 @@ def test_draws_equal_resampling_rows_by_hand(metric):
     values[:, 4] = 3.0
     hits = rng.random((80, 2)) < 0.3
     terms = {
-        "balanced_accuracy": lambda: accuracy_terms(truth, guess, unit, 9),
-        "pearson": lambda: pearson_terms(values, noisy, unit, 9),
-        "recall": lambda: recall_terms(hits, unit, 9),
+        "balanced_accuracy": lambda: accuracy_terms(truth, guess, unit),
+        "pearson": lambda: pearson_terms(values, noisy, unit),
+        "recall": lambda: recall_terms(hits, unit),
     }[metric]()
     found = terms.evaluate(draws)
     for one, draw in zip(found, draws, strict=True):
@@ -104,14 +104,14 @@ def test_draws_equal_resampling_rows_by_hand(metric):
 def test_a_gene_that_a_replicate_makes_constant_is_left_out_there():
     truth = np.array([[0.0, 1.0], [0.0, 2.0], [5.0, 3.0]])
     guess = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 4.0]])
-    terms = pearson_terms(truth, guess, np.arange(3), 3)
+    terms = pearson_terms(truth, guess, np.arange(3))
     found = terms.evaluate(np.array([[2, 1, 0], [3, 0, 0]]))
     assert found[0] == pytest.approx(1.0)  # gene 0 is constant in rows 0, 0, 1
     assert np.isnan(found[1])  # one row three times: nothing varies
 
 
 def test_a_class_that_a_replicate_does_not_draw_is_left_out_there():
-    terms = accuracy_terms(np.array([0, 0, 1]), np.array([0, 1, 1]), np.arange(3), 3)
+    terms = accuracy_terms(np.array([0, 0, 1]), np.array([0, 1, 1]), np.arange(3))
     np.testing.assert_allclose(
         terms.evaluate(np.array([[1, 1, 1], [2, 1, 0], [0, 0, 3]])), [0.75, 2 / 3, 1.0]
     )
@@ -167,6 +167,59 @@ def test_shapes_and_values_are_checked():
     with pytest.raises(StatisticsError, match="at least one row"):
         pearson_terms(np.zeros((0, 2)), np.zeros((0, 2)))
     with pytest.raises(StatisticsError, match="not finite"):
-        pearson_terms(np.array([[np.nan], [1.0]]), np.zeros((2, 1)))
+        pearson_terms(np.array([[np.inf], [1.0]]), np.zeros((2, 1)))
+    with pytest.raises(StatisticsError, match="not finite"):
+        pearson_terms(np.zeros((2, 1)), np.array([[np.nan], [1.0]]))
+    with pytest.raises(StatisticsError, match="'both', wanted one of"):
+        pearson_terms(np.zeros((2, 1)), np.zeros((2, 1)), combine="both")
     with pytest.raises(StatisticsError, match="wanted 1 each"):
         bootstrap_draws(0, 10, seed=0)
+
+
+@pytest.mark.parametrize("combine", ["within", "mean"])
+def test_strata_equal_centring_rows_by_hand(combine):
+    rng = np.random.default_rng(4)
+    stratum = np.repeat([0, 1, 2], [20, 5, 15])
+    unit = rng.integers(0, 8, 40) + 8 * (stratum % 2)  # a unit may be in two strata
+    truth = rng.normal(size=(40, 3)) + 10 * stratum[:, None]
+    guess = truth + rng.normal(size=(40, 3)) - 25 * stratum[:, None]
+    draws = bootstrap_draws(16, 30, seed=2)
+    terms = pearson_terms(truth, guess, unit, stratum, combine)
+    assert np.corrcoef(truth[:, 0], guess[:, 0])[0, 1] < 0 < terms.value()
+
+    def by_hand(rows):
+        parts = [rows[stratum[rows] == one] for one in range(3)]
+        parts = [part for part in parts if len(part) > 1]
+        if combine == "mean":
+            return np.mean(
+                [
+                    [
+                        scipy.stats.pearsonr(truth[p, g], guess[p, g])[0]
+                        for g in range(3)
+                    ]
+                    for p in parts
+                    if np.ptp(truth[p, 0]) > 0
+                ]
+            )
+        t, p = (
+            np.concatenate([values[q] - values[q].mean(axis=0) for q in parts])
+            for values in (truth, guess)
+        )
+        return np.mean([scipy.stats.pearsonr(t[:, g], p[:, g])[0] for g in range(3)])
+
+    assert terms.value() == pytest.approx(by_hand(np.arange(40)), abs=1e-9)
+    for one, draw in zip(terms.evaluate(draws), draws, strict=True):
+        assert one == pytest.approx(by_hand(np.repeat(np.arange(40), draw[unit])))
+
+
+def test_values_not_asked_for_do_not_count():
+    rng = np.random.default_rng(5)
+    truth, guess = rng.normal(size=(2, 30, 2))
+    fewer, spoilt = truth.copy(), guess.copy()
+    fewer[20:, 1], spoilt[20:, 1] = np.nan, np.nan
+    r = per_gene_pearson(fewer, spoilt)
+    assert r[0] == pytest.approx(scipy.stats.pearsonr(truth[:, 0], guess[:, 0])[0])
+    wanted = scipy.stats.pearsonr(truth[:20, 1], guess[:20, 1])[0]
+    assert r[1] == pytest.approx(wanted)
+    fewer[:, 1] = np.nan
+    assert mean_pearson(fewer, spoilt) == (pytest.approx(r[0]), 1)
