@@ -19,7 +19,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Num, Shaped
+from jaxtyping import Bool, Float, Int, Num, Shaped
 
 METRICS = ("balanced_accuracy", "pearson", "recall")
 COMBINE = ("within", "mean")
@@ -78,6 +78,46 @@ class Terms:
             if self.combine == "mean":
                 own.append(_pearson(here))
         return _nanmean(np.stack(own, axis=-1)) if own else _pearson(moments)
+
+    def exchanged(
+        self, other: "Terms", swap: Bool[np.ndarray, "B U"]
+    ) -> tuple[Float[np.ndarray, "B"], Float[np.ndarray, "B"]]:
+        """Both scores where, per row of `swap`, the marked units change places.
+
+        `self` and `other` are two models' terms over the same truth and units: the
+        first score is that of `self` with `other`'s sums for the marked units, the
+        second the reverse.
+
+        Pearson's terms are of predictions that were standardised model by model, so
+        standardised predictions change places. That is what is wanted: r is the same
+        for predictions and for any shift and scale of them, so two models that happen
+        to predict in other units are not told apart by it.
+
+        Raises:
+          StatisticsError: the two are not of the same rows.
+        """
+        if not (
+            self.sums.shape == other.sums.shape
+            and np.array_equal(self.unit, other.unit)
+            and np.array_equal(self.stratum, other.stratum)
+            and (self.metric, self.combine) == (other.metric, other.combine)
+        ):
+            raise StatisticsError(
+                "the terms of two models are not of the same rows, units, strata and "
+                "metric: nothing can change places between them"
+            )
+        # Each unit twice, once with either model's sums; one of the two is counted.
+        both = dataclasses.replace(
+            self,
+            sums=np.vstack([self.sums, other.sums]),
+            unit=np.concatenate([self.unit, other.unit + swap.shape[1]]),
+            stratum=np.concatenate([self.stratum, other.stratum]),
+        )
+        kept = ~swap
+        return (
+            both.evaluate(np.hstack([kept, swap])),
+            both.evaluate(np.hstack([swap, kept])),
+        )
 
     def value(self) -> float:
         """The score with every unit counted once."""
