@@ -4,6 +4,7 @@
           tiles/*.array_record  encoded tiles, one record each
           tiles.parquet       a row per tile, in global record order
           samples.parquet     a row per sample (spot, slide or patient)
+          slides.parquet      optional; a row per slide, skipped ones too
           expression.h5ad     optional; obs_names are sample ids
           reports.parquet     optional; sample_id, text
           splits/NAME.json    fold -> patient ids (or declared slide ids)
@@ -22,6 +23,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from pathjax.data.slide_table import slides_of_tiles
 
 SCHEMA = 1
 
@@ -215,6 +218,21 @@ class Study:
     def samples(self) -> pd.DataFrame:
         """A row per sample."""
         return pd.read_parquet(self.root / "samples.parquet")
+
+    @functools.cached_property
+    def slides(self) -> pd.DataFrame:
+        """A row per slide, columns `slide_table.SLIDE_COLUMNS`.
+
+        From slides.parquet, or from the tiles in a study that has none; what they do
+        not say (path, width, tissue, ...) is then missing.
+        """
+        if self.has_slide_table:
+            return pd.read_parquet(self.root / "slides.parquet")
+        return slides_of_tiles(self.tiles)
+
+    @property
+    def has_slide_table(self) -> bool:
+        return "slides.parquet" in self.meta["files"]
 
     @property
     def has_expression(self) -> bool:

@@ -21,6 +21,7 @@ import pandas as pd
 import pathjax
 from pathjax.atomic import atomic_path, write_json
 from pathjax.data.check import inconsistencies, refuse
+from pathjax.data.slide_table import OWNERS, complete, slide_problems
 from pathjax.data.study import (
     SCHEMA,
     Split,
@@ -213,6 +214,7 @@ class StudyWriter:
         splits: list[Split],
         expression=None,
         reports: pd.DataFrame | None = None,
+        slides: pd.DataFrame | None = None,
     ) -> Study:
         """Joins the shards, writes the tables and, last, study.json.
 
@@ -222,6 +224,9 @@ class StudyWriter:
           splits: named folds.
           expression: AnnData whose obs_names are sample ids.
           reports: columns sample_id and text.
+          slides: a row per slide, skipped ones too, with `slide_table.SLIDE_COLUMNS`;
+            each tiled slide has one shard and each shard is of one slide. `tiles`,
+            `first_row` and `shard` are filled in where those columns are absent.
 
         Raises:
           StudyError: all that is inconsistent, at once.
@@ -236,6 +241,12 @@ class StudyWriter:
             ignore_index=True,
         )
         problems = inconsistencies(tiles, samples, targets, splits, expression)
+        counts = tiles["shard"].value_counts()
+        counts = {one: int(counts[one]) for one in self._order}
+        if slides is not None:
+            slides = complete(slides, counts)
+            owners = tiles[["shard", *OWNERS]].drop_duplicates()
+            problems += slide_problems(slides, counts, owners)
         refuse(self._meta["name"], problems)
 
         written = [self._shard(one) for one in self._order]
@@ -249,6 +260,10 @@ class StudyWriter:
             written.append(self.root / "expression.h5ad")
             with atomic_path(written[-1]) as partial:
                 expression.write_h5ad(partial, compression="gzip")
+        if slides is not None:
+            written.append(self.root / "slides.parquet")
+            with atomic_path(written[-1]) as partial:
+                slides.to_parquet(partial, index=False)
         if reports is not None:
             written.append(self.root / "reports.parquet")
             with atomic_path(written[-1]) as partial:
@@ -258,14 +273,13 @@ class StudyWriter:
             written.append(self.root / "splits" / f"{entry.pop('name')}.json")
             write_json(written[-1], entry)
 
-        counts = tiles["shard"].value_counts()
         self._meta |= {
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "targets": [dataclasses.asdict(target) for target in targets],
             "shards": [
                 {
                     "path": str(self._shard(one).relative_to(self.root)),
-                    "tiles": int(counts[one]),
+                    "tiles": counts[one],
                 }
                 for one in self._order
             ],

@@ -1,0 +1,124 @@
+"""The slide table: written, checked against shards and tiles, derived where absent."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pathjax.data.slide_table import (
+    SLIDE_COLUMNS,
+    runs_of_slides,
+    runs_of_tiles,
+    slides_of_tiles,
+)
+from pathjax.data.study import StudyError
+from pathjax.data.writer import StudyWriter
+
+
+def slide_rows(**changes):
+    """A and B tiled, X skipped between them."""
+    names = ["A", "X", "B"]
+    table = {
+        "slide_id": names,
+        "patient_id": names,
+        "sample_id": names,
+        "site": "s",
+        "path": [f"{name}.svs" for name in names],
+        "status": ["tiled", "skipped", "tiled"],
+        "reason": ["", "no mpp", ""],
+        "width": [100, np.nan, 200],
+        "height": [50, np.nan, 60],
+        "mpp": [0.5, np.nan, 0.25],
+        "mpp_source": ["metadata", None, "csv"],
+        "tissue": [0.5, np.nan, 0.1],
+    }
+    return pd.DataFrame(table | changes)
+
+
+def finish(root, slides):
+    writer = StudyWriter(
+        root,
+        name="t",
+        tile_px=16,
+        mpp=0.5,
+        gene_id_type=None,
+        synthetic=True,
+        provenance={},
+        build={},
+    )
+    for name, count in (("A", 2), ("B", 3)):
+        ids = {"sample_id": name, "patient_id": name, "site": "s"}
+        with writer.shard(name) as shard:
+            for k in range(count):
+                shard.add(b"", tile_id=f"{name}{k}", x=k, y=0, mpp=0.5, **ids)
+    samples = pd.DataFrame({"sample_id": ["A", "B"], "patient_id": ["A", "B"]})
+    return writer.finish(
+        samples=samples.assign(site="s"), targets=[], splits=[], slides=slides
+    )
+
+
+def test_places_are_filled_in_and_read_back(tmp_path):
+    study = finish(tmp_path, slide_rows())
+    assert tuple(study.slides) == SLIDE_COLUMNS and study.has_slide_table
+    assert study.slides["tiles"].tolist() == [2, 0, 3]
+    assert study.slides["first_row"].tolist() == [0, -1, 2]
+    assert study.slides["shard"].tolist() == ["A", None, "B"]
+    assert "slides.parquet" in study.meta["files"]
+    wanted = runs_of_tiles(study.tiles)
+    pd.testing.assert_frame_equal(runs_of_slides(study.slides), wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tiles": [2, 0, 4]}, r"1 slides have another tiles .* first \['B'\]"),
+        ({"first_row": [0, -1, 3]}, r"have another first_row .* first \['B'\]"),
+        ({"shard": ["A", None, "C"]}, r"are tiled and have no shard, first \['B'\]"),
+        ({"shard": ["A", None, "A"]}, r"1 shards are no slide's .* \['B'\]"),
+        ({"slide_id": ["A", "A", "B"]}, r"stand in the slide table twice"),
+        ({"status": ["tiled", "done", "tiled"]}, r"are not tiled or skipped.*'X'"),
+        ({"reason": ""}, r"skipped without a reason, first \['X'\]"),
+        ({"patient_id": ["A", "X", "Z"]}, r"another patient_id .* shard 'B': 'B'"),
+        ({"sample_id": ["Z", "X", "B"]}, r"another sample_id .* shard 'A': 'A'"),
+    ],
+)
+def test_what_disagrees_with_the_tiles_is_named(tmp_path, changes, message):
+    with pytest.raises(StudyError, match=message):
+        finish(tmp_path, slide_rows(**changes))
+    assert not (tmp_path / "slides.parquet").exists()
+
+
+def test_lacking_columns_are_named(tmp_path):
+    with pytest.raises(StudyError, match="slides lack the columns site, tissue"):
+        finish(tmp_path, slide_rows().drop(columns=["site", "tissue"]))
+
+
+def test_a_slide_of_several_samples_names_none(tmp_path):
+    study = finish(tmp_path, slide_rows(sample_id=None))
+    assert study.slides["sample_id"].isna().all()
+
+
+def test_it_is_derived_where_there_is_none(tiny_study):
+    slides = tiny_study.slides
+    assert not tiny_study.has_slide_table and tuple(slides) == SLIDE_COLUMNS
+    assert len(slides) == 24 and set(slides["tiles"]) == {3}
+    assert slides["first_row"].tolist() == list(range(0, 72, 3))
+    assert slides["shard"].tolist() == slides["slide_id"].tolist()
+    assert slides["patient_id"].tolist()[:3] == ["P00", "P00", "P01"]
+
+
+def test_what_a_slide_has_several_of_is_missing():
+    tiles = pd.DataFrame(
+        {
+            "slide_id": ["a", "b", "a"],
+            "sample_id": ["1", "2", "3"],
+            "patient_id": "p",
+            "shard": "s",
+            "site": "x",
+            "mpp": 0.5,
+        }
+    )
+    slides = slides_of_tiles(tiles)
+    assert slides["sample_id"].tolist() == [None, "2"]
+    assert slides["patient_id"].tolist() == ["p", "p"]
+    runs = runs_of_tiles(tiles)
+    assert runs["first_row"].tolist() == [0, 1, 2] and set(runs["tiles"]) == {1}
