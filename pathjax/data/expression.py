@@ -113,19 +113,19 @@ def select(
 
 
 def most_variable(
-    expression, sample_ids: Sequence[str], n_genes: int
+    expression, sample_ids: Sequence[str], n_genes: int, layer: str | None = None
 ) -> tuple[str, ...]:
     """The `n_genes` genes of largest variance over the given samples, by rank.
 
-    Variance is that of the log-normalised `X`; ties keep the study's order. Genes that
-    are constant over these samples are never chosen.
+    Variance is that of the log-normalised `X`, or of log1p of a layer of counts; ties
+    keep the study's order. Genes that are constant over these samples are never chosen.
 
     Raises:
       StudyError: fewer genes vary than were asked for.
     """
     names = list(expression.var_names)
-    values = select(expression, sample_ids, names).astype(np.float64)
-    variance = values.var(axis=0)
+    values = select(expression, sample_ids, names, layer).astype(np.float64)
+    variance = (values if layer is None else np.log1p(values)).var(axis=0)
     varying = int((variance > 0).sum())
     if n_genes > varying:
         raise StudyError(

@@ -1,35 +1,50 @@
 """The ridge regression of the HEST-Benchmark: expression from embeddings.
 
-    train x, y; query x -> hest_ridge -> predictions -> hest_score -> r
+    train x, y; query x -> hest_ridge -> predictions of every alpha -> r
+    inner folds -> hest_choice -> which alpha
 
 Scaler, 256 principal components and ridge without intercept, all fitted on the train
 rows (github.com/mahmoodlab/HEST, src/hest/bench/trainer.py and benchmark.py; Jaume et
-al. 2024, arXiv:2406.16192). The penalty is 100 / (components x genes) on the sum of
-squares. The score is Pearson r of each gene over all query rows, whichever slide they
-are from, and its mean over genes. Targets are log1p of raw counts there, without
-library-size normalisation; which values are handed in here is the caller's to say.
+al. 2024, arXiv:2406.16192). HEST's alpha is 100 / (components x genes) on the sum of
+squares; the paper's table is without components. The score is Pearson r of each gene
+over all query rows, whichever slide they are from, and its mean over genes. Targets are
+log1p of raw counts there, without library-size normalisation; which values are handed
+in here is the caller's to say.
 
 Components are found exactly, by one decomposition of the scaled features, where
 scikit-learn's PCA picks a solver by size and may draw at random (hence HEST's seed 1).
-Where rows or features are fewer, there are as many components as there can be, and the
-penalty counts those. Without an intercept the predictions lack the genes' means, as HEST's do;
-r does not see it.
+Where rows or features are fewer, there are as many components as there can be, and
+HEST's alpha counts those. Without an intercept the predictions lack the genes' means, as HEST's
+do; r does not see it.
 
-It reads no file and knows no task; ridge with a chosen strength is in probes.py.
+It reads no file and knows no task; ridge with an intercept is in probes.py.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float
 
 from pathjax.evals.probes import EXACT, moments
-from pathjax.evals.statistics import per_gene_pearson
 
 COMPONENTS = 256
 PENALTY = 100.0
+
+
+def kept_components(components: int, rows: int, features: int) -> int:
+    """How many components there are: at most `components`; 0 asks for all.
+
+    Centred rows have one dimension less than there are rows.
+    """
+    most = min(rows - 1, features)
+    return min(components, most) if components else most
+
+
+def hest_alpha(components: int, rows: int, features: int, genes: int) -> float:
+    """HEST's alpha; without components it counts the features."""
+    width = kept_components(components, rows, features) if components else features
+    return PENALTY / (width * genes)
 
 
 @functools.partial(jax.jit, static_argnames=("components",))
@@ -37,31 +52,62 @@ def hest_ridge(
     x: Float[Array, "N E"],
     y: Float[Array, "N G"],
     query: Float[Array, "Q E"],
+    alpha: Float[Array, "S"],
+    weight: Float[Array, "N"] | None = None,
     *,
     components: int = COMPONENTS,
-) -> Float[Array, "Q G"]:
-    """Predictions of the query rows, all genes from one decomposition.
+) -> Float[Array, "S Q G"]:
+    """Predictions of the query rows, all genes and alphas from one decomposition.
 
     Args:
       x, y: train features and log expression.
       query: rows to predict.
-      components: how many principal components at most.
+      alpha: penalties on the sum of squares, as scikit-learn's Ridge has them.
+      weight: 1 for rows to learn from, 0 for others; None is all.
+      components: how many principal components at most; 0 keeps all directions.
     """
     x, query = x.astype(jnp.float32), query.astype(jnp.float32)
-    mean, scale = moments(x, jnp.ones(len(x)))
-    x, query = ((part - mean[None]) / scale[None] for part in (x, query))
-    # Centred rows have one dimension less than there are rows.
-    kept = min(components, x.shape[0] - 1, x.shape[1])
+    weight = jnp.ones(len(x)) if weight is None else weight
+    mean, scale = moments(x, weight)
+    x = (x - mean[None]) / scale[None] * weight[:, None]
+    query = (query - mean[None]) / scale[None]
+    kept = kept_components(components, *x.shape)
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)
-    u, s, vt = u[:, :kept], s[:kept], vt[:kept]
-    penalty = PENALTY / (kept * y.shape[1])
     # Scores are u * s, so that the normal equations of the ridge are diagonal.
-    kernel = (s / (s**2 + penalty))[:, None] * jnp.matmul(u.T, y, precision=EXACT)
-    return jnp.matmul(jnp.matmul(query, vt.T, precision=EXACT), kernel, precision=EXACT)
+    target = jnp.matmul(u[:, :kept].T, weight[:, None] * y, precision=EXACT)
+    scores = jnp.matmul(query, vt[:kept].T, precision=EXACT)
+
+    def predict(one):
+        shrunk = s[:kept] / jnp.maximum(s[:kept] ** 2 + one, 1e-30)
+        return jnp.matmul(scores, shrunk[:, None] * target, precision=EXACT)
+
+    return jax.lax.map(predict, alpha)
 
 
-def hest_score(
-    truth: Num[np.ndarray, "Q G"], prediction: Num[np.ndarray, "Q G"]
-) -> float:
-    """Mean over genes of Pearson r over rows; NaN with a constant gene, as in HEST."""
-    return float(np.mean(per_gene_pearson(truth, prediction)))
+@functools.partial(jax.jit, static_argnames=("components",))
+def hest_choice(
+    x: Float[Array, "N E"],
+    y: Float[Array, "N G"],
+    train: Float[Array, "F N"],
+    hold: Float[Array, "F N"],
+    alpha: Float[Array, "S"],
+    *,
+    components: int = COMPONENTS,
+) -> Float[Array, "S"]:
+    """Mean held-out squared error of each alpha, with the genes' train means added.
+
+    Args:
+      x, y: features and log expression of the train rows.
+      train, hold: for each inner fold, 1 for rows that are learned from, and that the
+        error is of.
+      alpha, components: as in `hest_ridge`.
+    """
+
+    def held_out(part):
+        train, hold = part
+        mean = jnp.matmul(train, y, precision=EXACT) / train.sum()
+        found = hest_ridge(x, y, x, alpha, train, components=components)
+        error = ((found + mean[None, None] - y[None]) ** 2).mean(axis=2)
+        return jnp.matmul(error, hold, precision=EXACT)
+
+    return jax.lax.map(held_out, (train, hold)).sum(axis=0) / hold.sum()

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.expression import most_variable
+from pathjax.evals.protocols import Protocol
 from pathjax.evals.rows import (
     FoldRows,
     column_of,
     expression_of,
     without_expression,
 )
-from pathjax.evals.tasks import Protocol, Task, TaskError
+from pathjax.evals.tasks import Task, TaskError
 
 ROLES = ("fit", "select", "test")
 
@@ -61,6 +62,14 @@ def class_labels(task: Task, study, folds: Folds, protocol: Protocol):
     folds, dropped = drop(
         folds, lambda part: column_of(study, task.level, task.target, part).isna()
     )
+    other = dict.fromkeys(dropped, 0)
+    if task.classes:
+        folds, other = drop(
+            folds,
+            lambda part: (
+                ~column_of(study, task.level, task.target, part).isin(task.classes)
+            ),
+        )
     require_rows(task, folds)
     named = {
         role: column_of(study, task.level, task.target, part)
@@ -79,7 +88,9 @@ def class_labels(task: Task, study, folds: Folds, protocol: Protocol):
         )
     classes = tuple(one for one in order if one in present)
     counts = {role: set(names.tolist()) for role, names in named.items()}
-    if len(counts["fit"]) < 2 or len(counts["test"]) < 2:
+    # A fold of a cross-validation may lack a class: all folds are scored together.
+    wanted = 1 if task.crossed else 2
+    if len(counts["fit"]) < 2 or len(counts["test"]) < wanted:
         raise TaskError(
             f"task {task.name}: classes in fit {sorted(counts['fit'])}, in test "
             f"{sorted(counts['test'])}: wanted at least two in each"
@@ -96,7 +107,8 @@ def class_labels(task: Task, study, folds: Folds, protocol: Protocol):
         role: np.array([number[one] for one in names], np.int32)
         for role, names in named.items()
     }
-    return folds, labels, classes, {"unlabelled": dropped, "unseen": unseen}
+    left_out = {"unlabelled": dropped, "of_other_classes": other, "unseen": unseen}
+    return folds, labels, classes, left_out
 
 
 def number_labels(task: Task, study, folds: Folds):
@@ -113,17 +125,18 @@ def number_labels(task: Task, study, folds: Folds):
     return folds, labels, (task.target,), {"unlabelled": dropped}
 
 
-def expression_labels(task: Task, study, folds: Folds, genes):
+def expression_labels(task: Task, study, folds: Folds, genes, protocol: Protocol):
     """Expression by role; genes are chosen on the fit fold's samples alone."""
     expression = study.expression()
     folds, dropped = drop(folds, lambda part: without_expression(expression, part))
     require_rows(task, folds)
     wanted = task.genes if genes is None else genes
     if isinstance(wanted, int):
-        wanted = most_variable(expression, list(folds.fit.sample), wanted)
+        layer = "counts" if protocol.values == "log1p_counts" else None
+        wanted = most_variable(expression, list(folds.fit.sample), wanted, layer)
     wanted = tuple(map(str, wanted))
     labels = {
-        role: expression_of(expression, part, wanted)
+        role: expression_of(expression, part, wanted, protocol.values)
         for role in ROLES
         if (part := getattr(folds, role)) is not None
     }

@@ -28,7 +28,7 @@ import pathjax
 from pathjax.atomic import atomic_path, write_json
 from pathjax.evals.tasks import TaskOutcome
 
-SCHEMA = 1
+SCHEMA = 2
 NUMBER = (int, float)
 TEXT = (str,)
 # Key -> accepted types; None is accepted where NoneType is listed.
@@ -44,6 +44,7 @@ ENTRY: dict[str, tuple[type, ...]] = {
     "kind": TEXT,
     "protocol": TEXT,
     "metric": TEXT,
+    "combine": TEXT,
     "split": TEXT,
     "folds": (dict,),
     "value": NUMBER,
@@ -106,6 +107,7 @@ def make_entry(
         "kind": task.kind,
         "protocol": outcome.protocol,
         "metric": outcome.metric,
+        "combine": outcome.combine,
         "split": task.split,
         "folds": task.folds,
         "shared_patients": list(outcome.shared_patients),
@@ -264,6 +266,7 @@ def _write_rows(path: Path, outcome: TaskOutcome) -> None:
             prediction=outcome.prediction,
             patient=np.asarray(outcome.patient, dtype=np.str_),
             unit=np.asarray(outcome.unit, dtype=np.str_),
+            stratum=np.asarray(outcome.stratum, np.int32),
             columns=np.asarray(outcome.columns, dtype=np.str_),
         )
 
@@ -278,7 +281,7 @@ def read_results(root: str | Path) -> Results:
     path = Path(root)
     path = path if path.suffix == ".json" else path / "results.json"
     if not path.is_file():
-        raise ResultsError(f"there is no {path}: run `pathjax probe` first")
+        raise ResultsError(f"there is no {path}: run `pathjax evaluate` first")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -303,7 +306,7 @@ def read_results(root: str | Path) -> Results:
 
 
 def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray] | None:
-    """An entry's rows: truth, prediction, patient, unit, columns; None without rows.
+    """An entry's rows, as `TaskOutcome` has them; None without rows.
 
     Raises:
       ResultsError: the file is missing, outside the run folder, or lacks an array.
@@ -317,7 +320,7 @@ def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray]
             f"{entry['task']} are not in {root}: copy the run folder whole"
         )
     with np.load(path, allow_pickle=False) as arrays:
-        wanted = ("truth", "prediction", "patient", "unit", "columns")
+        wanted = ("truth", "prediction", "patient", "unit", "stratum", "columns")
         missing = [name for name in wanted if name not in arrays]
         if missing:
             raise ResultsError(f"{path} lacks {', '.join(missing)}")

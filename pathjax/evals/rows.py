@@ -7,10 +7,11 @@ the fold's own tiles enter. It fits nothing.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from pathjax.data.expression import select
 
@@ -53,9 +54,13 @@ def _ids(column: pd.Series) -> np.ndarray:
 
 
 def fold_rows(
-    study, level: str, split: str, fold: str, features: Float[np.ndarray, "T E"]
+    study,
+    level: str,
+    split: str,
+    fold: str | Sequence[str],
+    features: Float[np.ndarray, "T E"],
 ) -> FoldRows:
-    """Collects a fold's rows at level "tile" or "sample".
+    """Collects the rows of a fold, or of several, at level "tile" or "sample".
 
     Args:
       study: a Study.
@@ -63,7 +68,8 @@ def fold_rows(
       split, fold: which tiles.
       features: embeddings of all tiles, in the order of `study.tiles`.
     """
-    tiles = np.asarray(study.fold_tiles(split, fold))
+    names = (fold,) if isinstance(fold, str) else fold
+    tiles = np.sort(np.concatenate([study.fold_tiles(split, one) for one in names]))
     table = study.tiles.iloc[tiles]
     if level == "tile":
         return FoldRows(
@@ -102,10 +108,56 @@ def column_of(study, level: str, name: str, rows: FoldRows) -> pd.Series:
 
 
 def expression_of(
-    expression, rows: FoldRows, genes: tuple[str, ...]
+    expression, rows: FoldRows, genes: Sequence[str], values: str = "log"
 ) -> Float[np.ndarray, "n G"]:
-    """Log-normalised expression `[n, G]` of the rows' samples."""
+    """Expression `[n, G]` of the rows' samples.
+
+    Args:
+      expression: the study's AnnData.
+      rows: whose.
+      genes: which, in order.
+      values: "log", the study's X, or "log1p_counts", log1p of its raw counts.
+    """
+    if values == "log1p_counts":
+        counts = select(expression, list(rows.sample), genes, layer="counts")
+        return np.log1p(counts)
     return select(expression, list(rows.sample), genes)
+
+
+def bags_of(
+    study, rows: FoldRows, features: Float[np.ndarray, "T E"], most: int, length: int
+) -> tuple[Float[np.ndarray, "n M E"], Bool[np.ndarray, "n M"]]:
+    """The tiles of each row's sample, inside the fold, padded to one length.
+
+    Args:
+      study: whose.
+      rows: samples.
+      features: embeddings of all tiles.
+      most: tiles of a sample at most; more are thinned evenly.
+      length: M, which is at least the most tiles that a sample then has.
+    """
+    owner = pd.Index(rows.sample).get_indexer(
+        _ids(study.tiles["sample_id"])[rows.tiles]
+    )
+    bags = np.zeros((len(rows), length, features.shape[1]), np.float32)
+    mask = np.zeros((len(rows), length), bool)
+    # -1 are tiles of samples without a label.
+    order = np.argsort(owner, kind="stable")[int((owner < 0).sum()) :]
+    for row, mine in enumerate(np.split(order, np.cumsum(bag_sizes(study, rows))[:-1])):
+        tiles = rows.tiles[mine]
+        if len(tiles) > most:
+            tiles = tiles[np.arange(most) * len(tiles) // most]
+        bags[row, : len(tiles)] = features[tiles]
+        mask[row, : len(tiles)] = True
+    return bags, mask
+
+
+def bag_sizes(study, rows: FoldRows) -> Int[np.ndarray, "n"]:
+    """How many tiles each row's sample has inside the fold."""
+    owner = pd.Index(rows.sample).get_indexer(
+        _ids(study.tiles["sample_id"])[rows.tiles]
+    )
+    return np.bincount(owner[owner >= 0], minlength=len(rows))
 
 
 def without_expression(expression, rows: FoldRows) -> Shaped[np.ndarray, "n"]:

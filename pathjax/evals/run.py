@@ -1,18 +1,21 @@
-"""Runs a task: folds to weights, the probe's sweep, and its score on the test fold.
+"""Runs a task: its rounds' rows and labels, their fits, and one score of all.
 
-    Task, Study, tile embeddings -> run_task -> TaskOutcome
+    Task, Study, tile embeddings -> rows, labels -> fits -> run_task -> TaskOutcome
 
 It does not embed tiles, audit training patients (audit.py) or write files (results.py).
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.evals import logistic, probes
-from pathjax.evals.eva_task import eva_linear_task
+from pathjax.evals.fits import FITS
+from pathjax.evals.fits.round import Fit, Round
 from pathjax.evals.labels import (
+    ROLES,
     Folds,
     class_labels,
     drop,
@@ -20,11 +23,11 @@ from pathjax.evals.labels import (
     number_labels,
     require_rows,
 )
-from pathjax.evals.plan import Plan, PlanError, make_plan
+from pathjax.evals.protocols import PROTOCOLS, Protocol, ProtocolError
 from pathjax.evals.retrieval import recall_at_k
-from pathjax.evals.rows import fold_rows
+from pathjax.evals.rows import column_of, fold_rows
 from pathjax.evals.statistics import balanced_accuracy, chance_level, mean_pearson
-from pathjax.evals.tasks import PROTOCOLS, Protocol, Task, TaskError, TaskOutcome
+from pathjax.evals.tasks import Task, TaskError, TaskOutcome
 
 
 def _check_features(task: Task, study, features) -> np.ndarray:
@@ -49,13 +52,13 @@ def _require_finite(task: Task, study, features, tiles) -> None:
         )
 
 
-def _collect(task: Task, study, features) -> Folds:
+def _collect(task: Task, study, features, roles) -> Folds:
     """The folds' rows; refuses rows and undeclared patients on both sides."""
     rows = {
-        role: None
-        if fold is None
-        else fold_rows(study, task.level, task.split, fold, features)
-        for role, fold in task.folds.items()
+        role: fold_rows(study, task.level, task.split, roles[role], features)
+        if role in roles
+        else None
+        for role in ROLES
     }
     empty = [role for role, part in rows.items() if part is not None and not len(part)]
     if empty:
@@ -81,71 +84,22 @@ def _collect(task: Task, study, features) -> Folds:
             f"{undeclared[:5]}: split by patient, or declare them in the split's "
             "shared_patients; the table will then say so"
         )
+    if task.site_preserved:
+        _require_other_sites(task, study, learned, test)
     return Folds(rows["fit"], rows["select"], test, tuple(sorted(shared)))
 
 
-def _plan(task: Task, study, folds: Folds, labels, protocol: Protocol):
-    """Weights for the sweep, over patients; slides where the split has one patient."""
-    parts = [folds.fit] + ([folds.select] if folds.select is not None else [])
-    unit = "patient"
-    one_patient = len(np.unique(folds.fit.patient)) == 1
-    if one_patient and study.split(task.split).unit == "slide_id":
-        # A split that holds slides of one patient apart is chosen inside by slide too.
-        unit = "slide"
-    ids = np.concatenate([getattr(part, unit) for part in parts])
-    groups = np.unique(ids, return_inverse=True)[1]
-    select = np.repeat([False, True][: len(parts)], [len(part) for part in parts])
-    try:
-        plan = make_plan(
-            groups,
-            select,
-            labels if labels.ndim == 1 else None,
-            seeds=protocol.seeds,
-            folds=protocol.folds,
-            seed=protocol.resample_seed,
+def _require_other_sites(task: Task, study, learned, test) -> None:
+    """Refuses a site on both sides, and sites that nobody knows."""
+    site = study.tiles["site"].astype(str).to_numpy()
+    tested = set(site[test.tiles].tolist())
+    both = sorted(tested & {one for part in learned for one in site[part.tiles]})
+    if both:
+        raise TaskError(
+            f"task {task.name}: {len(both)} sites are in fit and test, first "
+            f"{both[:5]}, and site-preserved folds were asked for: make a split with "
+            "`pathjax data split --site-preserved`, or leave out site_preserved"
         )
-    except PlanError as error:
-        raise TaskError(f"task {task.name}: {error}") from error
-    return plan, unit
-
-
-def _bucket(rows: int) -> int:
-    """Rows rounded up a little, so that tasks of about one size share a compile."""
-    step = max(64, 2 ** (max(rows, 1).bit_length() - 4))
-    return -(-rows // step) * step
-
-
-def _pad(array: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Zero rows up to the bucket; as weights they make the other rows not count."""
-    width = [(0, 0)] * array.ndim
-    width[axis] = (0, _bucket(array.shape[axis]) - array.shape[axis])
-    return np.pad(array, width)
-
-
-def _sweep(protocol: Protocol, plan: Plan, x, y, query, classes: int) -> probes.Sweep:
-    """The probe's sweep on padded arrays; predictions of the real query rows."""
-    grid = np.asarray(protocol.strengths, np.float32)
-    weights = _pad(plan.train, 2), _pad(plan.hold, 2)
-    arguments = {"final": plan.final}
-    if protocol.probe == "logistic":
-        run = logistic.logistic_sweep
-        arguments |= {
-            "classes": classes,
-            "balanced": protocol.balanced,
-            "steps": protocol.steps,
-            "tolerance": protocol.tolerance,
-        }
-    elif protocol.probe == "ridge":
-        run = probes.ridge_sweep
-    else:
-        run = probes.knn_sweep
-        arguments["largest"] = int(grid.max())
-        grid = grid.astype(np.int32)
-        if classes:
-            y = np.eye(classes, dtype=np.float32)[y]
-    sweep = run(_pad(x), _pad(y), *weights, grid, _pad(query), **arguments)
-    sweep = probes.Sweep(*(np.asarray(part) for part in sweep))
-    return sweep._replace(prediction=sweep.prediction[:, : len(query)])
 
 
 def _retrieve(task, study, folds, partner, protocol):
@@ -172,14 +126,27 @@ def _retrieve(task, study, folds, partner, protocol):
         protocol.k,
         group=test.slide if protocol.per_slide else None,
     )
-    hyper = {
-        "k": protocol.k,
-        "per_slide": protocol.per_slide,
-        "without_partner": dropped["test"],
-        "image_to_expression": found.image_to_expression,
-        "expression_to_image": found.expression_to_image,
-    }
-    return folds, found, hyper
+    return TaskOutcome(
+        **_about(task, study, protocol, [folds]),
+        metric=f"recall@{protocol.k}",
+        value=found.value,
+        chance=found.chance,
+        truth=np.ones(found.n, np.int32),
+        prediction=found.hits.astype(np.float32),
+        columns=("image_to_expression", "expression_to_image"),
+        unit=test.unit,
+        patient=test.patient,
+        stratum=np.zeros(found.n, np.int64),
+        combine=protocol.over_folds,
+        hyper={
+            "k": protocol.k,
+            "per_slide": protocol.per_slide,
+            "without_partner": dropped["test"],
+            "image_to_expression": found.image_to_expression,
+            "expression_to_image": found.expression_to_image,
+        },
+        per_fold=[{"fold": task.test, "value": found.value}],
+    )
 
 
 def run_task(
@@ -208,102 +175,147 @@ def run_task(
         learn from or to test on.
     """
     task.validate(study)
-    protocol = PROTOCOLS[task.protocol_name].with_options(options)
+    try:
+        protocol = PROTOCOLS[task.protocol_name].with_options(options)
+    except ProtocolError as error:
+        raise TaskError(f"task {task.name}: {error}") from error
     features = _check_features(task, study, features)
-    folds = _collect(task, study, features)
-    shared = {
-        "task": task,
-        "study": study.name,
-        "fingerprint": study.fingerprint,
-        "synthetic": bool(study.synthetic),
-        "protocol": protocol.name,
-        "shared_patients": folds.shared,
-    }
+    rounds = task.rounds(study)
     if task.kind == "retrieval":
-        folds, found, hyper = _retrieve(task, study, folds, partner, protocol)
-        return TaskOutcome(
-            **shared,
-            metric=f"recall@{protocol.k}",
-            value=found.value,
-            chance=found.chance,
-            truth=np.ones(found.n, np.int32),
-            prediction=found.hits.astype(np.float32),
-            columns=("image_to_expression", "expression_to_image"),
-            unit=folds.test.unit,
-            patient=folds.test.patient,
-            hyper=hyper,
-            per_fold=[{"fold": task.test, "value": found.value}],
-        )
+        folds = _collect(task, study, features, rounds[0])
+        return _retrieve(task, study, folds, partner, protocol)
+    parts = [_fit_round(task, study, features, one, genes, protocol) for one in rounds]
+    return _join(task, study, protocol, parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """One round's fit with what it was tested on."""
+
+    round: Round
+    columns: tuple[str, ...]
+    fit: Fit
+    hyper: dict[str, Any]
+
+
+def _fit_round(task, study, features, roles, genes, protocol) -> _Part:
+    folds = _collect(task, study, features, roles)
     if task.kind == "classification":
         folds, labels, columns, hyper = class_labels(task, study, folds, protocol)
     elif task.kind == "regression":
         folds, labels, columns, hyper = number_labels(task, study, folds)
     else:
-        folds, labels, columns, hyper = expression_labels(task, study, folds, genes)
-    learned = [role for role in ("fit", "select") if role in labels]
-    x = np.concatenate([getattr(folds, role).features for role in learned])
-    y = np.concatenate([labels[role] for role in learned])
-    is_class = task.kind == "classification"
-    offset, spread = np.float32(0), np.float32(1)
-    if not is_class:
-        # In units of the fit fold: genes weigh alike, and float32 loses nothing.
-        offset, spread = labels["fit"].mean(axis=0), labels["fit"].std(axis=0)
-        spread = np.where(spread > 0, spread, np.float32(1))
-        y = (y - offset) / spread
-    if protocol.probe == "eva_linear":
-        sweep, how = eva_linear_task(task, folds, labels, protocol, len(columns))
-    else:
-        plan, unit = _plan(task, study, folds, y, protocol)
-        sweep = _sweep(
-            protocol, plan, x, y, folds.test.features, len(columns) if is_class else 0
+        folds, labels, columns, hyper = expression_labels(
+            task, study, folds, genes, protocol
         )
-        how = {
-            "chosen_by": f"fold {task.select}"
-            if task.select
-            else f"{plan.folds} folds",
-            "groups": unit,
-        }
-    prediction = sweep.prediction  # [R, n, T]
-    if is_class:
-        prediction = prediction.argmax(axis=-1).astype(np.int32)
-        values = [balanced_accuracy(labels["test"], one) for one in prediction]
-    else:
-        prediction = prediction * spread + offset
-        scores = [mean_pearson(labels["test"], one) for one in prediction]
-        values = [value for value, _ in scores]
-        hyper["constant_genes"] = scores[0][1]
-    if protocol.probe == "logistic":
-        hyper["solver_steps"] = [int(one) for one in sweep.steps]
-        hyper["converged"] = bool((sweep.gradient <= protocol.tolerance).all())
-    grid = protocol.strengths
-    at_edge = int(sweep.choice[0]) in (0, len(grid) - 1)
-    hyper |= how | {
-        "strength": grid[int(sweep.choice[0])],
-        "strength_at_edge": len(grid) > 1 and at_edge,
-        "held_out_loss": [float(one) for one in sweep.loss[0]],
+    classes = len(columns) if task.kind == "classification" else 0
+    one = Round(task, study, protocol, folds, labels, classes, features)
+    fit = FITS[protocol.probe](one)
+    hyper |= fit.how | {
+        "strength": fit.strength[0],
         "n_fit": len(folds.fit),
         "n_fit_patients": len(np.unique(folds.fit.patient)),
     }
+    return _Part(one, columns, fit, hyper)
+
+
+def _strata(study, protocol: Protocol, parts: Sequence[_Part]):
+    """Numbers of what r is taken within: the test fold, the class of `within`."""
+    keys = []
+    for place, part in enumerate(parts):
+        rows = part.round.folds.test
+        inside = np.full(len(rows), "", dtype=object)
+        if protocol.within:
+            inside = column_of(study, "sample", protocol.within, rows).astype(str)
+        keys += [f"{place} {name}" for name in inside]
+    return np.unique(keys, return_inverse=True)[1]
+
+
+def _in_columns(values, own, columns):
+    """Genes put in their places among all rounds' genes, the others NaN."""
+    if own == columns:
+        return values
+    wide = np.full((*values.shape[:-1], len(columns)), np.nan, values.dtype)
+    wide[..., [columns.index(one) for one in own]] = values
+    return wide
+
+
+def _join(task, study, protocol: Protocol, parts: Sequence[_Part]) -> TaskOutcome:
+    """Test rows of all rounds as one set, scored together."""
+    columns = tuple(dict.fromkeys(name for part in parts for name in part.columns))
+    truth = [part.round.labels["test"] for part in parts]
+    seeds = len(parts[0].fit.strength)
+    is_class = task.kind == "classification"
+    stratum = np.zeros(sum(map(len, truth)), np.int64)
+    hyper: dict[str, Any] = {}
+    if is_class:
+        truth = np.concatenate(truth)
+        prediction = np.concatenate(
+            [part.fit.prediction.argmax(axis=-1) for part in parts], axis=1
+        ).astype(np.int32)
+        values = [balanced_accuracy(truth, one) for one in prediction]
+    else:
+        stratum = _strata(study, protocol, parts)
+        truth = np.concatenate(
+            [
+                _in_columns(one, part.columns, columns)
+                for one, part in zip(truth, parts, strict=True)
+            ]
+        )
+        prediction = np.concatenate(
+            [_in_columns(p.fit.prediction, p.columns, columns) for p in parts], axis=1
+        ).astype(np.float32)
+        scores = [
+            mean_pearson(truth, one, stratum, protocol.over_folds) for one in prediction
+        ]
+        values = [value for value, _ in scores]
+        hyper["constant_genes"] = scores[0][1]
+    test = [part.round.folds.test for part in parts]
+    if task.crossed:
+        names = study.split(task.split).folds
+        hyper["rounds"] = {
+            fold: part.hyper for fold, part in zip(names, parts, strict=True)
+        }
+        strengths = [
+            [part.fit.strength[seed] for part in parts] for seed in range(seeds)
+        ]
+    else:
+        hyper |= parts[0].hyper
+        strengths = parts[0].fit.strength
     return TaskOutcome(
-        **shared,
+        **_about(task, study, protocol, [part.round.folds for part in parts]),
         metric=task.metric,
         value=float(values[0]),
-        chance=chance_level(task.metric, labels["test"]),
-        truth=labels["test"],
+        chance=chance_level(task.metric, truth),
+        truth=truth,
         prediction=prediction[0],
         columns=columns,
-        unit=folds.test.unit,
-        patient=folds.test.patient,
+        unit=np.concatenate([rows.unit for rows in test]),
+        patient=np.concatenate([rows.patient for rows in test]),
+        stratum=stratum,
+        combine=protocol.over_folds,
         hyper=hyper,
         per_fold=[
             {
                 "fold": task.test,
                 "probe_seed": seed,
                 "value": float(value),
-                "strength": grid[int(choice)],
+                "strength": strength,
             }
-            for seed, (value, choice) in enumerate(
-                zip(values, sweep.choice, strict=True)
+            for seed, (value, strength) in enumerate(
+                zip(values, strengths, strict=True)
             )
         ],
     )
+
+
+def _about(task, study, protocol: Protocol, folds: Sequence[Folds]) -> dict[str, Any]:
+    shared = sorted({patient for one in folds for patient in one.shared})
+    return {
+        "task": task,
+        "study": study.name,
+        "fingerprint": study.fingerprint,
+        "synthetic": bool(study.synthetic),
+        "protocol": protocol.name,
+        "shared_patients": tuple(shared),
+    }

@@ -1,14 +1,12 @@
 """The shipped lists of tasks, by name; a JSON file is a list of one's own.
 
-A task is a declaration; `pathjax probe --tasks NAME_OR_FILE.json` runs a list.
+A task is a declaration; `pathjax evaluate --tasks NAME_OR_FILE.json` runs a list.
 """
 
 import dataclasses
-import functools
 import json
 from pathlib import Path
 
-from pathjax.data.sources.benchmarks.benchmark import Benchmark
 from pathjax.data.sources.benchmarks.registry import BENCHMARKS
 from pathjax.evals.tasks import Task, TaskError
 
@@ -64,21 +62,98 @@ def _her2st_dev() -> list[Task]:
     ]  # fmt: skip
 
 
-def _benchmark(benchmark: Benchmark) -> list[Task]:
-    """The public benchmark's classes, fitted on its train fold, on its scored one.
+def _benchmark(name: str, column: str | None = None) -> Task:
+    """A public benchmark's classes, fitted on its train fold, on its scored one.
 
-    Where there is a val fold that is not scored, it chooses the strength.
+    eva's linear probe: where there is a val fold that is not scored, it chooses the
+    epoch; else the scored fold does, as in eva.
     """
-    select = "val" if "val" in benchmark.counts and benchmark.scored != "val" else None
+    one = BENCHMARKS[name]
+    select = "val" if "val" in one.counts and one.scored != "val" else None
+    return Task(column or name, name, "label", "classification", "benchmark", "train",
+                one.scored, select, level="tile", protocol="eva-linear/1")  # fmt: skip
+
+
+EVA = {
+    "BACH": "bach",
+    "BreakHis": "breakhis",
+    "BRACS": "bracs",
+    "CRC": "crc",
+    "Gleason": "gleason",
+    "MHIST": "mhist",
+    "PCam test": "pcam",
+}
+# Column, target and classes of patients in the study that `pathjax data tcga` makes.
+TCGA = {
+    "TCGA cancer type": ("cancer_type", ()),
+    "TCGA TP53": ("tp53", ("mutated", "wild type")),
+    "TCGA breast IDC/ILC": ("breast", ("IDC", "ILC")),
+    "TCGA breast PAM50": ("pam50", ("LumA", "LumB", "Her2", "Basal", "Normal")),
+    "TCGA kidney": ("kidney", ("KIRC", "KIRP", "KICH")),
+    "TCGA lung": ("lung", ("LUAD", "LUSC")),
+}
+
+
+def _eva() -> list[Task]:
+    """The tile benchmarks of kaiko's eva, as it runs them."""
+    return [_benchmark(name, column) for column, name in EVA.items()]
+
+
+def _tcga(protocol: str | None = None) -> list[Task]:
+    """Patients that fine-tuning has not seen: classes of them, and expression."""
+    folds = ("cohort", "probe_fit", "probe_test")
+    classes = [
+        Task(column, "tcga", target, "classification", *folds, classes=classes,
+             protocol=protocol)
+        for column, (target, classes) in TCGA.items()
+    ]  # fmt: skip
+    if protocol:
+        return classes
     return [
-        Task(benchmark.name, benchmark.name, "label", "classification", "benchmark",
-             "train", benchmark.scored, select, level="tile"),
+        *classes,
+        Task("TCGA expression", "tcga", None, "expression", *folds,
+             protocol="tcga-expression/1", genes=1000),
     ]  # fmt: skip
 
 
-SUITES = {"demo": _demo, "her2st": _her2st, "her2st-dev": _her2st_dev} | {
-    name: functools.partial(_benchmark, one) for name, one in BENCHMARKS.items()
-}
+def _tcga_regions() -> list[Task]:
+    """For tens of patients: cross-validation, and cancer types with three or more."""
+
+    def task(column, target, kind, **more):
+        return Task(column, "tcga", target, kind, "cv5", None, "*", **more)
+
+    return [
+        task("TCGA cancer type", "cancer_type", "classification",
+             classes=("BRCA", "KIRC", "KIRP", "LUAD", "LUSC", "PRAD")),
+        task("TCGA TP53", "tp53", "classification"),
+        task("TCGA expression", None, "expression", genes=100,
+             protocol="tcga-expression-pan/1"),
+    ]  # fmt: skip
+
+
+def _ten(breast: str) -> list[Task]:
+    """The ten columns of Table 1, with one of the two breast subtypings."""
+    tiles = {name: EVA[name] for name in ("BACH", "PCam test", "MHIST")}
+    tiles["CRC-MSI"] = "crc-msi"
+    patients = [
+        task
+        for task in _tcga()
+        if not task.name.startswith("TCGA breast") or task.name == breast
+    ]
+    return [_benchmark(name, column) for column, name in tiles.items()] + patients
+
+
+SUITES = {
+    "ten": lambda: _ten("TCGA breast IDC/ILC"),
+    "ten-pam50": lambda: _ten("TCGA breast PAM50"),
+    "eva": _eva,
+    "tcga": _tcga,
+    "tcga-abmil": lambda: _tcga("eva-abmil/1"),
+    "tcga-regions": _tcga_regions,
+    "demo": _demo,
+    "her2st": _her2st,
+    "her2st-dev": _her2st_dev,
+} | {name: lambda name=name: [_benchmark(name)] for name in BENCHMARKS}
 
 
 def load_tasks(name: str) -> list[Task]:
@@ -105,8 +180,7 @@ def load_tasks(name: str) -> list[Task]:
                 f"{', '.join(sorted(fields))}"
             )
             continue
-        if isinstance(entry.get("genes"), list):
-            entry["genes"] = tuple(entry["genes"])
+        entry = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
         try:
             tasks.append(Task(**entry))
         except TypeError as error:

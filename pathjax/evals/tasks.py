@@ -1,20 +1,19 @@
-"""Tasks and protocols: what is asked of an embedding, and exactly how.
+"""Tasks: what is asked of an embedding, of which rows of which study.
 
     Task + Study -> Task.problems (nothing is computed on a bad task)
     Task + Study + tile embeddings -> run.run_task -> TaskOutcome
 
-A protocol has a name and a version. Changing anything about one that is registered here
-makes a new version; options of a single run are named in the label that results carry.
+How it is asked is a protocol (protocols.py).
 """
 
 import dataclasses
-import difflib
 from typing import Any
 
 import numpy as np
-from jaxtyping import Num, Shaped
+from jaxtyping import Int, Num, Shaped
 
 from pathjax.data.study import StudyError
+from pathjax.evals.protocols import OWN_PROTOCOL, PROBES_OF_KIND, PROTOCOLS
 
 METRIC_OF_KIND = {
     "classification": "balanced_accuracy",
@@ -22,101 +21,11 @@ METRIC_OF_KIND = {
     "regression": "pearson",
     "retrieval": "recall",
 }
-PROBES_OF_KIND = {
-    "classification": ("logistic", "knn", "eva_linear"),
-    "expression": ("ridge", "knn"),
-    "regression": ("ridge", "knn"),
-    "retrieval": ("retrieval",),
-}
+EACH = "*"
 
 
 class TaskError(ValueError):
     """A task cannot be run on a study; the message lists all that is wrong."""
-
-
-def _powers(high: int, low: int, count: int) -> tuple[float, ...]:
-    return tuple(float(f"{one:.3g}") for one in np.logspace(high, low, count))
-
-
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """How a task is scored.
-
-    Attributes:
-      name: "probe/version".
-      probe: "logistic", "ridge", "knn", "eva_linear" or "retrieval".
-      strengths: the grid, strongest first: penalty per unit of sample weight
-        (scikit-learn: C = 1 / (strength * n), alpha = strength * n), or neighbours, or
-        for eva_linear learning rates.
-      seeds: probe seeds: 0 is the whole fit fold, the others are bootstrap samples of
-        its patients. The value is seed 0's; the others show how much the fit fold's
-        composition matters. For eva_linear they are runs on the whole fit fold, which
-        differ in first parameters and row orders.
-      folds: inner folds over patients, where the task names no select fold.
-      balanced: classes weigh equally in the loss, as they do in the metric.
-      allow_unseen: test classes that the fit fold lacks count as wrong, not as error.
-      k: for retrieval.
-      per_slide: for retrieval: ask within the slide.
-      steps, tolerance: of L-BFGS; steps also of eva_linear.
-      batch, weight_decay, warm_epochs: of eva_linear (eva_linear.LinearOptions).
-      resample_seed: of inner folds and probe seeds.
-    """
-
-    name: str
-    probe: str
-    strengths: tuple[int | float, ...] = ()
-    seeds: int = 5
-    folds: int = 5
-    balanced: bool = True
-    allow_unseen: bool = False
-    k: int = 10
-    per_slide: bool = False
-    steps: int = 300
-    tolerance: float = 1e-4
-    batch: int = 256
-    weight_decay: float = 0.01
-    warm_epochs: int = 5
-    resample_seed: int = 0
-
-    def with_options(self, options: dict[str, Any]) -> "Protocol":
-        """The protocol with other options, which then stand in its name.
-
-        Raises:
-          TaskError: unknown options, with the nearest that exist.
-        """
-        fields = {f.name for f in dataclasses.fields(self)} - {"name", "probe"}
-        unknown = sorted(set(options) - fields)
-        if unknown:
-            near = {one: difflib.get_close_matches(one, fields, 1) for one in unknown}
-            raise TaskError(
-                f"protocol {self.name} has no option {unknown}; near: {near}; it has "
-                f"{', '.join(sorted(fields))}"
-            )
-        changed = {k: v for k, v in options.items() if v != getattr(self, k)}
-        if not changed:
-            return self
-        label = ", ".join(f"{key}={changed[key]}" for key in sorted(changed))
-        return dataclasses.replace(self, **changed, name=f"{self.name} ({label})")
-
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("linear/1", "logistic", _powers(2, -4, 8)),
-        Protocol("ridge/1", "ridge", _powers(3, -3, 13)),
-        Protocol("knn/1", "knn", (100, 50, 20, 10, 5, 1)),
-        Protocol("retrieval/1", "retrieval"),
-        Protocol("eva-linear/1", "eva_linear", (3e-4,), steps=12_500),
-        Protocol(
-            "eva-linear-docs/1",
-            "eva_linear",
-            (3e-4,),
-            steps=12_500,
-            weight_decay=0.0,
-            warm_epochs=0,
-        ),
-    )
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +37,17 @@ class Task:
       study: the study's name.
       target: a target of the study; ignored for expression and retrieval.
       kind: "classification", "expression", "regression" or "retrieval".
-      split, fit, test: the split and its folds.
+      split, fit, test: the split and its folds. Test "*" is cross-validation: each fold
+        of the split is tested once by a probe fitted on all others; `fit` is None then.
       select: the fold that chooses the strength; None: cross-validation over the fit
         fold's patients.
       level: "tile" or "sample"; a sample's embedding is the mean of its tiles'.
       protocol: a name in PROTOCOLS; None is the kind's own.
       genes: for expression: how many of the genes most variable over the FIT fold's
         samples, or a list of names.
+      classes: for classification: the classes asked for; rows of others are left out
+        and counted. Empty: all.
+      site_preserved: fit and test have to share no site; it is refused if they do.
     """
 
     name: str
@@ -148,12 +61,18 @@ class Task:
     level: str = "sample"
     protocol: str | None = None
     genes: int | tuple[str, ...] = 100
+    classes: tuple[str, ...] = ()
+    site_preserved: bool = False
 
     @property
     def protocol_name(self) -> str:
         """The named protocol, or the kind's own."""
-        own = {"classification": "linear/1", "retrieval": "retrieval/1"}
-        return self.protocol or own.get(self.kind, "ridge/1")
+        return self.protocol or OWN_PROTOCOL.get(self.kind, "none")
+
+    @property
+    def crossed(self) -> bool:
+        """True for cross-validation over the folds of the split."""
+        return self.test == EACH
 
     @property
     def metric(self) -> str:
@@ -162,7 +81,25 @@ class Task:
 
     @property
     def folds(self) -> dict[str, str | None]:
+        """Role -> fold, as it stands in results."""
         return {"fit": self.fit, "select": self.select, "test": self.test}
+
+    def rounds(self, study) -> list[dict[str, tuple[str, ...]]]:
+        """Role -> folds of each fit: one round, or one for each fold of the split."""
+        if not self.crossed:
+            named = {role: fold for role, fold in self.folds.items() if fold}
+            return [{role: (fold,) for role, fold in named.items()}]
+        folds = tuple(study.split(self.split).folds)
+        return [
+            {"fit": tuple(one for one in folds if one != test), "test": (test,)}
+            for test in folds
+        ]
+
+    def test_tiles(self, study) -> Int[np.ndarray, "n"]:
+        """Row numbers into `study.tiles` of everything that is tested."""
+        tested = [name for one in self.rounds(study) for name in one["test"]]
+        rows = [study.fold_tiles(self.split, fold) for fold in tested]
+        return np.sort(np.concatenate(rows))
 
     def problems(self, study) -> list[str]:
         """All that keeps the task from being run on the study; empty when nothing."""
@@ -178,9 +115,27 @@ class Task:
         if protocol is None:
             known = ", ".join(PROTOCOLS)
             found.append(f"protocol {self.protocol!r} is unknown; there are {known}")
-        elif protocol.probe not in PROBES_OF_KIND[self.kind]:
-            found.append(f"protocol {protocol.name} cannot score kind {self.kind}")
+        else:
+            found += self._protocol_problems(study, protocol)
         found += self._target_problems(study) + self._fold_problems(study)
+        return found
+
+    def _protocol_problems(self, study, protocol) -> list[str]:
+        found = []
+        if protocol.probe not in PROBES_OF_KIND[self.kind]:
+            found.append(f"protocol {protocol.name} cannot score kind {self.kind}")
+        if protocol.probe == "abmil" and self.level != "sample":
+            found.append(
+                f"protocol {protocol.name} is of samples, level is {self.level}"
+            )
+        within = study.targets.get(protocol.within) if protocol.within else None
+        if protocol.within and (within is None or within.level != "sample"):
+            found.append(
+                f"protocol {protocol.name} takes r within {protocol.within}, which is "
+                f"no target of samples of {study.name}: add it, or use ridge/1"
+            )
+        if self.classes and self.kind != "classification":
+            found.append(f"classes are named, and kind {self.kind} has none")
         return found
 
     def _target_problems(self, study) -> list[str]:
@@ -196,6 +151,12 @@ class Task:
             known = ", ".join(study.targets) or "none"
             return [f"target {self.target!r} is unknown; the study has {known}"]
         found = []
+        strange = [one for one in self.classes if one not in target.classes]
+        if strange and target.classes:
+            found.append(
+                f"target {self.target} has no classes {', '.join(strange)}; it has "
+                f"{', '.join(target.classes)}"
+            )
         if target.level != self.level:
             found.append(
                 f"target {self.target} is of level {target.level}, the task of "
@@ -214,6 +175,16 @@ class Task:
             return [f"split {self.split!r} is unknown; the study has {known}"]
         folds = study.split(self.split).folds
         wanted = {role: fold for role, fold in self.folds.items() if fold is not None}
+        if self.crossed:
+            found = []
+            if self.fit or self.select or self.kind == "retrieval":
+                found.append(
+                    'test "*" is cross-validation over all folds of the split: it goes '
+                    "without fit and select, and not with retrieval"
+                )
+            if len(folds) < 2:
+                found.append(f"split {self.split} has {len(folds)} fold, wanted 2")
+            return found
         if self.fit is None and self.kind != "retrieval":
             return ["no fit fold is named"]
         found = [
@@ -242,10 +213,12 @@ class TaskOutcome:
       protocol: the protocol's label, with the options that differ from it.
       metric: as in results, with k for recall.
       value, chance: of probe seed 0, 0 to 1 (r: -1 to 1).
-      truth, prediction: per test row: class numbers `[n]`, values `[n, G]`, or for
-        retrieval 1 and hits `[n, 2]`.
+      truth, prediction: per test row: class numbers `[n]`, values `[n, G]` (NaN for a
+        gene that the row's fold did not choose), or for retrieval 1 and hits `[n, 2]`.
       columns: class names, gene names or directions that number them.
       unit, patient: ids of the test rows.
+      stratum: number of the stratum that r is taken within, 0 where all are pooled.
+      combine: how strata make one r (statistics.Terms).
       shared_patients: patients on both sides, which the split declares.
       hyper: everything that was chosen or counted on the way.
       per_fold: a record per probe seed.
@@ -264,6 +237,8 @@ class TaskOutcome:
     columns: tuple[str, ...]
     unit: Shaped[np.ndarray, "n"]
     patient: Shaped[np.ndarray, "n"]
+    stratum: Int[np.ndarray, "n"]
+    combine: str
     shared_patients: tuple[str, ...]
     hyper: dict[str, Any]
     per_fold: list[dict[str, Any]]

@@ -11,10 +11,11 @@ from pathjax.evals.labels import (
     expression_labels,
     number_labels,
 )
+from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.rows import fold_rows
-from pathjax.evals.tasks import PROTOCOLS, Task, TaskError
+from pathjax.evals.tasks import Task, TaskError
 
-LINEAR = PROTOCOLS["linear/1"]
+LINEAR, RIDGE = PROTOCOLS["linear/1"], PROTOCOLS["ridge/1"]
 
 
 @pytest.fixture
@@ -74,7 +75,9 @@ def test_class_absent_from_the_fit_fold_is_refused_or_counted(study, folds):
 
 def test_genes_are_chosen_on_the_fit_fold_alone(study, folds):
     part = folds(select=None)
-    after, labels, genes, record = expression_labels(task(genes=3), study, part, None)
+    after, labels, genes, record = expression_labels(
+        task(genes=3), study, part, None, RIDGE
+    )
     assert record["without_expression"]["fit"] == 1
     expression = study.expression()
     mine = expression[list(after.fit.sample)].X
@@ -84,5 +87,14 @@ def test_genes_are_chosen_on_the_fit_fold_alone(study, folds):
 
 
 def test_a_gene_list_overrides(study, folds):
-    genes = expression_labels(task(genes=3), study, folds(), ("G7", "G1"))[2]
+    genes = expression_labels(task(genes=3), study, folds(), ("G7", "G1"), RIDGE)[2]
     assert genes == ("G7", "G1")
+
+
+def test_rows_of_classes_not_asked_for_are_left_out_and_counted(study, folds):
+    asked = task(target="tissue", level="tile", classes=("stroma", "fat"))
+    after, labels, classes, record = class_labels(asked, study, folds("tile"), LINEAR)
+    assert classes == ("fat", "stroma") and set(labels["test"]) == {0, 1}
+    of = study.tiles["tissue"].iloc[folds("tile").test.index]
+    assert record["of_other_classes"]["test"] == (of == "tumour").sum() > 0
+    assert len(after.test) == (of != "tumour").sum()

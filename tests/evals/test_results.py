@@ -33,6 +33,8 @@ def outcome(value=0.5, task=TASK, study="made"):
         columns=("no", "yes"),
         unit=np.array(["a", "b", "c"]),
         patient=np.array(["P1", "P1", "Pé"]),
+        stratum=np.zeros(3, np.int64),
+        combine="within",
         shared_patients=(),
         hyper={"strength": 0.1},
         per_fold=[{"fold": "test", "value": value}],
@@ -105,12 +107,12 @@ def test_bad_entries_are_refused_together_and_nothing_is_written(tmp_path):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (None, "run `pathjax probe` first"),
+        (None, "run `pathjax evaluate` first"),
         ("{", "is not JSON"),
         ("[]", "has schema None"),
-        ('{"schema": 2}', "has schema 2, this pathjax reads 1"),
-        ('{"schema": 1, "entries": []}', "lacks entries"),
-        ('{"schema": 1, "entries": [{}], "provenance": {}}', "entry 0 lacks model"),
+        ('{"schema": 1}', "has schema 1, this pathjax reads 2"),
+        ('{"schema": 2, "entries": []}', "lacks entries"),
+        ('{"schema": 2, "entries": [{}], "provenance": {}}', "entry 0 lacks model"),
     ],
 )
 def test_files_that_are_not_ours_are_refused(tmp_path, content, message):
@@ -134,7 +136,7 @@ def test_predictions_outside_the_run_or_lacking_arrays_are_refused(tmp_path):
 
 
 def test_pickles_are_never_loaded(tmp_path):
-    wanted = ("prediction", "patient", "unit", "columns")
+    wanted = ("prediction", "patient", "unit", "stratum", "columns")
     np.savez(
         tmp_path / "bad.npz", truth=np.array([{}], object), **dict.fromkeys(wanted, 1)
     )

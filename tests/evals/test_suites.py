@@ -34,5 +34,20 @@ def test_a_file_of_tasks(tmp_path):
         load_tasks(str(path))
     assert "task 0 has unknown keys nmae" in str(caught.value)
     assert "task 1" in str(caught.value)
-    with pytest.raises(TaskError, match="there are demo, her2st"):
+    with pytest.raises(TaskError, match="there are ten, ten-pam50"):
         load_tasks("dmeo")
+
+
+def test_the_ten_columns_are_table_1s():
+    names = [task.name for task in load_tasks("ten")]
+    assert names == [
+        "BACH", "PCam test", "MHIST", "CRC-MSI", "TCGA cancer type", "TCGA TP53",
+        "TCGA breast IDC/ILC", "TCGA kidney", "TCGA lung", "TCGA expression",
+    ]  # fmt: skip
+    other = [task.name for task in load_tasks("ten-pam50")]
+    assert set(other) ^ set(names) == {"TCGA breast IDC/ILC", "TCGA breast PAM50"}
+    assert {task.protocol_name for task in load_tasks("ten")[:4]} == {"eva-linear/1"}
+    chosen = {task.name: task.select for task in load_tasks("eva")}
+    assert chosen["PCam test"] == "val" and chosen["BRACS"] == "val"
+    assert chosen["BACH"] is chosen["MHIST"] is chosen["CRC"] is None
+    assert {task.level for task in load_tasks("tcga-abmil")} == {"sample"}

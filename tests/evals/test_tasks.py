@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from pathjax.evals.tasks import PROTOCOLS, Task, TaskError, validate_all
+from pathjax.evals.protocols import PROTOCOLS, ProtocolError
+from pathjax.evals.tasks import Task, TaskError, validate_all
 
 GOOD = Task("t", "made", "status", "classification", "cohort", "fit", "test", "select")
 
@@ -57,7 +58,7 @@ def test_options_are_named_in_the_label():
     changed = plain.with_options({"seeds": 2, "balanced": False})
     assert changed.name == "linear/1 (balanced=False, seeds=2)"
     assert changed.seeds == 2
-    with pytest.raises(TaskError, match=r"near: \{'seed': \['seeds'\]\}"):
+    with pytest.raises(ProtocolError, match=r"near: \{'seed': \['seeds'\]\}"):
         plain.with_options({"seed": 3})
 
 

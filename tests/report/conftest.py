@@ -51,6 +51,8 @@ def made(name, kind, metric, truth, guess, columns, patients, synthetic):
         columns=columns,
         unit=np.array([f"row{i}" for i in range(ROWS)]),
         patient=np.array([f"P{i}" for i in ids]),
+        stratum=np.zeros(ROWS, np.int64),
+        combine="within",
         shared_patients=(),
         hyper={} if is_class else {"constant_genes": 1},
         per_fold=[],
