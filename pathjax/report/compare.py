@@ -1,10 +1,11 @@
-"""Compares models over run folders: values, paired deltas and their intervals.
+"""Compares models over run folders: values, paired deltas, their intervals and tests.
 
     RUN/results.json + predictions -> load_runs -> compare -> Table
 
 One bootstrap serves a whole table. In each replicate patients are drawn once for all
 tasks that share them and for base and tuned alike; fine-tuning seeds are drawn once for
-all tasks of a model. The interval of the mean delta follows from the same replicates.
+all tasks of a model. The interval of the mean delta follows from the same replicates,
+and its test from the same permutations as the tasks'.
 """
 
 import dataclasses
@@ -20,13 +21,14 @@ from pathjax.evals.statistics import (
     accuracy_terms,
     bootstrap_draws,
     mean_over_seeds,
-    number_units,
     pearson_terms,
     per_gene_pearson,
     percentile_interval,
     recall_terms,
 )
 from pathjax.report.notes import notes_of
+from pathjax.report.permuted import Tested, permute_deltas
+from pathjax.report.shared_units import SharedUnits
 from pathjax.report.table_data import (
     MEAN,
     Column,
@@ -40,6 +42,7 @@ from pathjax.report.table_data import (
     plain_mean,
 )
 
+PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' Holm
 # What base and tuned have to have in common for a delta to mean anything.
 SAME = (
     "study",
@@ -143,51 +146,8 @@ def _bases(grouped) -> dict[str, str | None]:
     return bases
 
 
-def resampled_ids(rows: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
-    """What the bootstrap draws: patients; the rows themselves where there is one."""
-    if len(np.unique(rows["patient"])) > 1:
-        return rows["patient"], "patient"
-    return rows["unit"], "row"
-
-
-class _Draws:
-    """The draws of every task: shared by tasks of one study whose units overlap."""
-
-    def __init__(self, scored: Sequence[Scored], replicates: int, seed: int):
-        ids: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-        for one in scored:
-            if one.rows is not None:
-                drawn, kind = resampled_ids(one.rows)
-                tasks = ids.setdefault((one.entry["study"], kind), {})
-                tasks[one.entry["task"]] = drawn
-        self.unit: dict[str, np.ndarray] = {}
-        self.draws: dict[str, np.ndarray] = {}
-        for part in (part for tasks in ids.values() for part in _components(tasks)):
-            numbers, count = number_units([tasks_ids for _, tasks_ids in part])
-            # One seed for every part: independent of which other tasks are there.
-            draws = bootstrap_draws(count, replicates, seed)
-            for (task, _), unit in zip(part, numbers, strict=True):
-                self.unit[task], self.draws[task] = unit, draws
-
-
-def _components(tasks: dict[str, np.ndarray]) -> list[list[tuple[str, np.ndarray]]]:
-    """Tasks in groups that share units, directly or through another task."""
-    groups: list[tuple[set, list]] = []
-    for task, ids in tasks.items():
-        mine, members = set(ids.tolist()), [(task, ids)]
-        apart = []
-        for theirs, others in groups:
-            if mine & theirs:
-                mine, members = mine | theirs, others + members
-            else:
-                apart.append((theirs, others))
-        groups = [*apart, (mine, members)]
-    return [members for _, members in groups]
-
-
-def _terms(one: Scored, draws: _Draws) -> Terms:
+def _terms(one: Scored, unit: np.ndarray) -> Terms:
     task, rows = one.entry["task"], one.rows
-    unit = draws.unit[task]
     if one.entry["metric"] == "balanced_accuracy":
         return accuracy_terms(rows["truth"], rows["prediction"], unit)
     if one.entry["metric"] == "pearson":
@@ -210,17 +170,27 @@ def _pair_seeds(model: str, task: str, tuned: dict, base: dict) -> dict[Any, Any
 
 
 class _Replicates:
-    """Point values and bootstrap replicates of every entry, and draws of seeds."""
+    """Terms and bootstrap replicates of every entry, and draws of seeds."""
 
     def __init__(self, scored, grouped, replicates: int, seed: int):
-        draws = _Draws(scored, replicates, seed)
+        self.shared = SharedUnits(
+            (one.entry["study"], one.entry["task"], one.rows)
+            for one in scored
+            if one.rows is not None
+        )
+        # One seed for every part: independent of which other tasks are there.
+        draws = {
+            part: bootstrap_draws(part.units, replicates, seed)
+            for part in dict.fromkeys(self.shared.part.values())
+        }
+        self.terms: dict[tuple, Terms] = {}
         self.samples: dict[tuple, np.ndarray] = {}
         for one in scored:
             if one.rows is not None:
                 task = one.entry["task"]
-                terms = _terms(one, draws)
                 key = (one.entry["model"], task, one.entry["seed"])
-                self.samples[key] = terms.evaluate(draws.draws[task])
+                self.terms[key] = terms = _terms(one, self.shared.unit[task])
+                self.samples[key] = terms.evaluate(draws[self.shared.part[task]])
         self.seeds: dict[str, np.ndarray] = {}
         for model, tasks in grouped.items():
             count = len(next(iter(tasks.values())))
@@ -240,10 +210,15 @@ def _estimate(value: float, samples: np.ndarray | None) -> Estimate:
     return Estimate(float(value), *percentile_interval(samples))
 
 
+def _tested(estimate: Estimate, test: Tested | None) -> Estimate:
+    return estimate if test is None else dataclasses.replace(estimate, **vars(test))
+
+
 def compare(
     scored: Sequence[Scored],
     *,
     replicates: int = 5000,
+    permutations: int = PERMUTATIONS,
     seed: int = 0,
     title: str = "",
 ) -> Table:
@@ -255,7 +230,8 @@ def compare(
     Args:
       scored: of `load_runs`.
       replicates: of the bootstrap.
-      seed: of the bootstrap.
+      permutations: of the tests of deltas.
+      seed: of both.
       title: above the table.
 
     Raises:
@@ -271,7 +247,7 @@ def compare(
     rows = []
     for model in in_order(bases):
         tasks, base = grouped[model], bases[model]
-        values, deltas, together = {}, {}, []
+        values, deltas, together, pairs_of = {}, {}, [], {}
         for task in (name for name in names if name in tasks):
             by_seed = tasks[task]
             points = {s: one.entry["value"] for s, one in by_seed.items()}
@@ -293,9 +269,19 @@ def compare(
             delta = drawn.over_seeds(model, gap_samples)
             deltas[task] = _estimate(np.mean(gaps), delta)
             together.append(delta)
+            if delta is not None:
+                pairs_of[task] = [
+                    (drawn.terms[model, task, own], drawn.terms[base, task, other])
+                    for own, other in pairs.items()
+                ]
+        tests, of_mean = permute_deltas(
+            pairs_of, drawn.shared.part, permutations=permutations, seed=seed
+        )
+        deltas = {task: _tested(one, tests.get(task)) for task, one in deltas.items()}
         mean = plain_mean(deltas)
         if mean and all(part is not None for part in together):
             mean = _estimate(mean.value, np.mean(together, axis=0))
+            mean = _tested(mean, of_mean)
         is_base = model in bases.values()
         count = len(next(iter(tasks.values())))
         rows.append(Row(model, base, is_base, values, deltas, mean, count))
@@ -307,14 +293,15 @@ def compare(
             first[task]["chance"],
             first[task]["n"],
             first[task]["n_patients"],
+            first[task]["protocol"],
         )
         for task in names
     )
     ordered = tuple(rows)
     notes = mean_notes(columns, ordered) + notes_of(
-        [one.entry for one in scored], ordered, replicates
+        [one.entry for one in scored], ordered, replicates, permutations
     )
-    return Table(columns, ordered, tuple(notes), title)
+    return Table(columns, ordered, tuple(notes), title, replicates)
 
 
 def gene_correlations(

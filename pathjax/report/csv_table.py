@@ -1,8 +1,9 @@
 """The table as CSV, in and out: one line per model and task, numbers in percent.
 
-Columns: model, base, task, and value or delta; metric, low, high, n, n_patients and
-seeds where they are known. A model with a base has a delta (or a value, from which the
-delta follows); low and high are then the delta's. The line whose task is "mean delta"
+Columns: model, base, task, and value or delta; metric, low, high, n, n_patients, seeds,
+p, p_holm and permutations where they are known. A model with a base has a delta (or a
+value, from which the delta follows); low, high and the three of the test are then the
+delta's. A p is no percentage. The line whose task is "mean delta"
 holds the mean, which is computed where no such line is given. Lines starting with `#`
 are notes.
 """
@@ -40,7 +41,11 @@ FIELDS = (
     "n",
     "n_patients",
     "seeds",
+    "p",
+    "p_holm",
+    "permutations",
 )
+TEST = ("p", "p_holm", "permutations")
 
 
 def _number(line: dict, key: str, place: str, problems: list[str]) -> float | None:
@@ -93,7 +98,7 @@ def read_csv(path: str | Path) -> Table:
             problems.append(f"{place}: {model} has base {base}, before {bases[model]}")
         if (model, task) in cells:
             problems.append(f"{place}: {model}, {task} occurs twice")
-        keys = ("value", "delta", "low", "high", "n", "n_patients", "seeds")
+        keys = ("value", "delta", "low", "high", "n", "n_patients", "seeds", *TEST)
         cell = {key: _number(line, key, place, problems) for key in keys}
         if cell["value"] is None and cell["delta"] is None:
             problems.append(f"{place}: neither value nor delta")
@@ -101,6 +106,11 @@ def read_csv(path: str | Path) -> Table:
             problems.append(f"{place}: {model} has a delta but no base")
         if (cell["low"] is None) != (cell["high"] is None):
             problems.append(f"{place}: low and high go together")
+        if base is None and cell["p"] is not None:
+            problems.append(f"{place}: {model} has a p but no base")
+        for key in ("p", "p_holm"):
+            if cell[key] is not None and not 0 <= cell[key] <= 1:
+                problems.append(f"{place}: {key} is {cell[key]}, wanted 0 to 1")
         cells[model, task] = cell
         if task != MEAN and task not in columns:
             n, patients = cell["n"], cell["n_patients"]
@@ -143,14 +153,18 @@ def _row(model: str, bases, columns, cells) -> Row:
         if delta is None and before is not None:
             delta = cell["value"] - before
         if delta is not None:
-            deltas[task] = Estimate(delta / 100, *bounds)
+            deltas[task] = Estimate(delta / 100, *bounds, *_test(cell))
     mean = plain_mean(deltas)
     given = cells.get((model, MEAN))
     if given is not None and mean is not None:
-        mean = Estimate(
-            given["delta"] / 100, _percent(given["low"]), _percent(given["high"])
-        )
+        bounds = _percent(given["low"]), _percent(given["high"])
+        mean = Estimate(given["delta"] / 100, *bounds, *_test(given))
     return Row(model, base, model in bases.values(), values, deltas, mean, seeds)
+
+
+def _test(cell) -> tuple[float | None, float | None, int | None]:
+    made = cell["permutations"]
+    return cell["p"], cell["p_holm"], None if made is None else int(made)
 
 
 def _digits(number: float | None, scale: float = 100) -> str:
@@ -172,6 +186,9 @@ def _line(row: Row, task: str, metric: str, value, delta, n="", patients="") -> 
         n,
         patients,
         row.seeds or "",
+        _digits(delta.p if delta else None, 1),
+        _digits(delta.p_holm if delta else None, 1),
+        (delta.permutations if delta else None) or "",
     ]
 
 

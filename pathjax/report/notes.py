@@ -1,9 +1,9 @@
-"""What has to be said below a table: data, protocol, seeds, leakage, intervals."""
+"""What has to be said below a table: data, protocol, seeds, leakage, intervals, tests."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from pathjax.report.table_data import Row
+from pathjax.report.table_data import LEVEL, Row
 
 
 def _by(entries, key) -> dict[Any, list[str]]:
@@ -44,7 +44,10 @@ def _audit_notes(entries: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def notes_of(
-    entries: Sequence[dict[str, Any]], rows: Sequence[Row], replicates: int
+    entries: Sequence[dict[str, Any]],
+    rows: Sequence[Row],
+    replicates: int,
+    permutations: int,
 ) -> list[str]:
     """The notes, the gravest first."""
     notes = []
@@ -65,8 +68,8 @@ def notes_of(
             ""
             if count[1] > 1
             else (
-                "; the interval is over rows of this one patient and says nothing about "
-                "other patients"
+                "; intervals and tests are over rows of this one patient, which says "
+                "nothing about other patients"
             )
         )
         notes.append(
@@ -96,4 +99,28 @@ def notes_of(
         notes.append(
             "With one seed an interval does not cover the variation of fine-tuning."
         )
-    return notes
+    return notes + _test_notes(rows, permutations)
+
+
+def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
+    tested = [
+        (task, delta)
+        for row in rows
+        for task, delta in row.deltas.items()
+        if delta.p is not None
+    ]
+    if not tested:
+        return []
+    star = (
+        f"*: p < {LEVEL} in a two-sided paired permutation test, in which base and "
+        "tuned change places patient by patient, in all tasks and seeds alike "
+        f"({permutations} permutations, or all there are where they are fewer), after "
+        "Holm's correction over a model's tasks; the mean delta is one test, not "
+        "corrected. A test does not cover the variation of fine-tuning."
+    )
+    # A pattern and its opposite have equally large deltas: the least exact p is of two.
+    few = {task: None for task, delta in tested if 2 / delta.permutations >= LEVEL}
+    if not few:
+        return [star]
+    named = ", ".join(few)
+    return [star, f"So few test patients that no p can be below {LEVEL}: {named}."]

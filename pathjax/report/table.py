@@ -1,8 +1,9 @@
 """Table 1: values of the bases, deltas of the tuned models, in percent.
 
-    run folders or a CSV -> load_table -> Table -> Markdown, CSV, PNG, terminal
+    run folders or a CSV -> load_table -> Table -> Markdown, CSV, JSON, PNG, terminal
 
-A delta in bold has a 95 % interval that excludes 0. What a table is made of stands in
+A delta in bold has a 95 % interval that excludes 0; one with a * has a p below 0.05 after
+Holm's correction. What a table is made of stands in
 compare.py; here it is only laid out.
 """
 
@@ -12,10 +13,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pathjax.atomic import atomic_path, write_text
+from pathjax.atomic import atomic_path, write_json, write_text
 from pathjax.report import figures
 from pathjax.report.compare import Scored, compare, gene_correlations, load_runs
 from pathjax.report.csv_table import read_csv, write_csv
+from pathjax.report.json_table import table_json
 from pathjax.report.table_data import MEAN, Estimate, ReportError, Row, Table
 
 METRIC_WORDS = {
@@ -80,6 +82,10 @@ def _cell(row: Row, task: str) -> tuple[str, str, Estimate | None, bool]:
     return "", "", None, False
 
 
+def _star(estimate: Estimate | None, is_delta: bool) -> str:
+    return "*" if is_delta and estimate.significant else ""
+
+
 def _label(row: Row) -> str:
     return f"{row.name} (delta)" if row.base is not None else f"{row.name} (%)"
 
@@ -132,6 +138,7 @@ def render_markdown(table: Table) -> str:
             number, interval, estimate, is_delta = _cell(row, task)
             if is_delta and estimate.excludes_zero:
                 number = f"**{number}**"
+            number += _escape_markdown(_star(estimate, is_delta))
             cells.append(f"{number} {interval}".strip())
         lines.append("| " + " | ".join(cells) + " |")
     notes = [f"- {_escape_markdown(note)}" for note in _notes(table)]
@@ -149,6 +156,7 @@ def print_table(table: Table, console=None) -> None:
             return Text(part)
         top, below, *more = part  # a heading, or a cell with its estimate
         bold = bool(more) and more[1] and more[0].excludes_zero
+        top += _star(*more) if more else ""
         return Text(f"{top}\n{below}".strip(), style="bold" if bold else "")
 
     console = console or rich.console.Console()
@@ -227,6 +235,7 @@ def draw_table(table: Table, path: str | Path) -> None:
             middle = y + height * (0.36 if interval else 0.5)
             text = {"ha": "center", "va": "center"}
             weight = "bold" if flagged else "normal"
+            number += _star(estimate, is_delta)
             axes.text(x + width / 2, middle, number, fontsize=10, weight=weight, **text)
             axes.text(x + width / 2, y + height * 0.76, interval, fontsize=6.5, **text)
     bottom = top + 0.9 + height * len(table.rows)
@@ -247,7 +256,7 @@ def write_report(
     """Writes the table and the figures of run folders (or of one CSV) to `out`.
 
     Returns:
-      What was written: "markdown", "csv", "png", "deltas", and where there is
+      What was written: "markdown", "csv", "json", "png", "deltas", and where there is
       something to show "genes:TASK" and "learning".
 
     Raises:
@@ -259,10 +268,12 @@ def write_report(
     paths = {
         "markdown": out / "table.md",
         "csv": out / "table.csv",
+        "json": out / "table.json",
         "png": out / "table.png",
     }
     write_text(paths["markdown"], render_markdown(table))
     write_csv(table, paths["csv"])
+    write_json(paths["json"], table_json(table))
     draw_table(table, paths["png"])
     if any(row.deltas for row in table.rows):
         paths["deltas"] = out / "deltas.png"

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 MEAN = "mean delta"
+LEVEL = 0.05  # of a test that is marked in the table; intervals are of 1 - LEVEL
 
 
 class ReportError(ValueError):
@@ -17,16 +18,33 @@ class ReportError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, where one could be had."""
+    """A number with its 95 % interval and its test, where they could be had.
+
+    Attributes:
+      value, low, high: the number and its interval.
+      p: of a delta, in a paired permutation test, two-sided.
+      p_holm: p after Holm's correction over the tasks of this model and base; None for
+        a mean delta, which is one test.
+      permutations: over how many patterns of exchanged patients p is.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    permutations: int | None = None
 
     @property
     def excludes_zero(self) -> bool:
         """True when the interval lies on one side of 0."""
         return self.low is not None and (self.low > 0 or self.high < 0)
+
+    @property
+    def significant(self) -> bool:
+        """True when the corrected p, or the only one there is, is below LEVEL."""
+        p = self.p if self.p_holm is None else self.p_holm
+        return p is not None and p < LEVEL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +56,7 @@ class Column:
     chance: float | None = None
     n: int | None = None
     n_patients: int | None = None
+    protocol: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +83,16 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows in order: each base with the models tuned from it, then the others."""
+    """Rows in order: each base with the models tuned from it, then the others.
+
+    `replicates` of the bootstrap are None for a table that came as numbers.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     title: str = ""
+    replicates: int | None = None
 
 
 def plain_mean(deltas: dict[str, Estimate]) -> Estimate | None:

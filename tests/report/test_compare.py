@@ -1,11 +1,13 @@
 """Deltas and intervals against a bootstrap written out row by row."""
 
 import json
+import zlib
 
 import numpy as np
 import pytest
 
 from pathjax.evals.results import read_predictions, read_results
+from pathjax.evals.significance import Swaps
 from pathjax.evals.statistics import balanced_accuracy, bootstrap_draws, mean_pearson
 from pathjax.report.compare import compare, gene_correlations, load_runs
 from pathjax.report.table_data import ReportError
@@ -82,12 +84,68 @@ def test_intervals_equal_a_bootstrap_by_hand(run):
     assert (row.mean.low, row.mean.high) == pytest.approx((low, high), abs=1e-9)
 
 
+def test_tests_equal_exchanging_rows_by_hand(run):
+    """Predictions of one and the same patients change places in both tasks."""
+    table = compare(load_runs([run]), replicates=20, permutations=40, seed=3)
+    arrays = {
+        (e["model"], e["seed"], e["task"]): read_predictions(run, e)
+        for e in read_results(run).entries
+    }
+    patients = np.unique(arrays["base", None, "kind"]["patient"])
+    key = zlib.crc32("\n".join(["cohort", "patient", *patients]).encode())
+    swaps = np.concatenate(list(Swaps(20, 40, (3, key)).blocks()))
+    assert swaps.shape == (40, 20)
+
+    def delta(task, swap):
+        base, found = arrays["base", None, task], []
+        for seed in range(3):
+            tuned = arrays["tuned", seed, task]
+            moved = swap[np.searchsorted(patients, base["patient"])]
+            pair = [part["prediction"].astype(float) for part in (tuned, base)]
+            if task == "genes":
+                moved = moved[:, None]
+                pair = [(one - one.mean(0)) / one.std(0) for one in pair]
+            pair = np.where(moved, pair[1], pair[0]), np.where(moved, pair[0], pair[1])
+            if task == "kind":
+                scores = [balanced_accuracy(base["truth"], one) for one in pair]
+            else:
+                scores = [mean_pearson(base["truth"], one)[0] for one in pair]
+            found.append(scores[0] - scores[1])
+        return np.mean(found)
+
+    row, at_rest = rows_of(table)["tuned"], np.zeros(20, bool)
+    observed = {task: delta(task, at_rest) for task in ("kind", "genes")}
+    null = {task: [delta(task, swap) for swap in swaps] for task in observed}
+    for found, seen, chance in [
+        *((row.deltas[task], observed[task], null[task]) for task in observed),
+        (row.mean, sum(observed.values()), np.sum([*null.values()], axis=0)),
+    ]:
+        hits = (np.abs(chance) >= abs(seen) - 1e-9).sum()
+        assert found.p == pytest.approx((1 + hits) / 41)
+        assert found.permutations == 40
+    p = sorted(one.p for one in row.deltas.values())
+    holm = sorted(one.p_holm for one in row.deltas.values())
+    assert holm == pytest.approx([2 * p[0], max(2 * p[0], p[1])])
+    assert row.mean.p_holm is None
+    assert rows_of(table)["base"].values["kind"].p is None
+
+
+def test_few_test_patients_have_an_exact_test_and_it_is_said(tmp_path, outcomes):
+    for name, base, right in (("base", None, 0.1), ("tuned", "base", 1.0)):
+        made = outcomes.class_outcome("kind", right, 1, patients=4)
+        outcomes.write_model(tmp_path, name, [made], base=base, seed=0)
+    table = compare(load_runs([tmp_path]), replicates=50, permutations=1000)
+    delta = rows_of(table)["tuned"].deltas["kind"]
+    assert (delta.p, delta.permutations) == (2 / 16, 16)
+    assert any("no p can be below 0.05: kind" in note for note in table.notes)
+
+
 def test_a_model_against_itself_has_a_delta_of_exactly_zero(tmp_path, outcomes):
     outcomes.write_model(tmp_path, "base", [outcomes.class_outcome("kind", 0.6, 1)])
     same = outcomes.class_outcome("kind", 0.6, 1)
     outcomes.write_model(tmp_path, "copy", [same], base="base", seed=0)
     delta = rows_of(compare(load_runs([tmp_path])))["copy"].deltas["kind"]
-    assert (delta.value, delta.low, delta.high) == (0, 0, 0)
+    assert (delta.value, delta.low, delta.high, delta.p) == (0, 0, 0, 1)
     assert not delta.excludes_zero
 
 
@@ -119,6 +177,7 @@ def test_results_without_rows_have_no_interval(run):
     change(run, lambda e: e["model"] == "tuned", predictions=None)
     row = rows_of(compare(load_runs([run])))["tuned"]
     assert row.deltas["kind"].low is None and row.mean.low is None
+    assert row.deltas["kind"].p is None and row.mean.p is None
     assert row.mean.value > 0
 
 
@@ -190,6 +249,7 @@ def test_notes_tell_what_a_reader_has_to_know(tmp_path, outcomes):
         "Protocol linear/1, balanced_accuracy: kind",
         "Seeds: base 1, tuned 1",
         "With one seed",
+        "*: p < 0.05 in a two-sided paired permutation test",
     ):
         assert wanted in text
 

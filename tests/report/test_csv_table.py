@@ -6,6 +6,7 @@ from pathjax.report.csv_table import read_csv, render_csv, write_csv
 from pathjax.report.table_data import Column, Estimate, ReportError, Row, Table
 
 HEAD = "model,base,task,value,delta,low,high\n"
+HEAD_P = "model,base,task,value,delta,low,high,p\n"
 
 
 def written(tmp_path, text):
@@ -35,6 +36,8 @@ def test_delta_follows_from_values(tmp_path):
         (HEAD + "b,,t,1,,,\nb,,t,1,,,\n", "b, t occurs twice"),
         (HEAD + "b,,t,1,,0,\n", "low and high go together"),
         (HEAD + ",,t,1,,,\n", "model and task are wanted"),
+        (HEAD_P + "b,,t,1,,,,0.1\n", "b has a p but no base"),
+        (HEAD_P + "b,,t,1,,,,\nm,b,t,1,,,,1.1\n", "line 3: p is 1.1, wanted 0 to 1"),
         (HEAD + "m,b,t,,1,,\n", "names 'b' as its base, which has no results"),
         (HEAD + "b,,t,1,,,\nm,b,t,,1,,\nm,,u,1,,,\n", "m has base None, before b"),
     ],
@@ -54,14 +57,15 @@ numbers = st.floats(-1, 1).map(lambda x: round(x, 6))
 @settings(max_examples=30, deadline=None)
 @given(
     base=names, tuned=names, tasks=st.lists(names, min_size=1, max_size=3, unique=True),
-    value=numbers, delta=numbers, width=st.floats(0, 1).map(lambda x: round(x, 6)),
+    value=numbers, delta=numbers, p=st.none() | st.floats(0, 1), width=st.floats(0, 1).map(lambda x: round(x, 6)),
 )  # fmt: skip
 def test_what_is_written_is_read(
-    tmp_path_factory, base, tuned, tasks, value, delta, width
+    tmp_path_factory, base, tuned, tasks, value, delta, p, width
 ):
     if base == tuned:
         tuned += "'"
-    estimate = Estimate(delta, delta - width, delta + width)
+    test = (None, None, None) if p is None else (p, min(1.0, 2 * p), 1000)
+    estimate = Estimate(delta, delta - width, delta + width, *test)
     values = {task: Estimate(value, value, value) for task in tasks}
     deltas = dict.fromkeys(tasks, estimate)
     table = Table(
@@ -84,5 +88,8 @@ def test_what_is_written_is_read(
         found = again.rows[1].deltas[task]
         assert found.value == pytest.approx(delta, abs=1e-9)
         assert found.high == pytest.approx(delta + width, abs=1e-9)
+        assert (found.p is None) == (p is None) and found.permutations == test[2]
+        if p is not None:
+            assert (found.p, found.p_holm) == pytest.approx(test[:2], rel=1e-9)
     assert again.rows[1].mean.low == pytest.approx(delta - width, abs=1e-9)
     assert render_csv(again) == path.read_text(encoding="utf-8")

@@ -1,4 +1,6 @@
+import dataclasses
 import io
+import json
 import re
 from pathlib import Path
 
@@ -94,6 +96,26 @@ def test_markdown_flags_intervals_and_escapes_names():
     assert rows["colour (%)"] == ["20.0", "", ""]
 
 
+def test_a_delta_with_a_small_corrected_p_has_a_star():
+    table = small()
+    row = table.rows[1]
+    delta = dataclasses.replace(row.deltas["a|b*"], p=0.01, p_holm=0.02)
+    mean = dataclasses.replace(row.mean, p=0.04)
+    starred = dataclasses.replace(row, deltas={"a|b*": delta}, mean=mean)
+    table = dataclasses.replace(table, rows=(table.rows[0], starred))
+    cells = lines_of(render_markdown(table))["tuned (delta)"]
+    assert cells[0] == r"**+10.0**\* [+2.0, +20.0]"
+    assert cells[2] == r"+10.0\* [-1.0, +20.0]"
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_table(table, console)
+    assert console.export_text().count("+10.0*") == 2
+    # What counts is the corrected p.
+    delta = dataclasses.replace(delta, p_holm=0.05)
+    starred = dataclasses.replace(starred, deltas={"a|b*": delta})
+    table = dataclasses.replace(table, rows=(table.rows[0], starred))
+    assert r"**\*" not in render_markdown(table)
+
+
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_terminal_shows_every_number_at_any_width(width):
     console = Console(width=width, record=True, file=io.StringIO())
@@ -110,7 +132,7 @@ def test_report_writes_everything_there_is(run, tmp_path):
     log.write_text('{"step": 1, "train/loss": 2.0}\n{"step": 2, "val/loss": 1.5}\n')
     paths = write_report([run], tmp_path / "out", replicates=100, title="A $ title")
     assert set(paths) == {
-        "markdown", "csv", "png", "deltas", "genes:genes", "learning"
+        "markdown", "csv", "json", "png", "deltas", "genes:genes", "learning"
     }  # fmt: skip
     for name, path in paths.items():
         if path.suffix == ".png":
@@ -125,12 +147,17 @@ def test_report_writes_everything_there_is(run, tmp_path):
             assert one.deltas[task].low == pytest.approx(delta.low, rel=1e-8)
         if other.mean:
             assert one.mean.high == pytest.approx(other.mean.high, rel=1e-8)
+            assert one.mean.p == pytest.approx(other.mean.p, rel=1e-8)
+    cells = json.loads(paths["json"].read_text())["cells"]
+    assert [cell["task"] for cell in cells if cell["model"] == "tuned"] == [
+        "kind", "genes", "mean delta"
+    ]  # fmt: skip
     assert set(fresh.notes) <= set(again.notes)
 
 
 def test_poster_report_has_a_table_and_deltas(tmp_path):
     paths = write_report([POSTER], tmp_path)
-    assert set(paths) == {"markdown", "csv", "png", "deltas"}
+    assert set(paths) == {"markdown", "csv", "json", "png", "deltas"}
 
 
 def test_a_csv_is_not_joined_with_runs(run):

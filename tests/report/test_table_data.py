@@ -32,6 +32,13 @@ def test_an_interval_that_touches_zero_does_not_exclude_it(low, high, flagged):
     assert not Estimate(0.5).excludes_zero
 
 
+def test_significance_is_of_the_corrected_p_where_there_is_one():
+    assert Estimate(0.1, p=0.049).significant
+    assert not Estimate(0.1, p=0.01, p_holm=0.05).significant
+    assert Estimate(0.1, p=0.01, p_holm=0.04).significant
+    assert not Estimate(0.1, 0.05, 0.2).significant
+
+
 def test_partial_means_are_noted():
     deltas = {"a": Estimate(0.1), "b": Estimate(0.3)}
     assert plain_mean(deltas).value == pytest.approx(0.2)

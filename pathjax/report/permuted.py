@@ -1,0 +1,90 @@
+"""The permutation tests of one tuned model: each task, and the mean delta.
+
+    task -> (tuned, base) terms per seed, parts -> p, Holm's p, p of the mean
+
+Tasks of one part exchange the same patients in the same permutation, so that their null
+deltas can be averaged one by one. Parts share no patients: their permutations are
+independent. What a permutation is stands in evals/significance.py.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pathjax.evals.significance import (
+    Swaps,
+    holm,
+    null_deltas,
+    observed_delta,
+    p_value,
+    redrawn,
+)
+from pathjax.evals.statistics import Terms
+from pathjax.report.shared_units import Part
+
+
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """A p, what Holm's correction makes of it, and over how many patterns it is.
+
+    The mean delta is one test of its own: its `p_holm` is None.
+    """
+
+    p: float
+    p_holm: float | None
+    permutations: int
+
+
+def permute_deltas(
+    pairs: Mapping[str, Sequence[tuple[Terms, Terms]]],
+    parts: Mapping[str, Part],
+    *,
+    permutations: int,
+    seed: int,
+) -> tuple[dict[str, Tested], Tested | None]:
+    """Tests each task's delta and the mean over these tasks.
+
+    Args:
+      pairs: task -> terms of tuned and base, for each fine-tuning seed.
+      parts: task -> whose units it shares.
+      permutations: random ones, where a part has more patterns than that.
+      seed: of the random ones.
+
+    Returns:
+      The tests by task, corrected over all of them, and that of their mean; None when
+      there is no task.
+    """
+    if not pairs:
+        return {}, None
+    observed, p = {}, {}
+    sums: dict[Part, np.ndarray] = {}
+    swaps = {
+        part: Swaps(part.units, permutations, (seed, part.key))
+        for part in dict.fromkeys(parts[task] for task in pairs)
+    }
+    for task, terms in pairs.items():
+        part = parts[task]
+        observed[task] = observed_delta(terms)
+        null = null_deltas(terms, swaps[part])
+        p[task] = p_value(observed[task], null, exact=swaps[part].exact)
+        sums[part] = sums.get(part, 0.0) + null
+    corrected = holm(list(p.values()))
+    tests = {
+        task: Tested(p[task], float(one), swaps[parts[task]].patterns)
+        for task, one in zip(p, corrected, strict=True)
+    }
+    mean = float(np.mean(list(observed.values())))
+    if len(sums) == 1:
+        ((part, total),) = sums.items()
+        exact, patterns = swaps[part].exact, swaps[part].patterns
+    else:
+        exact, patterns = False, permutations
+        total = sum(
+            redrawn(null, permutations, (seed, part.key, 1))
+            if swaps[part].exact
+            else null
+            for part, null in sums.items()
+        )
+    p_mean = p_value(mean, total / len(pairs), exact=exact)
+    return tests, Tested(p_mean, None, patterns)
