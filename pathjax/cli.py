@@ -103,6 +103,39 @@ def build_parser() -> argparse.ArgumentParser:
     tissue.add_argument("--sections", nargs="+", default=["C2", "C3", "C4"])
     tissue.add_argument("--tile-px", type=int, default=128)
     tissue.set_defaults(run=run_her2st_tissue)
+    rna = kinds.add_parser("tcga-rna", help="bulk RNA of TCGA as one AnnData")
+    rna.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        help="folder of GDC STAR counts, Xena matrix, PORPOISE table, or a folder of "
+        "either of these",
+    )
+    rna.add_argument(
+        "--sample-sheet",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="GDC's sample sheets or cart metadata; those in --source if left",
+    )
+    rna.add_argument(
+        "--gene-map",
+        type=Path,
+        metavar="FILE",
+        help="symbols and types of Ensembl ids: Xena's probe map or any GDC STAR file",
+    )
+    rna.add_argument("--out", type=Path, required=True, metavar="FILE.h5ad")
+    rna.add_argument(
+        "--keep-all-genes",
+        action="store_true",
+        help="also genes that code for no protein",
+    )
+    rna.add_argument("--units", help="of a matrix, where they cannot be told")
+    rna.add_argument(
+        "--strict", action="store_true", help="fail when anything has to be left out"
+    )
+    rna.set_defaults(run=run_tcga_rna)
 
     for name, benchmark in BENCHMARKS.items():
         tiles = kinds.add_parser(name, help=benchmark.title)
@@ -311,6 +344,29 @@ def run_her2st_tissue(args: argparse.Namespace) -> None:
             progress=lambda done, total: bar(done),
         )
     print_built(study)
+
+
+def run_tcga_rna(args: argparse.Namespace) -> None:
+    from pathjax.data.sources.tcga.rna import read_rna, skipped_of, write_rna
+    from pathjax.progress import stage
+
+    with stage("tcga rna", 1) as bar:
+        rna = read_rna(
+            args.source,
+            sample_sheet=args.sample_sheet,
+            gene_map=args.gene_map,
+            units=args.units,
+            keep_all_genes=args.keep_all_genes,
+            strict=args.strict,
+            progress=lambda done, total: bar(done, total=total),
+        )
+    write_rna(rna, args.out)
+    history = rna.uns["pathjax"]
+    print(f"{args.out}: {rna.n_obs} samples, {rna.n_vars} genes, {history['x']}")
+    print(f"read as {history['units']}: {'; '.join(history['evidence'][:2])}")
+    for note in history["notes"]:
+        print(f"note: {note}")
+    print_skipped(skipped_of(rna), args.out)
 
 
 def run_benchmark(args: argparse.Namespace) -> None:

@@ -4,4 +4,12 @@ pathjax downloads nothing of it: it reads what a user got from GDC, Xena or the 
 of other projects.
 
     barcodes.py    whose tissue a name speaks of
+    rna.py         bulk RNA of any known kind as one AnnData
+    rna_star.py    GDC STAR counts, with rna_sheet.py: which file is whose
+    rna_xena.py    matrices of the Xena hubs
+    rna_porpoise.py  z-scores per slide
+    rna_units.py   on which scale values are
+    rna_matrix.py  values of a matrix cleaned and converted
+    rna_table.py   what readers of RNA share
+    genes.py       which genes rows are
 """
