@@ -22,7 +22,6 @@ from pathjax.evals.statistics import (
     bootstrap_draws,
     mean_over_seeds,
     pearson_terms,
-    per_gene_pearson,
     percentile_interval,
     recall_terms,
 )
@@ -52,6 +51,7 @@ SAME = (
     "target",
     "metric",
     "protocol",
+    "combine",
     "split",
     "folds",
 )
@@ -118,8 +118,10 @@ def _require_comparable(scored: Sequence[Scored]) -> None:
                 )
         if one.rows is None or known.rows is None:
             continue
-        for key in ("unit", "patient", "columns", "truth"):
-            if not np.array_equal(one.rows[key], known.rows[key]):
+        for key in ("unit", "patient", "stratum", "columns", "truth"):
+            # NaN is a gene that a fold did not choose; it chose the same for all.
+            nan = key == "truth"
+            if not np.array_equal(one.rows[key], known.rows[key], equal_nan=nan):
                 found.append(f"{who} was tested on other rows ({key}) than {other}")
                 break
     if found:
@@ -146,12 +148,18 @@ def _bases(grouped) -> dict[str, str | None]:
     return bases
 
 
-def _terms(one: Scored, unit: np.ndarray) -> Terms:
+def _terms(one: Scored, unit: np.ndarray | None) -> Terms:
     task, rows = one.entry["task"], one.rows
     if one.entry["metric"] == "balanced_accuracy":
         return accuracy_terms(rows["truth"], rows["prediction"], unit)
     if one.entry["metric"] == "pearson":
-        return pearson_terms(rows["truth"], rows["prediction"], unit)
+        return pearson_terms(
+            rows["truth"],
+            rows["prediction"],
+            unit,
+            rows["stratum"],
+            one.entry["combine"],
+        )
     if one.entry["metric"].startswith("recall"):
         return recall_terms(rows["prediction"], unit)
     raise ResultsError(f"metric {one.entry['metric']!r} of {task} is unknown")
@@ -312,12 +320,12 @@ def gene_correlations(
     for model, tasks in _group(scored).items():
         for task, by_seed in tasks.items():
             parts = [
-                one.rows
+                one
                 for one in by_seed.values()
                 if one.entry["kind"] == "expression" and one.rows is not None
             ]
             if parts:
-                r = [per_gene_pearson(p["truth"], p["prediction"]) for p in parts]
-                names = parts[0]["columns"]
+                r = [_terms(one, None).r(np.ones((1, 1)))[0] for one in parts]
+                names = parts[0].rows["columns"]
                 out.setdefault(task, {})[model] = (names, np.mean(r, axis=0))
     return out

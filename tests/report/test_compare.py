@@ -186,6 +186,7 @@ def test_results_without_rows_have_no_interval(run):
     [
         ("tuned", {"protocol": "linear/2"}, "has protocol 'linear/2', base 'linear/1'"),
         ("tuned", {"study_fingerprint": "g"}, "has study_fingerprint 'g'"),
+        ("tuned", {"combine": "mean"}, "has combine 'mean', base 'within'"),
         ("tuned", {"base": "nobody"}, "names 'nobody' as its base"),
         ("tuned", {"base": "tuned"}, "is itself tuned from"),
         ("tuned 0", {"base": "colour"}, "names several bases"),
