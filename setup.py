@@ -40,8 +40,19 @@ REQUIRES = [
     "matplotlib>=3.9",  # NumPy 2 support
 ]
 
+# For `pathjax tile`: whole slides, and several machines to read them.
+WSI = [
+    "openslide-python>=1.4",  # NumPy 2, colour profiles as OpenSlide 4 gives them
+    "openslide-bin>=4.0.0.6",  # the library itself, so that none has to be installed
+    "tifffile>=2024.8",  # TIFF that OpenSlide does not open; NumPy 2 support
+    "imagecodecs>=2024.6",  # its JPEG, JPEG 2000, LZW, ...; NumPy 2 support
+    "distributed>=2024.8",  # queues tasks on the scheduler; Python 3.12 support
+]
+
 EXTRAS = {
+    "wsi": WSI,
     "test": [
+        *WSI,
         "pytest>=8",
         "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
         "hypothesis>=6.100",
