@@ -278,7 +278,7 @@ def run_check(args: argparse.Namespace) -> int:
     from pathjax.progress import stage
 
     study = Study(args.study)
-    with stage("check", len(study.tiles)) as bar:
+    with stage("check", len(study)) as bar:
         findings = check_study(study, lambda done, total: bar(done))
     for note in findings.notes:
         print(f"note: {note}")
@@ -388,7 +388,7 @@ def run_benchmark(args: argparse.Namespace) -> None:
 def print_built(study) -> None:
     """What was built and what was skipped, with reasons."""
     print(
-        f"{study.root}: {len(study.tiles)} tiles, {len(study.samples)} samples"
+        f"{study.root}: {len(study)} tiles, {len(study.samples)} samples"
         + (", synthetic" if study.synthetic else "")
     )
     print_skipped(study.meta["skipped"], study.root / "study.json")

@@ -1,27 +1,33 @@
 """Verifies a study and says what is wrong where; changes nothing.
 
-`inconsistencies` looks at tables in memory and guards the writer; `check_study` looks
-at a study on disk: checksums, every record, and the same tables.
+`inconsistencies` looks at tables and guards the writer; `check_study` looks at a study
+on disk: checksums, every record, and the same tables. Tiles pass by as a stream
+(`index_check.py`), so that memory is 8 bytes a tile and a few row groups.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import scipy.sparse
 
 from pathjax.data.images import decode_tile
+from pathjax.data.index_check import IndexCheck
+from pathjax.data.slide_table import slide_problems
 from pathjax.data.study import (
     SAMPLE_COLUMNS,
-    TILE_COLUMNS,
     Split,
     Study,
     StudyError,
     Target,
     sha256,
 )
+from pathjax.data.tile_table import stream
 
+TILES = "tiles.parquet"
 READ_AT_ONCE = 256  # records per read: a few MB
 
 
@@ -53,13 +59,15 @@ def check_study(
                 f"{name} is not the file that was written: SHA-256 {found[:12]}..., "
                 f"wanted {wanted['sha256'][:12]}..."
             )
-    tiles, samples = study.tiles, study.samples
-    problems += record_problems(study, progress)
+    samples, targets = study.samples, list(study.targets.values())
+    index = read_index(study)
+    problems += index.problems(stream(study.root / TILES, ["tile_id"]))
+    problems += record_problems(study, index, progress)
     expression = study.expression() if study.has_expression else None
     splits: list[Split] = [study.split(name) for name in study.split_names]
-    problems += inconsistencies(
-        tiles, samples, list(study.targets.values()), splits, expression
-    )
+    problems += inconsistencies(index, samples, targets, splits, expression)
+    if study.has_slide_table and not index.lacking:
+        problems += slide_problems(study.slides, shard_counts(study), index.owners)
     notes = []
     if expression is not None:
         without = sorted(set(samples["sample_id"]) - set(expression.obs_names))
@@ -68,13 +76,13 @@ def check_study(
                 f"{len(without)} of {len(samples)} samples have no expression, first "
                 f"{without[:3]}"
             )
-    for target in study.targets.values():
-        frame = tiles if target.level == "tile" else samples
-        missing = int(frame[target.name].isna().sum())
+    for target in targets:
+        if target.level == "tile":
+            missing, count = index.missing.get(target.name, 0), index.rows
+        else:
+            missing, count = int(samples[target.name].isna().sum()), len(samples)
         if missing:
-            notes.append(
-                f"{missing} of {len(frame)} {target.level}s have no {target.name}"
-            )
+            notes.append(f"{missing} of {count} {target.level}s have no {target.name}")
     if study.meta["skipped"]:
         first = study.meta["skipped"][0]
         notes.append(
@@ -84,45 +92,77 @@ def check_study(
     return Findings(tuple(problems), tuple(notes))
 
 
+def shard_counts(study: Study) -> dict[str, int]:
+    """Name to number of tiles of each shard, as study.json has them, in order."""
+    return {Path(one["path"]).stem: one["tiles"] for one in study.meta["shards"]}
+
+
+def read_index(study: Study) -> IndexCheck:
+    """Looks through tiles.parquet, a row group in memory at a time."""
+    meta = pq.read_metadata(study.root / TILES)
+    index = IndexCheck(
+        meta.schema.names,
+        meta.num_rows,
+        shard_counts(study),
+        list(study.targets.values()),
+    )
+    for table in stream(study.root / TILES):
+        index.add(table)
+    return index
+
+
 def record_problems(
-    study: Study, progress: Callable[[int, int], None] | None = None
+    study: Study,
+    index: IndexCheck,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """What is wrong with the records: their number, decoding and dimensions."""
-    tiles = study.tiles
-    indexed = tiles["shard"].value_counts()
     found = []
-    for shard in study.meta["shards"]:
-        name = shard["path"].removeprefix("tiles/").removesuffix(".array_record")
-        if indexed.get(name, 0) != shard["tiles"]:
+    indexed = index.owners.groupby("shard")["tiles"].sum()
+    for name, tiles in shard_counts(study).items():
+        if indexed.get(name, 0) != tiles:
             found.append(
-                f"tiles.parquet lists {indexed.get(name, 0)} tiles of {shard['path']}, "
-                f"study.json {shard['tiles']}"
+                f"tiles.parquet lists {indexed.get(name, 0)} tiles of shard {name}, "
+                f"study.json {tiles}"
             )
-    try:
-        records = len(study)
-    except (ValueError, RuntimeError, OSError) as error:
-        return [*found, f"the shards cannot be read: {error}"]
-    if records != len(tiles):
+    if len(study) != index.rows:
         found.append(
-            f"the shards hold {records} records, tiles.parquet has {len(tiles)} rows: "
-            "index and shards disagree; build the study again"
+            f"the shards hold {len(study)} records, tiles.parquet has {index.rows} "
+            "rows: index and shards disagree; build the study again"
         )
         return found
-    for start in range(0, records, READ_AT_ONCE):
-        rows = range(start, min(start + READ_AT_ONCE, records))
-        for row, data in zip(rows, study.tile_bytes(rows), strict=True):
-            try:
-                shape = decode_tile(data).shape
-            except ValueError as error:
-                found.append(f"tile {tiles['tile_id'].iloc[row]} is broken: {error}")
-                continue
-            if shape != (study.tile_px, study.tile_px, 3):
-                found.append(
-                    f"tile {tiles['tile_id'].iloc[row]} is {shape[0]} x {shape[1]} px, "
-                    f"study.json says {study.tile_px}"
-                )
-        if progress:
-            progress(rows.stop, records)
+    start = 0
+    for name, tiles in shard_counts(study).items():
+        try:
+            for first in range(start, start + tiles, READ_AT_ONCE):
+                rows = range(first, min(first + READ_AT_ONCE, start + tiles))
+                found += tile_problems(study, rows)
+                if progress:
+                    progress(rows.stop, len(study))
+        except (ValueError, RuntimeError, OSError) as error:
+            found.append(f"shard {name} cannot be read: {error}")
+        start += tiles
+    return found
+
+
+def tile_problems(study: Study, rows: range) -> list[str]:
+    """What is wrong with some tiles, each named.
+
+    Raises:
+      ValueError, RuntimeError, OSError: their shard cannot be read.
+    """
+    found = []
+    for row, data in zip(rows, study.tile_bytes(rows), strict=True):
+        try:
+            shape = decode_tile(data).shape
+        except ValueError as error:
+            found.append(f"tile {study.tile_id(row)} is broken: {error}")
+            continue
+        if shape != (study.tile_px, study.tile_px, 3):
+            found.append(
+                f"tile {study.tile_id(row)} is {shape[0]} x {shape[1]} px, "
+                f"study.json says {study.tile_px}"
+            )
     return found
 
 
@@ -134,63 +174,78 @@ def refuse(name: str, problems: list[str]) -> None:
 
 
 def inconsistencies(
-    tiles: pd.DataFrame,
+    index: IndexCheck,
     samples: pd.DataFrame,
-    targets: list[Target],
-    splits: list[Split],
+    targets: Sequence[Target],
+    splits: Sequence[Split],
     expression,
 ) -> list[str]:
-    """What does not fit together among a study's tables; empty when all does."""
+    """What does not fit together among a study's tables; empty when all does.
+
+    Args:
+      index: what has seen all tiles.
+      samples, targets, splits, expression: as the writer takes them.
+    """
+    lacking = [column for column in SAMPLE_COLUMNS if column not in samples]
+    if lacking:
+        return [f"samples lack the columns {', '.join(lacking)}"]
+    if index.lacking:
+        return []  # `index.problems` says so
     found = []
-    for name, frame, columns in (
-        ("tiles", tiles, TILE_COLUMNS),
-        ("samples", samples, SAMPLE_COLUMNS),
-    ):
-        lacking = [column for column in columns if column not in frame]
-        if lacking:
-            return [*found, f"{name} lack the columns {', '.join(lacking)}"]
-    for frame, column in ((tiles, "tile_id"), (samples, "sample_id")):
-        twice = frame[column][frame[column].duplicated()]
-        if len(twice):
-            found.append(f"{len(twice)} {column}s occur twice, first {twice.iloc[0]!r}")
-    orphans = sorted(set(tiles["sample_id"]) - set(samples["sample_id"]))
+    twice = samples["sample_id"][samples["sample_id"].duplicated()]
+    if len(twice):
+        found.append(f"{len(twice)} sample_ids occur twice, first {twice.iloc[0]!r}")
+    owners = index.owners
+    orphans = sorted(set(owners["sample_id"]) - set(samples["sample_id"]))
     if orphans:
         found.append(
             f"{len(orphans)} samples of tiles are not among the samples, first "
             f"{orphans[:3]}"
         )
-    empty = sorted(set(samples["sample_id"]) - set(tiles["sample_id"]))
+    empty = sorted(set(samples["sample_id"]) - set(owners["sample_id"]))
     if empty:
         found.append(f"{len(empty)} samples have no tile, first {empty[:3]}")
-    owners = samples.drop_duplicates("sample_id").set_index("sample_id")["patient_id"]
-    wrong = tiles["patient_id"] != tiles["sample_id"].map(owners)
-    if wrong.any() and not orphans:
+    patients = samples.drop_duplicates("sample_id").set_index("sample_id")["patient_id"]
+    wrong = owners[owners["patient_id"] != owners["sample_id"].map(patients)]
+    if len(wrong) and not orphans:
+        first = wrong.iloc[0]
         found.append(
-            f"{int(wrong.sum())} tiles name another patient than their sample does, "
-            f"first {tiles['tile_id'][wrong].iloc[0]!r}"
+            f"{int(wrong['tiles'].sum())} tiles name another patient than their sample "
+            f"does, first {first['patient_id']!r} in shard {first['shard']!r} for "
+            f"sample {first['sample_id']!r}"
         )
     for target in targets:
-        frame = tiles if target.level == "tile" else samples
-        if target.level not in ("tile", "sample") or target.name not in frame:
-            found.append(f"target {target.name} is no column of {target.level}s")
-        elif target.kind == "class":
-            values = set(frame[target.name].dropna().astype(str))
-            strange = sorted(values - set(target.classes))
-            if strange:
-                found.append(
-                    f"target {target.name} has values that are no class of it: "
-                    f"{strange[:5]}; its classes are {', '.join(target.classes)}"
-                )
-        elif target.kind != "number":
-            found.append(
-                f"target {target.name} is of kind {target.kind!r}, wanted class or "
-                "number"
-            )
+        found += target_problems(target, index, samples)
     for split in splits:
-        found += split.problems(tiles)
+        found += split.problems(owners)
     if expression is not None:
         found += expression_problems(expression, samples)
     return found
+
+
+def target_problems(
+    target: Target, index: IndexCheck, samples: pd.DataFrame
+) -> list[str]:
+    """What is wrong with a target's column; empty when it is sound."""
+    columns = {"tile": index.missing, "sample": samples}.get(target.level, ())
+    if target.name not in columns:
+        return [f"target {target.name} is no column of {target.level}s"]
+    if target.kind not in ("class", "number"):
+        return [
+            f"target {target.name} is of kind {target.kind!r}, wanted class or number"
+        ]
+    if target.kind == "number":
+        return []
+    if target.level == "tile":
+        values = index.values[target.name]
+    else:
+        values = set(samples[target.name].dropna().astype(str))
+    strange = sorted(values - set(target.classes))
+    if not strange:
+        return []
+    known = ", ".join(target.classes)
+    text = f"target {target.name} has values that are no class of it: {strange[:5]}"
+    return [f"{text}; its classes are {known}"]
 
 
 def expression_problems(expression, samples: pd.DataFrame) -> list[str]:

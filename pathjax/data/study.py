@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathjax.data.slide_table import slides_of_tiles
+from pathjax.data.row_ranges import RowRanges
+from pathjax.data.slide_table import runs_of_slides, runs_of_tiles, slides_of_tiles
 
 SCHEMA = 1
 
@@ -214,6 +215,18 @@ class Study:
         """A row per tile, in global record order."""
         return pd.read_parquet(self.root / "tiles.parquet")
 
+    def tile_id(self, row: int) -> str:
+        """The id of one tile; reads its row group of tiles.parquet and no other."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.root / "tiles.parquet") as file:
+            groups = range(file.metadata.num_row_groups)
+            sizes = [file.metadata.row_group(group).num_rows for group in groups]
+            ends = np.cumsum(sizes)
+            group = int(np.searchsorted(ends, row, side="right"))
+            ids = file.read_row_group(group, ["tile_id"])["tile_id"]
+            return ids[int(row - ends[group])].as_py()
+
     @functools.cached_property
     def samples(self) -> pd.DataFrame:
         """A row per sample."""
@@ -285,30 +298,58 @@ class Study:
             note=entry["note"],
         )
 
-    def fold_tiles(self, split: str, fold: str) -> np.ndarray:
-        """Row numbers into `tiles` of one fold, int64, ascending."""
+    @functools.cached_property
+    def runs(self) -> pd.DataFrame:
+        """Stretches of consecutive tiles of one slide and one sample, in their order.
+
+        Columns `slide_id, patient_id, sample_id, first_row, tiles`. Tiles are not read
+        where slides.parquet says it all: whatever asks for folds, samples or slides
+        asks this table, so that a study of 10^8 tiles costs as much as its slides.
+        """
+        if self.has_slide_table:
+            runs = runs_of_slides(self.slides)
+            if runs["sample_id"].notna().all():
+                return runs
+        return runs_of_tiles(self.tiles)
+
+    def fold_runs(self, split: str, fold: str) -> pd.DataFrame:
+        """The rows of `runs` of one fold.
+
+        Raises:
+          StudyError: there is no such split or fold.
+        """
         named = self.split(split)
         if fold not in named.folds:
             raise StudyError(
                 f"split {split} of study {self.name} has no fold {fold!r}; it has "
                 f"{', '.join(named.folds)}"
             )
-        return np.flatnonzero(self.tiles[named.unit].isin(named.folds[fold]))
+        return self.runs[self.runs[named.unit].isin(named.folds[fold])]
+
+    def fold_tiles(self, split: str, fold: str) -> np.ndarray:
+        """Row numbers into `tiles` of one fold, int64, ascending: 8 bytes a tile."""
+        runs = self.fold_runs(split, fold)
+        return RowRanges(
+            runs["first_row"].to_numpy(), runs["tiles"].to_numpy()
+        ).to_array()
 
     def fold_samples(self, split: str, fold: str) -> np.ndarray:
         """Row numbers into `samples` of one fold (samples with at least one tile)."""
-        rows = self.fold_tiles(split, fold)
-        inside = self.tiles["sample_id"].iloc[rows].unique()
+        inside = self.fold_runs(split, fold)["sample_id"]
         return np.flatnonzero(self.samples["sample_id"].isin(inside))
 
     @functools.cached_property
     def _records(self):
         from pathjax.data.records import Records
 
-        return Records([self.root / shard["path"] for shard in self.meta["shards"]])
+        shards = self.meta["shards"]
+        return Records(
+            [self.root / shard["path"] for shard in shards],
+            [shard["tiles"] for shard in shards],
+        )
 
     def __len__(self) -> int:
-        """The number of records in the shards."""
+        """The number of tiles in the shards."""
         return len(self._records)
 
     def tile_bytes(self, rows: Sequence[int]) -> list[bytes]:

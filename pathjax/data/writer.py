@@ -8,8 +8,10 @@ a whole study. The writer decides nothing about content; sources do.
 import contextlib
 import dataclasses
 import json
+import os
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +23,8 @@ import pandas as pd
 import pathjax
 from pathjax.atomic import atomic_path, write_json
 from pathjax.data.check import inconsistencies, refuse
-from pathjax.data.slide_table import OWNERS, complete, slide_problems
+from pathjax.data.index_check import IndexCheck
+from pathjax.data.slide_table import complete, slide_problems
 from pathjax.data.study import (
     SCHEMA,
     Split,
@@ -30,6 +33,7 @@ from pathjax.data.study import (
     Target,
     sha256,
 )
+from pathjax.data.tile_table import join, schema_of, stream
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # One record per group: random reads are 5 to 10 times slower otherwise
@@ -202,6 +206,34 @@ class StudyWriter:
         if slide_id not in self._order:
             self._order.append(slide_id)
 
+    def adopt(self, slide_id: str, records: Path, rows: pd.DataFrame) -> None:
+        """Takes over a whole shard of another study, with its tiles' rows.
+
+        The file is linked where both lie on one file system, else copied.
+
+        Args:
+          slide_id: the shard's name; also in the rows' column `shard`.
+          records: the ArrayRecord file, made by a StudyWriter.
+          rows: a row per record in their order, TILE_COLUMNS and tile-level targets.
+
+        Raises:
+          StudyError: the name cannot be a file name.
+          OSError: the file cannot be read.
+        """
+        if not SAFE_NAME.fullmatch(slide_id):
+            raise StudyError(f"{slide_id!r} cannot name a shard")
+        shard = self._shard(slide_id)
+        shard.unlink(missing_ok=True)
+        try:
+            os.link(records, shard)
+        except OSError:  # another file system, or one that has no links
+            with atomic_path(shard) as partial:
+                shutil.copyfile(records, partial)
+        with atomic_path(self._rows_path(slide_id)) as partial:
+            rows.to_parquet(partial, index=False)
+        if slide_id not in self._order:
+            self._order.append(slide_id)
+
     def skip(self, what: str, reason: str) -> None:
         """Notes that `what` is not in the study and why; it stands in study.json."""
         self._skipped.append({"what": what, "reason": reason})
@@ -236,23 +268,21 @@ class StudyWriter:
                 f"no shard was written to {self.root}: there is nothing to study. "
                 f"Skipped: {self._skipped[:5] or 'nothing'}"
             )
-        tiles = pd.concat(
-            [pd.read_parquet(self._rows_path(one)) for one in self._order],
-            ignore_index=True,
-        )
-        problems = inconsistencies(tiles, samples, targets, splits, expression)
-        counts = tiles["shard"].value_counts()
-        counts = {one: int(counts[one]) for one in self._order}
-        if slides is not None:
-            slides = complete(slides, counts)
-            owners = tiles[["shard", *OWNERS]].drop_duplicates()
-            problems += slide_problems(slides, counts, owners)
-        refuse(self._meta["name"], problems)
-
+        parts = [self._rows_path(one) for one in self._order]
+        schema, sizes = schema_of(parts)
+        counts = dict(zip(self._order, sizes, strict=True))
+        index = IndexCheck(schema.names, sum(sizes), counts, targets)
         written = [self._shard(one) for one in self._order]
         written.append(self.root / "tiles.parquet")
         with atomic_path(written[-1]) as partial:
-            tiles.to_parquet(partial, index=False)
+            join(parts, partial, schema, index.add)
+            problems = index.problems(stream(partial, ["tile_id"]))
+            problems += inconsistencies(index, samples, targets, splits, expression)
+            if slides is not None:
+                slides = complete(slides, counts)
+                problems += slide_problems(slides, counts, index.owners)
+            refuse(self._meta["name"], problems)
+
         written.append(self.root / "samples.parquet")
         with atomic_path(written[-1]) as partial:
             samples.reset_index(drop=True).to_parquet(partial, index=False)

@@ -42,7 +42,7 @@ def test_index_and_shards_that_disagree(broken_copy):
     tiles.iloc[:-2].to_parquet(broken_copy.root / "tiles.parquet", index=False)
     accept_changes(broken_copy.root)
     problems = " ".join(check_study(Study(broken_copy.root)).problems)
-    assert "lists 1 tiles of tiles/P11b.array_record, study.json 3" in problems
+    assert "lists 1 tiles of shard P11b, study.json 3" in problems
     assert "72 records, tiles.parquet has 70 rows" in problems
 
 
@@ -50,7 +50,7 @@ def test_a_shard_that_is_no_shard(broken_copy):
     (broken_copy.root / "tiles" / "P00a.array_record").write_bytes(b"not a record file")
     problems = " ".join(check_study(Study(broken_copy.root)).problems)
     assert "P00a.array_record is not the file" in problems
-    assert "the shards cannot be read" in problems
+    assert "shard P00a cannot be read" in problems
 
 
 def test_truncated_jpeg_and_wrong_size_are_named(tmp_path):
