@@ -194,14 +194,13 @@ def model_meta(
 ) -> dict[str, Any]:
     """What travels in model.safetensors beside the parameters."""
     patients = study.samples["patient_id"].to_numpy()[samples.row]
-    slides = study.tiles["slide_id"].to_numpy()[samples.tile_rows]
     seen = {
         "study": study.name,
         "fingerprint": study.fingerprint,
         "synthetic": study.synthetic,
         "objective": config.objective.name,
         "patients": sorted({str(one) for one in patients}),
-        "slides": sorted({str(one) for one in slides}),
+        "slides": samples.slides(study),
     }
     earlier = init.meta["audit"] if init else []
     before = init.meta if init else {}

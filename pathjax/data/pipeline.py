@@ -76,7 +76,7 @@ def decode_row(study: Study, row: int, data: bytes) -> np.ndarray:
         return decode_tile(data)
     except ValueError as error:
         raise StudyError(
-            f"tile {study.tiles['tile_id'].iloc[row]} (row {row}) of study "
+            f"tile {study.tile_id(row)} (row {row}) of study "
             f"{study.name} is broken: {error}; `pathjax data check` lists all such"
         ) from error
 
@@ -119,12 +119,15 @@ class TrainLoader:
             np.random.default_rng((self._seed, place // len(self._samples), number))
             for place, number in zip(places.tolist(), numbers.tolist(), strict=True)
         ]
-        rows = np.stack(
+        drawn = np.stack(
             [
-                draw_tiles(self._samples.tiles_of(number), self._tiles, random)
-                for number, random in zip(numbers, randoms, strict=True)
+                draw_tiles(count, self._tiles, random)
+                for count, random in zip(
+                    self._samples.counts_of(numbers).tolist(), randoms, strict=True
+                )
             ]
         )
+        rows = self._samples.rows_at(numbers, drawn)
         batch = labels(self._samples, numbers)
         batch["mask"] = np.ones(len(numbers), bool)
         if self._features is not None:
@@ -165,15 +168,20 @@ class TrainLoader:
 
 
 def draw_tiles(
-    rows: Int[np.ndarray, "m"], tiles: int, random: np.random.Generator
+    count: int, tiles: int, random: np.random.Generator
 ) -> Int[np.ndarray, "K"]:
-    """K of a sample's tiles, without repeats while there are enough."""
-    if len(rows) == tiles == 1:  # a spot: nothing to draw
-        return rows
-    if len(rows) >= tiles:
-        return random.choice(rows, tiles, replace=False)
-    extra = random.choice(rows, tiles - len(rows))
-    return np.concatenate([random.permutation(rows), extra])
+    """K places among a sample's `count` tiles, without repeats while there are enough.
+
+    Each tile is as likely as any other: a patient's larger slide gives more of them.
+    Memory and time do not grow with `count`: NumPy draws few of many by Floyd's
+    algorithm.
+    """
+    if count == tiles == 1:  # a spot: nothing to draw
+        return np.zeros(1, np.int64)
+    if count >= tiles:
+        return random.choice(count, tiles, replace=False)
+    extra = random.choice(count, tiles - count)
+    return np.concatenate([random.permutation(count), extra])
 
 
 def labels(samples: Samples, numbers: Int[np.ndarray, "B"]) -> Batch:
@@ -274,7 +282,7 @@ def eval_batches(
         places = np.arange(index * batch, (index + 1) * batch)[part.of(batch)]
         mask = places < len(samples)
         numbers = np.where(mask, places, 0)
-        rows = np.stack([spread(samples.tiles_of(number), tiles) for number in numbers])
+        rows = samples.rows_at(numbers, spread(samples.counts_of(numbers), tiles))
         batch_labels = labels(samples, numbers) | {"mask": mask}
         if features is not None:
             return batch_labels | {"embedding": features[rows]}
@@ -314,9 +322,9 @@ def tile_batches(
     return read_ahead(-(-len(rows) // batch), load, threads)
 
 
-def spread(rows: Int[np.ndarray, "m"], tiles: int) -> Int[np.ndarray, "K"]:
-    """K of a sample's tiles, evenly spaced; with repeats when it has fewer."""
-    return rows[np.arange(tiles) * len(rows) // tiles]
+def spread(counts: Int[np.ndarray, "n"], tiles: int) -> Int[np.ndarray, "n K"]:
+    """K places among each sample's tiles, evenly spaced; repeats when it has fewer."""
+    return np.arange(tiles) * np.asarray(counts)[:, None] // tiles
 
 
 def read_ahead(

@@ -1,15 +1,20 @@
 """The samples of a fold as flat arrays: what a loader needs, and nothing per tile.
 
-A fold's tiles are kept as one array of row numbers grouped by sample (the CSR form),
-so that a fold of 10^8 tiles costs 8 bytes a tile. Reads a study; decodes nothing.
+    runs of a study's tiles -> those of the fold, grouped by sample -> Samples
+
+A fold's tiles are ranges of rows grouped by sample (the CSR form over `RowRanges`), so
+that 10^8 tiles of 10^4 patients cost less than a megabyte, and spots 8 bytes or less
+for each. With tiles as samples each costs 16 bytes. Reads a study; decodes nothing.
 """
 
 import dataclasses
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 
 from pathjax.data.expression import GenePanel, select
+from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, StudyError
 
 
@@ -18,8 +23,8 @@ class Samples:
     """The samples of one fold.
 
     Attributes:
-      tile_rows: `[n_tiles]` rows into the study's tiles, grouped by sample.
-      starts: `[n + 1]`; sample i owns `tile_rows[starts[i]:starts[i + 1]]`.
+      tile_rows: `n_tiles` rows into the study's tiles, grouped by sample.
+      starts: `[n + 1]`; sample i owns places starts[i] to starts[i + 1] of them.
       row: `[n]` row of the sample in the study's samples, to name it in an error.
       pair_id: `[n]` samples that must not be each other's negatives share it.
       expression: `[n, G]` z-scored by the panel, or None.
@@ -27,7 +32,7 @@ class Samples:
         over all genes, or None.
     """
 
-    tile_rows: Int[np.ndarray, "n_tiles"]
+    tile_rows: RowRanges
     starts: Int[np.ndarray, "n_plus_1"]
     row: Int[np.ndarray, "n"]
     pair_id: Int[np.ndarray, "n"]
@@ -40,7 +45,26 @@ class Samples:
 
     def tiles_of(self, sample: int) -> Int[np.ndarray, "m"]:
         """Rows of the tiles of one sample."""
-        return self.tile_rows[self.starts[sample] : self.starts[sample + 1]]
+        return self.tile_rows.part(self.starts[sample], self.starts[sample + 1])
+
+    def counts_of(self, samples: Int[np.ndarray, "B"]) -> Int[np.ndarray, "B"]:
+        """How many tiles each of some samples has."""
+        return self.starts[samples + 1] - self.starts[samples]
+
+    def rows_at(
+        self, samples: Int[np.ndarray, "B"], places: Int[np.ndarray, "B K"]
+    ) -> Int[np.ndarray, "B K"]:
+        """Rows of tiles by their place among their sample's."""
+        return self.tile_rows.take(self.starts[samples][:, None] + places)
+
+    def slides(self, study: Study) -> list[str]:
+        """The slides that the tiles are of, sorted, each once."""
+        # A range is made of whole runs.
+        runs = study.runs["first_row"].to_numpy()
+        first = np.searchsorted(runs, self.tile_rows.first)
+        last = np.searchsorted(runs, self.tile_rows.first + self.tile_rows.sizes)
+        inside = RowRanges(first, last - first).to_array()
+        return sorted(study.runs["slide_id"].iloc[inside].astype(str).unique())
 
 
 def gather(
@@ -76,43 +100,41 @@ def gather(
             f"unit is {unit!r}, wanted sample or tile; pair_by is {pair_by!r}, wanted "
             "patient_id or sample_id"
         )
-    rows = study.fold_tiles(split, fold)
-    if not len(rows):
+    runs = study.fold_runs(split, fold)
+    if not len(runs):
         raise StudyError(f"fold {fold} of split {split} in {study.name} has no tile")
-    of_tile = study.tiles["sample_id"].to_numpy()[rows]
-    if unit == "tile":
-        names = of_tile
-        starts = np.arange(len(rows) + 1)
-    else:
-        position = study.samples["sample_id"].reset_index(drop=True)
-        place = dict(zip(position, range(len(position)), strict=True))
-        codes = np.array([place[name] for name in of_tile])
-        order = np.argsort(codes, kind="stable")
-        rows, codes = rows[order], codes[order]
-        first = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-        names = study.samples["sample_id"].to_numpy()[codes[first]]
-        starts = np.r_[first, len(rows)]
-
-    if panel is not None and drop_unpaired:
-        paired = np.isin(names, np.asarray(study.expression().obs_names))
-        kept = np.flatnonzero(paired)
-        if not len(kept):
+    expression = None if panel is None else study.expression()
+    if expression is not None and drop_unpaired:
+        runs = runs[runs["sample_id"].isin(expression.obs_names)]
+        if not len(runs):
             raise StudyError(f"no sample of fold {fold} of {study.name} has expression")
-        pieces = [rows[starts[i] : starts[i + 1]] for i in kept]
-        names = names[kept]
-        rows = np.concatenate(pieces)
-        starts = np.r_[0, np.cumsum([len(piece) for piece in pieces])]
-
     table = study.samples.reset_index(drop=True)
-    index = dict(zip(table["sample_id"], table.index, strict=True))
-    row = np.array([index[name] for name in names], np.int32)
-    owner = table[pair_by].to_numpy()[row]
-    pair_id = np.unique(owner, return_inverse=True)[1].astype(np.int32)
-    samples = Samples(rows, starts.astype(np.int64), row, pair_id)
+    codes = pd.Index(table["sample_id"]).get_indexer(runs["sample_id"])
+    if (codes < 0).any():
+        raise StudyError(
+            f"tiles of study {study.name} are of sample "
+            f"{runs['sample_id'][codes < 0].iloc[0]!r}, which samples.parquet lacks: "
+            "`pathjax data check` lists all such"
+        )
+    order = np.arange(len(codes))
+    if unit == "sample":
+        order = np.argsort(codes, kind="stable")
+    codes, sizes = codes[order].astype(np.int32), runs["tiles"].to_numpy()[order]
+    rows = RowRanges(runs["first_row"].to_numpy()[order], sizes)
+    if unit == "tile":
+        row, starts = np.repeat(codes, sizes), np.arange(len(rows) + 1)
+    else:
+        first = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+        row, starts = codes[first], np.r_[0, np.cumsum(sizes)][np.r_[first, len(sizes)]]
+
+    inside = np.unique(codes)
+    pair_of = np.full(len(table), -1, np.int32)
+    owners = table[pair_by].to_numpy()[inside]
+    pair_of[inside] = np.unique(owners, return_inverse=True)[1]
+    samples = Samples(rows, starts.astype(np.int64), row, pair_of[row])
     if panel is None:
         return samples
-    expression = study.expression()
-    ids = list(names)
+    ids = table["sample_id"].iloc[row].tolist()
     samples = dataclasses.replace(
         samples, expression=panel.normalise(select(expression, ids, panel.genes))
     )

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pathjax.data.expression import fit_panel
 from pathjax.data.images import decode_tile
@@ -150,12 +152,28 @@ def test_tile_batches_are_the_tiles(tiny_study):
 
 def test_drawing_and_spreading():
     random = np.random.default_rng(0)
-    rows = np.arange(10, 15)
-    assert len(set(draw_tiles(rows, 5, random))) == 5
-    more = draw_tiles(rows, 8, random)
-    assert set(more) == set(rows) and len(more) == 8
-    assert list(spread(rows, 2)) == [10, 12]
-    assert list(spread(rows[:1], 3)) == [10, 10, 10]
+    assert sorted(draw_tiles(5, 5, random)) == [0, 1, 2, 3, 4]
+    more = draw_tiles(5, 8, random)
+    assert set(more) == {0, 1, 2, 3, 4} and len(more) == 8
+    assert spread([5, 1], 3).tolist() == [[0, 1, 3], [0, 0, 0]]
+    few_of_many = draw_tiles(10**12, 8, random)  # nothing of that size is made
+    assert len(set(few_of_many)) == 8 and few_of_many.max() > 10**11
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32))
+def test_places_are_drawn_as_an_array_of_rows_would_be(count, tiles, seed):
+    """The batches of a run do not depend on how its tiles are kept."""
+    rows = np.arange(100, 100 + count)
+    random = np.random.default_rng(seed)
+    if count >= tiles > 1 or count > tiles:
+        wanted = random.choice(rows, tiles, replace=False)
+    elif count == tiles == 1:
+        wanted = rows
+    else:
+        extra = random.choice(rows, tiles - count)
+        wanted = np.concatenate([random.permutation(rows), extra])
+    found = draw_tiles(count, tiles, np.random.default_rng(seed))
+    np.testing.assert_array_equal(100 + found, wanted)
 
 
 def test_bad_sizes_are_refused(tiny_study, train):

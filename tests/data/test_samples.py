@@ -21,7 +21,11 @@ def test_each_sample_owns_its_tiles(tiny_study):
         owners = tiny_study.tiles["sample_id"].iloc[samples.tiles_of(i)]
         assert set(owners) == {tiny_study.samples["sample_id"].iloc[samples.row[i]]}
         assert len(owners) == 6
-    assert sorted(samples.tile_rows) == list(tiny_study.fold_tiles("main", "train"))
+    rows = samples.tile_rows.to_array()
+    assert sorted(rows) == list(tiny_study.fold_tiles("main", "train"))
+    assert samples.slides(tiny_study) == [
+        f"P{i:02d}{s}" for i in range(8) for s in "ab"
+    ]
 
 
 def test_tiles_as_samples(tiny_study):
@@ -54,6 +58,18 @@ def test_samples_without_expression_are_refused_or_dropped(tiny_study, monkeypat
     assert len(kept.expression) == len(kept) == 6
     owners = tiny_study.tiles["sample_id"].iloc[kept.tiles_of(0)]
     assert set(owners) == {"P02"}
+    assert kept.slides(tiny_study)[:2] == ["P02a", "P02b"]
+    tiles = gather(
+        tiny_study, "main", "train", unit="tile", panel=panel, drop_unpaired=True
+    )
+    owners = tiny_study.tiles["sample_id"].iloc[tiles.tile_rows.to_array()]
+    assert len(tiles) == 6 * 6 and set(owners) == set(names[kept.row])
+
+
+def test_a_tile_of_no_sample_is_named(tiny_study, monkeypatch):
+    monkeypatch.setitem(tiny_study.__dict__, "samples", tiny_study.samples.iloc[1:])
+    with pytest.raises(StudyError, match="are of sample 'P00', which samples.parquet"):
+        gather(tiny_study, "main", "train")
 
 
 def test_unknown_options_and_folds(tiny_study):
