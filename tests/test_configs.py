@@ -29,12 +29,19 @@ ADAPT = [
     for adapt in MODES
     for more in ("", ",smoke,bf16")
 ]
+TCGA = [
+    f"configs/tcga.py:{mode},{more}"
+    for mode in ("contrastive", "regression")
+    for more in ("gpu", "pod", "adapt=lora", "smoke", "gpu,variant=S/16")
+]
+FROM_NOTHING = [path for path in TCGA if "variant" in path or "smoke" in path]
 SET = {"study": "study", "split": "main", "init": "uni"}
 
 
-@pytest.mark.parametrize("path", [*CONFIGS, *ADAPT])
+@pytest.mark.parametrize("path", [*CONFIGS, *ADAPT, *TCGA])
 def test_shipped_config(path):
-    config = load(path, SET if path in ADAPT else None)
+    needs_init = path in ADAPT or path in TCGA and path not in FROM_NOTHING
+    config = load(path, SET if needs_init else None)
     init = Model({}, vit_config("L/16", layerscale=1e-5), {}) if config.init else None
     vit = encoder_config(config, init)
     panel = None
@@ -55,3 +62,12 @@ def test_the_adapt_config_wants_a_model_and_known_words():
         load("configs/adapt.py:contrastive", {**SET, "init": ""})
     with pytest.raises(ConfigError, match="adapt='adapters'"):
         load("configs/adapt.py:contrastive,adapt=adapters", SET)
+
+
+def test_the_tcga_config_wants_one_machine_and_known_words():
+    with pytest.raises(ConfigError, match="one or the other"):
+        load("configs/tcga.py:contrastive,pod,smoke", SET)
+    with pytest.raises(ConfigError, match="no 'dino'"):
+        load("configs/tcga.py:dino", SET)
+    with pytest.raises(ConfigError, match="init is not set"):
+        load("configs/tcga.py:regression", SET | {"init": ""})
