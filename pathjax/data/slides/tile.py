@@ -32,6 +32,7 @@ from pathjax.data.slides.slide import Slide, SlideError, open_slide
 from pathjax.data.slides.tissue import RULES, find_tissue
 from pathjax.data.writer import StudyWriter
 
+NOTE = ".slide.json"
 RULES_VERSION = 1  # of what decides a tile's pixels and place besides the options
 
 
@@ -139,7 +140,7 @@ def tile_slide(
       OSError, StudyError: the study cannot be written.
     """
     writer = options.writer(root)
-    note = writer.root / ".build" / f"{row.slide_id}.slide.json"
+    note = writer.root / ".build" / f"{row.slide_id}{NOTE}"
     sources = _sources(row, options)
     if note.is_file():
         noted = json.loads(note.read_text(encoding="utf-8"))
@@ -158,6 +159,14 @@ def tile_slide(
         (writer.root / "tiles" / f"{row.slide_id}.array_record").unlink(missing_ok=True)
     write_json(note, {"sources": sources, "report": dataclasses.asdict(report)})
     return report
+
+
+def forget_skipped(root: Path) -> None:
+    """Removes the notes of slides that were skipped, so that they are tried again."""
+    for note in (root / ".build").glob(f"*{NOTE}"):
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        if noted["report"]["status"] == "skipped":
+            note.unlink()
 
 
 def _sources(row: SlideRow, options: TileOptions) -> dict[str, Any]:
