@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 import pathjax
 from pathjax.atomic import atomic_path, write_json
@@ -200,13 +202,37 @@ class StudyWriter:
                     f"shard {slide_id} got no tile: do not open a shard for a slide "
                     "without tiles, name it with skip() instead"
                 )
-        # Written after the shard: its presence says that the shard is whole.
+            # Rows of an earlier shard of this name say nothing of the new one.
+            self._rows_path(slide_id).unlink(missing_ok=True)
+        self._keep_rows(slide_id, pd.DataFrame(shard.rows))
+
+    def _keep_rows(
+        self, slide_id: str, rows: pd.DataFrame, checksum: str | None = None
+    ) -> None:
+        """Written after the shard: their presence says that the shard is whole.
+
+        With them goes the shard's checksum, taken while its bytes are still in memory
+        and by the process that wrote it; `finish` would have to read terabytes again.
+        """
+        about = {"sha256": checksum or sha256(self._shard(slide_id))}
+        table = pa.Table.from_pandas(rows, preserve_index=False)
         with atomic_path(self._rows_path(slide_id)) as partial:
-            pd.DataFrame(shard.rows).to_parquet(partial)
+            pq.write_table(table.replace_schema_metadata(about), partial)
         if slide_id not in self._order:
             self._order.append(slide_id)
 
-    def adopt(self, slide_id: str, records: Path, rows: pd.DataFrame) -> None:
+    def _checksum(self, slide_id: str) -> str:
+        """Of a shard; a build begun by an earlier version kept none."""
+        about = pq.read_metadata(self._rows_path(slide_id)).metadata or {}
+        return about.get(b"sha256", b"").decode() or sha256(self._shard(slide_id))
+
+    def adopt(
+        self,
+        slide_id: str,
+        records: Path,
+        rows: pd.DataFrame,
+        checksum: str | None = None,
+    ) -> None:
         """Takes over a whole shard of another study, with its tiles' rows.
 
         The file is linked where both lie on one file system, else copied.
@@ -215,6 +241,8 @@ class StudyWriter:
           slide_id: the shard's name; also in the rows' column `shard`.
           records: the ArrayRecord file, made by a StudyWriter.
           rows: a row per record in their order, TILE_COLUMNS and tile-level targets.
+          checksum: SHA-256 of `records` where it is known, as in the other study's
+            study.json; else it is taken.
 
         Raises:
           StudyError: the name cannot be a file name.
@@ -223,16 +251,14 @@ class StudyWriter:
         if not SAFE_NAME.fullmatch(slide_id):
             raise StudyError(f"{slide_id!r} cannot name a shard")
         shard = self._shard(slide_id)
+        self._rows_path(slide_id).unlink(missing_ok=True)
         shard.unlink(missing_ok=True)
         try:
             os.link(records, shard)
         except OSError:  # another file system, or one that has no links
             with atomic_path(shard) as partial:
                 shutil.copyfile(records, partial)
-        with atomic_path(self._rows_path(slide_id)) as partial:
-            rows.to_parquet(partial, index=False)
-        if slide_id not in self._order:
-            self._order.append(slide_id)
+        self._keep_rows(slide_id, rows, checksum)
 
     def skip(self, what: str, reason: str) -> None:
         """Notes that `what` is not in the study and why; it stands in study.json."""
@@ -272,8 +298,8 @@ class StudyWriter:
         schema, sizes = schema_of(parts)
         counts = dict(zip(self._order, sizes, strict=True))
         index = IndexCheck(schema.names, sum(sizes), counts, targets)
-        written = [self._shard(one) for one in self._order]
-        written.append(self.root / "tiles.parquet")
+        shards = {self._shard(one): self._checksum(one) for one in self._order}
+        written = [self.root / "tiles.parquet"]
         with atomic_path(written[-1]) as partial:
             join(parts, partial, schema, index.add)
             problems = index.problems(stream(partial, ["tile_id"]))
@@ -316,10 +342,10 @@ class StudyWriter:
             "skipped": self._skipped,
             "files": {
                 str(path.relative_to(self.root)): {
-                    "sha256": sha256(path),
+                    "sha256": shards.get(path) or sha256(path),
                     "bytes": path.stat().st_size,
                 }
-                for path in written
+                for path in [*shards, *written]
             },
         }
         write_json(self.root / "study.json", self._meta)

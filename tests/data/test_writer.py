@@ -1,11 +1,13 @@
 """Building a study: whole shards, resumption, refusal of what does not fit."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pathjax.data.images import encode_jpeg
-from pathjax.data.study import Split, StudyError, Target
+from pathjax.data.study import Split, StudyError, Target, sha256
 from pathjax.data.writer import StudyWriter
 
 TILE = encode_jpeg(np.full((16, 16, 3), 120, np.uint8))
@@ -108,3 +110,51 @@ def test_all_inconsistencies_are_raised_at_once(tmp_path):
     ):
         assert part in text
     assert not (tmp_path / "study.json").exists()
+
+
+def test_checksums_are_those_of_the_files(tmp_path):
+    writer = make_writer(tmp_path)
+    add_slide(writer, "A")
+    add_slide(writer, "B", tiles=3)
+    rows = tmp_path / ".build" / "B.parquet"
+    pd.read_parquet(rows).to_parquet(rows)  # as before checksums were kept there
+    study = writer.finish(samples=samples("A", "B"), targets=[], splits=[])
+    files = study.meta["files"]
+    assert set(files) > {"tiles/A.array_record", "tiles/B.array_record"}
+    for name, entry in files.items():
+        assert entry["sha256"] == sha256(tmp_path / name)
+        assert entry["bytes"] == (tmp_path / name).stat().st_size
+
+
+def test_a_shard_written_again_leaves_no_rows_of_the_earlier_one(tmp_path):
+    writer = make_writer(tmp_path)
+    add_slide(writer, "A", tiles=5)
+    add_slide(writer, "A", tiles=2)
+    study = writer.finish(samples=samples("A"), targets=[], splits=[])
+    assert len(study) == len(study.tiles) == 2 and len(study.tile_bytes([1])) == 1
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_shard_of_another_study_is_taken_over(tmp_path, monkeypatch, linked):
+    first = make_writer(tmp_path / "a")
+    add_slide(first, "A")
+    source = first.finish(samples=samples("A"), targets=[], splits=[])
+    shard = source.root / "tiles" / "A.array_record"
+    if not linked:
+        monkeypatch.setattr(os, "link", refuse_link)
+    second = make_writer(tmp_path / "b")
+    rows = source.tiles.assign(sample_id="P", patient_id="P")
+    second.adopt("A", shard, rows)
+    assert second.has_shard("A") and make_writer(tmp_path / "b").has_shard("A")
+    study = second.finish(samples=samples("P"), targets=[], splits=[])
+    assert study.tile_bytes([0, 1]) == source.tile_bytes([0, 1])
+    assert study.tiles["sample_id"].tolist() == ["P", "P"]
+    name = "tiles/A.array_record"
+    assert study.meta["files"][name] == source.meta["files"][name]
+    assert (study.root / name).samefile(shard) == linked
+    with pytest.raises(StudyError, match="cannot name a shard"):
+        second.adopt("../A", shard, rows)
+
+
+def refuse_link(source, target):
+    raise OSError(18, "Invalid cross-device link")
