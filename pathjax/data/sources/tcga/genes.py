@@ -13,7 +13,6 @@
 Adding is done on linear values only. It reads no expression.
 """
 
-import csv
 import dataclasses
 import re
 from collections import Counter
@@ -126,7 +125,9 @@ def reconcile(
     more = [(int(renumbered[gene]), row) for gene, row in more if keep[gene]]
     var = var[keep]
     report["kept"] = len(var)
-    return Genes(var.set_index(_names(var)), np.array(first)[keep], tuple(more), report)
+    return Genes(
+        var.set_index(_names(var)), np.array(first)[keep], tuple(more), dict(report)
+    )
 
 
 def _names(var: pd.DataFrame) -> pd.Index:
@@ -149,8 +150,8 @@ def read_gene_map(path: str | Path) -> dict[str, tuple[str, str]]:
     with opened(path) as file:
         text = text_of(file.read(), path)
     lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
-    table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    header = [name.strip('"') for name in next(table, [])]
+    header, *table = [line.split("\t") for line in lines] or [[]]
+    header = [name.strip('"') for name in header]
     places = [
         next((header.index(name) for name in names if name in header), None)
         for names in (("gene_id", "id", "#id"), ("gene_name", "gene"), ("gene_type",))

@@ -7,7 +7,6 @@ Three kinds are known: GDC STAR-counts folders (`rna_star.py`), Xena matrices
 with which slides is `pairing.py`'s to decide: all aliquots are kept.
 """
 
-import csv
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ import pandas as pd
 import pathjax
 from pathjax.atomic import atomic_path
 from pathjax.data.sources.tcga.genes import read_gene_map
-from pathjax.data.sources.tcga.rna_porpoise import has_expression, read_cases
+from pathjax.data.sources.tcga.rna_porpoise import has_expression, header_of, read_cases
 from pathjax.data.sources.tcga.rna_star import find_star_files, read_star
 from pathjax.data.sources.tcga.rna_table import (
     Note,
@@ -30,7 +29,7 @@ from pathjax.data.sources.tcga.rna_table import (
     opened,
 )
 from pathjax.data.sources.tcga.rna_units import UNITS
-from pathjax.data.sources.tcga.rna_xena import header_of, read_matrix
+from pathjax.data.sources.tcga.rna_xena import read_matrix
 
 GENE_RULES = (
     "Ensembl ids without version; copies of the pseudo-autosomal region on Y added to "
@@ -138,13 +137,8 @@ def _reader(path: Path) -> Callable[..., RnaTable]:
     with opened(path) as file:
         line = file.readline()
     if b"\t" in line:
-        header_of(line, path)  # refuses what is no text
         return read_matrix
-    try:
-        fields = next(csv.reader([line.decode("utf-8-sig").strip()]), [])
-    except (UnicodeDecodeError, csv.Error):
-        fields = []
-    if has_expression(fields):
+    if has_expression(header_of(line, path)):
         return read_cases
     raise RnaError(
         f"{path.name} is neither a tab-separated matrix of genes by samples nor a CSV "

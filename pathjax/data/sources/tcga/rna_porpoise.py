@@ -37,6 +37,18 @@ KEYS = ("case_id", "slide_id")
 BLOCK_BYTES = 16 << 20
 
 
+def header_of(line: bytes, path: Path) -> list[str]:
+    """The fields of a CSV's header.
+
+    Raises:
+      RnaError: it is no text, or no CSV.
+    """
+    try:
+        return next(csv.reader([text_of(line, path).strip()]), [])
+    except csv.Error as error:
+        raise RnaError(f"{path.name} is no CSV ({error})") from error
+
+
 def has_expression(header: list[str]) -> bool:
     """True when a CSV's header is that of such a table."""
     return any(name.endswith(SUFFIX) for name in header)
@@ -57,7 +69,7 @@ def read_cases(
     with opened(path) as file:
         data = file.read()
     first, _, rest = data.partition(b"\n")
-    header = next(csv.reader([text_of(first, path).strip()]), [])
+    header = header_of(first, path)
     lacking = [name for name in KEYS if name not in header]
     if lacking or not has_expression(header) or not rest.strip():
         raise RnaError(

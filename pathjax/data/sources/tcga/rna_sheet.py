@@ -7,7 +7,6 @@ Sheets of all dates are read: columns by name, `Sample Type` of the older ones a
 contradict themselves are left out and named.
 """
 
-import csv
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -96,8 +95,8 @@ def read_sheets(paths: Sequence[Path]) -> tuple[dict[str, SheetRow], list[Note]]
 
 def _sheet(text: str, path: Path) -> tuple[list[SheetRow], list[Note]]:
     lines = [line for line in text.splitlines() if line.strip()]
-    table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    header = [name.strip().strip('"') for name in next(table, [])]
+    header, *table = [line.split("\t") for line in lines] or [[]]
+    header = [name.strip().strip('"') for name in header]
     lacking = [name for name in NEEDED if name not in header]
     if lacking:
         raise RnaError(
@@ -147,7 +146,7 @@ def _row(file: str, entry: dict[str, str]) -> SheetRow:
 def _metadata(text: str, path: Path) -> tuple[list[SheetRow], list[Note]]:
     try:
         entries = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RnaError(
             f"{path.name} is no JSON ({error}): download it again"
         ) from error
