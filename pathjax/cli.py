@@ -251,21 +251,47 @@ def build_parser() -> argparse.ArgumentParser:
     )
     embed.set_defaults(run=run_embed)
 
-    probe = commands.add_parser(
-        "probe", help="probe models (NAME=PATH, the base first) on tasks"
+    evaluation = commands.add_parser(
+        "evaluate",
+        aliases=["probe"],
+        help="probe models (NAME=PATH, the base first) on tasks; goes on where it "
+        "stopped",
     )
-    probe.add_argument("models", nargs="+", metavar="NAME[:BASE][@SEED]=PATH")
-    probe.add_argument("--tasks", required=True, help="demo, her2st or FILE.json")
-    probe.add_argument("--study", type=Path, required=True)
-    probe.add_argument("--out", type=Path, required=True)
-    probe.add_argument(
+    evaluation.add_argument("models", nargs="+", metavar="NAME[:BASE][@SEED]=PATH")
+    add_tasks(evaluation)
+    evaluation.add_argument("--out", type=Path, required=True)
+    evaluation.add_argument(
         "--allow-overlap",
         nargs="+",
         default=[],
         metavar="TASK",
         help="accept that these tasks test on patients seen in training",
     )
-    probe.set_defaults(run=run_probe)
+    evaluation.set_defaults(run=run_evaluate)
+
+    audits = commands.add_parser(
+        "audit", help="training patients against the test patients of tasks"
+    )
+    audits.add_argument(
+        "--train",
+        nargs="+",
+        default=[],
+        metavar="STUDY:SPLIT[:FOLD]",
+        help="what is to be trained on; the fold is train if left",
+    )
+    audits.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="run folders, model files, or names of `pathjax models`",
+    )
+    add_tasks(audits)
+    audits.add_argument(
+        "--site-preserved", action="store_true", help="hold sites apart too"
+    )
+    audits.add_argument("--out", type=Path, metavar="FILE.json")
+    audits.set_defaults(run=run_audit)
 
     report = commands.add_parser("report", help="tables and figures from results")
     report.add_argument("results", nargs="+", type=Path, help="run folders or CSV")
@@ -278,6 +304,25 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--out", type=Path, help="JSON file to write")
     bench.set_defaults(run=run_bench, takes_overrides=True)
     return parser
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Which tasks, and where the studies are that they are of."""
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        required=True,
+        metavar="NAME|FILE.json",
+        help="shipped lists (ten, eva, tcga, her2st, demo, bach, ...) or your own",
+    )
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the studies of the tasks, or folders that hold them",
+    )
 
 
 def overrides(rest: Sequence[str]) -> dict[str, str]:
@@ -545,9 +590,28 @@ def run_embed(args: argparse.Namespace) -> None:
     print(f"{args.out}: {made.rows} x {made.width}{kept}")
 
 
-def run_probe(args: argparse.Namespace) -> None:
-    from pathjax.data.study import Study
-    from pathjax.evals.evaluate import evaluate, parse_candidate
+def run_audit(args: argparse.Namespace) -> int:
+    from pathjax.atomic import write_json
+    from pathjax.evals.audit_report import audit_tasks, describe, refused
+    from pathjax.evals.evaluate import open_studies
+    from pathjax.evals.suites import load_tasks
+
+    records = audit_tasks(
+        [task for name in args.tasks for task in load_tasks(name)],
+        open_studies(args.study),
+        trains=args.train,
+        models=args.models,
+        site_preserved=args.site_preserved,
+    )
+    if args.out:
+        write_json(args.out, records)
+    for line in describe(records):
+        print(line)
+    return 1 if refused(records) else 0
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    from pathjax.evals.evaluate import evaluate, open_studies, parse_candidate
     from pathjax.evals.suites import load_tasks
     from pathjax.progress import stage
 
@@ -555,8 +619,8 @@ def run_probe(args: argparse.Namespace) -> None:
     with stage("probes", len(candidates)) as bar:
         path = evaluate(
             candidates,
-            Study(args.study),
-            load_tasks(args.tasks),
+            open_studies(args.study),
+            [task for name in args.tasks for task in load_tasks(name)],
             args.out,
             allow_overlap=args.allow_overlap,
             progress=bar,

@@ -59,12 +59,36 @@ def save_model(folder: Path, model: Model) -> Path:
     return folder / FILE
 
 
+def read_meta(path: str | Path) -> dict[str, Any]:
+    """A model's `meta`, without reading its parameters.
+
+    Raises:
+      ModelFileError: as `load_model`.
+    """
+    return _read(path, parameters=False)[1]["meta"]
+
+
 def load_model(path: str | Path) -> Model:
     """Reads a model from a run folder or a file.
 
     Raises:
       ModelFileError: there is none, it is cut short, or of another schema.
     """
+    flat, header = _read(path, parameters=True)
+    fields = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in header["vit"].items()
+    }
+    if fields.get("lora") is not None:
+        raise ModelFileError(
+            f"{path} holds adapters apart from their kernels: wanted the merged model "
+            "that a run writes"
+        )
+    params = unflatten_dict({tuple(k.split("/")): v for k, v in flat.items()})
+    return Model(params, ViTConfig(**fields), header["meta"])
+
+
+def _read(path: str | Path, parameters: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors by name, none unless asked for, and the header."""
     path = Path(path)
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
@@ -75,7 +99,8 @@ def load_model(path: str | Path) -> Model:
     try:
         with safe_open(file, framework="numpy") as tensors:
             text = (tensors.metadata() or {}).get("pathjax")
-            flat = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+            names = list(tensors.keys()) if parameters else []
+            flat = {name: tensors.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{file} is no whole safetensors file: {error}") from error
     if text is None:
@@ -88,13 +113,4 @@ def load_model(path: str | Path) -> Model:
         raise ModelFileError(
             f"{file} has schema {header['schema']}, this pathjax reads {SCHEMA}"
         )
-    fields = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in header["vit"].items()
-    }
-    params = unflatten_dict({tuple(k.split("/")): v for k, v in flat.items()})
-    if fields.get("lora") is not None:
-        raise ModelFileError(
-            f"{file} holds adapters apart from their kernels: wanted the merged model "
-            "that a run writes"
-        )
-    return Model(params, ViTConfig(**fields), header["meta"])
+    return flat, header

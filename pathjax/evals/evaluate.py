@@ -1,4 +1,4 @@
-"""Models x tasks: audit, embed, probe, write; the base and the tuned alike.
+"""Models x studies x tasks: audit, embed, probe, write; base and tuned alike.
 
     candidates -> audit -> embeddings (cached .h5) -> run_task -> results.json
 
@@ -6,6 +6,7 @@ Nothing is scored before every task has been checked and every model audited.
 """
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -17,13 +18,14 @@ from jaxtyping import Float
 from pathjax.data.images import decode_tile
 from pathjax.data.study import Study
 from pathjax.evals import yardstick
-from pathjax.evals.audit import audit
+from pathjax.evals.audit import audit, under_test
 from pathjax.evals.cache import cached, cached_embeddings, identity
 from pathjax.evals.joint import is_contrastive, joint_embeddings
+from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.results import make_entry, read_results, write_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, validate_all
-from pathjax.model_file import Model, load_model
+from pathjax.model_file import Model, load_model, read_meta
 
 YARDSTICK = "yardstick"
 
@@ -67,7 +69,7 @@ def parse_candidate(text: str) -> Candidate:
 
 def evaluate(
     candidates: Sequence[Candidate],
-    study: Study,
+    studies: Study | Sequence[Study],
     tasks: Sequence[Task],
     out: Path,
     *,
@@ -77,11 +79,12 @@ def evaluate(
 ) -> Path:
     """Measures models on tasks and writes OUT/results.json.
 
-    Results of the same model files are kept, so that a killed evaluation goes on.
+    A result is written as soon as it is there, and kept as long as model file, study,
+    task and protocol are the same: a killed evaluation goes on where it stopped.
 
     Args:
       candidates: bases and tuned models.
-      study: the study of all tasks.
+      studies: those that the tasks are of.
       tasks: what is asked; retrieval is asked of contrastive models only.
       out: the run folder; embeddings are cached in OUT/embeddings.
       allow_overlap: tasks whose overlap with training patients is accepted by name.
@@ -94,61 +97,89 @@ def evaluate(
     Raises:
       TaskError, AuditError, ModelFileError, ValueError: before anything is scored.
     """
-    validate_all(list(tasks), {study.name: study})
+    by_name = _by_name([studies] if isinstance(studies, Study) else studies)
+    validate_all(list(tasks), by_name)
     names = {one.name for one in candidates}
     orphans = [one.label for one in candidates if one.base and one.base not in names]
     if orphans:
         raise ValueError(f"{', '.join(orphans)} name a base that is not among {names}")
-    models = {
-        one: None if one.path == YARDSTICK else load_model(one.path)
-        for one in candidates
-    }
-    audits = {
-        one: _audit(one, model, study, tasks, allow_overlap)
-        for one, model in models.items()
-    }
+    audits = _audit_all(candidates, by_name, tasks, allow_overlap)
     progress = progress or (lambda done, note: None)
-    done_before = _finished(out)
-    for place, (one, model) in enumerate(models.items()):
-        which = _identity(one)
-        asked = [
-            task
-            for task in tasks
-            if task.kind != "retrieval" or (model and is_contrastive(model))
-        ]
-        missing = [
-            task
-            for task in asked
-            if (one.name, one.seed, task.name, study.fingerprint, which)
-            not in done_before
-        ]
-        if not missing:
-            progress(place + 1, f"{one.label}: there already")
-            continue
-        progress(place, f"{one.label}: embedding")
-        features = _features(one, model, which, study, out)
-        joint = None
-        if any(task.kind == "retrieval" for task in missing):
-            joint = joint_embeddings(model, study)
-        rows = []
-        for task in missing:
-            progress(place, f"{one.label}: {task.name}")
-            if task.kind == "retrieval":
-                outcome = run_task(task, study, joint[0], partner=joint[1], **options)
-            else:
-                outcome = run_task(task, study, features, **options)
-            entry = make_entry(
-                outcome,
-                model=one.name,
-                base=one.base,
-                seed=one.seed,
-                checkpoint=which,
-                audit=audits[one][task.name],
+    written = _written(out)
+    for place, one in enumerate(candidates):
+        # A study is embedded once; a model is loaded when something is missing.
+        which, joint = _identity(one), None
+        for name, study in by_name.items():
+            missing = [
+                task
+                for task in tasks
+                if task.study == name
+                and _done(one, task, study, which, options) not in written
+            ]
+            model = None
+            if missing and one.path != YARDSTICK:
+                model = load_model(one.path)
+            missing = [task for task in missing if _can(model, task)]
+            if not missing:
+                continue
+            progress(place, f"{one.label}: embedding {name}")
+            features = _features(one, model, which, study, out)
+            for task in missing:
+                progress(place, f"{one.label}: {task.name}")
+                if task.kind == "retrieval":
+                    joint = joint or joint_embeddings(model, study)
+                    outcome = run_task(
+                        task, study, joint[0], partner=joint[1], **options
+                    )
+                else:
+                    outcome = run_task(task, study, features, **options)
+                entry = make_entry(
+                    outcome,
+                    model=one.name,
+                    base=one.base,
+                    seed=one.seed,
+                    checkpoint=which,
+                    audit=audits[one][task.name],
+                )
+                write_results(out, [(entry, outcome)])
+            joint = None
+        progress(place + 1, one.label)
+    return Path(out) / "results.json"
+
+
+def _by_name(studies: Sequence[Study]) -> dict[str, Study]:
+    found: dict[str, Study] = {}
+    for study in studies:
+        other = found.setdefault(study.name, study)
+        if other is not study:
+            raise ValueError(
+                f"{other.root} and {study.root} are both called {study.name}: name one"
             )
-            rows.append((entry, outcome))
-        write_results(out, rows)
-    progress(len(models), "done")
-    return out / "results.json"
+    return found
+
+
+def open_studies(paths: Sequence[str | Path]) -> list[Study]:
+    """The studies that are, or lie in, the folders named.
+
+    Raises:
+      ValueError: a folder is no study and holds none.
+    """
+    found = []
+    for path in map(Path, paths):
+        inside = [path] if (path / "study.json").exists() else sorted(path.glob("*/"))
+        whole = [one for one in inside if (one / "study.json").exists()]
+        if not whole:
+            raise ValueError(
+                f"{path} is no study and holds none: wanted a folder with study.json, "
+                "or one whose folders have it; `pathjax data` builds them"
+            )
+        found += [Study(one) for one in whole]
+    return found
+
+
+def _can(model: Model | None, task: Task) -> bool:
+    """Only contrastive models have a second tower to retrieve from."""
+    return task.kind != "retrieval" or (model is not None and is_contrastive(model))
 
 
 def _identity(one: Candidate) -> str:
@@ -156,25 +187,49 @@ def _identity(one: Candidate) -> str:
     return YARDSTICK if one.path == YARDSTICK else identity(one.path)
 
 
-def _finished(out: Path) -> set[tuple]:
+def _written(out: Path) -> set[tuple]:
     """What an earlier run of the same command has written already."""
-    if not (out / "results.json").exists():
+    if not (Path(out) / "results.json").exists():
         return set()
     return {
-        (e["model"], e["seed"], e["task"], e["study_fingerprint"], e["checkpoint"])
-        for e in read_results(out).entries
+        (
+            entry["model"],
+            entry["seed"],
+            entry["study_fingerprint"],
+            entry["checkpoint"],
+            entry["protocol"],
+            json.dumps(entry["declared"], sort_keys=True),
+        )
+        for entry in read_results(out).entries
     }
 
 
-def _audit(one, model, study, tasks, allow_overlap) -> dict[str, dict]:
-    history = model.meta["audit"] if model else []
-    tests = {}
-    for task in tasks:
-        rows = study.tiles.iloc[study.fold_tiles(task.split, task.test)]
-        tests[task.name] = (rows, study.split(task.split).shared_patients)
-    if model is None:  # colours and textures were trained on nobody
-        return {name: {"status": "untrained"} for name in tests}
-    return audit(one.label, history, tests, allow_overlap)
+def _done(one: Candidate, task: Task, study: Study, which: str, options) -> tuple:
+    """As a result of this stands in `_written`."""
+    return (
+        one.name,
+        one.seed,
+        study.fingerprint,
+        which,
+        PROTOCOLS[task.protocol_name].with_options(options).name,
+        json.dumps(dataclasses.asdict(task), sort_keys=True),
+    )
+
+
+def _audit_all(
+    candidates, studies, tasks, allow_overlap
+) -> dict[Candidate, dict[str, dict]]:
+    """Every model's record of every task; refuses before anything is computed."""
+    tests = {task.name: under_test(task, studies[task.study]) for task in tasks}
+    records = {}
+    for one in candidates:
+        if one.path == YARDSTICK:  # colours and textures were trained on nobody
+            records[one] = {name: {"status": "untrained"} for name in tests}
+            continue
+        meta = read_meta(one.path)
+        seen = meta.get("foundation", {}).get("pretrained_on_tcga")
+        records[one] = audit(one.label, meta["audit"], tests, allow_overlap, seen)
+    return records
 
 
 def _features(

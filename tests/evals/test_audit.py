@@ -1,7 +1,14 @@
 import pandas as pd
 import pytest
 
-from pathjax.evals.audit import AuditError, audit, barcodes, overlap
+from pathjax.evals.audit import (
+    AuditError,
+    UnderTest,
+    audit,
+    barcodes,
+    overlap,
+    training_of,
+)
 
 
 def rows(*patients, slide="s{}"):
@@ -20,16 +27,16 @@ def stage(*patients, **more):
 
 
 def test_disjoint_patients_are_clean():
-    record = audit("m", [stage("A", "B")], {"t": (rows("C"), ())})["t"]
+    record = audit("m", [stage("A", "B")], {"t": UnderTest(rows("C"))})["t"]
     assert record["status"] == "clean"
     assert record["patients"] == [] and record["stages"] == ["cohort"]
 
 
 def test_overlap_is_refused_with_names_for_all_tasks_at_once():
     tests = {
-        "one": (rows("A", "B"), ()),
-        "two": (rows("C"), ()),
-        "fine": (rows("D"), ()),
+        "one": UnderTest(rows("A", "B")),
+        "two": UnderTest(rows("C")),
+        "fine": UnderTest(rows("D")),
     }
     with pytest.raises(AuditError) as caught:
         audit("tuned", [stage("A"), stage("C")], tests)
@@ -39,7 +46,7 @@ def test_overlap_is_refused_with_names_for_all_tasks_at_once():
 
 
 def test_overlap_that_is_allowed_by_name_stands_in_the_record():
-    tests = {"one": (rows("A"), ()), "two": (rows("D"), ())}
+    tests = {"one": UnderTest(rows("A")), "two": UnderTest(rows("D"))}
     records = audit("m", [stage("A")], tests, allow=["one"])
     assert records["one"]["status"] == "allowed"
     assert records["one"]["patients"] == ["A"]
@@ -52,7 +59,7 @@ def test_barcodes_are_found_anywhere_across_studies():
     found = overlap([trained], test)
     assert found["barcodes"] == ["TCGA-E2-A1AZ"] and found["patients"] == []
     with pytest.raises(AuditError, match="TCGA-E2-A1AZ"):
-        audit("m", [trained], {"crc-msi": (test, ())})
+        audit("m", [trained], {"crc-msi": UnderTest(test)})
 
 
 def test_barcode_in_a_tile_name_alone_is_found():
@@ -70,17 +77,17 @@ def test_barcodes_of_other_people_do_not_match():
 def test_declared_patients_pass_but_their_slides_do_not():
     test = rows("C", slide="C5")
     history = [stage("C", slides=["C2", "C3"])]
-    record = audit("m", history, {"t": (test, ("C",))})["t"]
+    record = audit("m", history, {"t": UnderTest(test, ("C",))})["t"]
     assert record["status"] == "declared" and record["slides_known"]
     with pytest.raises(AuditError, match="C5"):
-        audit("m", [stage("C", slides=["C2", "C5"])], {"t": (test, ("C",))})
-    record = audit("m", [stage("C")], {"t": (test, ("C",))})["t"]
+        audit("m", [stage("C", slides=["C2", "C5"])], {"t": UnderTest(test, ("C",))})
+    record = audit("m", [stage("C")], {"t": UnderTest(test, ("C",))})["t"]
     assert record["slides_known"] is False
 
 
 @pytest.mark.parametrize("history", [None, []])
 def test_unknown_history_is_not_clean(history):
-    assert audit("fm", history, {"t": (rows("A"), ())})["t"]["status"] == "unknown"
+    assert audit("fm", history, {"t": UnderTest(rows("A"))})["t"]["status"] == "unknown"
 
 
 def test_malformed_history_and_unknown_tasks_are_refused():
@@ -89,4 +96,43 @@ def test_malformed_history_and_unknown_tasks_are_refused():
     ):
         overlap([{"study": "x"}, stage() | {"patients": "ABC"}], rows("A"))
     with pytest.raises(AuditError, match="allowed for tpyo"):
-        audit("m", [stage("A")], {"t": (rows("B"), ())}, allow=["tpyo"])
+        audit("m", [stage("A")], {"t": UnderTest(rows("B"))}, allow=["tpyo"])
+
+
+def test_a_site_on_both_sides_counts_where_sites_are_to_be_preserved():
+    test = rows("D").assign(site="BH")
+    history = [stage("A", sites=["BH", "unknown"])]
+    assert audit("m", history, {"t": UnderTest(test)})["t"]["status"] == "clean"
+    with pytest.raises(AuditError, match=r"t: 1 \(site BH\)"):
+        audit("m", history, {"t": UnderTest(test, site_preserved=True)})
+    unknown = rows("D").assign(site="unknown")
+    assert overlap(history, unknown)["sites"] == []
+
+
+def test_sites_are_read_from_barcodes_across_studies():
+    history, test = [stage("TCGA-AA-3666")], rows("tile-TCGA-AA-3494-01Z")
+    found = overlap(history, test)
+    assert found["sites"] == ["AA"] and not found["barcodes"]
+    with pytest.raises(AuditError, match="site AA"):
+        audit("m", history, {"crc-msi": UnderTest(test, site_preserved=True)})
+
+
+def test_pretraining_on_tcga_is_counted_and_not_an_overlap():
+    tests = {
+        "tcga": UnderTest(rows("TCGA-AA-3666", "TCGA-AA-3667")),
+        "bach": UnderTest(rows("1")),
+    }
+    records = audit("fm", [], tests, pretrained_on_tcga=True)
+    assert records["tcga"]["pretrained_on"] == {"TCGA": 2}
+    assert (
+        records["tcga"]["status"] == "unknown"
+        and "pretrained_on" not in records["bach"]
+    )
+    for known in (False, None):
+        assert "pretrained_on" not in audit("fm", [], tests, (), known)["tcga"]
+
+
+def test_a_fold_is_a_stage_of_training(study):
+    stage = training_of(study, "cohort", "fit")
+    assert stage["patients"] == [f"P{i:02d}" for i in range(14)]
+    assert stage["slides"][:2] == ["P00a", "P00b"] and stage["sites"] == ["S"]

@@ -1,5 +1,6 @@
 """Models x tasks on a study, with the audit before anything is scored."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,9 +10,15 @@ import pytest
 from pathjax.config import base_config, override
 from pathjax.data.study import Study
 from pathjax.evals.audit import AuditError
-from pathjax.evals.evaluate import Candidate, evaluate, parse_candidate
+from pathjax.evals.evaluate import (
+    Candidate,
+    evaluate,
+    open_studies,
+    parse_candidate,
+)
 from pathjax.evals.joint import joint_embeddings
 from pathjax.evals.results import read_results
+from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, TaskError
 from pathjax.model_file import load_model
 from pathjax.train import train
@@ -85,9 +92,62 @@ def test_a_second_run_computes_only_what_is_new(tiny_study, runs, tmp_path):
         tmp_path,
         progress=lambda done, note: notes.append(note),
     )
-    assert "yardstick: there already" in notes
+    assert notes == ["yardstick", "base: embedding tiny", "base: class",
+                     "base: latent", "base"]  # fmt: skip
     second = read_results(tmp_path).entries
     assert [e for e in second if e["model"] == "yardstick"] == first
+
+
+def test_a_killed_evaluation_goes_on_after_the_last_result(
+    tiny_study, runs, tmp_path, monkeypatch
+):
+    asked = []
+
+    def killed(task, *rest, **more):
+        asked.append(task.name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return run_task(task, *rest, **more)
+
+    monkeypatch.setattr("pathjax.evals.evaluate.run_task", killed)
+    one = candidates(runs)[1:2]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(one, tiny_study, tasks()[:3], tmp_path)
+    assert [e["task"] for e in read_results(tmp_path).entries] == ["class"]
+    evaluate(one, tiny_study, tasks()[:3], tmp_path)
+    assert asked == ["class", "latent", "latent", "genes"]
+
+
+def test_another_declaration_or_protocol_is_another_result(tiny_study, runs, tmp_path):
+    one, task = candidates(runs)[1:2], tasks()[2]
+    evaluate(one, tiny_study, [task], tmp_path)
+    evaluate(one, tiny_study, [dataclasses.replace(task, genes=4)], tmp_path)
+    (entry,) = read_results(tmp_path).entries
+    assert entry["declared"]["genes"] == 4 and len(entry["per_fold"]) == 5
+    evaluate(one, tiny_study, [dataclasses.replace(task, genes=4)], tmp_path, seeds=1)
+    (entry,) = read_results(tmp_path).entries
+    assert entry["protocol"] == "ridge/1 (seeds=1)" and len(entry["per_fold"]) == 1
+
+
+def test_tasks_of_several_studies_make_one_table(tiny_study, runs, tmp_path):
+    folder = tmp_path / "studies"
+    shutil.copytree(tiny_study.root, folder / "one")
+    shutil.copytree(tiny_study.root, folder / "two")
+    meta = json.loads((folder / "two" / "study.json").read_text())
+    (folder / "two" / "study.json").write_text(json.dumps(meta | {"name": "other"}))
+    studies = open_studies([folder])
+    first = tasks()[0]
+    second = dataclasses.replace(first, name="again", study="other")
+    evaluate(candidates(runs)[1:2], studies, [first, second], tmp_path / "out")
+    one, two = read_results(tmp_path / "out").entries
+    assert (one["study"], two["study"]) == ("tiny", "other")
+    assert one["value"] == two["value"]
+    names = sorted(path.name for path in (tmp_path / "out" / "embeddings").iterdir())
+    assert names == ["other-base.h5", "tiny-base.h5"]
+    with pytest.raises(ValueError, match="are both called tiny"):
+        evaluate([], [tiny_study, studies[0]], [first], tmp_path / "x")
+    with pytest.raises(ValueError, match="is no study and holds none"):
+        open_studies([tmp_path / "out"])
 
 
 def test_test_patients_seen_in_training_are_an_error_unless_named(
