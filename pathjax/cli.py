@@ -136,6 +136,76 @@ def build_parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="fail when anything has to be left out"
     )
     rna.set_defaults(run=run_tcga_rna)
+    tcga = kinds.add_parser("tcga", help="pair slides, RNA and labels of TCGA")
+    tcga.add_argument(
+        "--slides",
+        type=Path,
+        required=True,
+        help="study of `pathjax tile`, or slides to tile: a folder or a manifest",
+    )
+    tcga.add_argument(
+        "--rna", type=Path, required=True, help="of `pathjax data tcga-rna`"
+    )
+    tcga.add_argument(
+        "--labels",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="tables by patient, sample or slide, and MAFs (for TP53)",
+    )
+    tcga.add_argument(
+        "--sequenced",
+        type=Path,
+        metavar="FILE",
+        help="samples that were sequenced, one a line: wild type if a MAF lacks them",
+    )
+    tcga.add_argument("--out", type=Path, required=True, metavar="STUDY")
+    tcga.add_argument(
+        "--frozen", action="store_true", help="frozen sections (TS, MS, BS) too"
+    )
+    tcga.add_argument(
+        "--aliquots",
+        choices=("first", "mean"),
+        default="first",
+        help="which of several of a patient's",
+    )
+    tcga.add_argument(
+        "--keep-unpaired",
+        action="store_true",
+        help="keep patients without RNA, for labels alone",
+    )
+    tcga.add_argument(
+        "--no-site-preserved",
+        action="store_true",
+        help="split by patient; else whole sites where that can be done",
+    )
+    tcga.add_argument("--seed", type=int, default=0, help="of the splits")
+    tcga.set_defaults(run=run_tcga)
+
+    split = kinds.add_parser(
+        "split",
+        help="add a split to a study; its fingerprint changes by it",
+        description="Assigns a study's patients to folds and adds splits/NAME.json. The "
+        "study's fingerprint changes: results made before are of another study.",
+    )
+    split.add_argument("study", type=Path)
+    split.add_argument("--name", required=True, help="of the split")
+    how = split.add_mutually_exclusive_group(required=True)
+    how.add_argument("--folds", type=int, metavar="K", help="equal folds fold0, ...")
+    how.add_argument(
+        "--fractions",
+        metavar="FOLD=SHARE,...",
+        help="named folds, as train=.6,val=.1,probe_fit=.15,probe_test=.15",
+    )
+    split.add_argument(
+        "--site-preserved", action="store_true", help="a site is in one fold only"
+    )
+    split.add_argument(
+        "--stratify", nargs="+", default=[], metavar="TARGET", help="classes to balance"
+    )
+    split.add_argument("--seed", type=int, default=0)
+    split.set_defaults(run=run_split)
 
     for name, benchmark in BENCHMARKS.items():
         tiles = kinds.add_parser(name, help=benchmark.title)
@@ -299,7 +369,9 @@ def build_parser() -> argparse.ArgumentParser:
     report.set_defaults(run=run_report)
 
     bench = commands.add_parser("bench", help="ratios against named peers")
-    bench.add_argument("what", choices=("step", "forward", "loader", "probe", "memory"))
+    bench.add_argument(
+        "what", choices=("step", "forward", "loader", "probe", "eva", "memory", "index")
+    )
     bench.add_argument("--peer", action="store_true", help="run the peer too")
     bench.add_argument("--out", type=Path, help="JSON file to write")
     bench.set_defaults(run=run_bench, takes_overrides=True)
@@ -428,6 +500,31 @@ def run_her2st_tissue(args: argparse.Namespace) -> None:
     print_built(study)
 
 
+def run_tcga(args: argparse.Namespace) -> None:
+    from pathjax.data.sources.tcga.build import build_tcga
+    from pathjax.progress import stage
+
+    with stage("tcga", 1) as bar:
+        study = build_tcga(
+            args.slides,
+            args.rna,
+            args.labels,
+            args.out,
+            sequenced=args.sequenced,
+            frozen=args.frozen,
+            keep_unpaired=args.keep_unpaired,
+            aliquots=args.aliquots,
+            site_preserved=not args.no_site_preserved,
+            seed=args.seed,
+            progress=lambda done, total: bar(done, total=total),
+        )
+    print_built(study)
+    for name in study.split_names:
+        split = study.split(name)
+        sizes = ", ".join(f"{fold} {len(ids)}" for fold, ids in split.folds.items())
+        print(f"split {name}: {sizes} patients; {split.note}")
+
+
 def run_tcga_rna(args: argparse.Namespace) -> None:
     from pathjax.data.sources.tcga.rna import read_rna, skipped_of, write_rna
     from pathjax.progress import stage
@@ -449,6 +546,28 @@ def run_tcga_rna(args: argparse.Namespace) -> None:
     for note in history["notes"]:
         print(f"note: {note}")
     print_skipped(skipped_of(rna), args.out)
+
+
+def run_split(args: argparse.Namespace) -> None:
+    from pathjax.data.add_split import add_split, make_split
+    from pathjax.data.folds import parse_fractions
+    from pathjax.data.study import Study
+
+    split, made = make_split(
+        Study(args.study),
+        args.name,
+        args.folds if args.fractions is None else parse_fractions(args.fractions),
+        site_preserved=args.site_preserved,
+        stratify=args.stratify,
+        seed=args.seed,
+    )
+    study, added = add_split(Study(args.study), split)
+    print(made.counts.assign(total=made.counts.sum(axis=1)).to_string())
+    for note in made.notes:
+        print(f"note: {note}")
+    done = "added" if added else "was there already"
+    print(f"{study.root}: split {split.name} {done}")
+    print(f"fingerprint: {study.fingerprint}")
 
 
 def run_benchmark(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`pathjax bench`: our step, forward pass, loader and probe against peers; memory.
+"""`pathjax bench`: our step, forward, loader and probe against peers; memory.
 
 Nothing heavy is imported here: the workers of peers import this package too.
 """
@@ -11,7 +11,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
     """Runs one benchmark, prints it and writes its JSON; the exit status.
 
     Args:
-      what: "step", "forward", "loader", "probe" or "memory".
+      what: "step", "forward", "loader", "probe", "memory" or "index".
       peer: run the peers too.
       out: JSON file to write, or None.
       options: `--config.NAME=VALUE` words; `bench/options.py` lists the names.
@@ -19,7 +19,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
     Raises:
       BenchError: an option, a contestant or a peer's library that is not there.
     """
-    if what in ("memory", "probe"):
+    if what in ("memory", "probe", "eva", "index"):
         from pathjax.atomic import write_json
         from pathjax.bench.options import parse_options
 
@@ -27,6 +27,14 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
             from pathjax.bench import memory as bench
 
             found = bench.measure(parse_options(bench.MemoryOptions, options))
+        elif what == "index":
+            from pathjax.bench import index as bench
+
+            found = bench.measure(parse_options(bench.IndexOptions, options))
+        elif what == "eva":
+            from pathjax.bench import eva as bench
+
+            found = bench.measure(parse_options(bench.EvaOptions, options), peer)
         else:
             from pathjax.bench import probe as bench
 
