@@ -1,27 +1,36 @@
-"""Describes a study to a person: counts, targets, splits, provenance, a contact sheet."""
+"""Describes a study to a person: counts, targets, splits, provenance, a contact sheet.
 
-from collections.abc import Iterator
+    runs of tiles, samples, targets' columns piece by piece -> lines of text, a picture
+
+No table of all tiles is held: a study of 10^8 is described as one of a hundred.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+import pandas as pd
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from pathjax.atomic import atomic_path
 from pathjax.data.images import decode_tile
-from pathjax.data.study import Study
+from pathjax.data.row_ranges import RowRanges
+from pathjax.data.study import Study, Target
+from pathjax.data.tile_table import stream
 
 GAP = 2  # white pixels between tiles
 
 
 def describe(study: Study) -> Iterator[str]:
     """Lines of plain text about a study."""
-    meta, tiles, samples = study.meta, study.tiles, study.samples
+    meta, runs, samples = study.meta, study.runs, study.samples
     kind = "SYNTHETIC study" if study.synthetic else "study"
     yield f"{kind} {study.name} at {study.root}"
     yield (
-        f"  {len(tiles)} tiles of {study.tile_px} px at {study.mpp:.4g} um/px, "
-        f"{tiles['slide_id'].nunique()} slides, {len(samples)} samples, "
+        f"  {len(study)} tiles of {study.tile_px} px at {study.mpp:.4g} um/px, "
+        f"{runs['slide_id'].nunique()} slides, {len(samples)} samples, "
         f"{samples['patient_id'].nunique()} patients, "
         f"{samples['site'].nunique()} sites, {len(meta['shards'])} shards"
     )
@@ -36,23 +45,20 @@ def describe(study: Study) -> Iterator[str]:
     yield f"  fingerprint {study.fingerprint}"
     yield "targets"
     for target in study.targets.values():
-        frame = tiles if target.level == "tile" else samples
-        values = frame[target.name]
-        if target.kind == "class":
-            counts = values.value_counts()
-            text = ", ".join(f"{one} {counts.get(one, 0)}" for one in target.classes)
+        if target.level == "tile":
+            pieces = stream(study.root / "tiles.parquet", [target.name])
+            columns = (piece[target.name].to_pandas() for piece in pieces)
         else:
-            text = f"{values.min():.4g} to {values.max():.4g}"
-        missing = int(values.isna().sum())
-        yield f"  {target.name} ({target.level}, {target.kind}): {text}" + (
-            f"; {missing} missing" if missing else ""
+            columns = iter([samples[target.name]])
+        yield f"  {target.name} ({target.level}, {target.kind}): " + summary(
+            target, columns
         )
     yield "splits"
     for name in study.split_names:
         split = study.split(name)
         folds = ", ".join(
             f"{fold} {len(ids)} {split.unit.removesuffix('_id')}s, "
-            f"{len(study.fold_tiles(name, fold))} tiles"
+            f"{study.fold_runs(name, fold)['tiles'].sum()} tiles"
             for fold, ids in split.folds.items()
         )
         yield f"  {name}: {folds}" + (f" ({split.note})" if split.note else "")
@@ -67,6 +73,23 @@ def describe(study: Study) -> Iterator[str]:
             yield f"  {entry['what']}: {entry['reason']}"
         if len(meta["skipped"]) > 20:
             yield f"  ... and {len(meta['skipped']) - 20} more, in study.json"
+
+
+def summary(target: Target, columns: Iterable[pd.Series]) -> str:
+    """A target's values in a few words, from its column in pieces."""
+    counts: Counter[str] = Counter()
+    low, high, missing = np.inf, -np.inf, 0
+    for values in columns:
+        missing += int(values.isna().sum())
+        if target.kind == "class":
+            counts.update(values.value_counts().to_dict())
+        elif values.notna().any():
+            low, high = min(low, values.min()), max(high, values.max())
+    if target.kind == "class":
+        text = ", ".join(f"{one} {counts[one]}" for one in target.classes)
+    else:
+        text = f"{low:.4g} to {high:.4g}" if low <= high else "no value"
+    return text + (f"; {missing} missing" if missing else "")
 
 
 def contact_sheet(
@@ -84,14 +107,13 @@ def contact_sheet(
       RGB `[H, W, 3]`.
     """
     random = np.random.default_rng(seed)
-    tiles = study.tiles
-    slides = tiles["slide_id"].unique()
+    slides = study.runs["slide_id"].unique()
     if len(slides) < columns:  # few slides: show more of each
-        picks = random.choice(len(tiles), min(columns * rows, len(tiles)), False)
+        picks = random.choice(len(study), min(columns * rows, len(study)), False)
         picks = np.sort(picks)
     else:
         chosen = random.choice(slides, columns, replace=False)
-        owned = [np.flatnonzero(tiles["slide_id"] == one) for one in chosen]
+        owned = [tiles_of_slide(study, one) for one in chosen]
         picks = np.concatenate(
             [random.choice(own, rows, replace=len(own) < rows) for own in owned]
         )
@@ -104,6 +126,12 @@ def contact_sheet(
         tile = decode_tile(data)
         sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     return sheet
+
+
+def tiles_of_slide(study: Study, slide: str) -> Int[np.ndarray, "n"]:
+    """Row numbers of a slide's tiles."""
+    runs = study.runs[study.runs["slide_id"] == slide]
+    return RowRanges(runs["first_row"].to_numpy(), runs["tiles"].to_numpy()).to_array()
 
 
 def save_contact_sheet(study: Study, path: Path, **options: int) -> Path:

@@ -1,9 +1,17 @@
 """What a person is shown of a study."""
 
 import numpy as np
+import pandas as pd
 
 from pathjax.data.images import decode_tile
-from pathjax.data.show import GAP, contact_sheet, describe
+from pathjax.data.show import (
+    GAP,
+    contact_sheet,
+    describe,
+    summary,
+    tiles_of_slide,
+)
+from pathjax.data.study import Target
 
 
 def test_description_has_counts_targets_splits_and_provenance(tiny_study):
@@ -33,3 +41,18 @@ def test_contact_sheet_shows_whole_tiles_of_one_slide_a_column(tiny_study):
 def test_a_study_with_fewer_slides_than_columns_is_filled_with_tiles(tiny_study):
     sheet = contact_sheet(tiny_study, columns=30, rows=8)
     assert sheet.shape[1] == 9 * (32 + GAP) + GAP  # 72 tiles in columns of 8
+
+
+def test_a_target_in_pieces():
+    tissue = Target("tissue", "tile", "class", ("fat", "skin", "bone"))
+    pieces = [pd.Series(["fat", None, "fat"]), pd.Series(["skin", "fat"])]
+    assert summary(tissue, pieces) == "fat 3, skin 1, bone 0; 1 missing"
+    share = Target("share", "tile", "number")
+    pieces = [pd.Series([np.nan]), pd.Series([0.5, 3.0]), pd.Series([-1.0])]
+    assert summary(share, pieces) == "-1 to 3; 1 missing"
+    assert summary(share, [pd.Series([np.nan])]) == "no value; 1 missing"
+
+
+def test_tiles_of_a_slide(tiny_study):
+    wanted = np.flatnonzero(tiny_study.tiles["slide_id"] == "P03b")
+    np.testing.assert_array_equal(tiles_of_slide(tiny_study, "P03b"), wanted)
