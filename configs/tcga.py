@@ -2,16 +2,19 @@
 
     pathjax tile --slides SVS --out tcga-tiles
     pathjax data tcga-rna --source GDC --out rna.h5ad
-    pathjax data tcga --slides tcga-tiles --rna rna.h5ad --labels types.csv --out tcga-study
+    pathjax data tcga --slides tcga-tiles --rna rna.h5ad --labels types.csv \
+        --out tcga-study
     pathjax import uni --weights UNI/pytorch_model.bin --out uni
-    pathjax train --config=configs/tcga.py:contrastive,gpu --workdir=runs/tcga --config.init=uni
+    pathjax train --config=configs/tcga.py:contrastive,gpu --workdir=runs/tcga \
+        --config.init=uni
 
 The argument chooses the objective, how much of the encoder is trained (`adapt=full`,
 `last` or `lora`) and the machine: `gpu` is one with 80 GB (the default), `pod` is laid
-out for 64 chips and up, and `smoke` takes a few steps of a tiny encoder on any study with the
-split "cohort". The encoder is that of the model given as `init`; `variant=S/16` starts
-from nothing instead. Trained on fold `train` of "cohort", which shares no patient, and
-by default no site, with the folds that the tasks of TCGA are scored on.
+out for 64 chips and up, and `smoke` takes a few steps of a tiny encoder on any study
+with the split "cohort". The encoder is that of the model given as `init`;
+`variant=S/16` starts from nothing instead. Trained on fold `train` of "cohort", which
+shares no patient, and by default no site, with the folds that the tasks of TCGA are
+scored on.
 """
 
 from ml_collections import ConfigDict

@@ -12,4 +12,12 @@ of other projects.
     rna_matrix.py  values of a matrix cleaned and converted
     rna_table.py   what readers of RNA share
     genes.py       which genes rows are
+    labels.py      what all sources say of a patient, conflicts left open
+    label_tables.py  tables by patient, sample or slide
+    maf.py         TP53 from a MAF
+    vocabulary.py  which values labels have, and how sources spell them
+    pairing.py     slides with RNA, and what has no partner
+    expression.py  of patients, from that of their aliquots
+    splits.py      who trains, and on whom tasks are scored
+    build.py       the paired study
 """
