@@ -1,0 +1,237 @@
+"""Assigns patients to folds, stratified by their labels.
+
+    patients (a row each: patient_id, labels), folds, seed -> patient_folds -> Folds -> Split
+
+The patient is the unit: tiles and samples inherit. `site_folds.py` keeps whole sites
+together. Pure functions of their arguments: no study is read or written here
+(`add_split.py` does that).
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from pathjax.data.study import Split
+
+NO_LABEL = "(none)"
+EVERYONE = ("all patients", "")
+
+
+class FoldError(ValueError):
+    """Patients cannot be put into the folds asked for; the message lists why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """Which fold each patient is in, and how well the classes are balanced.
+
+    Attributes:
+      fold: patient id -> fold name, in the order of the patients given.
+      counts: patients by class (rows: label, class; the first is all patients) and fold
+        (columns).
+      targets: the counts that the fractions ask for, of the same shape, not rounded.
+      notes: what a reader should know, such as a class that some fold lacks.
+    """
+
+    fold: dict[str, str]
+    counts: pd.DataFrame
+    targets: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def deviation(self) -> float:
+        """Sum over classes and folds of |count - target| / patients of the class."""
+        return deviation(self.counts.to_numpy(), self.targets.to_numpy())
+
+    def split(self, name: str, note: str = "") -> Split:
+        """The split as a study stores it, ids in order."""
+        folds = {one: [] for one in self.counts.columns}
+        for patient, one in self.fold.items():
+            folds[one].append(patient)
+        ordered = {one: tuple(sorted(ids)) for one, ids in folds.items()}
+        return Split(name, ordered, note=note)
+
+
+def deviation(
+    counts: Float[np.ndarray, "C F"], targets: Float[np.ndarray, "C F"]
+) -> float:
+    """Summed absolute deviation, each class weighted by 1 / its patients.
+
+    So a rare class counts as much as a common one.
+    """
+    return float((np.abs(counts - targets).sum(1) / targets.sum(1)).sum())
+
+
+def fractions_of(folds: int | Mapping[str, float]) -> dict[str, float]:
+    """Fold name -> share of the patients: k equal folds "fold0", ..., or as given.
+
+    Raises:
+      FoldError: fewer than two folds, a share that is not above 0, or a sum that is
+        not 1.
+    """
+    if isinstance(folds, int):
+        if folds < 2:
+            raise FoldError(f"{folds} folds: wanted 2 or more")
+        return {f"fold{i}": 1 / folds for i in range(folds)}
+    shares = {str(name): float(share) for name, share in folds.items()}
+    told = ", ".join(f"{name}={share:g}" for name, share in shares.items())
+    if len(shares) < 2:
+        raise FoldError(f"folds are {told or 'none'}: wanted 2 or more")
+    if not all(share > 0 for share in shares.values()):
+        raise FoldError(f"fractions are {told}: each has to be above 0")
+    if not abs(sum(shares.values()) - 1) < 1e-6:
+        total = sum(shares.values())
+        raise FoldError(f"fractions {told} sum up to {total:g}: wanted 1")
+    return shares
+
+
+def parse_fractions(text: str) -> dict[str, float]:
+    """`train=.6,val=.4` as a mapping.
+
+    Raises:
+      FoldError: it is not written so, or a fold is named twice.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, share = part.partition("=")
+        name = name.strip()
+        try:
+            number = float(share)
+        except ValueError:
+            number = None
+        if not name or not equals or number is None or name in found:
+            raise FoldError(
+                f"fractions {text!r}: cannot read {part!r}; wanted each fold once, as "
+                "train=.6,val=.4"
+            )
+        found[name] = number
+    return found
+
+
+def check_patients(patients: pd.DataFrame, columns: Sequence[str], folds: int) -> None:
+    """Refuses a table that has not one row per patient and what is asked of it.
+
+    Raises:
+      FoldError: all that is wrong.
+    """
+    lacking = [one for one in ("patient_id", *columns) if one not in patients]
+    if lacking:
+        raise FoldError(f"patients lack the columns {', '.join(lacking)}")
+    found = []
+    twice = patients["patient_id"][patients["patient_id"].duplicated()]
+    if len(twice):
+        found.append(f"{len(twice)} patients have several rows, first {twice.iloc[0]}")
+    if len(patients) < folds:
+        found.append(f"{len(patients)} patients cannot fill {folds} folds")
+    if found:
+        raise FoldError("; ".join(found))
+
+
+def class_members(
+    patients: pd.DataFrame, labels: Sequence[str]
+) -> tuple[list[tuple[str, str]], Int[np.ndarray, "N C"]]:
+    """Names of the classes, (label, class), and 1 where a patient is of one.
+
+    The first class is all patients: folds should have their sizes, too. Patients
+    without a label are a class of it.
+    """
+    names, columns = [EVERYONE], [np.ones(len(patients), np.int64)]
+    for label in labels:
+        values = text_of(patients[label])
+        for value in sorted(set(values)):
+            names.append((label, value))
+            columns.append((values == value).astype(np.int64))
+    return names, np.stack(columns, axis=1)
+
+
+def text_of(values: pd.Series) -> np.ndarray:
+    """Labels as text, missing ones as NO_LABEL."""
+    return values.astype(object).where(values.notna(), NO_LABEL).astype(str).to_numpy()
+
+
+def made_folds(
+    patients: pd.DataFrame,
+    labels: Sequence[str],
+    shares: Mapping[str, float],
+    assigned: Int[np.ndarray, "N"],
+    notes: Sequence[str] = (),
+) -> Folds:
+    """The result, of the number of each patient's fold."""
+    names, member = class_members(patients, labels)
+    inside = np.eye(len(shares), dtype=np.int64)[assigned]
+    index = pd.MultiIndex.from_tuples(names, names=["label", "class"])
+    counts = pd.DataFrame(member.T @ inside, index, list(shares))
+    wanted = np.outer(member.sum(axis=0), list(shares.values()))
+    folds = np.array(list(shares))[assigned].tolist()
+    return Folds(
+        dict(zip(patients["patient_id"].tolist(), folds, strict=True)),
+        counts,
+        pd.DataFrame(wanted, index, list(shares)),
+        (*notes, *_missing_notes(counts)),
+    )
+
+
+def _missing_notes(counts: pd.DataFrame) -> list[str]:
+    return [
+        f"{label} {value} ({int(row.sum())} patients) is not in "
+        f"{', '.join(row.index[row == 0])}"
+        for (label, value), row in counts.iterrows()
+        if (row == 0).any()
+    ]
+
+
+def patient_folds(
+    patients: pd.DataFrame,
+    folds: int | Mapping[str, float],
+    *,
+    labels: Sequence[str] = (),
+    seed: int = 0,
+) -> Folds:
+    """Assigns patients one by one; labels are balanced together.
+
+    Patients with the same combination of labels are a stratum. Each fold gets its share
+    of a stratum, rounded down; whoever is left over goes, one to a fold, where the
+    classes of the stratum and patients in all are furthest behind. So a fold's count is
+    less than one from its target in each stratum, and with one label in each class.
+
+    Args:
+      patients: a row each, columns `patient_id` and those named in `labels`.
+      folds: how many equal folds, or fold name -> fraction.
+      labels: columns to stratify by; none: folds of the right size.
+      seed: who of a stratum goes where.
+
+    Raises:
+      FoldError: the folds make no sense, or there are too few patients for them.
+    """
+    shares = fractions_of(folds)
+    check_patients(patients, labels, len(shares))
+    _, member = class_members(patients, labels)
+    share = np.array(list(shares.values()))
+    rng = np.random.default_rng(seed)
+    # By id first: the same patients in another order are the same folds.
+    order = np.argsort(patients["patient_id"].to_numpy().astype(str), kind="stable")
+    order = order[rng.permutation(len(order))]
+    strata, stratum = np.unique(member[order], axis=0, return_inverse=True)
+    behind = np.zeros((member.shape[1], len(share)))
+    assigned = np.empty(len(patients), np.int64)
+    for number, classes in enumerate(strata):
+        rows = order[stratum.reshape(-1) == number]
+        wanted = len(rows) * share
+        # 1e-9: a third of nine is three, whatever the rounding of a third.
+        seats = np.floor(wanted + 1e-9).astype(np.int64)
+        behind += np.outer(classes, wanted - seats)
+        first = np.argsort(-(classes @ behind).round(9), kind="stable")
+        left = first[: len(rows) - seats.sum()]
+        seats[left] += 1
+        behind[:, left] -= classes[:, None]
+        assigned[rows] = np.repeat(np.arange(len(share)), seats)
+    if len(set(assigned.tolist())) < len(share):
+        empty = [one for i, one in enumerate(shares) if i not in assigned]
+        raise FoldError(
+            f"{len(patients)} patients leave {', '.join(empty)} without any: wanted "
+            "larger fractions or more patients"
+        )
+    return made_folds(patients, labels, shares, assigned)
