@@ -88,7 +88,12 @@ class Split:
     note: str = ""
 
     def problems(self, tiles: pd.DataFrame) -> list[str]:
-        """What is wrong with the split, given the study's tiles; empty when sound."""
+        """What is wrong with the split; empty when it is sound.
+
+        Args:
+          tiles: the study's tiles, or a table that has each of their pairs of
+            `slide_id` and `patient_id` once or more, such as `Study.runs`.
+        """
         found = []
         if self.unit not in ("patient_id", "slide_id"):
             wanted = "patient_id or slide_id: nothing is ever split by tile"

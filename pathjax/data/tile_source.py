@@ -86,7 +86,7 @@ class StudyTiles:
         return self.study.fingerprint
 
     def __len__(self) -> int:
-        return len(self.study.tiles)
+        return len(self.study)
 
     def batches(
         self,

@@ -123,11 +123,11 @@ def read_embeddings(path: Path, study: Study) -> Embeddings:
       EmbeddingError: it is no such file, or of another study.
     """
     meta, (count, _) = read_header(path)
-    if meta["fingerprint"] != study.fingerprint or count != len(study.tiles):
+    if meta["fingerprint"] != study.fingerprint or count != len(study):
         owner = f"study {meta['study']}" if "study" in meta else "a folder of images"
         raise EmbeddingError(
             f"{path} holds {count} embeddings of {owner} "
-            f"({meta['fingerprint'][:12]}), wanted {len(study.tiles)} of {study.name} "
+            f"({meta['fingerprint'][:12]}), wanted {len(study)} of {study.name} "
             f"({study.fingerprint[:12]}): run `pathjax embed` again"
         )
     with h5py.File(path, "r") as file:
