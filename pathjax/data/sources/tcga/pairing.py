@@ -18,6 +18,7 @@ The rules, in order (docs/tcga.md):
 
 import collections
 import dataclasses
+from collections.abc import Collection
 from pathlib import PurePath
 
 import pandas as pd
@@ -107,6 +108,8 @@ def pair(
     table = pd.DataFrame(
         unmatched, columns=["what", "id", "patient", "reason", "kept"]
     ).astype({"kept": bool})
+    # Slides first: of RNA there is often much more than of slides.
+    table = table.sort_values("what", ascending=False, kind="stable", ignore_index=True)
     if not used:
         reasons = table["reason"].value_counts().head(5)
         listed = "; ".join(f"{count} x {text}" for text, count in reasons.items())
@@ -182,9 +185,10 @@ def _no_tumour(kind: str) -> str:
     return f"{what} (sample type {kind}); never paired with a tumour"
 
 
-def _alone(kind: str, chosen: str | None, other: str, types: object) -> str:
+def _alone(kind: str, chosen: str | None, other: str, types: Collection[str]) -> str:
     """Why a sample type of a patient is not paired."""
     if chosen is not None:
         return f"sample type {kind}; the patient is paired by {chosen}"
-    there = ", ".join(sorted(types))
-    return f"no {other} of sample type {kind} (there: {there or 'none'})"
+    if not types:
+        return f"no {other} of this patient"
+    return f"no {other} of sample type {kind}, only of {', '.join(sorted(types))}"

@@ -1,6 +1,6 @@
 """The splits of a TCGA study: who trains, and on whom every task is scored.
 
-    patients (site, cancer type) -> cohort, cv5, probe_cv; what could not be made, why
+    patients (site, cancer type, TP53) -> cohort, cv5, probe_cv; what could not be made, why
 
 Patients are split once, whatever the task: the training fold of "cohort" holds no
 patient that any task of TCGA is tested on, nor, by default, one of their sites.
@@ -23,7 +23,7 @@ from pathjax.data.study import Split, StudyError
 FRACTIONS = {"train": 0.5, "val": 0.1, "probe_fit": 0.2, "probe_test": 0.2}
 TUNING, PROBING = ("train", "val"), ("probe_fit", "probe_test")
 FOLDS = 5
-LABEL = "cancer_type"
+LABELS = ("cancer_type", "tp53")  # whose classes are balanced
 
 
 def tcga_splits(
@@ -32,7 +32,7 @@ def tcga_splits(
     """Makes the splits that there are patients enough for.
 
     Args:
-      samples: a row per patient: patient_id, site, cancer_type (None where unknown).
+      samples: a row per patient: patient_id, site, and LABELS (None where unknown).
       site_preserved: "cohort" keeps whole sites in one fold. Where that cannot be done
         it is by patient, and its note says why. The cross-validations are by patient:
         they are for studies in which a class may be at one site.
@@ -41,7 +41,7 @@ def tcga_splits(
     Returns:
       The splits; and name to reason of those that could not be made.
     """
-    labels = [LABEL] if samples[LABEL].notna().any() else []
+    labels = [name for name in LABELS if samples[name].notna().any()]
     splits: list[Split] = []
     faults: dict[str, str] = {}
     by_site = False

@@ -70,8 +70,8 @@ def test_sample_types_have_to_agree():
     pairing = pair(slides, rna_table(f"{A}-01A", f"{B}-01A"))
     assert list(pairing.slides["patient_id"]) == [B]
     found = reasons(pairing)
-    assert found[f"{A}-06Z-00-DX1"] == "no RNA of sample type 06 (there: 01)"
-    assert found["row0"] == "no slide of sample type 01 (there: 06)"
+    assert found[f"{A}-06Z-00-DX1"] == "no RNA of sample type 06, only of 01"
+    assert found["row0"] == "no slide of sample type 01, only of 06"
 
 
 def test_of_several_sample_types_the_first_with_both_is_taken():

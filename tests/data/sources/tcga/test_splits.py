@@ -15,6 +15,7 @@ def patients_of(ids, types):
             "patient_id": list(ids),
             "site": [parse(one).site for one in ids],
             "cancer_type": list(types),
+            "tp53": [("mutated", "wild type", None)[i % 3] for i in range(len(ids))],
         }
     )
 
@@ -54,6 +55,9 @@ def test_nobody_is_tuned_on_and_probed(cohort, site_preserved):
     types = cohort.set_index("patient_id")["cancer_type"]
     brca = types.index[types == "BRCA"]
     assert 0.4 < np.isin(brca, named["cohort"].folds["train"]).mean() < 0.6
+    tp53 = cohort.set_index("patient_id")["tp53"]
+    for ids in named["probe_cv"].folds.values():
+        assert 0.25 < (tp53[list(ids)] == "mutated").mean() < 0.42
 
 
 def test_a_seed_gives_the_same_splits(cohort):
@@ -73,7 +77,7 @@ def test_where_sites_cannot_be_kept_together_the_note_says_so():
 
 def test_patients_without_any_label_are_split_all_the_same():
     ids = [f"TCGA-A{i % 6}-00{i:02d}" for i in range(24)]
-    splits, faults = tcga_splits(patients_of(ids, [None] * 24))
+    splits, faults = tcga_splits(patients_of(ids, [None] * 24).assign(tp53=None))
     assert not faults and "by whole sites" in splits[0].note
 
 
