@@ -23,6 +23,9 @@ from pathjax.data.study import Split, StudyError
 FRACTIONS = {"train": 0.5, "val": 0.1, "probe_fit": 0.2, "probe_test": 0.2}
 TUNING, PROBING = ("train", "val"), ("probe_fit", "probe_test")
 FOLDS = 5
+# probe_cv has fewer folds where they would be of fewer patients: a fold without one of
+# a task's classes tests nothing.
+LEAST = 4
 LABELS = ("cancer_type", "tp53")  # whose classes are balanced
 
 
@@ -51,12 +54,13 @@ def tcga_splits(
     except FoldError as error:
         faults["cohort"] = str(error)
     held = [one for split in splits for fold in PROBING for one in split.folds[fold]]
-    for name, patients in (
-        ("cv5", samples),
-        ("probe_cv", samples[samples["patient_id"].isin(held)]),
+    held_out = samples[samples["patient_id"].isin(held)]
+    for name, patients, folds in (
+        ("cv5", samples, FOLDS),
+        ("probe_cv", held_out, min(FOLDS, max(2, len(held_out) // LEAST))),
     ):
         try:
-            made = patient_folds(patients, FOLDS, labels=labels, seed=seed)
+            made = patient_folds(patients, folds, labels=labels, seed=seed)
             splits.append(made.split(name, _note(made, False, "")))
         except FoldError as error:
             faults[name] = str(error)

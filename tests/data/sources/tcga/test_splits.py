@@ -81,11 +81,22 @@ def test_patients_without_any_label_are_split_all_the_same():
     assert not faults and "by whole sites" in splits[0].note
 
 
+@pytest.mark.parametrize(("patients", "folds"), [(24, 2), (30, 3), (60, 5)])
+def test_few_held_out_patients_are_in_few_folds(patients, folds):
+    ids = [f"TCGA-A1-00{i:02d}" for i in range(patients)]
+    splits, _ = tcga_splits(patients_of(ids, ["BRCA"] * patients))
+    assert len(splits[2].folds) == folds
+    assert min(map(len, splits[2].folds.values())) >= 4
+
+
 def test_what_there_are_too_few_patients_for_is_named():
     patients = patients_of([f"TCGA-A1-000{i}" for i in range(8)], ["BRCA"] * 8)
     splits, faults = tcga_splits(patients, site_preserved=False)
-    assert [split.name for split in splits] == ["cohort", "cv5"]
-    assert "cannot fill 5 folds" in faults["probe_cv"]
+    assert [split.name for split in splits] == ["cohort", "cv5", "probe_cv"]
+    assert not faults
+    splits, faults = tcga_splits(patients[:5], site_preserved=False)
+    assert [split.name for split in splits] == ["cv5"]
+    assert "without any" in faults["cohort"] and "0 patients" in faults["probe_cv"]
     splits, faults = tcga_splits(patients[:3])
     assert not splits and set(faults) == {"cohort", "cv5", "probe_cv"}
 
