@@ -97,6 +97,8 @@ def show(found: dict[str, Any]) -> None:
     console.print(table)
     console.print(
         f"peak memory {opened['peak_bytes'] / 1e9:.2f} GB"
+        f" ({opened['gathered_bytes'] / 1e9:.2f} before the first batch, whose tiles are "
+        f"{opened['batch_bytes'] / 1e9:.2f})"
         + (f", writing {built['peak_bytes'] / 1e9:.2f} GB" if built else "")
         + f"; the bar is {BAR_SECONDS} s and {BAR_BYTES / 1e9:.0f} GB: "
         + ("met" if found["met"] else "not met")

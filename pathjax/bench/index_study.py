@@ -143,13 +143,18 @@ def tile_rows(slide: dict[str, Any], options: IndexOptions) -> pd.DataFrame:
 
 
 def open_study(root: Path, options: IndexOptions) -> dict[str, Any]:
-    """Opens the study, gathers the training fold, draws batches; seconds of each."""
-    steps = dict(_timed_steps(root, options))
-    total = sum(steps[name] for name in ("import", "open", "gather", "first_batch"))
-    return {**steps, "total": total, "peak_bytes": peak_bytes()}
+    """Opens the study, gathers the training fold, draws batches.
+
+    Returns:
+      Seconds of each step; `gathered_bytes`, the peak memory before the first batch;
+      `batch_bytes`, of the tiles of one, some of which are read ahead; `peak_bytes`.
+    """
+    found = dict(_steps(root, options))
+    total = sum(found[name] for name in ("import", "open", "gather", "first_batch"))
+    return {**found, "total": total, "peak_bytes": peak_bytes()}
 
 
-def _timed_steps(root: Path, options: IndexOptions) -> Iterator[tuple[str, float]]:
+def _steps(root: Path, options: IndexOptions) -> Iterator[tuple[str, float]]:
     start = time.perf_counter()
 
     def passed() -> float:
@@ -167,6 +172,7 @@ def _timed_steps(root: Path, options: IndexOptions) -> Iterator[tuple[str, float
     yield "open", passed()
     samples = gather(study, "main", "train")
     yield "gather", passed()
+    yield "gathered_bytes", peak_bytes()
     batches = train_batches(
         study,
         samples,
@@ -177,8 +183,9 @@ def _timed_steps(root: Path, options: IndexOptions) -> Iterator[tuple[str, float
         seed=0,
         threads=options.threads,
     )
-    next(batches)
+    batch = next(batches)
     yield "first_batch", passed()
+    yield "batch_bytes", batch["image"].nbytes
     for _ in range(options.count):
         next(batches)
     yield "next_batches_each", passed() / options.count

@@ -45,5 +45,7 @@ def test_the_command_reads_a_kept_study_again(tmp_path, capsys):
     found = json.loads((tmp_path / "index.json").read_text())
     assert found["built"] is None and found["met"]
     assert 0 < found["opened"]["total"] < found["opened"]["process_seconds"]
-    assert 0 < found["opened"]["peak_bytes"] < BAR_BYTES
+    opened = found["opened"]
+    assert 0 < opened["gathered_bytes"] <= opened["peak_bytes"] < BAR_BYTES
+    assert opened["batch_bytes"] == 4 * 8 * 16 * 16 * 3
     assert str(tmp_path) not in json.dumps(found)
