@@ -115,8 +115,8 @@ class Worker:
         )
 
 
-def require_modules(python: str, modules: Sequence[str]) -> None:
-    """Refuses an interpreter that lacks modules of the peers.
+def require_modules(python: str, modules: Sequence[str], extra: str = "peers") -> None:
+    """Refuses an interpreter that lacks modules of the peers, which are in `extra`.
 
     Raises:
       BenchError: naming them and how to install them.
@@ -131,7 +131,7 @@ def require_modules(python: str, modules: Sequence[str]) -> None:
     if found.stdout.strip():
         raise BenchError(
             f"--peer found no {' and no '.join(found.stdout.split())}: "
-            "pip install 'pathjax[peers]', or name an interpreter that has it with "
+            f"pip install 'pathjax[{extra}]', or name an interpreter that has it with "
             "--config.peer_python=PATH"
         )
 
