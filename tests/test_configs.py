@@ -17,7 +17,7 @@ from pathjax.models.vit import vit_config
 
 CONFIGS = [
     f"configs/{name}.py:{mode}{smoke}"
-    for name in ("demo", "her2st")
+    for name in ("demo", "her2st", "tcga_regions")
     for mode in ("pretrain", "contrastive", "regression")
     for smoke in ("", ",smoke")
 ] + ["configs/her2st.py:contrastive,dev"]
