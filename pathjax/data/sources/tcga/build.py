@@ -15,6 +15,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pathjax.atomic import atomic_path
@@ -208,22 +209,19 @@ def _tile_rows(
         groups = range(file.metadata.num_row_groups)
         sizes = [file.metadata.row_group(group).num_rows for group in groups]
         ends = np.cumsum(sizes)
-        held: dict[int, pd.DataFrame] = {}
+        held: dict[int, pa.Table] = {}
         for slide in slides.sort_values("first_row").to_dict("records"):
             first, stop = slide["first_row"], slide["first_row"] + slide["tiles"]
             low = int(np.searchsorted(ends, first, side="right"))
             high = int(np.searchsorted(ends, stop, side="left"))
             held = {
-                group: held[group]
-                if group in held
-                else file.read_row_group(group).to_pandas()
+                group: held[group] if group in held else file.read_row_group(group)
                 for group in range(low, high + 1)
             }
             start = first - (int(ends[low]) - sizes[low])
-            rows = pd.concat(held.values(), ignore_index=True)
-            rows = rows.iloc[start : start + slide["tiles"]]
+            rows = pa.concat_tables(held.values()).slice(start, slide["tiles"])
             owner = {name: slide[name] for name in ("sample_id", "patient_id", "site")}
-            yield slide, rows.reset_index(drop=True).assign(**owner)
+            yield slide, rows.to_pandas().assign(**owner)
 
 
 def _slide_table(slides: pd.DataFrame, pairing: Pairing) -> pd.DataFrame:

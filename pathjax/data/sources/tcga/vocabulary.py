@@ -30,8 +30,9 @@ DESCRIPTIONS = {
     "kidney": "renal cell carcinoma: clear cell, papillary or chromophobe",
     "lung": "lung cancer: adenocarcinoma or squamous cell carcinoma",
 }
-# OncoTree codes (oncotree.mskcc.org) that belong to one TCGA study. MACR, mucinous
-# adenocarcinoma of colon and rectum, belongs to two and says nothing.
+# OncoTree codes (oncotree.mskcc.org) that are known here to belong to one TCGA study,
+# beside those that are its abbreviation. Others say nothing: MACR, mucinous
+# adenocarcinoma of colon and rectum, belongs to two.
 _STUDY_OF_ONCOTREE = {
     **dict.fromkeys(
         [
@@ -57,7 +58,6 @@ _STUDY_OF_ONCOTREE = {
 }
 # Of breast codes only these two; mixed (MDLC) and special types are neither.
 _BREAST_OF_ONCOTREE = {"IDC": "IDC", "ILC": "ILC"}
-_NO_STUDY = {"MACR"}
 _PAM50 = {
     "luma": "LumA",
     "luminala": "LumA",
@@ -114,9 +114,9 @@ def _of_study(study: str) -> dict[str, str] | None:
 
 
 def _of_oncotree(code: str) -> dict[str, str] | None:
-    if code in _NO_STUDY:
-        return {}
     claims = _of_study(_STUDY_OF_ONCOTREE.get(code, code))
-    if claims is not None and code in _BREAST_OF_ONCOTREE:
+    if claims is None:
+        return {} if code.replace("_", "").isalnum() else None
+    if code in _BREAST_OF_ONCOTREE:
         claims["breast"] = _BREAST_OF_ONCOTREE[code]
     return claims

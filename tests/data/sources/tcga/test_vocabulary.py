@@ -16,6 +16,7 @@ from pathjax.data.sources.tcga.vocabulary import CLASSES, claims_of
         ("oncotree", "MDLC", {"cancer_type": "BRCA"}),
         ("oncotree", "LUAD", {"cancer_type": "LUAD", "lung": "LUAD"}),
         ("oncotree", "MACR", {}),
+        ("oncotree", "HGSOC", {}),  # of a study, which the table does not know
         ("tp53", "1.0", {"tp53": "mutated"}),
         ("tp53", "WT", {"tp53": "wild type"}),
         ("pam50", "BRCA_LumA", {"pam50": "LumA"}),
