@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from pathjax.data.study import StudyError
 
-# Rows of a row group: what is read to find one tile's id, and what a stream holds.
+# Rows that a stream holds. A row group, what is read to find one tile's id, has as many
+# to twice as many.
 ROWS = 1 << 17
 
 
@@ -80,7 +81,8 @@ def join(
 def _write(writer, held: list[pa.Table], look: Callable[[pa.Table], None]) -> None:
     table = pa.concat_tables(held)
     look(table)
-    writer.write_table(table, row_group_size=ROWS)
+    # One group, unless a single part has more than ROWS: no small rest beside each.
+    writer.write_table(table, row_group_size=2 * ROWS)
 
 
 def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -96,5 +98,7 @@ def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def stream(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a Parquet file in order, at most ROWS at a time."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(ROWS, columns=columns):
-            yield pa.Table.from_batches([batch])
+        # One iterator over all row groups keeps what it has read of each.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(ROWS, row_groups=[group], columns=columns):
+                yield pa.Table.from_batches([batch])

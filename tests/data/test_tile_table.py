@@ -45,7 +45,10 @@ def test_it_is_the_concatenation(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(again, wanted)
     meta = pq.read_metadata(tmp_path / "all.parquet")
     sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-    assert max(sizes) <= 4 and len(sizes) == 4
+    assert sizes == [8, 4, 2]
+    pieces = list(stream(tmp_path / "all.parquet", ["x"]))
+    assert [len(piece) for piece in pieces] == [4, 4, 4, 2]
+    assert pieces[0].column_names == ["x"]
 
 
 def test_repeated_strings_are_stored_once(tmp_path):
