@@ -11,7 +11,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
     """Runs one benchmark, prints it and writes its JSON; the exit status.
 
     Args:
-      what: "step", "forward", "loader", "probe", "memory" or "index".
+      what: "step", "forward", "loader", "probe", "eva", "memory" or "index".
       peer: run the peers too.
       out: JSON file to write, or None.
       options: `--config.NAME=VALUE` words; `bench/options.py` lists the names.

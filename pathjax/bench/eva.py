@@ -45,7 +45,7 @@ class EvaOptions(Common):
       parts: of PARTS, comma-separated: sets to compare scores on, and the timed part.
       data: folder with idc_patches/ and her2st/; "" takes PATHJAX_TEST_DATA.
       rows, val_rows, width: of the generated set.
-      runs: of the protocol.
+      runs: of the protocol; at least 2, for their scatter.
       real_steps, made_steps: at most so many steps a run when scores are compared, of
         real and of generated sets, on both sides; the patience is a fifth of them, as
         of the 12,500 of the protocol, which would take eva hours. 948 are 12 epochs of
@@ -77,6 +77,8 @@ def measure(options: EvaOptions, peer: bool) -> dict[str, Any]:
     unknown = [name for name in parts if name not in PARTS]
     if unknown or not parts:
         raise BenchError(f"parts={options.parts}: there are {', '.join(PARTS)}")
+    if options.runs < 2:
+        raise BenchError(f"runs={options.runs}: wanted 2 at least, for their scatter")
     if peer:
         require_modules(options.peer_python or sys.executable, ("eva",), "eva")
     before = machine()
@@ -163,7 +165,9 @@ def scored(folder: Path, options: EvaOptions, peer: bool) -> dict[str, Any]:
         one = theirs(told, options, workers=0, starts=starts)
         marks = one.pop("marks")
         one["epochs"] = [run[-1][0] // told["steps_an_epoch"] for run in marks]
-        one["agreement"] = agreement(found["pathjax"]["scores"], one["scores"])
+        one["agreement"] = agreement(
+            found["pathjax"]["scores"], one["scores"], paired=starts == "ours"
+        )
         found["eva" if starts == "eva" else "eva from our starts"] = one
     return found
 

@@ -9,18 +9,30 @@ from rich.console import Console
 from rich.table import Table
 
 
-def agreement(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+def agreement(
+    ours: Sequence[float], theirs: Sequence[float], *, paired: bool
+) -> dict[str, float]:
     """Our mean less theirs, in points of 100, and its standard error.
 
-    The error is that of two independent means of unequal variance (Welch), from the
-    scatter over runs. It is what a difference may be by chance alone.
+    The error is what the difference may be by chance, from the scatter over runs: of
+    run-by-run differences where runs share their start, else of two independent means
+    of unequal variance (Welch 1947, Biometrika 34:28).
+
+    Raises:
+      ValueError: fewer than two runs, or not as many on both sides.
     """
-    error = math.sqrt(
-        sum(statistics.variance(one) / len(one) for one in (ours, theirs))
-    )
+    if len(ours) != len(theirs) or len(ours) < 2:
+        raise ValueError(
+            f"found {len(ours)} and {len(theirs)} runs, wanted as many, and 2 at least"
+        )
+    if paired:
+        gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
+        variance = statistics.variance(gaps)
+    else:
+        variance = statistics.variance(ours) + statistics.variance(theirs)
     return {
         "points": 100 * (statistics.mean(ours) - statistics.mean(theirs)),
-        "standard_error": 100 * error,
+        "standard_error": 100 * math.sqrt(variance / len(ours)),
     }
 
 
