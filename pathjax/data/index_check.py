@@ -82,7 +82,8 @@ class IndexCheck:
         wanted = np.searchsorted(self._ends, rows, side="right")
         inside = wanted < len(self._ends)  # a table longer than its shards
         rows, wanted = rows[inside], wanted[inside]
-        shard = pc.index_in(table["shard"], self._names).fill_null(-1).to_numpy()
+        shard = pc.index_in(table["shard"].cast(pa.string()), self._names)
+        shard = shard.fill_null(-1).to_numpy()
         place = rows - (self._ends - self._sizes)[wanted]
         wrong = shard[inside] != wanted
         wrong |= table["row"].to_numpy()[inside] != place

@@ -70,6 +70,14 @@ def test_sound_tiles(sizes, piece):
     assert index.values == {"tissue": set(tiles["tissue"].dropna())}
 
 
+def test_categories_are_strings():
+    tiles = tiles_of([4, 4])
+    for name in (*KEYS, "tissue"):
+        tiles[name] = tiles[name].astype("category")
+    index, problems = look(tiles, [4, 4])
+    assert problems == [] and index.values == {"tissue": {"tumour", "fat"}}
+
+
 def test_ids_that_occur_twice_in_any_shards():
     tiles = tiles_of([4, 4, 4])
     tiles.loc[[7, 9, 11], "tile_id"] = ["t1", "t2", "t1"]
