@@ -1,6 +1,6 @@
 """The splits of a TCGA study: who trains, and on whom every task is scored.
 
-    patients (site, cancer type, TP53) -> cohort, cv5, probe_cv; what could not be made, why
+    patients (site, cancer type, TP53) -> cohort, cv5, probe_cv; what was not made, why
 
 Patients are split once, whatever the task: the training fold of "cohort" holds no
 patient that any task of TCGA is tested on, nor, by default, one of their sites.

@@ -4,7 +4,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_tcga import PATIENTS, PX, tcga_parts, tile_study
+from tiny_tcga import PATIENTS, PX, rna_file, tcga_parts, tile_study
 
 from pathjax.data.check import check_study
 from pathjax.data.images import encode_jpeg
@@ -168,3 +168,21 @@ def test_the_real_regions(real_data, tmp_path):
     found = study.samples.set_index("sample_id")["tp53"][wanted.index]
     assert found[wanted.notna()].tolist() == wanted.dropna().tolist()
     assert found[wanted.isna()].isna().all()
+
+
+@pytest.mark.slow  # starts Dask's workers
+def test_a_manifest_of_slides_is_tiled_first(real_data, tmp_path):
+    pytest.importorskip("openslide")
+    regions = sorted((real_data / "monuseg").rglob("*DX1.jpg"))[:6]
+    lines = [f"{path},0.25" for path in regions]
+    (tmp_path / "regions.csv").write_text("\n".join(["path,mpp", *lines]))
+    patients = [path.name[:12] for path in regions]
+    rna_file(tmp_path / "rna.h5ad", [f"{one}-01A" for one in patients])
+    types = real_data / "tcga_slide_labels" / "tcga_patient_to_cancer_type.csv"
+    study = build_tcga(
+        tmp_path / "regions.csv", tmp_path / "rna.h5ad", [types], tmp_path / "study"
+    )
+    assert check_study(study).problems == ()
+    assert list(study.samples["sample_id"]) == patients
+    tiles = Study(tmp_path / "study" / "slides")
+    assert len(tiles) == len(study) == 24 and study.tile_px == 224
