@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pathjax.atomic import atomic_path
 from pathjax.bench.options import Common
 from pathjax.bench.worker import peak_bytes
 
@@ -95,10 +96,11 @@ def write_shard(path: Path, options: IndexOptions) -> Path:
     shades = np.linspace(60, 250, SHADES).astype(np.uint8)
     px = options.tile_px
     tiles = [encode_jpeg(np.full((px, px, 3), shade, np.uint8)) for shade in shades]
-    writer = ArrayRecordWriter(str(path), RECORD_OPTIONS)
-    for k in range(options.tiles):
-        writer.write(tiles[k % SHADES])
-    writer.close()
+    with atomic_path(path) as partial:
+        writer = ArrayRecordWriter(str(partial), RECORD_OPTIONS)
+        for k in range(options.tiles):
+            writer.write(tiles[k % SHADES])
+        writer.close()
     return path
 
 
