@@ -142,11 +142,11 @@ def optimum(counts, share, below: float) -> Int[np.ndarray, "S"] | None:
     (sites, classes), folds = counts.shape, len(share)
     weight = 1 / counts.sum(axis=0)
     targets = _targets(counts, share)
-    one_fold = scipy.sparse.kron(np.eye(sites), np.ones((1, folds)))
-    some_site = scipy.sparse.kron(np.ones((1, sites)), np.eye(folds))
+    one_fold = scipy.sparse.kron(scipy.sparse.eye_array(sites), np.ones((1, folds)))
+    some_site = scipy.sparse.kron(np.ones((1, sites)), scipy.sparse.eye_array(folds))
     held = scipy.sparse.vstack(
         [
-            scipy.sparse.kron(counts[:, [c]].T, np.eye(folds)).tocsr()
+            scipy.sparse.kron(counts[:, [c]].T, scipy.sparse.eye_array(folds)).tocsr()
             for c in range(classes)
         ]
     )  # rows class by class, a fold each

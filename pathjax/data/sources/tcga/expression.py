@@ -44,7 +44,9 @@ def of_patients(
     columns = [name for name in ("sample_type", "sample", "project") if name in rna.obs]
     obs = first.obs[columns].set_axis(pd.Index(list(used), dtype=object))
     obs["aliquots"] = [", ".join(names) for names in used.values()]
-    x, layers = first.X, {name: first.layers[name] for name in first.layers}
+    # From 0.13 on, AnnData lists X among the layers, as None.
+    named = [name for name in first.layers if name is not None]
+    x, layers = first.X, {name: first.layers[name] for name in named}
     several = {place: names for place, names in enumerate(used.values()) if names[1:]}
     if several:
         x = x.toarray() if scipy.sparse.issparse(x) else np.array(x)

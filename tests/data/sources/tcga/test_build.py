@@ -29,7 +29,7 @@ def test_the_study_is_whole_and_says_what_is_not_in_it(parts):
     assert study.targets["cancer_type"].classes == ("BRCA", "LUAD")
     assert set(study.targets) == {"cancer_type", "tp53", "lung"}
     first = study.samples.set_index("patient_id").loc[PATIENTS[0]]
-    assert first["tp53"] is None and first["cancer_type_source"] == "a.csv"
+    assert pd.isna(first["tp53"]) and first["cancer_type_source"] == "a.csv"
     assert first["site"] == "A0"
     reasons = {one["what"]: one["reason"] for one in study.meta["skipped"]}
     assert "no RNA" in reasons[f"slide {PATIENTS[23]}-01Z-00-DX1"]
