@@ -123,7 +123,7 @@ def read_maf(path: Path, sequenced: Iterable[str] = ()) -> Iterator[Claim]:
         hits = rows[rows[GENE] == "TP53"]
         strange = set(hits[CLASS]) - NON_SILENT - SILENT
         problems |= {f"TP53 has the class {one!r}": None for one in sorted(strange)}
-        passed = hits[FILTER].map(_passed) & hits[CLASS].isin(NON_SILENT)
+        passed = hits[FILTER].map(_passed).astype(bool) & hits[CLASS].isin(NON_SILENT)
         mutated |= {names[name] for name in hits[SAMPLE][passed] if names[name]}
     if problems:
         listed = "; ".join(list(problems)[:5])

@@ -73,8 +73,9 @@ def test_a_maf_without_filters_is_taken_as_filtered(tmp_path):
     assert found["TCGA-AA-0003-01"] == "mutated"
 
 
-def test_it_is_read_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("pathjax.data.sources.tcga.maf.ROWS_AT_ONCE", 2)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_it_is_read_in_pieces_some_without_tp53(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr("pathjax.data.sources.tcga.maf.ROWS_AT_ONCE", rows)
     assert said(maf(tmp_path)) == SAID
 
 
