@@ -65,7 +65,10 @@ class TiffFile:
         end = self._path.stat().st_size
         for page in self._pages:
             shape = (page.imagelength, page.imagewidth, 3)
-            if page.shape != shape or page.dtype != np.uint8:
+            # A damaged tag gives a size of 0, of 1.5, or a tuple.
+            sizes = (*shape, *page.chunks)
+            whole = all(isinstance(size, int) and size > 0 for size in sizes)
+            if page.shape != shape or page.dtype != np.uint8 or not whole:
                 raise SlideError(
                     f"{self._path} holds {page.dtype} of shape {page.shape}, wanted "
                     f"8-bit RGB {shape}: convert it"
@@ -111,6 +114,8 @@ class TiffFile:
         across = math.ceil(page.imagewidth / columns)
         right = min(left + width, page.imagewidth)
         bottom = min(top + height, page.imagelength)
+        if right <= max(left, 0) or bottom <= max(top, 0):
+            return out  # all of it beyond the slide
         for i in range(max(top, 0) // rows, math.ceil(max(bottom, 0) / rows)):
             for j in range(max(left, 0) // columns, math.ceil(max(right, 0) / columns)):
                 block = self._block(level, i * across + j)
@@ -140,12 +145,12 @@ class TiffFile:
 
     def _decode(self, level: int, index: int) -> UInt8[np.ndarray, "h w 3"]:
         page = self._pages[level]
-        size = page.databytecounts[index]
         rows, columns = page.chunks[:2]
-        if size == 0:  # a tile that was not scanned
-            return np.full((rows, columns, 3), 255, np.uint8)
         # A damaged block can make a codec raise anything.
         try:
+            size = page.databytecounts[index]
+            if size == 0:  # a tile that was not scanned
+                return np.full((rows, columns, 3), 255, np.uint8)
             data = os.pread(self._handle, size, page.dataoffsets[index])
             decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
             return decoded.reshape(-1, *decoded.shape[-2:])[: shape[1], : shape[2]]
