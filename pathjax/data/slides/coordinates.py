@@ -61,7 +61,7 @@ def read_coordinates(path: Path) -> Coordinates:
             coords = file["coords"]
             places, attributes = coords[:], dict(coords.attrs)
         side = _side(attributes)
-    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (OSError, LookupError, AttributeError, TypeError, ValueError) as error:
         raise CoordinatesError(
             f"{path} is no file of coordinates ({error}); wanted TRIDENT's (coords "
             "with patch_size_level0) or CLAM's (coords with patch_size, downsample)"

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import os
 import re
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def read_manifest(source: Path, mpp_csv: Path | None = None) -> list[SlideRow]:
         table = _read_csv(source)
     else:
         raise ManifestError(f"{source} is not there: wanted a folder or a CSV")
+    if table.empty:
+        raise ManifestError(f"{source} lists no slide: wanted a row for each")
     problems: list[str] = []
     rows = [
         _row(entry, number, source, problems)
@@ -107,8 +110,12 @@ def _folder(folder: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+        with warnings.catch_warnings():
+            # A row with more cells than there are columns would lose the last ones.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    # pandas' parser errors are ValueErrors
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
         raise ManifestError(f"{path} is no CSV table ({error})") from error
     table.columns = [str(name).strip() for name in table.columns]
     twice = sorted(name for name, count in Counter(table).items() if count > 1)
