@@ -12,6 +12,8 @@ from jaxtyping import Float
 from pathjax.data.study import Study, sha256
 from pathjax.data.tile_source import StudyTiles
 from pathjax.evals.embed import embed_to_file, read_embeddings, write_embeddings
+from pathjax.evals.embedding_file import open_embeddings
+from pathjax.evals.features import FileRows
 from pathjax.model_file import FILE, Model
 
 
@@ -45,9 +47,14 @@ def cached(
 def cached_embeddings(
     path: Path, model: Model, name: str, study: Study
 ) -> Float[np.ndarray, "T E"]:
-    """Embeddings of all tiles of a study by a model's encoder.
+    """Embeddings of all tiles of a study by a model's encoder, in memory.
 
     An interrupted call goes on where it stopped.
     """
+    return cached_rows(path, model, name, study)[np.arange(len(study))]
+
+
+def cached_rows(path: Path, model: Model, name: str, study: Study) -> FileRows:
+    """The same, left in the file until rows are asked for."""
     embed_to_file(model, StudyTiles(study), path, model_id=name, overwrite=True)
-    return read_embeddings(path, study).features
+    return open_embeddings(path, study)

@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from pathjax.atomic import atomic_path
 from pathjax.data.study import Study
 from pathjax.data.tile_source import StudyTiles, TileSource
+from pathjax.evals.features import FileRows
 
 
 class EmbeddingError(ValueError):
@@ -122,6 +123,19 @@ def read_embeddings(path: Path, study: Study) -> Embeddings:
     Raises:
       EmbeddingError: it is no such file, or of another study.
     """
+    meta = _require_of(path, study)
+    with h5py.File(path, "r") as file:
+        return Embeddings(file["features"][:], meta)
+
+
+def open_embeddings(path: Path, study: Study) -> FileRows:
+    """FILE.h5 whose rows are read when asked for; checked as by `read_embeddings`."""
+    _require_of(path, study)
+    return FileRows(path)
+
+
+def _require_of(path: Path, study: Study) -> dict[str, Any]:
+    """FILE.h5's meta, if it belongs to the study."""
     meta, (count, _) = read_header(path)
     if meta["fingerprint"] != study.fingerprint or count != len(study):
         owner = f"study {meta['study']}" if "study" in meta else "a folder of images"
@@ -130,5 +144,4 @@ def read_embeddings(path: Path, study: Study) -> Embeddings:
             f"({meta['fingerprint'][:12]}), wanted {len(study)} of {study.name} "
             f"({study.fingerprint[:12]}): run `pathjax embed` again"
         )
-    with h5py.File(path, "r") as file:
-        return Embeddings(file["features"][:], meta)
+    return meta

@@ -19,7 +19,8 @@ from pathjax.data.images import decode_tile
 from pathjax.data.study import Study
 from pathjax.evals import yardstick
 from pathjax.evals.audit import audit, under_test
-from pathjax.evals.cache import cached, cached_embeddings, identity
+from pathjax.evals.cache import cached, cached_rows, identity
+from pathjax.evals.features import FileRows
 from pathjax.evals.joint import is_contrastive, joint_embeddings
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.results import make_entry, read_results, write_results
@@ -234,13 +235,13 @@ def _audit_all(
 
 def _features(
     one: Candidate, model: Model | None, which: str, study: Study, out: Path
-) -> Float[np.ndarray, "T E"]:
+) -> Float[np.ndarray, "T E"] | FileRows:
     """Embeddings of all tiles, from the cache when the model is the same."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{one.label}")
     path = out / "embeddings" / f"{name}.h5"
     if model is None:
         return cached(path, which, study, lambda: _yardstick(study))
-    return cached_embeddings(path, model, which, study)
+    return cached_rows(path, model, which, study)
 
 
 def _yardstick(study: Study, batch: int = 64) -> Float[np.ndarray, "T 18"]:

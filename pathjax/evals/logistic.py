@@ -19,6 +19,9 @@ from pathjax.evals.probes import EXACT, Sweep, choose, moments
 
 # A masked logit: far below any other, and finite so that 0 * it is 0.
 ABSENT = -1e9
+# Fits run side by side while their log-probabilities and what L-BFGS keeps beside them,
+# about this many arrays of that size, fit into 256 MiB.
+AT_ONCE, COPIES = 1 << 28, 8
 
 
 class LogisticFit(NamedTuple):
@@ -149,17 +152,37 @@ def fit_logistic(
       steps, tolerance: L-BFGS stops when the gradient's largest entry is below
         `tolerance`, and after `steps` at the latest.
     """
-    x = x.astype(jnp.float32)
-    counted = (weight.sum(axis=0) > 0).astype(jnp.float32)
-    centre, spread = moments(x, counted)
-    x = (x - centre[None, :]) / spread[None, :]
-    mean, scale = jax.vmap(moments, (None, 0))(x, weight)
+    x, centre, spread = _standardised(x, weight)
+    mean, scale = _moments_of_fits(x, weight)
     fit = functools.partial(
         _fit_logistic, balanced=balanced, steps=steps, tolerance=tolerance
     )
     onehot = jax.nn.one_hot(y, classes)
     parts = jax.vmap(fit, (None, None, 0, 0, 0, 0))(x, onehot, mean, scale, weight, l2)
     return LogisticFit(centre, spread, *parts)
+
+
+def _standardised(x, weight):
+    """x by the mean and spread of all rows that some fit counts, and those."""
+    x = x.astype(jnp.float32)
+    centre, spread = moments(x, (weight.sum(axis=0) > 0).astype(jnp.float32))
+    return (x - centre[None, :]) / spread[None, :], centre, spread
+
+
+def _moments_of_fits(x, weight):
+    """Mean and spread `[P, E]`; one fit at a time, as each needs rows of x anew."""
+    return jax.lax.map(functools.partial(moments, x), weight)
+
+
+def _side_by_side(run, numbers, rows: int, classes: int):
+    """run of each number; as many at once as their log-probabilities leave room for."""
+    count = len(numbers)
+    most = max(1, AT_ONCE // (4 * rows * classes * COPIES))
+    if most >= count:
+        return jax.vmap(run)(numbers)
+    # A divisor: a shorter last batch would be compiled too.
+    size = max(one for one in range(1, most + 1) if count % one == 0)
+    return jax.lax.map(run, numbers, batch_size=size)
 
 
 @jax.jit
@@ -193,37 +216,46 @@ def logistic_sweep(
       query: rows to predict.
     """
     seeds, fits, rows = train.shape
-    many = len(l2)
-    weight = jnp.repeat(train.reshape(seeds * fits, rows), many, axis=0)
-    fit = fit_logistic(
-        x,
-        y,
-        weight,
-        jnp.tile(l2, seeds * fits),
-        classes=classes,
-        balanced=balanced,
-        steps=steps,
-        tolerance=tolerance,
-    )
-    logp = predict_logistic(fit, x)
-    logp = jnp.take_along_axis(logp, y[None, :, None], axis=2)[:, :, 0]
-    logp = logp.reshape(seeds, fits, many, rows)
-    present = fit.present.reshape(seeds, fits, many, classes)[:, :, 0, :]
-    # A class that a fit never saw costs every strength the same: leave its rows out.
-    onehot = jax.nn.one_hot(y, classes)
+    many, onehot = len(l2), jax.nn.one_hot(y, classes)
     if balanced:
         per_class = jnp.einsum("rfn,nc->rc", hold, onehot, precision=EXACT)
         share = 1.0 / jnp.where(per_class > 0, per_class, 1.0)
         hold = hold * jnp.einsum("rc,nc->rn", share, onehot)[:, None, :]
-    hold = hold * jnp.einsum("rfc,nc->rfn", present, onehot)
-    losses = -jnp.einsum("rfn,rfsn->rfs", hold, jnp.maximum(logp, -50.0))
-    mean, choice = choose(losses, hold.sum(axis=2))
+    train, hold = (part.reshape(seeds * fits, rows) for part in (train, hold))
+    x, centre, spread = _standardised(x, train)
+    mean, scale = _moments_of_fits(x, train)
+
+    def one(number):
+        which, strength = number // many, l2[number % many]
+        found = _fit_logistic(
+            x,
+            onehot,
+            mean[which],
+            scale[which],
+            train[which],
+            strength,
+            balanced,
+            steps,
+            tolerance,
+        )
+        kernel, bias, present = found[:3]
+        # A class that a fit never saw costs every strength the same: leave its rows
+        # out.
+        held = hold[which] * present[y]
+        logp = _log_softmax(kernel, bias, present, x)
+        logp = jnp.take_along_axis(logp, y[:, None], axis=1)[:, 0]
+        return found, -jnp.sum(held * jnp.maximum(logp, -50.0)), held.sum()
+
+    numbers = jnp.arange(seeds * fits * many)
+    parts, losses, counts = _side_by_side(one, numbers, rows, classes)
+    losses = losses.reshape(seeds, fits, many)
+    loss, choice = choose(losses, counts.reshape(seeds, fits, many)[:, :, 0])
     chosen = (jnp.arange(seeds) * fits + final) * many + choice
-    probe = LogisticFit(fit.mean, fit.scale, *(part[chosen] for part in fit[2:]))
+    probe = LogisticFit(centre, spread, *(part[chosen] for part in parts))
     return Sweep(
         jnp.exp(predict_logistic(probe, query)),
         choice,
-        mean,
+        loss,
         probe.steps,
         probe.gradient,
     )

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 # Products are exact float32 on every device; TPUs and GPUs would round to fewer bits.
 EXACT = jax.lax.Precision.HIGHEST
+ROWS_AT_ONCE = 4096
 
 
 class Sweep(NamedTuple):
@@ -57,8 +58,25 @@ def moments(
     """Weighted mean and standard deviation; a constant feature gets scale 1."""
     total = weight.sum()
     mean = jnp.matmul(weight, x, precision=EXACT) / total
-    away = x - mean[None, :]
-    variance = jnp.matmul(weight, away**2, precision=EXACT) / total
+
+    def squares(x, weight):
+        away = x - mean[None, :]
+        return jnp.matmul(weight, away**2, precision=EXACT)
+
+    # Block by block: deviations of all rows at once would be as large as x.
+    whole = len(x) // ROWS_AT_ONCE
+    variance = squares(x[whole * ROWS_AT_ONCE :], weight[whole * ROWS_AT_ONCE :])
+    if whole:
+
+        def add(block, so_far):
+            start = block * ROWS_AT_ONCE
+            rows = jax.lax.dynamic_slice_in_dim(x, start, ROWS_AT_ONCE)
+            return so_far + squares(
+                rows, jax.lax.dynamic_slice_in_dim(weight, start, ROWS_AT_ONCE)
+            )
+
+        variance = jax.lax.fori_loop(0, whole, add, variance)
+    variance = variance / total
     # Rounding leaves a constant feature a variance of about eps^2 of its square.
     constant = variance <= 1e-10 * (mean**2 + 1e-20)
     return mean, jnp.where(constant, 1.0, jnp.sqrt(jnp.where(constant, 1.0, variance)))

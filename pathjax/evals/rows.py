@@ -14,6 +14,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from pathjax.data.expression import select
+from pathjax.evals.features import ROWS_AT_ONCE, FileRows, take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,8 @@ class FoldRows:
 
     def keep(self, which: Shaped[np.ndarray, "n"]) -> "FoldRows":
         """The rows that `which` (bool) names; `tiles` stays, for the audit."""
+        if which.all():
+            return self
         parts = {
             field.name: getattr(self, field.name)[which]
             for field in dataclasses.fields(self)
@@ -58,7 +61,7 @@ def fold_rows(
     level: str,
     split: str,
     fold: str | Sequence[str],
-    features: Float[np.ndarray, "T E"],
+    features: Float[np.ndarray, "T E"] | FileRows,
 ) -> FoldRows:
     """Collects the rows of a fold, or of several, at level "tile" or "sample".
 
@@ -75,7 +78,7 @@ def fold_rows(
         return FoldRows(
             index=tiles,
             tiles=tiles,
-            features=np.asarray(features[tiles], np.float32),
+            features=take(features, tiles),
             unit=_ids(table["tile_id"]),
             sample=_ids(table["sample_id"]),
             patient=_ids(table["patient_id"]),
@@ -85,7 +88,9 @@ def fold_rows(
         _ids(table["sample_id"]), return_index=True, return_inverse=True
     )
     pooled = np.zeros((len(names), features.shape[1]))
-    np.add.at(pooled, inverse, features[tiles])
+    for start in range(0, len(tiles), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        np.add.at(pooled, inverse[part], features[tiles[part]])
     pooled /= np.bincount(inverse)[:, None]
     where = pd.Index(_ids(study.samples["sample_id"])).get_indexer(names)
     order = np.argsort(where)
@@ -125,7 +130,11 @@ def expression_of(
 
 
 def bags_of(
-    study, rows: FoldRows, features: Float[np.ndarray, "T E"], most: int, length: int
+    study,
+    rows: FoldRows,
+    features: Float[np.ndarray, "T E"] | FileRows,
+    most: int,
+    length: int,
 ) -> tuple[Float[np.ndarray, "n M E"], Bool[np.ndarray, "n M"]]:
     """The tiles of each row's sample, inside the fold, padded to one length.
 

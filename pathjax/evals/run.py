@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from pathjax.evals.features import FileRows, not_finite
 from pathjax.evals.fits import FITS
 from pathjax.evals.fits.round import Fit, Round
 from pathjax.evals.labels import (
@@ -25,30 +26,28 @@ from pathjax.evals.labels import (
 )
 from pathjax.evals.protocols import PROTOCOLS, Protocol, ProtocolError
 from pathjax.evals.retrieval import recall_at_k
-from pathjax.evals.rows import column_of, fold_rows
+from pathjax.evals.rows import FoldRows, column_of, fold_rows
 from pathjax.evals.statistics import balanced_accuracy, chance_level, mean_pearson
 from pathjax.evals.tasks import Task, TaskError, TaskOutcome
 
 
-def _check_features(task: Task, study, features) -> np.ndarray:
-    features = np.asarray(features)
+def _check_features(task: Task, study, features) -> None:
     tiles = len(study.tiles)
     if features.ndim != 2 or len(features) != tiles:
         raise TaskError(
             f"task {task.name}: features have shape {features.shape}, wanted one row "
             f"for each of the {tiles} tiles of {study.name}: embed the study again"
         )
-    return features
 
 
-def _require_finite(task: Task, study, features, tiles) -> None:
+def _require_finite(task: Task, part: FoldRows) -> None:
     """Tiles of no fold may hold anything: they need not have been embedded."""
-    bad = tiles[~np.isfinite(features[tiles]).all(axis=1)]
+    bad = not_finite(part.features)
     if bad.size:
         raise TaskError(
-            f"task {task.name}: {bad.size} of {len(tiles)} embeddings are not finite, "
-            f"first tile {study.tiles['tile_id'].iloc[bad[0]]}: the tiles were not "
-            "embedded, or the encoder's parameters or input are broken"
+            f"task {task.name}: {bad.size} of {len(part)} embeddings are not finite, "
+            f"first {task.level} {part.unit[bad[0]]}: the tiles were not embedded, or "
+            "the encoder's parameters or input are broken"
         )
 
 
@@ -65,7 +64,7 @@ def _collect(task: Task, study, features, roles) -> Folds:
         raise TaskError(f"task {task.name}: folds without a row: {', '.join(empty)}")
     for part in rows.values():
         if part is not None:
-            _require_finite(task, study, features, part.tiles)
+            _require_finite(task, part)
     test = rows["test"]
     learned = [part for part in (rows["fit"], rows["select"]) if part is not None]
     shared: set[str] = set()
@@ -152,7 +151,7 @@ def _retrieve(task, study, folds, partner, protocol):
 def run_task(
     task: Task,
     study,
-    features: Float[np.ndarray, "T E"],
+    features: Float[np.ndarray, "T E"] | FileRows,
     *,
     genes: int | tuple[str, ...] | None = None,
     partner: Float[np.ndarray, "S E"] | None = None,
@@ -163,7 +162,8 @@ def run_task(
     Args:
       task: what is asked.
       study: the Study it is asked of.
-      features: embeddings of all its tiles, in the order of `study.tiles`.
+      features: embeddings of all its tiles, in the order of `study.tiles`, in memory
+        or in a file.
       genes: overrides `task.genes`, for example with a checkpoint's list.
       partner: for retrieval: the expression tower's embedding of each sample, in the
         order of `study.samples`.
@@ -179,7 +179,7 @@ def run_task(
         protocol = PROTOCOLS[task.protocol_name].with_options(options)
     except ProtocolError as error:
         raise TaskError(f"task {task.name}: {error}") from error
-    features = _check_features(task, study, features)
+    _check_features(task, study, features)
     rounds = task.rounds(study)
     if task.kind == "retrieval":
         folds = _collect(task, study, features, rounds[0])

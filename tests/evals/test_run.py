@@ -188,7 +188,7 @@ def test_bad_features_are_refused(study, features):
     broken = features.copy()
     first = study.fold_tiles("cohort", "fit")[3]
     broken[first] = np.nan
-    with pytest.raises(TaskError, match=f"first tile {study.tiles['tile_id'][first]}"):
+    with pytest.raises(TaskError, match="first sample P00a1"):
         run_task(STATUS, study, broken)
     with pytest.raises(TaskError, match="no option"):
         run_task(STATUS, study, features, folders=3)

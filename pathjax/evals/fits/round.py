@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from pathjax.evals.features import FileRows
 from pathjax.evals.labels import Folds
 from pathjax.evals.plan import Plan, PlanError, make_plan
 from pathjax.evals.protocols import Protocol
 from pathjax.evals.tasks import Task, TaskError
+
+LARGE = 16_384  # rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Round:
     folds: Folds
     labels: dict[str, Shaped[np.ndarray, "_ *more"]]
     classes: int
-    features: Float[np.ndarray, "T E"]
+    features: Float[np.ndarray, "T E"] | FileRows
 
     @property
     def learned(self) -> list[str]:
@@ -42,14 +45,12 @@ class Round:
 
     def rows(self, field: str) -> np.ndarray:
         """A field of the learned rows, fit then select."""
-        return np.concatenate(
-            [getattr(getattr(self.folds, role), field) for role in self.learned]
-        )
+        return _joined([getattr(getattr(self.folds, r), field) for r in self.learned])
 
     @property
     def y(self) -> np.ndarray:
         """Labels of the learned rows."""
-        return np.concatenate([self.labels[role] for role in self.learned])
+        return _joined([self.labels[role] for role in self.learned])
 
     def plan(self, seeds: int) -> tuple[Plan, str]:
         """Weights over patients; over slides where the split has one patient.
@@ -81,6 +82,11 @@ class Round:
         return plan, unit
 
 
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """One array; itself, not a copy, where it is one already."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 @dataclasses.dataclass(frozen=True)
 class Fit:
     """What a probe found.
@@ -98,15 +104,23 @@ class Fit:
 
 
 def bucket(rows: int) -> int:
-    """Rows rounded up a little, so that tasks of about one size share a compile."""
+    """Rows rounded up a little, so that tasks of about one size share a compile.
+
+    Of large tasks the padded copy would cost more than a compile.
+    """
+    if rows > LARGE:
+        return rows
     step = max(64, 2 ** (max(rows, 1).bit_length() - 4))
     return -(-rows // step) * step
 
 
 def pad(array: np.ndarray, axis: int = 0) -> np.ndarray:
     """Zero rows up to the bucket; as weights they make the other rows not count."""
+    missing = bucket(array.shape[axis]) - array.shape[axis]
+    if not missing:
+        return array
     width = [(0, 0)] * array.ndim
-    width[axis] = (0, bucket(array.shape[axis]) - array.shape[axis])
+    width[axis] = (0, missing)
     return np.pad(array, width)
 
 
