@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from pathjax.data.slides.cluster import Progress, run_slides
-from pathjax.data.slides.manifest import SlideRow, read_manifest
+from pathjax.data.slides.manifest import ManifestError, SlideRow, read_manifest
 from pathjax.data.slides.slide import need
 from pathjax.data.slides.tile import (
     SlideReport,
@@ -60,8 +60,13 @@ def tile_study(
     for module in ("openslide", "tifffile"):
         need(module)
     options = options or TileOptions()
-    rows = read_manifest(Path(slides), None if mpp_csv is None else Path(mpp_csv))
-    out = Path(out).absolute()
+    slides, out = Path(slides), Path(out).absolute()
+    if slides.is_dir() and out.resolve().is_relative_to(slides.resolve()):
+        raise ManifestError(
+            f"{out} lies among the slides in {slides}: its thumbnails would be taken "
+            "for slides; choose another place for the study"
+        )
+    rows = read_manifest(slides, None if mpp_csv is None else Path(mpp_csv))
     writer = options.writer(out, name, slides=str(slides))
     # One process has all cores for a slide; several have one each.
     alone = scheduler is None and workers == 1

@@ -60,8 +60,7 @@ def find_tissue(
     tissue = scipy.ndimage.binary_closing(tissue, CROSS, iterations=reach)
     tissue = tissue[reach:-reach, reach:-reach] & ~pen
     tissue = drop_small(tissue, SPECK_UM2 / mpp**2)
-    holes = drop_small(~tissue, HOLE_UM2 / mpp**2)
-    return ~holes & ~pen
+    return (tissue | small_holes(tissue, HOLE_UM2 / mpp**2)) & ~pen
 
 
 def find_pen(
@@ -89,6 +88,19 @@ def drop_small(mask: Bool[np.ndarray, "h w"], area: float) -> Bool[np.ndarray, "
     keep = np.bincount(labels.ravel()) >= area
     keep[0] = False
     return keep[labels]
+
+
+def small_holes(mask: Bool[np.ndarray, "h w"], area: float) -> Bool[np.ndarray, "h w"]:
+    """What the mask encloses in pieces of under `area` pixels.
+
+    What reaches the picture's edge is not enclosed: a small picture of glass is no hole.
+    """
+    labels, _ = scipy.ndimage.label(~mask)
+    small = np.bincount(labels.ravel()) < area
+    small[0] = False
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        small[edge] = False
+    return small[labels]
 
 
 def otsu(values: UInt8[np.ndarray, "n"]) -> float:

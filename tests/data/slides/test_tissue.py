@@ -41,6 +41,16 @@ def test_a_blank_slide_has_none(tint):
     assert not find_tissue(np.full((50, 50, 3), 255, np.uint8), MPP).any()
 
 
+@pytest.mark.parametrize("size", [9, 30])
+def test_glass_is_none_in_however_small_a_picture(size):
+    """Smaller than the holes that are filled, with and without tissue beside it."""
+    assert not find_tissue(glass(size, size), MPP).any()
+    assert not find_tissue(glass(1, size), MPP).any()
+    half = np.concatenate([glass(30, size), tissue(30, 30)], axis=1)
+    found = find_tissue(half, MPP)
+    assert found[:, size + 2 :].all() and not found[:, : size - 2].any()
+
+
 def test_a_region_that_is_tissue_throughout_is_kept_whole():
     assert find_tissue(tissue(60, 60), MPP).all()
 
