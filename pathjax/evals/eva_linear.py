@@ -27,7 +27,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from pathjax.evals.minibatch import (
@@ -127,7 +126,7 @@ def _logits(params, x):
     return jnp.matmul(x, params["kernel"], precision=EXACT) + params["bias"][None, :]
 
 
-@functools.partial(jax.jit, static_argnames=("classes", "options", "mesh"))
+@functools.partial(jax.jit, static_argnames=("classes", "options"))
 def linear_sweep(
     x: Float[Array, "N E"],
     y: Int[Array, "N"],
@@ -139,7 +138,6 @@ def linear_sweep(
     *,
     classes: int,
     options: LinearOptions = EVA,
-    mesh: Mesh | None = None,
 ) -> LinearSweep:
     """Fits R x S linear probes side by side and applies them to the query.
 
@@ -155,55 +153,28 @@ def linear_sweep(
       learning_rate: the grid; every seed runs at each.
       classes: number of classes, at least 2.
       options: the protocol.
-      mesh: to divide the R x S runs over its devices, which must divide them; each
-        device then stops when its own runs have. None: where the arrays are.
 
     Raises:
-      RecipeError: as in `LinearOptions.recipe`, or runs that do not divide.
+      RecipeError: as in `LinearOptions.recipe`.
     """
     recipe = options.recipe(len(x))
     width, columns = x.shape[1], 1 if classes == 2 else classes
     many = len(seeds), len(learning_rate)
 
-    def fit(x, y, val_x, val_y, query, seeds, rates):
-        fits = fit_runs(
-            init=lambda key: uniform_linear(key, width, columns),
-            loss=lambda params, index, weight: class_loss(
-                _logits(params, x[index]), y[index], weight
-            ),
-            score=lambda params: macro_recall(
-                predicted_class(_logits(params, val_x)), val_y, classes
-            ),
-            seeds=seeds,
-            learning_rate=rates,
-            rows=len(x),
-            recipe=recipe,
-        )
-        return fits, jax.vmap(_logits, (0, None))(fits.params, query)
-
-    if mesh is not None:
-        if many[0] * many[1] % mesh.size:
-            raise RecipeError(
-                f"{many[0]} seeds x {many[1]} learning rates do not divide over "
-                f"{mesh.size} devices: change either number, or leave out mesh"
-            )
-        each, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
-        fit = jax.shard_map(
-            fit,
-            mesh=mesh,
-            in_specs=(whole,) * 5 + (each,) * 2,
-            out_specs=each,
-            check_vma=False,
-        )
-    fits, logits = fit(
-        x,
-        y,
-        val_x,
-        val_y,
-        query,
-        jnp.repeat(seeds, many[1]),
-        jnp.tile(learning_rate, many[0]),
+    fits = fit_runs(
+        init=lambda key: uniform_linear(key, width, columns),
+        loss=lambda params, index, weight: class_loss(
+            _logits(params, x[index]), y[index], weight
+        ),
+        score=lambda params: macro_recall(
+            predicted_class(_logits(params, val_x)), val_y, classes
+        ),
+        seeds=jnp.repeat(seeds, many[1]),
+        learning_rate=jnp.tile(learning_rate, many[0]),
+        rows=len(x),
+        recipe=recipe,
     )
+    logits = jax.vmap(_logits, (0, None))(fits.params, query)
     grid = jax.tree.map(lambda leaf: leaf.reshape(*many, *leaf.shape[1:]), fits)
     return LinearSweep(
         grid.params["kernel"],

@@ -36,10 +36,19 @@ def _audit_notes(entries: Sequence[dict[str, Any]]) -> list[str]:
         "declared": "it was trained on patients that the split declares as shared",
         "allowed": "TRAINED ON TEST PATIENTS, accepted by the user",
     }
-    return [
+    told = [
         f"{model}: {words.get(status, status)}{f' ({named})' if named else ''}: "
         f"{', '.join(tasks)}."
         for (model, status, named), tasks in found.items()
+    ]
+    seen = _by(
+        [entry for entry in entries if entry["audit"].get("pretrained_on")],
+        lambda entry: (entry["model"], *entry["audit"]["pretrained_on"]),
+    )
+    return told + [
+        f"{model}: its foundation model was pre-trained, without labels, on "
+        f"{', '.join(cohorts)}, which test patients are of: {', '.join(tasks)}."
+        for (model, *cohorts), tasks in seen.items()
     ]
 
 

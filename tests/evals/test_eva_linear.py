@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 
 from pathjax.evals.eva_linear import EVA, EVA_DOCS, LinearOptions, linear_sweep
 from pathjax.evals.minibatch import (
@@ -19,7 +18,6 @@ from pathjax.evals.minibatch import (
     uniform_linear,
 )
 from pathjax.evals.statistics import balanced_accuracy
-from pathjax.mesh import AXES
 
 # 70 rows are 5 batches, the last of 6 rows: at most 30 epochs, a patience of 6.
 SMALL = LinearOptions(batch=16, max_steps=150)
@@ -252,22 +250,13 @@ def test_no_whole_epoch_is_an_error(rows):
         EVA.recipe(rows)
 
 
-def test_a_run_is_the_same_beside_others_and_over_devices():
+def test_a_run_is_the_same_beside_others():
     together = swept(2)
     x, y, val_x, val_y = folds(2)
     data = x, y, val_x, val_y, val_x[:7]
     alone = linear_sweep(*data, SEEDS[1:2], RATES[1:], classes=2, options=SMALL)
     np.testing.assert_allclose(alone.kernel[0, 0], together.kernel[1, 1], atol=1e-6)
     assert int(alone.epochs[0, 0]) == int(together.epochs[1, 1])
-    mesh = jax.make_mesh(
-        (2, 1), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:2]
-    )
-    divided = linear_sweep(*data, SEEDS, RATES, classes=2, options=SMALL, mesh=mesh)
-    np.testing.assert_allclose(divided.kernel, together.kernel, atol=1e-6)
-    np.testing.assert_array_equal(divided.epochs, together.epochs)
-    assert len(divided.kernel.sharding.device_set) == 2
-    with pytest.raises(RecipeError, match="1 seeds x 1 learning rates do not divide"):
-        linear_sweep(*data, SEEDS[:1], RATES[:1], classes=2, options=SMALL, mesh=mesh)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 256, 257, 2**18 + 1])

@@ -10,9 +10,12 @@ eva takes a sample's first 1,000 tiles in a shuffled order; here a larger bag is
 evenly, which does not depend on a seed. The fit itself is in abmil.py.
 """
 
+import functools
+
 import numpy as np
 
 from pathjax.evals.abmil import abmil_fit
+from pathjax.evals.fits.devices import over_devices
 from pathjax.evals.fits.eva import of_runs
 from pathjax.evals.fits.round import Fit, Round, chosen_by
 from pathjax.evals.minibatch import predicted_class
@@ -44,14 +47,14 @@ def fit_abmil(round: Round) -> Fit:
         train, val = (tuple(one[part] for one in whole) for part in (~hold, hold))
     batch = 32 * length * round.features.shape[1] * 4
     together = max(1, GIBIBYTE // batch)
+    fit = functools.partial(
+        abmil_fit, classes=round.classes, learning_rate=protocol.strengths[0]
+    )
     fits = [
-        abmil_fit(
-            *train,
-            *val,
-            *bags["test"],
-            np.arange(first, min(first + together, protocol.seeds)),
-            classes=round.classes,
-            learning_rate=protocol.strengths[0],
+        over_devices(
+            fit,
+            [*train, *val, *bags["test"]],
+            [np.arange(first, min(first + together, protocol.seeds))],
         )
         for first in range(0, protocol.seeds, together)
     ]

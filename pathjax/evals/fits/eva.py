@@ -7,7 +7,7 @@ the test fold is val and scored, as eva has it for sets without a test (BACH, CR
 MHIST, BreakHis): its best epoch is then the best for the very rows that are scored, and
 what was chosen says so.
 
-The fit itself is in eva_linear.py; it is not divided over devices here.
+The fit itself is in eva_linear.py.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pathjax.evals.eva_linear import LinearOptions, linear_sweep
+from pathjax.evals.fits.devices import over_devices
 from pathjax.evals.fits.round import Fit, Round, chosen
 from pathjax.evals.minibatch import RecipeError
 from pathjax.evals.statistics import balanced_accuracy
@@ -41,16 +42,27 @@ def fit_eva_linear(round: Round) -> Fit:
     )
     val = "select" if task.select else "test"
     try:
-        found = linear_sweep(
-            folds.fit.features,
-            labels["fit"],
-            getattr(folds, val).features,
-            labels[val],
-            folds.test.features,
-            np.arange(protocol.seeds),
-            np.asarray(protocol.strengths, np.float32),
-            classes=round.classes,
-            options=options,
+        found = over_devices(
+            lambda rates, x, y, val_x, val_y, query, seeds: linear_sweep(
+                x,
+                y,
+                val_x,
+                val_y,
+                query,
+                seeds,
+                rates,
+                classes=round.classes,
+                options=options,
+            ),
+            [
+                np.asarray(protocol.strengths, np.float32),
+                folds.fit.features,
+                labels["fit"],
+                getattr(folds, val).features,
+                labels[val],
+                folds.test.features,
+            ],
+            [np.arange(protocol.seeds)],
         )
     except RecipeError as error:
         raise TaskError(f"task {task.name}: {error}") from error

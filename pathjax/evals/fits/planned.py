@@ -6,6 +6,7 @@ Round -> Plan's weights -> one compiled sweep over seeds, folds, strengths -> Fi
 import numpy as np
 
 from pathjax.evals import logistic, probes
+from pathjax.evals.fits.devices import over_devices
 from pathjax.evals.fits.round import Fit, Round, chosen, chosen_by, pad
 
 
@@ -51,6 +52,11 @@ def _sweep(protocol, plan, x, y, query, classes: int) -> probes.Sweep:
         grid = grid.astype(np.int32)
         if classes:
             y = np.eye(classes, dtype=np.float32)[y]
-    sweep = run(pad(x), pad(y), *weights, grid, pad(query), **arguments)
-    sweep = probes.Sweep(*(np.asarray(part) for part in sweep))
+    sweep = over_devices(
+        lambda x, y, grid, query, train, hold: run(
+            x, y, train, hold, grid, query, **arguments
+        ),
+        [pad(x), pad(y), grid, pad(query)],
+        weights,
+    )
     return sweep._replace(prediction=sweep.prediction[:, : len(query)])

@@ -1,0 +1,48 @@
+"""docs/add-a-task.md, followed to the letter."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pathjax.cli import main
+from pathjax.evals.results import read_results
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TEXT = (REPOSITORY / "docs" / "add-a-task.md").read_text(encoding="utf-8")
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_the_declaration_is_of_ten_lines():
+    (declaration,) = blocks("json")
+    assert len(declaration.strip().splitlines()) == 10
+
+
+def test_each_line_does_what_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (declaration,) = blocks("json")
+    (tmp_path / "msi.json").write_text(declaration)
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line]
+    assert len(lines) == 5
+    for line in lines:
+        program, *words = shlex.split(line)
+        wanted = 1 if words[0] == "audit" else 0  # the page says that it finds overlap
+        assert (program, main(words)) == ("pathjax", wanted), line
+        if wanted:
+            assert "OVERLAP" in capsys.readouterr().out
+    (entry,) = read_results(tmp_path / "results").entries
+    assert entry["declared"] == json.loads(declaration)[0] | {
+        "select": None, "genes": 100, "classes": [], "site_preserved": False,
+    }  # fmt: skip
+    assert entry["n_patients"] == 24 and 0 <= entry["value"] <= 1
+    assert "MSI" in (tmp_path / "results" / "report" / "table.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["protocols.md", "study.md"])
+def test_pages_it_points_to_are_there(page):
+    assert f"]({page})" in TEXT and (REPOSITORY / "docs" / page).is_file()
