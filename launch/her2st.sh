@@ -42,5 +42,5 @@ for seed in $seeds; do
     models+=("$mode:base@$seed=$out/$mode-$seed")
   done
 done
-pathjax probe "${models[@]}" --tasks=her2st --study="$study" --out="$out"
+pathjax evaluate "${models[@]}" --tasks=her2st --study="$study" --out="$out"
 pathjax report "$out"
