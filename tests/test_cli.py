@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from pathjax.cli import main, overrides
+from pathjax.cli import main
+from pathjax.commands.training import overrides
 
 
 def test_help_imports_nothing_heavy():

@@ -1,0 +1,121 @@
+"""`pathjax evaluate`, `audit` and `report`: what tuning did to a model."""
+
+import argparse
+from pathlib import Path
+
+
+def add(commands) -> None:
+    """Adds all three."""
+    evaluation = commands.add_parser(
+        "evaluate",
+        aliases=["probe"],
+        help="probe models (NAME=PATH, the base first) on tasks; goes on where it "
+        "stopped",
+    )
+    evaluation.add_argument("models", nargs="+", metavar="NAME[:BASE][@SEED]=PATH")
+    add_tasks(evaluation)
+    evaluation.add_argument("--out", type=Path, required=True)
+    evaluation.add_argument(
+        "--allow-overlap",
+        nargs="+",
+        default=[],
+        metavar="TASK",
+        help="accept that these tasks test on patients seen in training",
+    )
+    evaluation.set_defaults(run=run_evaluate)
+
+    audits = commands.add_parser(
+        "audit", help="training patients against the test patients of tasks"
+    )
+    audits.add_argument(
+        "--train",
+        nargs="+",
+        default=[],
+        metavar="STUDY:SPLIT[:FOLD]",
+        help="what is to be trained on; the fold is train if left",
+    )
+    audits.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="run folders, model files, or names of `pathjax models`",
+    )
+    add_tasks(audits)
+    audits.add_argument(
+        "--site-preserved", action="store_true", help="hold sites apart too"
+    )
+    audits.add_argument("--out", type=Path, metavar="FILE.json")
+    audits.set_defaults(run=run_audit)
+
+    report = commands.add_parser("report", help="tables and figures from results")
+    report.add_argument("results", nargs="+", type=Path, help="run folders or CSV")
+    report.add_argument("--out", type=Path, help="folder; the first input's if left")
+    report.set_defaults(run=run_report)
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Which tasks, and where the studies are that they are of."""
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        required=True,
+        metavar="NAME|FILE.json",
+        help="shipped lists (ten, eva, tcga, her2st, demo, bach, ...) or your own",
+    )
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the studies of the tasks, or folders that hold them",
+    )
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    from pathjax.evals.evaluate import evaluate, open_studies, parse_candidate
+    from pathjax.evals.suites import load_tasks
+    from pathjax.progress import stage
+
+    candidates = [parse_candidate(text) for text in args.models]
+    with stage("probes", len(candidates)) as bar:
+        path = evaluate(
+            candidates,
+            open_studies(args.study),
+            [task for name in args.tasks for task in load_tasks(name)],
+            args.out,
+            allow_overlap=args.allow_overlap,
+            progress=bar,
+        )
+    print(path)
+
+
+def run_audit(args: argparse.Namespace) -> int:
+    from pathjax.atomic import write_json
+    from pathjax.evals.audit_report import audit_tasks, describe, refused
+    from pathjax.evals.evaluate import open_studies
+    from pathjax.evals.suites import load_tasks
+
+    records = audit_tasks(
+        [task for name in args.tasks for task in load_tasks(name)],
+        open_studies(args.study),
+        trains=args.train,
+        models=args.models,
+        site_preserved=args.site_preserved,
+    )
+    if args.out:
+        write_json(args.out, records)
+    for line in describe(records):
+        print(line)
+    return 1 if refused(records) else 0
+
+
+def run_report(args: argparse.Namespace) -> None:
+    from pathjax.report.table import load_table, print_table, write_report
+
+    first = args.results[0]
+    out = args.out or (first if first.is_dir() else first.parent) / "report"
+    print_table(load_table(args.results))
+    for path in write_report(args.results, out).values():
+        print(path)

@@ -1,0 +1,69 @@
+"""`pathjax models`, `import` and `export`: public models in and out."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add(commands) -> None:
+    """Adds all three."""
+    models = commands.add_parser("models", help="public models that can be imported")
+    models.add_argument("name", nargs="?", help="everything known of this one")
+    models.set_defaults(run=run_models)
+
+    imports = commands.add_parser("import", help="a public model's weights")
+    imports.add_argument("model", help="a name of `pathjax models`")
+    imports.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="safetensors, .pth, .pt, .bin or .torch; downloaded if left",
+    )
+    imports.add_argument("--out", type=Path, required=True, metavar="DIR")
+    imports.set_defaults(run=run_import)
+
+    export = commands.add_parser("export", help="a model for timm or NumPy, with card")
+    export.add_argument("model", type=Path, help="run folder or model.safetensors")
+    export.add_argument("--format", choices=("timm", "npz"), required=True)
+    export.add_argument("--out", type=Path, required=True, metavar="DIR")
+    export.add_argument(
+        "--results", type=Path, help="results.json whose numbers go into the card"
+    )
+    export.add_argument(
+        "--image-px",
+        type=int,
+        help="resize position embeddings to this size by the model's own rule",
+    )
+    export.set_defaults(run=run_export)
+
+
+def run_models(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from pathjax.zoo import MODELS, get
+    from pathjax.zoo.listing import details, models_table
+
+    if args.name:
+        print(details(get(args.name)))
+    else:
+        # A file has no width, and a table cut to that of a terminal is of no use there.
+        width = None if sys.stdout.isatty() else 200
+        Console(width=width).print(models_table(MODELS.values()))
+
+
+def run_import(args: argparse.Namespace) -> None:
+    from pathjax.zoo.importing import import_model
+
+    done = import_model(args.model, args.weights, args.out)
+    origin, vit = done.model.meta["foundation"], done.model.vit
+    print(f"{done.path}: {origin['title']}, positions {vit.grid} x {vit.grid}")
+    if done.dropped:
+        print(f"left out, as no part of the encoder: {', '.join(done.dropped)}")
+    print(f"licence: {origin['licence']}, {origin['licence_url']}")
+
+
+def run_export(args: argparse.Namespace) -> None:
+    from pathjax.zoo.export import export
+
+    for path in export(args.model, args.format, args.out, args.results, args.image_px):
+        print(path)

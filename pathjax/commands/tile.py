@@ -1,0 +1,80 @@
+"""`pathjax tile`: whole slides to a study of tiles."""
+
+import argparse
+from pathlib import Path
+
+from pathjax.commands.told import print_built
+
+
+def add(commands) -> None:
+    """Adds `tile`."""
+    tile = commands.add_parser("tile", help="tiles of whole slides, as a study")
+    tile.add_argument(
+        "--slides", type=Path, required=True, help="folder, or CSV with column path"
+    )
+    tile.add_argument("--out", type=Path, required=True, metavar="STUDY")
+    tile.add_argument("--name", default="tiles", help="the study's name")
+    tile.add_argument("--mpp", type=float, default=0.5, help="um/px of tiles")
+    tile.add_argument("--tile-px", type=int, default=224)
+    tile.add_argument("--overlap", type=int, default=0, metavar="PX")
+    tile.add_argument(
+        "--min-tissue", type=float, default=0.35, help="share of a tile, 0 to 1"
+    )
+    tile.add_argument("--max-tiles", type=int, help="of a slide, drawn at random")
+    tile.add_argument("--seed", type=int, default=0, help="of that draw")
+    tile.add_argument("--tissue", choices=("otsu", "saturation"), default="otsu")
+    tile.add_argument("--quality", type=int, default=90, help="of the JPEG")
+    tile.add_argument(
+        "--coordinates",
+        type=Path,
+        metavar="DIR",
+        help="TRIDENT's or CLAM's h5 files, used instead of finding tissue",
+    )
+    tile.add_argument(
+        "--mpp-csv", type=Path, metavar="FILE", help="columns wsi,mpp; goes first"
+    )
+    tile.add_argument("--workers", type=int, help="processes; all cores if left")
+    tile.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a running Dask cluster"
+    )
+    tile.add_argument(
+        "--retry-skipped", action="store_true", help="try skipped slides again"
+    )
+    tile.add_argument(
+        "--strict", action="store_true", help="exit with 1 if a slide was skipped"
+    )
+    tile.set_defaults(run=run_tile)
+
+
+def run_tile(args: argparse.Namespace) -> int:
+    from pathjax.data.slides.build import tile_study
+    from pathjax.data.slides.tile import TileOptions
+    from pathjax.progress import stage
+
+    options = TileOptions(
+        mpp=args.mpp,
+        tile_px=args.tile_px,
+        overlap=args.overlap,
+        min_tissue=args.min_tissue,
+        max_tiles=args.max_tiles,
+        seed=args.seed,
+        tissue=args.tissue,
+        quality=args.quality,
+        coordinates=args.coordinates and str(args.coordinates.absolute()),
+    )
+    with stage("tile", 1) as bar:
+        study = tile_study(
+            args.slides,
+            args.out,
+            options,
+            name=args.name,
+            mpp_csv=args.mpp_csv,
+            workers=args.workers,
+            scheduler=args.scheduler,
+            retry_skipped=args.retry_skipped,
+            progress=lambda done, total, note: bar(done, note, total),
+        )
+    print_built(study)
+    skipped = int((study.slides["status"] == "skipped").sum())
+    print(f"{len(study.slides) - skipped} slides tiled, {skipped} skipped")
+    return 1 if args.strict and skipped else 0

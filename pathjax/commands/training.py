@@ -1,0 +1,127 @@
+"""`pathjax demo`, `train`, `embed` and `bench`: what runs a model."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pathjax.commands.told import print_skipped
+
+
+def add(commands) -> None:
+    """Adds all four."""
+    demo = commands.add_parser("demo", help="everything, on a synthetic study")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"))
+    demo.add_argument("--seeds", type=int, default=3, help="fine-tuning seeds")
+    demo.add_argument("--smoke", action="store_true", help="tiny, for a test")
+    demo.set_defaults(run=run_demo)
+
+    train = commands.add_parser(
+        "train",
+        help="one training run",
+        epilog="--config.KEY=VALUE overrides a value of the config.",
+    )
+    train.add_argument("--config", required=True, metavar="FILE.py:ARG")
+    train.add_argument("--workdir", type=Path, required=True)
+    train.set_defaults(run=run_train, takes_overrides=True)
+
+    embed = commands.add_parser(
+        "embed", help="embeddings of a study's tiles or a folder's images"
+    )
+    embed.add_argument("model", type=Path, help="run folder or model.safetensors")
+    embed.add_argument("input", type=Path, help="study or folder of images")
+    embed.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
+    embed.add_argument(
+        "--pool",
+        choices=("cls", "mean", "cls_mean"),
+        help="what of the tokens to keep; the model's own if left",
+    )
+    embed.add_argument("--batch", type=int, default=64, help="tiles per step")
+    embed.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace FILE.h5, or begin it anew, where it is of something else",
+    )
+    embed.set_defaults(run=run_embed)
+
+    bench = commands.add_parser("bench", help="ratios against named peers")
+    bench.add_argument(
+        "what", choices=("step", "forward", "loader", "probe", "eva", "memory", "index")
+    )
+    bench.add_argument("--peer", action="store_true", help="run the peer too")
+    bench.add_argument("--out", type=Path, help="JSON file to write")
+    bench.set_defaults(run=run_bench, takes_overrides=True)
+
+
+def overrides(rest: Sequence[str]) -> dict[str, str]:
+    """`--config.optim.lr=3e-5` or `--config.optim.lr 3e-5` to `{"optim.lr": "3e-5"}`.
+
+    Raises:
+      ValueError: anything else.
+    """
+    found: dict[str, str] = {}
+    words = iter(rest)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key.startswith("--config."):
+            raise ValueError(
+                f"unknown argument {word}: values of the config are set by "
+                "--config.KEY=VALUE"
+            )
+        if not equals:
+            value = next(words, None)
+            if value is None:
+                raise ValueError(f"{key} has no value: write {key}=VALUE")
+        found[key.removeprefix("--config.")] = value
+    return found
+
+
+def run_demo(args: argparse.Namespace) -> None:
+    from pathjax.demo import run
+
+    run(args.out, seeds=args.seeds, smoke=args.smoke)
+
+
+def run_train(args: argparse.Namespace) -> None:
+    from pathjax.config import load
+    from pathjax.progress import stage
+    from pathjax.train import train
+
+    config = load(args.config, overrides(args.rest))
+    with stage(config.name or "train", config.optim.steps) as bar:
+        result = train(config, args.workdir, bar)
+    best = "" if result.best is None else f", best {result.best:.4g}"
+    print(f"{result.model}: {result.step} steps{best}")
+
+
+def run_embed(args: argparse.Namespace) -> None:
+    from pathjax.data.study import sha256
+    from pathjax.data.tile_source import open_source
+    from pathjax.evals.embed import embed_to_file
+    from pathjax.model_file import FILE, load_model
+    from pathjax.progress import stage
+
+    model, source = load_model(args.model), open_source(args.input)
+    file = args.model / FILE if args.model.is_dir() else args.model
+    with stage("embed", len(source)) as bar:
+        made = embed_to_file(
+            model,
+            source,
+            args.out,
+            model_id=f"sha256:{sha256(file)}",
+            meta={"model": str(args.model), "audit": model.meta["audit"]},
+            pool=args.pool,
+            batch=args.batch,
+            overwrite=args.overwrite,
+            progress=lambda done, total: bar(done),
+        )
+    print_skipped(made.skipped, args.out)
+    kept = (
+        f", {made.kept} of {len(source)} tiles by an earlier run" if made.kept else ""
+    )
+    print(f"{args.out}: {made.rows} x {made.width}{kept}")
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    from pathjax.bench import run_bench as bench
+
+    return bench(args.what, args.peer, args.out, args.rest)
