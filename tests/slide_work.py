@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+from pathjax.data.records import Records
 from pathjax.data.slides.manifest import SlideRow
 from pathjax.data.slides.tile import SlideReport, TileOptions, tile_slide
 
@@ -22,11 +23,20 @@ def note(row: SlideRow) -> SlideReport:
 
 
 def slow_tile(
-    row: SlideRow, root: str, options: TileOptions, seconds: float
+    row: SlideRow, root: str, options: TileOptions, threads: int, seconds: float
 ) -> SlideReport:
-    """`tile_slide` with a pause, so that there is time to kill it; logs who began it."""
-    log = Path(root).with_suffix(".log")
-    with open(log, "a", encoding="utf-8") as file:
-        file.write(f"{row.slide_id} {os.getpid()}\n")
+    """`tile_slide` that takes longer, so that there is time to kill it."""
     time.sleep(seconds)
-    return tile_slide(row, root, options)
+    return tile_slide(row, root, options, threads)
+
+
+def tile_damaged(path: Path, root: str, mpp: float | None) -> tuple[SlideReport, bool]:
+    """Tiles a file, then removes it; the report, and whether it fits what is there."""
+    row = SlideRow(path.stem, "P", path.stem, "x", str(path), mpp)
+    report = tile_slide(row, root, TileOptions(tile_px=64, max_tiles=6))
+    path.unlink()
+    shard = Path(root) / "tiles" / f"{row.slide_id}.array_record"
+    if report.status == "skipped":
+        return report, bool(report.reason) and not shard.exists()
+    found = Records([shard], [report.tiles]).read(range(report.tiles))
+    return report, all(found) and len(found) == report.tiles > 0

@@ -123,14 +123,18 @@ def _submit(distributed, client, work: Work, rows: Sequence[SlideRow]) -> Iterat
     # pure=False: a call's result is not remembered by the scheduler from another run.
     futures = client.map(work, rows, pure=False, key="tile")
     owner = dict(zip(futures, rows, strict=True))
+    ended = distributed.as_completed(futures, loop=client.loop)
+    del futures
     try:
-        for future in distributed.as_completed(futures, loop=client.loop):
+        for future in ended:
             if future.cancelled() or client.status != "running":
                 raise _gone(client)
-            yield owner[future], future
+            yield owner.pop(future), future
+            # Or Dask would do it again if the worker that has the report dies.
+            future.release()
     finally:
         if client.status == "running":
-            client.cancel(futures)
+            client.cancel([*owner])
 
 
 def _error(future) -> BaseException | None:
