@@ -20,8 +20,8 @@ from pathjax.evals.probes import EXACT, Sweep, choose, moments
 # A masked logit: far below any other, and finite so that 0 * it is 0.
 ABSENT = -1e9
 # Fits run side by side while their log-probabilities and what L-BFGS keeps beside them,
-# about this many arrays of that size, fit into 256 MiB.
-AT_ONCE, COPIES = 1 << 28, 8
+# about this many arrays of that size, fit into 128 MiB.
+AT_ONCE, COPIES = 1 << 27, 8
 
 
 class LogisticFit(NamedTuple):
@@ -49,33 +49,34 @@ def _log_softmax(kernel, bias, present, x):
 
 
 def minimise(loss, start, steps: int, tolerance: ArrayLike):
-    """L-BFGS (Liu & Nocedal 1989) until the gradient's largest entry is small."""
+    """L-BFGS (Liu & Nocedal 1989) until the gradient's largest entry is small.
+
+    Returns:
+      parameters, steps taken, and that largest entry.
+    """
     # The loss is convex, so sufficient decrease alone keeps the curvature pairs
     # positive. optax's default, a zoom search, costs 4 times as much under vmap, where
-    # both branches of its conditions run for every fit.
+    # both branches of its conditions run for every fit. Nor does the search keep the
+    # gradient: it would do so in a condition, and under vmap what a condition closes
+    # over is copied for every fit, the features too.
     search = optax.scale_by_backtracking_linesearch(
         max_backtracking_steps=20,
         decrease_factor=0.5,
         increase_factor=1e6,  # each search starts at 1, the quasi-Newton step
         rtol=1e-6,  # float32 cannot see a smaller decrease
-        store_grad=True,
     )
     solver = optax.lbfgs(linesearch=search)
-    value_and_grad = optax.value_and_grad_from_state(loss)
 
-    def largest(state):
-        leaves = jax.tree.leaves(optax.tree_utils.tree_get(state, "grad"))
+    def largest(grad):
+        leaves = jax.tree.leaves(grad)
         return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
 
     def unfinished(carry):
-        _, state = carry
-        count = optax.tree_utils.tree_get(state, "count")
-        # The gradient in the state is zero before the first step.
-        return (count == 0) | ((count < steps) & (largest(state) > tolerance))
+        _, _, count, _, grad = carry
+        return (count < steps) & (largest(grad) > tolerance)
 
     def advance(carry):
-        params, state = carry
-        value, grad = value_and_grad(params, state=state)
+        params, state, count, value, grad = carry
         # Under vmap finished fits run along until the last is done, and at the floor
         # of rounding their line search would try all its steps each time, and make
         # all wait: a zero gradient ends it at once. Their result is discarded.
@@ -84,10 +85,12 @@ def minimise(loss, start, steps: int, tolerance: ArrayLike):
         updates, state = solver.update(
             grad, state, params, value=value, grad=grad, value_fn=loss
         )
-        return optax.apply_updates(params, updates), state
+        params = optax.apply_updates(params, updates)
+        return params, state, count + 1, *jax.value_and_grad(loss)(params)
 
-    params, state = jax.lax.while_loop(unfinished, advance, (start, solver.init(start)))
-    return params, optax.tree_utils.tree_get(state, "count"), largest(state)
+    begin = (start, solver.init(start), 0, *jax.value_and_grad(loss)(start))
+    params, _, count, _, grad = jax.lax.while_loop(unfinished, advance, begin)
+    return params, count, largest(grad)
 
 
 def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance):
