@@ -19,7 +19,7 @@ import pathjax
 from pathjax.atomic import write_json
 from pathjax.data.folds import FoldError, Folds, patient_folds
 from pathjax.data.site_folds import site_folds
-from pathjax.data.study import Split, Study, StudyError, sha256
+from pathjax.data.study import Split, Study, StudyError, read_frame, sha256
 from pathjax.data.writer import SAFE_NAME
 
 
@@ -100,9 +100,7 @@ def patients_of(
     for one in targets:
         frame = samples
         if study.targets[one].level == "tile":
-            frame = pd.read_parquet(
-                study.root / "tiles.parquet", columns=["patient_id", one]
-            )
+            frame = read_frame(study.root / "tiles.parquet", ["patient_id", one])
         # Commonest first, equally common ones by name; the first of a patient stays.
         counts = frame.groupby(["patient_id", one], observed=True).size()
         counts = counts.rename("rows").reset_index().sort_values(

@@ -138,6 +138,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A Parquet table, opened by Arrow itself.
+
+    pandas would open the file and hand it to Arrow, whose threads may let go of it when
+    Python is at its end: the process then aborts, or hangs, with all its work done
+    (apache/arrow#34314 and #50482).
+    """
+    from pyarrow.fs import LocalFileSystem
+
+    return pd.read_parquet(path, columns=columns, filesystem=LocalFileSystem())
+
+
 def fingerprint_of(files: dict[str, dict[str, Any]]) -> str:
     """One hash for a study's content: of its files' names and checksums."""
     lines = "".join(f"{name} {files[name]['sha256']}\n" for name in sorted(files))
@@ -218,7 +230,7 @@ class Study:
     @functools.cached_property
     def tiles(self) -> pd.DataFrame:
         """A row per tile, in global record order."""
-        return pd.read_parquet(self.root / "tiles.parquet")
+        return read_frame(self.root / "tiles.parquet")
 
     def tile_id(self, row: int) -> str:
         """The id of one tile; reads its row group of tiles.parquet and no other."""
@@ -235,7 +247,7 @@ class Study:
     @functools.cached_property
     def samples(self) -> pd.DataFrame:
         """A row per sample."""
-        return pd.read_parquet(self.root / "samples.parquet")
+        return read_frame(self.root / "samples.parquet")
 
     @functools.cached_property
     def slides(self) -> pd.DataFrame:
@@ -245,7 +257,7 @@ class Study:
         not say (path, width, tissue, ...) is then missing.
         """
         if self.has_slide_table:
-            return pd.read_parquet(self.root / "slides.parquet")
+            return read_frame(self.root / "slides.parquet")
         return slides_of_tiles(self.tiles)
 
     @property
@@ -275,7 +287,7 @@ class Study:
         """Report texts: columns sample_id and text; empty when there are none."""
         if "reports.parquet" not in self.meta["files"]:
             return pd.DataFrame({"sample_id": [], "text": []})
-        return pd.read_parquet(self.root / "reports.parquet")
+        return read_frame(self.root / "reports.parquet")
 
     @property
     def split_names(self) -> tuple[str, ...]:

@@ -93,3 +93,24 @@ def test_a_split_by_slide_has_to_declare_shared_patients(tiny_study):
     excess = Split("s", folds, unit="slide_id", shared_patients=("P00", "P01"))
     assert excess.problems(tiny_study.tiles)
     assert np.array_equal(np.unique(tiny_study.tiles["patient_id"])[:1], ["P00"])
+
+
+def test_arrow_opens_tables_itself(tiny_study, monkeypatch):
+    """A handle of Python's that Arrow holds can abort the process at its exit."""
+    import pyarrow.parquet as pq
+
+    opened = []
+    inner = pq.read_table
+
+    def read_table(source, **options):
+        opened.append(source)
+        return inner(source, **options)
+
+    monkeypatch.setattr(pq, "read_table", read_table)
+    study = Study(tiny_study.root)
+    assert len(study.tiles) == len(study) and len(study.samples)
+    assert opened == [
+        str(study.root / f"{name}.parquet") for name in ("tiles", "samples")
+    ]
+    monkeypatch.chdir(study.root)
+    assert Study(".").samples.equals(study.samples)
