@@ -14,7 +14,7 @@ from pathjax.data.sources.demo import build_demo
 from pathjax.evals.evaluate import Candidate, evaluate
 from pathjax.evals.suites import load_tasks
 from pathjax.progress import console, stage
-from pathjax.report.table import load_table, print_table, write_report
+from pathjax.report.table import print_table, write_report
 from pathjax.train import train
 
 OBJECTIVES = ("contrastive", "regression")
@@ -71,7 +71,7 @@ def run(out: Path, *, seeds: int = 3, smoke: bool = False) -> Path:
             seeds=1,  # the table shows the probe of the whole fit fold alone
         )
     with stage("report", 1):
-        write_report([out], out / "report")
-    print_table(load_table([out]))
+        table, _ = write_report([out], out / "report")
+    print_table(table)
     console.print(f"tables, figures and results: {out / 'report'}", highlight=False)
     return out / "report"

@@ -10,7 +10,6 @@ reads them.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -76,9 +75,13 @@ def made(root: Path, tiles: int, width: int) -> Path:
 
 
 def peak() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    """Largest resident size of this process so far, in bytes (Linux).
+
+    Not getrusage's: that begins with the size of the process it was forked from.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = [one for one in status.splitlines() if one.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
 
 
 def score(root: Path, protocol: str) -> int:

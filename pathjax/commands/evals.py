@@ -112,10 +112,11 @@ def run_audit(args: argparse.Namespace) -> int:
 
 
 def run_report(args: argparse.Namespace) -> None:
-    from pathjax.report.table import load_table, print_table, write_report
+    from pathjax.report.table import print_table, write_report
 
     first = args.results[0]
     out = args.out or (first if first.is_dir() else first.parent) / "report"
-    print_table(load_table(args.results))
-    for path in write_report(args.results, out).values():
+    table, written = write_report(args.results, out)
+    print_table(table)
+    for path in written.values():
         print(path)

@@ -318,7 +318,9 @@ def number_units(
     return np.split(flat, ends), len(names)
 
 
-def bootstrap_draws(units: int, replicates: int, seed: int) -> Int[np.ndarray, "B U"]:
+def bootstrap_draws(
+    units: int, replicates: int, seed: int | tuple[int, ...]
+) -> Int[np.ndarray, "B U"]:
     """How often each unit counts in each replicate: multinomial, `units` draws each.
 
     Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 6 and 13.

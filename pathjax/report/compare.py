@@ -186,9 +186,10 @@ class _Replicates:
             for one in scored
             if one.rows is not None
         )
-        # One seed for every part: independent of which other tasks are there.
+        # A stream for each part, by its units: two parts of equally many patients must
+        # not be drawn alike, and what other tasks are there must not matter.
         draws = {
-            part: bootstrap_draws(part.units, replicates, seed)
+            part: bootstrap_draws(part.units, replicates, (seed, part.key))
             for part in dict.fromkeys(self.shared.part.values())
         }
         self.terms: dict[tuple, Terms] = {}
@@ -202,8 +203,8 @@ class _Replicates:
         self.seeds: dict[str, np.ndarray] = {}
         for model, tasks in grouped.items():
             count = len(next(iter(tasks.values())))
-            # Another stream than the patients': seeds and patients are independent.
-            self.seeds[model] = bootstrap_draws(count, replicates, seed + 1)
+            # Another stream than any part's, which are of two numbers.
+            self.seeds[model] = bootstrap_draws(count, replicates, (seed + 1,))
 
     def over_seeds(self, model: str, parts: list[np.ndarray | None]):
         """Replicates of the mean over seeds; None where rows are lacking."""

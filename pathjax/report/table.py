@@ -252,12 +252,12 @@ def write_report(
     *,
     replicates: int = 5000,
     title: str = "",
-) -> dict[str, Path]:
+) -> tuple[Table, dict[str, Path]]:
     """Writes the table and the figures of run folders (or of one CSV) to `out`.
 
     Returns:
-      What was written: "markdown", "csv", "json", "png", "deltas", and where there is
-      something to show "genes:TASK" and "learning".
+      The table; and what was written: "markdown", "csv", "json", "png", "deltas", and
+      where there is something to show "genes:TASK" and "learning".
 
     Raises:
       ReportError: results do not fit into one table.
@@ -289,4 +289,4 @@ def write_report(
     if curves:
         paths["learning"] = out / "learning.png"
         figures.draw_learning(curves, paths["learning"])
-    return paths
+    return table, paths

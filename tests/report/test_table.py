@@ -130,7 +130,7 @@ def test_report_writes_everything_there_is(run, tmp_path):
     log = run / "train" / "metrics.jsonl"
     log.parent.mkdir()
     log.write_text('{"step": 1, "train/loss": 2.0}\n{"step": 2, "val/loss": 1.5}\n')
-    paths = write_report([run], tmp_path / "out", replicates=100, title="A $ title")
+    _, paths = write_report([run], tmp_path / "out", replicates=100, title="A $ title")
     assert set(paths) == {
         "markdown", "csv", "json", "png", "deltas", "genes:genes", "learning"
     }  # fmt: skip
@@ -156,7 +156,7 @@ def test_report_writes_everything_there_is(run, tmp_path):
 
 
 def test_poster_report_has_a_table_and_deltas(tmp_path):
-    paths = write_report([POSTER], tmp_path)
+    _, paths = write_report([POSTER], tmp_path)
     assert set(paths) == {"markdown", "csv", "json", "png", "deltas"}
 
 
