@@ -193,14 +193,15 @@ def model_meta(
     init: Model | None,
 ) -> dict[str, Any]:
     """What travels in model.safetensors beside the parameters."""
-    patients = study.samples["patient_id"].to_numpy()[samples.row]
+    rows = study.samples.iloc[samples.row]
     seen = {
         "study": study.name,
         "fingerprint": study.fingerprint,
         "synthetic": study.synthetic,
         "objective": config.objective.name,
-        "patients": sorted({str(one) for one in patients}),
+        "patients": sorted(set(rows["patient_id"].astype(str))),
         "slides": samples.slides(study),
+        "sites": sorted(set(rows["site"].astype(str))),
     }
     earlier = init.meta["audit"] if init else []
     before = init.meta if init else {}
