@@ -1,5 +1,7 @@
 """Slides on one process and on Dask's: order, surprises, dead workers, no scheduler."""
 
+import dask
+import distributed  # noqa: F401  its defaults have to be there before they are changed
 import pytest
 from slide_work import note
 
@@ -43,10 +45,6 @@ def test_workers_are_counted_from_one():
 
 
 def test_no_scheduler_is_a_named_error():
-    distributed = pytest.importorskip("distributed")
-    import dask
-
-    assert distributed
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         for address in ("tcp://127.0.0.1:9", "nonsense://x"):
             with pytest.raises(ClusterError, match=f"answers at {address}.*dask sched"):
@@ -56,8 +54,6 @@ def test_no_scheduler_is_a_named_error():
 @pytest.mark.slow
 def test_workers_that_die_of_a_slide_take_no_other_with_them():
     """Two slides make the process crash natively, one raises; all others are done."""
-    import dask
-
     names = [f"s-{k}" for k in range(8)]
     names[2], names[5], names[6] = "crash-1", "bug-1", "crash-2"
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
