@@ -75,7 +75,9 @@ def gradient(name, parts):
 @pytest.mark.parametrize(
     "name",
     [
-        name if name != "dino" else pytest.param(name, marks=pytest.mark.slow)
+        name
+        if name in ("infonce", "mse")
+        else pytest.param(name, marks=pytest.mark.slow)
         for name in OBJECTIVES
     ],
 )
@@ -112,6 +114,7 @@ def test_plain_averaging_would_be_wrong():
     assert abs(np.mean(losses) - whole) > 0.5
 
 
+@pytest.mark.slow
 def test_the_step_accumulates_over_devices_as_it_does_on_one():
     results = []
     for parts in (1, 4):

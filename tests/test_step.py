@@ -79,8 +79,8 @@ def ten_steps(name, mesh, masked=0):
 @pytest.mark.parametrize(
     "name",
     [
-        "contrastive",
-        pytest.param("regression", marks=pytest.mark.slow),
+        pytest.param("contrastive", marks=pytest.mark.slow),
+        "regression",
         pytest.param("dino", marks=pytest.mark.slow),
     ],
 )

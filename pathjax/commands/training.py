@@ -45,7 +45,17 @@ def add(commands) -> None:
 
     bench = commands.add_parser("bench", help="ratios against named peers")
     bench.add_argument(
-        "what", choices=("step", "forward", "loader", "probe", "eva", "memory", "index")
+        "what",
+        choices=(
+            "step",
+            "forward",
+            "loader",
+            "probe",
+            "eva",
+            "tile",
+            "memory",
+            "index",
+        ),
     )
     bench.add_argument("--peer", action="store_true", help="run the peer too")
     bench.add_argument("--out", type=Path, help="JSON file to write")

@@ -14,7 +14,10 @@ SMALL = {"embed_dim": 8, "widths": (16, 16)}
     "options",
     [
         {"loss": "infonce", "aggregator": "mean", "gene_dropout": 0.2},
-        {"loss": "sigmoid", "aggregator": "attention", "projection_hidden": 16},
+        pytest.param(
+            {"loss": "sigmoid", "aggregator": "attention", "projection_hidden": 16},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_common(check_objective, vit, options):
