@@ -1,51 +1,74 @@
-"""The tiler's bench: the slide that it makes, and what its turns amount to."""
+"""The bench of the tiler: its slide, its arithmetic, its contestants on a small slide."""
+
+import json
 
 import numpy as np
+import openslide
 import pytest
 
-pytest.importorskip("tifffile")
-
 from pathjax.bench.options import BenchError
-from pathjax.bench.tile import ratios
+from pathjax.bench.tile import rate, ratios
 from pathjax.bench.tile_slide import make_slide, tissue
-from pathjax.data.slides.slide import open_slide
+from pathjax.bench.tile_worker import openslide as read_by_openslide
+from pathjax.bench.tile_worker import ours
 
 
-def test_the_slide_repeats_its_tissue_at_every_level(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
-    pixels = np.kron(pixels, np.ones((16, 16, 1), np.uint8))  # 512: two blocks
-    path = make_slide(tmp_path / "s.tiff", pixels, 1500)
-    slide = open_slide(path)
-    assert slide.mpp == pytest.approx((0.5, 0.5)) and slide.levels[0].width == 1500
-    assert [round(one.downsample) for one in slide.levels] == [1, 4, 16, 64]
-    first = slide.read(0, 0, 0, 512, 512)
-    assert np.abs(first.astype(int) - pixels).mean() < 12  # JPEG, chroma halved
-    np.testing.assert_array_equal(slide.read(512, 512, 0, 512, 512), first)
-    coarse = slide.read(0, 0, 1, 128, 128).astype(int)
-    wanted = pixels.reshape(128, 4, 128, 4, 3).mean(axis=(1, 3))
-    assert np.abs(coarse - wanted).mean() < 12
+@pytest.fixture(scope="module")
+def pixels():
+    """A picture with tissue's pink on white, the same wherever it is repeated."""
+    rng = np.random.default_rng(0)
+    made = np.full((512, 512, 3), 245, np.uint8)
+    made[64:448, 64:448] = (190, 90, 150)
+    noise = rng.integers(-8, 9, made.shape)
+    return np.clip(made.astype(int) + noise, 0, 255).astype(np.uint8)
 
 
-def test_no_tissue_is_an_error_that_names_the_file(tmp_path):
-    with pytest.raises(BenchError, match="CMU-1-Small-Region.svs"):
+def test_openslide_reads_the_slide_as_a_pyramid_with_mpp(tmp_path, pixels):
+    slide = openslide.OpenSlide(make_slide(tmp_path / "made.tiff", pixels, 1024))
+    assert slide.properties["openslide.vendor"] == "generic-tiff"
+    assert slide.level_dimensions == ((1024, 1024), (256, 256), (64, 64), (16, 16))
+    assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(0.5)
+    for x, y in ((0, 0), (512, 0), (512, 512)):
+        read = slide.read_region((x, y), 0, (512, 512)).convert("RGB")
+        error = np.abs(np.asarray(read).astype(int) - pixels)
+        assert error.mean() < 6  # JPEG's, of a noisy picture with an edge
+    coarse = slide.read_region((0, 0), 1, (128, 128)).convert("RGB")
+    mean = pixels.reshape(128, 4, 128, 4, 3).mean((1, 3))
+    assert np.abs(np.asarray(coarse) - mean).mean() < 6
+
+
+def test_a_side_of_no_whole_blocks_is_filled(tmp_path, pixels):
+    slide = openslide.OpenSlide(make_slide(tmp_path / "made.tiff", pixels, 600))
+    assert slide.dimensions == (600, 600)
+    edge = np.asarray(slide.read_region((580, 580), 0, (20, 20)).convert("RGB"))
+    assert np.abs(edge.astype(int) - pixels[68:88, 68:88]).mean() < 6
+
+
+def test_both_contestants_cut_the_same_tiles(tmp_path, pixels):
+    slide = make_slide(tmp_path / "made.tiff", pixels, 2048)
+    places = tmp_path / "places.npy"
+    tiles = ours(slide, tmp_path / "study", places, 1)
+    corners = np.load(places)
+    assert tiles == len(corners) > 0
+    assert (corners % 224 == 0).all()
+    assert read_by_openslide(slide, tmp_path / "none", places, 2) == tiles
+
+
+def test_no_tissue_to_make_a_slide_of_is_refused(tmp_path):
+    with pytest.raises(BenchError, match="CMU-1-Small-Region.svs by|--config.data=DIR"):
         tissue(str(tmp_path))
 
 
-def test_ratios_are_of_rates_turn_by_turn():
-    def turn(tiles, seconds, peak=0):
+def test_ratios_are_medians_of_neighbours():
+    def turn(tiles, seconds, peak):
         return {"tiles": tiles, "seconds": seconds, "peak": peak}
 
     turns = {
-        "ours, 1": [turn(100, 1, 300), turn(100, 2, 330)],
-        "openslide, 1": [turn(100, 1), turn(100, 1)],
-        "ours, 2": [turn(100, 0.5, 400)],
-        "openslide, 2": [turn(100, 1)],
+        "ours, 1": [turn(100, 1, 300), turn(100, 2, 330), turn(100, 4, 310)],
+        "openslide, 1": [turn(100, 2, 1), turn(100, 2, 1), turn(100, 2, 1)],
     }
-    peers = {"histolab": turn(90, 9), "ours": turn(100, 1)}
-    found = ratios(turns, turn(25, 1, 250), peers)
-    assert found == {
-        "openslide, 1": 0.75,
-        "openslide, 2": 2.0,
-        "memory": 1.2,
-        "histolab": 10.0,
-    }
+    small = {"ours": turn(80, 1, 1), "histolab, tissue": turn(40, 5, 1)}
+    found = ratios(turns, turn(25, 1, 300), small)
+    assert found == {"openslide, 1": 1, "memory": 1.1, "histolab, tissue": 10}
+    assert json.loads(json.dumps(found)) == found
+    assert rate(turn(30, 2, 1)) == 15
