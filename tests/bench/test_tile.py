@@ -55,7 +55,7 @@ def test_both_contestants_cut_the_same_tiles(tmp_path, pixels):
 
 
 def test_no_tissue_to_make_a_slide_of_is_refused(tmp_path):
-    with pytest.raises(BenchError, match="CMU-1-Small-Region.svs by|--config.data=DIR"):
+    with pytest.raises(BenchError, match="by --config.data=DIR"):
         tissue(str(tmp_path))
 
 
