@@ -1,6 +1,6 @@
 """histolab's grid tiler on a slide: run by an interpreter that has histolab 0.7.
 
-    PYTHON tile_peer.py SLIDE OUT CHECK      prints JSON: tiles, seconds
+    PYTHON tile_peer.py SLIDE OUT [CHECK]      prints JSON: tiles, seconds
 
 It imports nothing of pathjax, whose Python is newer than histolab's. CHECK is "tissue"
 for its default, which looks for tissue in each tile, or "all", which keeps every tile
@@ -25,7 +25,7 @@ def main() -> None:
     # Its own fails: it hands OpenSlide's RGBA to the JPEG encoder. PNG, its default,
     # would be slower and no fair comparison.
     Tile.save = save
-    slide, out, check = sys.argv[1:]
+    slide, out, check = [*sys.argv[1:], "tissue"][:3]
     tiler = GridTiler(
         tile_size=(224, 224),
         level=0,
