@@ -49,10 +49,14 @@ WSI = [
     "distributed>=2024.8",  # queues tasks on the scheduler; Python 3.12 support
 ]
 
+# For launch/tile_slurm.py: 0.9 names the job's directives and prologue as it does.
+SLURM = [*WSI, "dask-jobqueue>=0.9"]
+
 EXTRAS = {
     "wsi": WSI,
+    "slurm": SLURM,
     "test": [
-        *WSI,
+        *SLURM,
         "pytest>=8",
         "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
         "hypothesis>=6.100",
@@ -97,7 +101,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["pathjax", "pathjax.*"]) + list(MAPPED),
     package_dir=MAPPED,
-    package_data={"pathjax.launch": ["*.sh", "*.md"]},
+    package_data={"pathjax.launch": ["*.sh", "*.md", "*.yaml"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["pathjax = pathjax.cli:main"]},
