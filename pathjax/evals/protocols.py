@@ -48,7 +48,7 @@ class Protocol:
       seeds: probe seeds: 0 is the whole fit fold, the others are bootstrap samples of
         its patients. The value is seed 0's; the others show how much the fit fold's
         composition matters. For eva_linear and abmil they are runs on the whole fit
-        fold, which differ in first parameters and row orders.
+        fold, which differ in first parameters and row orders; the value is their mean.
       folds: inner folds over patients, where the task names no select fold.
       values: of expression: "log", the study's X, or "log1p_counts", log1p of raw
         counts without library-size normalisation.
@@ -86,6 +86,11 @@ class Protocol:
     squared: bool = False
     bag: int = 1000
     resample_seed: int = 0
+
+    @property
+    def averaged(self) -> bool:
+        """True where seeds are runs of one fit, whose mean is the value."""
+        return self.probe in ("eva_linear", "abmil")
 
     def with_options(self, options: dict[str, Any]) -> "Protocol":
         """The protocol with other options, which then stand in its name.

@@ -254,6 +254,9 @@ def _join(task, study, protocol: Protocol, parts: Sequence[_Part]) -> TaskOutcom
             [part.fit.prediction.argmax(axis=-1) for part in parts], axis=1
         ).astype(np.int32)
         values = [balanced_accuracy(truth, one) for one in prediction]
+        # Runs of one fit fold are one result, their mean; bootstrap samples of it are
+        # not: there seed 0, the whole fold, is.
+        prediction = prediction.T if protocol.averaged else prediction[0]
     else:
         stratum = _strata(study, protocol, parts)
         truth = np.concatenate(
@@ -269,6 +272,7 @@ def _join(task, study, protocol: Protocol, parts: Sequence[_Part]) -> TaskOutcom
             mean_pearson(truth, one, stratum, protocol.over_folds) for one in prediction
         ]
         values = [value for value, _ in scores]
+        prediction = prediction[0]
         hyper["constant_genes"] = scores[0][1]
     test = [part.round.folds.test for part in parts]
     if task.crossed:
@@ -285,10 +289,10 @@ def _join(task, study, protocol: Protocol, parts: Sequence[_Part]) -> TaskOutcom
     return TaskOutcome(
         **_about(task, study, protocol, [part.round.folds for part in parts]),
         metric=task.metric,
-        value=float(values[0]),
+        value=float(np.mean(values) if protocol.averaged else values[0]),
         chance=chance_level(task.metric, truth),
         truth=truth,
-        prediction=prediction[0],
+        prediction=prediction,
         columns=columns,
         unit=np.concatenate([rows.unit for rows in test]),
         patient=np.concatenate([rows.patient for rows in test]),

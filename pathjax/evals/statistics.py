@@ -147,22 +147,24 @@ def _terms(metric, values, unit, stratum=None, combine="within") -> Terms:
 
 def accuracy_terms(
     truth: Int[np.ndarray, "N"],
-    prediction: Int[np.ndarray, "N"],
+    prediction: Int[np.ndarray, "N *R"],
     unit: Int[np.ndarray, "N"] | None = None,
 ) -> Terms:
     """Terms of balanced accuracy: the mean over classes of their recall.
 
     Classes are those in `truth` (Brodersen et al. 2010, doi:10.1109/ICPR.2010.764;
     macro recall). A class that a replicate does not draw is left out of its mean.
+    Predictions of several runs give the mean of the runs' scores.
 
     Raises:
       StatisticsError: no rows, or the two differ in shape.
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
-    _require_rows(truth, prediction, 1)
+    runs = prediction.reshape(len(prediction), -1).T
+    _require_rows(truth, runs[0] if len(runs) else prediction, 1)
     classes = np.unique(truth)
     member = (truth[:, None] == classes[None, :]).astype(np.float64)
-    hit = member * (truth == prediction)[:, None]
+    hit = member * (truth[None] == runs).mean(axis=0)[:, None]
     return _terms("balanced_accuracy", np.hstack([hit, member]), unit)
 
 
@@ -261,9 +263,9 @@ def _require_rows(truth, prediction, rank: int) -> None:
 
 
 def balanced_accuracy(
-    truth: Int[np.ndarray, "N"], prediction: Int[np.ndarray, "N"]
+    truth: Int[np.ndarray, "N"], prediction: Int[np.ndarray, "N *R"]
 ) -> float:
-    """Mean recall over the classes in `truth`, 0 to 1."""
+    """Mean recall over the classes in `truth`, 0 to 1; its mean over runs."""
     return accuracy_terms(truth, prediction).value()
 
 

@@ -212,9 +212,10 @@ class TaskOutcome:
       task, study, fingerprint, synthetic: what was asked, and of which data.
       protocol: the protocol's label, with the options that differ from it.
       metric: as in results, with k for recall.
-      value, chance: of probe seed 0, 0 to 1 (r: -1 to 1).
-      truth, prediction: per test row: class numbers `[n]`, values `[n, G]` (NaN for a
-        gene that the row's fold did not choose), or for retrieval 1 and hits `[n, 2]`.
+      value, chance: of probe seed 0 or the mean of runs, 0 to 1 (r: -1 to 1).
+      truth, prediction: per test row: class numbers `[n]`, predicted ones `[n, R]`
+        where R runs are averaged; values `[n, G]` (NaN for a gene that the row's fold
+        did not choose); or for retrieval 1 and hits `[n, 2]`.
       columns: class names, gene names or directions that number them.
       unit, patient: ids of the test rows.
       stratum: number of the stratum that r is taken within, 0 where all are pooled.

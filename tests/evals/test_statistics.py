@@ -266,3 +266,14 @@ def test_values_not_asked_for_do_not_count():
     assert r[1] == pytest.approx(wanted)
     fewer[:, 1] = np.nan
     assert mean_pearson(fewer, spoilt) == (pytest.approx(r[0]), 1)
+
+
+def test_several_runs_score_their_mean_in_every_replicate():
+    truth, _ = labels(1, rows=60)
+    guesses = np.stack([labels(seed, rows=60)[1] for seed in (2, 3, 4)], axis=1)
+    unit, draws = np.arange(60) % 11, bootstrap_draws(11, 20, seed=0)
+    each = [accuracy_terms(truth, one, unit).evaluate(draws) for one in guesses.T]
+    found = accuracy_terms(truth, guesses, unit).evaluate(draws)
+    np.testing.assert_allclose(found, np.mean(each, axis=0))
+    with pytest.raises(StatisticsError, match="wanted the same shape"):
+        accuracy_terms(truth, guesses[:5], unit)

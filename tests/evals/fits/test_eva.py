@@ -47,10 +47,12 @@ def test_a_task_is_scored_by_each_runs_best_epoch(study, features):
         classes=3, options=LinearOptions(batch=32, max_steps=400),
     )  # fmt: skip
     np.testing.assert_array_equal(outcome.truth, y["test"])
-    np.testing.assert_array_equal(outcome.prediction, sweep.prediction[0])
+    np.testing.assert_array_equal(outcome.prediction.T, sweep.prediction)
     values = [one["value"] for one in outcome.per_fold]
-    assert outcome.value == values[0] > 0.5
-    assert outcome.value == balanced_accuracy(y["test"], outcome.prediction)
+    assert values == [balanced_accuracy(y["test"], one) for one in sweep.prediction]
+    assert outcome.value == pytest.approx(np.mean(values)) and outcome.value > 0.5
+    mean = balanced_accuracy(y["test"], outcome.prediction)
+    assert outcome.value == pytest.approx(mean)
     hyper = outcome.hyper
     assert hyper["mean_of_runs"] == pytest.approx(np.mean(values))
     assert hyper["stdev_of_runs"] == pytest.approx(np.std(values, ddof=1))
