@@ -51,9 +51,11 @@ class OpenSlideFile:
                 "copy or download it again"
             ) from error
         pixels = np.asarray(region)
+        # All bits of alpha set everywhere, seen four bytes at once: several times as
+        # fast as alpha's minimum, and Pillow drops it faster than NumPy copies the rest.
+        if np.bitwise_and.reduce(pixels.view("<u4"), axis=None) >> 24 == 255:
+            return np.asarray(region.convert("RGB"))
         alpha = pixels[..., 3:]
-        if alpha.min() == 255:
-            return pixels[..., :3]
         # Over white. Rounded, so that what is all there stays as it is.
         alpha = alpha.astype(np.uint16)
         over = pixels[..., :3] * alpha + 255 * (255 - alpha)
