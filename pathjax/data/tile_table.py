@@ -63,7 +63,12 @@ def join(
       schema: of `schema_of`.
       look: called with each piece in its order, some 10^5 rows or a part.
     """
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    texts = [
+        field.name
+        for field in schema
+        # pandas 3 writes its strings with 64-bit offsets.
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
     with pq.ParquetWriter(
         path, schema, use_dictionary=[name for name in texts if name != "tile_id"]
     ) as writer:

@@ -226,7 +226,8 @@ def _strata(study, protocol: Protocol, parts: Sequence[_Part]):
         rows = part.round.folds.test
         inside = np.full(len(rows), "", dtype=object)
         if protocol.within:
-            inside = column_of(study, "sample", protocol.within, rows).astype(str)
+            inside = column_of(study, "sample", protocol.within, rows)
+            inside = inside.astype(object).fillna("").astype(str)
         keys += [f"{place} {name}" for name in inside]
     return np.unique(keys, return_inverse=True)[1]
 

@@ -147,7 +147,8 @@ def test_r_within_classes_is_of_what_is_left_when_their_means_are_off(study, fea
     plain = run_task(within, study, features)
     inside = run_task(within, study, features, within="status")
     np.testing.assert_allclose(inside.prediction, plain.prediction)
-    status = study.samples.set_index("sample_id")["status"].astype(str)
+    status = study.samples.set_index("sample_id")["status"]
+    status = status.astype(object).fillna("").astype(str)
     kind = np.unique(status[inside.unit], return_inverse=True)[1]
     assert len(set(zip(kind.tolist(), inside.stratum.tolist(), strict=True))) == 3
     r = per_gene_pearson(plain.truth, plain.prediction, kind)
