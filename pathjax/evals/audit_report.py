@@ -7,6 +7,7 @@ is to be trained (a study's fold) or was trained (a model) on its test patients;
 the foundation model seen TCGA. It refuses nothing: the command's exit status does.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,10 @@ def _own(task: Task, study: Study, test: UnderTest) -> list[Record]:
         if not learned:
             continue
         history = [training_of(study, task.split, fold) for fold in learned]
-        rows = [study.fold_tiles(task.split, fold) for fold in roles["test"]]
-        part = UnderTest(study.tiles.iloc[rows[0]], test.declared, test.site_preserved)
-        name = f"its own fit fold, test {roles['test'][0]}"
+        (fold,) = roles["test"]
+        rows = study.tiles.iloc[study.fold_tiles(task.split, fold)]
+        part = dataclasses.replace(test, rows=rows)
+        name = f"its own fit fold, test {fold}"
         found.append({"task": task.name, "against": name, **examine(history, part)})
     return found
 
