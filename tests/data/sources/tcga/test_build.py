@@ -185,4 +185,6 @@ def test_a_manifest_of_slides_is_tiled_first(real_data, tmp_path):
     assert check_study(study).problems == ()
     assert list(study.samples["sample_id"]) == patients
     tiles = Study(tmp_path / "study" / "slides")
-    assert len(tiles) == len(study) == 24 and study.tile_px == 224
+    # Four to a region, less the corner of TCGA-21-5786 that is mostly glass.
+    assert len(tiles) == len(study) == 23 and study.tile_px == 224
+    assert (tiles.tiles["patient_id"] == "TCGA-21-5786").sum() == 3
