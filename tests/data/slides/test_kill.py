@@ -5,8 +5,6 @@ three workers, one of which is killed, whose client then loses its connection.
 """
 
 import contextlib
-import functools
-import gc
 import json
 import os
 import signal
@@ -22,9 +20,7 @@ import slide_work
 from made_slides import slide, write_tiff
 
 from pathjax.data.check import check_study
-from pathjax.data.slides import build
 from pathjax.data.slides.build import tile_study
-from pathjax.data.slides.cluster import ClusterError
 from pathjax.data.slides.tile import TileOptions
 from pathjax.data.study import Study
 
@@ -177,53 +173,53 @@ def cluster(tmp_path):
         yield int(address.rsplit(":", 1)[1]), workers
 
 
-# Dask's client calls again while it closes, and leaves that socket to the collector.
-@pytest.mark.filterwarnings(
-    "ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"
-)
+# `pathjax tile`, slowed so that there is time to disturb it.
+SLOW = """
+import functools, sys, slide_work
+from pathjax.cli import main
+from pathjax.data.slides import build
+build.tile_slide = functools.partial(slide_work.slow_tile, seconds=0.15)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_worker_dies_and_the_client_is_cut_off(
-    slides, undisturbed, tmp_path, cluster, monkeypatch
+    slides, undisturbed, tmp_path, cluster
 ):
     port, workers = cluster
-    work = functools.partial(slide_work.slow_tile, seconds=0.15)
-    monkeypatch.setattr(build, "tile_slide", work)
-    root, proxy = tmp_path / "study", Proxy(port)
-    early = {}
+    root = tmp_path / "study"
 
-    def disturb(done, total, note):
-        if done == 4:
-            early.update(shards(root))
-            workers[0].kill()
-        if done == 11:
-            proxy.drop()
-
-    away = pytest.raises(ClusterError, match="went away: finished slides are kept")
-    with contextlib.closing(proxy), away:
-        tile_study(
-            slides,
-            root,
-            SMALL,
-            scheduler=f"tcp://127.0.0.1:{proxy.port}",
-            progress=disturb,
+    def start(port):
+        words = command(slides, root, 1)[3:-1]
+        return subprocess.Popen(
+            [sys.executable, "-c", SLOW, *words, f"--scheduler=tcp://127.0.0.1:{port}"],
+            env=os.environ | {"PYTHONPATH": str(TESTS)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+
+    # Closed last: the client calls again as soon as it is cut off.
+    with contextlib.closing(Proxy(port)) as proxy, start(proxy.port) as client:
+        wait_for(lambda: len(shards(root)) >= 4, client)
+        early = shards(root)
+        workers[0].kill()
+        wait_for(lambda: len(shards(root)) >= 11, client)
+        proxy.drop()
+        said, _ = client.communicate(timeout=60)
+    assert client.returncode == 1, said
+    assert "went away: finished slides are kept" in " ".join(said.split())
     assert workers[0].wait() == -signal.SIGKILL
     assert not (root / "study.json").exists()
     before = shards(root)
-    assert len(before) > len(early) >= 3
+    assert len(before) > len(early)
     twice = [name for name in early if early[name] != before[name]]
     assert len(twice) <= 1  # in work on the worker that died
-    said = []
-    tile_study(
-        slides,
-        root,
-        SMALL,
-        scheduler=f"tcp://127.0.0.1:{port}",
-        progress=lambda *words: said.append(words),
-    )
+    with start(port) as client:
+        said, _ = client.communicate(timeout=60)
+    assert client.returncode == 0, said
     assert content(root) == content(undisturbed.root)
     after = shards(root)
     twice = [name for name in before if before[name] != after[name]]
     assert len(twice) <= 2  # in work on the two workers left
-    assert len(said) == SLIDES
     assert check_study(Study(root)).problems == ()
-    gc.collect()  # here, not amid another test
