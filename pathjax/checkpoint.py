@@ -1,8 +1,10 @@
 """Checkpoints to resume from: Orbax, behind four verbs; nobody else imports it.
 
 A checkpoint is (state, position of the data iterator, step, config, gene panel, study
-fingerprint, early-stopping record). Orbax writes beside and renames, so a kill leaves
-either the new one whole or the one before.
+fingerprint, early-stopping record). Orbax copies the state to the host, then writes in
+the background, beside the final name, and renames: the loop goes on meanwhile, and a
+kill leaves either the new one whole or the one before. Each is sealed before it is
+renamed and compared with its seal before it is used (seal.py).
 """
 
 import errno
@@ -14,6 +16,8 @@ from typing import Any, Self
 import jax
 import orbax.checkpoint as ocp
 
+from pathjax.distributed import first_does, is_first
+from pathjax.seal import committed_steps, set_damaged_aside, warn_of_damage, write_seal
 from pathjax.state import TrainState, abstract_state
 
 
@@ -29,18 +33,50 @@ def tree_bytes(tree: Any) -> int:
 class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last write.
 
+    Opening it sets damaged ones that are newer than the newest whole one aside, with
+    a `DamagedCheckpointWarning`, and removes what a killed write left.
+
     Args:
       folder: `WORKDIR/checkpoints`.
       keep: how many of the newest to keep.
+
+    Raises:
+      CheckpointError: there are checkpoints, and all of them are damaged.
     """
 
     def __init__(self, folder: Path, keep: int):
         self._folder = folder.absolute()
+        self._saving: int | None = None
+        first_does(self._set_damaged_aside)
         self._manager = ocp.CheckpointManager(
             self._folder,
             item_names=("state", "meta"),
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep,
+                create=True,
+                cleanup_tmp_directories=True,
+                # Called when all files are written, before the folder is renamed.
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+            ),
         )
+
+    def _set_damaged_aside(self) -> None:
+        used, found = set_damaged_aside(self._folder)
+        if used is None and found:
+            raise CheckpointError(
+                f"none of the checkpoints in {self._folder} is whole: "
+                + "; ".join(f"{step}: {why}" for step, why in found.items())
+                + ". Restore one from a backup, or remove them to begin at step 0"
+            )
+        if used is not None:
+            warn_of_damage(self._folder, used, found)
+
+    def _seal(self) -> None:
+        if not is_first():
+            return
+        # On object stores Orbax writes under the final name and commits by a file.
+        written = sorted(self._folder.glob(f"{self._saving}.orbax-checkpoint-tmp*"))
+        write_seal(written[-1] if written else self._folder / str(self._saving))
 
     def latest(self) -> int | None:
         """The newest whole checkpoint's step, or None."""
@@ -55,6 +91,8 @@ class Checkpoints:
         needed, free = tree_bytes(state), shutil.disk_usage(self._folder).free
         if free < needed:
             self._fail(step, f"{needed >> 20} MiB are needed, {free >> 20} are free")
+        self.wait()
+        self._saving = step  # what is sealed; the write before it is whole now
         try:
             self._manager.save(
                 step,
@@ -83,7 +121,7 @@ class Checkpoints:
         hint = " (the disk is full)" if full else ""
         raise CheckpointError(
             f"{name} could not be written to {self._folder}{hint}: {why}. Whole ones "
-            f"there: {sorted(self._manager.all_steps()) or 'none'}. Make room and run "
+            f"there: {sorted(committed_steps(self._folder)) or 'none'}. Make room and run "
             "the same command again: it resumes"
         ) from cause
 
@@ -107,7 +145,7 @@ class Checkpoints:
                     state=ocp.args.StandardRestore(abstract_state(like))
                 ),
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # a bare one for an array that cannot be read
             raise CheckpointError(
                 f"checkpoint {step} in {self._folder} cannot be read: {error}"
             ) from error

@@ -1,6 +1,9 @@
 """The command line: parses words, calls one function each, prints errors in one line.
 
 The commands are in pathjax/commands; nothing else reads arguments.
+
+Exit status: 0 done, 1 an error that is named, 2 wrong arguments, 75 stopped by a signal
+after saving: the same line again goes on (preemption.py).
 """
 
 import argparse
@@ -12,6 +15,7 @@ from pathlib import Path
 import pathjax
 from pathjax import allocator
 from pathjax.commands import data, evals, models, tile, training
+from pathjax.preemption import EXIT_PREEMPTED, Preempted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return args.run(args) or 0
+    except Preempted as stopped:
+        print(f"pathjax: {stopped}", file=sys.stderr)
+        return EXIT_PREEMPTED
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         if os.environ.get("PATHJAX_TRACEBACK"):
             raise
