@@ -12,7 +12,8 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
     """Runs one benchmark, prints it and writes its JSON; the exit status.
 
     Args:
-      what: "step", "forward", "loader", "probe", "eva", "tile", "memory" or "index".
+      what: "step", "forward", "loader", "probe", "eva", "tile", "scale",
+        "memory" or "index".
       peer: run the peers too.
       out: JSON file to write, or None.
       options: `--config.NAME=VALUE` words; `bench/options.py` lists the names.
@@ -26,6 +27,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
         "eva": "EvaOptions",
         "probe": "ProbeOptions",
         "tile": "TileBenchOptions",
+        "scale": "ScaleOptions",
     }
     if what in module:
         from pathjax.atomic import write_json
@@ -33,7 +35,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
 
         bench = importlib.import_module(f"pathjax.bench.{what}")
         parsed = parse_options(getattr(bench, module[what]), options)
-        alone = what in ("memory", "index")
+        alone = what in ("memory", "index", "scale")
         found = bench.measure(parsed) if alone else bench.measure(parsed, peer)
         bench.show(found)
         if out is not None:

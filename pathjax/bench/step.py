@@ -18,9 +18,9 @@ WARM_UP = 2  # steps
 
 
 class Step:
-    """Our contestant; see `worker.Contestant`."""
+    """Our contestant; see `worker.Contestant`. On all devices, or those of `mesh`."""
 
-    def __init__(self, options: dict[str, Any]):
+    def __init__(self, options: dict[str, Any], mesh: Any = None):
         self._dtype = options["dtype"]
         if options["allocator"]:
             from pathjax import allocator
@@ -43,7 +43,7 @@ class Step:
         from pathjax.state import make_state
         from pathjax.step import make_train_step
 
-        self._jax, self._to_global, self._mesh = jax, to_global, make_mesh()
+        self._jax, self._to_global, self._mesh = jax, to_global, mesh or make_mesh()
         vit = vit_config(
             options["variant"],
             image_px=options["image_px"],
@@ -66,10 +66,10 @@ class Step:
             b2=0.999,
             vit_lr=1.0,
         )
-        self._batch = synthetic_batch(np, options)
+        self.batch = synthetic_batch(np, options)
         example = {
             name: jax.ShapeDtypeStruct(value.shape, value.dtype)
-            for name, value in self._batch.items()
+            for name, value in self.batch.items()
         }
         self._state, shardings = make_state(
             objective, tx, jax.random.key(0), example, self._mesh
@@ -77,11 +77,12 @@ class Step:
         step = make_train_step(objective, tx, self._mesh, shardings)
         self._key = jax.random.key(1)
         begun = time.perf_counter()
-        lowered = step.lower(self._state, to_global(self._batch, self._mesh), self._key)
+        lowered = step.lower(self._state, to_global(self.batch, self._mesh), self._key)
         self._step = lowered.compile()
         compile_seconds = time.perf_counter() - begun
         self.run(WARM_UP)
         device = jax.devices()[0]
+        memory = self._step.memory_analysis()
         self.info = {
             "versions": {m.__name__: m.__version__ for m in (jax, jaxlib, flax, optax)},
             "threads": options["threads"],
@@ -89,7 +90,8 @@ class Step:
             "parameters": sum(p.size for p in jax.tree.leaves(self._state.params)),
             "flops_per_image": lowered.cost_analysis()["flops"] / options["batch"],
             "flops_source": FLOPS_SOURCE,
-            "temporaries_bytes": self._step.memory_analysis().temp_size_in_bytes,
+            "temporaries_bytes": memory.temp_size_in_bytes,
+            "arguments_bytes": memory.argument_size_in_bytes,
             "compile_seconds": compile_seconds,
             "note": note,
         }
@@ -101,13 +103,13 @@ class Step:
         """`count` steps, as the trainer's loop takes them."""
         pending = None
         for _ in range(count):
-            batch = self._to_global(self._batch, self._mesh)
+            batch = self._to_global(self.batch, self._mesh)
             self._state, logs = self._step(self._state, batch, self._key)
             if pending is not None:
                 self._jax.device_get(pending)
             pending = logs
         self._jax.block_until_ready((self._state, pending))
-        return count * len(self._batch["mask"])
+        return count * len(self.batch["mask"])
 
     def matrix(self) -> dict[str, float]:
         if self._dtype != "float32":  # the float32 contestant measures it

@@ -22,6 +22,19 @@ def add(commands) -> None:
     )
     train.add_argument("--config", required=True, metavar="FILE.py:ARG")
     train.add_argument("--workdir", type=Path, required=True)
+    together = train.add_argument_group(
+        "several processes", "one run on several machines (docs/multihost.md)"
+    )
+    together.add_argument(
+        "--multihost",
+        action="store_true",
+        help="find the others by the cluster: Cloud TPU, GKE, Slurm, Open MPI",
+    )
+    together.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of process 0, the same for all"
+    )
+    together.add_argument("--processes", type=int, metavar="N", help="how many")
+    together.add_argument("--process", type=int, metavar="I", help="which, from 0")
     train.set_defaults(run=run_train, takes_overrides=True)
 
     embed = commands.add_parser(
@@ -53,6 +66,7 @@ def add(commands) -> None:
             "probe",
             "eva",
             "tile",
+            "scale",
             "memory",
             "index",
         ),
@@ -93,14 +107,19 @@ def run_demo(args: argparse.Namespace) -> None:
 
 def run_train(args: argparse.Namespace) -> None:
     from pathjax.config import load
+    from pathjax.distributed import is_first
+    from pathjax.processes import launch_of, session
     from pathjax.progress import stage
     from pathjax.train import train
 
-    config = load(args.config, overrides(args.rest))
-    with stage(config.name or "train", config.optim.steps) as bar:
-        result = train(config, args.workdir, bar)
-    best = "" if result.best is None else f", best {result.best:.4g}"
-    print(f"{result.model}: {result.step} steps{best}")
+    launch = launch_of(args.multihost, args.coordinator, args.processes, args.process)
+    with session(launch):
+        config = load(args.config, overrides(args.rest))
+        with stage(config.name or "train", config.optim.steps) as bar:
+            result = train(config, args.workdir, bar)
+        if is_first():
+            best = "" if result.best is None else f", best {result.best:.4g}"
+            print(f"{result.model}: {result.step} steps{best}")
 
 
 def run_embed(args: argparse.Namespace) -> None:
