@@ -68,7 +68,11 @@ def check_study(
     problems += inconsistencies(index, samples, targets, splits, expression)
     if study.has_slide_table and not index.lacking:
         problems += slide_problems(study.slides, shard_counts(study), index.owners)
+    reports = study.reports()
+    problems += report_problems(reports, samples)
     notes = []
+    if len(reports):
+        notes.append(f"{len(reports)} of {len(samples)} samples have a report")
     if expression is not None:
         without = sorted(set(samples["sample_id"]) - set(expression.obs_names))
         if without:
@@ -246,6 +250,24 @@ def target_problems(
     known = ", ".join(target.classes)
     text = f"target {target.name} has values that are no class of it: {strange[:5]}"
     return [f"{text}; its classes are {known}"]
+
+
+def report_problems(reports: pd.DataFrame, samples: pd.DataFrame) -> list[str]:
+    """What is wrong with the texts of a study's samples; empty when sound."""
+    found = []
+    ids = reports["sample_id"]
+    unknown = sorted(set(ids) - set(samples["sample_id"]))
+    if unknown:
+        found.append(
+            f"{len(unknown)} reports are of no sample of the study, first {unknown[:3]}"
+        )
+    twice = sorted(set(ids[ids.duplicated()]))
+    if twice:
+        found.append(f"{len(twice)} samples have two reports, first {twice[:3]}")
+    empty = ids[reports["text"].fillna("").astype(str).str.strip() == ""].tolist()
+    if empty:
+        found.append(f"{len(empty)} reports are empty, first {empty[:3]}")
+    return found
 
 
 def expression_problems(expression, samples: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pathjax.data.check import check_study, expression_problems
+from pathjax.data.check import check_study, expression_problems, report_problems
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Study, StudyError, sha256
 from pathjax.data.writer import StudyWriter
@@ -155,3 +155,14 @@ def test_writer_refuses_what_check_finds(tiny_study, tmp_path):
             splits=[],
             expression=make_expression([[1, np.inf]], ids=("P00",)),
         )
+
+
+def test_reports_are_of_samples_once_and_say_something():
+    samples = pd.DataFrame({"sample_id": ["a", "b"]})
+    reports = pd.DataFrame({"sample_id": ["a", "a", "x"], "text": ["one", " ", "two"]})
+    found = report_problems(reports, samples)
+    assert len(found) == 3
+    assert "1 reports are of no sample of the study, first ['x']" in found
+    assert "1 samples have two reports, first ['a']" in found
+    assert "1 reports are empty, first ['a']" in found
+    assert report_problems(reports[:1], samples) == []

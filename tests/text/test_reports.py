@@ -1,0 +1,142 @@
+"""Reading tables of reports: what is kept, joined, left out and counted."""
+
+import zipfile
+
+import pandas as pd
+import pytest
+
+from pathjax.text.reports import read_reports
+from pathjax.text.store import TextError
+
+LONG = "Sections show invasive carcinoma of the left breast"
+NAME = "{}.25c0b433-5557-4165-922e-2c1eac9c26f0"
+
+
+def has(notes, part):
+    return sum(part in note for note in notes) == 1
+
+
+def write(path, columns, **how):
+    pd.DataFrame(columns).to_csv(path, index=False, **how)
+    return path
+
+
+def test_the_tcga_corpus(tmp_path):
+    names = [
+        NAME.format("TCGA-BP-5195").replace("25c0", "99c0"),
+        NAME.format("TCGA-D7-8573"),
+        NAME.format("tcga-bp-5195"),
+        "readme.txt",
+        NAME.format("TCGA-EI-7004"),
+        NAME.format("TCGA-AA-3811"),
+        NAME.format("TCGA-D7-8573"),
+    ]
+    texts = [f"{LONG} second", LONG, f"{LONG} first", LONG, "  ", "x 1 22 ab ...", LONG]
+    path = write(
+        tmp_path / "TCGA_Reports.csv", {"patient_filename": names, "text": texts}
+    )
+    found = read_reports(path)
+    assert found.kind == "patient_id"
+    both = found.texts.set_index("id")
+    assert both.index.tolist() == ["TCGA-BP-5195", "TCGA-D7-8573"]
+    # Capitals sort before small letters; the order is that of the names.
+    assert both.loc["TCGA-BP-5195", "text"] == f"{LONG} second\n\n{LONG} first"
+    assert both["reports"].tolist() == [2, 1]
+    assert has(found.notes, "1 reports name no TCGA patient: left out, first ['readme")
+    assert has(found.notes, "1 texts are empty: left out")
+    assert has(found.notes, "1 texts have fewer than 5 words")
+    assert has(found.notes, "1 texts repeat another of the same id")
+    assert has(
+        found.notes, "1 ids have several reports, joined in the order of their f"
+    )
+    kept = read_reports(path, min_words=0).texts
+    assert "TCGA-AA-3811" in set(kept["id"]) and "TCGA-EI-7004" not in set(kept["id"])
+
+
+def test_a_zipped_corpus_is_read_as_it_is_published(tmp_path):
+    table = write(
+        tmp_path / "TCGA_Reports.csv",
+        {"patient_filename": [NAME.format("TCGA-BP-5195")], "text": [LONG]},
+    )
+    with zipfile.ZipFile(tmp_path / "TCGA_Reports.csv.zip", "w") as archive:
+        archive.write(table, "TCGA_Reports.csv")
+    found = read_reports(tmp_path / "TCGA_Reports.csv.zip")
+    assert found.texts["text"].tolist() == [LONG]
+    assert found.source["file"] == "TCGA_Reports.csv.zip"
+    assert len(found.source["sha256"]) == 64
+
+
+def test_an_archive_has_to_be_one_table(tmp_path):
+    with zipfile.ZipFile(tmp_path / "r.zip", "w") as archive:
+        archive.writestr("a.csv", "")
+        archive.writestr("b.csv", "")
+    with pytest.raises(TextError, match=r"holds \['a.csv', 'b.csv'\], wanted one"):
+        read_reports(tmp_path / "r.zip")
+    (tmp_path / "r.csv.gz").write_bytes(b"patient_id,text")
+    with pytest.raises(TextError, match="cannot be read as CSV: Not a gzipped file"):
+        read_reports(tmp_path / "r.csv.gz")
+
+
+def test_plain_tables(tmp_path):
+    columns = {"sample_id": ["s2", "s1", "", "s2"], "patient_id": ["p"] * 4}
+    texts = [f"{LONG}\r\nsecond line", f"{LONG} NA, no\0x", LONG, f"{LONG} more"]
+    frame = pd.DataFrame(columns | {"text": texts})
+    frame.to_parquet(tmp_path / "r.parquet")
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    frame.to_csv(tmp_path / "r.tsv", index=False, sep="\t")
+    for name in ("r.parquet", "r.csv", "r.tsv"):
+        found = read_reports(tmp_path / name)
+        assert found.kind == "sample_id"
+        assert found.texts["id"].tolist() == ["s2", "s1"]
+        first = f"{LONG}\nsecond line\n\n{LONG} more"
+        assert found.texts["text"].tolist() == [first, f"{LONG} NA, no\ufffdx"]
+        assert has(found.notes, "1 rows have no sample_id: left out")
+        assert has(found.notes, "1 texts have NUL or bytes of another encoding")
+
+
+def test_encodings(tmp_path):
+    path = tmp_path / "r.csv"
+    text = f"{LONG} Größe 3 µm"
+    path.write_bytes(f"patient_id,text\np1,{text}\np2,{LONG}\n".encode("cp1252"))
+    assert has(
+        read_reports(path).notes, "1 texts have NUL or bytes of another encoding"
+    )
+    found = read_reports(path, encoding="cp1252")
+    assert found.texts["text"][0] == text and not found.notes
+    misread = text.encode().decode("cp1252")
+    write(path, {"patient_id": ["p1"], "text": [misread]}, encoding="utf-8-sig")
+    assert has(read_reports(path).notes, "1 texts look like UTF-8 read as Windows-1252")
+
+
+def test_equal_texts_of_different_patients_are_named(tmp_path):
+    path = write(tmp_path / "r.csv", {"patient_id": ["a", "b"], "text": [LONG, LONG]})
+    found = read_reports(path)
+    assert len(found.texts) == 2
+    assert has(found.notes, "2 texts are equal though of different ids")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no file"),
+        (b"a,text\n1,x\n", "has the columns a, text; wanted text and one of patient_f"),
+        (b"patient_id,report\n1,x\n", "has the columns patient_id, report"),
+        (b"", "cannot be read as CSV"),
+        (b'patient_id,text\n1,"never closed', "cannot be read as CSV"),
+        (b"patient_id,text\n1,2,3\n4,5,6,7\n", "cannot be read as CSV"),
+        (b"patient_id,text\n1,2,3\n4,5,6\n", "more fields than the header: quote"),
+        (b"patient_id,text\np,short\n", "no text to use: 1 texts have fewer than 5"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path, content, message):
+    path = tmp_path / "r.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TextError, match=message):
+        read_reports(path)
+
+
+def test_a_file_that_is_no_parquet(tmp_path):
+    (tmp_path / "r.parquet").write_bytes(b"sample_id,text")
+    with pytest.raises(TextError, match="cannot be read as Parquet"):
+        read_reports(tmp_path / "r.parquet")
