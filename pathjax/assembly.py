@@ -210,6 +210,8 @@ def model_meta(
         "name": config.name,
         "objective": config.objective.to_dict(),
         "image_px": config.data.image_px,
+        # What an image has to be like to be shown to the model (predict/).
+        "tiles": {"px": study.tile_px, "mpp": study.mpp},
         "panel": fixed["panel"],
         "versions": fixed["versions"],
         "config": fixed["config"],

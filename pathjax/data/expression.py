@@ -17,6 +17,10 @@ from jaxtyping import Float
 from pathjax.data.study import StudyError
 
 
+# What a study's `X` is unless it says otherwise (docs/study.md).
+UNIT = "log1p(counts per 10,000)"
+
+
 class GeneListError(ValueError):
     """Two gene lists that have to agree differ; the message says how."""
 
@@ -29,16 +33,24 @@ class GenePanel:
       genes: names, as in `var_names`.
       mean, std: float32 `[G]`, of the log-normalised expression.
       samples: how many training samples it was fitted on.
+      unit: of the expression before z-scoring.
+      ids: further names of each gene, "symbol" or "ensembl", "" where unknown.
     """
 
     genes: tuple[str, ...]
     mean: Float[np.ndarray, "G"]
     std: Float[np.ndarray, "G"]
     samples: int
+    unit: str = UNIT
+    ids: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def normalise(self, values: Float[np.ndarray, "n G"]) -> Float[np.ndarray, "n G"]:
         """z-scores `[n, G]` by the training statistics."""
         return ((values - self.mean) / self.std).astype(np.float32)
+
+    def restore(self, scores: Float[np.ndarray, "n G"]) -> Float[np.ndarray, "n G"]:
+        """Expression in `unit` from z-scores: the inverse of `normalise`."""
+        return (scores * self.std + self.mean).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -46,6 +58,8 @@ class GenePanel:
             "mean": [float(value) for value in self.mean],
             "std": [float(value) for value in self.std],
             "samples": self.samples,
+            "unit": self.unit,
+            "ids": {key: list(names) for key, names in self.ids.items()},
         }
 
     @classmethod
@@ -55,6 +69,9 @@ class GenePanel:
             mean=np.asarray(entry["mean"], np.float32),
             std=np.asarray(entry["std"], np.float32),
             samples=entry["samples"],
+            # Panels of before these were kept were all of studies with that unit.
+            unit=entry.get("unit", UNIT),
+            ids={key: tuple(names) for key, names in entry.get("ids", {}).items()},
         )
 
 
@@ -167,6 +184,12 @@ def fit_panel(
         mean=values.mean(axis=0).astype(np.float32),
         std=std.astype(np.float32),
         samples=len(sample_ids),
+        unit=str(expression.uns.get("pathjax", {}).get("x", UNIT)),
+        ids={
+            key: tuple(expression.var.loc[list(genes), key].astype(str))
+            for key in ("symbol", "ensembl")
+            if key in expression.var
+        },
     )
 
 

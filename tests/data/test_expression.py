@@ -90,3 +90,15 @@ def test_a_differing_gene_list_is_refused_with_what_differs():
         require_same_genes(["A", "B"], ["A", "C"], "run")
     with pytest.raises(GeneListError, match="order differs from place 1 on"):
         require_same_genes(["A", "B", "C"], ["A", "C", "B"], "run")
+
+
+def test_a_panel_keeps_its_unit_and_ids_and_undoes_its_scores():
+    expression = make()
+    expression.var["ensembl"] = ["ENSG1", "ENSG2", "", "ENSG4"]
+    assert fit_panel(make(), IDS, ["A"]).unit == "log1p(counts per 10,000)"
+    expression.uns["pathjax"] = {"x": "log2(TPM + 1)"}
+    panel = fit_panel(expression, IDS, ["C", "A"])
+    again = GenePanel.from_json(panel.to_json())
+    assert again.unit == "log2(TPM + 1)" and again.ids == {"ensembl": ("", "ENSG1")}
+    values = select(expression, IDS, ["C", "A"])
+    np.testing.assert_allclose(again.restore(again.normalise(values)), values, 1e-5)
