@@ -16,7 +16,6 @@ from jaxtyping import Float
 
 from pathjax.data.study import StudyError
 
-
 # What a study's `X` is unless it says otherwise (docs/study.md).
 UNIT = "log1p(counts per 10,000)"
 
