@@ -19,6 +19,11 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file goes first: the last one is waited for by all other cores."""
+    items.sort(key=lambda item: item.path.name != "test_readme_demo.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Programs that several tests compile are compiled once a session."""

@@ -1,47 +1,21 @@
-"""Every command in the README runs; the long ones at their real size, once, in CI."""
+"""Every command in the README runs; the demo itself is in test_readme_demo.py."""
 
 import gzip
 import itertools
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from readme_blocks import README, REPOSITORY, bash, block_with, blocks
 from safetensors.numpy import load_file, save_file
 
 from pathjax import zoo
 from pathjax.models.vit import ViT
 from pathjax.zoo.convert import to_state
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-
-
-def blocks() -> list[str]:
-    return re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-
-
-def block_with(text: str) -> str:
-    (found,) = [block for block in blocks() if text in block]
-    return found
-
-
-def bash(script: str, folder: Path, timeout: int, **environment: str) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
 
 
 def test_the_readme_opens_with_the_two_commands():
@@ -60,16 +34,6 @@ def test_step_by_step(tmp_path):
     out = bash(block_with("pathjax embed tuned"), tmp_path, 600)
     assert "results/report/table.md" in out
     assert "mean delta" in out
-
-
-@pytest.mark.slow
-def test_the_demo_at_its_real_size(tmp_path):
-    out = bash("pathjax demo", tmp_path, 1800)
-    assert "mean delta" in out
-    report = tmp_path / "runs" / "demo" / "report"
-    assert {"table.md", "table.csv", "table.png", "deltas.png"} <= {
-        path.name for path in report.iterdir()
-    }
 
 
 @pytest.mark.slow
