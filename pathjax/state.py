@@ -1,5 +1,6 @@
 """The training state, made on the devices it will live on."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -73,29 +74,21 @@ def replace_subtree(params: Params, given: Params, where: str) -> Params:
     return unflatten_dict(flat | new, sep="/")
 
 
-def make_state(
+def state_creator(
     objective: Objective,
     tx: optax.GradientTransformation,
-    key: jax.Array,
     example: dict[str, jax.ShapeDtypeStruct],
-    mesh: Mesh,
     *,
     freeze: tuple[str, ...] = (),
-    init: Params | None = None,
     init_name: str = "",
-) -> tuple[TrainState, Any]:
-    """Initialises a state under jit, each leaf where its sharding puts it.
+) -> Callable[[jax.Array, Params], TrainState]:
+    """Returns (key, parameters to start from) -> state; made to run under jit.
 
     Args:
-      objective, tx, mesh: of the run.
-      key: of the initialisation; the same on every process.
+      objective, tx: of the run.
       example: shapes and dtypes of a batch.
       freeze: patterns of `split_frozen`.
-      init: parameters to start from, such as `{"vit": ...}`.
-      init_name: where they came from, for errors.
-
-    Returns:
-      The state and the tree of its shardings.
+      init_name: where parameters come from, for errors.
     """
 
     def create(key, given):
@@ -115,6 +108,32 @@ def make_state(
             opt_state=tx.init(trainable),
         )
 
+    return create
+
+
+def make_state(
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    key: jax.Array,
+    example: dict[str, jax.ShapeDtypeStruct],
+    mesh: Mesh,
+    *,
+    freeze: tuple[str, ...] = (),
+    init: Params | None = None,
+    init_name: str = "",
+) -> tuple[TrainState, Any]:
+    """Initialises a state under jit, each leaf where its sharding puts it.
+
+    Args:
+      objective, tx, example, freeze, init_name: as in `state_creator`.
+      mesh: of the run.
+      key: of the initialisation; the same on every process.
+      init: parameters to start from, such as `{"vit": ...}`.
+
+    Returns:
+      The state and the tree of its shardings.
+    """
+    create = state_creator(objective, tx, example, freeze=freeze, init_name=init_name)
     given = init or {}
     abstract = jax.eval_shape(create, key, given)
     shardings = state_sharding(mesh, abstract)

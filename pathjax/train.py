@@ -17,9 +17,7 @@ from ml_collections import ConfigDict
 
 import pathjax
 from pathjax.assembly import (
-    build_objective,
     encoder_config,
-    example_batch,
     make_finish,
     model_meta,
     read_panel,
@@ -29,7 +27,7 @@ from pathjax.assembly import (
 )
 from pathjax.atomic import write_json
 from pathjax.checkpoint import Checkpoints
-from pathjax.config import adaptation, validate
+from pathjax.config import validate
 from pathjax.data.pipeline import Slice, train_batches
 from pathjax.data.samples import gather
 from pathjax.data.study import Study
@@ -38,10 +36,12 @@ from pathjax.loop import Loop, Stopping
 from pathjax.mesh import make_mesh, replicated, require_divisible
 from pathjax.model_file import load_model
 from pathjax.models.blocks import from_plain
-from pathjax.optim import make_optimizer, make_schedule
+from pathjax.preemption import Preemption
+from pathjax.profile import Profile
+from pathjax.program import make_program
 from pathjax.resume import require_same_run
-from pathjax.state import make_state
-from pathjax.step import make_eval_step, make_train_step
+from pathjax.timing import StepTimer
+from pathjax.watchdog import Watchdog
 from pathjax.writer import MetricWriter
 
 
@@ -82,6 +82,7 @@ def train(
       MeshError: the batch does not divide over the devices.
       NonFiniteError: the loss was not finite.
       CheckpointError: a checkpoint could not be written or read.
+      Preempted: a signal said to stop; what was done is saved.
     """
     validate(config)
     workdir = Path(workdir)
@@ -99,7 +100,8 @@ def train(
     require_same_scale(config, study, init)
     vit = encoder_config(config, init)
     panel = read_panel(study, config, init)
-    objective = build_objective(config, vit, panel)
+    program = make_program(config, vit, panel, mesh)
+    objective = program.objective
     counts = "counts" in objective.requires
     reading = {
         "unit": config.data.unit,
@@ -133,33 +135,11 @@ def train(
         part=part,
         features=features,
     )
-    optim = config.optim
-    schedule = make_schedule(
-        steps=optim.steps, lr=optim.lr, warmup=optim.warmup, end_lr=optim.end_lr
-    )
-    tx = make_optimizer(
-        schedule,
-        weight_decay=optim.weight_decay,
-        clip=optim.clip,
-        b2=optim.b2,
-        vit_lr=optim.vit_lr,
-        layer_decay=optim.layer_decay,
-        depth=vit.depth,
-    )
     start_from = None
     if init is not None and not towers:
         start_from = {"vit": from_plain(vit, init.params["vit"])}
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
-    state, shardings = make_state(
-        objective,
-        tx,
-        key,
-        example_batch(config, objective, vit, panel),
-        mesh,
-        freeze=(*optim.freeze, *adaptation(config).frozen(vit)),
-        init=start_from,
-        init_name=config.init,
-    )
+    state, shardings = program.make_state(key, start_from, config.init)
 
     fixed = {
         "config": json.loads(config.to_json()),
@@ -169,17 +149,23 @@ def train(
     }
     stopping = Stopping(config.eval.mode, config.eval.patience)
     first = jax.process_index() == 0
-    with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        start = checkpoints.latest() or 0
+    with (
+        Preemption() as preemption,
+        Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
+        Profile(workdir, config.log.profile) as profile,
+    ):
+        start, validated = checkpoints.latest() or 0, True
         if start:
             meta = checkpoints.meta(start)
             require_same_run(meta, fixed, workdir)
             state = checkpoints.restore(start, state)
             iterator.set_state(meta["iterator"])
             stopping = Stopping(**meta["stopping"])
+            validated = meta.get("validated", True)
         if first:
             write_json(workdir / "config.json", fixed)
 
+        timer = StepTimer(start, config.data.batch * config.data.tiles)
         loop = Loop(
             config=config,
             workdir=workdir,
@@ -189,18 +175,29 @@ def train(
             objective=objective,
             validation=validation,
             part=part,
-            train_step=make_train_step(objective, tx, mesh, shardings, parts),
-            eval_step=make_eval_step(objective, mesh, shardings),
+            train_step=program.train_step(shardings),
+            eval_step=program.eval_step(shardings),
             stopping=stopping,
             fixed=fixed,
             model_meta=model_meta(config, fixed, study, samples, init),
             finish=make_finish(vit, init),
             features=features,
             progress=progress or (lambda done, note="": None),
+            preemption=preemption,
+            timer=timer,
+            profile=profile,
+            validated=validated,
         )
-        with MetricWriter(
-            workdir, start, tensorboard=config.log.tensorboard, active=first
-        ) as writer:
+        with (
+            Watchdog(workdir, timer, config.log.stall_seconds),
+            MetricWriter(
+                workdir,
+                start,
+                tensorboard=config.log.tensorboard,
+                active=first,
+                validated=validated,
+            ) as writer,
+        ):
             state = loop.run(state, start, iterator, checkpoints, writer)
         step = int(state.step)
     return TrainResult(workdir / "model.safetensors", step, stopping.best)

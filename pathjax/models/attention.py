@@ -6,10 +6,13 @@
 - TPU, and GPU in float32: `einsum_attention`, which XLA fuses.
 - "xla" is JAX's own composition of the same operations, to compare with.
 
-The choice is made when a step is traced, from the default backend, unless the config
-names one: a step compiled for hardware that is not here has to.
+The choice is made when a step is traced, from the default backend unless the config
+names one. A step compiled for hardware that is not here is traced in `compiled_for`.
 """
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Literal
 
 import jax
@@ -23,6 +26,19 @@ Implementation = Literal["auto", "einsum", "xla", "cudnn"]
 IMPLEMENTATIONS: tuple[Implementation, ...] = ("auto", "einsum", "xla", "cudnn")
 # cuDNN's fused attention takes heads of at most 128, in steps of 8.
 CUDNN_HEAD_MAX, CUDNN_HEAD_STEP = 128, 8
+
+
+_TARGET: contextvars.ContextVar[str] = contextvars.ContextVar("target", default="")
+
+
+@contextlib.contextmanager
+def compiled_for(platform: str) -> Iterator[None]:
+    """Inside, steps are traced for "cpu", "gpu" or "tpu", whatever is here."""
+    token = _TARGET.set(platform)
+    try:
+        yield
+    finally:
+        _TARGET.reset(token)
 
 
 def choose(wanted: Implementation, platform: str, dtype: str, head: int) -> str:
@@ -62,7 +78,7 @@ def attend(
     wanted: Implementation = "auto",
 ) -> Float[Array, "B h N d"]:
     """softmax(q k^T / sqrt(d)) v for each head; softmax in float32."""
-    platform = jax.default_backend()
+    platform = _TARGET.get() or jax.default_backend()
     chosen = choose(wanted, platform, str(q.dtype), q.shape[-1])
     if chosen == "einsum":
         narrow = platform == "cpu" and is_narrow(q.dtype)
