@@ -64,6 +64,8 @@ EXTRAS = {
         "beartype>=0.19",  # checks jaxtyping's shapes in tests
         "ruff>=0.6",
         "build>=1.2",  # the wheel is built and run by a test
+        # Drives a Chromium that is installed apart; the report's page is opened in it.
+        "playwright>=1.45",
     ],
     # For `pathjax bench --peer` only; never a runtime dependency.
     "peers": ["torch>=2.6", "timm>=1.0.15", "tensorflow-cpu>=2.18"],
@@ -101,7 +103,10 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["pathjax", "pathjax.*"]) + list(MAPPED),
     package_dir=MAPPED,
-    package_data={"pathjax.launch": ["*.sh", "*.md", "*.yaml"]},
+    package_data={
+        "pathjax.launch": ["*.sh", "*.md", "*.yaml"],
+        "pathjax.report.page": ["*.html", "*.css", "*.js"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["pathjax = pathjax.cli:main"]},

@@ -51,7 +51,29 @@ def add(commands) -> None:
     report = commands.add_parser("report", help="tables and figures from results")
     report.add_argument("results", nargs="+", type=Path, help="run folders or CSV")
     report.add_argument("--out", type=Path, help="folder; the first input's if left")
+    add_page(report)
     report.set_defaults(run=run_report)
+
+
+def add_page(parser: argparse.ArgumentParser) -> None:
+    """Whether to write the page, and what else to show in it."""
+    parser.add_argument(
+        "--html", action="store_true", help="also one self-contained page, index.html"
+    )
+    for name, what in (
+        ("points", "CSV of embeddings in the plane: x, y, label, id"),
+        ("grids", "JSON of heat maps: rows, columns, cells"),
+        ("maps", "CSV of spots: x, y, gene, measured, predicted"),
+        ("audit", "JSON of `pathjax audit --out`"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            nargs="+",
+            type=Path,
+            default=[],
+            metavar="FILE",
+            help=f"for --html, what is not in the run folders: {what}",
+        )
 
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +138,15 @@ def run_report(args: argparse.Namespace) -> None:
 
     first = args.results[0]
     out = args.out or (first if first.is_dir() else first.parent) / "report"
+    extra = {name: getattr(args, name) for name in ("points", "grids", "maps", "audit")}
+    if any(extra.values()) and not args.html:
+        named = ", ".join(f"--{name}" for name, files in extra.items() if files)
+        raise ValueError(f"{named} is for the page: add --html")
     table, written = write_report(args.results, out)
+    if args.html:
+        from pathjax.report.page import Inputs, write_page
+
+        written["page"] = write_page(args.results, table, out, inputs=Inputs(**extra))
     print_table(table)
     for path in written.values():
         print(path)

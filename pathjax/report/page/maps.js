@@ -1,0 +1,63 @@
+// Cividis (Nunez, Anderton, Renslow 2018), nine of its 256 steps: even in lightness, and
+// the same to colour-blind eyes.
+const CIVIDIS = [[0, 34, 78], [8, 51, 112], [53, 69, 108], [79, 87, 108], [102, 105, 112], [125, 124, 120], [152, 144, 115], [188, 175, 91], [254, 232, 56]];
+function heat(part) {
+  const at = Math.max(0, Math.min(1, part)) * (CIVIDIS.length - 1), below = Math.min(Math.floor(at), CIVIDIS.length - 2);
+  return CIVIDIS[below].map((one, i) => Math.round(one + (at - below) * (CIVIDIS[below + 1][i] - one)));
+}
+const rgb = (ink) => `rgb(${ink.join(",")})`;
+
+function drawMaps(sets) {
+  const node = section("maps", "Spot maps", el("p", {}, "A mark is a spot, bright where expression is high."));
+  for (const set of sets) node.append(spotMap(set));
+}
+
+function spotMap(set) {
+  const [left, right] = extent(set.x), [top, bottom] = extent(set.y), total = set.x.length;
+  const ratio = Math.max(0.3, Math.min(1.6, (bottom - top || 1) / (right - left || 1)));
+  const kinds = ["measured", "predicted"].filter((kind) => set.genes.some((gene) => gene[kind]));
+  let now = 0, shared = false;
+  const place = el("div", { class: "panels" }), told = el("p", { class: "below" });
+
+  const drawn = kinds.map((kind) => {
+    const xs = new Float32Array(total), ys = new Float32Array(total), ends = el("span"), values = () => set.genes[now][kind] || [];
+    let picked = -1;
+    const limits = () => extent(shared ? kinds.flatMap((one) => set.genes[now][one] || []) : values());
+    const { node, paint } = board(`${kind} expression, ${count(total)} spots. Arrow keys go from spot to spot.`, ratio, (pen, wide, tall) => {
+      const size = Math.max(1.2, Math.min(9, 0.42 * Math.sqrt((wide * tall) / total))), edge = size + 3;
+      const [low, high] = limits();
+      for (let at = 0; at < total; at++) {
+        xs[at] = edge + ((set.x[at] - left) / (right - left || 1)) * (wide - 2 * edge);
+        ys[at] = edge + ((set.y[at] - top) / (bottom - top || 1)) * (tall - 2 * edge);
+        const value = values()[at];
+        pen.beginPath();
+        pen.arc(xs[at], ys[at], size, 0, 7);
+        if (known(value)) { pen.fillStyle = rgb(heat((value - low) / (high - low || 1))); pen.fill(); }
+        else { pen.strokeStyle = inked("faint"); pen.stroke(); }
+      }
+      if (picked >= 0) {
+        pen.strokeStyle = inked("strong");
+        pen.lineWidth = 2;
+        pen.beginPath();
+        pen.arc(xs[picked], ys[picked], size + 2, 0, 7);
+        pen.stroke();
+      }
+      ends.textContent = known(low) && Number.isFinite(low) ? `${minus(low.toPrecision(3))} to ${minus(high.toPrecision(3))}` : "no values";
+    });
+    explore(node, () => ({ xs, ys }), (at) => [set.id[at] || `spot ${at + 1}`,
+      ...kinds.map((one) => `${one}: ${fixed((set.genes[now][one] || [])[at]) || "none"}`)], (at) => { picked = at; paint(); });
+    place.append(el("figure", {}, el("figcaption", {}, kind), node,
+      el("p", { class: "below" }, el("span", { class: "ramp", "aria-hidden": "true" }), " ", ends)));
+    return paint;
+  });
+  const again = () => {
+    drawn.forEach((paint) => paint());
+    const { gene, r } = set.genes[now];
+    told.textContent = known(r) ? `${gene}: r = ${fixed(r)} over the spots shown.` : gene;
+  };
+  again();
+  const both = kinds.length < 2 ? null : el("label", {}, el("input", { type: "checkbox",
+    onchange: (event) => { shared = event.target.checked; again(); } }), " one scale for both");
+  return el("div", {}, el("h3", {}, set.title), el("div", { class: "tools" },
+    choice("Gene", set.genes.map((one) => (known(one.r) ? `${one.gene} (r ${fixed(one.r, 2)})` : one.gene)), (at) => { now = at; again(); }), both), told, place);
+}
