@@ -6,9 +6,10 @@ need not ask. All of them except `is_first` are collective: each process calls t
 the same order.
 """
 
+import hashlib
 import itertools
-import time
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -18,8 +19,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 T = TypeVar("T")
 
-# Names of barriers and answers may be used once in a coordinator's life.
+# A barrier's name may be used once in a coordinator's life.
 _turns = itertools.count()
+# JAX wants a number; who ends a wait for a dead process is `processes.py`.
+ANY_TIME_MS = 7 * 24 * 3600 * 1000
 
 
 class ProcessError(RuntimeError):
@@ -44,31 +47,62 @@ def any_process(flag: bool) -> bool:
 def barrier(name: str) -> None:
     """Returns on all processes once all have come here, however long one takes.
 
-    A process that fails meanwhile ends the others (`processes.py`), so that nobody
-    waits for the dead.
+    Nothing is sent over the devices. A process that fails meanwhile ends the others
+    (`processes.py`), so that nobody waits for the dead.
 
     Args:
-      name: of the place, for the error when they meet at different ones.
+      name: of the place, for logs.
     """
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+        turn = f"pathjax/{name}/{next(_turns)}"
+        coordinator().wait_at_barrier(turn, ANY_TIME_MS)
 
 
 def first_does(work: Callable[[], T]) -> T | None:
-    """Runs `work` on the first process while the others wait; its result there.
+    """Runs `work` on the first process while the others wait; its result there."""
+    result = work() if is_first() else None
+    barrier("first")
+    return result
 
-    The others wait at the coordinator, not in a collective, whose timeouts are short.
+
+def require_same(values: Mapping[str, Any]) -> None:
+    """Refuses to go on when a process has other values than the first.
+
+    Args:
+      values: JSON values by name, such as versions and the keys of a config.
+
+    Raises:
+      ProcessError: on every process, naming the one that differs and in what.
     """
     if jax.process_count() == 1:
-        return work()
-    done = f"pathjax/done/{next(_turns)}"
-    if is_first():
-        result = work()
-        coordinator().key_value_set(done, "1")
-        return result
-    while not _answered(done):
-        time.sleep(0.05)
-    return None
+        return
+    client, folder = coordinator(), f"pathjax/same/{next(_turns)}"
+    text = json.dumps(dict(values), sort_keys=True)
+    me, digest = jax.process_index(), hashlib.sha256(text.encode()).hexdigest()
+    client.key_value_set(f"{folder}/text/{me}", text)
+    client.key_value_set(f"{folder}/digest/{me}", digest)
+    barrier("same")
+    digests = {
+        int(key.rsplit("/", 1)[1]): found
+        for key, found in client.key_value_dir_get(f"{folder}/digest/")
+    }
+    others = sorted(one for one, found in digests.items() if found != digests[0])
+    if others:
+        here, there = (
+            json.loads(client.blocking_key_value_get(f"{folder}/text/{one}", 10_000))
+            for one in (others[0], 0)
+        )
+        told = [
+            f"{key}: {here.get(key)!r} there, {there.get(key)!r} on process 0"
+            for key in dict.fromkeys([*there, *here])
+            if here.get(key) != there.get(key)
+        ]
+        more = f" (so do processes {others[1:]})" if others[1:] else ""
+        raise ProcessError(
+            f"process {others[0]} of {len(digests)} differs from process 0{more}:\n  - "
+            + "\n  - ".join(told)
+            + "\nStart all processes with the same command, data and packages"
+        )
 
 
 def to_host(tree: Any) -> Any:
@@ -106,13 +140,3 @@ def coordinator():
     from jax._src import distributed
 
     return distributed.global_state.client
-
-
-def _answered(key: str) -> bool:
-    try:
-        coordinator().key_value_try_get(key)
-    except jax.errors.JaxRuntimeError as error:
-        if "NOT_FOUND" in str(error):
-            return False
-        raise
-    return True

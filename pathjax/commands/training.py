@@ -1,6 +1,7 @@
 """`pathjax demo`, `train`, `embed` and `bench`: what runs a model."""
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,7 +116,10 @@ def run_train(args: argparse.Namespace) -> None:
     launch = launch_of(args.multihost, args.coordinator, args.processes, args.process)
     with session(launch):
         config = load(args.config, overrides(args.rest))
-        with stage(config.name or "train", config.optim.steps) as bar:
+        shown = contextlib.nullcontext()
+        if is_first():
+            shown = stage(config.name or "train", config.optim.steps)
+        with shown as bar:
             result = train(config, args.workdir, bar)
         if is_first():
             best = "" if result.best is None else f", best {result.best:.4g}"
