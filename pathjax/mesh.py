@@ -5,6 +5,7 @@ optimiser state are replicated over "data" and divided over "fsdp". What used to
 called pjit is `jax.jit` with these shardings; XLA inserts the communication.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,18 +21,21 @@ class MeshError(ValueError):
     """A mesh or batch that does not fit the devices."""
 
 
-def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
+def make_mesh(
+    data: int = -1, fsdp: int = 1, among: Sequence[jax.Device] | None = None
+) -> Mesh:
     """The mesh over all devices.
 
     Args:
       data: devices along "data"; -1 takes what `fsdp` leaves.
       fsdp: devices along "fsdp".
+      among: the devices, if not those that are here (`plan`).
 
     Raises:
       MeshError: the product is not the number of devices. (`jax.make_mesh` would
         silently leave devices idle.)
     """
-    devices = jax.device_count()
+    devices = jax.device_count() if among is None else len(among)
     if data == -1 and fsdp > 0 and devices % fsdp == 0:
         data = devices // fsdp
     if data * fsdp != devices:
@@ -39,7 +43,9 @@ def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
             f"mesh.data={data} x mesh.fsdp={fsdp} is not the {devices} devices there "
             f"are: choose mesh.fsdp among the divisors of {devices} and mesh.data=-1"
         )
-    return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
+    return jax.make_mesh(
+        (data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=among
+    )
 
 
 def require_divisible(batch: int, mesh: Mesh, name: str = "data.batch") -> None:
@@ -86,6 +92,36 @@ def state_sharding(mesh: Mesh, abstract: Any, min_bytes: int = MIN_SHARDED_BYTES
         return NamedSharding(mesh, PartitionSpec(*spec))
 
     return jax.tree.map(place, abstract)
+
+
+def over_rows(
+    compare: Callable[[Any, Any, Callable[[Any], Any]], Any], mesh: Mesh | None
+) -> Callable[[Any, Any], Any]:
+    """Returns compare(whole, rows, gather) as (whole, rows), on each device's own rows.
+
+    Left to itself, XLA may gather more than the rows, or once in every pass of a loop.
+    Here each device compares its own rows with those that `gather` brings together,
+    once, and the gradient goes back the same way, once, summed.
+
+    Args:
+      compare: (whole, rows, gather) -> arrays with a row for each of `rows`. `whole` is
+        the same on each device, `rows` this device's, and `gather` makes of a tree of
+        the rows here that of all devices' rows, in the batch's order.
+      mesh: that the batch is divided over; None, or a mesh of one device, is no
+        division, and `gather` then gives what it is given.
+    """
+    if mesh is None or mesh.size == 1:
+        return lambda whole, rows: compare(whole, rows, lambda tree: tree)
+
+    def gather(tree):
+        return jax.tree.map(lambda x: jax.lax.all_gather(x, AXES, tiled=True), tree)
+
+    return jax.shard_map(
+        lambda whole, rows: compare(whole, rows, gather),
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec(AXES)),
+        out_specs=PartitionSpec(AXES),
+    )
 
 
 def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

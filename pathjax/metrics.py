@@ -13,7 +13,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from pathjax.losses import check_arrays, check_regression, check_rows
+from pathjax.losses import (
+    Rows,
+    by_chunks,
+    check_arrays,
+    check_regression,
+    check_rows,
+    emptied,
+)
 
 
 @jax.tree_util.register_dataclass
@@ -138,17 +145,50 @@ class Pearson:
         }
 
 
+def ranks_among(queries: Rows, keys: Rows, chunk: int = 0) -> Int[Array, "n"]:
+    """How many keys stand before the best key of the query's own pair_id.
+
+    Keys are ranked by inner product. Other positives and masked keys do not count. A
+    tie goes to the wrong key, so that embeddings that collapsed to a point rank last,
+    not first.
+
+    Args:
+      queries, keys: rows of two modalities.
+      chunk: queries compared at once, 0 for all.
+
+    Returns:
+      `[n]` int32 from 0 (found first); the number of keys for masked queries, and for
+      those without a key of their own.
+
+    Raises:
+      ChunkError: `chunk` does not divide the queries.
+    """
+    whole = len(keys.mask)
+
+    def compare(some: Rows):
+        scores = some.z @ keys.z.T
+        same = some.pair_id[:, None] == keys.pair_id[None, :]
+        own = same & keys.mask[None]
+        best = jnp.where(own, scores, -jnp.inf).max(axis=1, keepdims=True)
+        before = (scores >= best) & ~same & keys.mask[None]
+        found = some.mask & own.any(axis=1)
+        return jnp.where(found, before.sum(axis=1, dtype=jnp.int32), whole)
+
+    return by_chunks(compare, queries, chunk)
+
+
+def found_first(queries: Rows, keys: Rows, chunk: int = 0) -> Float[Array, "n"]:
+    """1 where a key of the query's pair_id is ranked first, else 0 (`ranks_among`)."""
+    return (ranks_among(queries, keys, chunk) < 1).astype(jnp.float32)
+
+
 def retrieval_ranks(
     z_query: Float[Array, "B E"],
     z_key: Float[Array, "B E"],
     mask: Bool[Array, "B"],
     pair_id: Int[Array, "B"],
 ) -> Int[Array, "B"]:
-    """How many keys stand before the best key of the query's own pair_id.
-
-    Keys are ranked by inner product. Other positives and masked keys do not count. A
-    tie goes to the wrong key, so that embeddings that collapsed to a point rank last,
-    not first.
+    """`ranks_among` of a batch whose row i is of one sample in both modalities.
 
     Returns:
       `[B]` int32 from 0 (found first); B for masked rows, beyond any k.
@@ -160,14 +200,8 @@ def retrieval_ranks(
         raise ValueError(f"z_query is {list(z_query.shape)}, wanted [B, E]")
     shape = z_query.shape
     check_arrays({"z_query": (z_query, shape), "z_key": (z_key, shape)})
-    check_rows(shape[0], mask, pair_id)
-    query = jnp.where(mask[:, None], z_query, 0).astype(jnp.float32)
-    key = jnp.where(mask[:, None], z_key, 0).astype(jnp.float32)
-    scores = query @ key.T
-    same = pair_id[:, None] == pair_id[None, :]
-    best = jnp.where(same & mask[None], scores, -jnp.inf).max(axis=1, keepdims=True)
-    before = (scores >= best) & ~same & mask[None]
-    return jnp.where(mask, before.sum(axis=1, dtype=jnp.int32), shape[0])
+    queries, keys = emptied(z_query, mask, pair_id), emptied(z_key, mask, pair_id)
+    return ranks_among(queries, keys)
 
 
 def recall_at_k(
@@ -179,7 +213,7 @@ def recall_at_k(
 ) -> Float[Array, "B"]:
     """1 where a key of the query's pair_id is among the first k, else 0; `[B]`.
 
-    Masked rows are 0; average with the mask. See `retrieval_ranks` for ties.
+    Masked rows are 0; average with the mask. See `ranks_among` for ties.
 
     Raises:
       ValueError: if k is less than 1, or shapes do not agree.

@@ -54,7 +54,7 @@ def make_train_step(
         def compare(params, rows):
             whole = merge(params, state.frozen)
             values, metrics, aux = objective.compare(
-                whole, state.extra, rows, batch, state.step
+                whole, state.extra, rows, batch, state.step, mesh
             )
             means = {k: masked_mean(v, batch["mask"]) for k, v in metrics.items()}
             return masked_mean(values, batch["mask"]), (means, aux)
@@ -98,6 +98,7 @@ def make_eval_step(
             key,
             state.step,
             False,
+            mesh,
         )
         mask = batch["mask"]
         sums = {k: jnp.where(mask, v, 0).sum() for k, v in metrics.items()}

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from pathjax import losses, metrics
+from pathjax.mesh import over_rows
 from pathjax.models.expression import ExpressionMLP
 from pathjax.models.towers import Aggregator, Projection, Temperature
 from pathjax.models.vit import ViTConfig
@@ -37,6 +38,7 @@ def build(
     dropout: float = 0.1,
     gene_dropout: float = 0.0,
     projection_hidden: int = 0,
+    chunk: int = 0,
 ) -> Objective:
     """Builds the objective.
 
@@ -49,6 +51,8 @@ def build(
       widths: of the expression MLP.
       dropout, gene_dropout: of the expression MLP.
       projection_hidden: hidden layer of both projections, 0 for linear ones.
+      chunk: rows of the batch, over all devices, that are compared with all others at
+        once; 0 is all. Less memory for a very large batch, the same loss.
 
     Raises:
       ObjectiveError: without genes, or for an unknown loss or aggregator.
@@ -110,21 +114,37 @@ def build(
             "z_expression": embed_expression(params, batch, key, step, train),
         }
 
-    def compare(params, extra, rows, batch, step):
-        z_image, z_expression = rows["z_image"], rows["z_expression"]
-        log_scale, bias = apply(params, "temperature")
-        who = batch["mask"], batch["pair_id"]
+    def one_way(whole, queries, keys, chunk):
+        log_scale, bias = whole
         if loss == "infonce":
-            values = losses.info_nce(z_image, z_expression, log_scale, *who)
-        else:
-            values = losses.sigmoid_loss(z_image, z_expression, log_scale, bias, *who)
-        stopped = jax.lax.stop_gradient((z_image, z_expression))
-        to_image = (stopped[1], stopped[0])
-        logged = {
-            "recall1_image": metrics.recall_at_k(*stopped, *who, k=1),
-            "recall1_expression": metrics.recall_at_k(*to_image, *who, k=1),
-            "temperature": jnp.full_like(values, jnp.exp(-log_scale)),
-        }
+            return losses.info_nce_one_way(queries, keys, log_scale, chunk)
+        return losses.sigmoid_one_way(queries, keys, log_scale, bias, chunk)
+
+    def compare(params, extra, rows, batch, step, mesh=None):
+        devices = 1 if mesh is None else mesh.size
+        losses.require_chunk(len(batch["mask"]), chunk, devices)
+        at_once = chunk // devices
+
+        def both_ways(whole, rows, gather):
+            image, expression = rows
+            keys = gather(rows)
+            values = one_way(whole, image, keys[1], at_once)
+            values += one_way(whole, expression, keys[0], at_once)
+            (image, expression), keys = jax.lax.stop_gradient((rows, keys))
+            return {
+                "values": 0.5 * values,
+                "recall1_image": metrics.found_first(image, keys[1], at_once),
+                "recall1_expression": metrics.found_first(expression, keys[0], at_once),
+            }
+
+        log_scale, bias = apply(params, "temperature")
+        sides = [
+            losses.emptied(rows[name], batch["mask"], batch["pair_id"])
+            for name in ("z_image", "z_expression")
+        ]
+        logged = over_rows(both_ways, mesh)((log_scale, bias), sides)
+        values = logged.pop("values")
+        logged["temperature"] = jnp.full_like(values, jnp.exp(-log_scale))
         return values, logged, {}
 
     def predict(params, batch):

@@ -166,7 +166,7 @@ def build(
         )
         return {"student": jnp.concatenate(views, axis=1), "teacher": teacher}
 
-    def compare(params, extra, rows, batch, step):
+    def compare(params, extra, rows, batch, step, mesh=None):
         student, teacher = rows["student"], jax.lax.stop_gradient(rows["teacher"])
         sharp = temperature_at(
             step, teacher_temperature_start, teacher_temperature, warmup

@@ -1,7 +1,7 @@
 """What an objective is: pure functions of (parameters, batch, key, step).
 
 An objective turns a model and a batch into losses per example; the trainer reduces,
-differentiates, updates and stores. It knows no optimiser, mesh or config.
+differentiates, updates and stores. It knows no optimiser or config.
 
 A loss is two functions. `represent` takes each row by itself: encoders and heads, all
 that costs memory. `compare` is where rows meet: negatives, correlations, centres. Cut
@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
 from pathjax.models.vit import ViT, ViTConfig, normalise
@@ -50,8 +51,10 @@ class Objective:
         has the encoder under "vit"; `extra` is state without gradients, or {}.
       represent: (params, extra, batch, key, step, train) -> arrays [B, ...] by name;
         `key` is the run's base key, what depends on the step is derived inside.
-      compare: (params, extra, representations, batch, step) -> (values, metrics, aux).
-        `values` and each of `metrics` are [B] float32, to be averaged over the mask.
+      compare: (params, extra, representations, batch, step, mesh) -> (values, metrics,
+        aux). `values` and each of `metrics` are [B] float32, to be averaged over the
+        mask. `mesh` is what the rows are divided over, or None: where rows meet,
+        devices do.
       update_extra: (extra, params, aux, step) -> extra, after the update at `step`.
       reset_extra: (params, extra) -> extra, for parameters that were replaced after
         `init`, such as by a pretrained encoder.
@@ -64,7 +67,7 @@ class Objective:
     requires: tuple[str, ...]
     init: Callable[[jax.Array, Batch], tuple[Params, Any]]
     represent: Callable[[Params, Any, Batch, jax.Array, Any, bool], Batch]
-    compare: Callable[[Params, Any, Batch, Batch, Any], Losses]
+    compare: Callable[[Params, Any, Batch, Batch, Any, Mesh | None], Losses]
     encode: Callable[[Params, jax.Array], jax.Array]
     export: Callable[[Params, Any], Params]
     predict: Callable[[Params, Batch], dict[str, jax.Array]]
@@ -79,10 +82,11 @@ class Objective:
         key: jax.Array,
         step: Any,
         train: bool,
+        mesh: Mesh | None = None,
     ) -> Losses:
         """`compare` of `represent`, on one batch."""
         rows = self.represent(params, extra, batch, key, step, train)
-        return self.compare(params, extra, rows, batch, step)
+        return self.compare(params, extra, rows, batch, step, mesh)
 
 
 def on_embeddings(objective: Objective) -> Objective:

@@ -78,7 +78,7 @@ def build(
         out = forward(params, batch, key, step, train)
         return {"log_rate": out[0]} if counted else {"expression": out}
 
-    def compare(params, extra, rows, batch, step):
+    def compare(params, extra, rows, batch, step, mesh=None):
         mask = batch["mask"]
 
         def clean(name):  # padding may hold anything; a NaN must not meet a product

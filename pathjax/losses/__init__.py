@@ -1,0 +1,47 @@
+"""Losses: one value per example, float32, with shapes that must agree exactly.
+
+The caller reduces, once, with the batch's mask. Losses in which rows meet each other
+(contrastive, Pearson) take the mask themselves: a masked row is neither a negative nor
+part of a statistic, and its value is 0. What masked rows hold, NaN included, reaches
+neither a value nor a gradient. Nothing here knows of models, meshes or configs.
+"""
+
+from pathjax.losses.contrastive import (
+    ChunkError,
+    Rows,
+    by_chunks,
+    emptied,
+    info_nce,
+    info_nce_one_way,
+    require_chunk,
+    sigmoid_loss,
+    sigmoid_one_way,
+)
+from pathjax.losses.dino import dino_loss
+from pathjax.losses.regression import (
+    huber,
+    mse,
+    negative_binomial_nll,
+    pearson_loss,
+)
+from pathjax.losses.shapes import check_arrays, check_regression, check_rows
+
+__all__ = [
+    "ChunkError",
+    "Rows",
+    "by_chunks",
+    "check_arrays",
+    "check_regression",
+    "check_rows",
+    "dino_loss",
+    "emptied",
+    "huber",
+    "info_nce",
+    "info_nce_one_way",
+    "mse",
+    "negative_binomial_nll",
+    "pearson_loss",
+    "require_chunk",
+    "sigmoid_loss",
+    "sigmoid_one_way",
+]

@@ -1,0 +1,243 @@
+"""Contrastive losses: rows of one modality against all rows of another.
+
+Both losses are the mean of two directions, and a direction is computed a chunk of rows
+at a time: the similarities of a chunk to all keys are made, used and forgotten, and
+made again for the gradient. So `[B, B]` is never whole in memory, forward or backward.
+A direction takes its queries and keys apart, so that over several devices each has its
+own queries, and the keys of all (`mesh.over_rows`).
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from pathjax.losses.shapes import check_arrays, check_rows
+
+
+class ChunkError(ValueError):
+    """A chunk that does not divide the batch; the message names those that do."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Embeddings of one modality and whose they are.
+
+    Attributes:
+      z: `[n, E]` float32; rows that do not count are zeros.
+      mask: `[n]`, false for rows that do not count.
+      pair_id: `[n]`, rows that share one are positives of each other.
+    """
+
+    z: Float[Array, "n E"]
+    mask: Bool[Array, "n"]
+    pair_id: Int[Array, "n"]
+
+
+def emptied(
+    z: Float[Array, "n E"], mask: Bool[Array, "n"], pair_id: Int[Array, "n"]
+) -> Rows:
+    """Rows in float32 with what the mask hides set to 0.
+
+    Before any product, because a NaN times a zero gradient is a NaN.
+
+    Raises:
+      ValueError, TypeError: for shapes or dtypes that do not agree.
+    """
+    check_rows(z.shape[0], mask, pair_id)
+    return Rows(jnp.where(mask[:, None], z, 0).astype(jnp.float32), mask, pair_id)
+
+
+def require_chunk(batch: int, chunk: int, devices: int = 1) -> None:
+    """Refuses a chunk of rows that does not divide a batch over its devices.
+
+    Args:
+      batch: rows, over all devices.
+      chunk: rows at once, over all devices; 0 is all.
+      devices: that rows are divided over.
+
+    Raises:
+      ChunkError: naming those that do.
+    """
+    whole = [size for size in range(devices, batch + 1, devices) if not batch % size]
+    if chunk and chunk not in whole:
+        # The nearest few: a batch of 65,536 has many.
+        near = sorted(sorted(whole, key=lambda size: abs(size - chunk))[:6])
+        raise ChunkError(
+            f"objective.chunk={chunk} does not divide a batch of {batch} rows over "
+            f"{devices} devices: use {', '.join(map(str, near)) or 'another batch'}, "
+            "or 0 for all rows at once"
+        )
+
+
+def by_chunks(
+    compare: Callable[[Rows], Float[Array, "c"]], queries: Rows, chunk: int = 0
+) -> Float[Array, "n"]:
+    """`compare` of a chunk of queries after the other, joined.
+
+    What it computes inside is forgotten and, for a gradient, computed again.
+
+    Args:
+      compare: rows -> a value for each.
+      queries: all rows.
+      chunk: rows at once; 0 is all, without recomputing.
+
+    Raises:
+      ChunkError: `chunk` does not divide the rows.
+    """
+    count = len(queries.mask)
+    require_chunk(count, chunk)
+    if chunk in (0, count):
+        return compare(queries)
+    parts = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), queries)
+    return jax.lax.map(jax.checkpoint(compare), parts).reshape(count)
+
+
+def similarities(
+    queries: Rows, keys: Rows, log_scale: Float[Array, ""]
+) -> tuple[Float[Array, "n m"], Bool[Array, "n m"]]:
+    """Scaled similarities, and which pairs are positives."""
+    logits = jnp.exp(log_scale.astype(jnp.float32)) * (queries.z @ keys.z.T)
+    same = queries.pair_id[:, None] == keys.pair_id[None, :]
+    return logits, same & queries.mask[:, None] & keys.mask[None, :]
+
+
+def info_nce_one_way(
+    queries: Rows, keys: Rows, log_scale: Float[Array, ""], chunk: int = 0
+) -> Float[Array, "n"]:
+    """r_i of `info_nce` for each query: cross-entropy of its positives among the keys.
+
+    Returns:
+      `[n]` float32, 0 for masked queries.
+
+    Raises:
+      ChunkError: `chunk` does not divide the queries.
+    """
+
+    def compare(some: Rows):
+        logits, positive = similarities(some, keys, log_scale)
+        # A masked query keeps all keys, at 0, so that its log-sum is finite.
+        candidates = keys.mask[None, :] | ~some.mask[:, None]
+        total = jax.nn.logsumexp(logits, axis=1, where=candidates)
+        count = jnp.maximum(positive.sum(axis=1), 1)
+        mean = jnp.where(positive, logits, 0).sum(axis=1) / count
+        return jnp.where(some.mask, total - mean, 0)
+
+    return by_chunks(compare, queries, chunk)
+
+
+def sigmoid_one_way(
+    queries: Rows,
+    keys: Rows,
+    log_scale: Float[Array, ""],
+    bias: Float[Array, ""],
+    chunk: int = 0,
+) -> Float[Array, "n"]:
+    """The sum of `sigmoid_loss`'s binary problems over the keys, for each query.
+
+    Returns:
+      `[n]` float32, 0 for masked queries.
+
+    Raises:
+      ChunkError: `chunk` does not divide the queries.
+    """
+
+    def compare(some: Rows):
+        logits, positive = similarities(some, keys, log_scale)
+        sign = jnp.where(positive, 1.0, -1.0)
+        pairs = -jax.nn.log_sigmoid(sign * (logits + bias.astype(jnp.float32)))
+        valid = some.mask[:, None] & keys.mask[None, :]
+        return jnp.where(valid, pairs, 0).sum(axis=1)
+
+    return by_chunks(compare, queries, chunk)
+
+
+def two_sides(z_image, z_expression, log_scale, mask, pair_id) -> tuple[Rows, Rows]:
+    """Both modalities of a batch, checked."""
+    if z_image.ndim != 2:
+        raise ValueError(f"z_image is {list(z_image.shape)}, wanted [B, E]")
+    shape = z_image.shape
+    check_arrays(
+        {
+            "z_image": (z_image, shape),
+            "z_expression": (z_expression, shape),
+            "log_scale": (log_scale, ()),
+        }
+    )
+    return emptied(z_image, mask, pair_id), emptied(z_expression, mask, pair_id)
+
+
+def info_nce(
+    z_image: Float[Array, "B E"],
+    z_expression: Float[Array, "B E"],
+    log_scale: Float[Array, ""],
+    mask: Bool[Array, "B"],
+    pair_id: Int[Array, "B"],
+    chunk: int = 0,
+) -> Float[Array, "B"]:
+    """Symmetric, multi-positive InfoNCE over the batch.
+
+    With s_ij = exp(log_scale) <z_image_i, z_expression_j> over the unmasked rows and
+    P(i) the rows with i's pair_id (i among them), example i has
+
+        1/2 (r_i + c_i),  r_i = - 1/|P(i)| sum_{p in P(i)} log softmax_j(s_ij)[p],
+
+    and c_i the same with s transposed. The mean over positives is outside the
+    logarithm: L_out, equation 2 of Khosla et al. 2020 ("Supervised contrastive
+    learning"), across modalities. It is the cross-entropy to the uniform distribution
+    over P(i), so its least value is log |P(i)|. Where all pair_ids differ it is CLIP's
+    loss (Radford et al. 2021).
+
+    Args:
+      z_image, z_expression: `[B, E]`, usually of unit length.
+      log_scale: logarithm of the inverse temperature.
+      mask: `[B]`, false for padding: neither an anchor nor a candidate.
+      pair_id: `[B]`, samples that share one are positives of each other.
+      chunk: rows compared at once, 0 for all; the value is the same.
+
+    Returns:
+      `[B]` float32, 0 for masked rows.
+
+    Raises:
+      ValueError, TypeError: for shapes or dtypes that do not agree.
+      ChunkError: `chunk` does not divide B.
+    """
+    image, expression = two_sides(z_image, z_expression, log_scale, mask, pair_id)
+    rows = info_nce_one_way(image, expression, log_scale, chunk)
+    return 0.5 * (rows + info_nce_one_way(expression, image, log_scale, chunk))
+
+
+def sigmoid_loss(
+    z_image: Float[Array, "B E"],
+    z_expression: Float[Array, "B E"],
+    log_scale: Float[Array, ""],
+    bias: Float[Array, ""],
+    mask: Bool[Array, "B"],
+    pair_id: Int[Array, "B"],
+    chunk: int = 0,
+) -> Float[Array, "B"]:
+    """Pairwise sigmoid loss of SigLIP (Zhai et al. 2023), with several positives.
+
+    Every unmasked pair is a binary problem, -log sigmoid(y_ij (s_ij + bias)), y = 1
+    where the pair_ids are equal and -1 elsewhere. Example i has half the sum of its
+    row and half the sum of its column, so that the mean over unmasked examples is the
+    paper's: the sum over all pairs divided by the number of examples.
+
+    Args:
+      bias: added to every similarity; the paper starts at -10 with log_scale log(10).
+      (the others): as in `info_nce`.
+
+    Returns:
+      `[B]` float32, 0 for masked rows.
+
+    Raises:
+      ValueError, TypeError: for shapes or dtypes that do not agree.
+      ChunkError: `chunk` does not divide B.
+    """
+    check_arrays({"bias": (bias, ())})
+    image, expression = two_sides(z_image, z_expression, log_scale, mask, pair_id)
+    rows = sigmoid_one_way(image, expression, log_scale, bias, chunk)
+    return 0.5 * (rows + sigmoid_one_way(expression, image, log_scale, bias, chunk))

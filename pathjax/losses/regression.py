@@ -1,0 +1,155 @@
+"""Losses of a prediction of expression: squared, Huber's, Pearson's, counts."""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+from jaxtyping import Array, Bool, Float
+
+from pathjax.losses.shapes import check_arrays, check_regression, check_rows
+
+
+def mse(
+    prediction: Float[Array, "B G"], target: Float[Array, "B G"]
+) -> Float[Array, "B"]:
+    """Mean over genes of the squared error, `[B]`."""
+    check_regression(prediction, target)
+    error = prediction.astype(jnp.float32) - target.astype(jnp.float32)
+    return jnp.square(error).mean(axis=1)
+
+
+def huber(
+    prediction: Float[Array, "B G"], target: Float[Array, "B G"], delta: float = 1.0
+) -> Float[Array, "B"]:
+    """Mean over genes of Huber's loss (1964): e^2/2 up to |e| = delta, then linear.
+
+    Args:
+      delta: in the target's units; for z-scored genes, standard deviations.
+
+    Returns:
+      `[B]` float32.
+    """
+    check_regression(prediction, target)
+    error = jnp.abs(prediction.astype(jnp.float32) - target.astype(jnp.float32))
+    inside = jnp.minimum(error, delta)
+    return (0.5 * jnp.square(inside) + delta * (error - inside)).mean(axis=1)
+
+
+def pearson_loss(
+    prediction: Float[Array, "B G"],
+    target: Float[Array, "B G"],
+    mask: Bool[Array, "B"],
+    axis: str = "gene",
+    eps: float = 1e-6,
+) -> Float[Array, "B"]:
+    """1 - Pearson's r, as contributions whose masked mean is the loss.
+
+    axis "gene" (the default, as the reported metric is per gene): r_g over the unmasked
+    samples of the batch, averaged over the genes whose target varies there. r_g is a
+    sum over samples of c_ig = dx_ig dy_ig / sqrt(sum dx_g^2 sum dy_g^2); with n
+    unmasked samples example i has 1 - n mean_g(c_ig). A single contribution means
+    nothing (it may be negative); their masked mean is 1 - mean_g(r_g). Small batches
+    make it a noisy loss.
+
+    axis "sample": r over the genes of each sample. Gene means inflate it where targets
+    are not standardised.
+
+    Args:
+      eps: added to both variances, so that a constant prediction has r = 0 and a finite
+        gradient.
+
+    Returns:
+      `[B]` float32, 0 for masked rows. If no target gene varies, r counts as 0.
+
+    Raises:
+      ValueError, TypeError: for shapes or dtypes that do not agree, or another axis.
+    """
+    check_regression(prediction, target)
+    check_rows(prediction.shape[0], mask)
+    if axis not in ("gene", "sample"):
+        raise ValueError(f"axis={axis!r}: wanted 'gene' or 'sample'")
+    rows = mask[:, None]
+    x = jnp.where(rows, prediction, 0).astype(jnp.float32)
+    y = jnp.where(rows, target, 0).astype(jnp.float32)
+    if axis == "sample":
+        dx = x - x.mean(axis=1, keepdims=True)
+        dy = y - y.mean(axis=1, keepdims=True)
+        spread = (jnp.square(dx).mean(axis=1) + eps) * (
+            jnp.square(dy).mean(axis=1) + eps
+        )
+        return jnp.where(mask, 1 - (dx * dy).mean(axis=1) * jax.lax.rsqrt(spread), 0)
+    n = jnp.maximum(mask.sum(), 1).astype(jnp.float32)
+    dx = jnp.where(rows, x - x.sum(axis=0, keepdims=True) / n, 0)
+    dy = jnp.where(rows, y - y.sum(axis=0, keepdims=True) / n, 0)
+    var_x = jnp.square(dx).sum(axis=0, keepdims=True) / n
+    var_y = jnp.square(dy).sum(axis=0, keepdims=True) / n
+    terms = dx * dy * jax.lax.rsqrt((var_x + eps) * (var_y + eps))  # n c_ig
+    varies = var_y > eps
+    genes = jnp.maximum(varies.sum(), 1)
+    r = jnp.where(varies, terms, 0).sum(axis=1) / genes
+    return jnp.where(mask, 1 - r, 0)
+
+
+def log_gamma_ratio(
+    shape: Float[Array, "..."], counts: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """log Gamma(shape + counts) - log Gamma(shape), without cancellation.
+
+    For a large shape the two are large and close. There the difference of Stirling's
+    series is used (Abramowitz & Stegun 6.1.41), good to 1e-6 from 16 on.
+    """
+    large = shape > 16
+    small_shape = jnp.where(large, 1.0, shape)
+    exact = gammaln(small_shape + counts) - gammaln(small_shape)
+    big = jnp.where(large, shape, 16.0)
+    total = big + counts
+    series = (
+        (total - 0.5) * jnp.log1p(counts / big)
+        + counts * (jnp.log(big) - 1)
+        + (1 / total - 1 / big) / 12
+    )
+    return jnp.where(large, series, exact)
+
+
+def negative_binomial_nll(
+    mu: Float[Array, "B G"],
+    log_dispersion: Float[Array, "G"],
+    counts: Float[Array, "B G"],
+) -> Float[Array, "B"]:
+    """Mean over genes of the negative-binomial negative log-likelihood.
+
+    Mean mu and variance mu + alpha mu^2 with alpha = exp(log_dispersion), one per gene:
+    the NB2 form used for RNA counts (McCarthy et al. 2012; Love et al. 2014). In
+    scipy's terms, nbinom(n=1/alpha, p=1/(1 + alpha mu)).
+
+    Args:
+      mu: expected counts, positive.
+      log_dispersion: `[G]`; held within [-8, 8], Poisson for any use below.
+      counts: not negative; need not be whole, as with ambient-corrected counts.
+
+    Returns:
+      `[B]` float32.
+
+    Raises:
+      ValueError, TypeError: for shapes or dtypes that do not agree.
+    """
+    if jnp.ndim(mu) != 2:
+        raise ValueError(f"mu is {list(jnp.shape(mu))}, wanted [B, G]")
+    check_arrays(
+        {
+            "mu": (mu, mu.shape),
+            "log_dispersion": (log_dispersion, mu.shape[1:]),
+            "counts": (counts, mu.shape),
+        }
+    )
+    mu = jnp.maximum(mu.astype(jnp.float32), 1e-8)
+    counts = counts.astype(jnp.float32)
+    log_alpha = jnp.clip(log_dispersion.astype(jnp.float32), -8, 8)[None]
+    alpha_mu = jnp.exp(log_alpha) * mu
+    shape = jnp.broadcast_to(jnp.exp(-log_alpha), mu.shape)
+    log_p = (
+        log_gamma_ratio(shape, counts)
+        - gammaln(counts + 1)
+        - shape * jnp.log1p(alpha_mu)
+        + counts * (log_alpha + jnp.log(mu) - jnp.log1p(alpha_mu))
+    )
+    return -log_p.mean(axis=1)
