@@ -15,7 +15,11 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
+
+from pathjax.data.pipeline import Slice
+from pathjax.mesh import batch_sharding
 
 T = TypeVar("T")
 
@@ -27,6 +31,24 @@ ANY_TIME_MS = 7 * 24 * 3600 * 1000
 
 class ProcessError(RuntimeError):
     """The processes of a run do not agree, or one of them was lost or failed."""
+
+
+class MeshSlice(Slice):
+    """The rows of a global batch that this process's devices hold, in the mesh's order.
+
+    A mesh follows the wires between chips, so a process's devices need not follow each
+    other in it. Whatever the order, row i of the batch is then the same sample for any
+    number of processes.
+    """
+
+    def __init__(self, mesh: Mesh):
+        super().__init__(jax.process_index(), jax.process_count())
+        object.__setattr__(self, "mesh", mesh)  # the base class is frozen
+
+    def of(self, size: int) -> Int[np.ndarray, "rows"]:
+        held = batch_sharding(self.mesh).addressable_devices_indices_map((size,))
+        rows = np.arange(size)
+        return np.unique(np.concatenate([rows[index] for index in held.values()]))
 
 
 def is_first() -> bool:

@@ -1,8 +1,16 @@
-"""Whether a folder holds this very run, so that it may go on from its checkpoint."""
+"""Whether a folder holds this very run, so that it may go on from its checkpoint.
 
+A run may go on with other devices and processes than it was begun with: a checkpoint is
+of whole arrays, and the position in the data is the number of global batches consumed.
+"""
+
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
+import jax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from pathjax.config import ConfigError, flat_keys
@@ -10,6 +18,60 @@ from pathjax.data.expression import require_same_genes
 
 # Keys that change how a run is done, not what it computes: free on resume.
 FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh.")
+
+
+def layout(mesh: Mesh) -> dict[str, Any]:
+    """What a run is computed on; part of every checkpoint."""
+    return {
+        "processes": jax.process_count(),
+        "devices": mesh.size,
+        **mesh.shape,
+        "platform": mesh.devices.flat[0].platform,
+    }
+
+
+def comparable(fixed: dict[str, Any], init: str = "") -> dict[str, Any]:
+    """What the processes of a run must have in common, by name.
+
+    The study's path may differ from machine to machine; its content may not.
+
+    Args:
+      fixed: config, panel, study, versions and layout, as in a checkpoint.
+      init: what identifies the parameters that the run starts from.
+    """
+    config = ConfigDict(fixed["config"])
+    named = {f"config.{key}": _lookup(config, key) for key in flat_keys(config)}
+    del named["config.study"]
+    panel = json.dumps(fixed["panel"], sort_keys=True).encode()
+    return named | {
+        "study": f"{fixed['study']['name']} {fixed['study']['fingerprint']}",
+        "gene panel": f"sha256:{hashlib.sha256(panel).hexdigest()[:16]}",
+        "init": init,
+        **{f"version of {name}": one for name, one in fixed["versions"].items()},
+        **{f"layout.{name}": one for name, one in fixed["layout"].items()},
+    }
+
+
+def continuation(meta: dict[str, Any], fixed: dict[str, Any]) -> str:
+    """Says what keeps the steps to come from being those of an undisturbed run.
+
+    Empty when nothing does: the run then goes on bit for bit.
+    """
+    found = [
+        f"{part} {name}: {there[name]} there, {here[name]} here"
+        for part in ("layout", "versions")
+        for there, here in [(meta.get(part, {}), fixed[part])]
+        for name in here
+        if name in there and there[name] != here[name]
+    ]
+    if not found:
+        return ""
+    return (
+        f"going on from step {meta['step']}, saved elsewhere ({'; '.join(found)}). "
+        "Parameters, optimiser and the position in the data are exactly those saved; "
+        "sums are now taken in another order, so the steps to come may differ in their "
+        "last bits from those of an undisturbed run"
+    )
 
 
 def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:

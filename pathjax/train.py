@@ -28,9 +28,10 @@ from pathjax.assembly import (
 from pathjax.atomic import write_json
 from pathjax.checkpoint import Checkpoints
 from pathjax.config import validate
-from pathjax.data.pipeline import Slice, train_batches
+from pathjax.data.pipeline import train_batches
 from pathjax.data.samples import gather
 from pathjax.data.study import Study
+from pathjax.distributed import MeshSlice, is_first, require_same
 from pathjax.evals.cache import cached_embeddings, identity
 from pathjax.loop import Loop, Stopping
 from pathjax.mesh import make_mesh, replicated, require_divisible
@@ -39,7 +40,8 @@ from pathjax.models.blocks import from_plain
 from pathjax.preemption import Preemption
 from pathjax.profile import Profile
 from pathjax.program import make_program
-from pathjax.resume import require_same_run
+from pathjax.progress import console
+from pathjax.resume import comparable, continuation, layout, require_same_run
 from pathjax.timing import StepTimer
 from pathjax.watchdog import Watchdog
 from pathjax.writer import MetricWriter
@@ -82,6 +84,7 @@ def train(
       MeshError: the batch does not divide over the devices.
       NonFiniteError: the loss was not finite.
       CheckpointError: a checkpoint could not be written or read.
+      ProcessError: the processes of a run were not given the same.
       Preempted: a signal said to stop; what was done is saved.
     """
     validate(config)
@@ -93,13 +96,23 @@ def train(
         mesh,
         "data.batch" if parts == 1 else "data.batch / optim.accumulate",
     )
-    part = Slice(jax.process_index(), jax.process_count())
+    part = MeshSlice(mesh)
 
     study = Study(config.study)
     init = load_model(config.init) if config.init else None
     require_same_scale(config, study, init)
     vit = encoder_config(config, init)
     panel = read_panel(study, config, init)
+    fixed = {
+        "config": json.loads(config.to_json()),
+        "panel": panel.to_json() if panel else None,
+        "study": {"name": study.name, "fingerprint": study.fingerprint},
+        "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
+        "layout": layout(mesh),
+    }
+    if jax.process_count() > 1:
+        start = identity(config.init).split()[-1] if config.init else ""
+        require_same(comparable(fixed, start))
     program = make_program(config, vit, panel, mesh)
     objective = program.objective
     counts = "counts" in objective.requires
@@ -141,14 +154,7 @@ def train(
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
     state, shardings = program.make_state(key, start_from, config.init)
 
-    fixed = {
-        "config": json.loads(config.to_json()),
-        "panel": panel.to_json() if panel else None,
-        "study": {"name": study.name, "fingerprint": study.fingerprint},
-        "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
-    }
     stopping = Stopping(config.eval.mode, config.eval.patience)
-    first = jax.process_index() == 0
     with (
         Preemption() as preemption,
         Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
@@ -162,7 +168,10 @@ def train(
             iterator.set_state(meta["iterator"])
             stopping = Stopping(**meta["stopping"])
             validated = meta.get("validated", True)
-        if first:
+            told = continuation(meta, fixed)
+            if told and is_first():
+                console.print(told, highlight=False)
+        if is_first():
             write_json(workdir / "config.json", fixed)
 
         timer = StepTimer(start, config.data.batch * config.data.tiles)
@@ -194,7 +203,7 @@ def train(
                 workdir,
                 start,
                 tensorboard=config.log.tensorboard,
-                active=first,
+                active=is_first(),
                 validated=validated,
             ) as writer,
         ):

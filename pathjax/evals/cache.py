@@ -1,6 +1,8 @@
 """Embeddings that are computed once: a file beside a run, used while it is the same.
 
-The same means the same study and the same parameters, by the hash of their file.
+The same means the same study and the same parameters, by the hash of their file. Of
+several processes the first computes and writes, on its own devices, and the others wait
+for the file, which all have to see under the same path.
 """
 
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from jaxtyping import Float
 
 from pathjax.data.study import Study, sha256
 from pathjax.data.tile_source import StudyTiles
+from pathjax.distributed import first_does
 from pathjax.evals.embed import embed_to_file, read_embeddings, write_embeddings
 from pathjax.evals.embedding_file import open_embeddings
 from pathjax.evals.features import FileRows
@@ -35,13 +38,18 @@ def cached(
       study: whose tiles.
       compute: makes them, `[T, E]` float32.
     """
-    if path.exists():
-        found = read_embeddings(path, study)
-        if found.meta["model"] == name:
-            return found.features
-    features = compute()
-    write_embeddings(path, study, features, {"model": name})
-    return features
+
+    def make() -> np.ndarray:
+        if path.exists():
+            found = read_embeddings(path, study)
+            if found.meta["model"] == name:
+                return found.features
+        features = compute()
+        write_embeddings(path, study, features, {"model": name})
+        return features
+
+    features = first_does(make)
+    return read_embeddings(path, study).features if features is None else features
 
 
 def cached_embeddings(
@@ -56,5 +64,9 @@ def cached_embeddings(
 
 def cached_rows(path: Path, model: Model, name: str, study: Study) -> FileRows:
     """The same, left in the file until rows are asked for."""
-    embed_to_file(model, StudyTiles(study), path, model_id=name, overwrite=True)
+
+    def make() -> None:
+        embed_to_file(model, StudyTiles(study), path, model_id=name, overwrite=True)
+
+    first_does(make)
     return open_embeddings(path, study)

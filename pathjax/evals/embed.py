@@ -49,7 +49,7 @@ __all__ = [
 @functools.cache
 def _embed_step(vit: ViTConfig, devices: int) -> Callable:
     """The jitted encoder, compiled once per config and shape."""
-    mesh = make_mesh()
+    mesh = make_mesh(among=jax.local_devices())
 
     def embed(params, image):
         return objectives.encode(vit, params, image)
@@ -111,10 +111,12 @@ def _embed(
     """
     if batch < 1:
         raise EmbeddingError(f"batch={batch}: wanted at least 1 tile per step")
-    devices = jax.device_count()
+    # This process's own: several processes embed by themselves, if at all.
+    devices = jax.local_device_count()
     batch = -(-batch // devices) * devices
     step = _embed_step(vit, devices)
-    params = jax.device_put(model.params["vit"], replicated(make_mesh()))
+    mesh = make_mesh(among=jax.local_devices())
+    params = jax.device_put(model.params["vit"], replicated(mesh))
     form = _input(model, source)
     batches = source.batches(
         rows, batch=batch, px=form.px, prepare=form.prepare, threads=threads
