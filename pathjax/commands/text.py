@@ -1,0 +1,227 @@
+"""`pathjax text` and `pathjax data reports`: report texts into studies and vectors."""
+
+import argparse
+from pathlib import Path
+
+
+def add(commands) -> None:
+    """Adds `text`."""
+    text = commands.add_parser("text", help="embed report texts")
+    kinds = text.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    embed = kinds.add_parser(
+        "embed",
+        help="reports of a study or a table to one file of vectors",
+        description="With --backend openai the reports are sent to another machine, "
+        "unless --base-url is local: see docs/text.md. minilm and tfidf send nothing.",
+    )
+    embed.add_argument("target", type=Path, metavar="STUDY|FILE")
+    embed.add_argument(
+        "--backend", choices=("openai", "minilm", "tfidf"), required=True
+    )
+    embed.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
+    embed.add_argument("--dimensions", type=int, help="of a vector")
+    embed.add_argument("--max-tokens", type=int, help="of a piece of text")
+    embed.add_argument(
+        "--long",
+        choices=("average", "truncate"),
+        default="average",
+        help="texts longer than that",
+    )
+    embed.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FILE",
+        help="of vectors; ~/.cache/pathjax if left",
+    )
+    add_table_options(embed)
+    http = embed.add_argument_group("--backend openai")
+    http.add_argument("--model", default="text-embedding-3-small")
+    http.add_argument("--base-url", help="$OPENAI_BASE_URL or OpenAI's if left")
+    http.add_argument(
+        "--key-variable",
+        default="OPENAI_API_KEY",
+        metavar="NAME",
+        help="environment variable that holds the key",
+    )
+    http.add_argument("--batch", type=int, default=64, help="texts per request")
+    http.add_argument("--retries", type=int, default=8)
+    http.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
+    http.add_argument(
+        "--insecure", action="store_true", help="allow http to other machines"
+    )
+    http.add_argument("--price", type=float, metavar="USD", help="for a million tokens")
+    http.add_argument(
+        "--max-cost", type=float, metavar="USD", help="agree to a cost up to this"
+    )
+    http.add_argument("--yes", action="store_true", help="agree to the cost")
+    http.add_argument(
+        "--dry-run", action="store_true", help="say the cost and send nothing"
+    )
+    local = embed.add_argument_group("--backend minilm")
+    local.add_argument(
+        "--model-dir", type=Path, metavar="DIR", help="another BERT sentence encoder"
+    )
+    fitted = embed.add_argument_group("--backend tfidf")
+    fitted.add_argument(
+        "--fit-on",
+        metavar="SPLIT:FOLD",
+        help="fit to these patients only; all if left",
+    )
+    fitted.add_argument("--seed", type=int, default=0)
+    embed.set_defaults(run=run_embed)
+    show = kinds.add_parser("show", help="describe a file of vectors")
+    show.add_argument("file", type=Path)
+    show.set_defaults(run=run_show)
+
+
+def add_reports(kinds) -> None:
+    """Adds `data reports`."""
+    reports = kinds.add_parser(
+        "reports",
+        help="add report texts to a study; its fingerprint changes by it",
+        description="Reads TCGA_Reports.csv (patient_filename, text), or a CSV, TSV or "
+        "Parquet with sample_id or patient_id and text.",
+    )
+    reports.add_argument("study", type=Path)
+    reports.add_argument("--reports", type=Path, required=True, metavar="FILE")
+    reports.add_argument(
+        "--replace", action="store_true", help="reports that are there"
+    )
+    add_table_options(reports)
+    reports.set_defaults(run=run_reports)
+
+
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """How a table of reports is read."""
+    parser.add_argument(
+        "--min-words",
+        type=int,
+        default=5,
+        metavar="N",
+        help="of a table's texts; shorter ones are left out",
+    )
+    parser.add_argument("--encoding", default="utf-8", help="of a CSV")
+
+
+def run_reports(args: argparse.Namespace) -> None:
+    from pathjax.data.study import Study
+    from pathjax.text.join import add_reports, match
+    from pathjax.text.reports import read_reports
+
+    found = read_reports(args.reports, min_words=args.min_words, encoding=args.encoding)
+    study = Study(args.study)
+    joined = match(study, found)
+    study, changed = add_reports(study, joined, found.source, replace=args.replace)
+    for note in (*found.notes, *joined.notes):
+        print(f"note: {note}")
+    for what, ids in (
+        ("reports are of no sample", joined.unmatched),
+        ("samples have no report", joined.without),
+    ):
+        if ids:
+            print(
+                f"{len(ids)} {what}: {', '.join(ids[:10])}{', ...' * (len(ids) > 10)}"
+            )
+    done = "added" if changed else "were there already"
+    print(f"{study.root}: reports of {len(joined.texts)} samples {done}")
+    print(f"fingerprint: {study.fingerprint}")
+
+
+def run_embed(args: argparse.Namespace) -> None:
+    from pathjax.text.embed import load_texts
+    from pathjax.text.store import write_text
+
+    texts = load_texts(args.target, min_words=args.min_words, encoding=args.encoding)
+    for note in texts.notes:
+        print(f"note: {note}")
+    made = (embed_tfidf if args.backend == "tfidf" else embed_pieces)(args, texts)
+    if made is not None:
+        write_text(args.out, made)
+        print(
+            f"{args.out}: {len(made.values)} texts, {made.values.shape[1]} numbers each"
+        )
+
+
+def embed_tfidf(args: argparse.Namespace, texts):
+    """The vectors of `--backend tfidf`."""
+    from pathjax.text import embed
+
+    fit_on = None
+    if args.fit_on:
+        split, _, fold = args.fit_on.partition(":")
+        fit_on = (split, fold or "train")
+    else:
+        print(
+            "note: fitted to all texts; for a test on patients held out name --fit-on"
+        )
+    made = embed.embed_tfidf(
+        texts, fit_on=fit_on, dimensions=args.dimensions or 256, seed=args.seed
+    )
+    if made.meta["without_known_words"]:
+        print(f"note: {made.meta['without_known_words']} texts share no word: zeros")
+    return made
+
+
+def embed_pieces(args: argparse.Namespace, texts):
+    """The vectors of the other back-ends; None after a dry run."""
+    from pathjax.progress import stage
+    from pathjax.text import cost, embed
+    from pathjax.text.backend import make_plan
+    from pathjax.text.cache import VectorCache, default_cache
+
+    backend = backend_of(args)
+    with VectorCache(args.cache or default_cache()) as cache:
+        plan = make_plan(texts.texts, backend, cache)
+        check = None
+        if args.backend == "openai":
+            quote = cost.quote(plan, backend, args.price)
+            for line in quote.lines:
+                print(line)
+            if args.dry_run:
+                print("nothing was sent (--dry-run)")
+                return None
+            paid = bool(plan.missing) and not (backend.local and not quote.usd)
+            cost.agree(quote, yes=args.yes, max_cost=args.max_cost, paid=paid)
+            check = embed.stop_over(backend, quote.price, args.max_cost)
+        with stage("texts", max(1, len(plan.missing))) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar(done)
+                if check:
+                    check(done, total)
+
+            made = embed.embed_pieces(texts, backend, cache, plan, progress)
+    if args.backend == "openai" and backend.billed:
+        print(f"the server counted {backend.billed} tokens")
+    return made
+
+
+def backend_of(args: argparse.Namespace):
+    """The back-end that was asked for."""
+    how = {"max_tokens": args.max_tokens, "long": args.long}
+    if args.backend == "minilm":
+        from pathjax.text.minilm import MiniLMBackend
+
+        return MiniLMBackend(args.model_dir, **how)
+    from pathjax.text.openai_http import OpenAIBackend
+
+    return OpenAIBackend(
+        args.model,
+        base_url=args.base_url,
+        key_variable=args.key_variable,
+        dimensions=args.dimensions,
+        batch=args.batch,
+        retries=args.retries,
+        timeout=args.timeout,
+        insecure=args.insecure,
+        **how,
+    )
+
+
+def run_show(args: argparse.Namespace) -> None:
+    from pathjax.text.store import read_text
+
+    found = read_text(args.file)
+    print(f"{args.file}: {len(found.values)} texts, first {found.sample_ids[:3]}")
+    for key, value in sorted(found.meta.items()):
+        print(f"{key}: {value}")

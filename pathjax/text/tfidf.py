@@ -1,0 +1,65 @@
+"""TF-IDF with SVD: words weighted by their rarity, projected on their main directions.
+
+Latent semantic analysis (Deerwester et al. 1990), by scikit-learn. It is fitted to
+texts, so it has to be fitted to training patients only where it is to be tested on
+others. Nothing leaves the machine and nothing is cached: it takes seconds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pathjax.text.openai_http import need
+from pathjax.text.store import TextError
+
+
+def tfidf_vectors(
+    texts: Sequence[str],
+    fit: Bool[np.ndarray, "n"],
+    *,
+    dimensions: int = 256,
+    seed: int = 0,
+) -> Float[np.ndarray, "n T"]:
+    """Vectors of unit length; zeros for a text that has no known word.
+
+    Words and pairs of words that two fitted texts or more have, at most nine in ten of
+    them, and 50,000 at most; term counts as 1 + log(count).
+
+    Args:
+      texts: n of them.
+      fit: which of them words, weights and directions are taken from.
+      dimensions: T; fewer where there are fewer texts or words.
+      seed: of the randomised SVD.
+
+    Raises:
+      TextError: there are too few texts to fit to, or they share no word.
+      RuntimeError: scikit-learn is missing.
+    """
+    fitted = [text for text, use in zip(texts, fit, strict=True) if use]
+    if len(fitted) < 3:
+        raise TextError(f"TF-IDF is fitted to {len(fitted)} texts, wanted 3 or more")
+    words = need("sklearn.feature_extraction.text").TfidfVectorizer(
+        sublinear_tf=True,
+        strip_accents="unicode",
+        ngram_range=(1, 2),
+        min_df=2,
+        max_df=0.9,
+        max_features=50_000,
+    )
+    try:
+        known = words.fit_transform(fitted)
+    except ValueError as error:
+        raise TextError(f"TF-IDF finds no word to use: {error}") from error
+    width = min(dimensions, known.shape[0] - 1, known.shape[1] - 1)
+    if width < 1:
+        raise TextError(
+            f"TF-IDF finds {known.shape[1]} words in {len(fitted)} texts: too few"
+        )
+    svd = need("sklearn.decomposition").TruncatedSVD(width, random_state=seed)
+    svd.fit(known)
+    vectors = svd.transform(words.transform(texts))
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(
+        vectors, norms, out=np.zeros_like(vectors), where=norms > 1e-12
+    ).astype(np.float32)
