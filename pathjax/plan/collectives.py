@@ -8,9 +8,10 @@ estimated here.
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from pathjax.plan.hlo import Computation, Instruction, Module, parse
+from pathjax.plan.walk import Run, running
 
 KINDS = (
     "all-reduce",
@@ -93,7 +94,8 @@ def collectives(compiled: str | Module) -> list[Collective]:
     module = parse(compiled) if isinstance(compiled, str) else compiled
     found: list[Collective] = []
     phases: set[str] = set()
-    for run in _running(module, _Run(module.entry), _holders(module)):
+    holders = _holders(module)
+    for run in running(module, lambda caller, name: name in holders):
         instruction = run.instruction
         if instruction.opcode not in _KINDS:
             continue
@@ -111,48 +113,6 @@ def collectives(compiled: str | Module) -> list[Collective]:
 def total_bytes(found: Iterable[Collective]) -> int:
     """Bytes that a chip sends in a step."""
     return sum(one.moved_bytes for one in found)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """A computation, or an instruction of it, as it runs.
-
-    Attributes:
-      name: of the computation.
-      repeats, exact: as in `Collective`.
-      source: op_name of who called it.
-      fused: whether a fusion called it.
-    """
-
-    name: str
-    repeats: int = 1
-    exact: bool = True
-    source: str = ""
-    fused: bool = False
-    instruction: Instruction | None = None
-
-
-def _running(module: Module, run: _Run, holders: frozenset[str]) -> Iterator[_Run]:
-    """Every instruction that runs, with how often; through calls, branches, loops."""
-    if run.name not in holders:
-        return
-    where = module.computations[run.name]
-    for one in where.instructions:
-        yield dataclasses.replace(run, instruction=one)
-        source = one.op_name or run.source
-        fused = one.opcode == "fusion"
-        for name in one.called:
-            inner = dataclasses.replace(run, name=name, source=source, fused=fused)
-            yield from _running(module, inner, holders)
-        if one.opcode == "while":
-            times = module.trip_count(where, one)
-            body = _Run(
-                one.attribute("body"),
-                run.repeats * (1 if times is None else times),
-                run.exact and times is not None,
-                source,
-            )
-            yield from _running(module, body, holders)
 
 
 def _holders(module: Module) -> frozenset[str]:
@@ -175,8 +135,8 @@ def _inner(one: Instruction) -> tuple[str, ...]:
     return (one.attribute("body"),) if one.opcode == "while" else one.called
 
 
-def _collective(module: Module, run: _Run) -> Collective:
-    instruction, where = run.instruction, module.computations[run.name]
+def _collective(module: Module, run: Run) -> Collective:
+    instruction, where = run.instruction, module.computations[run.where]
     kind = _KINDS[instruction.opcode]
     if _scattered(where, instruction):
         kind = "reduce-scatter"
