@@ -1,0 +1,106 @@
+"""`pathjax predict`: expression from images alone."""
+
+import argparse
+from pathlib import Path
+
+
+def add(commands) -> None:
+    """Adds `predict`."""
+    predict = commands.add_parser(
+        "predict", help="expression of tiles from their images, as AnnData and maps"
+    )
+    predict.add_argument("checkpoint", type=Path, help="run folder or model file")
+    predict.add_argument(
+        "input", type=Path, help="a study, a folder of tiles or a whole-slide file"
+    )
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR")
+    predict.add_argument(
+        "--genes",
+        metavar="A,B|FILE",
+        help="which, and draw their maps; all of the panel, without maps, if left",
+    )
+    predict.add_argument("--split", help="with --fold: part of a study")
+    predict.add_argument("--fold")
+    predict.add_argument(
+        "--mpp", type=float, help="um/px the model was trained at, if it does not say"
+    )
+    predict.add_argument(
+        "--slide-mpp", type=float, help="um/px of the slide, if its file does not say"
+    )
+    predict.add_argument(
+        "--min-tissue", type=float, default=0.35, help="share of a tile, 0 to 1"
+    )
+    predict.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="a picture of each slide, named as the slide, that x and y are pixels of",
+    )
+    predict.add_argument("--max-maps", type=int, default=20, help="maps drawn at most")
+    predict.add_argument(
+        "--validation",
+        type=Path,
+        metavar="GENES.csv",
+        help="of an earlier --measured: says how far each gene can be trusted",
+    )
+    predict.add_argument(
+        "--measured",
+        action="store_true",
+        help="draw measured beside predicted, for a study with expression",
+    )
+    retrieval = predict.add_argument_group("contrastive checkpoints")
+    retrieval.add_argument(
+        "--reference",
+        type=Path,
+        metavar="STUDY",
+        help="whose expression is retrieved",
+    )
+    retrieval.add_argument(
+        "--reference-part",
+        metavar="SPLIT:FOLD|all",
+        help="of it; what the model was trained on if left",
+    )
+    retrieval.add_argument(
+        "--neighbours", type=int, default=50, help="samples averaged per tile"
+    )
+    retrieval.add_argument(
+        "--nearest", type=int, default=5, help="neighbours listed per tile and slide"
+    )
+    retrieval.add_argument(
+        "--own-patient",
+        action="store_true",
+        help="let a tile retrieve samples of its own patient",
+    )
+    predict.add_argument("--batch", type=int, default=64)
+    predict.add_argument("--threads", type=int, default=2)
+    predict.add_argument(
+        "--overwrite", action="store_true", help="replace another model's or input's"
+    )
+    predict.set_defaults(run=run_predict)
+
+
+def run_predict(args: argparse.Namespace) -> None:
+    import dataclasses
+    import sys
+
+    from pathjax.predict.run import Options, predict
+    from pathjax.progress import stage
+
+    names = [field.name for field in dataclasses.fields(Options)]
+    options = Options(**{name: getattr(args, name) for name in names})
+    with stage("tiles", 1) as bar:
+        done = predict(
+            args.checkpoint,
+            args.input,
+            args.out,
+            options,
+            progress=lambda now, total: bar(now, "", total),
+        )
+    for path in done.files:
+        print(path)
+    print(f"{done.tiles} tiles, {done.genes} genes")
+    for note in done.notes:
+        print(f"note: {note}")
+    if not done.audit.startswith("clean"):
+        print(f"AUDIT: {done.audit}", file=sys.stderr)
+    print("Predicted from images: research only, not for clinical use")

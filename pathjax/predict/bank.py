@@ -1,0 +1,263 @@
+"""A reference of samples with known expression, and what is most similar in it.
+
+    reference study -> training patients' samples -> expression tower -> bank [m, D]
+    features of tiles -> image tower -> similarity to the bank -> nearest samples
+                                                              -> weighted mean expression
+
+A contrastive model has no head that predicts expression; it tells which of the samples
+it knows fits an image. The expression given is theirs: a mean of the nearest, weighted
+by softmax of similarity over the model's own temperature, as Xie et al. (BLEEP, NeurIPS
+2023) average over the nearest 50. The query's own patient is left out.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float, Int
+
+from pathjax.data.expression import GenePanel, select
+from pathjax.data.study import Study
+from pathjax.evals.audit import barcodes
+from pathjax.model_file import Model
+from pathjax.predict.heads import build, in_blocks, panel_of
+
+AT_ONCE = 1024  # queries
+
+
+class BankError(ValueError):
+    """A reference that cannot be used; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Nearest:
+    """The nearest of the bank, best first; -1 where fewer were allowed.
+
+    Attributes:
+      row: `[n, k]` rows of the bank.
+      similarity: `[n, k]` cosine, NaN where there is none.
+    """
+
+    row: Int[np.ndarray, "n k"]
+    similarity: Float[np.ndarray, "n k"]
+
+
+def person(patient: str, *ids: str) -> str:
+    """Who a patient is across studies: the TCGA barcode in any id, else the id."""
+    found = barcodes([patient, *ids])
+    return min(found) if found else patient
+
+
+def reference_rows(
+    study: Study, model: Model, part: str | None
+) -> tuple[list[str], str]:
+    """Sample ids of the bank and, in words, which they are.
+
+    Args:
+      study: the reference.
+      model: whose training patients are taken when `part` is None.
+      part: SPLIT:FOLD of the study, or "all".
+
+    Raises:
+      BankError: `part` has another form, or no sample is left.
+    """
+    expression = study.expression()
+    samples = study.samples
+    if part == "all":
+        told, ids = "all its samples", samples["sample_id"]
+    elif part is not None:
+        split, colon, fold = part.partition(":")
+        if not colon:
+            raise BankError(
+                f"--reference-part {part!r}: wanted SPLIT:FOLD of the study, or all"
+            )
+        told = f"split {split}, fold {fold}"
+        ids = samples["sample_id"].iloc[study.fold_samples(split, fold)]
+    else:
+        seen = [
+            stage
+            for stage in model.meta["audit"]
+            if stage["fingerprint"] == study.fingerprint or stage["study"] == study.name
+        ]
+        if not seen:
+            raise BankError(
+                f"the model was not trained on study {study.name}, so nobody can say "
+                "which of its patients it has seen: name the part of it to retrieve "
+                "from with --reference-part SPLIT:FOLD, or all"
+            )
+        slides = {one for stage in seen for one in stage["slides"]}
+        inside = study.runs["slide_id"].astype(str).isin(slides)
+        ids = samples["sample_id"][
+            samples["sample_id"].isin(study.runs["sample_id"][inside])
+        ]
+        told = f"the {len(slides)} slides that the model was trained on"
+    kept = [one for one in ids if one in expression.obs_names]
+    if not kept:
+        raise BankError(
+            f"reference {study.name} has no sample with expression in {told}"
+        )
+    return kept, f"{study.name}, {told}: {len(kept)} samples"
+
+
+class Bank:
+    """Reference samples in the model's shared space.
+
+    Args:
+      model: a contrastive one.
+      study: with expression of the model's genes.
+      part: see `reference_rows`.
+      neighbours: how many samples a prediction is the mean of.
+      own_patient: let a query retrieve its own patient's samples.
+
+    Attributes:
+      samples: ids.
+      people: who each is of (`person`).
+      told: in words, what the bank is.
+      unit, means: as in heads.Regression.
+      excluded: how many of its samples some query was kept from.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        study: Study,
+        part: str | None = None,
+        *,
+        neighbours: int = 50,
+        own_patient: bool = False,
+    ):
+        if neighbours < 1:
+            raise BankError(f"--neighbours {neighbours}: wanted at least 1")
+        panel = panel_of(model)
+        objective, params = build(model)
+        self._params, self._predict = params, objective.predict
+        self.samples, self.told = reference_rows(study, model, part)
+        table = study.samples.set_index("sample_id").loc[self.samples]
+        self.patients = table["patient_id"].astype(str).tolist()
+        self.people = np.array(
+            [
+                person(patient, sample)
+                for patient, sample in zip(self.patients, self.samples, strict=True)
+            ],
+            object,
+        )
+        values = select(study.expression(), self.samples, panel.genes)
+        self._profiles = values
+        self._z = {"expression": self._embed(panel, values, model.vit.embed_dim)}
+        self._neighbours = min(neighbours, len(self.samples))
+        self._own = own_patient
+        self._sharpness = float(np.exp(_log_scale(params)))
+        self.unit = GenePanel.from_json(model.meta["panel"]).unit
+        self.means = (
+            f"retrieval, no regression: mean of the {self._neighbours} reference "
+            f"samples most similar to the image, weighted by softmax of cosine "
+            f"similarity times {self._sharpness:.3g}; reference {self.told}; "
+            + ("the query's own patient " + ("included" if own_patient else "left out"))
+        )
+
+    def _embed(self, panel: GenePanel, values, width: int):
+        """The bank through the expression tower; the image tower's part is dropped."""
+        tower = jax.jit(
+            lambda batch: {
+                "z": self._predict(self._params, batch)["z_expression"],
+            }
+        )
+        blank = np.zeros((len(values), 1, width), np.float32)
+        return in_blocks(
+            tower, len(values), embedding=blank, expression=panel.normalise(values)
+        )["z"]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the bank can be searched by."""
+        return tuple(self._z)
+
+    @functools.cached_property
+    def _image_tower(self):
+        return jax.jit(
+            lambda batch: {"z": self._predict(self._params, batch)["z_image"]}
+        )
+
+    def image(self, features: Float[np.ndarray, "n E"]) -> Float[np.ndarray, "n D"]:
+        """Tiles in the shared space, each as a sample of its own."""
+        return in_blocks(self._image_tower, len(features), embedding=features[:, None])[
+            "z"
+        ]
+
+    def pooled(self, features: Float[np.ndarray, "K E"]) -> Float[np.ndarray, "1 D"]:
+        """All tiles of one slide in the shared space, aggregated as in training."""
+        batch = {"embedding": features[None], "mask": np.ones(1, bool)}
+        return np.asarray(self._predict(self._params, batch)["z_image"])
+
+    def nearest(
+        self,
+        z: Float[np.ndarray, "n D"],
+        people: list[str],
+        k: int,
+        by: str = "expression",
+    ) -> Nearest:
+        """The k nearest reference samples of each query.
+
+        Args:
+          z: queries in the shared space.
+          people: who each query is of; "" for nobody knows.
+          k: how many.
+          by: one of `modalities`.
+
+        Raises:
+          BankError: a query has nobody left to be compared with.
+        """
+        k = min(k, len(self.samples))
+        row = np.full((len(z), k), -1)
+        similarity = np.full((len(z), k), np.nan)
+        people = np.array(people, object)
+        for start in range(0, len(z), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            found = z[part] @ self._z[by].T
+            if not self._own:
+                found[people[part, None] == self.people[None]] = -np.inf
+            lonely = np.flatnonzero(np.isneginf(found).all(axis=1))
+            if len(lonely):
+                raise BankError(
+                    f"all {len(self.samples)} reference samples are of patient "
+                    f"{people[part][lonely[0]]}, as the query is: take a reference with "
+                    "other patients, or allow it with --own-patient (it flatters)"
+                )
+            best = np.argpartition(-found, k - 1, axis=1)[:, :k]
+            value = np.take_along_axis(found, best, axis=1)
+            # Ties in the bank's order, so that the same call gives the same rows.
+            order = np.lexsort((best, -value), axis=1)
+            best = np.take_along_axis(best, order, axis=1)
+            value = np.take_along_axis(value, order, axis=1)
+            there = np.isfinite(value)
+            row[part] = np.where(there, best, -1)
+            similarity[part] = np.where(there, value, np.nan)
+        return Nearest(row, similarity)
+
+    def __call__(
+        self, features: Float[np.ndarray, "n E"], places: list[int], people: list[str]
+    ) -> Float[np.ndarray, "n g"]:
+        """Expression of the genes at `places` of the panel, by retrieval."""
+        found = self.nearest(self.image(features), people, self._neighbours)
+        there = found.row >= 0
+        logits = np.where(there, self._sharpness * found.similarity, -np.inf)
+        weight = np.exp(logits - logits[:, :1])  # best first, so that none overflows
+        weight /= weight.sum(axis=1, keepdims=True)
+        n, k = found.row.shape
+        spread = scipy.sparse.csr_matrix(
+            (
+                weight[there],
+                (np.repeat(np.arange(n), k)[there.ravel()], found.row[there]),
+            ),
+            shape=(n, len(self.samples)),
+        )
+        return np.asarray(spread @ self._profiles[:, places], np.float32)
+
+
+def _log_scale(params) -> float:
+    """The trained log inverse temperature, clipped as the loss clips it."""
+    from pathjax.models.towers import MAX_LOG_SCALE
+
+    return min(float(params["temperature"]["log_scale"]), MAX_LOG_SCALE)

@@ -1,0 +1,119 @@
+"""Embeddings of tiles to expression, by the head that a regression run has trained.
+
+    features [n, E] -> aggregator over 1 tile -> head -> expression [n, G] in its unit
+
+A head that was trained on z-scores has them undone by the training statistics of the
+panel; the negative-binomial head's rates become what a library of 10,000 counts is
+expected to hold, on a log scale.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from pathjax import objectives
+from pathjax.data.expression import GenePanel
+from pathjax.model_file import Model
+
+BLOCK = 1024  # rows per call: one shape, compiled once
+
+
+class HeadError(ValueError):
+    """A model that cannot predict expression."""
+
+
+def panel_of(model: Model) -> GenePanel:
+    """The model's gene panel.
+
+    Raises:
+      HeadError: it has none.
+    """
+    name = model.meta["objective"]["name"]
+    if name not in ("regression", "contrastive") or not model.meta.get("panel"):
+        raise HeadError(
+            f"the model was trained by {name} and has never seen expression: wanted "
+            "one of objective regression or contrastive"
+        )
+    return GenePanel.from_json(model.meta["panel"])
+
+
+def build(model: Model) -> tuple[objectives.Objective, dict[str, Any]]:
+    """The model's objective over embeddings, and the parameters it needs."""
+    options = {k: v for k, v in model.meta["objective"].items() if k != "name"}
+    objective = objectives.on_embeddings(
+        objectives.build(
+            model.meta["objective"]["name"],
+            model.vit,
+            len(panel_of(model).genes),
+            **options,
+        )
+    )
+    return objective, {k: v for k, v in model.params.items() if k != "vit"}
+
+
+def in_blocks(
+    call: Callable[..., dict[str, jax.Array]], rows: int, **inputs: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`call(batch)` over rows in blocks of one padded shape; results joined again.
+
+    Args:
+      call: a jitted function of a batch; its results have a row each.
+      rows: how many there are.
+      inputs: arrays `[rows, ...]` of the batch.
+    """
+    parts: dict[str, list[np.ndarray]] = {}
+    for start in range(0, rows, BLOCK):
+        batch = {}
+        for name, values in inputs.items():
+            part = values[start : start + BLOCK]
+            batch[name] = np.zeros((BLOCK, *part.shape[1:]), part.dtype)
+            batch[name][: len(part)] = part
+        batch["mask"] = np.arange(BLOCK) < min(BLOCK, rows - start)
+        for name, values in call(batch).items():
+            parts.setdefault(name, []).append(np.asarray(values)[batch["mask"]])
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+class Regression:
+    """Expression by a regression head.
+
+    Attributes:
+      unit: of what it gives.
+      means: what that is, in a sentence.
+
+    Raises:
+      HeadError: the model has no regression head.
+    """
+
+    def __init__(self, model: Model):
+        self._panel = panel_of(model)
+        objective, params = build(model)
+        self._counted = model.meta["objective"].get("loss") == "negative_binomial"
+        self._predict = functools.partial(jax.jit(objective.predict), params)
+        if self._counted:
+            self.unit = "log1p(expected counts per 10,000)"
+            self.means = (
+                "log1p of the counts that the negative-binomial head expects in a "
+                "library of 10,000 counts over all genes; the expectation of a count, "
+                "not of its logarithm"
+            )
+        else:
+            self.unit = self._panel.unit
+            self.means = (
+                f"the head's z-score times the training standard deviation plus the "
+                f"training mean of {self._panel.samples} training samples: expected "
+                f"{self._panel.unit}"
+            )
+
+    def __call__(
+        self, features: Float[np.ndarray, "n E"], places: list[int]
+    ) -> Float[np.ndarray, "n g"]:
+        """Expression of the genes at `places` of the panel, each tile by itself."""
+        found = in_blocks(self._predict, len(features), embedding=features[:, None])[
+            "expression"
+        ]
+        return (found if self._counted else self._panel.restore(found))[:, places]
