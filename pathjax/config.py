@@ -88,7 +88,12 @@ def base_config() -> ConfigDict:
             },
             "mesh": {"data": -1, "fsdp": 1},
             "checkpoint": {"every": 200, "keep": 2},
-            "log": {"every": 10, "tensorboard": False},
+            "log": {
+                "every": 10,
+                "tensorboard": False,
+                "profile": (),  # (steps done when a trace begins, steps to trace)
+                "stall_seconds": 600.0,  # without a step before it is said; 0 is never
+            },
             "eval": {
                 "every": 0,  # steps; 0 without validation
                 "metric": "val/loss",
@@ -325,6 +330,14 @@ def validate(config: ConfigDict) -> None:
         found.append(
             f"optim.accumulate={parts} does not divide data.batch={config.data.batch}"
         )
+    span = config.log.profile
+    if span and (len(span) != 2 or span[0] < 0 or span[1] < 1):
+        found.append(
+            f"log.profile={tuple(span)}: wanted (steps done when it begins, steps to "
+            "trace), such as (20, 5)"
+        )
+    if config.log.stall_seconds < 0:
+        found.append(f"log.stall_seconds={config.log.stall_seconds}: wanted 0 or more")
     refuse(found)
 
 

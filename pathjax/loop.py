@@ -1,9 +1,12 @@
 """The loop: validate, save, take a batch, step; made by `train`, which sets it up.
 
 The order is what makes a killed run resume bit for bit: a checkpoint is written before
-the next batch is taken, and nothing that is not finite is ever written.
+the next batch is taken, and nothing that is not finite is ever written. A run that is
+told to stop saves before it validates, for it may have seconds left; that validation is
+then the first thing the resumed run does.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +24,16 @@ from pathjax.data.batch import check_batch
 from pathjax.data.pipeline import Slice, eval_batches
 from pathjax.data.samples import Samples
 from pathjax.data.study import Study
+from pathjax.distributed import is_first, to_host
 from pathjax.mesh import to_global
 from pathjax.model_file import FILE, Model, save_model
 from pathjax.models.vit import ViTConfig
 from pathjax.objectives import Objective
 from pathjax.optim import merge
+from pathjax.preemption import Preempted, Preemption
+from pathjax.profile import Profile
 from pathjax.state import TrainState
+from pathjax.timing import StepTimer, note
 from pathjax.writer import MetricWriter
 
 # A step's number, its metrics still on the device, and the rows that were in its batch.
@@ -77,6 +84,11 @@ class Loop:
       finish: exported parameters -> the encoder's config and all in the plain form.
       features: embeddings of all tiles, where they are read in place of tiles.
       progress: called with (steps done, a note).
+      preemption: says when to save and stop.
+      timer: told what is going on.
+      profile: told where the run is.
+      validated: False when the run goes on from a checkpoint that was written before
+        the validation that was due at its step.
     """
 
     config: ConfigDict
@@ -95,6 +107,11 @@ class Loop:
     finish: Callable[[dict[str, Any]], tuple[ViTConfig, dict[str, Any]]]
     features: np.ndarray | None
     progress: Callable[..., None]
+    preemption: Preemption
+    timer: StepTimer
+    profile: Profile
+    validated: bool = True
+    _told: dict[str, str] = dataclasses.field(default_factory=dict, init=False)
 
     def run(
         self,
@@ -104,41 +121,59 @@ class Loop:
         checkpoints: Checkpoints,
         writer: MetricWriter,
     ) -> TrainState:
-        """Steps from `start` to the end, or to early stopping."""
+        """Steps from `start` to the end, or to early stopping.
+
+        Raises:
+          Preempted: a signal said to stop; what was done is saved.
+        """
         config, total = self.config, self.config.optim.steps
         step = start
         pending: Pending | None = None
-        note = ""
         while True:
+            stop = self.preemption.reached()
+            new = step != start or start == 0  # a resumed run did these before
             last = step == total or self.stopping.stop
-            validating = due(step, config.eval.every) or (last and config.eval.every)
-            saving = due(step, config.checkpoint.every) or last
-            if step != start or start == 0:  # a resumed run did these before
-                if validating or saving:
-                    # Nothing that is not finite is ever validated or saved.
-                    pending = self._log(pending, writer)
-                if validating:
-                    value = self._validate(state, step, writer)
-                    note = f"{config.eval.metric} {value:.4g}"
+            validating = (new or not self.validated) and self._validates(step, last)
+            saving = new and (due(step, config.checkpoint.every) or last)
+            if validating or saving or stop:
+                # Nothing that is not finite is ever validated or saved.
+                self._log(pending, writer)
+                pending = None
+            if validating and not stop:
+                value = self._validate(state, step, writer)
+                if value is None:
+                    stop = True
+                else:
+                    validating = False
+                    self._told["metric"] = f"{config.eval.metric} {value:.4g}"
                     if self.stopping.update(step, value):
                         self._export(state, step)
                     last = last or self.stopping.stop
-                if saving or last:
-                    # Before the next batch is taken: the iterator's state is that of
-                    # the batches consumed.
-                    self._save(checkpoints, step, state, iterator)
-            self.progress(step, note)
+            if saving or (new and last) or (stop and step > start):
+                # Before the next batch is taken: the iterator's state is that of
+                # the batches consumed.
+                self._save(checkpoints, step, state, iterator, not validating)
+            if stop:
+                with self.timer.phase("save"):
+                    checkpoints.wait()
+                raise Preempted(step, self.workdir)
+            self.progress(step, ", ".join(self._told.values()))
             if last:
                 break
-            batch = next(iterator)
-            if step == start:
-                check_batch(batch, self.objective.requires)
-            state, logs = self.train_step(state, to_global(batch, self.mesh), self.key)
+            self.profile.at(step, state)
+            with self.timer.phase("data"):
+                batch = next(iterator)
+                if step == start:
+                    check_batch(batch, self.objective.requires)
+                rows = to_global(batch, self.mesh)
+            with self.timer.phase("compile" if step == start else "step"):
+                state, logs = self.train_step(state, rows, self.key)
             # One step late: the device works on this step while the host reads the
             # numbers of the one before and the next batch.
             self._log(pending, writer)
             step += 1
             pending = (step, logs, batch["sample"])
+        self.profile.at(step, state)
         # A run without validation leaves its last parameters; one that had ended
         # already is left alone, unless it was killed before it could write them.
         ended_before = step == start and (self.workdir / FILE).exists()
@@ -146,16 +181,25 @@ class Loop:
             self._export(state, step)
         return state
 
+    def _validates(self, step: int, last: bool) -> bool:
+        every = self.config.eval.every
+        return due(step, every) or bool(last and every)
+
     def _log(self, pending: Pending | None, writer: MetricWriter) -> None:
         """Looks at the step's numbers; stops when they are not finite."""
         if pending is None:
             return
         step, logs, rows = pending
-        values = {name: float(value) for name, value in jax.device_get(logs).items()}
+        with self.timer.phase("step"):
+            host = jax.device_get(logs)
+        self.timer.moved(step)
+        values = {name: float(value) for name, value in host.items()}
         if not np.isfinite(values["loss"]):
             self._stop_non_finite(step, values, rows)
         if due(step, self.config.log.every):
-            writer.write(step, {f"train/{k}": v for k, v in values.items()})
+            times = self.timer.flush(step)
+            self._told["times"] = note(times)
+            writer.write(step, {f"train/{k}": v for k, v in values.items()} | times)
 
     def _stop_non_finite(self, step: int, values: dict, rows: np.ndarray) -> None:
         table = self.study.samples.reset_index(drop=True)
@@ -170,10 +214,11 @@ class Loop:
             "and expression, or lower optim.lr; the last checkpoint is from before"
         )
 
-    def _validate(self, state, step, writer) -> float:
+    def _validate(self, state, step, writer) -> float | None:
+        """The metric to stop by; None when a signal came first."""
         config = self.config
         totals: dict[str, float] = {}
-        for batch in eval_batches(
+        batches = eval_batches(
             self.study,
             self.validation,
             batch=config.data.batch,
@@ -182,10 +227,15 @@ class Loop:
             threads=config.data.threads,
             part=self.part,
             features=self.features,
-        ):
-            sums = self.eval_step(state, to_global(batch, self.mesh), self.key)
-            for name, value in jax.device_get(sums).items():
-                totals[name] = totals.get(name, 0.0) + float(value)
+        )
+        with self.timer.phase("validation"), contextlib.closing(batches):
+            for batch in batches:
+                if self.preemption.reached():
+                    return None
+                sums = self.eval_step(state, to_global(batch, self.mesh), self.key)
+                for name, value in jax.device_get(sums).items():
+                    totals[name] = totals.get(name, 0.0) + float(value)
+                self.timer.moved(step)
         count = totals.pop("count")
         means = {f"val/{name}": value / count for name, value in totals.items()}
         writer.write(step, means)
@@ -196,20 +246,22 @@ class Loop:
             )
         return means[config.eval.metric]
 
-    def _save(self, checkpoints, step, state, iterator) -> None:
+    def _save(self, checkpoints, step, state, iterator, validated: bool) -> None:
         meta = self.fixed | {
             "step": step,
             "iterator": iterator.get_state(),
             "stopping": dataclasses.asdict(self.stopping),
+            "validated": validated,
         }
-        checkpoints.save(step, state, meta)
+        with self.timer.phase("save"):
+            checkpoints.save(step, state, meta)
 
     def _export(self, state: TrainState, step: int) -> None:
-        params = merge(state.params, state.frozen)
-        exported = self.objective.export(params, state.extra)
-        host = jax.device_get(exported)
-        if jax.process_index() == 0:
-            vit, plain = self.finish(host)
-            save_model(
-                self.workdir, Model(plain, vit, self.model_meta | {"step": step})
-            )
+        with self.timer.phase("save"):
+            params = merge(state.params, state.frozen)
+            host = to_host(self.objective.export(params, state.extra))
+            if is_first():
+                vit, plain = self.finish(host)
+                save_model(
+                    self.workdir, Model(plain, vit, self.model_meta | {"step": step})
+                )

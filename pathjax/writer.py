@@ -1,7 +1,7 @@
 """Metrics: JSON lines are the record, TensorBoard is optional.
 
 A resumed run drops the lines past its checkpoint before it goes on, so the file of a
-killed run ends up as that of an undisturbed one (the times aside).
+killed run ends up as that of an undisturbed one (`time` and `time/...` aside).
 """
 
 import json
@@ -19,12 +19,18 @@ class MetricWriter:
     Args:
       workdir: the run's folder.
       step: the step that the run goes on from; later lines are dropped.
+      validated: False when the validation at `step` is still to be done (again).
       tensorboard: also write TensorBoard events (needs the [tensorboard] extra).
       active: False writes nothing (all processes but the first).
     """
 
     def __init__(
-        self, workdir: Path, step: int, tensorboard: bool = False, active: bool = True
+        self,
+        workdir: Path,
+        step: int,
+        tensorboard: bool = False,
+        active: bool = True,
+        validated: bool = True,
     ):
         self._file = None
         self._board = None
@@ -32,7 +38,12 @@ class MetricWriter:
             return
         path = workdir / "metrics.jsonl"
         if path.exists():
-            kept = [row for row in read_metrics(path) if row["step"] <= step]
+            kept = [
+                row
+                for row in read_metrics(path)
+                if row["step"] < step
+                or (row["step"] == step and (validated or not _is_validation(row)))
+            ]
             write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = path.open("a", encoding="utf-8")  # closed in __exit__
         if tensorboard:
@@ -71,6 +82,10 @@ class MetricWriter:
             self._file.close()
         if self._board:
             self._board.close()
+
+
+def _is_validation(row: dict) -> bool:
+    return any(name.startswith("val/") for name in row)
 
 
 def read_metrics(path: Path) -> list[dict]:
