@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def add(commands) -> None:
     )
     train.add_argument("--config", required=True, metavar="FILE.py:ARG")
     train.add_argument("--workdir", type=Path, required=True)
+    train.add_argument(
+        "--profile",
+        metavar="START:STEPS",
+        help="trace so many steps after START into WORKDIR/profile",
+    )
+    train.add_argument(
+        "--compilation-cache",
+        metavar="DIR",
+        help='where compiled programs are kept for the next start; "off" keeps none '
+        "(JAX_COMPILATION_CACHE_DIR, or else ~/.cache/pathjax/jax)",
+    )
     together = train.add_argument_group(
         "several processes", "one run on several machines (docs/multihost.md)"
     )
@@ -106,7 +118,36 @@ def run_demo(args: argparse.Namespace) -> None:
     run(args.out, seeds=args.seeds, smoke=args.smoke)
 
 
+def keep_compiled(folder: str | None) -> None:
+    """Sets where JAX keeps compiled programs; to be called before JAX is imported.
+
+    With several processes the first one writes and all read, so they may share it.
+    """
+    if folder == "off":
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+    elif folder:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+
+
+def train_overrides(args: argparse.Namespace) -> dict[str, str]:
+    """Overrides of the config, those among them that have a flag of their own.
+
+    Raises:
+      ValueError: a flag cannot be read.
+    """
+    given = overrides(args.rest)
+    if args.profile:
+        start, colon, steps = args.profile.partition(":")
+        if not (colon and start.isdigit() and steps.isdigit()):
+            raise ValueError(
+                f"--profile {args.profile}: wanted START:STEPS, such as 20:5"
+            )
+        given["log.profile"] = f"[{start}, {steps}]"
+    return given
+
+
 def run_train(args: argparse.Namespace) -> None:
+    keep_compiled(args.compilation_cache)
     from pathjax.config import load
     from pathjax.distributed import is_first
     from pathjax.processes import launch_of, session
@@ -115,7 +156,7 @@ def run_train(args: argparse.Namespace) -> None:
 
     launch = launch_of(args.multihost, args.coordinator, args.processes, args.process)
     with session(launch):
-        config = load(args.config, overrides(args.rest))
+        config = load(args.config, train_overrides(args))
         shown = contextlib.nullcontext()
         if is_first():
             shown = stage(config.name or "train", config.optim.steps)
