@@ -5,6 +5,7 @@ The protocol is OpenAI's: {"data": [{"index": 0, "embedding": [...]}, ...], "usa
 rest is named.
 """
 
+import collections
 import json
 from typing import Any
 
@@ -20,7 +21,7 @@ def read_answer(
     Args:
       content: the body.
       count: how many texts were sent.
-      width: T; None takes that of the first sound vector.
+      width: T; None takes the commonest length.
 
     Returns:
       Vectors by index; what was wrong, a few words each; tokens that were billed.
@@ -32,27 +33,33 @@ def read_answer(
             raise TypeError
     except (ValueError, KeyError, TypeError):
         return {}, ["the answer is no JSON with a list of data"], 0
-    found: dict[int, np.ndarray] = {}
-    faults, torn = [], set()
+    faults, sound = set(), []
     for entry in entries:
-        index, vector, fault = _read_entry(entry, count, width)
-        if not fault and index in found and not np.array_equal(found[index], vector):
-            fault = "two vectors for one text"
-            torn.add(index)
+        index, vector, fault = _read_entry(entry, count)
         if fault:
-            faults.append(fault)
+            faults.add(fault)
         else:
-            width = len(vector)
+            sound.append((index, vector))
+    if width is None and sound:
+        lengths = collections.Counter(len(vector) for _, vector in sound)
+        width = lengths.most_common(1)[0][0]
+    found: dict[int, np.ndarray] = {}
+    torn = set()
+    for index, vector in sound:
+        if len(vector) != width:
+            faults.add(f"a vector of {len(vector)} numbers, wanted {width}")
+        elif index in found and not np.array_equal(found[index], vector):
+            faults.add("two vectors for one text")
+            torn.add(index)
+        else:
             found[index] = vector
     if len(entries) < count:
-        faults.append(f"{len(entries)} vectors for {count} texts")
-    sound = {index: one for index, one in found.items() if index not in torn}
-    return sound, sorted(set(faults)), _tokens(body)
+        faults.add(f"{len(entries)} vectors for {count} texts")
+    whole = {index: one for index, one in found.items() if index not in torn}
+    return whole, sorted(faults), _tokens(body)
 
 
-def _read_entry(
-    entry: Any, count: int, width: int | None
-) -> tuple[int, np.ndarray, str]:
+def _read_entry(entry: Any, count: int) -> tuple[int, np.ndarray, str]:
     nothing = np.empty(0, np.float32)
     index = entry.get("index") if isinstance(entry, dict) else None
     if type(index) is not int or not 0 <= index < count:
@@ -63,8 +70,6 @@ def _read_entry(
         return index, nothing, "a vector that is no list of numbers"
     if vector.ndim != 1 or not vector.size:
         return index, nothing, "a vector that is no list of numbers"
-    if width is not None and len(vector) != width:
-        return index, nothing, f"a vector of {len(vector)} numbers, wanted {width}"
     if not np.isfinite(vector).all() or not vector.any():
         return index, nothing, "a vector that is not finite, or all zero"
     return index, vector, ""

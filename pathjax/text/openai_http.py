@@ -8,6 +8,7 @@ is kept, and where, is `backend.py`'s.
 
 import importlib
 import os
+import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
@@ -180,9 +181,14 @@ class OpenAIBackend:
         Raises:
           TextError: the server refuses, or fails too often.
         """
-        for rows in self._batches(pieces):
-            for answers in self._ask([pieces[row] for row in rows]):
-                yield [(rows[i], vector) for i, vector in answers]
+        # Connections are kept open; it knows no key.
+        http = need("openai").DefaultHttpxClient(
+            timeout=self._timeout, follow_redirects=False
+        )
+        with http as self._http:
+            for rows in self._batches(pieces):
+                for answers in self._ask([pieces[row] for row in rows]):
+                    yield [(rows[i], vector) for i, vector in answers]
 
     def _batches(self, pieces: Sequence[str]) -> Iterator[list[int]]:
         rows: list[int] = []
@@ -259,38 +265,44 @@ class OpenAIBackend:
           TextError: refused for good.
           _Failed, _TooLong: see there.
         """
+        answer = self._request(texts)
+        if isinstance(answer, Exception):
+            # Raised here, where neither a variable nor a cause holds the key.
+            raise answer
+        return answer
+
+    def _request(self, texts: list[str]) -> bytes | Exception:
         openai = need("openai")
         key = self._key()
         extra = {"dimensions": self._dimensions} if self._dimensions else {}
+        # A client a request: none outlives it, and with it the key.
+        client = openai.OpenAI(
+            api_key=key, base_url=self.base_url, max_retries=0, http_client=self._http
+        )
         try:
-            # A client a request: none outlives it, and with it the key.
-            with openai.OpenAI(
-                api_key=key,
-                base_url=self.base_url,
-                max_retries=0,
-                http_client=openai.DefaultHttpxClient(
-                    timeout=self._timeout, follow_redirects=False
-                ),
-            ) as client:
-                return client.embeddings.with_raw_response.create(
-                    model=self.model, input=texts, encoding_format="float", **extra
-                ).content
+            return client.embeddings.with_raw_response.create(
+                model=self.model, input=texts, encoding_format="float", **extra
+            ).content
         except openai.APIStatusError as error:
-            failure = self._refused(error, key)
+            return self._refused(error, key)
         except openai.APITimeoutError:
-            failure = _Failed(f"no answer for {self._timeout:g} s")
+            return _Failed(f"no answer for {self._timeout:g} s")
         except openai.APIConnectionError as error:
             reason = str(error.__cause__ or error).replace(key, "[key]")
-            failure = _Failed(f"no connection ({reason[:200]})")
-        # Not from within: what the package raised holds the request and its headers.
-        raise failure
+            return _Failed(f"no connection ({reason[:200]})")
 
     def _key(self) -> str:
-        key = os.environ.get(self._key_variable, "")
+        key = os.environ.get(self._key_variable, "").strip()
         if not key and not self.local:
             raise TextError(
                 f"there is no key for {self.base_url}: set the environment variable "
                 f"{self._key_variable}"
+            )
+        if not re.fullmatch(r"[!-~]*", key):
+            # The package would quote it in its error.
+            raise TextError(
+                f"the key in ${self._key_variable} holds a space, a line break or a "
+                "character that no key has"
             )
         return key or "none"
 
