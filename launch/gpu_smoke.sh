@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Does pathjax work on this GPU? Under three minutes: JAX sees it, a small contrastive
+# run in bfloat16 trains there, and the encoder gives what it gives on the CPU.
+#
+#   launch/gpu_smoke.sh [--install] [--out=DIR] [--cpu] [--dry-run]
+#
+# --install  make an environment in DIR/env from this checkout with pathjax[cuda];
+#            without it `pathjax` and `python` of the PATH are used
+# --out      a new temporary folder if left
+# --cpu      the same on the CPU alone, to see that the script works
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+install='' out='' cpu='' dry=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --install) install=yes ;;
+    --out=*) out=${1#*=} ;;
+    --cpu) cpu=yes ;;
+    --dry-run) dry=yes ;;
+    *)
+      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+out=${out:-$(mktemp -d)}
+device=cuda
+[ -z "$cpu" ] || device=cpu
+
+# Runs a command, or prints it.
+run() {
+  if [ -n "$dry" ]; then
+    printf '%q ' "$@"
+    echo
+  else
+    "$@"
+  fi
+}
+
+say() { echo "== ${SECONDS} s: $*"; }
+
+on() { # PLATFORM COMMAND...
+  local platform=$1
+  shift
+  run env "JAX_PLATFORMS=$platform" "$@"
+}
+
+if [ -n "$install" ]; then
+  extra="[cuda]"
+  [ -z "$cpu" ] || extra=
+  say "environment"
+  run python3 -m venv "$out/env"
+  run "$out/env/bin/pip" install -q "$here/..${extra}"
+  export PATH="$out/env/bin:$PATH"
+fi
+
+say "what JAX sees"
+if [ -z "$cpu" ]; then
+  run nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
+fi
+on "$device" python -c '
+import sys
+
+import jax
+
+print(f"jax {jax.__version__}:", *jax.devices())
+if jax.default_backend() != sys.argv[1]:
+    sys.exit(f"wanted {sys.argv[1]}, JAX uses {jax.default_backend()}")
+' "${device/cuda/gpu}"
+
+say "a study, and training in bfloat16"
+run pathjax data demo --out "$out/study" --patients 64 --tiles 3
+on "$device" pathjax train --config=configs/demo.py:contrastive,smoke \
+  "--workdir=$out/run" "--config.study=$out/study" --config.model.dtype=bfloat16 \
+  --config.optim.steps=30 --config.eval.every=15 --config.checkpoint.every=15
+
+say "its encoder, here and on the CPU, in float32"
+for where in "$device" cpu; do
+  # TensorFloat-32 is for training; what is compared is the arithmetic.
+  on "$where" env JAX_DEFAULT_MATMUL_PRECISION=highest \
+    pathjax embed "$out/run" "$out/study" --out "$out/$where.h5" --overwrite
+  [ "$device" != cpu ] || break
+done
+run python - "$out/run" "$out/$device.h5" "$out/cpu.h5" <<'PYTHON'
+"""The loss fell or at least is finite, embeddings agree, and images per second."""
+
+import json
+import sys
+
+import h5py
+import numpy as np
+
+run, here, cpu = sys.argv[1:]
+with open(f"{run}/metrics.jsonl", encoding="utf-8") as file:
+    rows = [json.loads(line) for line in file]
+losses = [row["train/loss"] for row in rows if "train/loss" in row]
+if not losses or not np.isfinite(losses).all():
+    sys.exit(f"losses {losses} in {run}/metrics.jsonl")
+found, wanted = (h5py.File(path)["features"][:] for path in (here, cpu))
+gap = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+print(f"losses {losses[0]:.3f} to {losses[-1]:.3f}")
+print(f"embeddings {found.shape}: largest difference {gap:.1e} of the largest value")
+if not gap < 1e-4:
+    sys.exit("the encoder does not give here what it gives on the CPU")
+PYTHON
+
+say "images per second of a training step in bfloat16 (ViT-S/16, 224 px; on the CPU Ti/16)"
+on "$device" python - "$device" <<'PYTHON'
+"""The benchmark's own step: contrastive, AdamW, host batches; data made up once."""
+
+import sys
+import time
+
+from pathjax.bench.step import Step
+
+small = sys.argv[1] == "cpu"
+step = Step(
+    {
+        "variant": "Ti/16" if small else "S/16",
+        "image_px": 224,
+        "gelu": "exact",
+        "dtype": "bfloat16",
+        "attention": "auto",
+        "allocator": False,
+        "genes": 2000,
+        "layers": 4,
+        "width": 512,
+        "embed_dim": 128,
+        "batch": 4 if small else 256,
+        "threads": 0,
+    }
+)
+count = 2 if small else 30
+begun = time.perf_counter()
+images = step.run(count)
+rate = images / (time.perf_counter() - begun)
+print(
+    f"{rate:.1f} images/s on {step.info['device']}, "
+    f"{rate * step.info['flops_per_image'] / 1e12:.2f} TFLOP/s, "
+    f"compiled in {step.info['compile_seconds']:.0f} s"
+)
+PYTHON
+
+say "all is well; results in $out"

@@ -1,0 +1,116 @@
+"""launch/slurm.sbatch: what it submits, and what it does inside the job."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from launch_calls import TRAIN, named
+
+SCRIPT = Path(__file__).parents[2] / "launch/slurm.sbatch"
+
+
+@pytest.fixture
+def slurm(cluster):
+    cluster.fake("sbatch")
+    cluster.fake("scontrol")
+    cluster.fake("pathjax", 'exit "$(cat "$FAKE/plan" 2>/dev/null || echo 0)"')
+    cluster.fake("srun", 'exit "$(cat "$FAKE/code")"')
+    return cluster
+
+
+def in_job(slurm, code, **more):
+    (slurm.root / "code").write_text(str(code))
+    return slurm.run("slurm.sbatch", "--in-job", *TRAIN, SLURM_JOB_ID="7", **more)
+
+
+def test_plans_for_all_gpus_and_submits_itself(slurm):
+    done = slurm.run(
+        "slurm.sbatch",
+        "--nodes=4",
+        "--gpus=8",
+        "--sbatch=--partition=gpu",
+        "--",
+        *TRAIN,
+    )
+    assert done.returncode == 0, done.stderr
+    plan, submitted = slurm.calls()
+    assert plan[:2] == ["pathjax", "plan"] and plan[-1] == "--target=h100:32"
+    assert submitted == [
+        "sbatch",
+        "--nodes=4",
+        "--gpus-per-node=8",
+        "--ntasks-per-node=8",
+        "--partition=gpu",
+        str(SCRIPT),
+        "--in-job",
+        *TRAIN,
+    ]
+
+
+def test_a_plan_that_does_not_fit_is_not_submitted(slurm):
+    (slurm.root / "plan").write_text("1")
+    assert slurm.run("slurm.sbatch", "--", *TRAIN).returncode == 1
+    assert named(slurm.calls(), "sbatch") == []
+
+
+def test_dry_run_calls_nothing(slurm):
+    done = slurm.run("slurm.sbatch", "--dry-run", "--skip-plan", "--", *TRAIN)
+    assert done.returncode == 0 and slurm.calls() == []
+    assert "sbatch --nodes=1" in done.stdout and "srun" in done.stdout
+    assert "pathjax plan" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [("--", "--config=c.py"), ("--nodes=0", "--", *TRAIN), ("--fast",)]
+)
+def test_a_wrong_line_is_told(slurm, words):
+    assert slurm.run("slurm.sbatch", *words).returncode == 2
+    assert slurm.calls() == []
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 1), (137, 137)])
+def test_an_end_is_an_end(slurm, code, ends):
+    done = in_job(slurm, code)
+    assert done.returncode == ends
+    assert named(slurm.calls(), "scontrol") == []
+    (step,) = named(slurm.calls(), "srun")
+    assert step[-2 - len(TRAIN) :] == ["train", *TRAIN, "--multihost"]
+
+
+def test_a_stopped_run_goes_back_into_the_queue(slurm):
+    assert in_job(slurm, 75).returncode == 0
+    assert slurm.calls()[-1] == ["scontrol", "requeue", "7"]
+
+
+def test_preemptions_have_an_end(slurm):
+    assert in_job(slurm, 75, SLURM_RESTART_COUNT="50").returncode == 75
+    assert named(slurm.calls(), "scontrol") == []
+
+
+def test_a_signal_to_the_script_waits_for_the_processes_to_save(slurm):
+    slurm.fake("srun", 'until [ -f "$FAKE/saved" ]; do sleep 0.02; done; exit 75')
+    job = subprocess.Popen(
+        [str(SCRIPT), "--in-job", *TRAIN],
+        env=slurm.environment(SLURM_JOB_ID="7"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while not slurm.calls():
+        time.sleep(0.02)
+    os.kill(job.pid, signal.SIGTERM)
+    assert "waiting" in job.stdout.readline()
+    (slurm.root / "saved").touch()
+    job.communicate(timeout=20)
+    assert job.returncode == 0
+    assert slurm.calls()[-1] == ["scontrol", "requeue", "7"]
+
+
+def test_the_directives_ask_for_a_signal_to_the_processes_and_for_requeueing():
+    text = SCRIPT.read_text(encoding="utf-8")
+    words = [line.split()[1] for line in text.splitlines() if line[:8] == "#SBATCH "]
+    # Without B: the signal goes to the processes, not to the shell.
+    assert "--signal=TERM@120" in words and "--requeue" in words
+    assert "--open-mode=append" in words
