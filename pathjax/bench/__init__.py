@@ -13,7 +13,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
 
     Args:
       what: "step", "forward", "loader", "probe", "eva", "tile", "scale",
-        "memory" or "index".
+        "memory", "index" or "page".
       peer: run the peers too.
       out: JSON file to write, or None.
       options: `--config.NAME=VALUE` words; `bench/options.py` lists the names.
@@ -28,6 +28,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
         "probe": "ProbeOptions",
         "tile": "TileBenchOptions",
         "scale": "ScaleOptions",
+        "page": "PageOptions",
     }
     if what in module:
         from pathjax.atomic import write_json
@@ -35,7 +36,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
 
         bench = importlib.import_module(f"pathjax.bench.{what}")
         parsed = parse_options(getattr(bench, module[what]), options)
-        alone = what in ("memory", "index", "scale")
+        alone = what in ("memory", "index", "scale", "page")
         found = bench.measure(parsed) if alone else bench.measure(parsed, peer)
         bench.show(found)
         if out is not None:

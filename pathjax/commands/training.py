@@ -82,6 +82,7 @@ def add(commands) -> None:
             "scale",
             "memory",
             "index",
+            "page",
         ),
     )
     bench.add_argument("--peer", action="store_true", help="run the peer too")

@@ -1,0 +1,76 @@
+"""A headless Chromium that opens one file: what it logs, asks for and takes.
+
+Chromium is found, not fetched: install your system's (`apt install chromium`), or name
+one in PATHJAX_CHROMIUM. playwright drives it.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pathjax.bench.options import BenchError
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+VARIABLE = "PATHJAX_CHROMIUM"
+
+
+def find_chromium() -> str:
+    """Path of the browser.
+
+    Raises:
+      BenchError: there is none.
+    """
+    named = os.environ.get(VARIABLE)
+    found = next(filter(None, map(shutil.which, (named,) if named else NAMES)), None)
+    if found is None:
+        looked = f"{VARIABLE}={named}" if named else ", ".join(NAMES)
+        raise BenchError(
+            f"no Chromium ({looked}): install one (Debian: apt install chromium), or "
+            f"name it in {VARIABLE}"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def launched() -> Iterator:
+    """A running browser of playwright.
+
+    Raises:
+      BenchError: playwright or Chromium is not there.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise BenchError(
+            f"playwright is not installed ({error}): pip install 'pathjax[test]'"
+        ) from error
+    path = find_chromium()
+    # Chromium's sandbox refuses to run as root, as containers do; the page is our own.
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=path, args=["--no-sandbox"] if root else []
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def open_page(browser, path: Path, *, width: int = 1200, height: int = 900, **context):
+    """A tab that shows a file, when it has drawn itself.
+
+    Returns:
+      The tab; its `told` lists console messages and errors, its `asked` the requests.
+    """
+    viewport = {"width": width, "height": height}
+    tab = browser.new_context(viewport=viewport, **context).new_page()
+    tab.told, tab.asked = [], []
+    tab.on("console", lambda message: tab.told.append(message.text))
+    tab.on("pageerror", lambda error: tab.told.append(str(error)))
+    tab.on("request", lambda request: tab.asked.append(request.url))
+    tab.goto(Path(path).resolve().as_uri())
+    tab.wait_for_selector("html[data-ready]", state="attached")
+    return tab
