@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from pathjax import objectives
@@ -48,8 +49,15 @@ __all__ = [
 
 @functools.cache
 def _embed_step(vit: ViTConfig, devices: int) -> Callable:
-    """The jitted encoder, compiled once per config and shape."""
-    mesh = make_mesh(among=jax.local_devices())
+    """The step on this process's devices, compiled once per config and shape."""
+    return make_embed_step(vit, make_mesh(among=jax.local_devices()))
+
+
+def make_embed_step(vit: ViTConfig, mesh: Mesh) -> Callable:
+    """Returns the jitted encoder: (parameters, tiles [N, H, W, 3] uint8) -> [N, E].
+
+    N divides over the devices of `mesh`; parameters and result are on each of them.
+    """
 
     def embed(params, image):
         return objectives.encode(vit, params, image)

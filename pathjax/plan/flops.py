@@ -38,11 +38,15 @@ NONE = Flops(0, True)
 
 
 def count_flops(function: Callable[..., Any], *arguments: Any) -> Flops:
-    """FLOPs of `function(*arguments)`; arrays may be `jax.ShapeDtypeStruct`s.
+    """FLOPs of `function(*arguments)`; arrays may be `jax.ShapeDtypeStruct`s."""
+    return jaxpr_flops(jax.make_jaxpr(function)(*arguments))
+
+
+def jaxpr_flops(closed: core.ClosedJaxpr) -> Flops:
+    """FLOPs of a traced function, such as `jax.jit(f).trace(...).jaxpr`.
 
     What no result depends on is not counted, as a compiler leaves it out.
     """
-    closed = jax.make_jaxpr(function)(*arguments)
     jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
     return _of_jaxpr(jaxpr)
 

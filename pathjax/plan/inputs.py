@@ -1,0 +1,78 @@
+"""What a run would read, where it is not there yet: its encoder and its genes.
+
+A plan is made before a study is built or a model is fetched. The encoder's shape is
+then that of a named variant or of a public model; only the number of genes is needed.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pathjax.config import ConfigError
+from pathjax.data.expression import GenePanel
+from pathjax.model_file import Model, ModelFileError, load_model
+
+
+def initial_model(config: ConfigDict) -> Model | None:
+    """The model that a run starts from: from its file, or its shape by name.
+
+    Raises:
+      ConfigError: `init` is neither a model's file nor a public model's name, and
+        `model.variant` does not say what it is.
+    """
+    from pathjax import zoo
+
+    if not config.init:
+        return None
+    try:
+        return load_model(config.init)
+    except (OSError, ModelFileError):
+        name = Path(config.init).name
+        if name in zoo.MODELS:
+            return Model({}, zoo.get(name).vit, {"image_px": config.data.image_px})
+        if config.model.get("variant"):
+            return None
+        raise ConfigError(
+            f"init={config.init} is no model here and no name of `pathjax models`, so "
+            "the encoder's shape is unknown: give a name from there, such as "
+            "--config.init=uni, or a shape, such as --config.model.variant=L/16"
+        ) from None
+
+
+def assumed_panel(config: ConfigDict, genes: int | None) -> GenePanel | None:
+    """A panel of the length that the run's will have; its numbers stand for nothing.
+
+    Args:
+      config: of the run.
+      genes: how many; None takes the config's number, or the lines of its list.
+
+    Raises:
+      ConfigError: the config's list is not here and `genes` was not given.
+    """
+    if config.objective.name == "dino":
+        return None
+    count = genes or int(config.data.genes)
+    if config.data.gene_list and not genes:
+        path = Path(config.data.gene_list)
+        if not path.is_file():
+            raise ConfigError(
+                f"data.gene_list={path} is not here, so the number of genes is "
+                "unknown: give --genes=N"
+            )
+        lines = path.read_text(encoding="utf-8").splitlines()
+        count = sum(bool(line.strip()) for line in lines)
+    names = tuple(f"gene {number}" for number in range(count))
+    return GenePanel(names, np.zeros(count, np.float32), np.ones(count, np.float32), 1)
+
+
+def training_samples(config: ConfigDict) -> int | None:
+    """Samples of the training fold, if the study is here."""
+    from pathjax.data.study import Study
+
+    if not (Path(config.study) / "study.json").is_file():
+        return None
+    study = Study(config.study)
+    if config.data.unit == "tile":
+        return len(study.fold_tiles(config.split, config.fold))
+    return len(study.fold_samples(config.split, config.fold))

@@ -1,0 +1,368 @@
+"""The real steps of a run, compiled for a target with abstract arrays, and measured.
+
+Nothing is allocated and nothing runs: states and batches are shapes with shardings. The
+training and validation steps are those of `program.py`, which `train` runs too; the
+embedding step is `evals/embed.py`'s, the probe `evals/logistic.py`'s.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from pathjax.assembly import encoder_config
+from pathjax.evals import logistic
+from pathjax.evals.embed import make_embed_step
+from pathjax.evals.fits.round import bucket
+from pathjax.evals.protocols import PROTOCOLS
+from pathjax.mesh import (
+    batch_sharding,
+    make_mesh,
+    replicated,
+    require_divisible,
+)
+from pathjax.models.attention import compiled_for
+from pathjax.models.variants import ViTConfig
+from pathjax.objectives.objective import init_vit
+from pathjax.plan.bound import Bound, bound
+from pathjax.plan.chips import Target
+from pathjax.plan.collectives import Collective, collectives
+from pathjax.plan.flops import Flops, jaxpr_flops
+from pathjax.plan.hlo import parse
+from pathjax.plan.inputs import assumed_panel, initial_model
+from pathjax.plan.memory import (
+    Memory,
+    Overflow,
+    device_bytes,
+    largest_leaves,
+    largest_values,
+    read_memory,
+    read_overflow,
+)
+from pathjax.plan.traffic import bytes_accessed
+from pathjax.program import Program, make_program
+
+STEPS = ("train", "validation", "embedding", "probe")
+EMBED_BATCH = 64  # tiles of `pathjax embed`, before rounding up to the devices
+PROBE = PROTOCOLS["linear/1"]
+PROBE_ROWS = 4096
+
+
+class DoesNotFit(Exception):
+    """A step needs more memory than a device has.
+
+    Attributes:
+      step: which.
+      overflow: what the compiler said.
+      arguments, values: the largest arrays given and computed, (bytes, what it is).
+    """
+
+    def __init__(self, step, overflow, arguments, values):
+        super().__init__(f"the {step} step does not fit: {overflow.message}")
+        self.step, self.overflow = step, overflow
+        self.arguments, self.values = arguments, values
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What one step needs and moves, by the compiler.
+
+    Attributes:
+      name: of `STEPS`.
+      devices: that it runs on.
+      samples, images: that one call takes.
+      memory: on one device.
+      flops: executed on all devices, what is computed twice counted twice.
+      model_flops: what the model needs, each once.
+      exact: False if some loop's length is known only when it runs.
+      accessed: bytes a device moves in main memory.
+      collectives: what devices send each other.
+      bound: the least time of a call.
+      seconds: that tracing and compiling took.
+    """
+
+    name: str
+    devices: int
+    samples: int
+    images: int
+    memory: Memory
+    flops: int
+    model_flops: int
+    exact: bool
+    accessed: int
+    collectives: tuple[Collective, ...]
+    bound: Bound
+    seconds: float
+
+
+def target_mesh(config: ConfigDict, devices: Sequence[jax.Device]) -> Mesh:
+    """The run's mesh on the target, with the checks that `train` makes.
+
+    Raises:
+      MeshError: mesh or batch do not divide.
+    """
+    mesh = make_mesh(config.mesh.data, config.mesh.fsdp, devices)
+    parts = config.optim.accumulate
+    name = "data.batch" if parts == 1 else "data.batch / optim.accumulate"
+    require_divisible(config.data.batch // parts, mesh, name)
+    return mesh
+
+
+def build(
+    config: ConfigDict, devices: Sequence[jax.Device], genes: int | None
+) -> tuple[Program, ViTConfig]:
+    """The run's programs on a target's devices, and its encoder.
+
+    Raises:
+      ConfigError, MeshError, ObjectiveError, ValueError: it cannot be run.
+    """
+    mesh = target_mesh(config, devices)
+    vit = encoder_config(config, initial_model(config))
+    return make_program(config, vit, assumed_panel(config, genes), mesh), vit
+
+
+def plan_steps(
+    config: ConfigDict,
+    target: Target,
+    devices: Sequence[jax.Device],
+    *,
+    genes: int | None = None,
+    rows: int | None = None,
+    steps: Sequence[str] = STEPS,
+    told: Callable[[str], None] = lambda text: None,
+) -> list[Step]:
+    """Compiles the steps of a run.
+
+    Args:
+      config: from `config.load`.
+      target, devices: what for; devices may be those of a topology.
+      genes: length of the panel, if the config does not tell.
+      rows: samples that a probe is fitted on.
+      steps: which, of `STEPS`.
+      told: called with what is being done.
+
+    Raises:
+      DoesNotFit: a step needs more memory than there is.
+      ConfigError, MeshError, ObjectiveError, ValueError: it cannot be run.
+    """
+    program, vit = build(config, devices, genes)
+    found = []
+    with compiled_for("cpu" if target.chip.platform == "cpu" else "tpu"):
+        # GPUs' fused attention is no part of what is estimated here.
+        for name in steps:
+            told(f"compiling the {name} step for {target.name}")
+            if name in ("train", "validation"):
+                one = _run_step(name, config, program, target, genes)
+            elif name == "embedding":
+                one = _embedding(config, vit, target, devices)
+            else:
+                one = _probe(vit, target, devices, rows or PROBE_ROWS)
+            found.append(one)
+    return found
+
+
+def _run_step(name, config, program: Program, target: Target, genes) -> Step:
+    state, shardings = program.abstract_state()
+    batch = program.abstract_batch()
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    train = name == "train"
+    step = program.train_step(shardings) if train else program.eval_step(shardings)
+    kinds = {
+        "parameters": state.params,
+        "frozen": state.frozen,
+        "optimiser": state.opt_state,
+        "other state": state.extra,
+        "batch": batch,
+    }
+    model = None
+    if train and (config.model.get("remat") or config.optim.accumulate > 1):
+        model = _model_flops(config, program, genes)
+    images = ("image", "crops_global", "crops_local")
+    parts = config.optim.accumulate
+    sizes = {config.data.batch // d for d in (1, parts)}
+    return _measure(
+        name,
+        step,
+        (state, batch, key),
+        kinds,
+        target=target,
+        devices=program.mesh.size,
+        dtype=config.model.get("dtype", "float32"),
+        samples=config.data.batch,
+        images=sum(batch[k].shape[0] * batch[k].shape[1] for k in images if k in batch),
+        row_sizes=sizes | {size * config.data.tiles for size in sizes},
+        model=model,
+    )
+
+
+def _model_flops(config: ConfigDict, program: Program, genes: int | None) -> Flops:
+    """Of the same step with nothing computed twice."""
+    plain = config.copy_and_resolve_references()
+    with plain.unlocked():
+        plain.model.remat = False
+        plain.optim.accumulate = 1
+    vit = encoder_config(plain, initial_model(plain))
+    other = make_program(plain, vit, assumed_panel(plain, genes), program.mesh)
+    state, shardings = other.abstract_state()
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    traced = other.train_step(shardings).trace(state, other.abstract_batch(), key)
+    return jaxpr_flops(traced.jaxpr)
+
+
+def _embedding(config, vit: ViTConfig, target: Target, devices) -> Step:
+    """`pathjax embed` on the devices of one process, with the encoder's plain form."""
+    here = [one for one in devices if one.process_index == devices[0].process_index]
+    mesh = make_mesh(among=here)
+    plain = vit.replace(lora=None, scan=False, remat=False)
+    tiles = -(-EMBED_BATCH // len(here)) * len(here)
+    px = config.data.image_px
+    whole, rows = replicated(mesh), batch_sharding(mesh)
+    params = jax.eval_shape(lambda: init_vit(plain, jax.random.key(0)))
+    params = jax.tree.map(lambda leaf: _on(leaf, whole), params)
+    image = _on(jax.ShapeDtypeStruct((tiles, px, px, 3), "uint8"), rows)
+    return _measure(
+        "embedding",
+        make_embed_step(plain, mesh),
+        (params, image),
+        {"parameters": params, "batch": image},
+        target=target,
+        devices=len(here),
+        dtype=plain.dtype,
+        samples=tiles,
+        images=tiles,
+        row_sizes={tiles},
+    )
+
+
+def _probe(vit: ViTConfig, target: Target, devices, samples: int) -> Step:
+    """The sweep of `linear/1` with two classes: seeds over the devices of a process."""
+    here = [one for one in devices if one.process_index == devices[0].process_index]
+    seeds = -(-PROBE.seeds // min(len(here), PROBE.seeds))
+    mesh = make_mesh(among=here[:1])
+    whole = replicated(mesh)
+    n, width, fits = bucket(samples), vit.embed_dim, PROBE.folds + 1
+
+    def like(*shape, dtype="float32"):
+        return _on(jax.ShapeDtypeStruct(shape, dtype), whole)
+
+    weights = like(seeds, fits, n)
+    arguments = (
+        like(n, width),
+        like(n, dtype="int32"),
+        weights,
+        weights,
+        like(len(PROBE.strengths)),
+        like(n, width),
+    )
+
+    def sweep(x, y, train, hold, l2, query):
+        return logistic.logistic_sweep(
+            x,
+            y,
+            train,
+            hold,
+            l2,
+            query,
+            classes=2,
+            balanced=PROBE.balanced,
+            final=PROBE.folds,
+            steps=PROBE.steps,
+            tolerance=jnp.float32(PROBE.tolerance),
+        )
+
+    return _measure(
+        "probe",
+        jax.jit(sweep, in_shardings=whole, out_shardings=whole),
+        arguments,
+        {"batch": arguments},
+        target=target,
+        devices=1,
+        dtype="float32",
+        samples=samples,
+        images=0,
+        row_sizes=(),
+    )
+
+
+def _on(leaf, sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _measure(
+    name,
+    step,
+    arguments,
+    kinds: dict[str, Any],
+    *,
+    target: Target,
+    devices: int,
+    dtype: str,
+    samples: int,
+    images: int,
+    row_sizes,
+    model: Flops | None = None,
+) -> Step:
+    begun = time.perf_counter()
+    traced = step.trace(*arguments)
+    flops = jaxpr_flops(traced.jaxpr)
+
+    def refuse(overflow: Overflow):
+        return DoesNotFit(
+            name,
+            overflow,
+            largest_leaves(kinds),
+            largest_values(traced.jaxpr, devices, row_sizes),
+        )
+
+    try:
+        compiled = traced.lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        overflow = read_overflow(str(error))
+        if overflow is None:
+            raise
+        raise refuse(overflow) from None
+    memory = read_memory(
+        compiled,
+        {kind: device_bytes(tree) for kind, tree in kinds.items()},
+    )
+    limit = target.chip.memory
+    if limit is not None and memory.peak > limit:
+        raise refuse(
+            Overflow(
+                memory.peak,
+                int(limit),
+                (),
+                f"needs {memory.peak / 2**30:.2f} GiB of {limit / 2**30:.2f} GiB",
+            )
+        )
+    module = parse(compiled.as_text())
+    sent = tuple(collectives(module))
+    accessed = bytes_accessed(module)
+    needed = flops if model is None else model
+    return Step(
+        name=name,
+        devices=devices,
+        samples=samples,
+        images=images,
+        memory=memory,
+        flops=flops.total,
+        model_flops=needed.total,
+        exact=flops.exact and needed.exact and all(one.exact for one in sent),
+        accessed=accessed,
+        collectives=sent,
+        bound=bound(
+            target.chip,
+            devices,
+            dtype=dtype,
+            executed=flops.total,
+            model=needed.total,
+            accessed=accessed,
+            sent=sent,
+        ),
+        seconds=time.perf_counter() - begun,
+    )
