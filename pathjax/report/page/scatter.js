@@ -16,11 +16,11 @@ function scatter(set) {
       if (set.square) {
         pen.strokeStyle = inked("faint");
         pen.beginPath();
-        for (const axis of [left, right].some((end) => end < 0) && right > 0 ? [0] : []) {
-          pen.moveTo(edge + (axis - left) * across, edge);
-          pen.lineTo(edge + (axis - left) * across, tall - edge);
-          pen.moveTo(edge, tall - edge - (axis - low) * along);
-          pen.lineTo(wide - edge, tall - edge - (axis - low) * along);
+        if (left < 0 && right > 0) {
+          pen.moveTo(edge - left * across, edge);
+          pen.lineTo(edge - left * across, tall - edge);
+          pen.moveTo(edge, tall - edge + low * along);
+          pen.lineTo(wide - edge, tall - edge + low * along);
         }
         pen.moveTo(edge, tall - edge);
         pen.lineTo(wide - edge, edge);
