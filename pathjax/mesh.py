@@ -5,7 +5,9 @@ optimiser state are replicated over "data" and divided over "fsdp". What used to
 called pjit is `jax.jit` with these shardings; XLA inserts the communication.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -92,6 +94,34 @@ def state_sharding(mesh: Mesh, abstract: Any, min_bytes: int = MIN_SHARDED_BYTES
         return NamedSharding(mesh, PartitionSpec(*spec))
 
     return jax.tree.map(place, abstract)
+
+
+_DIVIDED: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar(
+    "divided", default=None
+)
+
+
+@contextlib.contextmanager
+def rows_divided(mesh: Mesh | None) -> Iterator[None]:
+    """Inside, what is traced keeps its rows where `keep_rows` says."""
+    token = _DIVIDED.set(mesh)
+    try:
+        yield
+    finally:
+        _DIVIDED.reset(token)
+
+
+def keep_rows(x: jax.Array) -> jax.Array:
+    """Activations whose rows stay divided over all devices, as the batch's are.
+
+    Inside loops (blocks that are scanned, a batch in parts) XLA otherwise may divide
+    activations as FSDP divides the parameters, and gather them in every round instead
+    of the much smaller parameters. Does nothing outside `rows_divided`.
+    """
+    mesh = _DIVIDED.get()
+    if mesh is None or mesh.size == 1 or x.shape[0] % mesh.size:
+        return x
+    return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
 
 def over_rows(

@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from pathjax.accumulate import value_and_grad
-from pathjax.mesh import batch_sharding, replicated
+from pathjax.mesh import batch_sharding, replicated, rows_divided
 from pathjax.objectives import Objective
 from pathjax.optim import merge
 from pathjax.state import TrainState
@@ -47,9 +47,10 @@ def make_train_step(
         def represent(params, rows, part):
             drawn = key if accumulate == 1 else jax.random.fold_in(key, part)
             whole = merge(params, state.frozen)
-            return objective.represent(
-                whole, state.extra, rows, drawn, state.step, True
-            )
+            with rows_divided(mesh):
+                return objective.represent(
+                    whole, state.extra, rows, drawn, state.step, True
+                )
 
         def compare(params, rows):
             whole = merge(params, state.frozen)
@@ -91,15 +92,16 @@ def make_eval_step(
     """
 
     def eval_step(state, batch, key):
-        values, metrics, _ = objective.loss(
-            merge(state.params, state.frozen),
-            state.extra,
-            batch,
-            key,
-            state.step,
-            False,
-            mesh,
-        )
+        with rows_divided(mesh):
+            values, metrics, _ = objective.loss(
+                merge(state.params, state.frozen),
+                state.extra,
+                batch,
+                key,
+                state.step,
+                False,
+                mesh,
+            )
         mask = batch["mask"]
         sums = {k: jnp.where(mask, v, 0).sum() for k, v in metrics.items()}
         sums["loss"] = jnp.where(mask, values, 0).sum()

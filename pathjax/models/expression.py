@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pathjax.mesh import keep_rows
+
 
 class ExpressionMLP(nn.Module):
     """Dense, LayerNorm, GELU, dropout for each width: `[B, G]` to `[B, widths[-1]]`.
@@ -48,5 +50,5 @@ class ExpressionMLP(nn.Module):
             x = nn.Dense(width, name=f"fc{i + 1}")(x)
             x = nn.LayerNorm(use_fast_variance=False, name=f"norm{i + 1}")(x)
             x = nn.gelu(x, approximate=False)
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = keep_rows(nn.Dropout(self.dropout, deterministic=not train)(x))
         return x

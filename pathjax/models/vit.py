@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, UInt8
 
+from pathjax.mesh import keep_rows
 from pathjax.models.attention import attend
 from pathjax.models.blocks import STACKED, block_name
 from pathjax.models.linear import dense
@@ -227,7 +228,7 @@ class ViT(nn.Module):
         cfg = self.config
         x, grid = self.patchify(image)  # (B, N, p*p*3)
         embed = Linear(cfg.width, jnp.dtype(cfg.dtype), PATCH_INIT, name="patch_embed")
-        x = self.add_prefix_and_positions(embed(x), grid)
+        x = keep_rows(self.add_prefix_and_positions(embed(x), grid))
         x = self.blocks(x, train)
         x = layer_norm(cfg, "norm")(x)
         cls, patches = x[:, 0], x[:, 1 + cfg.registers :]
@@ -245,10 +246,10 @@ class ViT(nn.Module):
             block = nn.remat(Block, prevent_cse=not cfg.scan, static_argnums=(3,))
         if not cfg.scan:
             for i, rate in enumerate(rates):
-                x = block(cfg, name=block_name(i))(x, rate, train)
+                x = keep_rows(block(cfg, name=block_name(i))(x, rate, train))
             return x
         stack = nn.scan(
-            lambda module, x, rate: (module(x, rate, train), None),
+            lambda module, x, rate: (keep_rows(module(x, rate, train)), None),
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             length=cfg.depth,
