@@ -13,7 +13,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 def test_performance_md_has_the_figures_of_the_json():
     text = (DOCS / "performance.md").read_text(encoding="utf-8")
-    assert text.count("<!-- bench:") >= 5
+    assert text.count("<!-- bench:") >= 6
     assert document(text, DOCS) == text
 
 
