@@ -203,3 +203,65 @@ def test_contrastive_guards(change, error, message):
     given |= {"ids": ids} | change
     with pytest.raises(error, match=message):
         losses.info_nce(*given.values())
+
+
+# Chunks
+
+
+@both
+@pytest.mark.parametrize("chunk", [2, 8])
+def test_chunks_are_the_whole(name, chunk):
+    """In value and in every gradient, with padding and several positives."""
+    zi, ze, pair_id = embeddings(8, 16)
+    mask = np.random.default_rng(8).random(16) < 0.7
+    zi[~mask] = np.nan
+    loss = losses.info_nce if name == "info_nce" else losses.sigmoid_loss
+    scalars = (LOG_SCALE,) if name == "info_nce" else (LOG_SCALE, BIAS)
+
+    def total(arguments, chunk):
+        values = loss(*arguments, mask, pair_id, chunk=chunk)
+        return (values * np.arange(16)).sum(), values  # rows weigh differently
+
+    run = jax.jit(jax.value_and_grad(total, has_aux=True), static_argnums=1)
+    found, wanted = run((zi, ze, *scalars), chunk), run((zi, ze, *scalars), 0)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
+
+
+@both
+def test_with_chunks_similarities_are_never_whole_in_memory(name):
+    rows, dims = 1024, 8
+    loss = losses.info_nce if name == "info_nce" else losses.sigmoid_loss
+    z = jax.ShapeDtypeStruct((rows, dims), jnp.float32)
+    scalars = (jnp.float32(0),) * (1 if name == "info_nce" else 2)
+
+    def compiled(chunk):
+        def total(zi, ze, mask, pair_id):
+            return loss(zi, ze, *scalars, mask, pair_id, chunk=chunk).sum()
+
+        mask = jax.ShapeDtypeStruct((rows,), jnp.bool_)
+        pair_id = jax.ShapeDtypeStruct((rows,), jnp.int32)
+        return jax.jit(jax.grad(total, (0, 1))).lower(z, z, mask, pair_id).compile()
+
+    def temporaries(program):
+        return program.memory_analysis().temp_size_in_bytes
+
+    whole, chunked = compiled(0), compiled(64)
+    assert f"[{rows},{rows}]" in whole.as_text()
+    assert f"[{rows},{rows}]" not in chunked.as_text()
+    assert temporaries(whole) > 4 * rows**2  # one matrix of float32 at the least
+    assert temporaries(chunked) < temporaries(whole) / 4
+
+
+def test_a_chunk_that_does_not_divide_names_those_that_do():
+    losses.require_chunk(64, 16, 8)
+    losses.require_chunk(64, 0, 8)
+    with pytest.raises(losses.ChunkError, match=r"chunk=48 .* use 8, 16, 32, 64, or 0"):
+        losses.require_chunk(64, 48, 8)
+    with pytest.raises(losses.ChunkError, match=r"chunk=4 .* over 8 devices"):
+        losses.require_chunk(64, 4, 8)
+    zi, ze, pair_id = embeddings(0, 8)
+    with pytest.raises(
+        losses.ChunkError, match=r"chunk=3 does not divide a batch of 8"
+    ):
+        losses.info_nce(zi, ze, LOG_SCALE, np.ones(8, bool), pair_id, chunk=3)
