@@ -98,6 +98,9 @@ EXTRAS = {
     ],
     "cuda": ["jax[cuda13]>=0.10,<0.13"],
     "tpu": ["jax[tpu]>=0.10,<0.13"],
+    # For `pathjax plan` with TPU targets: the libtpu that goes with the installed jax,
+    # 0.7 GB. It compiles on any Linux machine; no TPU is needed.
+    "plan": ["jax[tpu]>=0.10,<0.13"],
     "tensorboard": ["tensorboardX>=2.6"],
 }
 

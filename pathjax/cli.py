@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pathjax
 from pathjax import allocator
-from pathjax.commands import data, evals, models, predict, text, tile, training
+from pathjax.commands import (
+    data,
+    evals,
+    models,
+    plan,
+    predict,
+    text,
+    tile,
+    training,
+)
 from pathjax.preemption import EXIT_PREEMPTED, Preempted
 
 
@@ -71,6 +80,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=pathjax.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for group in (data, tile, text, models, training, evals, predict):
+    for group in (data, tile, text, models, training, plan, evals, predict):
         group.add(commands)
     return parser

@@ -1,0 +1,97 @@
+"""`pathjax plan`: what a run needs and takes on hardware that is not here."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from pathjax.commands.training import overrides
+
+# More than one: whoever scripts this can tell "does not fit" from a mistake.
+EXIT_DOES_NOT_FIT = 3
+
+
+def add(commands) -> None:
+    """Adds `plan`."""
+    plan = commands.add_parser(
+        "plan",
+        help="memory, FLOPs, collectives, hours of a run on a TPU pod or GPUs",
+        description="Compiles the run's steps ahead of time for hardware that is not "
+        "here. Exit status 3: the job does not fit.",
+        epilog="--config.KEY=VALUE overrides a value of the config.",
+    )
+    plan.add_argument("--config", required=True, metavar="FILE.py:ARG")
+    plan.add_argument(
+        "--target",
+        required=True,
+        metavar="CHIP:SHAPE",
+        help="v5e:4x4, v5p:2x2x4, v6e:8x8, tpu7x:2x2x1, h100:8, h200:1 or cpu:8",
+    )
+    plan.add_argument(
+        "--steps",
+        default="train,validation,embedding,probe",
+        help="which to compile, with commas (all)",
+    )
+    plan.add_argument("--genes", type=int, help="length of the panel, if not known")
+    plan.add_argument("--samples", type=int, help="samples that train, for epochs")
+    plan.add_argument(
+        "--tries",
+        type=int,
+        default=3,
+        help="changes to try by compiling when the job does not fit (3)",
+    )
+    plan.add_argument("--price-per-chip-hour", type=float, metavar="MONEY")
+    plan.add_argument(
+        "--mfu",
+        type=float,
+        default=0.4,
+        help="utilisation to expect, beside the bound (0.4)",
+    )
+    plan.add_argument("--json", type=Path, metavar="FILE", help="everything, as JSON")
+    plan.set_defaults(run=run_plan, takes_overrides=True)
+
+
+def run_plan(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pathjax.atomic import write_json
+    from pathjax.plan.process import make_plan
+    from pathjax.plan.report import add_cost, show
+
+    known = ("train", "validation", "embedding", "probe")
+    steps = args.steps.split(",")
+    if set(steps) - set(known):
+        raise ValueError(f"--steps={args.steps}: wanted some of {','.join(known)}")
+    if not 0 < args.mfu <= 1:
+        raise ValueError(f"--mfu={args.mfu}: wanted a share, such as 0.4")
+    begun = time.perf_counter(), children_cpu()
+    request = {
+        "config": args.config,
+        "overrides": overrides(args.rest),
+        "target": args.target,
+        "genes": args.genes,
+        "rows": args.samples,
+        "steps": steps,
+        "tries": args.tries,
+    }
+    found = make_plan(request, lambda text: print(text, file=sys.stderr, flush=True))
+    found["train_samples"] = args.samples or found["train_samples"]
+    if "steps" in found:
+        found = add_cost(found, args.price_per_chip_hour, args.mfu)
+    wall, cpu = time.perf_counter() - begun[0], children_cpu() - begun[1]
+    found["planning"] = {"wall_seconds": wall, "cpu_seconds": cpu}
+    if args.json:
+        write_json(args.json, json.loads(json.dumps(found)))
+    # A file has no width, and a table cut to that of a terminal is of no use there.
+    console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=False)
+    show(found, console)
+    console.print(f"Planned in {wall:.0f} s ({cpu:.0f} s of CPU).")
+    return EXIT_DOES_NOT_FIT if "does_not_fit" in found else 0
+
+
+def children_cpu() -> float:
+    """Seconds of CPU that ended child processes have used."""
+    times = os.times()
+    return times.children_user + times.children_system
