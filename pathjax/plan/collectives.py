@@ -161,10 +161,17 @@ def _collective(module: Module, run: Run) -> Collective:
 
 
 def _scattered(where: Computation, instruction: Instruction) -> bool:
-    """An all-reduce inside a fusion that returns a slice of it."""
-    if instruction.opcode != "all-reduce" or where.root.opcode != "dynamic-slice":
+    """An all-reduce inside a fusion that returns a slice of it.
+
+    One that was combined of several returns a tuple of slices, some by way of others;
+    it is told by the name that the TPU compiler gives such fusions.
+    """
+    if instruction.opcode != "all-reduce":
         return False
-    return where.root.operands[0] == instruction.name
+    if where.name.startswith("all-reduce-scatter"):
+        return True
+    root = where.root
+    return root.opcode == "dynamic-slice" and root.operands[0] == instruction.name
 
 
 def group_size(attributes: str, devices: int) -> int:

@@ -164,6 +164,41 @@ replica_groups={}, to_apply=%add
 """
 
 
+# Several sums of which a fusion keeps slices, one of them padded: a single all-reduce.
+COMBINED = """HloModule jit_f, is_scheduled=true, num_partitions=4
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%all-reduce-scatter.1.clone (x: f32[64], y: f32[32]) -> (f32[16], f32[8]) {
+  %x = f32[64]{0} parameter(0)
+  %y = f32[32]{0} parameter(1)
+  %all-reduce.7 = (f32[64]{0}, f32[32]{0}) all-reduce(%x, %y), channel_id=7, \
+replica_groups={{0,1,2,3}}, to_apply=%add
+  %offset = s32[] constant(0)
+  %left = f32[64]{0} get-tuple-element(%all-reduce.7), index=0
+  %right = f32[32]{0} get-tuple-element(%all-reduce.7), index=1
+  %slice.1 = f32[16]{0} dynamic-slice(%left, %offset), dynamic_slice_sizes={16}
+  %slice.2 = f32[8]{0} dynamic-slice(%right, %offset), dynamic_slice_sizes={8}
+  ROOT %out = (f32[16]{0}, f32[8]{0}) tuple(%slice.1, %slice.2)
+}
+
+ENTRY %main (p: f32[64], q: f32[32]) -> (f32[16], f32[8]) {
+  %p = f32[64]{0} parameter(0)
+  %q = f32[32]{0} parameter(1)
+  ROOT %both = (f32[16]{0}, f32[8]{0}) fusion(%p, %q), kind=kCustom, \
+calls=%all-reduce-scatter.1.clone
+}
+"""
+
+
+def test_sums_of_slices_that_were_combined():
+    assert found(COMBINED) == [("reduce-scatter", 384, 96, 4, 1)]
+
+
 def test_the_forms_of_other_compilers():
     assert found(FORMS) == [
         ("all-gather", 32, 128, 4, 1),
