@@ -63,7 +63,7 @@ def add_page(parser: argparse.ArgumentParser) -> None:
     for name, what in (
         ("points", "CSV of embeddings in the plane: x, y, label, id"),
         ("grids", "JSON of heat maps: rows, columns, cells"),
-        ("maps", "CSV of spots: x, y, gene, measured, predicted"),
+        ("maps", "spots.json of `pathjax predict`, or CSV of the same"),
         ("audit", "JSON of `pathjax audit --out`"),
     ):
         parser.add_argument(

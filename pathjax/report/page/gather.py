@@ -1,9 +1,10 @@
 """Collects what a page shows: the table, and whatever lies in the run folders.
 
-Files are known by what is in them, not by their names: a CSV whose columns are x, y and
-gene is a spot map, one with x and y alone an embedding, JSON with rows, columns and
-cells a heat map, a list of records with task, against and status an audit. They are
-looked for in the run folders, up to two folders below, and named by flags.
+Files are known by what is in them, not by their names: a CSV with the columns x, y and
+label or id is an embedding, one with x, y and gene a spot map, as is JSON with slides;
+JSON with rows, columns and cells is a heat map, a list of records with task, against
+and status an audit. They are looked for in the run folders, up to two folders below,
+and named by flags.
 """
 
 import csv
@@ -21,7 +22,7 @@ from pathjax.report.json_table import table_json
 from pathjax.report.page.curves import read_curves, training_runs
 from pathjax.report.page.genes import gene_tables
 from pathjax.report.page.grids import is_grid, read_grid
-from pathjax.report.page.maps import read_maps
+from pathjax.report.page.maps import is_spots, read_maps
 from pathjax.report.page.origin import describe_origin
 from pathjax.report.page.points import read_points
 from pathjax.report.table_data import Table
@@ -33,7 +34,7 @@ WANTING = {
     "curves": "training runs (metrics.jsonl) in the run folders, or as checkpoints",
     "points": "`pathjax figure tsne`, or --points FILE.csv (x, y, label, id)",
     "grids": "`pathjax modalities`, or --grid FILE.json (rows, columns, cells)",
-    "maps": "`pathjax predict`, or --maps FILE.csv (x, y, gene, measured, predicted)",
+    "maps": "`pathjax predict --measured` (spots.json), or --maps FILE",
     "audit": "`pathjax audit --out FILE.json` into the run folder, or --audit FILE",
     "origin": "run folders instead of a finished CSV",
 }
@@ -86,7 +87,7 @@ def gather(
         "curves": _tried(read_curves, runs, problems) or [],
         "points": _each(read_points, found.points, problems),
         "grids": _each(read_grid, found.grids, problems),
-        "maps": _each(read_maps, found.maps, problems),
+        "maps": [m for made in _each(read_maps, found.maps, problems) for m in made],
         "audit": _audit(results, found.audit, problems),
         "origin": describe_origin(results, runs) if results else None,
     }
@@ -111,7 +112,7 @@ def _tried(read: Callable, what: Any, problems: list[str]) -> Any:
         problems.append(str(error))
 
 
-def _each(read: Callable, paths: Sequence[Path], problems: list[str]) -> list[Section]:
+def _each(read: Callable, paths: Sequence[Path], problems: list[str]) -> list:
     made = [_tried(read, path, problems) for path in paths]
     return [one for one in made if one is not None]
 
@@ -153,6 +154,8 @@ def _kind(path: Path) -> str | None:
             return None  # somebody else's file, and none of the page's business
         if is_grid(content):
             return "grids"
+        if is_spots(content):
+            return "maps"
         return "audit" if _is_audit(content) else None
     return None
 

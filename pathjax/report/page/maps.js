@@ -46,7 +46,7 @@ function spotMap(set) {
     });
     explore(node, () => ({ xs, ys }), (at) => [set.id[at] || `spot ${at + 1}`,
       ...kinds.map((one) => `${one}: ${fixed((set.genes[now][one] || [])[at]) || "none"}`)], (at) => { picked = at; paint(); });
-    place.append(el("figure", {}, el("figcaption", {}, kind), node,
+    place.append(el("figure", {}, el("figcaption", {}, set.unit[kind] ? `${kind}, ${set.unit[kind]}` : kind), node,
       el("p", { class: "below" }, el("span", { class: "ramp", "aria-hidden": "true" }), " ", ends)));
     return paint;
   });
