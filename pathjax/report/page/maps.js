@@ -7,8 +7,14 @@ function heat(part) {
 }
 const rgb = (ink) => `rgb(${ink.join(",")})`;
 
+// The 1st to the 99th percentile, as in the pictures: one odd spot takes no range.
+function span(values) {
+  const sorted = values.filter(known).sort((a, b) => a - b), last = sorted.length - 1;
+  return last < 0 ? [null, null] : [sorted[Math.round(0.01 * last)], sorted[Math.round(0.99 * last)]];
+}
+
 function drawMaps(sets) {
-  const node = section("maps", "Spot maps", el("p", {}, "A mark is a spot, bright where expression is high."));
+  const node = section("maps", "Spot maps", el("p", {}, "A mark is a spot, bright where expression is high. Colours span the 1st to the 99th percentile."));
   for (const set of sets) node.append(spotMap(set));
 }
 
@@ -22,7 +28,7 @@ function spotMap(set) {
   const drawn = kinds.map((kind) => {
     const xs = new Float32Array(total), ys = new Float32Array(total), ends = el("span"), values = () => set.genes[now][kind] || [];
     let picked = -1;
-    const limits = () => extent(shared ? kinds.flatMap((one) => set.genes[now][one] || []) : values());
+    const limits = () => span(shared ? kinds.flatMap((one) => set.genes[now][one] || []) : values());
     const { node, paint } = board(`${kind} expression, ${count(total)} spots. Arrow keys go from spot to spot.`, ratio, (pen, wide, tall) => {
       const size = Math.max(1.2, Math.min(9, 0.42 * Math.sqrt((wide * tall) / total))), edge = size + 3;
       const [low, high] = limits();
@@ -36,16 +42,17 @@ function spotMap(set) {
         else { pen.strokeStyle = inked("faint"); pen.stroke(); }
       }
       if (picked >= 0) {
-        pen.strokeStyle = inked("strong");
+        pen.strokeStyle = inked("c1");
         pen.lineWidth = 2;
         pen.beginPath();
         pen.arc(xs[picked], ys[picked], size + 2, 0, 7);
         pen.stroke();
       }
-      ends.textContent = known(low) && Number.isFinite(low) ? `${minus(low.toPrecision(3))} to ${minus(high.toPrecision(3))}` : "no values";
+      ends.textContent = known(low) ? `${minus(low.toPrecision(3))} to ${minus(high.toPrecision(3))}` : "no values";
     });
     explore(node, () => ({ xs, ys }), (at) => [set.id[at] || `spot ${at + 1}`,
       ...kinds.map((one) => `${one}: ${fixed((set.genes[now][one] || [])[at]) || "none"}`)], (at) => { picked = at; paint(); });
+    node.className = "map";
     place.append(el("figure", {}, el("figcaption", {}, set.unit[kind] ? `${kind}, ${set.unit[kind]}` : kind), node,
       el("p", { class: "below" }, el("span", { class: "ramp", "aria-hidden": "true" }), " ", ends)));
     return paint;
