@@ -1,0 +1,42 @@
+"""Encoders and panels of runs whose study and model are not here."""
+
+import pytest
+
+from pathjax import zoo
+from pathjax.config import ConfigError, load
+from pathjax.plan.inputs import assumed_panel, initial_model, training_samples
+
+TCGA = "configs/tcga.py:contrastive,pod"
+
+
+def test_a_public_model_gives_its_shape_by_name():
+    config = load(TCGA, {"init": "uni"})
+    assert initial_model(config).vit == zoo.get("uni").vit
+    assert initial_model(load(f"{TCGA},variant=L/16")) is None
+
+
+def test_an_unknown_model_is_refused_and_a_variant_stands_for_it(tmp_path):
+    missing = {"init": str(tmp_path / "ours")}
+    with pytest.raises(ConfigError, match=r"no model here.*--config.init=uni"):
+        initial_model(load(TCGA, missing))
+    assert initial_model(load(f"{TCGA},variant=S/16", missing)) is None
+
+
+def test_the_panel_has_the_config_s_length(tmp_path):
+    config = load(f"{TCGA},variant=S/16")
+    assert len(assumed_panel(config, None).genes) == 2000
+    assert len(assumed_panel(config, 7).genes) == 7
+    genes = tmp_path / "genes.txt"
+    listed = load(f"{TCGA},variant=S/16", {"data.gene_list": str(genes)})
+    with pytest.raises(ConfigError, match="--genes=N"):
+        assumed_panel(listed, None)
+    genes.write_text("TP53\n\nERBB2\n")
+    assert len(assumed_panel(listed, None).genes) == 2
+
+
+def test_samples_are_those_of_the_study_if_it_is_here(tiny_study):
+    config = load(f"{TCGA},variant=S/16")
+    assert training_samples(config) is None
+    options = {"study": str(tiny_study.root), "split": "main"}
+    here = load(f"{TCGA},variant=S/16", options)
+    assert training_samples(here) == len(tiny_study.fold_samples("main", "train"))
