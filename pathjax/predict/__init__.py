@@ -10,6 +10,8 @@
     pictures.py     a slide at low magnification
     maps.py         one gene over the slide
     measured.py     predicted beside measured
+    outputs.py      everything that is written
+    options.py      what can be asked for
     run.py          all of it, to be repeated after an interruption
 
 Nothing here trains or probes. docs/predict.md says what the numbers mean.

@@ -22,6 +22,7 @@ from pathjax.data.expression import GenePanel, select
 from pathjax.data.study import Study
 from pathjax.evals.audit import barcodes
 from pathjax.model_file import Model
+from pathjax.models.towers import MAX_LOG_SCALE
 from pathjax.predict.heads import build, in_blocks, panel_of
 
 AT_ONCE = 1024  # queries
@@ -258,6 +259,5 @@ class Bank:
 
 def _log_scale(params) -> float:
     """The trained log inverse temperature, clipped as the loss clips it."""
-    from pathjax.models.towers import MAX_LOG_SCALE
-
-    return min(float(params["temperature"]["log_scale"]), MAX_LOG_SCALE)
+    # A number in memory; one of shape [1] from a model file.
+    return min(np.asarray(params["temperature"]["log_scale"]).item(), MAX_LOG_SCALE)

@@ -1,5 +1,8 @@
 """One gene over a slide: tiles coloured by expression on the slide's picture.
 
+The picture lies below in pale grey, or the violet of the stain would be read as the low
+end of the colours; what it looks like is shown beside it.
+
 Drawn without pyplot, as report/figures.py does. The colour map is viridis, which is
 perceptually uniform and keeps its order in grey and for colour-blind readers. Colours
 span the 1st to the 99th percentile of what is drawn, so one odd tile takes no range.
@@ -20,7 +23,8 @@ from pathjax.predict.pictures import Picture
 from pathjax.report.figures import folded, plain
 
 COLOURS = "viridis"
-OPACITY = 0.65  # of a tile's colour: tissue is still seen through it
+OPACITY = 0.75  # of a tile's colour: tissue is still seen through it
+PALE = 0.55  # how far towards white the grey of the picture goes
 RANGE = (1, 99)  # percentiles
 
 
@@ -61,6 +65,12 @@ def painted(
         return np.where(count > 0, total / count, np.nan)
 
 
+def pale(picture: Picture) -> Float[np.ndarray, "h w 3"]:
+    """The picture in grey, made pale; 0 to 1."""
+    grey = picture.pixels.mean(axis=2, keepdims=True) / 255
+    return np.repeat(PALE + (1 - PALE) * grey, 3, axis=2)
+
+
 def span(values: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """The range of colours."""
     known = values[np.isfinite(values)]
@@ -81,19 +91,24 @@ def draw_panel(
     level0_mpp: float,
 ) -> None:
     """One map on axes: picture, tiles, colour bar with the unit, scale bar."""
-    axes.imshow(picture.pixels)
+    axes.imshow(pale(picture))
     colours = Normalize(*limits)
     axes.imshow(raster, cmap=COLOURS, norm=colours, alpha=OPACITY, interpolation="none")
     crop(axes, np.isfinite(raster))
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title(title, fontsize=8)
+    bare(axes, title)
     bar = axes.figure.colorbar(
-        ScalarMappable(colours, COLOURS), ax=axes, fraction=0.045, pad=0.02
+        ScalarMappable(colours, COLOURS), ax=axes, fraction=0.045, pad=0.02, shrink=0.8
     )
     bar.set_label(folded(unit, 36), fontsize=6)
     bar.ax.tick_params(labelsize=6)
     scale_bar(axes, level0_mpp / picture.scale)
+
+
+def bare(axes: Axes, title: str) -> None:
+    """Axes of a picture: a title and no numbers."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(title, fontsize=8)
 
 
 def crop(axes: Axes, covered: Bool[np.ndarray, "h w"]) -> None:
@@ -158,10 +173,13 @@ def draw_map(
       unit: beside the colour bar.
       level0_mpp: micrometres per level-0 pixel; NaN draws no scale bar.
     """
-    figure = Figure(figsize=(6.2, 5.6), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(9.6, 4.8), dpi=130, layout="constrained")
+    stained, coloured = figure.subplots(1, 2)
+    stained.imshow(picture.pixels)
+    crop(stained, np.isfinite(raster))
+    bare(stained, folded(picture.source, 60))
     draw_panel(
-        axes,
+        coloured,
         picture,
         raster,
         span(values),
@@ -169,6 +187,6 @@ def draw_map(
         unit=unit,
         level0_mpp=level0_mpp,
     )
-    figure.supxlabel(folded(note, 110), fontsize=6)
+    figure.supxlabel(folded(note, 160), fontsize=6)
     with atomic_path(path) as partial:
         figure.savefig(partial)

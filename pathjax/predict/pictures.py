@@ -6,6 +6,7 @@ tiles of a study: what lies between tiles is white then.
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def of_study(
             f"{given} has no picture of slide {name}: wanted {name} with one of the "
             f"endings {', '.join(SUFFIXES)}"
         )
-    return _mosaic(study, rows, table, mpp)
+    return mosaic(_decoded(study, rows), table, study.tile_px * study.mpp / mpp)
 
 
 def _candidates(study: Study, name: str, given: Path | None) -> list[Path]:
@@ -95,22 +96,31 @@ def _candidates(study: Study, name: str, given: Path | None) -> list[Path]:
     return []
 
 
-def _mosaic(study: Study, rows: np.ndarray, table: pd.DataFrame, mpp: float) -> Picture:
-    """Tiles, made small, where they belong."""
-    whole = study.tile_px * study.mpp / mpp  # a tile's side in level-0 pixels
-    corner = table[["x", "y"]].to_numpy() - whole / 2
-    extent = corner.max(axis=0) + whole
+def _decoded(study: Study, rows: np.ndarray) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    for start in range(0, len(rows), 256):
+        for data in study.tile_bytes(rows[start : start + 256]):
+            yield decode_tile(data)
+
+
+def mosaic(
+    tiles: Iterable[UInt8[np.ndarray, "H W 3"]], table: pd.DataFrame, side: float
+) -> Picture:
+    """Tiles, made small, where they belong.
+
+    Args:
+      tiles: a row of `table` each.
+      table: with `x` and `y` of the centre.
+      side: of a tile in level-0 pixels.
+    """
+    corner = table[["x", "y"]].to_numpy() - side / 2
+    extent = corner.max(axis=0) + side
     scale = min(1.0, THUMBNAIL_PX / extent.max())
     width, height = np.ceil(extent * scale).astype(int)
     pixels = np.full((height, width, 3), WHITE, np.uint8)
-    side = max(1, round(whole * scale))
-    for start in range(0, len(rows), 256):
-        part = slice(start, start + 256)
-        for data, (x, y) in zip(
-            study.tile_bytes(rows[part]), corner[part] * scale, strict=True
-        ):
-            tile = Image.fromarray(decode_tile(data)).resize((side, side))
-            left, top = max(0, round(x)), max(0, round(y))
-            room = pixels[top : top + side, left : left + side]
-            room[...] = np.asarray(tile)[: room.shape[0], : room.shape[1]]
-    return Picture(pixels, scale, "put together from the study's tiles")
+    small = max(1, round(side * scale))
+    for tile, (x, y) in zip(tiles, corner * scale, strict=True):
+        shown = np.asarray(Image.fromarray(tile).resize((small, small)))
+        left, top = max(0, round(x)), max(0, round(y))
+        room = pixels[top : top + small, left : left + small]
+        room[...] = shown[: room.shape[0], : room.shape[1]]
+    return Picture(pixels, scale, "put together from tiles")

@@ -1,0 +1,90 @@
+"""Retrieval against brute force, and never from the query's own patient."""
+
+import numpy as np
+import pytest
+
+from pathjax.predict.bank import Bank, BankError, person, reference_rows
+
+FEATURES = np.random.default_rng(0).normal(0, 1, (4, 24)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def bank(make_model, tiny_study):
+    return Bank(make_model("contrastive"), tiny_study, neighbours=3)
+
+
+def test_expression_is_the_weighted_mean_of_the_nearest(bank, make_model, tiny_study):
+    assert bank.samples == [f"P{i:02d}" for i in range(8)]  # those trained on
+    expression = tiny_study.expression()
+    genes = make_model("contrastive").meta["panel"]["genes"]
+    profiles = np.asarray(expression[bank.samples, genes].X)
+    z = bank.image(FEATURES)
+    people = ["", "P03", "P01", "stranger"]
+    similarity = z @ bank._z["expression"].T
+    wanted = np.empty((4, 2))
+    for i, one in enumerate(people):
+        allowed = [j for j, name in enumerate(bank.samples) if name != one]
+        best = sorted(allowed, key=lambda j: -similarity[i, j])[:3]
+        weight = np.exp(similarity[i, best] / 0.07)  # the temperature it starts with
+        wanted[i] = weight @ profiles[best][:, [5, 1]] / weight.sum()
+    np.testing.assert_allclose(bank(FEATURES, [5, 1], people), wanted, rtol=1e-4)
+    found = bank.nearest(z, people, 99)
+    assert found.row.shape == (4, 8)
+    assert found.row[1, -1] == -1 and 3 not in found.row[1]
+    assert np.isnan(found.similarity[1, -1])
+    assert (np.diff(found.similarity[0]) <= 0).all()
+    assert "left out" in bank.means and bank.means.startswith("retrieval")
+
+
+def test_towers_are_those_of_the_model(bank, make_model, tiny_study):
+    """Row by row through the objective itself, with real tiles of no meaning."""
+    import jax.numpy as jnp
+
+    from pathjax import objectives
+    from pathjax.data.expression import GenePanel, select
+
+    model = make_model("contrastive")
+    panel = GenePanel.from_json(model.meta["panel"])
+    options = {k: v for k, v in model.meta["objective"].items() if k != "name"}
+    objective = objectives.build("contrastive", model.vit, 6, **options)
+    values = select(tiny_study.expression(), bank.samples, panel.genes)
+    batch = {
+        "embedding": jnp.asarray(FEATURES[None, :]),
+        "expression": jnp.asarray(panel.normalise(values[:1])),
+        "mask": jnp.ones(1, bool),
+    }
+    found = objective.predict(model.params, batch)
+    np.testing.assert_allclose(
+        bank.pooled(FEATURES), found["z_image"], rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        bank._z["expression"][:1], found["z_expression"], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_nobody_left_is_an_error(make_model, tiny_study, monkeypatch):
+    model = make_model("contrastive")
+    model.meta["audit"][0]["slides"] = ["P02a"]
+    bank = Bank(model, tiny_study)
+    with pytest.raises(BankError, match="are of patient P02, as the query is"):
+        bank(FEATURES, [0], ["P02"] * 4)
+    own = Bank(model, tiny_study, own_patient=True)
+    assert own(FEATURES, [0], ["P02"] * 4).shape == (4, 1)
+    assert "included" in own.means
+
+
+def test_which_part_of_the_reference(make_model, tiny_study):
+    model = make_model("contrastive")
+    assert reference_rows(tiny_study, model, "main:test")[0] == ["P10", "P11"]
+    assert len(reference_rows(tiny_study, model, "all")[0]) == 12
+    with pytest.raises(BankError, match="wanted SPLIT:FOLD"):
+        reference_rows(tiny_study, model, "main")
+    model.meta["audit"][0] |= {"study": "other", "fingerprint": "0"}
+    with pytest.raises(BankError, match="was not trained on study tiny"):
+        reference_rows(tiny_study, model, None)
+
+
+def test_a_person_is_one_across_studies():
+    slide = "TCGA-AB-1234-01Z-00-DX1"
+    assert person("p7", slide) == person("TCGA-AB-1234") == "TCGA-AB-1234"
+    assert person("p7", "slide") == "p7" and person("") == ""

@@ -1,0 +1,58 @@
+"""Measured beside predicted: r as NumPy has it, within a slide, by sample."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pathjax.data.study import StudyError
+from pathjax.predict.measured import (
+    COLUMNS,
+    Paired,
+    by_sample,
+    extremes,
+    pair,
+    pearson,
+    write_genes,
+)
+
+
+def test_pearson_is_numpy_s():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(5, 2, (30, 3)), rng.normal(0, 1, (30, 3))
+    b[:, 2] = 4.0
+    found = pearson(a, b)
+    for column in range(2):
+        wanted = np.corrcoef(a[:, column], b[:, column])[0, 1]
+        assert found[column] == pytest.approx(wanted)
+    assert np.isnan(found[2])
+
+
+def test_samples_are_means_of_their_tiles():
+    paired = Paired(
+        np.array(["all"] * 2), np.array([-1, -1]), np.array([0, 1, -1, 0]), ["a", "b"]
+    )
+    predicted = np.array([[1.0], [5.0], [99.0], [3.0]])
+    np.testing.assert_array_equal(by_sample(predicted, paired), [[2.0], [5.0]])
+    assert not paired.spots
+
+
+def test_spots_go_by_slide_and_patients_together(tiny_study):
+    obs = pd.DataFrame({"sample_id": ["P01", "X", "P00"], "slide_id": ["s", "s", "t"]})
+    spots = pair(tiny_study, obs)
+    assert spots.spots and spots.samples == ["P01", "P00"]
+    assert spots.group.tolist() == ["s", "t"] and spots.tile.tolist() == [0, 2]
+    many = pair(tiny_study, pd.concat([obs, obs]))
+    assert not many.spots and set(many.group) == {"all"}
+    with pytest.raises(StudyError, match="nothing is measured"):
+        pair(tiny_study, obs.iloc[1:2])
+
+
+def test_the_best_and_the_worst_of_a_slide(tmp_path):
+    r = [0.3, -0.2, np.nan, 0.9, 0.1]
+    rows = [(f"G{i}", "s", 9, one, 1.0, 1.0, 1.0) for i, one in enumerate(r)]
+    rows.append(("G9", "t", 9, 1.0, 1.0, 1.0, 1.0))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    assert extremes(table, "s") == (["G3", "G0"], ["G1", "G4"])
+    write_genes(tmp_path / "genes.csv", table)
+    lines = (tmp_path / "genes.csv").read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS) and lines[3] == "G2,s,9,,1,1,1"

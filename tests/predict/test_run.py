@@ -1,0 +1,192 @@
+"""The command from end to end: regression, retrieval, a slide; told, resumed, refused."""
+
+import csv
+import json
+
+import anndata
+import numpy as np
+import pytest
+from made_slides import slide, write_tiff
+from PIL import Image
+
+from pathjax.cli import main
+from pathjax.evals.embed import EmbeddingError, embed_tiles
+from pathjax.model_file import load_model
+from pathjax.predict.heads import HeadError, Regression
+from pathjax.predict.options import Options
+from pathjax.predict.run import predict
+
+GENES = "G000,G001"
+
+
+def genes_of(checkpoint, count=2):
+    return ",".join(load_model(checkpoint).meta["panel"]["genes"][:count])
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_study_by_regression(checkpoints, tiny_study, tmp_path, capsys):
+    run = checkpoints["regression"]
+    genes = genes_of(run)
+    out = tmp_path / "out"
+    words = ["--split", "main", "--fold", "test", "--genes", genes, "--batch", "8"]
+    assert not main(
+        ["predict", str(run), str(tiny_study.root), "--out", str(out), *words]
+        + ["--measured", "--max-maps", "1"]
+    )
+    found = anndata.read_h5ad(out / "predicted.h5ad")
+    rows = tiny_study.fold_tiles("main", "test")
+    model = load_model(run)
+    wanted = Regression(model)(embed_tiles(model, tiny_study, rows, batch=8), [0, 1])
+    np.testing.assert_allclose(found.X, wanted, rtol=1e-5)
+    assert found.obs_names.tolist() == tiny_study.tiles["tile_id"][rows].tolist()
+    assert found.var_names.tolist() == genes.split(",")
+    about = found.uns["pathjax"]
+    assert about["unit"] == "log1p(counts per 10,000)"
+    assert about["audit"].startswith("clean") and "sha256:" in about["model"]
+    assert about["input_fingerprint"] == f"{tiny_study.fingerprint} main/test"
+    assert set(found.uns["spatial"]) == {"P10a", "P10b", "P11a", "P11b"}
+    means = {(row["level"], row["id"]): row for row in rows_of(out / "means.csv")}
+    first = genes.split(",")[0]
+    mean = found.X[found.obs["slide_id"] == "P11b"][:, 0].mean()
+    assert float(means["slide", "P11b"][first]) == pytest.approx(mean, rel=1e-4)
+    assert means["sample", "P10"]["tiles"] == "6"
+    assert len(rows_of(out / "genes.csv")) == 2
+    assert len(list((out / "maps").glob("P10a-*.png"))) == 1
+    said = capsys.readouterr()
+    assert "not for clinical use" in said.out and "AUDIT" not in said.err
+    assert "how well 2 of 2 genes are predicted is unknown" in said.out
+    assert "1 of 8 maps" in said.out
+
+
+def test_patients_trained_on_are_named_aloud(checkpoints, tiny_study, tmp_path, capsys):
+    run, out = checkpoints["regression"], tmp_path / "out"
+    known = tmp_path / "genes.csv"
+    gene = genes_of(run, 1)
+    known.write_text(f"gene,n,r\n{gene},9,0.1\n")
+    words = ["--split", "main", "--fold", "train", "--validation", str(known)]
+    main(["predict", str(run), str(tiny_study.root), "--out", str(out), *words])
+    said = capsys.readouterr()
+    assert "AUDIT: TRAINED ON: patients P00, P01" in said.err
+    assert "1 genes are poorly predicted" in said.out
+    found = anndata.read_h5ad(out / "predicted.h5ad")
+    assert found.obs["in_training"].all() and found.shape == (48, 6)
+    assert found.uns["pathjax"]["audit"].startswith("TRAINED ON")
+    assert found.var["trust"][gene].startswith("poor")
+
+
+def test_it_goes_on_where_it_was_stopped(checkpoints, tiny_study, tmp_path):
+    run = checkpoints["regression"]
+    options = Options(split="main", fold="val", batch=8)
+
+    def stop(now, total):
+        raise KeyboardInterrupt
+
+    once = predict(run, tiny_study.root, tmp_path / "once", options)
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, tiny_study.root, tmp_path / "often", options, progress=stop)
+    assert not (tmp_path / "often" / "predicted.h5ad").exists()
+    done = []
+    often = predict(
+        run,
+        tiny_study.root,
+        tmp_path / "often",
+        options,
+        progress=lambda now, total: done.append(now),
+    )
+    assert done[0] == 8  # those of before are not embedded again
+    a, b = (anndata.read_h5ad(one.path) for one in (once, often))
+    np.testing.assert_array_equal(a.X, b.X)
+    other = Options(split="main", fold="test", batch=8)
+    with pytest.raises(EmbeddingError, match="--overwrite"):
+        predict(run, tiny_study.root, tmp_path / "often", other)
+
+
+def test_a_study_by_retrieval(checkpoints, tiny_study, tmp_path):
+    run, out = checkpoints["contrastive"], tmp_path / "out"
+    with pytest.raises(HeadError, match="--reference"):
+        predict(run, tiny_study.root, out)
+    options = Options(
+        split="main", fold="train", reference=tiny_study.root, nearest=3, batch=8
+    )
+    predict(run, tiny_study.root, out, options)
+    found = anndata.read_h5ad(out / "predicted.h5ad")
+    assert found.uns["pathjax"]["method"] == "retrieval"
+    assert found.shape == (48, 6)
+    slides, tiles = rows_of(out / "nearest.csv"), rows_of(out / "nearest_tiles.csv")
+    assert len(slides) == 3 * 16 and len(tiles) == 3 * 48
+    texts = {"P00": "a", "P01": "b", "P02": "c"}
+    for row in slides:
+        assert row["patient"] != row["query"][:3]  # never the slide's own
+        assert row["report"] == texts.get(row["sample"], "")
+    assert any(row["report"] for row in slides)
+    assert [row["rank"] for row in tiles[:4]] == ["1", "2", "3", "1"]
+    with pytest.raises(HeadError, match="leave --reference away"):
+        predict(checkpoints["regression"], tiny_study.root, out, options)
+
+
+def test_a_slide_and_a_folder(checkpoints, tmp_path):
+    run = checkpoints["regression"]
+    path = write_tiff(tmp_path / "s.tif", slide(400, 500), 0.5)
+    options = Options(genes=genes_of(run, 1), batch=16)
+    done = predict(run, path, tmp_path / "slide", options)
+    found = anndata.read_h5ad(done.path)
+    assert done.tiles == len(found) > 20 and found.uns["spatial"]["s"]
+    assert found.uns["spatial"]["s"]["scalefactors"]["spot_diameter_fullres"] == 32
+    assert (tmp_path / "slide" / "maps").is_dir()
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    for i in range(3):
+        pixels = np.full((16, 16, 3), 60 * i, np.uint8)
+        Image.fromarray(pixels).save(folder / f"t_x{16 * i}_y0.png")
+    (folder / "t_x99_y0.png").write_bytes(b"no image")
+    done = predict(run, folder, tmp_path / "folder", options)
+    found = anndata.read_h5ad(done.path)
+    assert found.shape == (3, 1) and done.audit.startswith("unknown")
+    np.testing.assert_array_equal(found.obsm["spatial"][:, 0], [8, 24, 40])
+    assert any("1 images could not be read" in note for note in done.notes)
+    told = json.loads((tmp_path / "folder" / "predicted.json").read_text())
+    assert told["what"] == "expression predicted from images"
+
+
+def test_spots_are_drawn_beside_each_other(checkpoints, tiny_study, tmp_path):
+    """Samples of one tile each: the small study with a tile of each patient kept."""
+    from pathjax.predict import tiles as inputs
+
+    run = checkpoints["regression"]
+    real = inputs.open_input
+
+    def one_each(*args, **kwargs):
+        given = real(*args, **kwargs)
+        rows = given.source.rows[::6]
+        given.table["slide_id"] = "s"
+        return inputs.dataclasses.replace(
+            given,
+            source=inputs.StudyPart(given.source.study, rows, "one each"),
+            table=given.table.iloc[::6].reset_index(drop=True),
+            level0={"s": 1.0},
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pathjax.predict.run.open_input", one_each)
+        predict(run, tiny_study.root, tmp_path, Options(measured=True, batch=16))
+    kept = json.loads((tmp_path / "spots.json").read_text())
+    spots = kept["slides"]["s"]
+    found = anndata.read_h5ad(tmp_path / "predicted.h5ad")
+    expression = tiny_study.expression()
+    assert spots["sample"] == [f"P{i:02d}" for i in range(12)]
+    for gene, both in spots["genes"].items():
+        column = found[:, gene].X[:, 0]
+        np.testing.assert_allclose(both["predicted"], column, atol=1e-4)
+        measured = np.asarray(expression[spots["sample"], gene].X)[:, 0]
+        np.testing.assert_allclose(both["measured"], measured, atol=1e-4)
+    table = {row["gene"]: row for row in rows_of(tmp_path / "genes.csv")}
+    gene = next(iter(spots["genes"]))
+    both = spots["genes"][gene]
+    r = np.corrcoef(both["measured"], both["predicted"])[0, 1]
+    assert float(table[gene]["r"]) == pytest.approx(r, abs=1e-3)
+    with Image.open(tmp_path / "measured-s.png") as image:
+        assert image.width > 1000

@@ -1,0 +1,66 @@
+"""Inputs: what is seen of a tile, where it lies, and scales that do not fit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from made_slides import slide, write_tiff
+from PIL import Image
+
+from pathjax.predict.tiles import InputError, open_input, view_of
+
+
+def test_a_study_s_tiles_lie_at_their_centres(make_model, tiny_study):
+    view = view_of(make_model())
+    assert (view.mpp, view.px, view.resizes) == (1.0, 16, False)
+    given = open_input(tiny_study.root, view, split="main", fold="test")
+    assert len(given.source) == len(given.table) == 12
+    assert given.source.tile_ids(np.array([0, 11])) == ["P10a0", "P11b2"]
+    first = given.table.iloc[1]
+    assert (first["x"], first["y"], first["side"]) == (32 + 16, 16, 16)
+    batch = next(given.source.batches(np.arange(3), batch=4, px=16, prepare=crop))
+    whole = open_input(tiny_study.root, view)
+    other = next(whole.source.batches(np.array([60]), batch=1, px=16, prepare=crop))
+    np.testing.assert_array_equal(batch["image"][0], other["image"][0])
+    assert given.source.fingerprint != whole.source.fingerprint
+
+
+def crop(tile):
+    return tile[:16, :16]
+
+
+def test_what_a_model_that_resizes_sees(make_model):
+    model = make_model()
+    asked = {"resize": 64, "crop": 48, "interpolation": "bilinear"}
+    model.meta["preprocess"] = asked
+    view = view_of(model)
+    assert view.mpp == 0.5 and view.seen(32) == 24 and view.px == 48
+    assert view_of(model, 0.7).mpp == 0.7
+
+
+def test_another_scale_is_refused(make_model, tiny_study):
+    view = view_of(make_model())
+    with pytest.raises(InputError, match=r"1 um/px, and it was trained at 0\.5"):
+        open_input(tiny_study.root, dataclasses.replace(view, mpp=0.5))
+    unknown = open_input(tiny_study.root, dataclasses.replace(view, mpp=None))
+    assert "not checked" in unknown.notes[0]
+    with pytest.raises(InputError, match="go together"):
+        open_input(tiny_study.root, view, split="main")
+
+
+def test_a_slide_and_a_folder(make_model, tmp_path):
+    view = view_of(make_model())
+    name = "TCGA-AB-1234-01Z-00-DX1"
+    path = write_tiff(tmp_path / f"{name}.tif", slide(500, 500), 0.5)
+    given = open_input(path, view)
+    assert set(given.table["patient_id"]) == {"TCGA-AB-1234"}
+    assert given.table["side"].iloc[0] == 32  # 16 px at 1 um/px on 0.5 um/px
+    assert given.level0[name] == pytest.approx(0.5)
+    with pytest.raises(InputError, match="give it with --mpp"):
+        open_input(path, dataclasses.replace(view, mpp=None))
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "a_x8_y4.png")
+    images = open_input(folder, view)
+    assert images.table[["x", "y"]].iloc[0].tolist() == [8, 4]
+    assert "does not say its scale" in images.notes[0]
