@@ -61,13 +61,18 @@ def damage(folder: Path) -> str | None:
     seal = folder / SEAL
     if not seal.exists():
         return None
+    text = seal.read_text(encoding="utf-8", errors="replace")
+    if not text.endswith("\n"):
+        return f"{SEAL} is cut short"
     wanted = {}
-    for line in seal.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         digest, _, name = line.partition("  ")
+        if not name:
+            return f"{SEAL} is damaged"
         wanted[name] = digest
     there = sealed_files(folder)
     if missing := sorted(set(wanted) - set(there)):
-        return f"{_first(missing)} missing, or {SEAL} is cut short"
+        return f"{_first(missing)} missing, or {SEAL} is damaged"
     if extra := sorted(set(there) - set(wanted)):
         return f"{_first(extra)} not in {SEAL}, which may be cut short"
     changed = [name for name in there if sha256(folder / name) != wanted[name]]

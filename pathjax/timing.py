@@ -101,7 +101,7 @@ class StepTimer:
         values = {PREFIX + name: spent[name] / steps for name in PHASES}
         values |= {PREFIX + "steps": steps, PREFIX + "total": total / steps}
         training = total - spent["save"] - spent["validation"]
-        if not spent["compile"]:
+        if training > 0 and not spent["compile"]:
             rate = steps / training
             values[PREFIX + "images_per_s"] = self._images * rate
             if self._flops and self._peak:
@@ -176,7 +176,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("workdir", type=Path)
     args = parser.parse_args(argv)
     found = totals(read_metrics(args.workdir / "metrics.jsonl"))
-    print(f"{found['steps']} steps, {found['training'] / found['steps']:.4g} s each")
+    print(
+        f"{found['steps']:.0f} steps, {found['training'] / found['steps']:.4g} s each"
+    )
     for name in PHASES:
         share = found[name] / found["total"]
         print(f"{name:>10} {found[name]:10.2f} s  {share:6.2%} of all")

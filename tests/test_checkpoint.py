@@ -14,6 +14,7 @@ import pytest
 from pathjax import checkpoint
 from pathjax.checkpoint import CheckpointError, Checkpoints, tree_bytes
 from pathjax.mesh import make_mesh, state_sharding
+from pathjax.seal import SEAL, DamagedCheckpointWarning
 from pathjax.state import TrainState
 
 
@@ -131,6 +132,69 @@ def test_a_write_that_fails_midway_keeps_the_one_before(tmp_path):
         assert checkpoints.latest() == 1
         like = make_state(make_mesh(), seed=9)
         assert equal(checkpoints.restore(1, like), make_state(make_mesh()))
+
+
+def flip_a_bit(folder):
+    """One bit of the largest file: Orbax reads it back without an error."""
+    file = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def test_every_committed_one_is_sealed_by_what_sha256sum_accepts(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, make_state(make_mesh(), size=4), {})
+    for step in ("1", "2"):
+        command = ["sha256sum", "--check", "--strict", "--quiet", SEAL]
+        subprocess.run(command, cwd=tmp_path / step, check=True)
+
+
+def test_a_flipped_bit_is_found_and_the_one_before_is_used(tmp_path):
+    mesh = make_mesh()
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, make_state(mesh, seed=step, size=64), {"at": step})
+    flip_a_bit(tmp_path / "2")
+    (tmp_path / "3.orbax-checkpoint-tmp").mkdir()  # of a write that was killed
+    with pytest.warns(
+        DamagedCheckpointWarning, match="checkpoint 2 .* checkpoint 1 is used instead"
+    ):
+        checkpoints = Checkpoints(tmp_path, keep=2)
+    with checkpoints:
+        assert checkpoints.latest() == 1 and checkpoints.meta(1) == {"at": 1}
+        back = checkpoints.restore(1, make_state(mesh, seed=9, size=64))
+        assert equal(back, make_state(mesh, seed=1, size=64))
+        checkpoints.save(2, back, {})  # its place is free again
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["1", "2", "2.damaged"]
+
+
+def test_when_all_are_damaged_the_run_does_not_silently_begin_anew(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, make_state(make_mesh(), size=4), {})
+    flip_a_bit(tmp_path / "1")
+    (tmp_path / "2" / "meta" / "metadata").write_text("{garbage")
+    for _ in range(2):  # the second time it is no different
+        with pytest.raises(CheckpointError, match="none of the checkpoints") as error:
+            Checkpoints(tmp_path, keep=2)
+    assert "2: meta/metadata is changed" in str(error.value)
+    assert "; 1: state/" in str(error.value)
+
+
+def test_one_without_a_seal_that_cannot_be_read_is_a_named_error(tmp_path):
+    like = make_state(make_mesh(), size=64)
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        checkpoints.save(1, like, {})
+    (tmp_path / "1" / SEAL).unlink()
+    (tmp_path / "1" / "state" / "manifest.ocdbt").write_bytes(b"")
+    with (
+        Checkpoints(tmp_path, keep=2) as checkpoints,
+        pytest.raises(CheckpointError, match="checkpoint 1 in .* cannot be read"),
+    ):
+        checkpoints.restore(1, like)
 
 
 def test_tree_bytes_and_full_disk_hint(tmp_path):

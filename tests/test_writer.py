@@ -19,6 +19,21 @@ def test_lines_past_the_checkpoint_are_dropped_on_resume(tmp_path):
     ]
 
 
+def test_a_validation_that_is_done_again_leaves_one_line(tmp_path):
+    with MetricWriter(tmp_path, 0) as writer:
+        for step in (10, 20):
+            writer.write(step, {"train/loss": step / 2})
+            writer.write(step, {"val/loss": step / 4})
+    with MetricWriter(tmp_path, 20, validated=False):
+        pass
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [(r["step"], "val/loss" in r) for r in rows] == [
+        (10, False),
+        (10, True),
+        (20, False),
+    ]
+
+
 def test_a_line_cut_by_a_kill_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "a": 2.0}\n{"step": 2, "a"')
