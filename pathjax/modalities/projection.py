@@ -1,0 +1,149 @@
+"""Embeddings in two dimensions, and how pure their neighbourhoods are.
+
+    features -> reduced -> project (t-SNE or UMAP) -> [n, 2]
+    features, labels    -> neighbours -> purity (classes) or r (numbers), and chance
+
+A picture of this kind shows neighbourhoods and invents distances. The figure beside it
+is of the neighbourhoods themselves: the share of a row's nearest rows that are of its
+class, in the embedding and in the picture. Needs the extra `pathjax[figures]`.
+"""
+
+import dataclasses
+import importlib
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from pathjax.modalities.cohort import ModalityError
+from pathjax.modalities.features import principal_axes
+
+METHODS = ("tsne", "umap")
+# What both are given: fewer, decorrelated columns (as the authors of t-SNE did:
+# van der Maaten & Hinton 2008, J Mach Learn Res 9:2579, section 4.1, 30; 50 is usual).
+COMPONENTS = 50
+PERPLEXITY = 30  # openTSNE's own
+NEIGHBOURS = 15  # UMAP's own
+K = 10
+ROWS_AT_ONCE = 512
+
+
+def need(module: str):
+    """The module, or an error that says what to install.
+
+    Raises:
+      ModalityError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ModalityError(
+            f"{module} is not installed: pip install 'pathjax[figures]'"
+        ) from error
+
+
+def reduced(x: Float[np.ndarray, "n E"]) -> Float[np.ndarray, "n F"]:
+    """Standardised features, as their first principal components."""
+    spread = x.std(axis=0)
+    known = spread > 1e-6 * (np.abs(x.mean(axis=0)) + 1e-6)
+    x = (x[:, known] - x[:, known].mean(axis=0)) / spread[known]
+    if x.shape[1] > COMPONENTS:
+        x = x @ principal_axes(x, min(COMPONENTS, len(x) - 1))
+    return np.ascontiguousarray(x, np.float64)
+
+
+def project(
+    x: Float[np.ndarray, "n F"], method: str = "tsne", seed: int = 0
+) -> Float[np.ndarray, "n 2"]:
+    """Places in the plane, begun at the first two principal components.
+
+    Args:
+      x: of `reduced`.
+      method: "tsne" (openTSNE) or "umap".
+      seed: of what is random in either.
+
+    Raises:
+      ModalityError: another method, too few rows, or a library is missing.
+    """
+    if method not in METHODS:
+        raise ModalityError(f"method {method!r}: wanted one of {', '.join(METHODS)}")
+    if len(x) < 10:
+        raise ModalityError(f"{len(x)} rows make no picture: wanted 10 or more")
+    if method == "tsne":
+        tsne = need("openTSNE").TSNE(
+            perplexity=min(PERPLEXITY, (len(x) - 1) / 3),
+            initialization="pca",
+            random_state=seed,
+            n_jobs=1,
+        )
+        return np.asarray(tsne.fit(x), np.float64)
+    umap = need("umap").UMAP(
+        n_neighbors=min(NEIGHBOURS, len(x) - 1),
+        init="pca",
+        random_state=seed,
+        n_jobs=1,  # more would make the seed worthless, and umap says so by a warning
+    )
+    return np.asarray(umap.fit_transform(x), np.float64)
+
+
+def neighbours(
+    x: Float[np.ndarray, "n F"], patient: Int[np.ndarray, "n"], k: int = K
+) -> tuple[Int[np.ndarray, "n k"], bool]:
+    """The k nearest rows of other patients, and True when that was so.
+
+    Rows of one patient are alike for reasons that are no label's. Where all rows are of
+    one patient, or fewer than k are of others, all rows but itself count.
+    """
+    n = len(x)
+    k = min(k, n - 1)
+    _, count = np.unique(patient, return_counts=True)
+    others = n - int(count.max()) >= k
+    square = (x**2).sum(axis=1)
+    found = np.empty((n, k), np.int64)
+    for start in range(0, n, ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + ROWS_AT_ONCE, n))
+        far = square[rows, None] + square[None] - 2 * x[rows] @ x.T
+        if others:
+            far[patient[rows, None] == patient[None]] = np.inf
+        far[np.arange(len(rows)), rows] = np.inf
+        found[rows] = np.argpartition(far, k - 1, axis=1)[:, :k]
+    return found, others
+
+
+@dataclasses.dataclass(frozen=True)
+class Purity:
+    """What the neighbours of rows say of their labels.
+
+    Attributes:
+      value: of classes, the mean over classes of the share of neighbours that are of
+        the row's own; of numbers, the correlation of a row's value with the mean of
+        its neighbours'.
+      chance: the same of neighbours drawn at random.
+      k: how many neighbours.
+      other_patients: True when no neighbour is of the row's own patient.
+    """
+
+    value: float
+    chance: float
+    k: int
+    other_patients: bool
+
+
+def purity(
+    x: Float[np.ndarray, "n F"],
+    label: np.ndarray,
+    patient: Int[np.ndarray, "n"],
+    k: int = K,
+) -> Purity:
+    """k-NN purity of class numbers (int), or correlation of values (float)."""
+    near, others = neighbours(x, patient, k)
+    if np.issubdtype(label.dtype, np.floating):
+        mean = label[near].mean(axis=1)
+        constant = mean.std() == 0 or label.std() == 0
+        r = 0.0 if constant else float(np.corrcoef(label, mean)[0, 1])
+        return Purity(r, 0.0, near.shape[1], others)
+    same = (label[near] == label[:, None]).mean(axis=1)
+    classes, count = np.unique(label, return_counts=True)
+    value = np.mean([same[label == one].mean() for one in classes])
+    # A random other row is of the class with its share among the others.
+    chance = np.mean((count - 1) / (len(label) - 1))
+    return Purity(float(value), float(chance), near.shape[1], others)

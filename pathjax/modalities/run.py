@@ -1,0 +1,267 @@
+"""All cells of a cohort: every target by every modality and combination of them.
+
+    Cohort, questions, Options -> run -> OUT/results.json
+                                         OUT/cells/*.json, *.npz   one of each cell
+
+Modalities are compared on the same samples: those that have all of them. Each is also
+scored on all samples that have it, where these are more. Both use the same folds of
+patients, so that no patient is tested by what learned of it. A cell that is there and
+is of the same data and options is not computed again.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+import pathjax
+from pathjax.atomic import atomic_path, write_json
+from pathjax.data.folds import FoldError, patient_folds
+from pathjax.evals.statistics import StatisticsError
+from pathjax.modalities.cell import PROBE, REPLICATES, Predictions, predict, score
+from pathjax.modalities.cohort import (
+    EXPRESSION,
+    Cohort,
+    ModalityError,
+    Question,
+)
+from pathjax.modalities.features import Preparation
+from pathjax.report.figures import slug
+
+PROTOCOL = "modalities/1"
+COMMON, ALL = "common", "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What may be chosen; all of it stands in the results.
+
+    Attributes:
+      folds: of patients.
+      seed: of the folds, and of the bootstrap.
+      least: patients that a class has to have, or its samples are left out.
+      combinations: score modalities together too.
+      prepare: sizes of the features' preparation.
+      target_genes: genes that are asked for where expression is the target.
+    """
+
+    folds: int = 5
+    seed: int = 0
+    least: int = 10
+    combinations: bool = True
+    prepare: Preparation = dataclasses.field(default_factory=Preparation)
+    target_genes: int = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A question's samples with their answers and folds.
+
+    Attributes:
+      question: what is asked.
+      rows: `[n]` row numbers of the cohort's samples.
+      truth: class numbers `[n]`, or values `[n, G]`.
+      classes: their names.
+      fold: `[n]`.
+      left_out: class to its patients, of classes with too few.
+    """
+
+    question: Question
+    rows: np.ndarray
+    truth: np.ndarray
+    classes: tuple[str, ...]
+    fold: np.ndarray
+    left_out: dict[str, int]
+
+
+def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
+    """Answers and folds of a question.
+
+    Raises:
+      ModalityError: fewer than two classes, or too few patients for the folds.
+    """
+    rows = np.flatnonzero(cohort.asked(question))
+    patient = cohort.patients[rows]
+    classes, left_out = (), {}
+    if question.kind == "class":
+        names = cohort.samples[question.target].iloc[rows].astype(str).to_numpy()
+        table = pd.DataFrame({"patient": patient, "name": names}).drop_duplicates()
+        count = table["name"].value_counts()
+        left_out = {k: int(n) for k, n in count.items() if n < options.least}
+        kept = ~np.isin(names, list(left_out))
+        rows, patient, names = rows[kept], patient[kept], names[kept]
+        order = cohort.targets[question.target].classes or sorted(set(names))
+        classes = tuple(one for one in order if one in set(names))
+        if len(classes) < 2:
+            raise ModalityError(
+                f"{question.name}: {len(classes)} class has {options.least} patients "
+                f"or more (too few: {left_out or 'none'}): wanted two"
+            )
+        truth = np.array([classes.index(one) for one in names], np.int32)
+        label = names
+    elif question.kind == "number":
+        values = pd.to_numeric(cohort.samples[question.target].iloc[rows])
+        truth = values.to_numpy(np.float32)[:, None]
+        # Thirds of the values, so that folds have the same range.
+        label = pd.qcut(truth[:, 0], 3, labels=False, duplicates="drop").astype(str)
+    else:
+        truth = cohort.modalities["rna"].at(rows)
+        label = np.full(len(rows), "")
+    people = pd.DataFrame({"patient_id": patient, "label": label})
+    people = people.drop_duplicates("patient_id", ignore_index=True)
+    try:
+        folds = patient_folds(
+            people, options.folds, labels=["label"], seed=options.seed
+        )
+    except FoldError as error:
+        raise ModalityError(f"{question.name}: {error}") from error
+    number = {
+        name: place for place, name in enumerate(sorted(set(folds.fold.values())))
+    }
+    fold = np.array([number[folds.fold[one]] for one in patient], np.int32)
+    return Asked(question, rows, truth, classes, fold, left_out)
+
+
+def combinations_of(names: Sequence[str], together: bool) -> list[tuple[str, ...]]:
+    """The modalities one by one, then in twos, and so on."""
+    sizes = range(1, len(names) + 1) if together else [1]
+    return [one for size in sizes for one in itertools.combinations(names, size)]
+
+
+def run(
+    cohort: Cohort,
+    questions: Sequence[Question],
+    out: Path,
+    options: Options,
+    *,
+    command: str = "",
+    progress: Callable[..., None] = lambda done, note="", total=0: None,
+) -> dict[str, Any]:
+    """Runs what is not there yet and writes OUT/results.json.
+
+    Args:
+      cohort, questions: what is asked of whom.
+      out: folder; cells of an earlier run in it are kept if they are of the same.
+      options: what may be chosen.
+      command: for the record.
+      progress: called with (cells done, a note, total=cells in all).
+
+    Returns:
+      What is in results.json.
+
+    Raises:
+      ModalityError: a question cannot be asked.
+    """
+    names = tuple(cohort.modalities)
+    asked = [ask(cohort, one, options) for one in questions]
+    digests = {name: one.digest for name, one in cohort.modalities.items()}
+    jobs = []
+    for one, combined in itertools.product(
+        asked, combinations_of(names, options.combinations)
+    ):
+        # Expression is not asked of itself.
+        known = [n for n in names if one.question.kind != EXPRESSION or n != "rna"]
+        if set(combined) <= set(known):
+            common = cohort.having(known)[one.rows]
+            having = cohort.having(combined)[one.rows]
+            jobs.append((one, combined, COMMON, common))
+            if having.sum() > common.sum():
+                jobs.append((one, combined, ALL, having))
+    cells = []
+    for one, combined, rows, inside in jobs:
+        note = f"{one.question.name}: {' + '.join(combined)}"
+        progress(len(cells), note, total=len(jobs))
+        cells.append(_cell(cohort, one, combined, rows, inside, out, options, digests))
+    result = {
+        "protocol": PROTOCOL,
+        "cohort": cohort.name,
+        "synthetic": cohort.synthetic,
+        "provenance": dict(cohort.provenance),
+        "samples": len(cohort.samples),
+        "patients": len(set(cohort.patients)),
+        "modalities": {
+            name: {
+                "samples": len(one),
+                "features": one.values.shape[1],
+                "from": one.about,
+            }
+            for name, one in cohort.modalities.items()
+        },
+        "options": dataclasses.asdict(options) | {"replicates": REPLICATES},
+        "probe": {"class": PROBE["class"], "number": PROBE["number"]},
+        "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
+        "command": command,
+        "cells": cells,
+    }
+    write_json(out / "results.json", result)
+    progress(len(cells), "", total=len(jobs))
+    return result
+
+
+def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
+    """One cell's record: read if it is there, else computed and written."""
+    which = one.rows[inside]
+    patient = np.unique(cohort.patients[which], return_inverse=True)[1]
+    record = {
+        "target": one.question.name,
+        "kind": one.question.kind,
+        "modalities": list(combined),
+        "rows": rows,
+        "n": len(which),
+        "patients": int(patient.max()) + 1 if len(which) else 0,
+        "classes": {
+            name: int((one.truth[inside] == place).sum())
+            for place, name in enumerate(one.classes)
+        },
+        "left_out": one.left_out,
+    }
+    whole = hashlib.sha256(
+        json.dumps(
+            [record, dataclasses.asdict(options), [digests[n] for n in combined]]
+        ).encode()
+    )
+    for part in (which, one.truth[inside], one.fold[inside]):
+        whole.update(np.ascontiguousarray(part).tobytes())
+    identity = whole.hexdigest()
+    name = slug("-".join([one.question.name, *combined, rows]))
+    path = out / "cells" / f"{name}-{identity[:12]}.json"
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["identity"] == identity:
+            return found["cell"]
+    try:
+        predicted = predict(
+            one.question.kind,
+            [(n, cohort.modalities[n].at(which)) for n in combined],
+            one.truth[inside],
+            patient,
+            one.fold[inside],
+            how=options.prepare,
+            genes=options.target_genes,
+        )
+        scores = score(one.question.kind, predicted, patient, options.seed)
+    except (ModalityError, StatisticsError) as error:
+        raise ModalityError(
+            f"{one.question.name} by {' + '.join(combined)} ({len(which)} samples, "
+            f"{rows}): {error}"
+        ) from error
+    record |= {"scores": scores, "folds": predicted.how}
+    _keep(path.with_suffix(".npz"), predicted, cohort, which)
+    write_json(path, {"identity": identity, "cell": record})
+    return record
+
+
+def _keep(path: Path, found: Predictions, cohort: Cohort, rows) -> None:
+    """Predictions beside the record, so that other scores can be had of them."""
+    ids = cohort.samples["sample_id"].iloc[rows].to_numpy(dtype=np.str_)
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(
+            file, sample_id=ids, truth=found.truth, score=found.score, fold=found.fold
+        )
