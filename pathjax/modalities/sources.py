@@ -3,7 +3,7 @@
     STUDY [+ FILE.h5 of tiles] [+ FILE.h5 of texts]  -> from_study  -> Cohort
     RNA.h5ad + tables of labels (no slides)           -> from_tables -> Cohort
 
-Both say what they left out and why; nothing is fitted here.
+Nothing is fitted here.
 """
 
 from collections.abc import Sequence
