@@ -28,6 +28,8 @@ class Memory:
       outputs, aliased: what it returns, and how much of that lies where an argument did.
       temporaries: what it needs in between.
       code: the program.
+      live: most bytes of arrays that are there at once, by the compiler; at most the
+        sum of the above, as temporaries need not all be there together.
     """
 
     arguments: int
@@ -36,11 +38,11 @@ class Memory:
     aliased: int
     temporaries: int
     code: int
+    live: int
 
     @property
     def peak(self) -> int:
-        kept = self.arguments + self.outputs - self.aliased
-        return kept + self.temporaries + self.code
+        return self.live + self.code
 
 
 def read_memory(compiled: Any, kinds: dict[str, int]) -> Memory:
@@ -53,6 +55,7 @@ def read_memory(compiled: Any, kinds: dict[str, int]) -> Memory:
         aliased=stats.alias_size_in_bytes,
         temporaries=stats.temp_size_in_bytes,
         code=stats.generated_code_size_in_bytes,
+        live=stats.peak_memory_in_bytes,
     )
 
 

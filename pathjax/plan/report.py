@@ -111,7 +111,9 @@ def _memory_table(found: dict[str, Any]) -> Table:
     for name, values in rows:
         table.add_row(name, *map(_size, values))
     table.add_section()
-    table.add_row("peak", *(_size(one["peak"]) for one in memories))
+    table.add_row(
+        "peak (at once, and program)", *(_size(one["peak"]) for one in memories)
+    )
     if limit:
         share = [f"{one['peak'] / limit:.0%}" for one in memories]
         table.add_row(f"of {_size(limit)}", *share)

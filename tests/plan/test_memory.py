@@ -38,9 +38,9 @@ def test_the_compiler_s_figures_are_those_of_the_arrays():
     assert memory.arguments == 64 * 16 * 4 // 8 + 16 * 32 * 4 // 4
     assert memory.outputs == 64 * 32 * 4 // 8
     assert memory.kinds == {"batch": 512}
-    whole = memory.arguments + memory.outputs + memory.temporaries + memory.code
-    assert memory.peak == whole
-    assert Memory(100, {}, 80, 70, 5, 1).peak == 116
+    given = memory.arguments + memory.outputs
+    assert given <= memory.live <= given + memory.temporaries + 64
+    assert Memory(100, {}, 80, 70, 5, 1, 112).peak == 113
 
 
 def test_arrays_of_a_trace_by_size():
