@@ -61,6 +61,12 @@ def add(commands) -> None:
         help="of it; what the model was trained on if left",
     )
     retrieval.add_argument(
+        "--reference-text",
+        type=Path,
+        metavar="FILE.h5",
+        help="of `pathjax text embed`: retrieve reports by the text tower too",
+    )
+    retrieval.add_argument(
         "--neighbours", type=int, default=50, help="samples averaged per tile"
     )
     retrieval.add_argument(

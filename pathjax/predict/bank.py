@@ -24,6 +24,7 @@ from pathjax.evals.audit import barcodes
 from pathjax.model_file import Model
 from pathjax.models.towers import MAX_LOG_SCALE
 from pathjax.predict.heads import build, in_blocks, panel_of
+from pathjax.text.store import TextEmbeddings
 
 AT_ONCE = 1024  # queries
 
@@ -111,6 +112,7 @@ class Bank:
       part: see `reference_rows`.
       neighbours: how many samples a prediction is the mean of.
       own_patient: let a query retrieve its own patient's samples.
+      text: embeddings of the reference's reports, for a model with a text tower.
 
     Attributes:
       samples: ids.
@@ -128,6 +130,7 @@ class Bank:
         *,
         neighbours: int = 50,
         own_patient: bool = False,
+        text: TextEmbeddings | None = None,
     ):
         if neighbours < 1:
             raise BankError(f"--neighbours {neighbours}: wanted at least 1")
@@ -146,9 +149,27 @@ class Bank:
         )
         values = select(study.expression(), self.samples, panel.genes)
         self._profiles = values
-        self._z = {"expression": self._embed(panel, values, model.vit.embed_dim)}
+        genes = panel.normalise(values)
+        width = model.vit.embed_dim
+        self._z = {"expression": self._embed(width, "expression", genes)}
+        self._has = {"expression": np.ones(len(values), bool)}
+        if text is not None:
+            wanted = model.meta["objective"].get("text_dim", 0)
+            if text.values.shape[1] != wanted:
+                raise BankError(
+                    f"--reference-text has {text.values.shape[1]} dimensions, and the "
+                    f"model {f'takes {wanted}' if wanted else 'has no text tower'}: "
+                    "embed the reports as for training, or leave it away"
+                )
+            vectors, self._has["text"] = text.align(self.samples)
+            self._z["text"] = self._embed(width, "text", vectors)
         self._neighbours = min(neighbours, len(self.samples))
         self._own = own_patient
+        if "temperature" not in params:
+            raise BankError(
+                "the model was trained without the pair of image and expression "
+                "(objective.image_expression=0): it cannot retrieve expression"
+            )
         self._sharpness = float(np.exp(_log_scale(params)))
         self.unit = GenePanel.from_json(model.meta["panel"]).unit
         self.means = (
@@ -158,17 +179,13 @@ class Bank:
             + ("the query's own patient " + ("included" if own_patient else "left out"))
         )
 
-    def _embed(self, panel: GenePanel, values, width: int):
-        """The bank through the expression tower; the image tower's part is dropped."""
+    def _embed(self, width: int, name: str, rows: Float[np.ndarray, "m F"]):
+        """The bank through one tower; the image tower's part is dropped by XLA."""
         tower = jax.jit(
-            lambda batch: {
-                "z": self._predict(self._params, batch)["z_expression"],
-            }
+            lambda batch: {"z": self._predict(self._params, batch)[f"z_{name}"]}
         )
-        blank = np.zeros((len(values), 1, width), np.float32)
-        return in_blocks(
-            tower, len(values), embedding=blank, expression=panel.normalise(values)
-        )["z"]
+        blank = np.zeros((len(rows), 1, width), np.float32)
+        return in_blocks(tower, len(rows), embedding=blank, **{name: rows})["z"]
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -217,14 +234,16 @@ class Bank:
         for start in range(0, len(z), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             found = z[part] @ self._z[by].T
+            found[:, ~self._has[by]] = -np.inf
             if not self._own:
                 found[people[part, None] == self.people[None]] = -np.inf
             lonely = np.flatnonzero(np.isneginf(found).all(axis=1))
             if len(lonely):
                 raise BankError(
-                    f"all {len(self.samples)} reference samples are of patient "
-                    f"{people[part][lonely[0]]}, as the query is: take a reference with "
-                    "other patients, or allow it with --own-patient (it flatters)"
+                    f"all {self._has[by].sum()} reference samples with {by} are of "
+                    f"patient {people[part][lonely[0]]}, as the query is: take a "
+                    "reference with other patients, or allow it with --own-patient (it "
+                    "flatters)"
                 )
             best = np.argpartition(-found, k - 1, axis=1)[:, :k]
             value = np.take_along_axis(found, best, axis=1)

@@ -2,7 +2,8 @@
 
     features -> shared space -> bank -> nearest.csv (slides), nearest_tiles.csv (tiles)
 
-A slide is all its tiles, aggregated as in training. A report is that of the retrieved
+The bank is searched by expression and, where reports were embedded for a model with a
+text tower, by text; column `by` says which. A slide is all its tiles, aggregated as in training. A report is that of the retrieved
 sample in the reference's reports.parquet; what the image itself was reported as is
 never read.
 """

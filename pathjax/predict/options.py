@@ -15,6 +15,7 @@ class Options:
       slide_mpp: of a slide's level 0, where its file does not say it.
       min_tissue: share of a slide's tile that has to be tissue.
       reference, reference_part: study to retrieve from, and SPLIT:FOLD of it or "all".
+      reference_text: embeddings of its reports, for a model with a text tower.
       neighbours: how many samples a retrieved expression is the mean of.
       own_patient: let a query retrieve its own patient.
       nearest: how many neighbours are listed.
@@ -35,6 +36,7 @@ class Options:
     min_tissue: float = 0.35
     reference: Path | None = None
     reference_part: str | None = None
+    reference_text: Path | None = None
     neighbours: int = 50
     own_patient: bool = False
     nearest: int = 5

@@ -24,6 +24,7 @@ from pathjax.predict.heads import HeadError, Regression, panel_of
 from pathjax.predict.options import Options
 from pathjax.predict.outputs import Outputs, Predicted
 from pathjax.predict.tiles import Input, open_input, view_of
+from pathjax.text.store import read_text
 
 
 def predict(
@@ -74,6 +75,7 @@ def predict(
             options.reference_part,
             neighbours=options.neighbours,
             own_patient=options.own_patient,
+            text=options.reference_text and read_text(options.reference_text),
         )
     audit, shared = audited(model, given)
 

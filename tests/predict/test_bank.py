@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pathjax.predict.bank import Bank, BankError, person, reference_rows
+from pathjax.text.store import TextEmbeddings
 
 FEATURES = np.random.default_rng(0).normal(0, 1, (4, 24)).astype(np.float32)
 
@@ -88,3 +89,25 @@ def test_a_person_is_one_across_studies():
     slide = "TCGA-AB-1234-01Z-00-DX1"
     assert person("p7", slide) == person("TCGA-AB-1234") == "TCGA-AB-1234"
     assert person("p7", "slide") == "p7" and person("") == ""
+
+
+def test_reports_are_found_by_their_text(make_model, tiny_study):
+    model = make_model("contrastive", text_dim=5)
+    vectors = np.random.default_rng(1).normal(0, 1, (3, 5)).astype(np.float32)
+    text = TextEmbeddings(
+        ["P01", "P05", "P06"], vectors, {"backend": "b", "model": "m"}
+    )
+    bank = Bank(model, tiny_study, text=text)
+    assert bank.modalities == ("expression", "text")
+    z = bank.image(FEATURES)
+    found = bank.nearest(z, ["P05", "", "", ""], 3, by="text")
+    assert {bank.samples[row] for row in found.row[1]} == {"P01", "P05", "P06"}
+    assert {bank.samples[row] for row in found.row[0, :2]} == {"P01", "P06"}
+    assert found.row[0, 2] == -1
+    wanted = np.sort(z[1] @ bank._z["text"][[1, 5, 6]].T)[::-1]
+    np.testing.assert_allclose(found.similarity[1], wanted, rtol=1e-5)
+    short = TextEmbeddings(["P01"], vectors[:1, :4], text.meta)
+    with pytest.raises(BankError, match="has 4 dimensions, and the model takes 5"):
+        Bank(model, tiny_study, text=short)
+    with pytest.raises(BankError, match="has no text tower"):
+        Bank(make_model("contrastive"), tiny_study, text=text)
