@@ -1,12 +1,17 @@
 """Real processes on this machine that run one command together, for tests.
 
-Each is `python launched.py ARGUMENTS OF pathjax`: the command line itself, after settings
-that a small test needs. Nothing is left running, whatever happens.
+    test -> python launched.py JOB -> fork -> process 0, 1, ... each the command line
+
+They are forked from one that has imported everything and started nothing of JAX: the
+imports would otherwise be most of their time. Each prints into a file of its own, and
+nothing is left running, whatever happens.
 """
 
 import contextlib
 import dataclasses
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,15 +23,52 @@ import jax
 
 PORT_TAKEN = "cannot listen on port"
 # Far more than any of them takes; what it guards against is a hang.
-SECONDS = 300
+SECONDS = 300.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit status, and all that it printed."""
+    """How a process ended: its exit status (minus the signal), all that it printed."""
 
     status: int
     text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Processes that are running."""
+
+    parent: subprocess.Popen
+    folder: Path
+    count: int
+
+    def text(self, number: int) -> str:
+        path = self.folder / f"{number}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def wait_for(self, number: int, words: str) -> None:
+        """Returns when process `number` has printed `words`."""
+        until = time.monotonic() + SECONDS
+        while words not in self.text(number):
+            assert self.parent.poll() is None and time.monotonic() < until, self.told()
+            time.sleep(0.05)
+
+    def send(self, number: int, signal_number: int) -> None:
+        os.kill(int((self.folder / f"{number}.pid").read_text()), signal_number)
+
+    def told(self) -> str:
+        numbers = ["parent", *range(self.count)]
+        return "\n".join(f"--- {one}\n{self.text(one)}" for one in numbers)
+
+    def ended(self) -> list[Ended]:
+        """Waits for all."""
+        try:
+            self.parent.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not all ended:\n{self.told()}") from None
+        assert self.parent.returncode == 0, self.told()
+        statuses = json.loads((self.folder / "statuses.json").read_text())
+        return [Ended(one, self.text(i)) for i, one in enumerate(statuses)]
 
 
 def free_port() -> int:
@@ -35,72 +77,18 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def environment(devices: int, **more: str) -> dict[str, str]:
-    """What a process of `devices` simulated devices needs, and a cache for all."""
-    cache = jax.config.jax_compilation_cache_dir
-    return (
-        os.environ
-        | {
-            "JAX_PLATFORMS": "cpu",
-            "JAX_NUM_CPU_DEVICES": str(devices),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-            "PATHJAX_START_SECONDS": "120",
-        }
-        | ({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {})
-        | more
-    )
-
-
 @contextlib.contextmanager
 def started(
-    commands: Sequence[Sequence[str]], folder: Path, environment: dict[str, str]
-) -> Iterator[list[subprocess.Popen]]:
-    """Starts processes that print into `folder`; kills what is left at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    processes: list[subprocess.Popen] = []
-    try:
-        for number, words in enumerate(commands):
-            with open(folder / f"{number}.log", "wb") as log:
-                process = subprocess.Popen(
-                    [sys.executable, __file__, *words],
-                    env=environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-            processes.append(process)
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def ended(processes: Sequence[subprocess.Popen], folder: Path) -> list[Ended]:
-    """Waits for all; the texts are printed when one takes too long."""
-    until = time.monotonic() + SECONDS
-    found = []
-    for number, process in enumerate(processes):
-        log = folder / f"{number}.log"
-        try:
-            status = process.wait(max(until - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            for other in sorted(folder.glob("*.log")):
-                print(f"--- {other.name}\n{other.read_text(errors='replace')}")
-            raise
-        found.append(Ended(status, log.read_text(errors="replace")))
-    return found
-
-
-def run_together(
     words: Sequence[str],
     processes: int,
     folder: Path,
     *,
     devices: int,
     differing: dict[int, Sequence[str]] | None = None,
-    **more: str,
-) -> list[Ended]:
-    """Runs one `pathjax` command in several processes; again when the port was taken.
+    sharded_bytes: int | None = None,
+    **environment: str,
+) -> Iterator[Group]:
+    """Starts one `pathjax` command in several processes; kills what is left at the end.
 
     Args:
       words: of the command.
@@ -108,33 +96,78 @@ def run_together(
       folder: for what they print.
       devices: simulated ones in each.
       differing: more words for some of the processes, by number.
-      more: of the environment.
+      sharded_bytes: arrays from here on are divided over "fsdp"; a small model has none
+        of the size that is divided otherwise.
+      environment: more variables for all.
     """
-    for attempt in range(3):
-        address = f"localhost:{free_port()}"
-        commands = [
-            [*words, "--coordinator", address, "--processes", str(processes)]
-            + ["--process", str(number), *(differing or {}).get(number, ())]
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = [*words, f"--coordinator=localhost:{free_port()}"]
+    shared.append(f"--processes={processes}")
+    job = {
+        "commands": [
+            [*shared, f"--process={number}", *(differing or {}).get(number, ())]
             for number in range(processes)
-        ]
-        with started(commands, folder, environment(devices, **more)) as running:
-            found = ended(running, folder)
-        if attempt == 2 or not any(PORT_TAKEN in one.text for one in found):
+        ],
+        "sharded_bytes": sharded_bytes,
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    cache = jax.config.jax_compilation_cache_dir
+    variables = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        **({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}),
+        "PATHJAX_START_SECONDS": "120",
+    }
+    with open(folder / "parent.log", "wb") as log:
+        parent = subprocess.Popen(
+            [sys.executable, __file__, str(folder)],
+            env=os.environ | variables | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that all can be killed at once
+        )
+    try:
+        yield Group(parent, folder, processes)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+
+def run_together(words: Sequence[str], processes: int, folder: Path, **options):
+    """Runs to the end, and again when another program was given the port meanwhile."""
+    for attempt in range(3):
+        with started(words, processes, folder / str(attempt), **options) as group:
+            found = group.ended()
+        if not any(PORT_TAKEN in one.text for one in found):
             break
-    for number, one in enumerate(found):
-        print(f"--- process {number}: status {one.status}\n{one.text}")
+    print(group.told())  # pytest shows it when the test fails
     return found
 
 
-def main() -> int:
-    from pathjax import cli, mesh
+def main(folder: Path) -> int:
+    """The parent: forks the processes, and writes down how they ended."""
+    from pathjax import cli, mesh, processes, train  # noqa: F401
 
-    # A small model has no large arrays, and those that are shall be divided.
-    if "PATHJAX_TEST_SHARDED_BYTES" in os.environ:
-        least = int(os.environ["PATHJAX_TEST_SHARDED_BYTES"])
-        mesh.state_sharding.__defaults__ = (least,)
-    return cli.main(sys.argv[1:])
+    job = json.loads((folder / "job.json").read_text())
+    if job["sharded_bytes"] is not None:
+        mesh.state_sharding.__defaults__ = (job["sharded_bytes"],)
+    children = []
+    for number, words in enumerate(job["commands"]):
+        child = os.fork()
+        if child == 0:
+            log = os.open(folder / f"{number}.log", os.O_WRONLY | os.O_CREAT)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            return cli.main(words)
+        (folder / f"{number}.pid").write_text(str(child))
+        children.append(child)
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    statuses = [os.waitstatus_to_exitcode(end) for end in ends]
+    (folder / "statuses.json").write_text(json.dumps(statuses))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1])))
