@@ -84,3 +84,14 @@ function extent(values) {
   for (const value of values) if (known(value)) { low = Math.min(low, value); high = Math.max(high, value); }
   return [low, high];
 }
+
+// Cividis (Nunez, Anderton, Renslow 2018), nine of its 256 steps: even in lightness, and
+// the same to colour-blind eyes.
+const CIVIDIS = [[0, 34, 78], [8, 51, 112], [53, 69, 108], [79, 87, 108], [102, 105, 112], [125, 124, 120], [152, 144, 115], [188, 175, 91], [254, 232, 56]];
+function heat(part) {
+  const at = Math.max(0, Math.min(1, part)) * (CIVIDIS.length - 1), below = Math.min(Math.floor(at), CIVIDIS.length - 2);
+  return CIVIDIS[below].map((one, i) => Math.round(one + (at - below) * (CIVIDIS[below + 1][i] - one)));
+}
+const rgb = (ink) => `rgb(${ink.join(",")})`;
+const ramp = (low, high) => el("p", { class: "below" }, el("span", { class: "ramp", "aria-hidden": "true" }),
+  ` ${minus(low.toPrecision(3))} to ${minus(high.toPrecision(3))}`);

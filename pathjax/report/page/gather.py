@@ -2,7 +2,7 @@
 
 Files are known by what is in them, not by their names: a CSV with the columns x, y and
 label or id is an embedding, one with x, y and gene a spot map, as is JSON with slides;
-JSON with rows, columns and cells is a heat map, a list of records with task, against
+JSON with cells is a heat map, a list of records with task, against
 and status an audit. They are looked for in the run folders, up to two folders below,
 and named by flags.
 """
@@ -21,7 +21,7 @@ from pathjax.report.compare import load_runs
 from pathjax.report.json_table import table_json
 from pathjax.report.page.curves import read_curves, training_runs
 from pathjax.report.page.genes import gene_tables
-from pathjax.report.page.grids import is_grid, read_grid
+from pathjax.report.page.grids import is_grid, read_grids
 from pathjax.report.page.maps import is_spots, read_maps
 from pathjax.report.page.origin import describe_origin
 from pathjax.report.page.points import read_points
@@ -86,8 +86,8 @@ def gather(
         "genes": gene_tables(scored, table),
         "curves": _tried(read_curves, runs, problems) or [],
         "points": _each(read_points, found.points, problems),
-        "grids": _each(read_grid, found.grids, problems),
-        "maps": [m for made in _each(read_maps, found.maps, problems) for m in made],
+        "grids": _all(read_grids, found.grids, problems),
+        "maps": _all(read_maps, found.maps, problems),
         "audit": _audit(results, found.audit, problems),
         "origin": describe_origin(results, runs) if results else None,
     }
@@ -115,6 +115,11 @@ def _tried(read: Callable, what: Any, problems: list[str]) -> Any:
 def _each(read: Callable, paths: Sequence[Path], problems: list[str]) -> list:
     made = [_tried(read, path, problems) for path in paths]
     return [one for one in made if one is not None]
+
+
+def _all(read: Callable, paths: Sequence[Path], problems: list[str]) -> list[Section]:
+    """What a reader of several has made of each file, one after the other."""
+    return [one for made in _each(read, paths, problems) for one in made]
 
 
 def _find(folders: Sequence[Path], named: Inputs) -> Inputs:

@@ -1,12 +1,3 @@
-// Cividis (Nunez, Anderton, Renslow 2018), nine of its 256 steps: even in lightness, and
-// the same to colour-blind eyes.
-const CIVIDIS = [[0, 34, 78], [8, 51, 112], [53, 69, 108], [79, 87, 108], [102, 105, 112], [125, 124, 120], [152, 144, 115], [188, 175, 91], [254, 232, 56]];
-function heat(part) {
-  const at = Math.max(0, Math.min(1, part)) * (CIVIDIS.length - 1), below = Math.min(Math.floor(at), CIVIDIS.length - 2);
-  return CIVIDIS[below].map((one, i) => Math.round(one + (at - below) * (CIVIDIS[below + 1][i] - one)));
-}
-const rgb = (ink) => `rgb(${ink.join(",")})`;
-
 // The 1st to the 99th percentile, as in the pictures: one odd spot takes no range.
 function span(values) {
   const sorted = values.filter(known).sort((a, b) => a - b), last = sorted.length - 1;
@@ -26,7 +17,7 @@ function spotMap(set) {
   const place = el("div", { class: "panels" }), told = el("p", { class: "below" });
 
   const drawn = kinds.map((kind) => {
-    const xs = new Float32Array(total), ys = new Float32Array(total), ends = el("span"), values = () => set.genes[now][kind] || [];
+    const xs = new Float32Array(total), ys = new Float32Array(total), ends = el("div"), values = () => set.genes[now][kind] || [];
     let picked = -1;
     const limits = () => span(shared ? kinds.flatMap((one) => set.genes[now][one] || []) : values());
     const { node, paint } = board(`${kind} expression, ${count(total)} spots. Arrow keys go from spot to spot.`, ratio, (pen, wide, tall) => {
@@ -48,13 +39,13 @@ function spotMap(set) {
         pen.arc(xs[picked], ys[picked], size + 2, 0, 7);
         pen.stroke();
       }
-      ends.textContent = known(low) ? `${minus(low.toPrecision(3))} to ${minus(high.toPrecision(3))}` : "no values";
+      ends.replaceChildren(known(low) ? ramp(low, high) : "no values");
     });
     explore(node, () => ({ xs, ys }), (at) => [set.id[at] || `spot ${at + 1}`,
       ...kinds.map((one) => `${one}: ${fixed((set.genes[now][one] || [])[at]) || "none"}`)], (at) => { picked = at; paint(); });
     node.className = "map";
     place.append(el("figure", {}, el("figcaption", {}, set.unit[kind] ? `${kind}, ${set.unit[kind]}` : kind), node,
-      el("p", { class: "below" }, el("span", { class: "ramp", "aria-hidden": "true" }), " ", ends)));
+      ends));
     return paint;
   });
   const again = () => {

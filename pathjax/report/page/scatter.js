@@ -1,8 +1,15 @@
-// Points in the plane: embeddings by class, or genes before and after (`square`).
+const SHADES = 32;
+
+// Points in the plane: embeddings by class or number, or genes before and after
+// (`square`). Numbers are drawn as so many shades of cividis.
 function scatter(set) {
   const total = set.x.length, hidden = new Set();
-  const members = set.classes.map(() => []);
-  set.label.forEach((label, at) => { if (known(set.x[at]) && known(set.y[at])) members[label].push(at); });
+  const [least, most] = set.values ? extent(set.values) : [];
+  const groupOf = set.values
+    ? (at) => (known(set.values[at]) ? Math.min(SHADES - 1, Math.floor((SHADES * (set.values[at] - least)) / (most - least || 1))) : SHADES)
+    : (at) => set.label[at];
+  const members = Array.from({ length: set.values ? SHADES + 1 : set.classes.length }, () => []);
+  set.x.forEach((x, at) => { if (known(x) && known(set.y[at])) members[groupOf(at)].push(at); });
   let [left, right] = extent(set.x), [low, high] = extent(set.y);
   if (set.square) { left = low = Math.min(left, low); right = high = Math.max(right, high); }
   let size = 1;
@@ -30,14 +37,14 @@ function scatter(set) {
       pen.globalAlpha = total > 2000 ? 0.65 : 0.85;
       members.forEach((ats, label) => {
         if (hidden.has(label)) return;
-        const form = shape(label);
+        const form = shape(set.values ? 0 : label);
         let path = "";
         for (const at of ats) {
           xs[at] = edge + (set.x[at] - left) * across;
           ys[at] = tall - edge - (set.y[at] - low) * along;
           path += form(Math.round(xs[at] * 10) / 10, Math.round(ys[at] * 10) / 10, size);
         }
-        pen.fillStyle = inked(colour(label));
+        pen.fillStyle = !set.values ? inked(colour(label)) : label === SHADES ? inked("faint") : rgb(heat((label + 0.5) / SHADES));
         pen.fill(new Path2D(path));
       });
       if (picked >= 0) {
@@ -51,10 +58,11 @@ function scatter(set) {
     });
   const short = (value) => minus(value.toFixed(3));
   explore(node, () => ({ xs, ys }), (at) => [set.id[at] ?? `point ${at + 1}`, ...(set.square
-    ? [`${set.axes[0]}: ${short(set.x[at])}`, `${set.axes[1]}: ${short(set.y[at])}`] : [set.classes[set.label[at]]])],
+    ? [`${set.axes[0]}: ${short(set.x[at])}`, `${set.axes[1]}: ${short(set.y[at])}`] : [set.values ? String(set.values[at] ?? "(none)") : set.classes[set.label[at]]])],
   (at) => { picked = at; paint(); });
 
-  const legend = set.square ? null : el("ul", { class: "legend" }, ...set.classes.map((name, label) =>
+  if (set.values) node.className = "map";
+  const legend = set.square ? null : set.values ? ramp(least, most) : el("ul", { class: "legend" }, ...set.classes.map((name, label) =>
     el("li", {}, el("button", { type: "button", "aria-pressed": "true", onclick: (event) => {
       if (!hidden.delete(label)) hidden.add(label);
       event.currentTarget.setAttribute("aria-pressed", String(!hidden.has(label)));
@@ -67,5 +75,5 @@ function scatter(set) {
 function drawPoints(sets) {
   const node = section("points", "Embeddings", el("p", {}, "Every mark is a sample. Point at one, or press arrow keys on the picture, "
     + "to read its name; the buttons hide and show a class."));
-  for (const set of sets) node.append(scatter(set), set.dropped ? el("p", {}, `${count(set.dropped)} rows have no coordinates.`) : "");
+  for (const set of sets) node.append(scatter(set), ...set.notes.map((note) => el("p", {}, note)), set.dropped ? el("p", {}, `${count(set.dropped)} rows have no coordinates.`) : "");
 }
