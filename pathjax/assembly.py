@@ -19,10 +19,12 @@ from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.pipeline import MultiCrop
 from pathjax.data.samples import Samples
 from pathjax.data.study import Study
+from pathjax.data.text_scale import Texts, fit_text
 from pathjax.data.transforms import Augment
 from pathjax.model_file import Model
 from pathjax.models.blocks import to_plain
 from pathjax.models.variants import ViTConfig, nearest_multiples, vit_config
+from pathjax.text.store import read_text
 
 # What a public model brings along, and everything tuned from it has to carry on.
 INHERITED = ("foundation", "preprocess")
@@ -37,7 +39,7 @@ def read_panel(
     ids = study.samples["sample_id"].to_numpy()
     train = list(ids[study.fold_samples(config.split, config.fold)])
     expression = study.expression()
-    if config.data.drop_unpaired:
+    if config.data.drop_unpaired or config.data.text:
         train = [one for one in train if one in expression.obs_names]
     genes: Any = int(config.data.genes)
     if config.data.gene_list:
@@ -48,6 +50,21 @@ def read_panel(
     if init is not None and init.meta.get("panel") and set(init.params) != {"vit"}:
         require_same_genes(init.meta["panel"]["genes"], panel.genes, config.init)
     return panel
+
+
+def read_texts(study: Study, config: ConfigDict) -> Texts | None:
+    """Reads the text embeddings, if there are any, and fits their scale on train.
+
+    Raises:
+      TextError: the file is none of text embeddings.
+      StudyError: too few training samples have a text.
+    """
+    if not config.data.text:
+        return None
+    embeddings = read_text(Path(config.data.text))
+    train = study.fold_samples(config.split, config.fold)
+    ids = study.samples["sample_id"].to_numpy()[train]
+    return Texts(embeddings, fit_text(embeddings, list(ids)))
 
 
 def require_same_scale(config: ConfigDict, study: Study, init: Model | None) -> None:
@@ -130,10 +147,10 @@ def encoder_config(config: ConfigDict, init: Model | None) -> ViTConfig:
 
 
 def build_objective(
-    config: ConfigDict, vit: ViTConfig, panel: GenePanel | None
+    config: ConfigDict, vit: ViTConfig, panel: GenePanel | None, text_dim: int = 0
 ) -> objectives.Objective:
     """The objective that the config names, on tiles or on cached embeddings."""
-    options = config.objective.to_dict()
+    options = objective_options(config, text_dim)
     name = options.pop("name")
     if name == "dino":
         options.setdefault("total_steps", config.optim.steps)
@@ -144,11 +161,23 @@ def build_objective(
     return objective
 
 
+def objective_options(config: ConfigDict, text_dim: int = 0) -> dict[str, Any]:
+    """The section `objective`, with the width of the text where there is some."""
+    options = config.objective.to_dict()
+    return options | {"text_dim": text_dim} if text_dim else options
+
+
+def text_dim_of(fixed: dict[str, Any]) -> int:
+    """The width of a run's text embeddings, 0 without."""
+    return (fixed.get("text") or {}).get("dimensions", 0)
+
+
 def example_batch(
     config: ConfigDict,
     objective: objectives.Objective,
     vit: ViTConfig,
     panel: GenePanel | None,
+    text_dim: int = 0,
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of a global batch, for initialisation."""
     b, k, px = config.data.batch, config.data.tiles, config.data.image_px
@@ -164,6 +193,9 @@ def example_batch(
         "expression": ((b, genes), "float32"),
         "counts": ((b, genes), "float32"),
         "library": ((b,), "float32"),
+        "text": ((b, text_dim), "float32"),
+        "has_expression": ((b,), "bool"),
+        "has_text": ((b,), "bool"),
         "mask": ((b,), "bool"),
         "pair_id": ((b,), "int32"),
     }
@@ -208,11 +240,12 @@ def model_meta(
     inherited = {key: before[key] for key in INHERITED if key in before}
     return inherited | {
         "name": config.name,
-        "objective": config.objective.to_dict(),
+        "objective": objective_options(config, text_dim_of(fixed)),
         "image_px": config.data.image_px,
         # What an image has to be like to be shown to the model (predict/).
         "tiles": {"px": study.tile_px, "mpp": study.mpp},
         "panel": fixed["panel"],
+        "text": fixed.get("text"),
         "versions": fixed["versions"],
         "config": fixed["config"],
         "init": config.init,

@@ -18,6 +18,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from pathjax.adapt import Adaptation
+from pathjax.losses.contrastive import ChunkError, require_chunk
 from pathjax.models.lora import TARGETS
 
 OBJECTIVES = ("contrastive", "regression", "dino")
@@ -46,6 +47,7 @@ def base_config() -> ConfigDict:
                 "pair_by": "patient_id",  # whose samples are no negatives of each other
                 "genes": 0,  # the most variable ones on train; 0 without expression
                 "gene_list": "",  # file of names, one a line, in place of `genes`
+                "text": "",  # file of `pathjax text embed`: report text as a third tower
                 "drop_unpaired": False,  # leave out samples without expression
                 "flip": True,
                 "turn": True,  # by a quarter, with flip
@@ -305,6 +307,13 @@ def validate(config: ConfigDict) -> None:
             f"objective {config.objective.name} needs genes: set data.genes or "
             "data.gene_list"
         )
+    if config.data.text and config.objective.name != "contrastive":
+        found.append(
+            f"data.text is read by objective contrastive, not by "
+            f"{config.objective.name}: leave it empty"
+        )
+    if config.objective.get("text_dim"):
+        found.append("objective.text_dim is the data's: set data.text instead")
     if config.objective.name == "dino" and config.data.unit != "tile":
         found.append("objective dino needs data.unit='tile'")
     if config.optim.warmup > config.optim.steps:
@@ -338,6 +347,12 @@ def validate(config: ConfigDict) -> None:
         )
     if config.log.stall_seconds < 0:
         found.append(f"log.stall_seconds={config.log.stall_seconds}: wanted 0 or more")
+    chunk = config.objective.get("chunk", 0)
+    if chunk:
+        try:
+            require_chunk(config.data.batch, chunk)
+        except ChunkError as error:
+            found.append(str(error))
     refuse(found)
 
 

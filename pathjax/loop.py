@@ -33,6 +33,7 @@ from pathjax.optim import merge
 from pathjax.preemption import Preempted, Preemption
 from pathjax.profile import Profile
 from pathjax.state import TrainState
+from pathjax.step import means_of
 from pathjax.timing import StepTimer, note
 from pathjax.writer import MetricWriter
 
@@ -236,8 +237,7 @@ class Loop:
                 for name, value in jax.device_get(sums).items():
                     totals[name] = totals.get(name, 0.0) + float(value)
                 self.timer.moved(step)
-        count = totals.pop("count")
-        means = {f"val/{name}": value / count for name, value in totals.items()}
+        means = {f"val/{name}": value for name, value in means_of(totals).items()}
         writer.write(step, means)
         if config.eval.metric not in means:
             raise ConfigError(

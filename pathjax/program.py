@@ -90,7 +90,11 @@ def _placed(leaf, sharding) -> jax.ShapeDtypeStruct:
 
 
 def make_program(
-    config: ConfigDict, vit: ViTConfig, panel: GenePanel | None, mesh: Mesh
+    config: ConfigDict,
+    vit: ViTConfig,
+    panel: GenePanel | None,
+    mesh: Mesh,
+    text_dim: int = 0,
 ) -> Program:
     """The programs that a config describes.
 
@@ -99,11 +103,12 @@ def make_program(
       vit: the encoder to train, from `assembly.encoder_config`.
       panel: of genes; only its length is read. None without expression.
       mesh: of the run.
+      text_dim: of the text embeddings, 0 without.
 
     Raises:
       ObjectiveError, ValueError: options that cannot be built.
     """
-    objective = build_objective(config, vit, panel)
+    objective = build_objective(config, vit, panel, text_dim)
     optim = config.optim
     schedule = make_schedule(
         steps=optim.steps, lr=optim.lr, warmup=optim.warmup, end_lr=optim.end_lr
@@ -120,7 +125,7 @@ def make_program(
     return Program(
         objective=objective,
         tx=tx,
-        example=example_batch(config, objective, vit, panel),
+        example=example_batch(config, objective, vit, panel, text_dim),
         freeze=(*optim.freeze, *adaptation(config).frozen(vit)),
         mesh=mesh,
         parts=optim.accumulate,

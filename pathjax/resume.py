@@ -19,6 +19,9 @@ from pathjax.data.expression import require_same_genes
 # Keys that change how a run is done, not what it computes: free on resume.
 FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh.")
 
+# Paths of what is compared by its content.
+PATHS = ("study", "data.text")
+
 
 def layout(mesh: Mesh) -> dict[str, Any]:
     """What a run is computed on; part of every checkpoint."""
@@ -41,10 +44,12 @@ def comparable(fixed: dict[str, Any], init: str = "") -> dict[str, Any]:
     """
     config = ConfigDict(fixed["config"])
     named = {f"config.{key}": _lookup(config, key) for key in flat_keys(config)}
-    del named["config.study"]
+    for key in PATHS:
+        del named[f"config.{key}"]
     panel = json.dumps(fixed["panel"], sort_keys=True).encode()
     return named | {
         "study": f"{fixed['study']['name']} {fixed['study']['fingerprint']}",
+        "text": whose_text(fixed),
         "gene panel": f"sha256:{hashlib.sha256(panel).hexdigest()[:16]}",
         "init": init,
         **{f"version of {name}": one for name, one in fixed["versions"].items()},
@@ -85,13 +90,16 @@ def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:
     keys = sorted(set(flat_keys(found)) | set(flat_keys(wanted)))
     differing = []
     for key in keys:
-        if key.startswith(FREE_KEYS) or key == "study":
+        if key.startswith(FREE_KEYS) or key in PATHS:
             continue
         there, here = _lookup(found, key), _lookup(wanted, key)
         if there != here:
             differing.append(f"{key}: {there!r} there, {here!r} here")
     if meta["study"] != fixed["study"]:
         differing.append(f"study: {meta['study']} there, {fixed['study']} here")
+    there, here = (whose_text(one) for one in (meta, fixed))
+    if there != here:
+        differing.append(f"data.text: {there} there, {here} here")
     if meta["panel"] and fixed["panel"]:
         require_same_genes(
             meta["panel"]["genes"], fixed["panel"]["genes"], str(workdir)
@@ -101,6 +109,17 @@ def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:
             f"another run lies in {workdir}:\n  - " + "\n  - ".join(differing) + "\n"
             "Resume with what it was begun with, or choose another --workdir"
         )
+
+
+def whose_text(fixed: dict[str, Any]) -> str:
+    """What the text embeddings of a run are, in words."""
+    text = fixed.get("text")  # runs of before there was text have no such entry
+    if not text:
+        return "no text"
+    return (
+        f"{text['dimensions']} values by {text['backend']} {text['model']}, "
+        f"{text['fingerprint'][:23]}"
+    )
 
 
 def _lookup(config: ConfigDict, key: str) -> Any:

@@ -15,10 +15,12 @@ from jax.sharding import Mesh
 from pathjax.accumulate import value_and_grad
 from pathjax.mesh import batch_sharding, replicated, rows_divided
 from pathjax.objectives import Objective
+from pathjax.objectives.objective import counted
 from pathjax.optim import merge
 from pathjax.state import TrainState
 
 Logs = dict[str, jax.Array]
+COUNT = "/count"  # after a metric's name: of how many rows its sum is
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
@@ -26,6 +28,18 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     cannot leak. Zero for an empty batch."""
     total = jnp.where(mask, values, 0).sum()
     return total / jnp.maximum(mask.sum(), 1).astype(values.dtype)
+
+
+def means_of(totals: dict[str, float]) -> dict[str, float]:
+    """Means from the sums and counts of `make_eval_step`, batches added up.
+
+    What no row counted for is left out.
+    """
+    return {
+        name: value / totals[f"{name}{COUNT}"]
+        for name, value in totals.items()
+        if not name.endswith(COUNT) and totals[f"{name}{COUNT}"]
+    }
 
 
 def make_train_step(
@@ -57,7 +71,10 @@ def make_train_step(
             values, metrics, aux = objective.compare(
                 whole, state.extra, rows, batch, state.step, mesh
             )
-            means = {k: masked_mean(v, batch["mask"]) for k, v in metrics.items()}
+            means = {
+                name: masked_mean(*counted(metric, batch["mask"]))
+                for name, metric in metrics.items()
+            }
             return masked_mean(values, batch["mask"]), (means, aux)
 
         (loss, (means, aux)), grads = value_and_grad(
@@ -85,9 +102,9 @@ def make_train_step(
 def make_eval_step(
     objective: Objective, mesh: Mesh, shardings: Any
 ) -> Callable[[TrainState, dict[str, jax.Array], jax.Array], Logs]:
-    """Returns the jitted validation step: sums over true rows, and their count.
+    """Returns the jitted validation step: sums over true rows, and their counts.
 
-    The caller adds the sums over batches and divides once, so that a short last batch
+    The caller adds up batches and divides once (`means_of`), so that a short last batch
     weighs what it should.
     """
 
@@ -103,9 +120,12 @@ def make_eval_step(
                 mesh,
             )
         mask = batch["mask"]
-        sums = {k: jnp.where(mask, v, 0).sum() for k, v in metrics.items()}
-        sums["loss"] = jnp.where(mask, values, 0).sum()
-        return sums | {"count": mask.sum()}
+        sums = {}
+        for name, metric in (metrics | {"loss": values}).items():
+            of, rows = counted(metric, mask)
+            sums[name] = jnp.where(rows, of, 0).sum()
+            sums[f"{name}{COUNT}"] = rows.sum()
+        return sums
 
     rows, whole = batch_sharding(mesh), replicated(mesh)
     return jax.jit(

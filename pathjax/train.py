@@ -21,8 +21,10 @@ from pathjax.assembly import (
     make_finish,
     model_meta,
     read_panel,
+    read_texts,
     require_negatives,
     require_same_scale,
+    text_dim_of,
     view_options,
 )
 from pathjax.atomic import write_json
@@ -80,7 +82,7 @@ def train(
 
     Raises:
       ConfigError: the config cannot be run, or another run lies in `workdir`.
-      StudyError, GeneListError: the data do not fit.
+      StudyError, GeneListError, TextError: the data do not fit.
       MeshError: the batch does not divide over the devices.
       NonFiniteError: the loss was not finite.
       CheckpointError: a checkpoint could not be written or read.
@@ -103,9 +105,11 @@ def train(
     require_same_scale(config, study, init)
     vit = encoder_config(config, init)
     panel = read_panel(study, config, init)
+    texts = read_texts(study, config)
     fixed = {
         "config": json.loads(config.to_json()),
         "panel": panel.to_json() if panel else None,
+        "text": texts.scale.to_json() if texts else None,
         "study": {"name": study.name, "fingerprint": study.fingerprint},
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
         "layout": layout(mesh),
@@ -113,7 +117,7 @@ def train(
     if jax.process_count() > 1:
         start = identity(config.init).split()[-1] if config.init else ""
         require_same(comparable(fixed, start))
-    program = make_program(config, vit, panel, mesh)
+    program = make_program(config, vit, panel, mesh, text_dim_of(fixed))
     objective = program.objective
     counts = "counts" in objective.requires
     reading = {
@@ -122,6 +126,7 @@ def train(
         "panel": panel,
         "counts": counts,
         "drop_unpaired": config.data.drop_unpaired,
+        "texts": texts,
     }
     samples = gather(study, config.split, config.fold, **reading)
     require_negatives(config, samples)

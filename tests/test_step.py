@@ -127,7 +127,7 @@ def test_validation_sums_over_true_rows():
     objective, _, state, shardings = prepare("regression", mesh)
     step = make_eval_step(objective, mesh, shardings)
     sums = step(state, to_global(make_batch(masked=5), mesh), jax.random.key(1))
-    assert int(sums["count"]) == 11
+    assert int(sums["loss/count"]) == 11
     whole = step(state, to_global(make_batch(), mesh), jax.random.key(1))
     assert float(whole["loss"]) > float(sums["loss"]) > 0
 

@@ -18,6 +18,8 @@ FORMS: dict[str, tuple[int, str]] = {
     "counts": (2, "float32"),
     "library": (1, "float32"),
     "text": (2, "float32"),
+    "has_expression": (1, "bool"),
+    "has_text": (1, "bool"),
     "mask": (1, "bool"),
     "pair_id": (1, "int32"),
     "sample": (1, "int32"),

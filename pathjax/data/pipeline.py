@@ -9,8 +9,8 @@ number that means the same for any number of processes. A process loads its own 
 
 Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool`,
 `pair_id [B] int32`, `sample [B] int32` (row of the study's samples), `expression
-[B, G] float32`; with raw counts `counts [B, G]` and `library [B]`. In place of `image`
-DINO has `crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, and a frozen
+[B, G] float32`; with raw counts `counts [B, G]` and `library [B]`; with text `text
+[B, T] float32` and `has_expression`, `has_text [B] bool`. In place of `image` DINO has `crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, and a frozen
 encoder `embedding [B, K, E]`, computed once for all tiles of the study.
 """
 
@@ -36,6 +36,8 @@ from pathjax.data.transforms import (
 )
 
 Batch = dict[str, np.ndarray]
+# Of `Samples`, as far as they are there.
+LABELS = ("expression", "counts", "library", "text", "has_expression", "has_text")
 Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
 
 
@@ -187,7 +189,7 @@ def draw_tiles(
 def labels(samples: Samples, numbers: Int[np.ndarray, "B"]) -> Batch:
     """The part of a batch that is not images."""
     batch = {"pair_id": samples.pair_id[numbers], "sample": samples.row[numbers]}
-    for name in ("expression", "counts", "library"):
+    for name in LABELS:
         values = getattr(samples, name)
         if values is not None:
             batch[name] = values[numbers]

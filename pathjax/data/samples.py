@@ -11,11 +11,12 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from pathjax.data.expression import GenePanel, select
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, StudyError
+from pathjax.data.text_scale import Texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Samples:
       expression: `[n, G]` z-scored by the panel, or None.
       counts, library: `[n, G]` raw counts of the panel's genes and `[n]` total counts
         over all genes, or None.
+      text: `[n, T]` text embeddings on their scale, or None.
+      has_expression, has_text: `[n]` whether a sample has them, with `text` only; what
+        it lacks is zeros.
     """
 
     tile_rows: RowRanges
@@ -39,6 +43,9 @@ class Samples:
     expression: Float[np.ndarray, "n G"] | None = None
     counts: Float[np.ndarray, "n G"] | None = None
     library: Float[np.ndarray, "n"] | None = None
+    text: Float[np.ndarray, "n T"] | None = None
+    has_expression: Bool[np.ndarray, "n"] | None = None
+    has_text: Bool[np.ndarray, "n"] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -77,6 +84,7 @@ def gather(
     panel: GenePanel | None = None,
     counts: bool = False,
     drop_unpaired: bool = False,
+    texts: Texts | None = None,
 ) -> Samples:
     """Collects a fold.
 
@@ -90,6 +98,8 @@ def gather(
       panel: genes and their scale; adds expression.
       counts: adds raw counts and library sizes, for losses on counts.
       drop_unpaired: leave out samples without expression instead of refusing.
+      texts: adds text embeddings. Samples may then lack expression (unless
+        `drop_unpaired`) or text; those with neither are left out.
 
     Raises:
       StudyError: the fold is empty, a sample has no expression, or an option is
@@ -104,10 +114,14 @@ def gather(
     if not len(runs):
         raise StudyError(f"fold {fold} of split {split} in {study.name} has no tile")
     expression = None if panel is None else study.expression()
-    if expression is not None and drop_unpaired:
-        runs = runs[runs["sample_id"].isin(expression.obs_names)]
+    paired = set() if expression is None else set(expression.obs_names)
+    if expression is not None and (drop_unpaired or texts):
+        wanted, what = paired, "expression"
+        if texts and not drop_unpaired:
+            wanted, what = paired.union(texts.embeddings.sample_ids), f"{what} or text"
+        runs = runs[runs["sample_id"].isin(wanted)]
         if not len(runs):
-            raise StudyError(f"no sample of fold {fold} of {study.name} has expression")
+            raise StudyError(f"no sample of fold {fold} of {study.name} has {what}")
     table = study.samples.reset_index(drop=True)
     codes = pd.Index(table["sample_id"]).get_indexer(runs["sample_id"])
     if (codes < 0).any():
@@ -135,6 +149,9 @@ def gather(
     if panel is None:
         return samples
     ids = table["sample_id"].iloc[row].tolist()
+    if texts is not None:
+        samples = with_text(samples, ids, table["sample_id"].tolist(), texts)
+        return with_some_expression(samples, ids, expression, paired, panel)
     samples = dataclasses.replace(
         samples, expression=panel.normalise(select(expression, ids, panel.genes))
     )
@@ -146,3 +163,32 @@ def gather(
         counts=select(expression, ids, panel.genes, layer="counts"),
         library=total.astype(np.float32),
     )
+
+
+def with_text(
+    samples: Samples, ids: list[str], study_ids: list[str], texts: Texts
+) -> Samples:
+    """Samples of these ids with their text embeddings.
+
+    Raises:
+      TextError: no sample of the whole study has a text.
+    """
+    # Of the study, because a fold may well have none.
+    values, there = texts.embeddings.align(study_ids)
+    at = pd.Index(study_ids).get_indexer(ids)
+    scaled = np.where(there[at, None], texts.scale.normalise(values[at]), 0)
+    return dataclasses.replace(
+        samples, text=scaled.astype(np.float32), has_text=there[at]
+    )
+
+
+def with_some_expression(
+    samples: Samples, ids: list[str], expression, paired: set[str], panel: GenePanel
+) -> Samples:
+    """Samples of these ids with expression where they have one, else zeros."""
+    there = np.array([one in paired for one in ids], bool)
+    values = np.zeros((len(ids), len(panel.genes)), np.float32)
+    have = [one for one in ids if one in paired]
+    if have:
+        values[there] = panel.normalise(select(expression, have, panel.genes))
+    return dataclasses.replace(samples, expression=values, has_expression=there)

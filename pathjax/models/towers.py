@@ -1,4 +1,4 @@
-"""What stands on the encoders: aggregation of tiles, projections, heads, temperature.
+"""What stands on the encoders: aggregation, text tower, projections, heads, temperature.
 
 All small, all float32. Losses are `losses.py`'s, which heads an objective has is its
 own choice.
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from pathjax.mesh import keep_rows
 from pathjax.models.vit import LINEAR_INIT
 
 # Radford et al. 2021: the inverse temperature starts at 1/0.07 and stays below 100.
@@ -54,6 +55,30 @@ class Projection(nn.Module):
             )
         x = nn.Dense(self.embed_dim, use_bias=False, kernel_init=init, name="out")(x)
         return l2_normalise(x)
+
+
+class TextTower(nn.Module):
+    """Frozen report embeddings to a vector: Dense, LayerNorm, GELU, dropout.
+
+    The embeddings come from an encoder that is not trained here, so one layer is what
+    there is to adapt; the projection to the shared space follows.
+
+    Attributes:
+      width: D.
+      dropout: probability of dropping a unit, from the stream "dropout" when `train`.
+    """
+
+    width: int
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, text: Float[Array, "B T"], *, train: bool = False
+    ) -> Float[Array, "B D"]:
+        x = nn.Dense(self.width, name="fc1")(text.astype(jnp.float32))
+        x = nn.LayerNorm(use_fast_variance=False, name="norm1")(x)
+        x = nn.gelu(x, approximate=False)
+        return keep_rows(nn.Dropout(self.dropout, deterministic=not train)(x))
 
 
 class Aggregator(nn.Module):

@@ -1,22 +1,29 @@
-"""Contrastive objective: align tiles and expression of the same sample.
+"""Contrastive objective: align tiles, expression and report text of the same sample.
 
-ViT over tiles -> aggregate K tiles -> projection; MLP over genes -> projection; unit
-length; InfoNCE or the sigmoid loss over the global batch. Samples that share a pair_id
-are positives of each other. Which samples those are is the data's choice.
+ViT over tiles -> aggregate K tiles -> projection; MLP over genes -> projection; a layer
+over frozen text embeddings -> projection; unit length; InfoNCE or the sigmoid loss over
+the global batch, for each pair of modalities. Samples that share a pair_id are
+positives of each other. Which samples those are is the data's choice.
+
+A sample may lack a modality (`has_expression`, `has_text`). A pair's loss is over the
+rows that have both, as if the others were not in the batch.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from pathjax import losses, metrics
 from pathjax.mesh import over_rows
 from pathjax.models.expression import ExpressionMLP
-from pathjax.models.towers import Aggregator, Projection, Temperature
+from pathjax.models.towers import Aggregator, Projection, Temperature, TextTower
 from pathjax.models.vit import ViTConfig
 from pathjax.objectives.objective import (
+    Batch,
     Objective,
     ObjectiveError,
     encode,
@@ -25,6 +32,30 @@ from pathjax.objectives.objective import (
     tiles_like,
 )
 from pathjax.rng import stream
+
+
+def temperature_name(pair: tuple[str, str]) -> str:
+    """Where a pair's temperature is among the parameters."""
+    if pair == ("image", "expression"):
+        return "temperature"
+    return f"temperature_{'_'.join(pair)}"
+
+
+def present(batch: Batch, name: str) -> Bool[Array, "B 1"]:
+    """The rows that are no padding and have a modality."""
+    rows = batch["mask"]
+    if f"has_{name}" in batch:
+        rows = rows & batch[f"has_{name}"]
+    return rows[:, None]
+
+
+def of_both(
+    sides: dict[str, losses.Rows], pair: tuple[str, str]
+) -> tuple[losses.Rows, losses.Rows]:
+    """The two sides of a pair, where only the rows that have both count."""
+    left, right = (sides[name] for name in pair)
+    rows = left.mask & right.mask
+    return tuple(dataclasses.replace(one, mask=rows) for one in (left, right))
 
 
 def build(
@@ -39,6 +70,11 @@ def build(
     gene_dropout: float = 0.0,
     projection_hidden: int = 0,
     chunk: int = 0,
+    text_dim: int = 0,
+    text_width: int = 256,
+    image_expression: float = 1.0,
+    image_text: float = 1.0,
+    expression_text: float = 0.0,
 ) -> Objective:
     """Builds the objective.
 
@@ -49,13 +85,19 @@ def build(
       aggregator: of K tiles, "mean" or "attention".
       embed_dim: E of the shared space.
       widths: of the expression MLP.
-      dropout, gene_dropout: of the expression MLP.
-      projection_hidden: hidden layer of both projections, 0 for linear ones.
+      dropout: of the expression MLP and the text tower.
+      gene_dropout: of the expression MLP.
+      projection_hidden: hidden layer of the projections, 0 for linear ones.
       chunk: rows of the batch, over all devices, that are compared with all others at
         once; 0 is all. Less memory for a very large batch, the same loss.
+      text_dim: T, of `text [B, T]`; 0 is without text. Set by the data (`data.text`).
+      text_width: of the text tower.
+      image_expression, image_text, expression_text: weights of the pairs' losses; 0
+        leaves a pair out. Those with text count only where there is text.
 
     Raises:
-      ObjectiveError: without genes, or for an unknown loss or aggregator.
+      ObjectiveError: without genes, for an unknown loss or aggregator, or for weights
+        of which none is above 0.
     """
     if not n_genes:
         raise ObjectiveError(
@@ -65,13 +107,25 @@ def build(
         raise ObjectiveError(f"loss={loss!r}: wanted 'infonce' or 'sigmoid'")
     if aggregator not in ("mean", "attention"):
         raise ObjectiveError(f"aggregator={aggregator!r}: wanted 'mean' or 'attention'")
+    weights = {("image", "expression"): image_expression}
+    if text_dim:
+        weights[("image", "text")] = image_text
+        weights[("expression", "text")] = expression_text
+    if min(weights.values()) < 0 or not any(weights.values()):
+        given = ", ".join(f"{a}_{b}={w}" for (a, b), w in weights.items())
+        raise ObjectiveError(f"{given}: wanted 0 or more, and one above 0")
+    pairs = [pair for pair, weight in weights.items() if weight]
     modules = {
         "aggregator": Aggregator(aggregator),
         "image_head": Projection(embed_dim, projection_hidden),
         "expression": ExpressionMLP(tuple(widths), dropout, gene_dropout),
         "expression_head": Projection(embed_dim, projection_hidden),
-        "temperature": Temperature(loss == "sigmoid"),
     }
+    if text_dim:
+        modules["text"] = TextTower(text_width, dropout)
+        modules["text_head"] = Projection(embed_dim, projection_hidden)
+    for pair in pairs:
+        modules[temperature_name(pair)] = Temperature(loss == "sigmoid")
 
     def init(key, batch):
         tiles = tiles_like(vit, batch)
@@ -82,11 +136,12 @@ def build(
             "image_head": (tiles[:, 0],),
             "expression": (genes,),
             "expression_head": (hidden,),
-            "temperature": (),
+            "text": (jnp.zeros((1, text_dim), jnp.float32),),
+            "text_head": (jnp.zeros((1, text_width), jnp.float32),),
         }
         params = init_encoder(vit, stream(key, "init/vit", 0), batch)
         for name, module in modules.items():
-            made = module.init(stream(key, f"init/{name}", 0), *inputs[name])
+            made = module.init(stream(key, f"init/{name}", 0), *inputs.get(name, ()))
             if made:  # the mean has no parameters
                 params[name] = made["params"]
         return params, {}
@@ -103,60 +158,110 @@ def build(
 
     def embed_expression(params, batch, key, step, train):
         # Padding may hold anything; a NaN must not meet a product.
-        genes = jnp.where(batch["mask"][:, None], batch["expression"], 0)
+        genes = jnp.where(present(batch, "expression"), batch["expression"], 0)
         rngs = {"dropout": stream(key, "contrastive/expression", step)}
         hidden = apply(params, "expression", genes, train=train, rngs=rngs)
         return apply(params, "expression_head", hidden)
 
+    def embed_text(params, batch, key, step, train):
+        vectors = jnp.where(present(batch, "text"), batch["text"], 0)
+        rngs = {"dropout": stream(key, "contrastive/text", step)}
+        hidden = apply(params, "text", vectors, train=train, rngs=rngs)
+        return apply(params, "text_head", hidden)
+
+    towers = {"image": embed_image, "expression": embed_expression}
+    if text_dim:
+        towers["text"] = embed_text
+
     def represent(params, extra, batch, key, step, train):
         return {
-            "z_image": embed_image(params, batch, key, step, train),
-            "z_expression": embed_expression(params, batch, key, step, train),
+            f"z_{name}": embed(params, batch, key, step, train)
+            for name, embed in towers.items()
         }
 
-    def one_way(whole, queries, keys, chunk):
-        log_scale, bias = whole
+    def one_way(temperature, queries, keys, chunk):
+        log_scale, bias = temperature
         if loss == "infonce":
             return losses.info_nce_one_way(queries, keys, log_scale, chunk)
         return losses.sigmoid_one_way(queries, keys, log_scale, bias, chunk)
 
     def compare(params, extra, rows, batch, step, mesh=None):
-        devices = 1 if mesh is None else mesh.size
-        losses.require_chunk(len(batch["mask"]), chunk, devices)
+        mask, devices = batch["mask"], 1 if mesh is None else mesh.size
+        losses.require_chunk(len(mask), chunk, devices)
         at_once = chunk // devices
 
-        def both_ways(whole, rows, gather):
-            image, expression = rows
-            keys = gather(rows)
-            values = one_way(whole, image, keys[1], at_once)
-            values += one_way(whole, expression, keys[0], at_once)
-            (image, expression), keys = jax.lax.stop_gradient((rows, keys))
+        def all_pairs(temperatures, mine, gather):
+            everyone = gather(mine)
             return {
-                "values": 0.5 * values,
-                "recall1_image": metrics.found_first(image, keys[1], at_once),
-                "recall1_expression": metrics.found_first(expression, keys[0], at_once),
+                pair: both_ways(temperatures[pair], mine, everyone, pair)
+                for pair in pairs
             }
 
-        log_scale, bias = apply(params, "temperature")
-        sides = [
-            losses.emptied(rows[name], batch["mask"], batch["pair_id"])
-            for name in ("z_image", "z_expression")
-        ]
-        logged = over_rows(both_ways, mesh)((log_scale, bias), sides)
-        values = logged.pop("values")
-        logged["temperature"] = jnp.full_like(values, jnp.exp(-log_scale))
+        def both_ways(temperature, mine, everyone, pair):
+            left, right = of_both(mine, pair)
+            lefts, rights = of_both(everyone, pair)
+            values = one_way(temperature, left, rights, at_once)
+            values += one_way(temperature, right, lefts, at_once)
+            stopped = jax.lax.stop_gradient((left, right, lefts, rights))
+            left, right, lefts, rights = stopped
+            return {
+                "rows": left.mask,
+                "values": 0.5 * values,
+                "there": metrics.found_first(left, rights, at_once),
+                "back": metrics.found_first(right, lefts, at_once),
+            }
+
+        sides = {
+            name: losses.emptied(
+                rows[f"z_{name}"], present(batch, name)[:, 0], batch["pair_id"]
+            )
+            for name in towers
+        }
+        temperatures = {pair: apply(params, temperature_name(pair)) for pair in pairs}
+        found = over_rows(all_pairs, mesh)(temperatures, sides)
+        values, logged = jnp.zeros(len(mask), jnp.float32), {}
+        for pair, one in found.items():
+            # The mean over the batch's rows is then that over the rows with both.
+            count = one["rows"].sum()
+            share = jnp.where(count > 0, mask.sum() / jnp.maximum(count, 1), 0)
+            values += weights[pair] * share * one["values"]
+            logged |= metrics_of(pair, one, jnp.exp(-temperatures[pair][0]))
         return values, logged, {}
+
+    def metrics_of(pair, one, temperature):
+        temperature = jnp.full_like(one["values"], temperature)
+        if pair == ("image", "expression"):
+            logged = {
+                "recall1_image": one["there"],
+                "recall1_expression": one["back"],
+                "temperature": temperature,
+            }
+        else:
+            there, back = "_to_".join(pair), "_to_".join(reversed(pair))
+            logged = {
+                f"recall1_{there}": one["there"],
+                f"recall1_{back}": one["back"],
+                temperature_name(pair): temperature,
+            }
+        if not text_dim:  # all rows of the mask have both
+            return logged
+        logged["loss_" + "_".join(pair)] = one["values"]
+        return {name: (values, one["rows"]) for name, values in logged.items()}
 
     def predict(params, batch):
         key = jax.random.key(0)  # nothing is drawn outside training
-        found = {"z_image": embed_image(params, batch, key, 0, False)}
-        if "expression" in batch:
-            found["z_expression"] = embed_expression(params, batch, key, 0, False)
-        return found
+        return {
+            f"z_{name}": embed(params, batch, key, 0, False)
+            for name, embed in towers.items()
+            if name in batch or name == "image"
+        }
 
     return Objective(
         name="contrastive",
-        requires=("image", "expression", "mask", "pair_id"),
+        requires=(
+            *("image", "expression", "mask", "pair_id"),
+            *(("text", "has_expression", "has_text") if text_dim else ()),
+        ),
         init=init,
         represent=represent,
         compare=compare,

@@ -22,12 +22,19 @@ from pathjax.models.vit import ViT, ViTConfig, normalise
 
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]
-# Losses [B], metrics of [B] each, and what update_extra needs.
-Losses = tuple[jax.Array, dict[str, jax.Array], Any]
+# Values [B] of the rows [B] that are true; an array alone is of the batch's mask.
+Metric = jax.Array | tuple[jax.Array, jax.Array]
+# Losses [B], metrics by name, and what update_extra needs.
+Losses = tuple[jax.Array, dict[str, Metric], Any]
 
 
 class ObjectiveError(ValueError):
     """An objective, or an option of one, that does not exist or cannot be built."""
+
+
+def counted(metric: Metric, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A metric's values and the rows that they are of."""
+    return metric if isinstance(metric, tuple) else (metric, mask)
 
 
 def keep_extra(extra: Any, *_: Any) -> Any:
@@ -53,8 +60,8 @@ class Objective:
         `key` is the run's base key, what depends on the step is derived inside.
       compare: (params, extra, representations, batch, step, mesh) -> (values, metrics,
         aux). `values` and each of `metrics` are [B] float32, to be averaged over the
-        mask. `mesh` is what the rows are divided over, or None: where rows meet,
-        devices do.
+        mask, or over rows of its own where a metric is a pair (values, rows). `mesh` is
+        what the rows are divided over, or None: where rows meet, devices do.
       update_extra: (extra, params, aux, step) -> extra, after the update at `step`.
       reset_extra: (params, extra) -> extra, for parameters that were replaced after
         `init`, such as by a pretrained encoder.

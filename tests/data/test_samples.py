@@ -6,6 +6,8 @@ import pytest
 from pathjax.data.expression import fit_panel
 from pathjax.data.samples import gather
 from pathjax.data.study import StudyError
+from pathjax.data.text_scale import Texts, fit_text
+from pathjax.text.store import TextEmbeddings, TextError
 
 
 def panel_of(study, genes=5):
@@ -77,3 +79,44 @@ def test_unknown_options_and_folds(tiny_study):
         gather(tiny_study, "main", "train", unit="slide")
     with pytest.raises(StudyError, match="no fold 'nope'"):
         gather(tiny_study, "main", "nope")
+
+
+def texts_of(names, train):
+    random = np.random.default_rng(0)
+    values = random.normal(size=(len(names), 3)).astype(np.float32)
+    meta = {"backend": "tfidf", "model": "svd"}
+    made = TextEmbeddings(list(names), values, meta)
+    return Texts(made, fit_text(made, train))
+
+
+def test_with_text_samples_may_lack_either(tiny_study, monkeypatch):
+    names = tiny_study.samples["sample_id"].to_numpy()
+    train = list(names[tiny_study.fold_samples("main", "train")])
+    panel = panel_of(tiny_study)
+    texts = texts_of([names[0], *names[2:5], names[11]], train)
+    # P00 to P02 without expression: P01 has nothing, P00 and P02 have text.
+    fewer = tiny_study.expression()[3:].copy()
+    monkeypatch.setattr(type(tiny_study), "expression", lambda self: fewer)
+    found = gather(tiny_study, "main", "train", panel=panel, texts=texts)
+    assert list(names[found.row]) == ["P00", *(f"P{i:02d}" for i in range(2, 8))]
+    assert list(found.has_text) == [True, True, True, True, False, False, False]
+    assert list(found.has_expression) == [False, False, *[True] * 5]
+    wanted = texts.scale.normalise(texts.embeddings.values[:4])
+    np.testing.assert_allclose(found.text[:4], wanted, rtol=1e-6)
+    assert not found.text[4:].any() and not found.expression[:2].any()
+    alone = gather(
+        tiny_study, "main", "train", panel=panel, texts=texts, drop_unpaired=True
+    )
+    assert list(names[alone.row]) == [f"P{i:02d}" for i in range(3, 8)]
+    np.testing.assert_array_equal(alone.expression, found.expression[2:])
+    # A fold in which none has a text is no error; a study is.
+    held = gather(
+        tiny_study, "main", "val", panel=panel, texts=texts_of(names[:4], train)
+    )
+    assert not held.has_text.any() and held.has_expression.all()
+
+
+def test_texts_of_another_study_are_refused(tiny_study):
+    texts = texts_of(["X1", "X2", "X3"], ["X1", "X2"])
+    with pytest.raises(TextError, match="none of 12 samples"):
+        gather(tiny_study, "main", "train", panel=panel_of(tiny_study), texts=texts)
