@@ -48,6 +48,8 @@ def full_run(tmp_path, outcomes):
         "id": ["#1", HOSTILE, "p3", "p4"],
     }
     pd.DataFrame(points).to_csv(root / "tsne.csv", index=False)
+    ages = {"x": range(20), "y": range(20), "label": [*range(30, 49), ""]}
+    pd.DataFrame(ages).to_csv(root / "umap-age.csv", index=False)
     spots = {
         "x": [0, 1, 0, 1, 0, 1],
         "y": [0, 0, 1, 1, 2, 2],

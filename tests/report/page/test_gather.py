@@ -12,7 +12,7 @@ def test_every_section_is_found_by_what_is_in_the_files(full_run, tabled, hostil
     got = gather([full_run], tabled(full_run))
     assert set(WANTING) <= set(got) and got["absent"] == []
     assert got["table"]["tasks"] == ["kind", hostile, "genes"]
-    assert [one["title"] for one in got["points"]] == ["tsne"]
+    assert [one["title"] for one in got["points"]] == ["tsne", "umap-age"]
     assert got["points"][0]["id"][:2] == ["#1", hostile]
     assert [one["title"] for one in got["maps"]] == ["spots"]
     assert [one["title"] for one in got["grids"]] == [hostile]
