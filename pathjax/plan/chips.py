@@ -40,6 +40,7 @@ class Chip:
         0 where links reach all.
       per_chip: devices that make one chip, in which one is billed.
       axes: numbers in the shape of a pod; 1 is a count.
+      host: shape of the chips of one process of a pod.
       source: of the figures.
     """
 
@@ -55,6 +56,7 @@ class Chip:
     network: float = 0.0
     per_chip: int = 1
     axes: int = 1
+    host: tuple[int, ...] = ()
     source: str
 
     def peak_of(self, dtype: str) -> float | None:
@@ -75,6 +77,7 @@ def _tpu(name, title, peak, memory, bandwidth, both_ways, axes, page, per_chip=1
         link=both_ways / 2 * GB / per_chip,
         per_chip=per_chip,
         axes=axes,
+        host=(2, 4) if axes == 2 else (2, 2, 1),
         source=f"{CLOUD}/{page}; usable memory: what the compiler refuses beyond",
     )
 
@@ -145,6 +148,12 @@ class Target:
     def devices(self) -> int:
         """As JAX counts them."""
         return self.chips * self.chip.per_chip
+
+    @property
+    def host(self) -> "Target":
+        """The part that one process has; a machine of GPUs is one process here."""
+        shape = self.chip.host or (self.chip.machine or self.chips,)
+        return self if self.chips <= math.prod(shape) else Target(self.chip, shape)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ which is another run.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,8 +17,12 @@ from pathjax.plan.chips import Target
 from pathjax.plan.memory import device_bytes
 from pathjax.plan.steps import DoesNotFit, Step, build, plan_steps
 
+# What is set of the config, and what it costs; None where there is nothing to change.
+Change = tuple[dict[str, Any], str] | None
 # Of the memory, that state may take before it is divided further.
 STATE_SHARE = 0.5
+# Of the memory, that is aimed at: not all of it goes with the rows.
+TEMPORARY_SHARE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,21 +52,43 @@ def find_remedies(
     tries: int,
     told: Callable[[str], None] = lambda text: None,
 ) -> list[Remedy]:
-    """Tries changes until one with the same batch fits, or the tries are used up.
+    """Tries changes, each on top of those before, until one fits.
 
-    The last try is always a smaller batch, if no other change fitted.
+    Args:
+      config, target, devices, genes: as in `plan_steps`.
+      refused: what it raised.
+      tries: compiles at most; the last is a smaller batch if nothing else has fitted.
+      told: called with what is being tried.
     """
     found: list[Remedy] = []
     limit = refused.overflow.limit or target.chip.memory
-    for changes, note in _candidates(config, devices, refused, limit, genes, tries):
+    needed = refused.overflow.needed
+    changes: dict[str, Any] = {}
+    notes: list[str] = []
+    for number in range(tries):
+        now = changed_config(config, changes)
+        excess = needed / limit if needed and limit else 2.0
+        change = None
+        if number < tries - 1:
+            change = (
+                _remat(now)
+                or _wider_fsdp(now, devices, limit, genes)
+                or _more_parts(now, devices, excess)
+            )
+        change = change or _smaller_batch(now, devices, excess)
+        if change is None:
+            break
+        changes |= change[0]
+        notes.append(change[1])
         flags = tuple(
             f"--config.{key}={_text(value)}" for key, value in changes.items()
         )
         told(f"trying {' '.join(flags)}")
-        remedy = _try(config, changes, note, flags, target, devices, genes)
+        remedy = _try(config, changes, "; ".join(notes), flags, target, devices, genes)
         found.append(remedy)
         if remedy.fits:
             break
+        needed = remedy.peak
     return found
 
 
@@ -92,68 +118,53 @@ def changed_config(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
     return changed.lock()
 
 
-def _candidates(
-    config, devices, refused: DoesNotFit, limit, genes, tries
-) -> Iterator[tuple[dict[str, Any], str]]:
-    count, batch = len(devices), config.data.batch
-    changes: dict[str, Any] = {}
-    notes: list[str] = []
-    kept = []
-    if config.adapt.mode != "towers" and not config.model.get("remat"):
-        changes["model.remat"] = True
-        notes.append("each block is computed twice")
-        kept.append((dict(changes), ", ".join(notes)))
-    fsdp = _wider_fsdp(config, devices, limit, genes)
-    if fsdp is not None:
-        changes["mesh.fsdp"] = fsdp
-        notes.append(f"parameters are gathered over {fsdp} chips")
-        kept.append((dict(changes), ", ".join(notes)))
-    # Temporaries go with the rows that are in flight at once.
-    needed = refused.overflow.needed
-    factor = max(2, -(-needed // int(limit * 0.8))) if needed and limit else 2
-    now = config.optim.accumulate
-    most = batch // count
-    parts = [p for p in _divisors(most) if p > now]
-    fitting = [p for p in parts if p >= now * factor] or parts[-1:]
-    wanted = list(dict.fromkeys([*_first(parts), *fitting[:2], *parts[-1:]]))
-    # Remat alone often saves more than the factor asks, so that fewer parts do.
-    if config.objective.name != "dino" or not config.model.get("remat"):
-        for part in wanted:
-            more = f"the batch in {part} parts, each encoded twice"
-            kept.append(
-                (changes | {"optim.accumulate": part}, ", ".join([*notes, more]))
-            )
-    smaller = batch
-    while smaller % 2 == 0 and smaller // 2 >= count:
-        smaller //= 2
-        if batch // smaller >= factor or smaller == count:
-            break
-    if smaller < batch:
-        parts_left = {"optim.accumulate": 1} if now > 1 else {}
-        last = (
-            changes | parts_left | {"data.batch": smaller},
-            ", ".join([*notes, "another batch: fewer negatives, other learning rate"]),
-        )
-        kept = kept[: max(tries - 1, 0)] + [last]
-    yield from kept[:tries]
+def _remat(config: ConfigDict) -> Change:
+    if config.model.get("remat") or config.adapt.mode == "towers":
+        return None
+    return {"model.remat": True}, "blocks are computed twice"
 
 
-def _first(parts: list[int]) -> list[int]:
-    return parts[:1]
-
-
-def _wider_fsdp(config, devices, limit, genes) -> int | None:
-    """The least fsdp that leaves half of the memory to other things; None as it is."""
+def _wider_fsdp(config: ConfigDict, devices, limit, genes) -> Change:
+    """The least fsdp that leaves half of the memory to other things."""
     if limit is None:
         return None
     now = config.mesh.fsdp
-    for fsdp in [d for d in _divisors(len(devices)) if d >= now]:
+    fsdp = now
+    for fsdp in (d for d in _divisors(len(devices)) if d >= now):
         wider = changed_config(config, {"mesh.fsdp": fsdp, "mesh.data": -1})
         program, _ = build(wider, devices, genes)
         state, _ = program.abstract_state()
         if device_bytes(state) <= STATE_SHARE * limit:
             break
-    return fsdp if fsdp > now else None
+    if fsdp == now:
+        return None
+    changes = {"mesh.fsdp": fsdp} | ({"mesh.data": -1} if config.mesh.data > 0 else {})
+    return changes, f"parameters are gathered over {fsdp} devices"
+
+
+def _more_parts(config: ConfigDict, devices, excess: float) -> Change:
+    """Parts by which rows in flight, and with them temporaries, shrink enough."""
+    now = config.optim.accumulate
+    possible = [d for d in _divisors(config.data.batch // len(devices)) if d > now]
+    if not possible:
+        return None
+    wanted = now * excess / TEMPORARY_SHARE
+    parts = next((part for part in possible if part >= wanted), possible[-1])
+    note = f"the batch goes through the encoders in {parts} parts, twice"
+    return {"optim.accumulate": parts}, note
+
+
+def _smaller_batch(config: ConfigDict, devices, excess: float) -> Change:
+    """Half, a quarter, ... of the batch: fewer negatives, another learning rate."""
+    unit = len(devices) * config.optim.accumulate
+    batch = config.data.batch
+    while batch % (2 * unit) == 0:
+        batch //= 2
+        if config.data.batch / batch >= excess / TEMPORARY_SHARE:
+            break
+    if batch == config.data.batch:
+        return None
+    return {"data.batch": batch}, "another batch, so another run"
 
 
 def _divisors(number: int) -> list[int]:

@@ -130,6 +130,7 @@ def plan_steps(
     config: ConfigDict,
     target: Target,
     devices: Sequence[jax.Device],
+    host: Sequence[jax.Device] = (),
     *,
     genes: int | None = None,
     rows: int | None = None,
@@ -141,6 +142,8 @@ def plan_steps(
     Args:
       config: from `config.load`.
       target, devices: what for; devices may be those of a topology.
+      host: devices of `target.host`, for embeddings and probes. Not those of the same
+        process among `devices`: TPU's compiler refuses a part of a pod.
       genes: length of the panel, if the config does not tell.
       rows: samples that a probe is fitted on.
       steps: which, of `STEPS`.
@@ -159,9 +162,9 @@ def plan_steps(
             if name in ("train", "validation"):
                 one = _run_step(name, config, program, target, genes)
             elif name == "embedding":
-                one = _embedding(config, vit, target, devices)
+                one = _embedding(config, vit, target, host or devices)
             else:
-                one = _probe(vit, target, devices, rows or PROBE_ROWS)
+                one = _probe(vit, target, host or devices, rows or PROBE_ROWS)
             found.append(one)
     return found
 
@@ -214,9 +217,8 @@ def _model_flops(config: ConfigDict, program: Program, genes: int | None) -> Flo
     return jaxpr_flops(traced.jaxpr)
 
 
-def _embedding(config, vit: ViTConfig, target: Target, devices) -> Step:
+def _embedding(config, vit: ViTConfig, target: Target, here) -> Step:
     """`pathjax embed` on the devices of one process, with the encoder's plain form."""
-    here = [one for one in devices if one.process_index == devices[0].process_index]
     mesh = make_mesh(among=here)
     plain = vit.replace(lora=None, scan=False, remat=False)
     tiles = -(-EMBED_BATCH // len(here)) * len(here)
@@ -239,9 +241,8 @@ def _embedding(config, vit: ViTConfig, target: Target, devices) -> Step:
     )
 
 
-def _probe(vit: ViTConfig, target: Target, devices, samples: int) -> Step:
+def _probe(vit: ViTConfig, target: Target, here, samples: int) -> Step:
     """The sweep of `linear/1` with two classes: seeds over the devices of a process."""
-    here = [one for one in devices if one.process_index == devices[0].process_index]
     seeds = -(-PROBE.seeds // min(len(here), PROBE.seeds))
     mesh = make_mesh(among=here[:1])
     whole = replicated(mesh)

@@ -57,6 +57,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             config,
             target,
             devices,
+            target_devices(target.host),
             rows=request["rows"],
             steps=request["steps"],
             **options,

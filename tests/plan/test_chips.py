@@ -50,3 +50,15 @@ def test_every_figure_has_a_source_and_halves_of_a_chip_make_one():
     assert half.bandwidth * half.per_chip == 7380e9
     assert CHIPS["v5e"].peak_of("bfloat16") == 197e12
     assert CHIPS["h100"].peak_of("float32") == 495e12
+
+
+def test_one_process_s_part_of_a_pod():
+    hosts = {
+        "v5e:16x16": "v5e:2x4",
+        "v5e:2x2": "v5e:2x2",
+        "v5p:4x4x8": "v5p:2x2x1",
+        "h100:32": "h100:8",
+        "h200:1": "h200:1",
+        "cpu:8": "cpu:8",
+    }
+    assert {text: parse_target(text).host.name for text in hosts} == hosts
