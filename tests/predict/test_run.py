@@ -10,13 +10,12 @@ from made_slides import slide, write_tiff
 from PIL import Image
 
 from pathjax.cli import main
+from pathjax.data.slides.slide import SlideError
 from pathjax.evals.embed import EmbeddingError, embed_tiles
-from pathjax.model_file import load_model
+from pathjax.model_file import load_model, save_model
 from pathjax.predict.heads import HeadError, Regression
 from pathjax.predict.options import Options
 from pathjax.predict.run import predict
-
-GENES = "G000,G001"
 
 
 def genes_of(checkpoint, count=2):
@@ -190,3 +189,28 @@ def test_spots_are_drawn_beside_each_other(checkpoints, tiny_study, tmp_path):
     assert float(table[gene]["r"]) == pytest.approx(r, abs=1e-3)
     with Image.open(tmp_path / "measured-s.png") as image:
         assert image.width > 1000
+
+
+def test_a_real_slide(make_model, real_data, tmp_path):
+    model = make_model()
+    model.meta["image_px"] = 112
+    save_model(tmp_path / "run", model)
+    gene = model.meta["panel"]["genes"][0]
+    path = real_data / "wsi" / "CMU-1-Small-Region.svs"
+    done = predict(tmp_path / "run", path, tmp_path / "out", Options(genes=gene))
+    found = anndata.read_h5ad(done.path)
+    slide = found.uns["spatial"]["CMU-1-Small-Region"]
+    # 112 um on a slide of 0.499 um/px, 2220 x 2967 px, about half of it tissue.
+    side = slide["scalefactors"]["spot_diameter_fullres"]
+    assert side == pytest.approx(112 / 0.499, abs=1)
+    columns, rows = 2220 // int(side), 2967 // int(side)
+    assert 0.3 * columns * rows < len(found) < 0.7 * columns * rows
+    picture = slide["images"]["hires"]
+    scale = slide["scalefactors"]["tissue_hires_scalef"]
+    assert picture.shape[0] == pytest.approx(2967 * scale, abs=1)
+    inside = found.obsm["spatial"].max(axis=0) + side / 2
+    assert (inside <= [2221, 2968]).all()
+    assert done.audit.startswith("clean")
+    other = real_data / "wsi" / "TCGA-CR-7395-01A-01-TS1.svs"
+    with pytest.raises(SlideError, match="--slide-mpp"):
+        predict(tmp_path / "run", other, tmp_path / "out", Options())
