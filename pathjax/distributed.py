@@ -23,6 +23,8 @@ from pathjax.mesh import batch_sharding
 
 T = TypeVar("T")
 
+GATHERED_BYTES = 1 << 28
+
 # A barrier's name may be used once in a coordinator's life.
 _turns = itertools.count()
 # JAX wants a number; who ends a wait for a dead process is `processes.py`.
@@ -127,31 +129,45 @@ def require_same(values: Mapping[str, Any]) -> None:
         )
 
 
-def to_host(tree: Any) -> Any:
-    """Global arrays as NumPy arrays on every process, one leaf at a time.
+def to_host(tree: Any, at_once: int = GATHERED_BYTES) -> Any:
+    """Global arrays as NumPy arrays on every process.
 
-    A leaf that is divided over processes is gathered, copied and let go before the
-    next, so that beyond the result no more than one whole leaf is on a device.
+    Leaves that are divided over processes are gathered some at a time, copied and let
+    go, so that beyond the result a device holds no more than `at_once` bytes of whole
+    leaves, or one leaf if that is larger.
     """
+    leaves, structure = jax.tree.flatten(tree)
+    divided = [i for i, leaf in enumerate(leaves) if _is_divided(leaf)]
+    while divided:
+        group = [divided.pop(0)]
+        size = leaves[group[0]].nbytes
+        while divided and size + leaves[divided[0]].nbytes <= at_once:
+            size += leaves[divided[0]].nbytes
+            group.append(divided.pop(0))
+        whole = NamedSharding(leaves[group[0]].sharding.mesh, PartitionSpec())
+        # One program for a group: compiling costs more than gathering small leaves.
+        gathered = jax.jit(_same, out_shardings=whole)([leaves[i] for i in group])
+        for i, leaf in zip(group, gathered, strict=True):
+            leaves[i] = _fetch(leaf)
+    return jax.tree.unflatten(structure, [_fetch(leaf) for leaf in leaves])
 
-    def fetch(leaf):
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
-            return jax.device_get(leaf)
-        if not leaf.is_fully_replicated:
-            leaf = _replicate(leaf)
-        return np.asarray(leaf.addressable_data(0))
 
-    return jax.tree.map(fetch, tree)
+def _is_divided(leaf: Any) -> bool:
+    """Whether no process has all of it."""
+    return isinstance(leaf, jax.Array) and not (
+        leaf.is_fully_addressable or leaf.is_fully_replicated
+    )
 
 
-def _replicate(leaf: jax.Array) -> jax.Array:
-    whole = NamedSharding(leaf.sharding.mesh, PartitionSpec())
-    return jax.jit(_same, out_shardings=whole)(leaf)
+def _fetch(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        leaf = leaf.addressable_data(0)
+    return jax.device_get(leaf)
 
 
-def _same(leaf):
+def _same(leaves):
     """At the top level, so that jit knows it again."""
-    return leaf
+    return leaves
 
 
 def coordinator():

@@ -66,15 +66,15 @@ def _call(port: int, processes: int, deadline: float, seconds: float) -> None:
                 missing = sorted(set(range(1, processes)) - set(present))
                 wrong = (
                     f"{_named(missing)} of {processes} did not come within "
-                    f"{seconds:.0f} s: see whether {_they(missing)} started, and "
+                    f"{seconds:g} s: see whether {_they(missing)} started, and "
                     "whether --coordinator can be reached from there"
                 )
                 break
             stack.enter_context(connection)
             told = _line(connection)
-            if told is None:
-                continue
-            one, count = told["process"], told["processes"]
+            one, count = (told or {}).get("process"), (told or {}).get("processes")
+            if type(one) is not int or type(count) is not int:
+                continue  # a stranger
             if count != processes:
                 wrong = (
                     f"process {one} was started with --processes {count}, process 0 "
@@ -105,7 +105,7 @@ def _answer(
         if left <= 0:
             raise ProcessError(
                 f"process {process} found no process 0 at {where} within "
-                f"{seconds:.0f} s ({why}): see whether it started, and whether the "
+                f"{seconds:g} s ({why}): see whether it started, and whether the "
                 "address and port are right and open"
             )
         try:
