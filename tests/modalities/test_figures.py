@@ -1,0 +1,71 @@
+"""The table and the figures hold what the results hold."""
+
+import csv
+
+import pytest
+from matplotlib.image import imread
+
+from pathjax.modalities.figures import rows_of, write_all
+
+
+def result():
+    def cell(target, kind, names, rows, scores):
+        return {
+            "target": target,
+            "kind": kind,
+            "modalities": names,
+            "rows": rows,
+            "n": 50,
+            "patients": 40,
+            "classes": {"a": 20, "b": 30} if kind == "class" else {},
+            "scores": {
+                metric: {"value": v, "low": v - 0.1, "high": v + 0.1, "chance": c}
+                for metric, v, c in scores
+            },
+        }
+
+    both = [("balanced_accuracy", 0.8, 0.5), ("auroc", 0.85, 0.5)]
+    return {
+        "cohort": "c$ohort",
+        "patients": 40,
+        "synthetic": True,
+        "options": {"folds": 5},
+        "cells": [
+            cell("tp53@type=X", "class", ["rna"], "common", both),
+            cell("tp53@type=X", "class", ["rna", "text"], "common", both),
+            cell("tp53@type=X", "class", ["rna"], "all", both),
+            cell("age", "number", ["rna"], "common", [("pearson", 0.3, 0.0)]),
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_all(result(), tmp_path_factory.mktemp("figures"))
+
+
+def test_the_table_has_a_row_per_cell_and_metric(written):
+    with open(written[0], newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(rows_of(result())) == 7
+    assert rows[2]["modalities"] == "rna + text" and rows[2]["value"] == "0.8000"
+    assert rows[-1] | {} == {
+        **dict.fromkeys(rows[-1], ""),
+        "target": "age",
+        "kind": "number",
+        "modalities": "rna",
+        "rows": "common",
+        "n": "50",
+        "patients": "40",
+        "metric": "pearson",
+        "value": "0.3000",
+        "low": "0.2000",
+        "high": "0.4000",
+        "chance": "0.0000",
+    }
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_the_figures_are_pictures(written, place):
+    picture = imread(written[place])
+    assert picture.std() > 0.05 and min(picture.shape[:2]) > 200

@@ -1,0 +1,80 @@
+"""Neighbourhoods against scikit-learn; projections keep clusters and repeat."""
+
+import sys
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from pathjax.modalities.cohort import ModalityError
+from pathjax.modalities.projection import neighbours, project, purity, reduced
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    random = np.random.default_rng(0)
+    label = np.repeat([0, 1, 2], 30)
+    centre = 8 * random.normal(size=(3, 60))
+    return (centre[label] + random.normal(size=(90, 60))).astype(np.float32), label
+
+
+def test_neighbours_are_scikit_learns(clusters):
+    x, _ = clusters
+    near, others = neighbours(x.astype(np.float64), np.arange(90), 5)
+    theirs = NearestNeighbors(n_neighbors=6).fit(x).kneighbors(x)[1][:, 1:]
+    np.testing.assert_array_equal(np.sort(near), np.sort(theirs))
+    assert others
+
+
+def test_neighbours_are_of_other_patients(clusters):
+    x, _ = clusters
+    patient = np.arange(90) // 3
+    near, others = neighbours(x, patient, 10)
+    assert others and (patient[near] != patient[:, None]).all()
+    # With one patient there is no other.
+    near, others = neighbours(x, np.zeros(90, int), 10)
+    assert not others and (near != np.arange(90)[:, None]).all()
+
+
+def test_purity_is_one_for_clusters_and_chance_for_shuffled_labels(clusters):
+    x, label = clusters
+    found = purity(x, label, np.arange(90))
+    assert found.value == 1.0 and found.chance == pytest.approx(29 / 89)
+    shuffled = np.random.default_rng(1).permutation(label)
+    assert purity(x, shuffled, np.arange(90)).value == pytest.approx(1 / 3, abs=0.08)
+
+
+def test_of_numbers_it_is_a_correlation():
+    x = np.linspace(0, 1, 50)[:, None]
+    found = purity(x, x[:, 0].copy(), np.arange(50), k=4)
+    assert found.value > 0.99 and found.chance == 0
+    assert purity(x, np.ones(50), np.arange(50)).value == 0
+
+
+@pytest.mark.slow  # both compile with numba when they are first used
+@pytest.mark.parametrize("method", ["tsne", "umap"])
+def test_clusters_stay_clusters_and_a_seed_repeats(clusters, method):
+    x, label = clusters
+    places = project(reduced(x), method, seed=3)
+    assert places.shape == (90, 2)
+    assert purity(places, label, np.arange(90)).value > 0.95
+    np.testing.assert_array_equal(places, project(reduced(x), method, seed=3))
+
+
+def test_reduction_standardises_and_leaves_constants_out(clusters):
+    x, _ = clusters
+    x = np.hstack([1000 * x[:, :2], np.ones((90, 1), np.float32)])
+    found = reduced(x)
+    assert found.shape == (90, 2)
+    np.testing.assert_allclose(found.std(axis=0), 1, atol=1e-4)
+
+
+def test_what_cannot_be_drawn_is_told(clusters, monkeypatch):
+    x, _ = clusters
+    with pytest.raises(ModalityError, match="tsne, umap"):
+        project(x, "pca")
+    with pytest.raises(ModalityError, match="10 or more"):
+        project(x[:5])
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    with pytest.raises(ModalityError, match=r"pathjax\[figures\]"):
+        project(x)

@@ -1,0 +1,71 @@
+"""What a picture is of, from a study or from tables."""
+
+import numpy as np
+import pytest
+
+from pathjax.evals.embedding_file import write_embeddings
+from pathjax.modalities.cohort import ModalityError
+from pathjax.modalities.picture import make_picture
+from pathjax.modalities.projection import purity
+from pathjax.modalities.subject import read_subject
+
+
+@pytest.fixture(scope="module")
+def tiles(tiny_study, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiles") / "tiles.h5"
+    features = np.random.default_rng(0).normal(size=(len(tiny_study), 4))
+    write_embeddings(path, tiny_study, features.astype(np.float32), {"model": "m"})
+    return path
+
+
+def test_rna_of_samples(tiny_study):
+    found = read_subject(tiny_study.root, "rna", "group")
+    assert found.features.shape == (12, 20) and found.what == "rna"
+    assert set(found.labels) == {"low", "high"} and found.synthetic
+    assert len(np.unique(found.patient)) == 12
+    numbers = read_subject(tiny_study.root, "rna", "latent")
+    assert numbers.labels.dtype == np.float64
+    some = read_subject(tiny_study.root, "rna", "latent@group=low")
+    assert 0 < len(some.ids) < 12
+
+
+def test_tiles_by_their_own_target_and_samples_by_theirs(tiny_study, tiles):
+    own = read_subject(tiny_study.root, str(tiles), "tile_class")
+    assert own.what == "tiles" and len(own.ids) == len(tiny_study)
+    assert len(np.unique(own.patient)) == 12
+    few = read_subject(tiny_study.root, str(tiles), "tile_class", most=20)
+    assert len(few.ids) == 20 and set(few.ids) < set(own.ids)
+    assert len(read_subject(tiny_study.root, str(tiles), "group").ids) == 12
+
+
+@pytest.mark.parametrize(
+    ("of", "by", "told"),
+    [
+        ("none.h5", "group", "wanted rna, or a file"),
+        ("rna", "tile_class", "embedding file of tiles"),
+        ("rna", "groups", "near are group"),
+        ("rna", "expression", "classes or numbers"),
+    ],
+)
+def test_what_cannot_be_shown_is_told(tiny_study, of, by, told):
+    with pytest.raises(ModalityError, match=told):
+        read_subject(tiny_study.root, of, by)
+
+
+def test_tables_need_labels():
+    with pytest.raises(ModalityError, match="--labels"):
+        read_subject(None, "rna", "group")
+
+
+def test_the_picture_measures_the_labelled_rows(tiny_study, monkeypatch):
+    found = read_subject(tiny_study.root, "rna", "group")
+    found.labels[0] = None
+    places = np.random.default_rng(0).normal(size=(12, 2))
+    monkeypatch.setattr(
+        "pathjax.modalities.picture.project", lambda x, method, seed: places
+    )
+    picture = make_picture(found, "group")
+    number = (found.labels[1:] == "low").astype(int)
+    wanted = purity(places[1:], number, found.patient[1:])
+    assert picture.plane == wanted and picture.embedding.k == 10
+    assert "12 rows; synthetic" in picture.title
