@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -86,6 +87,7 @@ def started(
     devices: int,
     differing: dict[int, Sequence[str]] | None = None,
     sharded_bytes: int | None = None,
+    script: str = "",
     **environment: str,
 ) -> Iterator[Group]:
     """Starts one `pathjax` command in several processes; kills what is left at the end.
@@ -98,6 +100,7 @@ def started(
       differing: more words for some of the processes, by number.
       sharded_bytes: arrays from here on are divided over "fsdp"; a small model has none
         of the size that is divided otherwise.
+      script: a Python file to run in place of the command line.
       environment: more variables for all.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +112,7 @@ def started(
             for number in range(processes)
         ],
         "sharded_bytes": sharded_bytes,
+        "script": script,
     }
     (folder / "job.json").write_text(json.dumps(job))
     cache = jax.config.jax_compilation_cache_dir
@@ -160,6 +164,10 @@ def main(folder: Path) -> int:
             log = os.open(folder / f"{number}.log", os.O_WRONLY | os.O_CREAT)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            if job["script"]:
+                sys.argv[1:] = words
+                runpy.run_path(job["script"], run_name="__main__")
+                return 0
             return cli.main(words)
         (folder / f"{number}.pid").write_text(str(child))
         children.append(child)

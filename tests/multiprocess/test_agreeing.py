@@ -1,0 +1,14 @@
+"""What two real processes say to each other outside compiled steps."""
+
+from pathlib import Path
+
+from launched import run_together
+
+SCRIPT = Path(__file__).with_name("agreeing.py")
+
+
+def test_two_processes_agree(tmp_path):
+    """Flags, barriers, comparing; rows and arrays on meshes of any device order."""
+    ends = run_together([], 2, tmp_path, devices=2, script=str(SCRIPT))
+    assert [one.status for one in ends] == [0, 0]
+    assert all("all is well" in one.text for one in ends)
