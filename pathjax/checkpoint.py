@@ -7,6 +7,7 @@ kill leaves either the new one whole or the one before. Each is sealed before it
 renamed and compared with its seal before it is used (seal.py).
 """
 
+import contextlib
 import errno
 import shutil
 from pathlib import Path
@@ -165,4 +166,9 @@ class Checkpoints:
     ) -> None:
         if error is None:
             self.wait()
-        self._manager.close()
+            self._manager.close()
+        else:
+            # Closing waits for a write that may have failed; that would only hide the
+            # error that is on its way.
+            with contextlib.suppress(Exception):
+                self._manager.close()
