@@ -45,6 +45,7 @@ from pathjax.program import make_program
 from pathjax.progress import console
 from pathjax.resume import comparable, continuation, layout, require_same_run
 from pathjax.timing import StepTimer
+from pathjax.utilisation import model_flops, peak_flops
 from pathjax.watchdog import Watchdog
 from pathjax.writer import MetricWriter
 
@@ -179,7 +180,14 @@ def train(
         if is_first():
             write_json(workdir / "config.json", fixed)
 
-        timer = StepTimer(start, config.data.batch * config.data.tiles)
+        peak, flops = peak_flops(mesh.devices.flat, vit.dtype), None
+        if peak:
+            once = vit.replace(remat=False)
+            flops = model_flops(
+                make_program(config, once, panel, mesh, text_dim_of(fixed))
+            )
+        images = config.data.batch * config.data.tiles
+        timer = StepTimer(start, images, flops, peak)
         loop = Loop(
             config=config,
             workdir=workdir,
