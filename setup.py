@@ -65,8 +65,16 @@ FIGURES = [
     "umap-learn>=0.5.7",  # init="pca", NumPy 2 support
 ]
 
+# For notebooks/ and the test that runs them.
+NOTEBOOKS = [
+    "jupytext>=1.16",  # each notebook is also a .py that can be read in a diff
+    "nbclient>=0.10",  # runs them
+    "ipykernel>=6.29",  # what runs the cells
+]
+
 EXTRAS = {
     "wsi": WSI,
+    "notebooks": [*NOTEBOOKS, *TEXT, *FIGURES],
     "figures": FIGURES,
     "text": TEXT,
     # all-MiniLM-L6-v2 itself. It asks for sentence-transformers, and that for PyTorch;
@@ -77,6 +85,7 @@ EXTRAS = {
         *SLURM,
         *TEXT,
         *FIGURES,
+        *NOTEBOOKS,
         "pytest>=8",
         "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
         "hypothesis>=6.100",
