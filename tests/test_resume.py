@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pathjax.config import ConfigError, base_config, override
-from pathjax.resume import require_same_run
+from pathjax.mesh import make_mesh
+from pathjax.resume import comparable, continuation, layout, require_same_run
 
 
 def record(**values):
@@ -16,6 +17,8 @@ def record(**values):
         "config": json.loads(config.to_json()),
         "panel": None,
         "study": {"name": "s", "fingerprint": "f"},
+        "versions": {"pathjax": "1", "jax": "2"},
+        "layout": layout(make_mesh(fsdp=2)),
     }
 
 
@@ -40,3 +43,37 @@ def test_another_study_is_refused():
     other = record() | {"study": {"name": "s", "fingerprint": "g"}}
     with pytest.raises(ConfigError, match="'fingerprint': 'g'"):
         require_same_run(record(), other, Path("w"))
+
+
+def test_what_processes_must_have_in_common():
+    one = comparable(record(), "sha256:1")
+    assert comparable(record(study="/another/path"), "sha256:1") == one
+    for other, name in (
+        (comparable(record(**{"mesh.fsdp": 2}), "sha256:1"), "config.mesh.fsdp"),
+        (comparable(record(), "sha256:2"), "init"),
+        (comparable(record() | {"panel": {"genes": ["A"]}}, "sha256:1"), "gene panel"),
+        (comparable(record() | {"versions": {"jax": "3"}}), "version of jax"),
+        (comparable(record() | {"layout": {"devices": 4}}), "layout.devices"),
+        (
+            comparable(record() | {"study": {"name": "s", "fingerprint": "g"}}),
+            "study",
+        ),
+    ):
+        assert other.get(name) != one[name]
+
+
+def test_what_keeps_a_run_from_going_on_bit_for_bit_is_said():
+    here = record()
+    meta = here | {"step": 5}
+    assert continuation(meta, here) == ""
+    # A checkpoint from before the layout was noted says nothing of it.
+    assert continuation({k: v for k, v in meta.items() if k != "layout"}, here) == ""
+    elsewhere = here | {
+        "layout": here["layout"] | {"devices": 4, "data": 2},
+        "versions": {"pathjax": "1", "jax": "3"},
+    }
+    told = continuation(meta, elsewhere)
+    assert told.startswith("going on from step 5, saved elsewhere")
+    assert "layout devices: 8 there, 4 here" in told
+    assert "versions jax: 2 there, 3 here" in told
+    assert "pathjax" not in told
