@@ -35,6 +35,7 @@ def add(commands) -> None:
         help="which to compile, with commas (all)",
     )
     plan.add_argument("--genes", type=int, help="length of the panel, if not known")
+    plan.add_argument("--text-dim", type=int, help="of text embeddings, if not known")
     plan.add_argument("--samples", type=int, help="samples that train, for epochs")
     plan.add_argument(
         "--tries",
@@ -72,6 +73,7 @@ def run_plan(args: argparse.Namespace) -> int:
         "overrides": overrides(args.rest),
         "target": args.target,
         "genes": args.genes,
+        "text_dim": args.text_dim,
         "rows": args.samples,
         "steps": steps,
         "tries": args.tries,

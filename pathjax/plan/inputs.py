@@ -1,9 +1,11 @@
-"""What a run would read, where it is not there yet: its encoder and its genes.
+"""What a run would read, where it is not there yet: its encoder, its genes and its text.
 
 A plan is made before a study is built or a model is fetched. The encoder's shape is
-then that of a named variant or of a public model; only the number of genes is needed.
+then that of a named variant or of a public model; only the number of genes and the width of the text
+are needed.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from ml_collections import ConfigDict
 from pathjax.config import ConfigError
 from pathjax.data.expression import GenePanel
 from pathjax.model_file import Model, ModelFileError, load_model
+from pathjax.text.store import read_text
 
 
 def initial_model(config: ConfigDict) -> Model | None:
@@ -40,30 +43,57 @@ def initial_model(config: ConfigDict) -> Model | None:
         ) from None
 
 
-def assumed_panel(config: ConfigDict, genes: int | None) -> GenePanel | None:
-    """A panel of the length that the run's will have; its numbers stand for nothing.
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What the user says of data that are not here yet.
 
-    Args:
-      config: of the run.
-      genes: how many; None takes the config's number, or the lines of its list.
-
-    Raises:
-      ConfigError: the config's list is not here and `genes` was not given.
+    Attributes:
+      genes: length of the panel; None takes the config's number, or its list's lines.
+      text: width of text embeddings; None reads the config's file.
     """
-    if config.objective.name == "dino":
-        return None
-    count = genes or int(config.data.genes)
-    if config.data.gene_list and not genes:
-        path = Path(config.data.gene_list)
+
+    genes: int | None = None
+    text: int | None = None
+
+    def panel(self, config: ConfigDict) -> GenePanel | None:
+        """A panel of the length that the run's will have; its numbers are made up.
+
+        Raises:
+          ConfigError: the config's list is not here and `genes` was not given.
+        """
+        if config.objective.name == "dino":
+            return None
+        count = self.genes or int(config.data.genes)
+        if config.data.gene_list and not self.genes:
+            path = Path(config.data.gene_list)
+            if not path.is_file():
+                raise ConfigError(
+                    f"data.gene_list={path} is not here, so the number of genes is "
+                    "unknown: give --genes=N"
+                )
+            lines = path.read_text(encoding="utf-8").splitlines()
+            count = sum(bool(line.strip()) for line in lines)
+        names = tuple(f"gene {number}" for number in range(count))
+        zeros = np.zeros(count, np.float32)
+        return GenePanel(names, zeros, zeros + 1, 1)
+
+    def text_dim(self, config: ConfigDict) -> int:
+        """The width of the run's text embeddings, 0 without.
+
+        Raises:
+          ConfigError: the config's file is not here and `text` was not given.
+        """
+        if not config.data.text:
+            return 0
+        if self.text:
+            return self.text
+        path = Path(config.data.text)
         if not path.is_file():
             raise ConfigError(
-                f"data.gene_list={path} is not here, so the number of genes is "
-                "unknown: give --genes=N"
+                f"data.text={path} is not here, so the width of text embeddings is "
+                "unknown: give --text-dim=N"
             )
-        lines = path.read_text(encoding="utf-8").splitlines()
-        count = sum(bool(line.strip()) for line in lines)
-    names = tuple(f"gene {number}" for number in range(count))
-    return GenePanel(names, np.zeros(count, np.float32), np.ones(count, np.float32), 1)
+        return read_text(path).values.shape[1]
 
 
 def training_samples(config: ConfigDict) -> int | None:

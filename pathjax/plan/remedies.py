@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from pathjax.config import override, validate
 from pathjax.plan.chips import Target
+from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import device_bytes
 from pathjax.plan.steps import DoesNotFit, Step, build, plan_steps
 
@@ -48,14 +49,14 @@ def find_remedies(
     devices: Sequence[jax.Device],
     refused: DoesNotFit,
     *,
-    genes: int | None,
+    sizes: Sizes,
     tries: int,
     told: Callable[[str], None] = lambda text: None,
 ) -> list[Remedy]:
     """Tries changes, each on top of those before, until one fits.
 
     Args:
-      config, target, devices, genes: as in `plan_steps`.
+      config, target, devices, sizes: as in `plan_steps`.
       refused: what it raised.
       tries: compiles at most; the last is a smaller batch if nothing else has fitted.
       told: called with what is being tried.
@@ -72,7 +73,7 @@ def find_remedies(
         if number < tries - 1:
             change = (
                 _remat(now)
-                or _wider_fsdp(now, devices, limit, genes)
+                or _wider_fsdp(now, devices, limit, sizes)
                 or _more_parts(now, devices, excess)
             )
         change = change or _smaller_batch(now, devices, excess)
@@ -84,7 +85,7 @@ def find_remedies(
             f"--config.{key}={_text(value)}" for key, value in changes.items()
         )
         told(f"trying {' '.join(flags)}")
-        remedy = _try(config, changes, "; ".join(notes), flags, target, devices, genes)
+        remedy = _try(config, changes, "; ".join(notes), flags, target, devices, sizes)
         found.append(remedy)
         if remedy.fits:
             break
@@ -92,10 +93,10 @@ def find_remedies(
     return found
 
 
-def _try(config, changes, note, flags, target, devices, genes) -> Remedy:
+def _try(config, changes, note, flags, target, devices, sizes) -> Remedy:
     changed = changed_config(config, changes)
     try:
-        (step,) = plan_steps(changed, target, devices, genes=genes, steps=("train",))
+        (step,) = plan_steps(changed, target, devices, sizes=sizes, steps=("train",))
     except DoesNotFit as error:
         return Remedy(flags, False, error.overflow.needed, error.overflow.message)
     except ValueError as error:
@@ -124,7 +125,7 @@ def _remat(config: ConfigDict) -> Change:
     return {"model.remat": True}, "blocks are computed twice"
 
 
-def _wider_fsdp(config: ConfigDict, devices, limit, genes) -> Change:
+def _wider_fsdp(config: ConfigDict, devices, limit, sizes) -> Change:
     """The least fsdp that leaves half of the memory to other things."""
     if limit is None:
         return None
@@ -132,7 +133,7 @@ def _wider_fsdp(config: ConfigDict, devices, limit, genes) -> Change:
     fsdp = now
     for fsdp in (d for d in _divisors(len(devices)) if d >= now):
         wider = changed_config(config, {"mesh.fsdp": fsdp, "mesh.data": -1})
-        program, _ = build(wider, devices, genes)
+        program, _ = build(wider, devices, sizes)
         state, _ = program.abstract_state()
         if device_bytes(state) <= STATE_SHARE * limit:
             break

@@ -34,7 +34,7 @@ from pathjax.plan.chips import Target
 from pathjax.plan.collectives import Collective, collectives
 from pathjax.plan.flops import Flops, jaxpr_flops
 from pathjax.plan.hlo import parse
-from pathjax.plan.inputs import assumed_panel, initial_model
+from pathjax.plan.inputs import Sizes, initial_model
 from pathjax.plan.memory import (
     Memory,
     Overflow,
@@ -51,6 +51,7 @@ STEPS = ("train", "validation", "embedding", "probe")
 EMBED_BATCH = 64  # tiles of `pathjax embed`, before rounding up to the devices
 PROBE = PROTOCOLS["linear/1"]
 PROBE_ROWS = 4096
+NOTHING_SAID = Sizes()
 
 
 class DoesNotFit(Exception):
@@ -114,7 +115,7 @@ def target_mesh(config: ConfigDict, devices: Sequence[jax.Device]) -> Mesh:
 
 
 def build(
-    config: ConfigDict, devices: Sequence[jax.Device], genes: int | None
+    config: ConfigDict, devices: Sequence[jax.Device], sizes: Sizes
 ) -> tuple[Program, ViTConfig]:
     """The run's programs on a target's devices, and its encoder.
 
@@ -123,7 +124,8 @@ def build(
     """
     mesh = target_mesh(config, devices)
     vit = encoder_config(config, initial_model(config))
-    return make_program(config, vit, assumed_panel(config, genes), mesh), vit
+    panel, text_dim = sizes.panel(config), sizes.text_dim(config)
+    return make_program(config, vit, panel, mesh, text_dim), vit
 
 
 def plan_steps(
@@ -132,7 +134,7 @@ def plan_steps(
     devices: Sequence[jax.Device],
     host: Sequence[jax.Device] = (),
     *,
-    genes: int | None = None,
+    sizes: Sizes = NOTHING_SAID,
     rows: int | None = None,
     steps: Sequence[str] = STEPS,
     told: Callable[[str], None] = lambda text: None,
@@ -144,7 +146,7 @@ def plan_steps(
       target, devices: what for; devices may be those of a topology.
       host: devices of `target.host`, for embeddings and probes. Not those of the same
         process among `devices`: TPU's compiler refuses a part of a pod.
-      genes: length of the panel, if the config does not tell.
+      sizes: of data that are not here.
       rows: samples that a probe is fitted on.
       steps: which, of `STEPS`.
       told: called with what is being done.
@@ -153,14 +155,14 @@ def plan_steps(
       DoesNotFit: a step needs more memory than there is.
       ConfigError, MeshError, ObjectiveError, ValueError: it cannot be run.
     """
-    program, vit = build(config, devices, genes)
+    program, vit = build(config, devices, sizes)
     found = []
     with compiled_for("cpu" if target.chip.platform == "cpu" else "tpu"):
         # GPUs' fused attention is no part of what is estimated here.
         for name in steps:
             told(f"compiling the {name} step for {target.name}")
             if name in ("train", "validation"):
-                one = _run_step(name, config, program, target, genes)
+                one = _run_step(name, config, program, target, sizes)
             elif name == "embedding":
                 one = _embedding(config, vit, target, host or devices)
             else:
@@ -169,7 +171,7 @@ def plan_steps(
     return found
 
 
-def _run_step(name, config, program: Program, target: Target, genes) -> Step:
+def _run_step(name, config, program: Program, target: Target, sizes) -> Step:
     state, shardings = program.abstract_state()
     batch = program.abstract_batch()
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -184,10 +186,10 @@ def _run_step(name, config, program: Program, target: Target, genes) -> Step:
     }
     model = None
     if train and (config.model.get("remat") or config.optim.accumulate > 1):
-        model = _model_flops(config, program, genes)
+        model = _model_flops(config, program, sizes)
     images = ("image", "crops_global", "crops_local")
     parts = config.optim.accumulate
-    sizes = {config.data.batch // d for d in (1, parts)}
+    rows = {config.data.batch // d for d in (1, parts)}
     return _measure(
         name,
         step,
@@ -198,19 +200,20 @@ def _run_step(name, config, program: Program, target: Target, genes) -> Step:
         dtype=config.model.get("dtype", "float32"),
         samples=config.data.batch,
         images=sum(batch[k].shape[0] * batch[k].shape[1] for k in images if k in batch),
-        row_sizes=sizes | {size * config.data.tiles for size in sizes},
+        row_sizes=rows | {count * config.data.tiles for count in rows},
         model=model,
     )
 
 
-def _model_flops(config: ConfigDict, program: Program, genes: int | None) -> Flops:
+def _model_flops(config: ConfigDict, program: Program, sizes: Sizes) -> Flops:
     """Of the same step with nothing computed twice."""
     plain = config.copy_and_resolve_references()
     with plain.unlocked():
         plain.model.remat = False
         plain.optim.accumulate = 1
     vit = encoder_config(plain, initial_model(plain))
-    other = make_program(plain, vit, assumed_panel(plain, genes), program.mesh)
+    panel, text_dim = sizes.panel(plain), sizes.text_dim(plain)
+    other = make_program(plain, vit, panel, program.mesh, text_dim)
     state, shardings = other.abstract_state()
     key = jax.eval_shape(lambda: jax.random.key(0))
     traced = other.train_step(shardings).trace(state, other.abstract_batch(), key)

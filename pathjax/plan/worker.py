@@ -17,14 +17,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """A plan, what does not fit and what would, or a named error.
 
     Args:
-      request: `config`, `overrides`, `target`, `genes`, `rows`, `steps`, `tries`.
+      request: `config`, `overrides`, `target`, `genes`, `text_dim`, `rows`,
+        `steps`, `tries`.
     """
     import jax
     import jaxlib
 
     from pathjax.config import load
     from pathjax.plan.chips import parse_target
-    from pathjax.plan.inputs import training_samples
+    from pathjax.plan.inputs import Sizes, training_samples
     from pathjax.plan.remedies import find_remedies
     from pathjax.plan.steps import DoesNotFit, plan_steps
 
@@ -51,7 +52,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "config": json.loads(config.to_json()),
         "train_samples": training_samples(config),
     }
-    options = {"genes": request["genes"], "told": told}
+    sizes = Sizes(request["genes"], request["text_dim"])
+    options = {"sizes": sizes, "told": told}
     try:
         steps = plan_steps(
             config,

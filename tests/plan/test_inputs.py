@@ -4,7 +4,7 @@ import pytest
 
 from pathjax import zoo
 from pathjax.config import ConfigError, load
-from pathjax.plan.inputs import assumed_panel, initial_model, training_samples
+from pathjax.plan.inputs import Sizes, initial_model, training_samples
 
 TCGA = "configs/tcga.py:contrastive,pod"
 
@@ -24,14 +24,14 @@ def test_an_unknown_model_is_refused_and_a_variant_stands_for_it(tmp_path):
 
 def test_the_panel_has_the_config_s_length(tmp_path):
     config = load(f"{TCGA},variant=S/16")
-    assert len(assumed_panel(config, None).genes) == 2000
-    assert len(assumed_panel(config, 7).genes) == 7
+    assert len(Sizes().panel(config).genes) == 2000
+    assert len(Sizes(genes=7).panel(config).genes) == 7
     genes = tmp_path / "genes.txt"
     listed = load(f"{TCGA},variant=S/16", {"data.gene_list": str(genes)})
     with pytest.raises(ConfigError, match="--genes=N"):
-        assumed_panel(listed, None)
+        Sizes().panel(listed)
     genes.write_text("TP53\n\nERBB2\n")
-    assert len(assumed_panel(listed, None).genes) == 2
+    assert len(Sizes().panel(listed).genes) == 2
 
 
 def test_samples_are_those_of_the_study_if_it_is_here(tiny_study):
@@ -40,3 +40,12 @@ def test_samples_are_those_of_the_study_if_it_is_here(tiny_study):
     options = {"study": str(tiny_study.root), "split": "main"}
     here = load(f"{TCGA},variant=S/16", options)
     assert training_samples(here) == len(tiny_study.fold_samples("main", "train"))
+
+
+def test_the_width_of_texts_is_read_or_said(tmp_path):
+    plain = load(f"{TCGA},variant=S/16")
+    assert Sizes(text=5).text_dim(plain) == 0
+    config = load(f"{TCGA},variant=S/16", {"data.text": str(tmp_path / "text.h5")})
+    assert Sizes(text=384).text_dim(config) == 384
+    with pytest.raises(ConfigError, match="--text-dim=N"):
+        Sizes().text_dim(config)

@@ -17,6 +17,7 @@ REQUEST = {
     "overrides": {},
     "target": "cpu:2",
     "genes": None,
+    "text_dim": None,
     "rows": None,
     "steps": ["train"],
     "tries": 0,

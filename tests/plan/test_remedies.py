@@ -6,6 +6,7 @@ import pytest
 from pathjax.config import load
 from pathjax.plan import remedies
 from pathjax.plan.chips import parse_target
+from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import Overflow
 from pathjax.plan.remedies import find_remedies
 from pathjax.plan.steps import DoesNotFit
@@ -58,7 +59,7 @@ def tried(monkeypatch):
             TARGET,
             jax.devices(),
             DoesNotFit("train", overflow(needs(config)), [], []),
-            genes=None,
+            sizes=Sizes(),
             tries=tries,
         )
 

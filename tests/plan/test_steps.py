@@ -6,6 +6,7 @@ import pytest
 from pathjax.config import load
 from pathjax.mesh import MeshError
 from pathjax.plan.chips import parse_target
+from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import device_bytes
 from pathjax.plan.steps import build, plan_steps
 
@@ -38,7 +39,7 @@ def test_a_scanned_encoder_is_planned_like_an_unrolled_one(plain):
 
 def test_arguments_are_the_state_and_the_batch(plain):
     config = load(SMOKE, SMALL)
-    program, _ = build(config, jax.devices(), None)
+    program, _ = build(config, jax.devices(), Sizes())
     state, shardings = program.make_state(jax.random.key(0))
     abstract, same = program.abstract_state()
     assert jax.tree.map(lambda a: (a.shape, a.dtype, a.sharding), state) == (
@@ -56,7 +57,7 @@ def test_arguments_are_the_state_and_the_batch(plain):
 
 def test_the_encoder_s_gradient_is_reduced_over_all_devices(plain):
     reduced = [one for one in plain.collectives if one.kind == "all-reduce"]
-    program, _ = build(load(SMOKE, SMALL), jax.devices(), None)
+    program, _ = build(load(SMOKE, SMALL), jax.devices(), Sizes())
     encoder = program.abstract_state()[0].params["vit"]
     assert sum(one.size for one in reduced) >= device_bytes(encoder)
     assert {one.group for one in reduced} == {8}
