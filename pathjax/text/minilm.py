@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from pathjax.data.study import sha256
 from pathjax.text.bert import Form, names, sentence_vectors
-from pathjax.text.openai_http import need
+from pathjax.text.extra import need
 from pathjax.text.store import TextError
 from pathjax.text.tokens import cut, truncate
 

@@ -6,7 +6,6 @@ and to no other host: redirects are not followed. Batches, waits and tries again
 is kept, and where, is `backend.py`'s.
 """
 
-import importlib
 import os
 import re
 import time
@@ -19,6 +18,7 @@ import numpy as np
 from pathjax.text import openai_models
 from pathjax.text.answer import read_answer
 from pathjax.text.backend import mean
+from pathjax.text.extra import need
 from pathjax.text.retry import (
     LONGEST_ASKED,
     asked_to_wait,
@@ -52,21 +52,6 @@ class _Failed(Exception):
 
 class _TooLong(Exception):
     """The texts have more tokens than the server takes."""
-
-
-def need(module: str):
-    """The module, imported.
-
-    Raises:
-      RuntimeError: it is not installed; says how to install it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise RuntimeError(
-            f"this needs {module}, which is not installed ({error}): "
-            "pip install 'pathjax[text]'"
-        ) from error
 
 
 def checked_url(url: str, *, insecure: bool = False) -> str:

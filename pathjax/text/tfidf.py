@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pathjax.text.openai_http import need
+from pathjax.text.extra import need
 from pathjax.text.store import TextError
 
 
