@@ -26,8 +26,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 out=${out:-$(mktemp -d)}
-device=cuda
-[ -z "$cpu" ] || device=cpu
+device=cuda steps=30
+[ -z "$cpu" ] || device=cpu steps=10
 
 # Runs a command, or prints it.
 run() {
@@ -74,7 +74,7 @@ say "a study, and training in bfloat16"
 run pathjax data demo --out "$out/study" --patients 64 --tiles 3
 on "$device" pathjax train --config=configs/demo.py:contrastive,smoke \
   "--workdir=$out/run" "--config.study=$out/study" --config.model.dtype=bfloat16 \
-  --config.optim.steps=30 --config.eval.every=15 --config.checkpoint.every=15
+  "--config.optim.steps=$steps" --config.eval.every=10 --config.checkpoint.every=10
 
 say "its encoder, here and on the CPU, in float32"
 for where in "$device" cpu; do

@@ -1,6 +1,6 @@
 """What the matrix looks like: a heat map, bars with intervals, and a CSV.
 
-    results.json's content -> write_all -> matrix.csv, heatmap.png, bars.png
+    results.json's content -> write_all -> matrix.csv, grid.json, heatmap.png, bars.png
 
 Made from results alone. Colour never says anything that a number beside it does not.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathjax.atomic import atomic_path, write_text
+from pathjax.atomic import atomic_path, write_json, write_text
 from pathjax.report.figures import PALETTE, plain
 
 TITLES = {
@@ -64,9 +64,28 @@ def write_all(result: Mapping[str, Any], out: Path) -> list[Path]:
         table.writerow(short)
     write_text(out / "matrix.csv", text.getvalue())
     common = [row for row in rows if row["rows"] == "common"]
+    write_json(out / "grid.json", grid_of(common, _note(result)))
     draw_heatmap(common, out / "heatmap.png", _note(result))
     draw_bars(common, out / "bars.png", _note(result))
-    return [out / name for name in ("matrix.csv", "heatmap.png", "bars.png")]
+    return [
+        out / name for name in ("matrix.csv", "grid.json", "heatmap.png", "bars.png")
+    ]
+
+
+def grid_of(rows: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
+    """The matrix as `pathjax report --html --grids` takes it: AUROC and r."""
+    own = first_metric(rows)
+    keys = ("value", "low", "high", "chance", "n", "metric")
+    return {
+        "title": title,
+        "rows": _ordered(own, "modalities"),
+        "columns": _ordered(own, "target"),
+        "cells": [
+            {"row": row["modalities"], "column": row["target"]}
+            | {key: row[key] for key in keys}
+            for row in own
+        ],
+    }
 
 
 def _note(result) -> str:

@@ -62,7 +62,7 @@ class Cluster:
             env=self.environment(**more),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
 
     def calls(self) -> list[list[str]]:

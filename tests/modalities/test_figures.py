@@ -1,6 +1,7 @@
 """The table and the figures hold what the results hold."""
 
 import csv
+import json
 
 import pytest
 from matplotlib.image import imread
@@ -65,7 +66,15 @@ def test_the_table_has_a_row_per_cell_and_metric(written):
     }
 
 
-@pytest.mark.parametrize("place", [1, 2])
+def test_the_grid_is_one_that_the_page_reads(written):
+    grid = json.loads(written[1].read_text())
+    assert grid["rows"] == ["rna", "rna + text"]
+    assert grid["columns"] == ["tp53@type=X", "age"]
+    assert [one["metric"] for one in grid["cells"]] == ["auroc", "auroc", "pearson"]
+    assert grid["cells"][0]["n"] == 50 and grid["cells"][0]["chance"] == 0.5
+
+
+@pytest.mark.parametrize("place", [2, 3])
 def test_the_figures_are_pictures(written, place):
     picture = imread(written[place])
     assert picture.std() > 0.05 and min(picture.shape[:2]) > 200
