@@ -8,7 +8,12 @@
     pathjax train --config=configs/demo.py:regression ...
 
 `pathjax demo` does all of it. `:contrastive,smoke` takes seconds. Expected numbers are
-in docs/results.md.
+in docs/results.md. `multimodal` is contrastive with the reports as a third tower
+(docs/multimodal.md):
+
+    pathjax text embed runs/demo/study --backend tfidf --fit-on cohort:finetune \
+        --out runs/demo/text.h5
+    pathjax train --config=configs/demo.py:multimodal --workdir=runs/demo/m0 ...
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +22,7 @@ from pathjax.config import ConfigError, base_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`pretrain`, `contrastive` or `regression`, and `smoke`."""
+    """`pretrain`, `contrastive`, `multimodal` or `regression`, and `smoke`."""
     chosen = parse_arg(arg, mode="contrastive", smoke=False)
     config = base_config()
     config.name = f"demo-{chosen.mode}"
@@ -34,22 +39,25 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.data.update({"unit": "tile", "batch": 48})
         config.multicrop.update({"local_crops": 2, "local_px": 32})
         config.optim.update({"steps": 240, "warmup": 24, "lr": 1e-3})
-    elif chosen.mode in ("contrastive", "regression"):
-        config.objective.name = chosen.mode
+    elif chosen.mode in ("contrastive", "multimodal", "regression"):
+        contrastive = chosen.mode != "regression"
+        config.objective.name = "contrastive" if contrastive else chosen.mode
         config.val_fold = "finetune_val"
         config.data.update({"batch": 48, "tiles": 3, "genes": 200, "stain": 0.1})
         config.optim.update(
             {"steps": 140, "warmup": 20, "lr": 1e-3, "weight_decay": 0.2}
         )
-        if chosen.mode == "contrastive":
+        if contrastive:
             # A gene panel tells 320 patients apart by heart unless it is blurred.
             blur = {"widths": (128,), "dropout": 0.3, "gene_dropout": 0.3}
             config.objective.update(blur)
+        if chosen.mode == "multimodal":
+            config.data.text = "runs/demo/text.h5"
         config.eval.every = 40
     else:
         raise ConfigError(
-            f"configs/demo.py has no mode {chosen.mode!r}: pretrain, contrastive or "
-            "regression"
+            f"configs/demo.py has no mode {chosen.mode!r}: pretrain, contrastive, "
+            "multimodal or regression"
         )
     if chosen.smoke:
         config.model.depth = 2

@@ -8,6 +8,12 @@
     pathjax train --config=configs/tcga.py:contrastive,gpu --workdir=runs/tcga \
         --config.init=uni
 
+`multimodal` is contrastive with the pathology reports as a third tower; patients may
+lack RNA or a report (docs/multimodal.md):
+
+    pathjax data reports tcga-study --reports TCGA_Reports.csv
+    pathjax text embed tcga-study --backend minilm --out tcga-text.h5
+
 The argument chooses the objective, how much of the encoder is trained (`adapt=full`,
 `last` or `lora`) and the machine: `gpu` is one with 80 GB (the default), `pod` is laid
 out for 64 chips and up, and `smoke` takes a few steps of a tiny encoder on any study
@@ -24,7 +30,7 @@ from pathjax.config import ConfigError, base_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`contrastive` or `regression`; `gpu`, `pod` or `smoke`; `adapt=`, `variant=`."""
+    """`contrastive`, `multimodal`, `regression`; `gpu`, `pod` or `smoke`; `adapt=`, `variant=`."""
     chosen = parse_arg(
         arg,
         mode="contrastive",
@@ -34,10 +40,13 @@ def get_config(arg: str | None = None) -> ConfigDict:
         adapt="full",
         variant="",
     )
-    if chosen.mode not in ("contrastive", "regression") or chosen.adapt not in MODES:
+    contrastive = chosen.mode in ("contrastive", "multimodal")
+    known = contrastive or chosen.mode == "regression"
+    if not known or chosen.adapt not in MODES:
         raise ConfigError(
             f"configs/tcga.py has no {chosen.mode!r} with adapt={chosen.adapt!r}: "
-            f"wanted contrastive or regression, and adapt one of {', '.join(MODES)}"
+            "wanted contrastive, multimodal or regression, and adapt one of "
+            f"{', '.join(MODES)}"
         )
     if chosen.gpu + chosen.pod + chosen.smoke > 1:
         raise ConfigError("configs/tcga.py: gpu, pod and smoke are one or the other")
@@ -46,7 +55,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.study, config.split, config.val_fold = "tcga-study", "cohort", "val"
     config.model = ConfigDict({"variant": chosen.variant, "dtype": "bfloat16"})
     config.adapt.mode = chosen.adapt
-    config.objective.name = chosen.mode
+    config.objective.name = "contrastive" if contrastive else chosen.mode
     # Some 4,500 patients train. RNA of a patient without tiles is of no use, nor are
     # tiles without RNA: those are there for labels (--keep-unpaired).
     config.data.update(
@@ -64,7 +73,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
         # Each earlier block moves less, the encoder less than the new heads.
         config.optim.update({"layer_decay": 0.7, "vit_lr": 0.3})
         config.model.drop_path = 0.1
-    if chosen.mode == "contrastive":
+    if chosen.mode == "multimodal":
+        # A patient with tiles and either of RNA and report has something to teach.
+        config.data.update({"text": "tcga-text.h5", "drop_unpaired": False})
+    if contrastive:
         # 2,000 genes tell 4,500 patients apart by heart unless they are blurred.
         config.objective.update({"dropout": 0.3, "gene_dropout": 0.3})
     if chosen.pod:
@@ -82,7 +94,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.data.threads = 2
         config.optim.update({"steps": 4, "warmup": 1, "lr": 1e-3})
         config.checkpoint.every = config.eval.every = 2
-        if chosen.mode == "contrastive":
+        if contrastive:
             config.objective.widths = (32,)
     else:
         # 1,024 tiles a step, in 8 parts through the encoder.

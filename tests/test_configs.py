@@ -20,7 +20,11 @@ CONFIGS = [
     for name in ("demo", "her2st", "tcga_regions")
     for mode in ("pretrain", "contrastive", "regression")
     for smoke in ("", ",smoke")
-] + ["configs/her2st.py:contrastive,dev"]
+] + [
+    "configs/her2st.py:contrastive,dev",
+    "configs/demo.py:multimodal",
+    "configs/demo.py:multimodal,smoke",
+]
 
 
 ADAPT = [
@@ -31,7 +35,7 @@ ADAPT = [
 ]
 TCGA = [
     f"configs/tcga.py:{mode},{more}"
-    for mode in ("contrastive", "regression")
+    for mode in ("contrastive", "multimodal", "regression")
     for more in ("gpu", "pod", "adapt=lora", "smoke", "gpu,variant=S/16")
 ]
 FROM_NOTHING = [path for path in TCGA if "variant" in path or "smoke" in path]
@@ -48,8 +52,10 @@ def test_shipped_config(path):
     if config.objective.name != "dino":
         genes = tuple(map(str, range(config.data.genes)))
         panel = GenePanel(genes, None, None, 1)
-    objective = build_objective(config, vit, panel)
-    example = example_batch(config, objective, vit, panel)
+    text_dim = 8 if config.data.text else 0
+    objective = build_objective(config, vit, panel, text_dim)
+    example = example_batch(config, objective, vit, panel, text_dim)
+    assert ("text" in example) == ("multimodal" in path)
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, _ = jax.eval_shape(objective.init, key, example)
     assert ("vit" in params) == (config.adapt.mode != "towers")

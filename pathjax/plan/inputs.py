@@ -1,8 +1,8 @@
-"""What a run would read, where it is not there yet: its encoder, its genes and its text.
+"""What a run would read, where it is not there yet: its encoder, genes and text.
 
 A plan is made before a study is built or a model is fetched. The encoder's shape is
-then that of a named variant or of a public model; only the number of genes and the width of the text
-are needed.
+then that of a named variant or of a public model. Of the rest only the number of genes
+and the width of the text embeddings are needed.
 """
 
 import dataclasses
