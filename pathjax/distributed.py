@@ -68,6 +68,13 @@ def any_process(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
+def rows_of_all(rows: Int[np.ndarray, "mine"]) -> Int[np.ndarray, "B"]:
+    """What each process has of a batch's numbers, joined in the processes' order."""
+    if jax.process_count() == 1:
+        return rows
+    return np.asarray(multihost_utils.process_allgather(rows, tiled=True))
+
+
 def barrier(name: str) -> None:
     """Returns on all processes once all have come here, however long one takes.
 

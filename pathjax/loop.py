@@ -24,7 +24,7 @@ from pathjax.data.batch import check_batch
 from pathjax.data.pipeline import Slice, eval_batches
 from pathjax.data.samples import Samples
 from pathjax.data.study import Study
-from pathjax.distributed import is_first, to_host
+from pathjax.distributed import is_first, rows_of_all, to_host
 from pathjax.mesh import to_global
 from pathjax.model_file import FILE, Model, save_model
 from pathjax.models.vit import ViTConfig
@@ -204,10 +204,12 @@ class Loop:
 
     def _stop_non_finite(self, step: int, values: dict, rows: np.ndarray) -> None:
         table = self.study.samples.reset_index(drop=True)
+        rows = rows_of_all(rows)
         names = [str(one) for one in table["sample_id"].to_numpy()[rows]]
         path = self.workdir / "nonfinite.json"
         text = {name: str(value) for name, value in values.items()}
-        write_json(path, {"step": step, "samples": names, "metrics": text})
+        if is_first():
+            write_json(path, {"step": step, "samples": names, "metrics": text})
         raise NonFiniteError(
             f"the loss is {values['loss']} at step {step}; the batch held "
             f"{len(names)} samples: {', '.join(names[:8])}"

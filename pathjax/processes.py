@@ -156,7 +156,7 @@ def session(launch: Launch | None) -> Iterator[None]:
         if first:
             raise ProcessError(first) from error
         raise
-    watch.stop()
+    watch.join()
     jax.distributed.shutdown()
     if stopped:
         raise stopped
@@ -171,7 +171,13 @@ def _connect(launch: Launch) -> None:
         "heartbeat_timeout_seconds": 2 * launch.silence_seconds + 20,
     }
     if not launch.coordinator:
-        jax.distributed.initialize(**options)
+        try:
+            jax.distributed.initialize(**options)
+        except ValueError as error:
+            raise ProcessError(
+                f"--multihost finds no cluster that JAX knows here ({error}): give "
+                "--coordinator HOST:PORT, --processes N and --process I instead"
+            ) from error
         return
     host, _, port = launch.coordinator.rpartition(":")
     roll_call(
@@ -215,6 +221,11 @@ class Watch:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def join(self) -> None:
+        """Stops, and returns when nothing is asked of the coordinator any more."""
+        self.stop()
+        self._thread.join()
 
     def _run(self) -> None:
         beat = 0

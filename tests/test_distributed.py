@@ -13,6 +13,7 @@ from pathjax.distributed import (
     first_does,
     is_first,
     require_same,
+    rows_of_all,
     to_host,
 )
 from pathjax.mesh import AXES, make_mesh, state_sharding
@@ -22,6 +23,7 @@ def test_one_process_agrees_with_itself():
     assert is_first()
     assert any_process(True) is True and any_process(False) is False
     assert first_does(lambda: 3) == 3
+    assert rows_of_all(np.arange(3)).tolist() == [0, 1, 2]
     barrier("here")
     require_same({"a": 1})
 

@@ -51,6 +51,17 @@ def test_one_process_needs_no_session():
         assert jax.process_count() == 1
 
 
+def test_no_cluster_is_said(monkeypatch):
+    def initialize(**options):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    wanted = "--multihost finds no cluster"
+    with pytest.raises(ProcessError, match=wanted), session(Launch()):
+        pass
+
+
 class Store:
     """JAX's key-value store, in memory."""
 

@@ -14,6 +14,7 @@ from pathjax.distributed import (
     first_does,
     is_first,
     require_same,
+    rows_of_all,
     to_host,
 )
 from pathjax.mesh import AXES, to_global
@@ -38,6 +39,7 @@ def agreement(me: int) -> None:
     assert is_first() == (me == 0)
     assert any_process(me == 1) and not any_process(False)
     assert first_does(lambda: 7) == (None if me else 7)
+    assert rows_of_all(np.arange(2) + 2 * me).tolist() == [0, 1, 2, 3]
     barrier("here")
     require_same({"config.seed": 1, "study": "s"})
     try:
