@@ -87,8 +87,8 @@ function drawForest(deltas, models) {
     { name: "Delta", below: "points", number: true, key: (cell) => cell.delta, cell: (cell) => [
       el(excludes(cell) ? "strong" : "span", {}, points(cell.delta) + (starred(cell) ? "*" : "")),
       el("span", { class: "below" }, range(cell.delta_low, cell.delta_high, points))] },
-    { name: "p", below: "Holm; uncorrected below", number: true, key: tested, cell: (cell) => [chanceOf(tested(cell)),
-      known(cell.p_holm) ? el("span", { class: "below" }, chanceOf(cell.p)) : null] },
+    ...deltas.some((cell) => known(cell.p)) ? [{ name: "p", below: "Holm; uncorrected below", number: true, key: tested, cell: (cell) => [chanceOf(tested(cell)),
+      known(cell.p_holm) ? el("span", { class: "below" }, chanceOf(cell.p)) : null] }] : [],
   ];
   section("deltas", "Deltas", el("p", {}, "What tuning changed, in percentage points, with 95 % intervals. "
     + "A filled mark has an interval that excludes 0; a * has a p below 0.05."),

@@ -9,7 +9,7 @@ function drawAudit(records) {
   const word = (record) => (record.overlap && record.status !== "allowed" ? "OVERLAP" : STATUS[record.status] || record.status);
   const bad = records.filter((record) => record.overlap).length;
   section("audit", "Audit", el("p", {}, `Training patients against the test patients of each task: ${count(bad)} of ${count(records.length)} records overlap undeclared.`),
-    table("Audit", [
+    table("Audit records", [
       { name: "Task", key: (record) => record.task, cell: (record) => record.task },
       { name: "Against", key: (record) => record.against, cell: (record) => record.against },
       { name: "Finding", key: word, cell: (record) => el(record.overlap ? "strong" : "span", {}, word(record)) },
