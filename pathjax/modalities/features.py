@@ -2,10 +2,11 @@
 
     values of each modality, training rows -> prepare -> one block [n, F] for all rows
 
-RNA: the most variable genes, winsorised. All: standardised, and reduced to principal
-components where there are more features than the rows can carry. The probe then
-standardises what it is given once more, so that components, and with them modalities,
-weigh alike. Nothing is fitted to a row that is not a training row.
+RNA: the most variable genes, winsorised and standardised, for genes have no common
+scale. Embeddings have one, in which directions of little variance are noise: they are
+centred only. All: principal components where there are more features than the rows can
+carry. The probe standardises what it is given, so that components, and with them
+modalities, weigh alike. Nothing is fitted to a row that is not a training row.
 """
 
 import dataclasses
@@ -53,14 +54,21 @@ def _block(name, x, train, how):
         x = x[:, most_variable(x[train], how.genes)]
         low, high = np.quantile(x[train], [TAIL, 1 - TAIL], axis=0)
         x = np.clip(x, low, high)
-    mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
-    # A feature that is constant over the training rows says nothing.
-    known = spread > 1e-6 * (np.abs(mean) + 1e-6)
-    x = (x[:, known] - mean[known]) / spread[known]
+    x = scaled(x, train, standardise=name == "rna")
     kept = min(how.components, int(train.sum()) // ROWS_PER_COMPONENT)
     if x.shape[1] > kept:
         x = x @ principal_axes(x[train], max(kept, 1))
     return x.astype(np.float32)
+
+
+def scaled(
+    x: Float[np.ndarray, "n E"], train: Bool[np.ndarray, "n"], *, standardise: bool
+) -> Float[np.ndarray, "n F"]:
+    """Centred by the training rows, without features that are constant over them."""
+    mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
+    known = spread > 1e-6 * (np.abs(mean) + 1e-6)
+    x = x[:, known] - mean[known]
+    return x / spread[known] if standardise else x
 
 
 def most_variable(x: Float[np.ndarray, "n G"], count: int) -> np.ndarray:

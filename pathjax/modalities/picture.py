@@ -29,7 +29,7 @@ def make_picture(
     Raises:
       ModalityError: too few rows, or the library is missing.
     """
-    x = reduced(subject.features)
+    x = reduced(subject.features, standardise=subject.what == "rna")
     places = project(x, method, seed)
     labels, embedding, plane = subject.labels, None, None
     if np.issubdtype(labels.dtype, np.floating):

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pathjax.modalities.cohort import ModalityError
-from pathjax.modalities.features import principal_axes
+from pathjax.modalities.features import principal_axes, scaled
 
 METHODS = ("tsne", "umap")
 # What both are given: fewer, decorrelated columns (as the authors of t-SNE did:
@@ -41,14 +41,21 @@ def need(module: str):
         ) from error
 
 
-def reduced(x: Float[np.ndarray, "n E"]) -> Float[np.ndarray, "n F"]:
-    """Standardised features, as their first principal components."""
-    spread = x.std(axis=0)
-    known = spread > 1e-6 * (np.abs(x.mean(axis=0)) + 1e-6)
-    x = (x[:, known] - x[:, known].mean(axis=0)) / spread[known]
+def reduced(
+    x: Float[np.ndarray, "n E"], *, standardise: bool = False
+) -> Float[np.ndarray, "n F"]:
+    """Centred features, as their first principal components.
+
+    Args:
+      x: features.
+      standardise: for those without a common scale, such as genes. Of an embedding it
+        would make noise as large as what it holds.
+    """
+    everyone = np.ones(len(x), bool)
+    x = scaled(np.asarray(x, np.float64), everyone, standardise=standardise)
     if x.shape[1] > COMPONENTS:
         x = x @ principal_axes(x, min(COMPONENTS, len(x) - 1))
-    return np.ascontiguousarray(x, np.float64)
+    return np.ascontiguousarray(x)
 
 
 def project(

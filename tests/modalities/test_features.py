@@ -47,7 +47,10 @@ def test_modalities_stand_side_by_side_and_small_ones_are_not_reduced(rows):
     # 30 training rows carry 7 components.
     assert block.shape == (40, 10)
     np.testing.assert_allclose(block[train, 7:].mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(block[train, 7:].std(axis=0), 1, atol=1e-5)
+    # An embedding keeps its scale; genes have none in common.
+    np.testing.assert_allclose(block[train, 7:].std(0), x[train, :3].std(0), rtol=1e-4)
+    genes = prepare([("rna", x[:, :3])], train, Preparation())
+    np.testing.assert_allclose(genes[train].std(axis=0), 1, atol=1e-5)
 
 
 def test_far_values_of_rna_are_drawn_in_and_constants_go(rows):

@@ -61,12 +61,22 @@ def test_clusters_stay_clusters_and_a_seed_repeats(clusters, method):
     np.testing.assert_array_equal(places, project(reduced(x), method, seed=3))
 
 
-def test_reduction_standardises_and_leaves_constants_out(clusters):
+def test_reduction_leaves_constants_out_and_standardises_if_asked(clusters):
     x, _ = clusters
     x = np.hstack([1000 * x[:, :2], np.ones((90, 1), np.float32)])
     found = reduced(x)
-    assert found.shape == (90, 2)
-    np.testing.assert_allclose(found.std(axis=0), 1, atol=1e-4)
+    np.testing.assert_allclose(found, x[:, :2] - x[:, :2].mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(reduced(x, standardise=True).std(0), 1, atol=1e-4)
+
+
+def test_noise_of_an_embedding_stays_small(clusters):
+    x, label = clusters
+    # Directions of little variance, as the last components of an SVD have them.
+    noise = np.random.default_rng(2).normal(size=(90, 400))
+    wide = np.hstack([x[:, :3], 0.01 * noise])
+    assert purity(reduced(wide), label, np.arange(90)).value > 0.95
+    spoiled = purity(reduced(wide, standardise=True), label, np.arange(90))
+    assert spoiled.value < 0.8
 
 
 def test_what_cannot_be_drawn_is_told(clusters, monkeypatch):
