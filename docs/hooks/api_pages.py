@@ -9,8 +9,6 @@ Nothing is imported: names come from files.
 
 from pathlib import Path
 
-from mkdocs.structure.files import File
-
 PACKAGE = Path(__file__).resolve().parents[2] / "pathjax"
 LEFT_OUT = ("bench", "commands")
 TOP = "pathjax"
@@ -67,6 +65,9 @@ def on_config(config):
 
 def on_files(files, config):
     """Adds the pages; called by mkdocs."""
+    # Here, so that what a page holds can be tested without mkdocs.
+    from mkdocs.structure.files import File
+
     found = rooms()
     pages = {"api/index.md": index(found)}
     pages |= {f"api/{room}.md": page(room, names) for room, names in found.items()}
