@@ -54,7 +54,10 @@ def add(commands) -> None:
         "--genes", type=int, default=2000, help="most variable genes kept of RNA"
     )
     parser.add_argument(
-        "--components", type=int, default=128, help="of a modality at most"
+        "--components",
+        type=int,
+        default=0,
+        help="principal components of a modality at most; 0 keeps its features",
     )
     parser.add_argument(
         "--alone", action="store_true", help="no combinations of modalities"

@@ -4,9 +4,12 @@
 
 RNA: the most variable genes, winsorised and standardised, for genes have no common
 scale. Embeddings have one, in which directions of little variance are noise: they are
-centred only. All: principal components where there are more features than the rows can
-carry. The probe standardises what it is given, so that components, and with them
-modalities, weigh alike. Nothing is fitted to a row that is not a training row.
+centred only. The probe standardises what it is given, so that all features weigh alike.
+Nothing is fitted to a row that is not a training row.
+
+Principal components are taken if asked for. On RNA they cost what sets rare classes
+apart: of 11 cancer types in bulk RNA 128 components gave 0.69 balanced accuracy, 512
+gave 0.76 and all 1,535 genes 0.82 (one fold; docs/modalities.md).
 """
 
 import dataclasses
@@ -17,8 +20,6 @@ from jaxtyping import Bool, Float
 
 # Tails of training values that are drawn in: z-scores of RNA reach into the thousands.
 TAIL = 0.01
-# Whitened components beyond this share of the rows are more noise than signal.
-ROWS_PER_COMPONENT = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Preparation:
 
     Attributes:
       genes: most variable genes that are kept of RNA, by the training rows.
-      components: principal components of a modality at most.
+      components: principal components of a modality at most; 0 keeps its features.
     """
 
     genes: int = 2000
-    components: int = 128
+    components: int = 0
 
 
 def prepare(
@@ -55,9 +56,9 @@ def _block(name, x, train, how):
         low, high = np.quantile(x[train], [TAIL, 1 - TAIL], axis=0)
         x = np.clip(x, low, high)
     x = scaled(x, train, standardise=name == "rna")
-    kept = min(how.components, int(train.sum()) // ROWS_PER_COMPONENT)
-    if x.shape[1] > kept:
-        x = x @ principal_axes(x[train], max(kept, 1))
+    kept = min(how.components, int(train.sum()) - 1)
+    if how.components and x.shape[1] > kept:
+        x = x @ principal_axes(x[train], kept)
     return x.astype(np.float32)
 
 

@@ -43,8 +43,9 @@ def test_other_rows_change_nothing_of_the_training_rows(rows, name):
 
 def test_modalities_stand_side_by_side_and_small_ones_are_not_reduced(rows):
     x, train = rows
-    block = prepare([("rna", x), ("text", x[:, :3])], train, Preparation(2000, 128))
-    # 30 training rows carry 7 components.
+    both = [("rna", x), ("text", x[:, :3])]
+    assert prepare(both, train, Preparation()).shape == (40, 23)
+    block = prepare(both, train, Preparation(2000, 7))
     assert block.shape == (40, 10)
     np.testing.assert_allclose(block[train, 7:].mean(axis=0), 0, atol=1e-5)
     # An embedding keeps its scale; genes have none in common.
