@@ -18,12 +18,12 @@ from pathjax.evals.audit import overlap
 from pathjax.evals.cache import identity
 from pathjax.evals.embed import embed_to_file
 from pathjax.model_file import Model, load_model
-from pathjax.predict.bank import Bank
+from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import Validation, chosen, gene_table, read_validation
 from pathjax.predict.heads import HeadError, Regression, panel_of
 from pathjax.predict.options import Options
 from pathjax.predict.outputs import Outputs, Predicted
-from pathjax.predict.tiles import Input, open_input, view_of
+from pathjax.predict.tiles import Input, InputError, open_input, view_of
 from pathjax.text.store import read_text
 
 
@@ -65,6 +65,11 @@ def predict(
         slide_mpp=options.slide_mpp,
         min_tissue=options.min_tissue,
     )
+    if options.measured and (given.study is None or not given.study.has_expression):
+        raise InputError(
+            f"--measured: {given.source.name} has no expression to compare with; it is "
+            "for a study with expression.h5ad"
+        )
     head: Regression | Bank
     if options.reference is None:
         head = Regression(model)
@@ -97,7 +102,9 @@ def predict(
     if given.source.kind == "images":
         side = _side(out)
         obs["side"], obs["x"], obs["y"] = side, obs["x"] + side / 2, obs["y"] + side / 2
-    obs["in_training"] = obs["patient_id"].isin(shared)
+    whose = zip(obs["patient_id"], obs["slide_id"], strict=True)
+    seen = {*shared}
+    obs["in_training"] = [one in seen or person(one, of) in seen for one, of in whose]
     notes = list(given.notes)
     if broken:
         notes.append(f"{len(broken)} images could not be read and are left out")

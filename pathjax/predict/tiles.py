@@ -7,6 +7,7 @@ same as when it was trained and embedded: its middle, or what `preprocess` asks 
 """
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ class StudyPart(StudyTiles):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batches(self, rows: Int[np.ndarray, "n"], **options) -> "iter[Batch]":
+    def batches(self, rows: Int[np.ndarray, "n"], **options) -> Iterator[Batch]:
         return super().batches(self.rows[rows], **options)
 
     def tile_ids(self, rows: Int[np.ndarray, "n"]) -> list[str]:

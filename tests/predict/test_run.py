@@ -16,6 +16,7 @@ from pathjax.model_file import load_model, save_model
 from pathjax.predict.heads import HeadError, Regression
 from pathjax.predict.options import Options
 from pathjax.predict.run import predict
+from pathjax.predict.tiles import InputError
 
 
 def genes_of(checkpoint, count=2):
@@ -147,6 +148,8 @@ def test_a_slide_and_a_folder(checkpoints, tmp_path):
     assert found.shape == (3, 1) and done.audit.startswith("unknown")
     np.testing.assert_array_equal(found.obsm["spatial"][:, 0], [8, 24, 40])
     assert any("1 images could not be read" in note for note in done.notes)
+    with pytest.raises(InputError, match="no expression to compare with"):
+        predict(run, folder, tmp_path / "folder", Options(measured=True))
     told = json.loads((tmp_path / "folder" / "predicted.json").read_text())
     assert told["what"] == "expression predicted from images"
 
