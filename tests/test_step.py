@@ -1,5 +1,7 @@
 """The compiled steps: one device or eight, data-parallel or FSDP, compiled once."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ from pathjax.step import make_eval_step, make_train_step, masked_mean
 VIT = vit_config("Xs/8", width=24, depth=1, mlp_dim=32, image_px=16, drop_path=0.2)
 OBJECTIVES = {
     "contrastive": {"n_genes": 6, "widths": (16,), "embed_dim": 8},
+    "chunked": {"n_genes": 6, "widths": (16,), "embed_dim": 8, "chunk": 8},
     "regression": {"n_genes": 6},
     "dino": {
         "n_genes": None,
@@ -54,7 +57,8 @@ def one_device():
 
 def prepare(name, mesh):
     options = dict(OBJECTIVES[name])
-    objective = objectives.build(name, VIT, options.pop("n_genes"), **options)
+    kind = "contrastive" if name == "chunked" else name
+    objective = objectives.build(kind, VIT, options.pop("n_genes"), **options)
     tx = make_optimizer(
         lambda step: 1e-3, weight_decay=0.01, clip=1.0, b2=0.999, vit_lr=0.5
     )
@@ -76,23 +80,31 @@ def ten_steps(name, mesh, masked=0):
     return losses, jax.device_get(state.params), jax.device_get(state.extra)
 
 
+@functools.cache
+def on_one_device(name):
+    return ten_steps(name, one_device(), masked=3)
+
+
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("contrastive", marks=pytest.mark.slow),
-        "regression",
-        pytest.param("dino", marks=pytest.mark.slow),
+    ("name", "shape"),
+    [("regression", (2, 4))]
+    + [
+        pytest.param(name, shape, marks=pytest.mark.slow)
+        for name in OBJECTIVES
+        for shape in ((2, 1), (1, 4), (8, 1), (2, 4))
+        if (name, shape) != ("regression", (2, 4))
+        and (name != "chunked" or shape == (2, 4))
     ],
 )
-def test_devices_and_sharding_do_not_change_ten_steps(name, monkeypatch):
+def test_devices_and_sharding_do_not_change_ten_steps(name, shape, monkeypatch):
     # Small enough that FSDP divides the leaves of this small model.
-    monkeypatch.setattr(meshes, "MIN_SHARDED_BYTES", 64)
     monkeypatch.setattr(meshes.state_sharding, "__defaults__", (64,))
-    wanted = ten_steps(name, one_device(), masked=3)
-    for fsdp in (1, 4):
-        got = ten_steps(name, make_mesh(fsdp=fsdp), masked=3)
-        for a, b in zip(jax.tree.leaves(wanted), jax.tree.leaves(got), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    devices = jax.devices()[: shape[0] * shape[1]]
+    kinds = (AxisType.Auto,) * 2
+    mesh = jax.make_mesh(shape, AXES, devices=devices, axis_types=kinds)
+    wanted, got = on_one_device(name), ten_steps(name, mesh, masked=3)
+    for a, b in zip(jax.tree.leaves(wanted), jax.tree.leaves(got), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_fsdp_really_divides_parameters_and_moments(monkeypatch):

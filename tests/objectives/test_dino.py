@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
+from pathjax.mesh import make_mesh, replicated, to_global
 from pathjax.objectives import ObjectiveError, dino
 
 SMALL = {"total_steps": 10, "prototypes": 16, "hidden": 20, "bottleneck": 8}
@@ -124,3 +126,40 @@ def test_length_of_prototypes_does_not_matter():
 def test_what_cannot_be_built(vit):
     with pytest.raises(ObjectiveError, match=r"prototypes=1.*momentum=1\.5"):
         dino.build(vit, total_steps=10, prototypes=1, momentum=1.5)
+
+
+@pytest.mark.parametrize("fsdp", [1, 4])
+def test_centre_and_statistics_are_global(vit, jit, fsdp):
+    """Rows over eight devices, some masked: NumPy's numbers of the whole batch."""
+    random = np.random.default_rng(0)
+    student = random.normal(size=(16, 3, 16)).astype(np.float32)
+    teacher = random.normal(size=(16, 2, 16)).astype(np.float32)
+    centre = random.normal(size=16).astype(np.float32)
+    # Devices with no row, with one and with both.
+    mask = np.arange(16) % 3 < 2
+    mask[4:6] = False
+    teacher[~mask] = np.nan
+    objective = dino.build(vit, **SMALL, centre_momentum=0.8)
+    mesh = make_mesh(fsdp=fsdp)
+    given = to_global({"student": student, "teacher": teacher, "mask": mask}, mesh)
+
+    def run(given, centre):
+        extra = {"centre": centre, "teacher": {}}
+        mask = {"mask": given["mask"]}
+        values, metrics, aux = objective.compare({}, extra, given, mask, 9, mesh)
+        return values, metrics, objective.update_extra(extra, {}, aux, 9)["centre"]
+
+    values, metrics, found = jit(run)(given, jax.device_put(centre, replicated(mesh)))
+    kept = teacher[mask].astype(np.float64)
+    mean = kept.mean(axis=(0, 1))
+    np.testing.assert_allclose(found, 0.8 * centre + 0.2 * mean, rtol=1e-5)
+    q = scipy.special.softmax((kept - centre) / 0.07, axis=-1)
+    entropy = -(q * np.log(q)).sum(axis=-1).mean(axis=1)
+    np.testing.assert_allclose(
+        metrics["teacher_entropy"][mask], entropy, rtol=1e-4, atol=1e-6
+    )
+    log_p = scipy.special.log_softmax(student[mask].astype(np.float64) / 0.1, axis=-1)
+    pairs = -np.einsum("bvp,bsp->bvs", q, log_p)
+    wanted = [pairs[:, v, s] for v in range(2) for s in range(3) if v != s]
+    np.testing.assert_allclose(values[mask], np.mean(wanted, axis=0), rtol=1e-4)
+    assert not np.any(values[~mask])
