@@ -13,11 +13,11 @@ function inked(name) {
 // A canvas of the width it is given, sharp on any screen, drawn anew when that changes.
 function board(label, ratio, draw) {
   const node = el("canvas", { role: "img", "aria-label": label, tabindex: "0" });
+  node.style.aspectRatio = `1 / ${ratio}`; // on paper, too, where it is not drawn anew
   const paint = () => {
     const wide = node.clientWidth;
     if (!wide) return;
     const tall = Math.round(wide * ratio), sharp = devicePixelRatio || 1;
-    node.style.height = `${tall}px`;
     node.width = wide * sharp;
     node.height = tall * sharp;
     const pen = node.getContext("2d");
