@@ -144,7 +144,8 @@ def _work_table(found: dict[str, Any]) -> Table:
     table.add_row("limited by", *(step["bound"]["limited_by"] for step in steps))
     row("MFU at most", [f"{step['bound']['mfu']:.1%}" for step in steps])
     rates = [step["images"] / step["bound"]["seconds"] for step in steps]
-    row("images/s at most", [f"{rate:,.0f}" for rate in rates])
+    shown = [f"{rate:,.0f}" if rate else "" for rate in rates]
+    table.add_row("images/s at most", *shown)
     return table
 
 
