@@ -144,7 +144,9 @@ def _embed(
 
     waiting = None
     for number, part in enumerate(batches):
-        begun = step(params, part["image"]), part, number * batch
+        # Of several processes jit takes no array of the host that is to be divided.
+        image = jax.device_put(part["image"], batch_sharding(mesh))
+        begun = step(params, image), part, number * batch
         if waiting:
             yield fetch(*waiting)
         waiting = begun

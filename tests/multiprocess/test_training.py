@@ -130,3 +130,17 @@ def test_all_objectives_in_one_two_and_four_processes(
         fsdp = {"mesh.fsdp": 4 if divided else 1}
         run_processes(config_files / f"{name}.py", workdir, processes, **fsdp)
         assert_agree(tmp_path / "one", workdir)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["towers", "full"])
+def test_two_processes_start_from_a_model(tiny_study, train_on_four, tmp_path, mode):
+    """With "towers" one of them embeds the study for both."""
+    train_on_four(config_for(tiny_study, **SMALL), tmp_path / "base")
+    values = {"init": str(tmp_path / "base"), "adapt.mode": mode, **SMALL}
+    values["model.variant"] = ""
+    train_on_four(config_for(tiny_study, **values), tmp_path / "one")
+    text = CONFIG.format(root=str(tiny_study.root), values=values)
+    (tmp_path / "adapt.py").write_text(text)
+    run_processes(tmp_path / "adapt.py", tmp_path / "two", 2)
+    assert_agree(tmp_path / "one", tmp_path / "two")
