@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 
 import jax
 
-from pathjax.distributed import ProcessError, barrier, coordinator
+from pathjax.distributed import ProcessError, barrier, connection
 from pathjax.preemption import Preempted
 from pathjax.roll_call import roll_call
 
@@ -142,8 +142,9 @@ def session(launch: Launch | None) -> Iterator[None]:
     watch = Watch(launch.silence_seconds)
     stopped = None
     try:
-        _require_same_count(launch)
+        # Before JAX looks for devices, which waits for the other processes' for ever.
         watch.start()
+        _require_same_count(launch)
         try:
             yield
         except Preempted as error:  # all processes stop at the same step
@@ -211,8 +212,7 @@ class Watch:
         self._silence = silence_seconds
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._me, self._count = jax.process_index(), jax.process_count()
-        self._client = coordinator()
+        self._client, self._me, self._count = connection()
         # Process -> its last sign of life, and when it came.
         self._seen = {one: ("", time.monotonic()) for one in range(self._count)}
 
