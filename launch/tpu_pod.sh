@@ -22,7 +22,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 poll=${POLL:-30}
-PREEMPTED=75 # docs/reliability.md
+# docs/reliability.md: saved; and stopped before there was anything to save.
+PREEMPTED=75 TERMINATED=143
 
 usage() {
   sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2
@@ -237,7 +238,7 @@ outcome() {
   codes=$(sed -n 's/^exit //p' <<<"$lines")
   if grep -q '^running$' <<<"$lines"; then
     echo running
-  elif grep -qx "$PREEMPTED" <<<"$codes" || grep -qE '^(lost|none)$' <<<"$lines"; then
+  elif grep -qxE "$PREEMPTED|$TERMINATED" <<<"$codes" || grep -qE '^(lost|none)$' <<<"$lines"; then
     echo preempted
   elif grep -qvx 0 <<<"$codes"; then
     echo "error $(grep -vx 0 <<<"$codes" | head -n 1)"

@@ -1,6 +1,7 @@
 """What the matrix looks like: a heat map, bars with intervals, and a CSV.
 
-    results.json's content -> write_all -> matrix.csv, grid.json, heatmap.png, bars.png
+    results.json's content -> write_all -> matrix.csv, matrix.md, grid.json,
+                                           heatmap.png, bars.png
 
 Made from results alone. Colour never says anything that a number beside it does not.
 """
@@ -64,12 +65,27 @@ def write_all(result: Mapping[str, Any], out: Path) -> list[Path]:
         table.writerow(short)
     write_text(out / "matrix.csv", text.getvalue())
     common = [row for row in rows if row["rows"] == "common"]
+    write_text(out / "matrix.md", markdown(rows))
     write_json(out / "grid.json", grid_of(common, _note(result)))
     draw_heatmap(common, out / "heatmap.png", _note(result))
     draw_bars(common, out / "bars.png", _note(result))
-    return [
-        out / name for name in ("matrix.csv", "grid.json", "heatmap.png", "bars.png")
+    names = ("matrix.csv", "matrix.md", "grid.json", "heatmap.png", "bars.png")
+    return [out / name for name in names]
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The matrix as a Markdown table: value, interval, chance, n."""
+    lines = [
+        "| target | modalities | rows | n (patients) | metric | value [95 %] | chance |",
+        "|---|---|---|---|---|---|---|",
     ]
+    lines += [
+        f"| {row['target']} | {row['modalities']} | {row['rows']} | {row['n']} "
+        f"({row['patients']}) | {row['metric'].replace('_', ' ')} | {row['value']:.3f} "
+        f"[{row['low']:.3f}, {row['high']:.3f}] | {row['chance']:.3f} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def grid_of(rows: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:

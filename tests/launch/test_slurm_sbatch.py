@@ -80,8 +80,9 @@ def test_an_end_is_an_end(slurm, code, ends):
     assert step[-2 - len(TRAIN) :] == ["train", *TRAIN, "--multihost"]
 
 
-def test_a_stopped_run_goes_back_into_the_queue(slurm):
-    assert in_job(slurm, 75).returncode == 0
+@pytest.mark.parametrize("code", [75, 143])
+def test_a_stopped_run_goes_back_into_the_queue(slurm, code):
+    assert in_job(slurm, code).returncode == 0
     assert slurm.calls()[-1] == ["scontrol", "requeue", "7"]
 
 

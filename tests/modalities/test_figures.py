@@ -66,15 +66,25 @@ def test_the_table_has_a_row_per_cell_and_metric(written):
     }
 
 
+def test_the_table_for_documents_has_the_same_rows(written):
+    lines = written[1].read_text().splitlines()
+    assert len(lines) == 2 + 7
+    assert lines[2].split(" | ")[4:] == [
+        "balanced accuracy",
+        "0.800 [0.700, 0.900]",
+        "0.500 |",
+    ]
+
+
 def test_the_grid_is_one_that_the_page_reads(written):
-    grid = json.loads(written[1].read_text())
+    grid = json.loads(written[2].read_text())
     assert grid["rows"] == ["rna", "rna + text"]
     assert grid["columns"] == ["tp53@type=X", "age"]
     assert [one["metric"] for one in grid["cells"]] == ["auroc", "auroc", "pearson"]
     assert grid["cells"][0]["n"] == 50 and grid["cells"][0]["chance"] == 0.5
 
 
-@pytest.mark.parametrize("place", [2, 3])
+@pytest.mark.parametrize("place", [3, 4])
 def test_the_figures_are_pictures(written, place):
     picture = imread(written[place])
     assert picture.std() > 0.05 and min(picture.shape[:2]) > 200
