@@ -14,7 +14,7 @@ from pathjax.mesh import AXES, make_mesh, to_global
 from pathjax.models.vit import vit_config
 from pathjax.optim import make_optimizer
 from pathjax.state import make_state
-from pathjax.step import make_eval_step, make_train_step, masked_mean
+from pathjax.step import make_eval_step, make_train_step, masked_mean, means_of
 
 VIT = vit_config("Xs/8", width=24, depth=1, mlp_dim=32, image_px=16, drop_path=0.2)
 OBJECTIVES = {
@@ -148,3 +148,8 @@ def test_masked_mean():
     values = jnp.array([1.0, 2.0, jnp.nan])
     assert float(masked_mean(values, jnp.array([True, True, False]))) == 1.5
     assert float(masked_mean(values, jnp.zeros(3, bool))) == 0.0
+
+
+def test_means_leave_out_what_no_row_counted_for():
+    totals = {"loss": 6.0, "loss/count": 3.0, "recall": 0.0, "recall/count": 0.0}
+    assert means_of(totals) == {"loss": 2.0}

@@ -14,6 +14,7 @@ from pathjax.models.towers import (
     Projection,
     RegressionHead,
     Temperature,
+    TextTower,
     clip_log_scale,
     l2_normalise,
 )
@@ -160,3 +161,18 @@ def test_clip_log_scale(log_scale, slope, wanted):
     )
     assert value == pytest.approx(slope * min(log_scale, MAX_LOG_SCALE))
     assert gradient == pytest.approx(wanted)
+
+
+def test_the_text_tower_takes_each_row_by_itself():
+    tower = TextTower(width=6, dropout=0.5)
+    text = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    variables = tower.init(jax.random.key(0), text)
+    still = tower.apply(variables, text)
+    assert still.shape == (4, 6) and still.dtype == jnp.float32
+    np.testing.assert_allclose(tower.apply(variables, text[1:2]), still[1:2], atol=1e-6)
+    rngs = {"dropout": jax.random.key(1)}
+    drawn = tower.apply(variables, text, train=True, rngs=rngs)
+    assert np.any(np.asarray(drawn) == 0) and np.any(drawn != still)
+    # A row of zeros, as of a sample without text, has a finite gradient.
+    gradient = jax.grad(lambda x: tower.apply(variables, x).sum())(np.zeros_like(text))
+    assert np.isfinite(gradient).all()
