@@ -111,8 +111,8 @@ def test_processes_with_different_configs_are_refused(command, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_a_broken_tile_in_one_process_ends_all(tmp_path):
-    """Only the process that reads the tile meets the error; the other is told."""
+def test_a_damaged_shard_read_by_one_process_ends_all(tmp_path):
+    """Only the process that reads the patient meets the error; the other is told."""
     study = build_tiny_study(tmp_path / "study")
     for shard in sorted(study.root.glob("tiles/*.array_record"))[:2]:
         whole = shard.read_bytes()
@@ -121,7 +121,7 @@ def test_a_broken_tile_in_one_process_ends_all(tmp_path):
     ends = run_together(command(tmp_path / "run"), 2, tmp_path / "logs", **SETTINGS)
     assert [one.status for one in ends] == [1, 1]
     for one in ends:
-        assert "P00" in one.text and "is broken" in one.text, one.text
+        assert "chunk data hash mismatch" in one.text, one.text
     assert sum("ends too" in one.text for one in ends) == 1
 
 
