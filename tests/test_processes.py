@@ -80,13 +80,12 @@ class Store:
 def watches(monkeypatch):
     """Returns watches of process 0 and 1 over one store."""
     store = Store()
-    monkeypatch.setattr(processes, "coordinator", lambda: store)
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(processes, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.01)
     found = []
     for number in range(2):
-        monkeypatch.setattr(jax, "process_index", lambda number=number: number)
+        here = (store, number, 2)
+        monkeypatch.setattr(processes, "connection", lambda here=here: here)
         found.append(Watch(30))
     return store, *found
 
