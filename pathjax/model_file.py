@@ -46,7 +46,8 @@ class Model:
 def save_model(folder: Path, model: Model) -> Path:
     """Writes FOLDER/model.safetensors atomically and returns its path."""
     flat = {
-        "/".join(path): np.ascontiguousarray(leaf)
+        # Not ascontiguousarray, which makes [1] of a scalar.
+        "/".join(path): np.asarray(leaf, order="C")
         for path, leaf in flatten_dict(model.params).items()
     }
     header = {

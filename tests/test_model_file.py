@@ -12,7 +12,9 @@ def make_model():
     random = np.random.default_rng(0)
     params = {
         "vit": {"block": {"kernel": random.normal(size=(3, 4)).astype(np.float32)}},
-        "head": {"bias": np.zeros(2, np.float32)},
+        # Fortran's order, and a scalar: neither may come back otherwise.
+        "head": {"bias": np.arange(6, dtype=np.float32).reshape(2, 3).T},
+        "temperature": {"log_scale": np.float32(2.5)},
     }
     meta = {"panel": None, "image_px": 16, "audit": []}
     return Model(params, vit_config("Xs/8", image_px=16, mean=(0.1, 0.2, 0.3)), meta)
@@ -26,6 +28,9 @@ def test_round_trip(tmp_path):
         assert back.vit == model.vit and back.meta == model.meta
         got = back.params["vit"]["block"]["kernel"]
         np.testing.assert_array_equal(got, model.params["vit"]["block"]["kernel"])
+        bias, scale = (back.params[k] for k in ("head", "temperature"))
+        np.testing.assert_array_equal(bias["bias"], model.params["head"]["bias"])
+        assert scale["log_scale"].shape == () and scale["log_scale"] == 2.5
     assert [p.name for p in tmp_path.iterdir()] == [FILE]
 
 

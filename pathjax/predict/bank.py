@@ -278,5 +278,5 @@ class Bank:
 
 def _log_scale(params) -> float:
     """The trained log inverse temperature, clipped as the loss clips it."""
-    # A number in memory; one of shape [1] from a model file.
+    # Of shape [1] in model files that were written before scalars were kept.
     return min(np.asarray(params["temperature"]["log_scale"]).item(), MAX_LOG_SCALE)
