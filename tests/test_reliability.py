@@ -1,11 +1,12 @@
-"""Real processes, real SIGKILL: three of the harness's trials."""
+"""Real processes, real faults: the harness's trials that need one process."""
 
 import pytest
+from faults import KINDS, TWO_PROCESSES
 from reliability import trials
 
 
 @pytest.mark.slow
-def test_three_kills_end_bit_for_bit(tmp_path):
-    record = trials(tmp_path, kills=3, seed=1)
-    assert record["killed"] == 3
-    assert [trial["differences"] for trial in record["trials"]] == [[], [], []]
+def test_faults_end_in_a_bit_exact_resume_or_a_named_error(tmp_path):
+    kinds = [kind for kind in KINDS if kind not in TWO_PROCESSES]
+    record = trials(tmp_path, kinds, seed=1, steps=20)
+    assert [trial["wrong"] for trial in record["trials"]] == [[]] * len(kinds)
