@@ -45,6 +45,22 @@ def test_another_study_is_refused():
         require_same_run(record(), other, Path("w"))
 
 
+def test_text_is_compared_by_what_it_is_and_not_by_where_it_lies():
+    text = {"dimensions": 8, "backend": "tfidf", "model": "svd"}
+
+    def run(fingerprint, path="a.h5"):
+        given = text | {"fingerprint": fingerprint}
+        return record(**{"data.text": path}) | {"text": given}
+
+    require_same_run(run("sha256:1"), run("sha256:1", "moved/b.h5"), Path("w"))
+    with pytest.raises(ConfigError, match=r"data\.text: 8 values .* sha256:1 there"):
+        require_same_run(run("sha256:1"), run("sha256:2"), Path("w"))
+    with pytest.raises(ConfigError, match=r"data\.text: no text there"):
+        require_same_run(record(), run("sha256:1"), Path("w"))
+    one, two = comparable(run("sha256:1")), comparable(run("sha256:1", "b.h5"))
+    assert one == two != comparable(run("sha256:2"))
+
+
 def test_what_processes_must_have_in_common():
     one = comparable(record(), "sha256:1")
     assert comparable(record(study="/another/path"), "sha256:1") == one
