@@ -117,6 +117,12 @@ def _ordered(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
     return list(dict.fromkeys(row[key] for row in rows))
 
 
+def shown(target: str) -> str:
+    """`tp53@cancer_type=BRCA` on an axis: tp53, and the class below it."""
+    name, _, where = target.partition("@")
+    return f"{name}\n({where.partition('=')[2]})" if where else name
+
+
 def first_metric(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """AUROC of classes, r of numbers: what has one chance level for all targets."""
     return [row for row in rows if row["metric"] in ("auroc", "pearson")]
@@ -150,7 +156,7 @@ def draw_heatmap(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> No
             text = "–" if np.isnan(one) else f"{one:.2f}"
             colour = "white" if dark and not np.isnan(one) else "black"
             panel.text(x, y, text, ha="center", va="center", color=colour, fontsize=9)
-        names = [plain(one.replace("@", "\nin ").replace("=", " ")) for one in targets]
+        names = [plain(shown(one)) for one in targets]
         panel.set_xticks(range(len(targets)), names, rotation=35, ha="right")
         panel.set_yticks(range(len(modalities)), modalities)
         panel.set_title(f"{TITLES[metric]}; chance {low:g}", fontsize=9)
@@ -201,10 +207,7 @@ def draw_bars(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> None:
                 linewidth=1.2,
             )
         n = {row["target"]: row["n"] for row in own}
-        names = [
-            plain(f"{t.replace('@', chr(10) + 'in ').replace('=', ' ')}\nn = {n[t]}")
-            for t in targets
-        ]
+        names = [plain(f"{shown(t)}\nn = {n[t]}") for t in targets]
         axes.set_xticks(range(len(targets)), names, fontsize=8)
         axes.set_xlim(-0.6, len(targets) - 0.4)
         axes.set_ylim(min(0.0, *(row["low"] for row in own)), 1.02)
