@@ -34,6 +34,18 @@ def test_step_by_step(tmp_path):
     out = bash(block_with("pathjax embed tuned"), tmp_path, 600)
     assert "results/report/table.md" in out
     assert "mean delta" in out
+    bash("pathjax report results --html", tmp_path, 300)
+    assert (tmp_path / "results" / "report" / "index.html").is_file()
+    # "In the folder of the steps above."
+    bash(block_with("--backend tfidf"), tmp_path, 900)
+    for name in ("modalities/heatmap.png", "reports.png", "predicted/predicted.h5ad"):
+        assert (tmp_path / name).is_file()
+
+
+@pytest.mark.slow
+def test_a_plan(tmp_path):
+    out = bash(block_with("pathjax plan"), tmp_path, 300)
+    assert "peak" in out and "all-reduce" in out
 
 
 @pytest.mark.slow
