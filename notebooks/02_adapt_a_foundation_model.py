@@ -87,7 +87,8 @@ if not weights:
     RUNS.mkdir(parents=True, exist_ok=True)
     weights = f"{RUNS}/random-vits16.safetensors"
     save_file(to_state(jax.device_get(params), vit, "timm"), weights)
-pathjax(f"import kaiko-vits16 --weights {weights} --out {RUNS}/kaiko")
+if not Path(f"{RUNS}/kaiko/model.safetensors").exists():
+    pathjax(f"import kaiko-vits16 --weights {weights} --out {RUNS}/kaiko")
 
 # %% [markdown]
 # ## A study to adapt it to
@@ -149,5 +150,6 @@ show(f"{RUNS}/adapted/report/table.md")
 # The folder opens with `timm.create_model("local-dir:...", pretrained=True)`. Its card says what the model was trained on.
 
 # %%
-pathjax(f"export {RUNS}/kaiko-lora --format timm --out {RUNS}/kaiko-lora-timm")
+if not Path(f"{RUNS}/kaiko-lora-timm").exists():
+    pathjax(f"export {RUNS}/kaiko-lora --format timm --out {RUNS}/kaiko-lora-timm")
 print(sorted(path.name for path in Path(f"{RUNS}/kaiko-lora-timm").iterdir()))
