@@ -1,5 +1,7 @@
 """What a picture is of, from a study or from tables."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,9 @@ def test_tables_need_labels():
 
 def test_the_picture_measures_the_labelled_rows(tiny_study, monkeypatch):
     found = read_subject(tiny_study.root, "rna", "group")
-    found.labels[0] = None
+    labels = found.labels.copy()
+    labels[0] = None
+    found = dataclasses.replace(found, labels=labels)
     places = np.random.default_rng(0).normal(size=(12, 2))
     monkeypatch.setattr(
         "pathjax.modalities.picture.project", lambda x, method, seed: places
