@@ -12,7 +12,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 # What each has to show: words in its output, and how many pictures.
 SHOWN = {
     "01_quickstart": ("mean delta", 2),
-    "02_adapt_a_foundation_model": ("cancer_type", 0),
+    "02_adapt_a_foundation_model": ("lora (delta)", 0),
     "03_probe_and_table": ("regression", 2),
     "04_text_and_modalities": ("fitted_on: cohort:finetune", 2),
     "05_virtual_expression": ("AnnData object", 2),
