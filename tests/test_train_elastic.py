@@ -43,6 +43,7 @@ def host(state):
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}
 
 
+@pytest.mark.slow
 def test_eight_devices_then_four_then_one(
     tiny_study, tmp_path, on_devices, monkeypatch, capfd
 ):
