@@ -92,6 +92,7 @@ def test_a_finished_run_is_left_alone(contrastive, tiny_study, tmp_path):
     assert (workdir / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_devices_do_not_change_the_result(tiny_study, contrastive, tmp_path):
     """Eight devices data-parallel against four-fold FSDP."""
     run(tiny_study, tmp_path, val_fold="val", **{"eval.every": 3, "mesh.fsdp": 4})
@@ -106,16 +107,19 @@ def test_devices_do_not_change_the_result(tiny_study, contrastive, tmp_path):
         {"objective.loss": "sigmoid", "objective.aggregator": "attention"},
         {"objective.name": "regression"},
         {"objective.name": "regression", "objective.loss": "negative_binomial"},
-        {
-            "objective.name": "dino",
-            "data.unit": "tile",
-            "data.tiles": 1,
-            "objective.prototypes": 16,
-            "objective.hidden": 16,
-            "objective.bottleneck": 8,
-            "multicrop.local_px": 8,
-            "multicrop.local_crops": 1,
-        },
+        pytest.param(
+            {
+                "objective.name": "dino",
+                "data.unit": "tile",
+                "data.tiles": 1,
+                "objective.prototypes": 16,
+                "objective.hidden": 16,
+                "objective.bottleneck": 8,
+                "multicrop.local_px": 8,
+                "multicrop.local_crops": 1,
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["sigmoid", "mse", "negative_binomial", "dino"],
 )
@@ -126,6 +130,7 @@ def test_every_objective_trains_with_the_one_trainer(tiny_study, tmp_path, value
     assert "vit" in load_model(tmp_path).params
 
 
+@pytest.mark.slow
 def test_the_planted_signal_is_learned(tiny_study, tmp_path):
     run(tiny_study, tmp_path, **{"optim.steps": 40, "objective.name": "regression"})
     losses = [row["train/loss"] for row in read_metrics(tmp_path / "metrics.jsonl")]

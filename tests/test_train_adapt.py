@@ -62,6 +62,7 @@ def changed(model, public):
     return {path for path in before if not np.array_equal(before[path], after[path])}
 
 
+@pytest.mark.slow
 def test_full_changes_everything_and_keeps_the_grid(tiny_study, tmp_path, public):
     model = tune(
         tiny_study,
@@ -105,6 +106,7 @@ def test_towers_learn_from_cached_embeddings(tiny_study, tmp_path, public):
         tune(tiny_study, tmp_path / "none", "", "towers")
 
 
+@pytest.mark.slow
 def test_an_adapted_stack_in_parts_resumes_bit_for_bit(tiny_study, tmp_path, public):
     model = {"scan": True, "drop_path": 0.2, "dtype": "bfloat16"}
     parts = {"optim.accumulate": 2, "data.batch": 16, "optim.steps": 4}

@@ -87,6 +87,7 @@ def test_eight_devices_then_four_then_one(
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 0, 1e-4), a, b)
 
 
+@pytest.mark.slow
 def test_the_batch_has_to_divide_over_the_new_devices(tiny_study, tmp_path, on_devices):
     config = config_for(tiny_study, **{"data.batch": 4, "optim.steps": 2})
     on_devices(4, config, tmp_path)
