@@ -316,6 +316,8 @@ def validate(config: ConfigDict) -> None:
         found.append("objective.text_dim is the data's: set data.text instead")
     if config.objective.name == "dino" and config.data.unit != "tile":
         found.append("objective dino needs data.unit='tile'")
+    if config.objective.name == "dino" and config.eval.every:
+        found.append("objective dino has no validation: leave eval.every at 0")
     if config.optim.warmup > config.optim.steps:
         found.append(
             f"optim.warmup={config.optim.warmup} is longer than "

@@ -30,6 +30,16 @@ def test_the_defaults_need_only_a_study_and_genes():
         assert part in text
 
 
+def test_dino_is_not_validated():
+    """Its views are made in training only."""
+    config = runnable()
+    override(config, {"objective.name": "dino", "data.unit": "tile", "val_fold": "v"})
+    validate(config)
+    override(config, {"eval.every": 5})
+    with pytest.raises(ConfigError, match="dino has no validation: leave eval.every"):
+        validate(config)
+
+
 def test_overrides_are_typed_and_strings_are_read():
     config = runnable()
     override(

@@ -32,6 +32,8 @@ OBJECTIVES = {
         "objective.bottleneck": 8,
         "multicrop.local_px": 8,
         "multicrop.local_crops": 1,
+        "val_fold": "",
+        "eval.every": 0,
     },
 }
 CONFIG = """
