@@ -44,7 +44,11 @@ class Model:
 
 
 def save_model(folder: Path, model: Model) -> Path:
-    """Writes FOLDER/model.safetensors atomically and returns its path."""
+    """Writes FOLDER/model.safetensors atomically and returns its path.
+
+    Raises:
+      ModelFileError: it could not be written, such as on a full disk.
+    """
     flat = {
         # Not ascontiguousarray, which makes [1] of a scalar.
         "/".join(path): np.asarray(leaf, order="C")
@@ -55,8 +59,15 @@ def save_model(folder: Path, model: Model) -> Path:
         "vit": dataclasses.asdict(model.vit),
         "meta": model.meta,
     }
-    with atomic_path(folder / FILE) as partial:
-        save_file(flat, partial, metadata={"pathjax": json.dumps(header)})
+    try:
+        with atomic_path(folder / FILE) as partial:
+            save_file(flat, partial, metadata={"pathjax": json.dumps(header)})
+    except (SafetensorError, OSError) as error:
+        size = sum(leaf.nbytes for leaf in flat.values()) >> 20
+        raise ModelFileError(
+            f"{folder / FILE} could not be written: {error}. It takes {size} MiB beside "
+            "the one that is there: make room and run the same command again"
+        ) from error
     return folder / FILE
 
 

@@ -1,5 +1,8 @@
 """model.safetensors: exact, self-describing, and refused when it is something else."""
 
+import resource
+import signal
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -45,3 +48,19 @@ def test_what_is_no_model_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ModelFileError, match="no whole safetensors file"):
         load_model(tmp_path)
+
+
+def test_a_full_disk_is_named_and_the_model_that_is_there_stays(tmp_path):
+    path = save_model(tmp_path, make_model())
+    before = path.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(ModelFileError, match="could not be written.*make room"):
+            save_model(tmp_path, make_model())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [p.name for p in tmp_path.iterdir()] == [FILE]
+    assert path.read_bytes() == before
