@@ -152,7 +152,9 @@ def totals(rows: list[dict]) -> dict[str, float]:
     """
     timed = [row for row in rows if PREFIX + "total" in row]
     if not timed:
-        raise ValueError("no line of metrics.jsonl has times")
+        raise ValueError(
+            "no line of metrics.jsonl has times: log.every is above optim.steps"
+        )
     found = {
         name: sum(row[PREFIX + name] * row[PREFIX + "steps"] for row in timed)
         for name in ("total", *PHASES)
@@ -175,7 +177,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("workdir", type=Path)
     args = parser.parse_args(argv)
-    found = totals(read_metrics(args.workdir / "metrics.jsonl"))
+    try:
+        found = totals(read_metrics(args.workdir / "metrics.jsonl"))
+    except (OSError, ValueError) as error:
+        print(f"{args.workdir}: {error}", file=sys.stderr)
+        return 1
     print(
         f"{found['steps']:.0f} steps, {found['training'] / found['steps']:.4g} s each"
     )

@@ -129,6 +129,13 @@ def test_metrics_without_times_are_refused():
         totals([{"step": 1, "val/loss": 2.0}])
 
 
+def test_the_command_says_what_it_lacks(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "val/loss": 2.0}\n')
+    assert main([str(tmp_path)]) == 1
+    assert "log.every is above optim.steps" in capsys.readouterr().err
+
+
 def test_memory_of_a_device_that_tells(monkeypatch):
     class Device:
         def __init__(self, stats):
