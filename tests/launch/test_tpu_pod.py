@@ -103,7 +103,9 @@ def test_processes_that_fail_because_the_pod_goes_are_no_error(pod):
     assert len(started(done.calls)) == 2
 
 
-@pytest.mark.parametrize("stopped", ["exit 75,exit 75", "exit 0,exit 75", "exit 143", "lost"])
+@pytest.mark.parametrize(
+    "stopped", ["exit 75,exit 75", "exit 0,exit 75", "exit 143", "lost"]
+)
 def test_a_run_that_was_stopped_goes_on_without_a_new_pod(pod, stopped):
     done = pod(*POD, states=["READY"], statuses=["none", stopped, "exit 0"])
     assert done.returncode == 0, done.stderr
