@@ -9,11 +9,11 @@ class, in the embedding and in the picture. Needs the extra `pathjax[figures]`.
 """
 
 import dataclasses
-import importlib
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from pathjax.extra import need
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import principal_axes, scaled
 
@@ -25,20 +25,6 @@ PERPLEXITY = 30  # openTSNE's own
 NEIGHBOURS = 15  # UMAP's own
 K = 10
 ROWS_AT_ONCE = 512
-
-
-def need(module: str):
-    """The module, or an error that says what to install.
-
-    Raises:
-      ModalityError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ModalityError(
-            f"{module} is not installed: pip install 'pathjax[figures]'"
-        ) from error
 
 
 def reduced(
@@ -69,21 +55,22 @@ def project(
       seed: of what is random in either.
 
     Raises:
-      ModalityError: another method, too few rows, or a library is missing.
+      ModalityError: another method, or too few rows.
+      RuntimeError: the library is missing.
     """
     if method not in METHODS:
         raise ModalityError(f"method {method!r}: wanted one of {', '.join(METHODS)}")
     if len(x) < 10:
         raise ModalityError(f"{len(x)} rows make no picture: wanted 10 or more")
     if method == "tsne":
-        tsne = need("openTSNE").TSNE(
+        tsne = need("openTSNE", "figures").TSNE(
             perplexity=min(PERPLEXITY, (len(x) - 1) / 3),
             initialization="pca",
             random_state=seed,
             n_jobs=1,
         )
         return np.asarray(tsne.fit(x), np.float64)
-    umap = need("umap").UMAP(
+    umap = need("umap", "figures").UMAP(
         n_neighbors=min(NEIGHBOURS, len(x) - 1),
         init="pca",
         random_state=seed,

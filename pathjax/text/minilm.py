@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax.data.study import sha256
+from pathjax.extra import need
 from pathjax.text.bert import Form, names, sentence_vectors
-from pathjax.text.extra import need
 from pathjax.text.store import TextError
 from pathjax.text.tokens import cut, truncate
 
@@ -85,7 +85,7 @@ class MiniLMBackend:
         )
         self._params = _weights(folder / "model.safetensors", self._form)
         self._sha256 = sha256(folder / "model.safetensors")
-        tokeniser = need("tokenizers").Tokenizer.from_file(
+        tokeniser = need("tokenizers", "text").Tokenizer.from_file(
             str(folder / "tokenizer.json")
         )
         # The file may say to cut and pad; both are done here.

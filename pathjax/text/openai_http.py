@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from pathjax.extra import need
 from pathjax.text import openai_models
 from pathjax.text.answer import read_answer
 from pathjax.text.backend import mean
-from pathjax.text.extra import need
 from pathjax.text.retry import (
     LONGEST_ASKED,
     asked_to_wait,
@@ -133,7 +133,7 @@ class OpenAIBackend:
             problems.append(f"{model} has {known.dimensions} dimensions, no others")
         if problems:
             raise TextError("; ".join(problems))
-        need("openai")
+        need("openai", "text")
         self.model, self.known = model, known
         self.base_url = checked_url(url, insecure=insecure)
         self.local = urllib.parse.urlsplit(url).hostname in LOCAL
@@ -167,7 +167,7 @@ class OpenAIBackend:
           TextError: the server refuses, or fails too often.
         """
         # Connections are kept open; it knows no key.
-        http = need("openai").DefaultHttpxClient(
+        http = need("openai", "text").DefaultHttpxClient(
             timeout=self._timeout, follow_redirects=False
         )
         with http as self._http:
@@ -257,7 +257,7 @@ class OpenAIBackend:
         return answer
 
     def _request(self, texts: list[str]) -> bytes | Exception:
-        openai = need("openai")
+        openai = need("openai", "text")
         key = self._key()
         extra = {"dimensions": self._dimensions} if self._dimensions else {}
         # A client a request: none outlives it, and with it the key.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pathjax.text.extra import need
+from pathjax.extra import need
 from pathjax.text.store import TextError
 
 
@@ -39,7 +39,7 @@ def tfidf_vectors(
     fitted = [text for text, use in zip(texts, fit, strict=True) if use]
     if len(fitted) < 3:
         raise TextError(f"TF-IDF is fitted to {len(fitted)} texts, wanted 3 or more")
-    words = need("sklearn.feature_extraction.text").TfidfVectorizer(
+    words = need("sklearn.feature_extraction.text", "text").TfidfVectorizer(
         sublinear_tf=True,
         strip_accents="unicode",
         ngram_range=(1, 2),
@@ -56,7 +56,7 @@ def tfidf_vectors(
         raise TextError(
             f"TF-IDF finds {known.shape[1]} words in {len(fitted)} texts: too few"
         )
-    svd = need("sklearn.decomposition").TruncatedSVD(width, random_state=seed)
+    svd = need("sklearn.decomposition", "text").TruncatedSVD(width, random_state=seed)
     svd.fit(known)
     vectors = svd.transform(words.transform(texts))
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -13,7 +13,6 @@ import pandas as pd
 
 from pathjax.data.slides.cluster import Progress, run_slides
 from pathjax.data.slides.manifest import ManifestError, SlideRow, read_manifest
-from pathjax.data.slides.slide import need
 from pathjax.data.slides.tile import (
     SlideReport,
     TileOptions,
@@ -21,6 +20,7 @@ from pathjax.data.slides.tile import (
     tile_slide,
 )
 from pathjax.data.study import Split, Study, StudyError
+from pathjax.extra import need
 
 
 def tile_study(
@@ -58,7 +58,7 @@ def tile_study(
       ClusterError: the scheduler went away.
     """
     for module in ("openslide", "tifffile"):
-        need(module)
+        need(module, "wsi")
     options = options or TileOptions()
     slides, out = Path(slides), Path(out).absolute()
     if slides.is_dir() and out.resolve().is_relative_to(slides.resolve()):

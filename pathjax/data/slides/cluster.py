@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pathjax.data.slides.manifest import SlideRow
-from pathjax.data.slides.slide import need
 from pathjax.data.slides.tile import SlideReport
 from pathjax.data.study import StudyError
+from pathjax.extra import need
 
 Work = Callable[[SlideRow], SlideReport]
 Progress = Callable[[int, int, str], None]
@@ -94,7 +94,7 @@ def _on_dask(
     rows: Sequence[SlideRow], work: Work, workers: int, scheduler: str | None
 ) -> Iterator[tuple[SlideRow, SlideReport]]:
     """Rows with their reports as they come."""
-    distributed = need("distributed")
+    distributed = need("distributed", "wsi")
     with _client(distributed, workers, scheduler) as client:
         doomed = []
         for row, future in _submit(distributed, client, work, rows):

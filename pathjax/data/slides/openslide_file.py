@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from pathjax.data.slides.slide import Level, SlideError, need
+from pathjax.data.slides.slide import Level, SlideError
+from pathjax.extra import need
 
 MPP_KEYS = ("openslide.mpp-x", "openslide.mpp-y")
 BOUNDS_KEYS = tuple(f"openslide.bounds-{key}" for key in ("x", "y", "width", "height"))
@@ -23,7 +24,7 @@ class OpenSlideFile:
     """
 
     def __init__(self, path: Path):
-        self._path, self._library = path, need("openslide")
+        self._path, self._library = path, need("openslide", "wsi")
         try:
             self._slide = self._library.OpenSlide(path)
         except self._library.OpenSlideError as error:

@@ -9,7 +9,6 @@ the libraries below raise comes out as a SlideError that names the file.
 """
 
 import dataclasses
-import importlib
 from pathlib import Path
 from typing import Protocol
 
@@ -101,18 +100,3 @@ def open_slide(path: str | Path) -> Slide:
         except SlideError as error:
             said.append(str(error))
     raise SlideError("; ".join(said))
-
-
-def need(module: str):
-    """The module, imported.
-
-    Raises:
-      RuntimeError: it is not installed; says how to install it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise RuntimeError(
-            f"slides need {module}, which is not installed ({error}): "
-            "pip install 'pathjax[wsi]'"
-        ) from error

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from pathjax.data.slides.slide import Level, SlideError, need
+from pathjax.data.slides.slide import Level, SlideError
+from pathjax.extra import need
 
 CACHE_BYTES = 32 << 20  # decoded tiles or strips kept; as much as OpenSlide keeps
 # TIFF 6.0, p. 38: ResolutionUnit 2 is inch, 3 centimetre; micrometres in each.
@@ -32,7 +33,7 @@ class TiffFile:
     """
 
     def __init__(self, path: Path):
-        self._path, tifffile = path, need("tifffile")
+        self._path, tifffile = path, need("tifffile", "wsi")
         # A damaged header can make tifffile raise whatever its parsing runs into.
         try:
             self._file = tifffile.TiffFile(path)
@@ -87,7 +88,7 @@ class TiffFile:
 
     def _find_mpp(self) -> tuple[tuple[float, float] | None, str]:
         if self._file.is_ome:
-            pixels = need("tifffile").xml2dict(self._file.ome_metadata)
+            pixels = need("tifffile", "wsi").xml2dict(self._file.ome_metadata)
             pixels = _first(_first(pixels["OME"]["Image"])["Pixels"])
             sizes = [pixels.get(f"PhysicalSize{axis}") for axis in "XY"]
             units = {pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "XY"}

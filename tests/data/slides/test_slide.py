@@ -1,5 +1,7 @@
 """Opening: the first reader that can, and named errors for what none can."""
 
+import sys
+
 import numpy as np
 import pytest
 from made_slides import slide, write_tiff
@@ -7,7 +9,7 @@ from PIL import Image
 
 from pathjax.data.slides.image_file import ImageFile
 from pathjax.data.slides.openslide_file import OpenSlideFile
-from pathjax.data.slides.slide import SlideError, need, open_slide
+from pathjax.data.slides.slide import SlideError, open_slide
 from pathjax.data.slides.tiff_file import TiffFile
 
 
@@ -47,6 +49,8 @@ def test_what_cannot_be_opened_is_named_with_what_each_reader_said(tmp_path):
         open_slide(tmp_path / "junk.ndpi")
 
 
-def test_a_library_that_is_not_installed_is_said_with_the_extra():
-    with pytest.raises(RuntimeError, match=r"pathjax\[wsi\]"):
-        need("no_such_library_of_slides")
+def test_a_library_that_is_not_installed_is_said_with_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "a.svs").write_bytes(b"not looked at")
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    with pytest.raises(RuntimeError, match=r"needs openslide, .*pathjax\[wsi\]"):
+        open_slide(tmp_path / "a.svs")

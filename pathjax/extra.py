@@ -1,11 +1,15 @@
-"""Packages of the extra `[text]`, imported when they are first needed."""
+"""Packages of pathjax's extras, imported when they are first needed."""
 
 import importlib
 from types import ModuleType
 
 
-def need(module: str) -> ModuleType:
+def need(module: str, extra: str) -> ModuleType:
     """The module, imported.
+
+    Args:
+      module: dotted name.
+      extra: of pathjax that brings it, such as "wsi".
 
     Raises:
       RuntimeError: it is not installed; says how to install it.
@@ -15,5 +19,5 @@ def need(module: str) -> ModuleType:
     except ImportError as error:
         raise RuntimeError(
             f"this needs {module}, which is not installed ({error}): "
-            "pip install 'pathjax[text]'"
+            f"pip install 'pathjax[{extra}]'"
         ) from error
