@@ -14,8 +14,8 @@ pathology models on spatial transcriptomics (LoRA of rank 8 at 1e-4).
 
 from ml_collections import ConfigDict
 
-from pathjax.adapt import MODES
 from pathjax.config import ConfigError, base_config, parse_arg
+from pathjax.models.adaptation import MODES
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

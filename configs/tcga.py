@@ -25,8 +25,8 @@ scored on.
 
 from ml_collections import ConfigDict
 
-from pathjax.adapt import MODES
 from pathjax.config import ConfigError, base_config, parse_arg
+from pathjax.models.adaptation import MODES
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pathjax
-from pathjax import allocator
 from pathjax.commands import (
     data,
     evals,
@@ -26,7 +25,8 @@ from pathjax.commands import (
     tile,
     training,
 )
-from pathjax.preemption import EXIT_PREEMPTED, Preempted
+from pathjax.parallel import allocator
+from pathjax.parallel.preemption import EXIT_PREEMPTED, Preempted
 
 
 def main(argv: Sequence[str] | None = None) -> int:

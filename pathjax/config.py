@@ -17,8 +17,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pathjax.adapt import Adaptation
 from pathjax.losses.contrastive import ChunkError, require_chunk
+from pathjax.models.adaptation import Adaptation
 from pathjax.models.lora import TARGETS
 
 OBJECTIVES = ("contrastive", "regression", "dino")

@@ -152,7 +152,9 @@ def run_together(words: Sequence[str], processes: int, folder: Path, **options):
 
 def main(folder: Path) -> int:
     """The parent: forks the processes, and writes down how they ended."""
-    from pathjax import cli, mesh, processes, train  # noqa: F401
+    from pathjax import cli
+    from pathjax.parallel import mesh
+    from pathjax.train import trainer as train  # noqa: F401
 
     job = json.loads((folder / "job.json").read_text())
     if job["sharded_bytes"] is not None:

@@ -28,8 +28,8 @@ from faults import KINDS, NAMED, TWO_PROCESSES, Ended, Scene, ram_disk
 from safetensors.numpy import load_file
 from tiny_study import build_tiny_study
 
-from pathjax.preemption import EXIT_PREEMPTED
-from pathjax.writer import read_metrics
+from pathjax.parallel.preemption import EXIT_PREEMPTED
+from pathjax.train.telemetry.metric_writer import read_metrics
 
 CONFIG = """
 from pathjax.config import base_config

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from pathjax.data.records import Records
-from pathjax.data.slides.manifest import SlideRow
-from pathjax.data.slides.tile import SlideReport, TileOptions, tile_slide
+from pathjax.wsi.manifest import SlideRow
+from pathjax.wsi.tile import SlideReport, TileOptions, tile_slide
 
 
 def note(row: SlideRow) -> SlideReport:

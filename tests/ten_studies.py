@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.images import encode_jpeg
-from pathjax.data.sources.benchmarks import BENCHMARKS
 from pathjax.data.study import Split, Target
-from pathjax.data.writer import StudyWriter
+from pathjax.data.study_writer import StudyWriter
+from pathjax.datasets.benchmarks import BENCHMARKS
 from pathjax.evals.suites import TCGA
 
 PX, GENES = 32, 1100

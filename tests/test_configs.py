@@ -3,17 +3,17 @@
 import jax
 import pytest
 
-from pathjax.adapt import MODES
-from pathjax.assembly import (
+from pathjax.config import ConfigError, load
+from pathjax.data.expression import GenePanel
+from pathjax.models.adaptation import MODES
+from pathjax.models.model_file import Model
+from pathjax.models.vit import vit_config
+from pathjax.train.setup import (
     build_objective,
     encoder_config,
     example_batch,
     view_options,
 )
-from pathjax.config import ConfigError, load
-from pathjax.data.expression import GenePanel
-from pathjax.model_file import Model
-from pathjax.models.vit import vit_config
 
 CONFIGS = [
     f"configs/{name}.py:{mode}{smoke}"

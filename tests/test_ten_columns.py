@@ -12,7 +12,7 @@ from pathjax.cli import main
 from pathjax.config import base_config, override
 from pathjax.evals.results import read_results
 from pathjax.evals.suites import load_tasks
-from pathjax.train import train
+from pathjax.train.trainer import train
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pathjax.config import base_config, override
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study, Target
-from pathjax.data.writer import StudyWriter
+from pathjax.data.study_writer import StudyWriter
 
 
 def build_tiny_study(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study
-from pathjax.data.writer import StudyWriter
+from pathjax.data.study_writer import StudyWriter
 
 PATIENTS = [f"TCGA-A{i % 6}-00{i:02d}" for i in range(24)]
 PX = 32

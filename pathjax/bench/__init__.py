@@ -31,8 +31,8 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
         "page": "PageOptions",
     }
     if what in module:
-        from pathjax.atomic import write_json
         from pathjax.bench.options import parse_options
+        from pathjax.files import write_json
 
         bench = importlib.import_module(f"pathjax.bench.{what}")
         parsed = parse_options(getattr(bench, module[what]), options)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pathjax.atomic import write_text
+from pathjax.files import write_text
 
 BLOCK = re.compile(r"(<!-- bench: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # What a ratio of medians was asked to reach: (benchmark, of, to).

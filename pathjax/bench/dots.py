@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pathjax import allocator
-from pathjax.atomic import write_json
+from pathjax.files import write_json
+from pathjax.parallel import allocator
 
 DTYPES = {
     "float32": ("float32", "float32"),

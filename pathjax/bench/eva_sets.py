@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from pathjax.atomic import write_json
 from pathjax.bench.options import BenchError
+from pathjax.files import write_json
 
 COLUMNS = ("origin", "embeddings", "target", "split")
 LEAST = 20  # val spots of a cluster of her2st; one of 5 would be 3 points of 100
@@ -123,7 +123,7 @@ def her2st(data: Path) -> ProbeSet:
     Clusters with fewer than LEAST spots in C5 are left out.
     """
     from pathjax.data.images import decode_tile
-    from pathjax.data.sources.her2st import build_her2st
+    from pathjax.datasets.her2st import build_her2st
 
     with tempfile.TemporaryDirectory(prefix="pathjax-bench-") as folder:
         study = build_her2st(data / "her2st", Path(folder) / "her2st")
@@ -180,7 +180,7 @@ def find_data(named: str) -> Path:
 
 def write_set(folder: Path, one: ProbeSet) -> None:
     """Writes a set as both contestants read it, into a new folder."""
-    from pathjax.evals.embedding_file import write_file
+    from pathjax.embeddings.embedding_file import write_file
 
     folder.mkdir(parents=True)
     every = np.arange(len(one))

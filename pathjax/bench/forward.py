@@ -19,7 +19,7 @@ class Forward:
         self._dtype = options["dtype"]
         note = "allocator as it comes"
         if options["allocator"]:
-            from pathjax import allocator
+            from pathjax.parallel import allocator
 
             outcome = allocator.tune()
             note = f"allocator tuned: {outcome.tuned} ({outcome.reason})"

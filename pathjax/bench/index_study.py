@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathjax.atomic import atomic_path
 from pathjax.bench.options import Common
 from pathjax.bench.worker import peak_bytes
+from pathjax.files import atomic_path
 
 SHADES = 64  # different tiles in a shard
 
@@ -53,7 +53,7 @@ class IndexOptions(Common):
 def build(root: Path, options: IndexOptions) -> dict[str, Any]:
     """Makes the study; seconds and peak memory of writing its index."""
     from pathjax.data.study import Split, sha256
-    from pathjax.data.writer import StudyWriter
+    from pathjax.data.study_writer import StudyWriter
 
     writer = StudyWriter(
         root,
@@ -91,7 +91,7 @@ def write_shard(path: Path, options: IndexOptions) -> Path:
     from array_record.python.array_record_module import ArrayRecordWriter
 
     from pathjax.data.images import encode_jpeg
-    from pathjax.data.writer import RECORD_OPTIONS
+    from pathjax.data.study_writer import RECORD_OPTIONS
 
     shades = np.linspace(60, 250, SHADES).astype(np.uint8)
     px = options.tile_px

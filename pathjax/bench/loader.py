@@ -22,7 +22,7 @@ class OurLoader:
     """`train_batches` as a training run uses it; see `worker.Contestant`."""
 
     def __init__(self, options: dict[str, Any]):
-        from pathjax import allocator
+        from pathjax.parallel import allocator
 
         outcome = allocator.tune()  # as every pathjax command does
         import grain
@@ -76,7 +76,7 @@ class Limit:
     """Decoding and augmenting alone, in threads or in processes."""
 
     def __init__(self, options: dict[str, Any]):
-        from pathjax import allocator
+        from pathjax.parallel import allocator
 
         outcome = allocator.tune()
         import simplejpeg

@@ -15,11 +15,11 @@ import optax
 
 import pathjax
 from pathjax import objectives
-from pathjax.adapt import Adaptation
 from pathjax.bench.options import Common
+from pathjax.models.adaptation import Adaptation
 from pathjax.models.lora import TARGETS
 from pathjax.models.vit import vit_config
-from pathjax.optim import make_optimizer, merge, split_frozen
+from pathjax.train.optim import make_optimizer, merge, split_frozen
 
 
 @dataclasses.dataclass(frozen=True)

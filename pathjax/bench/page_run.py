@@ -13,8 +13,8 @@ import pandas as pd
 
 from pathjax.bench.options import Common
 from pathjax.evals.results import make_entry, write_results
-from pathjax.evals.statistics import balanced_accuracy, mean_pearson
 from pathjax.evals.tasks import Task, TaskOutcome
+from pathjax.stats.scores import balanced_accuracy, mean_pearson
 
 ROWS, PATIENTS = 150, 50
 CLASS_TASKS, CLASSES, SEEDS = 9, 9, 3

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.study import Split, Study, Target
-from pathjax.data.writer import StudyWriter
-from pathjax.evals.embedding_file import open_embeddings, write_embeddings
+from pathjax.data.study_writer import StudyWriter
+from pathjax.embeddings.embedding_file import open_embeddings, write_embeddings
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pathjax.atomic import write_json
 from pathjax.bench import report
 from pathjax.bench.contestants import (
     PEER_MODULES,
@@ -31,6 +30,7 @@ from pathjax.bench.options import (
     StepOptions,
     parse_options,
 )
+from pathjax.files import write_json
 from pathjax.progress import stage
 
 OPTIONS = {"step": StepOptions, "forward": ForwardOptions, "loader": LoaderOptions}

@@ -106,7 +106,7 @@ def _simulate(jax: Any, devices: int) -> None:
 def _step(jax: Any, options: ScaleOptions, n: int, kind: str) -> Any:
     """A warm step on the first `n` devices."""
     from pathjax.bench.step import Step
-    from pathjax.mesh import AXES
+    from pathjax.parallel.mesh import AXES
 
     shape = (n, 1) if kind == "data" else (1, n)
     mesh = jax.make_mesh(

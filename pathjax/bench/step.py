@@ -23,7 +23,7 @@ class Step:
     def __init__(self, options: dict[str, Any], mesh: Any = None):
         self._dtype = options["dtype"]
         if options["allocator"]:
-            from pathjax import allocator
+            from pathjax.parallel import allocator
 
             outcome = allocator.tune()
             note = f"allocator tuned: {outcome.tuned} ({outcome.reason})"
@@ -37,11 +37,11 @@ class Step:
         import optax
 
         from pathjax import objectives
-        from pathjax.mesh import make_mesh, to_global
         from pathjax.models.vit import vit_config
-        from pathjax.optim import make_optimizer, make_schedule
-        from pathjax.state import make_state
-        from pathjax.step import make_train_step
+        from pathjax.parallel.mesh import make_mesh, to_global
+        from pathjax.train.optim import make_optimizer, make_schedule
+        from pathjax.train.state import make_state
+        from pathjax.train.step import make_train_step
 
         self._jax, self._to_global, self._mesh = jax, to_global, mesh or make_mesh()
         vit = vit_config(

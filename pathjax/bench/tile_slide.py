@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pathjax.bench.options import BenchError
-from pathjax.data.slides.slide import open_slide
+from pathjax.wsi.slide import open_slide
 
 BLOCK = 256
 SIDE = 2048  # of the region that is repeated: real tissue, 1 mm at 0.5 um

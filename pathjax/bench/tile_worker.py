@@ -17,9 +17,9 @@ import numpy as np
 
 from pathjax.bench.probe_memory import peak
 from pathjax.data.images import encode_jpeg
-from pathjax.data.slides.manifest import SlideRow
-from pathjax.data.slides.tile import TileOptions, tile_slide
 from pathjax.data.study import read_frame
+from pathjax.wsi.manifest import SlideRow
+from pathjax.wsi.tile import TileOptions, tile_slide
 
 TILE, MPP, QUALITY = 224, 0.5, 90
 

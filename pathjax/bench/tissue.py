@@ -16,7 +16,7 @@ from PIL import Image
 from pathjax.bench.options import BenchError, LoaderOptions
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study
-from pathjax.data.writer import StudyWriter
+from pathjax.data.study_writer import StudyWriter
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 SHARDS = 4
@@ -47,8 +47,8 @@ def read_images(paths: list[Path], side: int) -> Iterator[UInt8[np.ndarray, "H W
             yield np.asarray(image.convert("RGB"))
     if paths:
         return
-    from pathjax.data.sources.demo.latents import draw_patient
-    from pathjax.data.sources.demo.tissue import render_tile
+    from pathjax.datasets.demo.latents import draw_patient
+    from pathjax.datasets.demo.tissue import render_tile
 
     for number in range(SYNTHETIC_IMAGES):
         patient = draw_patient(0, number)

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from pathjax.commands import tcga, text
-from pathjax.commands.told import print_built
-from pathjax.data.sources.benchmarks.registry import BENCHMARKS
+from pathjax.commands.output import print_built
+from pathjax.datasets.benchmarks.registry import BENCHMARKS
 
 
 def add(commands) -> None:
@@ -144,7 +144,7 @@ def run_split(args: argparse.Namespace) -> None:
 
 
 def run_data_demo(args: argparse.Namespace) -> None:
-    from pathjax.data.sources.demo import build_demo
+    from pathjax.datasets.demo import build_demo
     from pathjax.progress import stage
 
     with stage("synthetic study", args.patients * args.tiles) as bar:
@@ -161,7 +161,7 @@ def run_data_demo(args: argparse.Namespace) -> None:
 
 
 def run_her2st(args: argparse.Namespace) -> None:
-    from pathjax.data.sources.her2st import build_her2st
+    from pathjax.datasets.her2st import build_her2st
     from pathjax.progress import stage
 
     with stage("her2st", 1) as bar:
@@ -176,7 +176,7 @@ def run_her2st(args: argparse.Namespace) -> None:
 
 
 def run_her2st_tissue(args: argparse.Namespace) -> None:
-    from pathjax.data.sources.her2st import build_her2st_tissue
+    from pathjax.datasets.her2st import build_her2st_tissue
     from pathjax.progress import stage
 
     with stage("her2st tissue", len(args.sections)) as bar:
@@ -191,7 +191,7 @@ def run_her2st_tissue(args: argparse.Namespace) -> None:
 
 
 def run_benchmark(args: argparse.Namespace) -> None:
-    from pathjax.data.sources.benchmarks.build import build_benchmark
+    from pathjax.datasets.benchmarks.build import build_benchmark
     from pathjax.progress import stage
 
     with stage(args.benchmark.name, sum(args.benchmark.counts.values())) as bar:

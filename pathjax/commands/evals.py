@@ -114,10 +114,10 @@ def run_evaluate(args: argparse.Namespace) -> None:
 
 
 def run_audit(args: argparse.Namespace) -> int:
-    from pathjax.atomic import write_json
     from pathjax.evals.audit_report import audit_tasks, describe, refused
     from pathjax.evals.evaluate import open_studies
     from pathjax.evals.suites import load_tasks
+    from pathjax.files import write_json
 
     records = audit_tasks(
         [task for name in args.tasks for task in load_tasks(name)],

@@ -57,7 +57,7 @@ def add(commands) -> None:
 def run_plan(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from pathjax.atomic import write_json
+    from pathjax.files import write_json
     from pathjax.plan.process import make_plan
     from pathjax.plan.report import add_cost, show
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pathjax.commands.told import print_built, print_skipped
+from pathjax.commands.output import print_built, print_skipped
 
 
 def add(kinds) -> None:
@@ -90,7 +90,7 @@ def add(kinds) -> None:
 
 
 def run_tcga(args: argparse.Namespace) -> None:
-    from pathjax.data.sources.tcga.build import build_tcga
+    from pathjax.datasets.tcga.build import build_tcga
     from pathjax.progress import stage
 
     with stage("tcga", 1) as bar:
@@ -115,7 +115,7 @@ def run_tcga(args: argparse.Namespace) -> None:
 
 
 def run_tcga_rna(args: argparse.Namespace) -> None:
-    from pathjax.data.sources.tcga.rna import read_rna, skipped_of, write_rna
+    from pathjax.datasets.tcga.rna import read_rna, skipped_of, write_rna
     from pathjax.progress import stage
 
     with stage("tcga rna", 1) as bar:

@@ -128,8 +128,8 @@ def run_reports(args: argparse.Namespace) -> None:
 
 
 def run_embed(args: argparse.Namespace) -> None:
+    from pathjax.data.text_store import write_text
     from pathjax.text.embed import load_texts
-    from pathjax.text.store import write_text
 
     texts = load_texts(args.target, min_words=args.min_words, encoding=args.encoding)
     for note in texts.notes:
@@ -219,7 +219,7 @@ def backend_of(args: argparse.Namespace):
 
 
 def run_show(args: argparse.Namespace) -> None:
-    from pathjax.text.store import read_text
+    from pathjax.data.text_store import read_text
 
     found = read_text(args.file)
     print(f"{args.file}: {len(found.values)} texts, first {found.sample_ids[:3]}")

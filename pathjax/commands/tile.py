@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pathjax.commands.told import print_built
+from pathjax.commands.output import print_built
 
 
 def add(commands) -> None:
@@ -47,9 +47,9 @@ def add(commands) -> None:
 
 
 def run_tile(args: argparse.Namespace) -> int:
-    from pathjax.data.slides.build import tile_study
-    from pathjax.data.slides.tile import TileOptions
     from pathjax.progress import stage
+    from pathjax.wsi.build import tile_study
+    from pathjax.wsi.tile import TileOptions
 
     options = TileOptions(
         mpp=args.mpp,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pathjax.commands.told import print_skipped
+from pathjax.commands.output import print_skipped
 
 
 def add(commands) -> None:
@@ -114,7 +114,7 @@ def overrides(rest: Sequence[str]) -> dict[str, str]:
 
 
 def run_demo(args: argparse.Namespace) -> None:
-    from pathjax.demo import run
+    from pathjax.commands.demo import run
 
     run(args.out, seeds=args.seeds, smoke=args.smoke)
 
@@ -150,10 +150,10 @@ def train_overrides(args: argparse.Namespace) -> dict[str, str]:
 def run_train(args: argparse.Namespace) -> None:
     keep_compiled(args.compilation_cache)
     from pathjax.config import load
-    from pathjax.distributed import is_first
-    from pathjax.processes import launch_of, session
+    from pathjax.parallel.collective import is_first
+    from pathjax.parallel.launch import launch_of, session
     from pathjax.progress import stage
-    from pathjax.train import train
+    from pathjax.train.trainer import train
 
     launch = launch_of(args.multihost, args.coordinator, args.processes, args.process)
     with session(launch):
@@ -171,8 +171,8 @@ def run_train(args: argparse.Namespace) -> None:
 def run_embed(args: argparse.Namespace) -> None:
     from pathjax.data.study import sha256
     from pathjax.data.tile_source import open_source
-    from pathjax.evals.embed import embed_to_file
-    from pathjax.model_file import FILE, load_model
+    from pathjax.embeddings.embed import embed_to_file
+    from pathjax.models.model_file import FILE, load_model
     from pathjax.progress import stage
 
     model, source = load_model(args.model), open_source(args.input)

@@ -16,11 +16,11 @@ from pathlib import Path
 import pandas as pd
 
 import pathjax
-from pathjax.atomic import write_json
 from pathjax.data.folds import FoldError, Folds, patient_folds
 from pathjax.data.site_folds import site_folds
 from pathjax.data.study import Split, Study, StudyError, read_frame, sha256
-from pathjax.data.writer import SAFE_NAME
+from pathjax.data.study_writer import SAFE_NAME
+from pathjax.files import write_json
 
 
 def make_split(

@@ -14,11 +14,11 @@ import pandas as pd
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from pathjax.atomic import atomic_path
 from pathjax.data.images import decode_tile
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, Target
 from pathjax.data.tile_table import stream
+from pathjax.files import atomic_path
 
 GAP = 2  # white pixels between tiles
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax.data.study import StudyError
-from pathjax.text.store import TextEmbeddings
+from pathjax.data.text_store import TextEmbeddings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from pathjax.data.study import Study
 from pathjax.evals.audit import UnderTest, examine, training_of, under_test
 from pathjax.evals.tasks import Task, validate_all
-from pathjax.model_file import read_meta
+from pathjax.models.model_file import read_meta
 from pathjax.zoo import MODELS
 
 Record = dict[str, Any]

@@ -17,16 +17,16 @@ from jaxtyping import Float
 
 from pathjax.data.images import decode_tile
 from pathjax.data.study import Study
-from pathjax.evals import yardstick
+from pathjax.embeddings import handcrafted as yardstick
+from pathjax.embeddings.cache import cached, cached_rows, identity
+from pathjax.embeddings.features import FileRows
+from pathjax.embeddings.shared_space import is_contrastive, joint_embeddings
 from pathjax.evals.audit import audit, under_test
-from pathjax.evals.cache import cached, cached_rows, identity
-from pathjax.evals.features import FileRows
-from pathjax.evals.joint import is_contrastive, joint_embeddings
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.results import make_entry, read_results, write_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, validate_all
-from pathjax.model_file import Model, load_model, read_meta
+from pathjax.models.model_file import Model, load_model, read_meta
 
 YARDSTICK = "yardstick"
 

@@ -25,8 +25,8 @@ import jax
 import numpy as np
 
 import pathjax
-from pathjax.atomic import atomic_path, write_json
 from pathjax.evals.tasks import TaskOutcome
+from pathjax.files import atomic_path, write_json
 
 SCHEMA = 2
 NUMBER = (int, float)

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from pathjax.data.expression import select
-from pathjax.evals.features import ROWS_AT_ONCE, FileRows, take
+from pathjax.embeddings.features import ROWS_AT_ONCE, FileRows, take
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.evals.features import FileRows, not_finite
+from pathjax.embeddings.features import FileRows, not_finite
 from pathjax.evals.fits import FITS
 from pathjax.evals.fits.round import Fit, Round
 from pathjax.evals.labels import (
@@ -27,8 +27,8 @@ from pathjax.evals.labels import (
 from pathjax.evals.protocols import PROTOCOLS, Protocol, ProtocolError
 from pathjax.evals.retrieval import recall_at_k
 from pathjax.evals.rows import FoldRows, column_of, fold_rows
-from pathjax.evals.statistics import balanced_accuracy, chance_level, mean_pearson
 from pathjax.evals.tasks import Task, TaskError, TaskOutcome
+from pathjax.stats.scores import balanced_accuracy, chance_level, mean_pearson
 
 
 def _check_features(task: Task, study, features) -> None:

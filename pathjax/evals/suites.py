@@ -7,7 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from pathjax.data.sources.benchmarks.registry import BENCHMARKS
+from pathjax.datasets.benchmarks.registry import BENCHMARKS
 from pathjax.evals.tasks import Task, TaskError
 
 

@@ -18,7 +18,10 @@ from pathjax.evals.logistic import logistic_sweep
 from pathjax.evals.plan import PlanError, make_plan
 from pathjax.evals.probes import ridge_sweep
 from pathjax.evals.protocols import PROTOCOLS
-from pathjax.evals.statistics import (
+from pathjax.modalities.auroc import macro_auroc
+from pathjax.modalities.cohort import ModalityError
+from pathjax.modalities.features import Preparation, most_variable, prepare
+from pathjax.stats.scores import (
     accuracy_terms,
     bootstrap_draws,
     chance_level,
@@ -26,9 +29,6 @@ from pathjax.evals.statistics import (
     pearson_terms,
     percentile_interval,
 )
-from pathjax.modalities.auroc import macro_auroc
-from pathjax.modalities.cohort import ModalityError
-from pathjax.modalities.features import Preparation, most_variable, prepare
 
 REPLICATES = 1000
 METRICS = {

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathjax.atomic import atomic_path, write_json, write_text
+from pathjax.files import atomic_path, write_json, write_text
 from pathjax.report.figures import PALETTE, plain
 
 TITLES = {

@@ -13,9 +13,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from pathjax.extra import need
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import principal_axes, scaled
+from pathjax.optional_deps import need
 
 METHODS = ("tsne", "umap")
 # What both are given: fewer, decorrelated columns (as the authors of t-SNE did:

@@ -22,9 +22,8 @@ import numpy as np
 import pandas as pd
 
 import pathjax
-from pathjax.atomic import atomic_path, write_json
 from pathjax.data.folds import FoldError, patient_folds
-from pathjax.evals.statistics import StatisticsError
+from pathjax.files import atomic_path, write_json
 from pathjax.modalities.cell import PROBE, REPLICATES, Predictions, predict, score
 from pathjax.modalities.cohort import (
     EXPRESSION,
@@ -34,6 +33,7 @@ from pathjax.modalities.cohort import (
 )
 from pathjax.modalities.features import Preparation
 from pathjax.report.figures import slug
+from pathjax.stats.scores import StatisticsError
 
 PROTOCOL = "modalities/1"
 COMMON, ALL = "common", "all"

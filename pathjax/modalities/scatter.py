@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from pathjax.atomic import atomic_path, write_json, write_text
+from pathjax.files import atomic_path, write_json, write_text
 from pathjax.modalities.projection import Purity
 from pathjax.report.figures import PALETTE, plain
 

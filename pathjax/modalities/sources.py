@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from pathjax.data.sources.tcga.labels import read_labels
-from pathjax.data.sources.tcga.vocabulary import CLASSES, DESCRIPTIONS
 from pathjax.data.study import Study, Target, sha256
-from pathjax.evals.embedding_file import read_embeddings
+from pathjax.data.text_store import read_text
+from pathjax.datasets.tcga.labels import read_labels
+from pathjax.datasets.tcga.vocabulary import CLASSES, DESCRIPTIONS
+from pathjax.embeddings.embedding_file import read_embeddings
 from pathjax.modalities.cohort import Cohort, Modality, ModalityError
-from pathjax.text.store import read_text
 
 
 def from_study(

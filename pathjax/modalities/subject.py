@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from pathjax.data.study import Study
-from pathjax.evals.embedding_file import read_embeddings
+from pathjax.embeddings.embedding_file import read_embeddings
 from pathjax.modalities.cohort import Cohort, ModalityError
 from pathjax.modalities.sources import from_study, from_tables
 

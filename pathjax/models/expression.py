@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pathjax.mesh import keep_rows
+from pathjax.parallel.mesh import keep_rows
 
 
 class ExpressionMLP(nn.Module):

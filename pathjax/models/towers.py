@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from pathjax.mesh import keep_rows
 from pathjax.models.vit import LINEAR_INIT
+from pathjax.parallel.mesh import keep_rows
 
 # Radford et al. 2021: the inverse temperature starts at 1/0.07 and stays below 100.
 INIT_LOG_SCALE = math.log(1 / 0.07)

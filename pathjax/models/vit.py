@@ -24,7 +24,6 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, UInt8
 
-from pathjax.mesh import keep_rows
 from pathjax.models.attention import attend
 from pathjax.models.blocks import STACKED, block_name
 from pathjax.models.linear import dense
@@ -36,6 +35,7 @@ from pathjax.models.variants import (
     nearest_multiples,
     vit_config,
 )
+from pathjax.parallel.mesh import keep_rows
 
 __all__ = ["VARIANTS", "ViT", "ViTConfig", "ViTOutputs", "normalise", "vit_config"]
 

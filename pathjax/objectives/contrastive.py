@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from pathjax import losses, metrics
-from pathjax.mesh import over_rows
+from pathjax import losses
+from pathjax.losses import metrics
 from pathjax.models.expression import ExpressionMLP
 from pathjax.models.towers import Aggregator, Projection, Temperature, TextTower
 from pathjax.models.vit import ViTConfig
@@ -31,6 +31,7 @@ from pathjax.objectives.objective import (
     pool_tiles,
     tiles_like,
 )
+from pathjax.parallel.mesh import over_rows
 from pathjax.rng import stream
 
 

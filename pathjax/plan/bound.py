@@ -8,7 +8,7 @@ this bounds speed from above, and is no forecast.
 import dataclasses
 from collections.abc import Sequence
 
-from pathjax.plan.chips import Chip
+from pathjax.parallel.hardware import Chip
 from pathjax.plan.collectives import Collective
 
 

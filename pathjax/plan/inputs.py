@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from pathjax.config import ConfigError
 from pathjax.data.expression import GenePanel
-from pathjax.model_file import Model, ModelFileError, load_model
-from pathjax.text.store import read_text
+from pathjax.data.text_store import read_text
+from pathjax.models.model_file import Model, ModelFileError, load_model
 
 
 def initial_model(config: ConfigDict) -> Model | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pathjax.plan.chips import Target, parse_target
+from pathjax.parallel.hardware import Target, parse_target
 
 
 class PlanError(RuntimeError):

@@ -13,7 +13,7 @@ import jax
 from ml_collections import ConfigDict
 
 from pathjax.config import override, validate
-from pathjax.plan.chips import Target
+from pathjax.parallel.hardware import Target
 from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import device_bytes
 from pathjax.plan.steps import DoesNotFit, Step, build, plan_steps

@@ -15,24 +15,22 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from pathjax.assembly import encoder_config
+from pathjax.embeddings.embed import make_embed_step
 from pathjax.evals import logistic
-from pathjax.evals.embed import make_embed_step
 from pathjax.evals.fits.round import bucket
 from pathjax.evals.protocols import PROTOCOLS
-from pathjax.mesh import (
+from pathjax.models.attention import compiled_for
+from pathjax.models.variants import ViTConfig
+from pathjax.objectives.objective import init_vit
+from pathjax.parallel.hardware import Target
+from pathjax.parallel.mesh import (
     batch_sharding,
     make_mesh,
     replicated,
     require_divisible,
 )
-from pathjax.models.attention import compiled_for
-from pathjax.models.variants import ViTConfig
-from pathjax.objectives.objective import init_vit
 from pathjax.plan.bound import Bound, bound
-from pathjax.plan.chips import Target
 from pathjax.plan.collectives import Collective, collectives
-from pathjax.plan.flops import Flops, jaxpr_flops
 from pathjax.plan.hlo import parse
 from pathjax.plan.inputs import Sizes, initial_model
 from pathjax.plan.memory import (
@@ -45,7 +43,9 @@ from pathjax.plan.memory import (
     read_overflow,
 )
 from pathjax.plan.traffic import bytes_accessed
-from pathjax.program import Program, make_program
+from pathjax.train.program import Program, make_program
+from pathjax.train.setup import encoder_config
+from pathjax.train.telemetry.flops import Flops, jaxpr_flops
 
 STEPS = ("train", "validation", "embedding", "probe")
 EMBED_BATCH = 64  # tiles of `pathjax embed`, before rounding up to the devices

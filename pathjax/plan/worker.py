@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pathjax.atomic import write_json
+from pathjax.files import write_json
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     import jaxlib
 
     from pathjax.config import load
-    from pathjax.plan.chips import parse_target
+    from pathjax.parallel.hardware import parse_target
     from pathjax.plan.inputs import Sizes, training_samples
     from pathjax.plan.remedies import find_remedies
     from pathjax.plan.steps import DoesNotFit, plan_steps
@@ -111,7 +111,7 @@ def target_devices(target: Any) -> list[Any]:
     """
     import jax
 
-    from pathjax.plan.chips import TargetError
+    from pathjax.parallel.hardware import TargetError
 
     if target.chip.platform != "tpu":
         return jax.devices()[: target.devices]

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from pathjax.atomic import atomic_path
+from pathjax.files import atomic_path
 from pathjax.predict.pictures import Picture
 
 

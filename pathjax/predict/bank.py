@@ -20,11 +20,11 @@ from jaxtyping import Float, Int
 
 from pathjax.data.expression import GenePanel, select
 from pathjax.data.study import Study
+from pathjax.data.text_store import TextEmbeddings
 from pathjax.evals.audit import barcodes
-from pathjax.model_file import Model
+from pathjax.models.model_file import Model
 from pathjax.models.towers import MAX_LOG_SCALE
 from pathjax.predict.heads import build, in_blocks, panel_of
-from pathjax.text.store import TextEmbeddings
 
 AT_ONCE = 1024  # queries
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from pathjax import objectives
 from pathjax.data.expression import GenePanel
-from pathjax.model_file import Model
+from pathjax.models.model_file import Model
 
 BLOCK = 1024  # rows per call: one shape, compiled once
 

@@ -18,7 +18,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pathjax.atomic import atomic_path
+from pathjax.files import atomic_path
 from pathjax.predict.pictures import Picture
 from pathjax.report.figures import folded, plain
 

@@ -17,9 +17,9 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from pathjax.atomic import atomic_path, write_json
 from pathjax.data.expression import select
 from pathjax.data.study import Study, StudyError
+from pathjax.files import atomic_path, write_json
 from pathjax.predict.annotated import read_columns
 from pathjax.predict.maps import draw_panel, painted, span
 from pathjax.predict.pictures import Picture

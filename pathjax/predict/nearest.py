@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pathjax.atomic import atomic_path
-from pathjax.evals.features import FileRows
+from pathjax.embeddings.features import FileRows
+from pathjax.files import atomic_path
 from pathjax.predict.bank import Bank
 
 COLUMNS = ("query", "rank", "similarity", "by", "sample", "patient")

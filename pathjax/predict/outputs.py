@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 import pathjax
-from pathjax.atomic import atomic_path, write_json
 from pathjax.data.image_folder import read_image
 from pathjax.data.study import Study
-from pathjax.evals.features import FileRows
-from pathjax.model_file import Model
+from pathjax.embeddings.features import FileRows
+from pathjax.files import atomic_path, write_json
+from pathjax.models.model_file import Model
 from pathjax.predict import measured as beside
 from pathjax.predict.annotated import read_columns, spatial_entry, write_annotated
 from pathjax.predict.bank import Bank, person

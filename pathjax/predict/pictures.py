@@ -15,9 +15,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pathjax.data.images import decode_tile
-from pathjax.data.slides.overview import THUMBNAIL_PX, Overview, read_overview
-from pathjax.data.slides.slide import SUFFIXES, SlideError, open_slide
 from pathjax.data.study import Study
+from pathjax.wsi.overview import THUMBNAIL_PX, Overview, read_overview
+from pathjax.wsi.slide import SUFFIXES, SlideError, open_slide
 
 WHITE = 255
 

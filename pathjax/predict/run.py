@@ -14,17 +14,17 @@ import h5py
 import numpy as np
 
 from pathjax.data.study import Study
+from pathjax.data.text_store import read_text
+from pathjax.embeddings.cache import identity
+from pathjax.embeddings.embed import embed_to_file
 from pathjax.evals.audit import overlap
-from pathjax.evals.cache import identity
-from pathjax.evals.embed import embed_to_file
-from pathjax.model_file import Model, load_model
+from pathjax.models.model_file import Model, load_model
 from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import Validation, chosen, gene_table, read_validation
 from pathjax.predict.heads import HeadError, Regression, panel_of
 from pathjax.predict.options import Options
 from pathjax.predict.outputs import Outputs, Predicted
 from pathjax.predict.tiles import Input, InputError, open_input, view_of
-from pathjax.text.store import read_text
 
 
 def predict(

@@ -2,7 +2,7 @@
 
     slide -> tissue -> grid at the model's micrometres per pixel -> tiles, nothing stored
 
-The same tissue, grid and reading as `pathjax tile` (data/slides); tiles are handed over
+The same tissue, grid and reading as `pathjax tile` (wsi/); tiles are handed over
 as pixels and never JPEG.
 """
 
@@ -17,13 +17,13 @@ import numpy as np
 from jaxtyping import Int
 
 from pathjax.data.pipeline import Batch, read_ahead
-from pathjax.data.slides.cut import read_run, runs
-from pathjax.data.slides.grid import grid, tissue_share
-from pathjax.data.slides.overview import Overview, read_overview
-from pathjax.data.slides.scale import plan_reading, slide_mpp
-from pathjax.data.slides.slide import SUFFIXES, SlideError, open_slide
-from pathjax.data.slides.tissue import find_tissue
 from pathjax.data.tile_source import Prepare
+from pathjax.wsi.cut import read_run, runs
+from pathjax.wsi.grid import grid, tissue_share
+from pathjax.wsi.overview import Overview, read_overview
+from pathjax.wsi.scale import plan_reading, slide_mpp
+from pathjax.wsi.slide import SUFFIXES, SlideError, open_slide
+from pathjax.wsi.tissue import find_tissue
 
 
 def is_slide(path: Path) -> bool:

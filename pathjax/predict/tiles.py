@@ -16,13 +16,13 @@ from jaxtyping import Int
 
 from pathjax.data.image_folder import ImageFolder
 from pathjax.data.pipeline import Batch
-from pathjax.data.sources.tcga.barcodes import BarcodeError, find
 from pathjax.data.study import Study
+from pathjax.data.tcga_barcodes import BarcodeError, find
 from pathjax.data.tile_source import StudyTiles, TileSource
-from pathjax.model_file import Model
+from pathjax.models.model_file import Model
 from pathjax.predict.slide_tiles import SlideTiles, is_slide
 
-# Scanners that are called alike differ by 8 % (data/slides/scale.py).
+# Scanners that are called alike differ by 8 % (wsi/scale.py).
 SCALE_TOLERANCE = 0.10
 
 

@@ -16,15 +16,6 @@ from typing import Any
 import numpy as np
 
 from pathjax.evals.results import ResultsError, read_predictions, read_results
-from pathjax.evals.statistics import (
-    Terms,
-    accuracy_terms,
-    bootstrap_draws,
-    mean_over_seeds,
-    pearson_terms,
-    percentile_interval,
-    recall_terms,
-)
 from pathjax.report.notes import notes_of
 from pathjax.report.permuted import Tested, permute_deltas
 from pathjax.report.shared_units import SharedUnits
@@ -39,6 +30,15 @@ from pathjax.report.table_data import (
     in_order,
     mean_notes,
     plain_mean,
+)
+from pathjax.stats.scores import (
+    Terms,
+    accuracy_terms,
+    bootstrap_draws,
+    mean_over_seeds,
+    pearson_terms,
+    percentile_interval,
+    recall_terms,
 )
 
 PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' Holm

@@ -13,7 +13,7 @@ import io
 import math
 from pathlib import Path
 
-from pathjax.atomic import write_text
+from pathjax.files import write_text
 from pathjax.report.table_data import (
     MEAN,
     Column,

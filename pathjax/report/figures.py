@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathjax.atomic import atomic_path
+from pathjax.files import atomic_path
 from pathjax.report.table_data import MEAN, Table
 
 # Okabe & Ito 2008, "Color Universal Design".

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pathjax.evals.significance import (
+from pathjax.report.shared_units import Part
+from pathjax.stats.permutation import (
     Swaps,
     holm,
     null_deltas,
@@ -20,8 +21,7 @@ from pathjax.evals.significance import (
     p_value,
     redrawn,
 )
-from pathjax.evals.statistics import Terms
-from pathjax.report.shared_units import Part
+from pathjax.stats.scores import Terms
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pathjax.atomic import atomic_path, write_json, write_text
+from pathjax.files import atomic_path, write_json, write_text
 from pathjax.report import figures
 from pathjax.report.compare import Scored, compare, gene_correlations, load_runs
 from pathjax.report.csv_table import read_csv, write_csv

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
+from pathjax.data.text_store import TextError
 from pathjax.text.cache import VectorCache, key_of
-from pathjax.text.store import TextError
 
 
 class Backend(Protocol):

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.text.store import TextError
+from pathjax.data.text_store import TextError
 
 
 def default_cache() -> Path:

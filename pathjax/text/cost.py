@@ -3,10 +3,10 @@
 import dataclasses
 import sys
 
+from pathjax.data.text_store import TextError
 from pathjax.text.backend import Plan
 from pathjax.text.openai_http import OpenAIBackend
 from pathjax.text.openai_models import PRICES_SEEN
-from pathjax.text.store import TextError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Bool
 
 from pathjax.data.study import Study
+from pathjax.data.text_store import TextEmbeddings, TextError, hash_texts
 from pathjax.text.backend import Backend, Plan, make_plan, run
 from pathjax.text.cache import VectorCache
 from pathjax.text.openai_http import OpenAIBackend
 from pathjax.text.reports import MIN_WORDS, read_reports
-from pathjax.text.store import TextEmbeddings, TextError, hash_texts
 from pathjax.text.tfidf import tfidf_vectors
 
 Progress = Callable[[int, int], None]

@@ -15,10 +15,10 @@ from pathlib import Path
 import pandas as pd
 
 import pathjax
-from pathjax.atomic import atomic_path, write_json
 from pathjax.data.study import Study, sha256
+from pathjax.data.text_store import TextError
+from pathjax.files import atomic_path, write_json
 from pathjax.text.reports import Reports
-from pathjax.text.store import TextError
 
 FILE = "reports.parquet"
 

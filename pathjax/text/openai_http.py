@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pathjax.extra import need
+from pathjax.data.text_store import TextError
+from pathjax.optional_deps import need
 from pathjax.text import openai_models
 from pathjax.text.answer import read_answer
 from pathjax.text.backend import mean
@@ -26,7 +27,6 @@ from pathjax.text.retry import (
     is_too_long,
     is_transient,
 )
-from pathjax.text.store import TextError
 from pathjax.text.tokens import counter, cut, halves, truncate
 
 BASE_URL = "https://api.openai.com/v1"

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pathjax.data.sources.tcga.barcodes import BarcodeError, parse
 from pathjax.data.study import read_frame, sha256
-from pathjax.text.store import TextError
+from pathjax.data.tcga_barcodes import BarcodeError, parse
+from pathjax.data.text_store import TextError
 
 TCGA_NAME = "patient_filename"
 IDS = ("sample_id", "patient_id")

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pathjax.extra import need
-from pathjax.text.store import TextError
+from pathjax.data.text_store import TextError
+from pathjax.optional_deps import need
 
 
 def tfidf_vectors(

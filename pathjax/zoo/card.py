@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pathjax.model_file import Model
+from pathjax.models.model_file import Model
 
 SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~&$!])")
 SHARING = {

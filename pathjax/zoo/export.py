@@ -20,9 +20,9 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 import pathjax
-from pathjax.atomic import atomic_path, write_json, write_text
-from pathjax.model_file import FILE, Model, load_model
+from pathjax.files import atomic_path, write_json, write_text
 from pathjax.models.blocks import to_plain
+from pathjax.models.model_file import FILE, Model, load_model
 from pathjax.models.positions import resize_positions
 from pathjax.models.variants import ViTConfig
 from pathjax.zoo.card import render_card

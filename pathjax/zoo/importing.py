@@ -17,7 +17,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 import pathjax
-from pathjax.model_file import FILE, Model, save_model
+from pathjax.models.model_file import FILE, Model, save_model
 from pathjax.zoo.convert import Converted, ConvertError, from_state
 from pathjax.zoo.entry import Entry
 from pathjax.zoo.registry import get

@@ -28,7 +28,7 @@ import transformers
 from jaxtyping import Float
 
 import pathjax
-from pathjax.atomic import write_text
+from pathjax.files import write_text
 from pathjax.models.blocks import from_plain
 from pathjax.models.variants import ViTConfig
 from pathjax.models.vit import ViT

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from pathjax.atomic import atomic_path
+from pathjax.files import atomic_path
 from pathjax.zoo.entry import Entry
 
 PICKLES = (".pth", ".pt", ".bin", ".torch", ".ckpt")

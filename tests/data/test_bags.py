@@ -13,8 +13,8 @@ from pathjax.data.pipeline import Slice, TrainLoader, eval_batches, train_batche
 from pathjax.data.samples import gather
 from pathjax.data.slide_table import OWNERS, runs_of_slides, runs_of_tiles
 from pathjax.data.study import Split, Study
+from pathjax.data.study_writer import StudyWriter
 from pathjax.data.transforms import Augment
-from pathjax.data.writer import StudyWriter
 
 PATIENTS = 9
 

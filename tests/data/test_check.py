@@ -11,7 +11,7 @@ import pytest
 from pathjax.data.check import check_study, expression_problems, report_problems
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Study, StudyError, sha256
-from pathjax.data.writer import StudyWriter
+from pathjax.data.study_writer import StudyWriter
 
 
 def accept_changes(root):

@@ -7,7 +7,7 @@ from pathjax.data.expression import fit_panel
 from pathjax.data.samples import gather
 from pathjax.data.study import StudyError
 from pathjax.data.text_scale import Texts, fit_text
-from pathjax.text.store import TextEmbeddings, TextError
+from pathjax.data.text_store import TextEmbeddings, TextError
 
 
 def panel_of(study, genes=5):

@@ -11,7 +11,7 @@ from pathjax.data.slide_table import (
     slides_of_tiles,
 )
 from pathjax.data.study import StudyError
-from pathjax.data.writer import StudyWriter
+from pathjax.data.study_writer import StudyWriter
 
 
 def slide_rows(**changes):

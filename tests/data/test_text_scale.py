@@ -5,7 +5,7 @@ import pytest
 
 from pathjax.data.study import StudyError
 from pathjax.data.text_scale import TextScale, fingerprint_of, fit_text
-from pathjax.text.store import TextEmbeddings
+from pathjax.data.text_store import TextEmbeddings
 
 IDS = [f"P{i:02d}" for i in range(10)]
 META = {"backend": "tfidf", "model": "tfidf-svd"}

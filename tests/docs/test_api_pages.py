@@ -23,7 +23,7 @@ def test_each_public_module_once_in_its_room(hook, tmp_path):
         "train",
         "_hidden",
         "data/__init__",
-        "data/slides/slide",
+        "data/images",
         "data/study",
         "commands/train",
         "bench/step",
@@ -33,7 +33,7 @@ def test_each_public_module_once_in_its_room(hook, tmp_path):
         path.touch()
     assert hook.rooms(tmp_path) == {
         "pathjax": ["pathjax", "pathjax.train"],
-        "data": ["pathjax.data", "pathjax.data.slides.slide", "pathjax.data.study"],
+        "data": ["pathjax.data", "pathjax.data.images", "pathjax.data.study"],
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from pathjax.cli import main
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study, Target
-from pathjax.data.writer import StudyWriter
+from pathjax.data.study_writer import StudyWriter
 from pathjax.evals.audit_report import AuditWordsError, audit_tasks, describe, refused
 from pathjax.evals.tasks import Task
 

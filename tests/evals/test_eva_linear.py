@@ -17,7 +17,7 @@ from pathjax.evals.minibatch import (
     run_keys,
     uniform_linear,
 )
-from pathjax.evals.statistics import balanced_accuracy
+from pathjax.stats.scores import balanced_accuracy
 
 # 70 rows are 5 batches, the last of 6 rows: at most 30 epochs, a patience of 6.
 SMALL = LinearOptions(batch=16, max_steps=150)
@@ -314,7 +314,7 @@ def test_real_tiles_are_told_apart_as_by_scikit_learn(real_data):
     from PIL import Image
     from sklearn.linear_model import LogisticRegression
 
-    from pathjax.evals.yardstick import features
+    from pathjax.embeddings.handcrafted import features
 
     files = sorted((real_data / "idc_patches").glob("**/*_class[01].png"))
     tiles = [np.asarray(Image.open(one).convert("RGB")) for one in files]

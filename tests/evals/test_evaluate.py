@@ -9,6 +9,7 @@ import pytest
 
 from pathjax.config import base_config, override
 from pathjax.data.study import Study
+from pathjax.embeddings.shared_space import joint_embeddings
 from pathjax.evals.audit import AuditError
 from pathjax.evals.evaluate import (
     Candidate,
@@ -16,12 +17,11 @@ from pathjax.evals.evaluate import (
     open_studies,
     parse_candidate,
 )
-from pathjax.evals.joint import joint_embeddings
 from pathjax.evals.results import read_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, TaskError
-from pathjax.model_file import load_model
-from pathjax.train import train
+from pathjax.models.model_file import load_model
+from pathjax.train.trainer import train
 
 
 @pytest.fixture(scope="module")

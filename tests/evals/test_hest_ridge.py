@@ -9,9 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pathjax.data.images import decode_tile
-from pathjax.data.sources.her2st import build_her2st
+from pathjax.datasets.her2st import build_her2st
 from pathjax.evals.hest_ridge import hest_alpha, hest_choice, hest_ridge
-from pathjax.evals.statistics import mean_pearson
+from pathjax.stats.scores import mean_pearson
 
 GENES = 50
 

@@ -10,8 +10,8 @@ from sklearn.preprocessing import StandardScaler
 from pathjax.data.expression import select
 from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
-from pathjax.evals.statistics import balanced_accuracy, mean_pearson
 from pathjax.evals.tasks import Task, TaskError
+from pathjax.stats.scores import balanced_accuracy, mean_pearson
 
 STATUS = Task("status", "made", "status", "classification", "cohort", "fit", "test")
 GENES = Task("genes", "made", None, "expression", "cohort", "fit", "test", genes=6)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pathjax.data.sources.demo import build_demo
+from pathjax.datasets.demo import build_demo
 from pathjax.evals.suites import load_tasks
 from pathjax.evals.tasks import TaskError
 

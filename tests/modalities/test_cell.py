@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from pathjax.evals.statistics import balanced_accuracy
 from pathjax.modalities.cell import predict, score
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation, prepare
+from pathjax.stats.scores import balanced_accuracy
 
 HOW = Preparation(genes=50, components=32)
 

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pathjax.evals.embedding_file import write_embeddings
+from pathjax.data.text_store import TextEmbeddings, TextError, write_text
+from pathjax.embeddings.embedding_file import write_embeddings
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.sources import from_study, from_tables
-from pathjax.text.store import TextEmbeddings, TextError, write_text
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_rna_without_tumours_is_refused(tables):
 
 @pytest.mark.slow
 def test_rna_tells_lung_cancers_apart_on_real_data(real_data, tmp_path):
-    from pathjax.data.sources.tcga.rna import read_rna, write_rna
+    from pathjax.datasets.tcga.rna import read_rna, write_rna
     from pathjax.modalities.run import Options, run
 
     folder = real_data / "tcga_bulk"

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pathjax.evals.embedding_file import write_embeddings
+from pathjax.embeddings.embedding_file import write_embeddings
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.picture import make_picture
 from pathjax.modalities.projection import purity

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from pathjax.distributed import (
+from pathjax.parallel.collective import (
     MeshSlice,
     ProcessError,
     any_process,
@@ -17,8 +17,8 @@ from pathjax.distributed import (
     rows_of_all,
     to_host,
 )
-from pathjax.mesh import AXES, to_global
-from pathjax.processes import launch_of, session
+from pathjax.parallel.launch import launch_of, session
+from pathjax.parallel.mesh import AXES, to_global
 
 
 def main() -> None:

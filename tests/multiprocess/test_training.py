@@ -12,10 +12,10 @@ import pytest
 from launched import run_together
 from tiny_study import config_for
 
-from pathjax import train
-from pathjax.mesh import make_mesh
-from pathjax.model_file import load_model
-from pathjax.writer import read_metrics
+from pathjax.models.model_file import load_model
+from pathjax.parallel.mesh import make_mesh
+from pathjax.train import trainer as train
+from pathjax.train.telemetry.metric_writer import read_metrics
 
 # The validation fold has two patients: one process's part of its only batch is padding.
 SMALL = {"val_fold": "val", "eval.every": 2, "optim.steps": 4, "checkpoint.every": 2}

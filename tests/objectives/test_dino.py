@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.special
 
-from pathjax.mesh import make_mesh, replicated, to_global
 from pathjax.objectives import ObjectiveError, dino
+from pathjax.parallel.mesh import make_mesh, replicated, to_global
 
 SMALL = {"total_steps": 10, "prototypes": 16, "hidden": 20, "bottleneck": 8}
 

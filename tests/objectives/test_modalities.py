@@ -7,8 +7,8 @@ import pytest
 import scipy.special
 
 from pathjax import losses
-from pathjax.mesh import make_mesh, to_global
 from pathjax.objectives import ObjectiveError, contrastive
+from pathjax.parallel.mesh import make_mesh, to_global
 
 TEXT, GENES, ROWS = 5, 12, 32
 WEIGHTS = {"image_expression": 1.0, "image_text": 0.5, "expression_text": 0.25}

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pathjax.parallel.hardware import CHIPS
 from pathjax.plan.bound import bound
-from pathjax.plan.chips import CHIPS
 from pathjax.plan.collectives import Collective
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pathjax.mesh import make_mesh
+from pathjax.parallel.mesh import make_mesh
 from pathjax.plan.collectives import collectives, group_size, total_bytes
 
 ROWS, WIDTH = 16, 32

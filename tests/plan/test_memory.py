@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pathjax.mesh import make_mesh
+from pathjax.parallel.mesh import make_mesh
 from pathjax.plan.memory import (
     Memory,
     device_bytes,

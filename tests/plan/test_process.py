@@ -7,8 +7,8 @@ import pytest
 
 from pathjax.cli import main
 from pathjax.commands import plan as command
+from pathjax.parallel.hardware import TargetError, parse_target
 from pathjax.plan import process
-from pathjax.plan.chips import TargetError, parse_target
 from pathjax.plan.process import PlanError, environment, make_plan
 
 SMOKE = "configs/tcga.py:contrastive,smoke"

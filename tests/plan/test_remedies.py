@@ -4,8 +4,8 @@ import jax
 import pytest
 
 from pathjax.config import load
+from pathjax.parallel.hardware import parse_target
 from pathjax.plan import remedies
-from pathjax.plan.chips import parse_target
 from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import Overflow
 from pathjax.plan.remedies import find_remedies

@@ -4,8 +4,8 @@ import jax
 import pytest
 
 from pathjax.config import load
-from pathjax.mesh import MeshError
-from pathjax.plan.chips import parse_target
+from pathjax.parallel.hardware import parse_target
+from pathjax.parallel.mesh import MeshError
 from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import device_bytes
 from pathjax.plan.steps import build, plan_steps

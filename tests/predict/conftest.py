@@ -10,7 +10,7 @@ import pytest
 
 from pathjax import objectives
 from pathjax.data.expression import fit_panel
-from pathjax.model_file import Model, save_model
+from pathjax.models.model_file import Model, save_model
 from pathjax.models.variants import vit_config
 
 VIT = vit_config("Xs/8", width=24, depth=1, mlp_dim=32, image_px=16)

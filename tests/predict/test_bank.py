@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pathjax.data.text_store import TextEmbeddings
 from pathjax.predict.bank import Bank, BankError, person, reference_rows
-from pathjax.text.store import TextEmbeddings
 
 FEATURES = np.random.default_rng(0).normal(0, 1, (4, 24)).astype(np.float32)
 

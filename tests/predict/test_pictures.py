@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from pathjax.data.images import decode_tile
-from pathjax.data.slides.overview import THUMBNAIL_PX, Overview
-from pathjax.data.slides.slide import SlideError
 from pathjax.predict.pictures import mosaic, of_study, shrunk
+from pathjax.wsi.overview import THUMBNAIL_PX, Overview
+from pathjax.wsi.slide import SlideError
 
 
 def test_tiles_are_put_where_they_belong():

@@ -10,13 +10,13 @@ from made_slides import slide, write_tiff
 from PIL import Image
 
 from pathjax.cli import main
-from pathjax.data.slides.slide import SlideError
-from pathjax.evals.embed import EmbeddingError, embed_tiles
-from pathjax.model_file import load_model, save_model
+from pathjax.embeddings.embed import EmbeddingError, embed_tiles
+from pathjax.models.model_file import load_model, save_model
 from pathjax.predict.heads import HeadError, Regression
 from pathjax.predict.options import Options
 from pathjax.predict.run import predict
 from pathjax.predict.tiles import InputError
+from pathjax.wsi.slide import SlideError
 
 
 def genes_of(checkpoint, count=2):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from made_slides import glass, slide, write_tiff
 
-from pathjax.data.slides.slide import SlideError
 from pathjax.predict.slide_tiles import SlideTiles, is_slide
+from pathjax.wsi.slide import SlideError
 
 
 def identity(tile):

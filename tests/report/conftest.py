@@ -30,7 +30,7 @@ def gene_outcome(name, noise, seed, *, patients=PATIENTS, synthetic=False):
 
 
 def made(name, kind, metric, truth, guess, columns, patients, synthetic):
-    from pathjax.evals.statistics import balanced_accuracy, mean_pearson
+    from pathjax.stats.scores import balanced_accuracy, mean_pearson
 
     is_class = kind == "classification"
     value = (

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pathjax.evals.results import read_predictions, read_results
-from pathjax.evals.significance import Swaps
-from pathjax.evals.statistics import balanced_accuracy, bootstrap_draws, mean_pearson
 from pathjax.report.compare import compare, gene_correlations, load_runs
 from pathjax.report.table_data import ReportError
+from pathjax.stats.permutation import Swaps
+from pathjax.stats.scores import balanced_accuracy, bootstrap_draws, mean_pearson
 
 
 def rows_of(table):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from pathjax.evals.significance import Swaps, null_deltas, observed_delta
-from pathjax.evals.statistics import recall_terms
 from pathjax.report.permuted import permute_deltas
 from pathjax.report.shared_units import Part
+from pathjax.stats.permutation import Swaps, null_deltas, observed_delta
+from pathjax.stats.scores import recall_terms
 
 
 def pair(seed, units, shares=(0.7, 0.4)):

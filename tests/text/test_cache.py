@@ -5,8 +5,8 @@ import sqlite3
 import numpy as np
 import pytest
 
+from pathjax.data.text_store import TextError
 from pathjax.text.cache import VectorCache, default_cache, key_of
-from pathjax.text.store import TextError
 
 
 def test_vectors_come_back_to_another_process(tmp_path):

@@ -13,8 +13,8 @@ import text_server as bad
 
 from pathjax.cli import main
 from pathjax.data.study import Study
+from pathjax.data.text_store import read_text
 from pathjax.text.openai_http import OpenAIBackend
-from pathjax.text.store import read_text
 
 KINDS = ("clear cell carcinoma", "papillary tumour", "benign lymph node")
 TEXTS = {f"P{i:02d}": f"report number {i} shows {KINDS[i % 3]}" for i in range(12)}

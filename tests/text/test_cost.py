@@ -2,10 +2,10 @@
 
 import pytest
 
+from pathjax.data.text_store import TextError
 from pathjax.text.backend import Plan
 from pathjax.text.cost import agree, quote
 from pathjax.text.openai_http import OpenAIBackend
-from pathjax.text.store import TextError
 
 PLAN = Plan([["a"], ["b", "c"]], ["a", "b"], 1, 2_000_000)
 

@@ -7,10 +7,10 @@ import pytest
 
 from pathjax.data.check import check_study
 from pathjax.data.study import Study
+from pathjax.data.text_store import TextError
 from pathjax.text import join
 from pathjax.text.join import add_reports, match
 from pathjax.text.reports import Reports
-from pathjax.text.store import TextError
 
 SOURCE = {"file": "r.csv", "sha256": "0" * 64}
 

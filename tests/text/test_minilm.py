@@ -8,11 +8,11 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from pathjax.data.text_store import TextError
 from pathjax.text.backend import make_plan, run
 from pathjax.text.bert import Form, names
 from pathjax.text.cache import VectorCache
 from pathjax.text.minilm import PACKAGE, MiniLMBackend
-from pathjax.text.store import TextError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "clear", "cell", "renal", "carcinoma"]
 D = 8

@@ -10,10 +10,10 @@ import pytest
 import text_server as bad
 from text_server import vector_of
 
+from pathjax.data.text_store import TextError
 from pathjax.text.backend import make_plan, run
 from pathjax.text.cache import VectorCache
 from pathjax.text.openai_http import OpenAIBackend, checked_url
-from pathjax.text.store import TextError
 
 TEXTS = [f"report {i} of a carcinoma" for i in range(20)]
 

@@ -5,8 +5,8 @@ import zipfile
 import pandas as pd
 import pytest
 
+from pathjax.data.text_store import TextError
 from pathjax.text.reports import read_reports
-from pathjax.text.store import TextError
 
 LONG = "Sections show invasive carcinoma of the left breast"
 NAME = "{}.25c0b433-5557-4165-922e-2c1eac9c26f0"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import TruncatedSVD
 
-from pathjax.text.store import TextError
+from pathjax.data.text_store import TextError
 from pathjax.text.tfidf import tfidf_vectors
 
 KINDS = ("clear cell renal carcinoma", "papillary renal tumour with foam")

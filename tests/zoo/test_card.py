@@ -3,7 +3,7 @@
 import pytest
 from tiny_zoo import shrink
 
-from pathjax.model_file import Model
+from pathjax.models.model_file import Model
 from pathjax.zoo import get
 from pathjax.zoo.card import code, escape, link, render_card
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from tiny_zoo import random_state, shrink, tiny_entry, write_weights
 
 from pathjax import cli
-from pathjax.model_file import Model, load_model, save_model
+from pathjax.models.model_file import Model, load_model, save_model
 from pathjax.models.variants import ViTConfig
 from pathjax.models.vit import ViT, vit_config
 from pathjax.zoo import get, names

@@ -12,8 +12,8 @@ from tiny_study import config_for
 from tiny_zoo import random_state, tiny_entry, write_weights
 
 from pathjax import cli
-from pathjax.model_file import load_model
-from pathjax.train import train
+from pathjax.models.model_file import load_model
+from pathjax.train.trainer import train
 from pathjax.zoo.convert import ConvertError
 from pathjax.zoo.importing import import_model
 from pathjax.zoo.weights import WeightsError

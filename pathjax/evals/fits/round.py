@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from pathjax.evals.features import FileRows
+from pathjax.embeddings.features import FileRows
 from pathjax.evals.labels import Folds
 from pathjax.evals.plan import Plan, PlanError, make_plan
 from pathjax.evals.protocols import Protocol

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pathjax.atomic import write_text
+from pathjax.files import write_text
 from pathjax.report.page.gather import Inputs, gather
 from pathjax.report.page.render import render
 from pathjax.report.table_data import Table

@@ -9,8 +9,8 @@ from pathjax.evals.eva_linear import EVA, EVA_DOCS, LinearOptions, linear_sweep
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
-from pathjax.evals.statistics import balanced_accuracy
 from pathjax.evals.tasks import Task, TaskError
+from pathjax.stats.scores import balanced_accuracy
 
 TISSUE = Task(
     "tissue", "made", "tissue", "classification", "cohort", "fit", "test", "select",

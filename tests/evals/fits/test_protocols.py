@@ -14,8 +14,8 @@ from pathjax.evals.labels import ROLES
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.rows import bags_of, fold_rows
 from pathjax.evals.run import run_task
-from pathjax.evals.statistics import mean_pearson, per_gene_pearson
 from pathjax.evals.tasks import Task, TaskError
+from pathjax.stats.scores import mean_pearson, per_gene_pearson
 
 STATUS = Task("status", "made", "status", "classification", "cohort", "fit", "test")
 GENES = Task("genes", "made", None, "expression", "cohort", "fit", "test", genes=6)

@@ -1,0 +1,214 @@
+"""A tile being laid out: collagen, cytoplasm, mucin, red cells, and how nuclei look.
+
+The parts that the recipes of `tumours.py` and `tissue.py` are made of. All sizes are in
+µm and those of ordinary histology: lymphocyte nuclei 6 to 7, tumour nuclei 7 to 11.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from pathjax.datasets.demo.architecture import Knots, borders, lattice
+from pathjax.datasets.demo.canvas import Canvas, Fibres, Points, Surface
+from pathjax.datasets.demo.latents import Patient
+from pathjax.datasets.demo.nuclei import Nuclei, nuclei
+
+TUMOUR_DIAMETER_UM = (8.6, 8.8, 7.6, 7.2)  # mean nucleus by cancer type
+
+
+@dataclasses.dataclass
+class Sheet:
+    """A tile being laid out: two concentrations `[N, N]` and groups of nuclei."""
+
+    canvas: Canvas
+    rng: np.random.Generator
+    patient: Patient
+    fibres: Fibres
+    eosin: Surface
+    haem: Surface
+    groups: list[Nuclei] = dataclasses.field(default_factory=list)
+
+
+def ramp(field: np.ndarray, width: float) -> np.ndarray:
+    """0 below -width/2, 1 above width/2, linear between: a soft edge in µm."""
+    return np.clip(field / np.float32(width) + np.float32(0.5), 0, 1)
+
+
+def tumour_nuclei(
+    sheet: Sheet, place: Points, angle=None, scale=1.0, elongation=1.25, haem=1.25
+) -> Nuclei:
+    """Nuclei that carry the patient's size, pleomorphism, chromatin and nucleoli."""
+    one = sheet.patient
+    return nuclei(
+        sheet.rng,
+        place,
+        diameter=TUMOUR_DIAMETER_UM[one.cancer_type] * one.nuclear_size * scale,
+        spread=0.05 + 0.22 * one.pleomorphism,
+        elongation=elongation + 0.25 * one.pleomorphism,
+        haem=haem,
+        angle=angle,
+        vesicle=0.15 + 0.55 * one.chromatin,
+        chromatin=0.08 + 0.34 * one.chromatin,
+        nucleolus=1.4 * max(one.pleomorphism - 0.2, 0),
+        outline=0.03 + 0.14 * one.pleomorphism,
+    )
+
+
+def lymphocytes(sheet: Sheet, place: Points) -> Nuclei:
+    """Small, round, dark nuclei."""
+    return nuclei(
+        sheet.rng,
+        place,
+        diameter=6.2,
+        spread=0.07,
+        elongation=1.12,
+        haem=1.9,
+        vesicle=0.05,
+        chromatin=0.22,
+        outline=0.03,
+    )
+
+
+def spindles(sheet: Sheet, place: Points, spread: float = 0.2) -> Nuclei:
+    """Thin nuclei of fibroblasts and vessels along the fibres."""
+    turn = spread * sheet.rng.standard_normal(len(place))
+    return nuclei(
+        sheet.rng,
+        place,
+        diameter=5.4,
+        spread=0.15,
+        elongation=3.4,
+        haem=1.35,
+        angle=sheet.fibres.angle + turn,
+        vesicle=0.1,
+        chromatin=0.2,
+        outline=0.05,
+    )
+
+
+def with_mitoses(sheet: Sheet, cells: Nuclei) -> Nuclei:
+    """Turns a few tumour nuclei into mitoses and apoptoses: dark, dense, ragged."""
+    rng = sheet.rng
+    rate = 0.002 + 0.045 * sheet.patient.proliferation**2
+    chosen = rng.random(len(cells)) < rate
+    plates = nuclei(
+        rng,
+        cells.place,
+        diameter=6.4,
+        spread=0.15,
+        elongation=2.2,
+        haem=2.6,
+        vesicle=0.0,
+        chromatin=0.15,
+        outline=0.3,
+    )
+    return cells.changed(chosen, plates)
+
+
+def with_lymphocytes(sheet: Sheet, cells: Nuclei, part: float) -> Nuclei:
+    """Replaces a part of nuclei by lymphocytes between the cells."""
+    chosen = sheet.rng.random(len(cells)) < part
+    return cells.changed(chosen, lymphocytes(sheet, cells.place))
+
+
+def add_stroma(sheet: Sheet, *, cells: float = 1.0, dense: float = 0.5) -> None:
+    """Fills the sheet with collagen, fibroblasts and scattered lymphocytes.
+
+    Args:
+      sheet: what is laid out.
+      cells: density of fibroblasts, 1 is ordinary.
+      dense: 0 for loose, pale stroma, 1 for dense collagen.
+    """
+    canvas, rng = sheet.canvas, sheet.rng
+    fine = sheet.fibres.texture(canvas, rng, 15.0, 1.7)
+    coarse = sheet.fibres.texture(canvas, rng, 34.0, 6.0)
+    level = 0.26 + 0.32 * dense
+    eosin = level * (1 + 0.20 * fine + 0.18 * coarse + 0.07 * canvas.noise(rng, 1.2))
+    cleft = np.clip((-1.35 - 0.5 * dense - coarse - 0.4 * fine) * 2.0, 0, 1)
+    sheet.eosin[...] = np.clip(eosin * (1 - 0.9 * cleft), 0.02, None)
+    sheet.haem[...] = np.clip(0.05 + 0.03 * fine, 0, None)
+    place = lattice(canvas, rng, 15.0, 0.33)
+    place = place[rng.random(len(place)) < 0.62 * cells]
+    few = 0.10 + 0.5 * sheet.patient.infiltration**1.5
+    sheet.groups.append(with_lymphocytes(sheet, spindles(sheet, place), few))
+
+
+def clear_of(sheet: Sheet, inside: Knots) -> None:
+    """Drops stromal nuclei where `inside` (µm) is above 0: tissue covers them."""
+    sheet.groups = [
+        group.take(sheet.canvas.at(inside, group.place) < 1.0) for group in sheet.groups
+    ]
+
+
+def add_epithelium(
+    sheet: Sheet,
+    depth: Knots,
+    centres: Points,
+    *,
+    eosin: float,
+    membrane: float,
+    basophilia: float = 0.0,
+    lumen: Knots | None = None,
+    secretion: float = 0.05,
+) -> None:
+    """Covers the stroma where `depth` is positive with cytoplasm.
+
+    Args:
+      sheet: what is laid out.
+      depth: µm inside the epithelium, on the knots.
+      centres: nuclei, whose Voronoi cells are the cells.
+      eosin: of the cytoplasm.
+      membrane: added along borders between cells; negative for pale clefts.
+      basophilia: haematoxylin of the cytoplasm.
+      lumen: µm inside a lumen, on the knots.
+      secretion: eosin in the lumen.
+    """
+    canvas, rng = sheet.canvas, sheet.rng
+    _, gap, owner = borders(canvas, centres)
+    tone = np.exp(0.10 * rng.standard_normal(max(len(centres), 1))).astype("f4")[owner]
+    border = np.clip(1 - gap / np.float32(1.8), 0, 1)
+    cover = ramp(canvas.smooth(depth), 1.6)
+    grain = 1 + 0.10 * canvas.noise(rng, 1.3) + 0.07 * canvas.noise(rng, 5.0)
+    cytoplasm = canvas.smooth(eosin * tone + membrane * border) * grain
+    # Retraction: a pale gap between nests and stroma in places.
+    pale = canvas.smooth(np.clip(1 - np.abs(depth + 1.2) / 1.6, 0, 1))
+    sheet.eosin *= (1 - cover) * (1 - 0.55 * pale)
+    sheet.eosin += cover * np.clip(cytoplasm, 0.02, None)
+    sheet.haem *= 1 - cover
+    sheet.haem += cover * (basophilia * (1 + 0.5 * (grain - 1)))
+    if lumen is not None:
+        empty = ramp(canvas.smooth(lumen), 1.8)
+        sheet.eosin *= 1 - empty
+        sheet.eosin += empty * secretion * np.clip(1 + canvas.noise(rng, 4.0), 0, None)
+        sheet.haem *= 1 - empty
+
+
+def add_mucin(sheet: Sheet, amount: float) -> None:
+    """Pools of pale blue, stringy mucin that push tissue aside."""
+    canvas, rng = sheet.canvas, sheet.rng
+    pool = canvas.knot_noise(rng, 16.0) - np.float32(2.0 - 1.9 * amount)
+    cover = ramp(canvas.smooth(pool * 8), 2.5)
+    if not cover.any():
+        return
+    strings = np.abs(sheet.fibres.texture(canvas, rng, 20.0, 3.0))
+    sheet.eosin += cover * (0.03 - sheet.eosin)
+    haem = np.clip(0.20 - 0.12 * strings, 0.04, None)
+    sheet.haem += cover * (haem - sheet.haem)
+    clear_of(sheet, pool * 8)
+
+
+def septa(canvas: Canvas, points: Points, warp: list[Knots]) -> Knots:
+    """Distance in µm from the bent borders between the points' Voronoi cells."""
+    y, x = canvas.knots
+    dy = (y + warp[0])[:, :, None] - points[:, 0]
+    dx = (x + warp[1])[:, :, None] - points[:, 1]
+    far = np.sqrt(np.partition(dy * dy + dx * dx, 1, axis=2)[:, :, :2])
+    return 0.5 * (far[:, :, 1] - far[:, :, 0])
+
+
+def add_red_cells(sheet: Sheet, inside: Knots) -> None:
+    """Red blood cells where `inside` is positive: eosin without a nucleus."""
+    canvas = sheet.canvas
+    cover = ramp(canvas.smooth(inside.astype(np.float32)), 2.0)
+    sheet.eosin += cover * (1.05 - sheet.eosin)
+    sheet.haem *= 1 - cover

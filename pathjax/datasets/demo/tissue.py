@@ -1,0 +1,262 @@
+"""The other tissues, and one tile of a patient: layout, nuclei, stain, scan.
+
+A recipe lays out concentrations of haematoxylin and eosin and the nuclei; `render_tile`
+draws them.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from pathjax.datasets.demo.architecture import Bodies, bodies, borders, lattice
+from pathjax.datasets.demo.canvas import Canvas, canvas_of, fibres
+from pathjax.datasets.demo.latents import TISSUES, Patient, Stream, stream
+from pathjax.datasets.demo.nuclei import draw_nuclei, joined, nuclei
+from pathjax.datasets.demo.sheet import (
+    Sheet,
+    add_epithelium,
+    add_mucin,
+    add_red_cells,
+    add_stroma,
+    clear_of,
+    lymphocytes,
+    ramp,
+    septa,
+    spindles,
+)
+from pathjax.datasets.demo.stain import SITES, draw_scanner, scan
+from pathjax.datasets.demo.tumours import TUMOURS
+
+
+def stroma(sheet: Sheet) -> None:
+    """Collagen with fibroblasts and now and then a vessel."""
+    rng = sheet.rng
+    add_stroma(sheet, cells=rng.uniform(0.6, 1.4), dense=rng.uniform(0.3, 0.95))
+    if rng.random() < 0.35:
+        add_vessel(sheet, rng.uniform(6, 13))
+
+
+def add_vessel(sheet: Sheet, radius: float) -> None:
+    """A small vessel: flat nuclei round a lumen with red cells."""
+    canvas, rng = sheet.canvas, sheet.rng
+    centre = rng.uniform(0.15, 0.85, (1, 2)) * canvas.side
+    vessel = Bodies(
+        centre=centre.astype("f4"),
+        radius=np.array([radius], np.float32),
+        stretch=rng.uniform(1, 1.3, 1).astype("f4"),
+        angle=rng.uniform(0, np.pi, 1).astype("f4"),
+        warp=tuple(canvas.knot_noise(rng, 14.0) * np.float32(1.5) for _ in range(2)),
+    )
+    depth, _ = vessel.depth(canvas)
+    clear_of(sheet, depth + 1)
+    place, angle, _ = vessel.ring(canvas, rng, 0.8, 9.0, 0.2)
+    lining = spindles(sheet, place)
+    sheet.groups.append(
+        dataclasses.replace(lining, angle=(angle + np.pi / 2).astype("f4"))
+    )
+    empty = ramp(canvas.smooth(depth - np.float32(1.8)), 1.2)
+    sheet.eosin *= 1 - empty
+    sheet.haem *= 1 - empty
+    red = canvas.knot_noise(rng, 3.2) * 2 + rng.uniform(-1.5, 2.5)
+    add_red_cells(sheet, np.minimum(depth - np.float32(3.0), red))
+
+
+def lymphoid(sheet: Sheet) -> None:
+    """A dense infiltrate of lymphocytes with a few larger cells."""
+    canvas, rng = sheet.canvas, sheet.rng
+    add_stroma(sheet, cells=0.5, dense=0.2)
+    place = lattice(canvas, rng, rng.uniform(6.6, 7.8), 0.17)
+    thin = canvas.knot_noise(rng, 18.0)
+    place = place[canvas.at(thin, place) > -1.3 + 0.5 * rng.standard_normal(len(place))]
+    cells = lymphocytes(sheet, place)
+    large = nuclei(
+        rng,
+        place,
+        diameter=8.0,
+        spread=0.1,
+        elongation=1.2,
+        haem=1.2,
+        vesicle=0.45,
+        nucleolus=0.4,
+    )
+    cells = cells.changed(rng.random(len(place)) < 0.08, large)
+    nearest, _, _ = borders(canvas, place)
+    clear_of(sheet, 6 - nearest)
+    sheet.groups.append(cells)
+    cover = ramp(canvas.smooth(np.float32(4.6) - nearest), 2.0)
+    sheet.eosin += cover * (0.22 - sheet.eosin)
+    sheet.haem += cover * (0.12 - sheet.haem)
+
+
+def adipose(sheet: Sheet) -> None:
+    """Fat: empty vacuoles with thin walls, a nucleus here and there in a wall."""
+    canvas, rng = sheet.canvas, sheet.rng
+    add_stroma(sheet, cells=0.6, dense=0.4)
+    warp = [canvas.knot_noise(rng, 20.0) * np.float32(3.0) for _ in range(2)]
+    points = lattice(canvas, rng, rng.uniform(44, 64), 0.17, margin=70)
+    wall = septa(canvas, points, warp)
+    septum = canvas.knot_noise(rng, 30.0) * 4 - rng.uniform(1.5, 7)
+    inside = np.minimum(wall - rng.uniform(0.7, 1.3), np.float32(-septum) + wall * 0.3)
+    inside = inside.astype(np.float32)
+    clear_of(sheet, inside + 0.3)
+    empty = ramp(canvas.smooth(inside), 1.1)
+    thin = ramp(canvas.smooth(2.5 - wall), 2.0)
+    sheet.eosin += thin * (0.42 - sheet.eosin)
+    sheet.eosin *= 1 - empty
+    sheet.haem *= 1 - empty
+
+
+def normal(sheet: Sheet) -> None:
+    """Well-ordered tissue of the organ: crypts, layers, lobules or tubules."""
+    one, canvas, rng = sheet.patient, sheet.canvas, sheet.rng
+    kind = one.cancer_type
+    add_stroma(sheet, cells=1.2, dense=0.25)
+    radius = (27.0, 62.0, 14.0, 19.0)[kind] * rng.uniform(0.92, 1.1)
+    gap = (8.0, 2.0, 9.0, 3.0)[kind]
+    glands = bodies(
+        canvas, rng, radius=radius, gap=gap, stretch=1.15, warp=1.6, spread=0.08
+    )
+    depth, _ = glands.depth(canvas)
+    clear_of(sheet, depth)
+    height = (17.0, 99.0, 9.0, 13.0)[kind]
+    if kind == 1:  # stratified: crowded basal cells, flatter and paler upwards
+        place = lattice(canvas, rng, 8.2, 0.16)
+        inside = canvas.at(depth, place)
+        keep = (inside > 2) & (rng.random(len(place)) < 1.25 - inside / 60)
+        place, inside = place[keep], inside[keep]
+        angle = rng.uniform(0, np.pi, len(place))
+        rows = nuclei(
+            rng,
+            place,
+            diameter=7.0,
+            spread=0.06,
+            elongation=1.25,
+            haem=1.3,
+            angle=angle,
+            vesicle=0.2,
+            chromatin=0.12,
+        )
+    else:
+        place, angle, _ = glands.ring(
+            canvas, rng, (4.5, 0, 4.2, 6.0)[kind], (6.0, 0, 6.4, 9.5)[kind], 0.35
+        )
+        rows = nuclei(
+            rng,
+            place,
+            diameter=(6.8, 0, 6.4, 6.8)[kind],
+            spread=0.05,
+            elongation=(1.5, 0, 1.2, 1.05)[kind],
+            haem=1.3,
+            angle=angle,
+            vesicle=0.15,
+            chromatin=0.12,
+        )
+    sheet.groups.append(rows)
+    add_epithelium(
+        sheet,
+        depth,
+        rows.place,
+        eosin=(0.34, 0.46, 0.34, 0.66)[kind],
+        membrane=(0.06, -0.12, 0.04, 0.06)[kind],
+        basophilia=0.12,
+        lumen=depth - np.float32(height),
+        secretion=0.04,
+    )
+    if kind == 0:  # goblet cells: pale drops between nucleus and lumen
+        drops, _, _ = glands.ring(canvas, rng, 12.0, 8.0, 0.8)
+        drops = drops[rng.random(len(drops)) < 0.75]
+        nearest, _, _ = borders(canvas, drops)
+        cover = ramp(canvas.smooth(np.float32(3.3) - nearest), 1.4)
+        sheet.eosin += cover * (0.06 - sheet.eosin)
+        sheet.haem += cover * (0.12 - sheet.haem)
+
+
+def necrosis(sheet: Sheet) -> None:
+    """Dead tissue: granular pink, ghosts of cells, dust of nuclei."""
+    canvas, rng = sheet.canvas, sheet.rng
+    coarse, fine = canvas.noise(rng, 8.0), canvas.noise(rng, 1.6)
+    patchy = canvas.noise(rng, 3.5)
+    sheet.eosin[...] = np.clip(
+        0.62 + 0.10 * coarse + 0.14 * fine + 0.1 * patchy, 0, None
+    )
+    hole = np.clip((canvas.noise(rng, 4.0) - 1.5) * 3, 0, 1)
+    sheet.eosin *= 1 - 0.8 * hole
+    sheet.haem[...] = np.clip(0.06 + 0.05 * coarse, 0, None)
+    ghosts = lattice(canvas, rng, 12.0, 0.3)
+    ghosts = ghosts[rng.random(len(ghosts)) < 0.45]
+    dust = lattice(canvas, rng, 9.0, 0.4)
+    dust = dust[rng.random(len(dust)) < rng.uniform(0.1, 0.4)]
+    sheet.groups.append(
+        nuclei(rng, ghosts, diameter=7.5, spread=0.2, elongation=1.3, haem=0.28)
+    )
+    sheet.groups.append(
+        nuclei(
+            rng,
+            dust,
+            diameter=3.0,
+            spread=0.45,
+            elongation=1.5,
+            haem=1.7,
+            vesicle=0.0,
+            outline=0.25,
+        )
+    )
+
+
+RECIPES = {
+    "stroma": stroma,
+    "lymphocytes": lymphoid,
+    "adipose": adipose,
+    "normal": normal,
+    "necrosis": necrosis,
+}
+
+
+def draw_tissue(patient: Patient, tile: int, seed: int) -> str:
+    """The tissue class of a tile, drawn from the patient's composition."""
+    rng = stream(seed, Stream.TILE, patient.number, tile, 0)
+    return TISSUES[int(rng.choice(len(TISSUES), p=patient.composition))]
+
+
+def concentrations(
+    patient: Patient, tissue: str, canvas: Canvas, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "N N"], Float[np.ndarray, "N N"]]:
+    """Haematoxylin and eosin of one tile, on the canvas' drawing pixels."""
+    blank = np.zeros((2, canvas.n, canvas.n), np.float32)
+    direction = fibres(canvas, rng, rng.uniform(1.5, 4.5))
+    sheet = Sheet(canvas, rng, patient, direction, blank[0], blank[1])
+    if tissue == "tumour":
+        TUMOURS[patient.cancer_type](sheet)
+        if rng.random() < 0.7 * patient.mucin:
+            add_mucin(sheet, patient.mucin)
+    else:
+        RECIPES[tissue](sheet)
+    haem, cover = draw_nuclei(canvas, rng, joined(sheet.groups))
+    eosin = sheet.eosin * (1 - 0.40 * cover)
+    haem += sheet.haem * (1 - cover)
+    thickness = 1 + np.float32(0.05) * canvas.noise(rng, 40.0)
+    return haem * thickness, eosin * thickness
+
+
+def render_tile(
+    patient: Patient, tile: int, *, tile_px: int, mpp: float, seed: int
+) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
+    """Draws one tile: RGB, and its tissue class.
+
+    Args:
+      patient: whose tile.
+      tile: its number; a tile depends on (seed, patient, tile) alone.
+      tile_px: side in pixels.
+      mpp: µm per pixel.
+      seed: of the cohort.
+    """
+    canvas = canvas_of(tile_px, mpp)
+    tissue = draw_tissue(patient, tile, seed)
+    rng = stream(seed, Stream.TILE, patient.number, tile, 1)
+    haem, eosin = concentrations(patient, tissue, canvas, rng)
+    scanner = draw_scanner(
+        stream(seed, Stream.SLIDE, patient.number), SITES[patient.site]
+    )
+    rgb = scan(haem, eosin, scanner, rng, oversampling=canvas.oversampling, mpp=mpp)
+    return rgb, tissue

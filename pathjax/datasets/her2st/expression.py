@@ -1,0 +1,87 @@
+"""One table of counts over all sections: genes matched by symbol, raw counts kept.
+
+Genes are the union over sections. Upstream's files list only genes that were seen in
+their section, so a gene absent from a file had no counts there: zero is what was
+measured, and an intersection would lose genes for no reason. Upstream's symbols are
+kept; gene selection and scaling belong to training.
+"""
+
+import re
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from pathjax.datasets.her2st.section import Section
+
+PER = 10_000.0
+SUFFIXED = re.compile(r"(.+)\.\d+")
+
+
+def expression_table(sections: list[Section]) -> anndata.AnnData:
+    """The expression of all spots of `sections`, in their order.
+
+    Returns:
+      AnnData with `layers["counts"]` (CSR float32, whole numbers), `X` = log1p of
+      counts per 10,000 of the spot's own total (CSR float32), `var["sections"]` (how
+      many sections list the gene) and `uns["pathjax"]`, which says all this and which
+      symbols were summed.
+    """
+    listed: dict[str, int] = {}
+    summed: dict[str, int] = {}
+    for section in sections:
+        for gene in section.genes:
+            listed[gene] = listed.get(gene, 0) + 1
+        for gene, times in section.summed.items():
+            summed[gene] = max(times, summed.get(gene, 0))
+    target = {gene: _base(gene, listed) for gene in listed}
+    for gene, base in target.items():
+        if gene != base:
+            summed[base] = summed.get(base, 1) + 1
+    genes = sorted(set(target.values()))
+    place = {gene: i for i, gene in enumerate(genes)}
+
+    parts = []
+    for section in sections:
+        columns = np.array([place[target[gene]] for gene in section.genes])
+        spread = scipy.sparse.csr_matrix(
+            (np.ones(len(columns), np.float32), (np.arange(len(columns)), columns)),
+            shape=(len(columns), len(genes)),
+        )
+        parts.append(section.counts @ spread)
+    counts = scipy.sparse.csr_matrix(scipy.sparse.vstack(parts), dtype=np.float32)
+    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    scale = scipy.sparse.diags((PER / total).astype(np.float32))
+    logged = scipy.sparse.csr_matrix(scale @ counts, dtype=np.float32)
+    logged.data = np.log1p(logged.data)
+
+    names = [name for section in sections for name in section.sample_ids]
+    files = pd.Series(0, index=genes)
+    for gene, base in target.items():
+        files[base] = max(files[base], listed[gene])
+    return anndata.AnnData(
+        X=logged,
+        obs=pd.DataFrame(index=pd.Index(names, dtype=object)),
+        var=pd.DataFrame({"sections": files.to_numpy()}, index=pd.Index(genes)),
+        layers={"counts": counts},
+        uns={
+            "pathjax": {
+                "x": "log1p(counts per 10,000)",
+                "genes": "union over sections; a gene that a section's file does not "
+                "list had no counts there",
+                "summed_symbols": [
+                    f"{gene} x {n}" for gene, n in sorted(summed.items())
+                ],
+            }
+        },
+    )
+
+
+def _base(gene: str, listed: dict[str, int]) -> str:
+    """The symbol that a repeated one was renamed from upstream: MATR3.1 is MATR3.
+
+    Only where the plain symbol exists too: in AC243756.1 the number is a version.
+    """
+    match = SUFFIXED.fullmatch(gene)
+    return match[1] if match and match[1] in listed else gene

@@ -1,0 +1,228 @@
+"""Joins what one section offers by spot; everything left out is named.
+
+Counts decide: a spot is a row of the counts that has a position. Labels are optional.
+No image is decoded here; only its header is read, for the scale.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from pathjax.data.study import sha256
+from pathjax.datasets.her2st import geometry, tables
+from pathjax.datasets.her2st.image import image_size
+from pathjax.datasets.her2st.layout import SectionError, SectionFiles
+from pathjax.datasets.her2st.tables import Note, spot_name
+
+# Not a tissue type but its absence, so a missing label; NA is how R writes missing.
+UNKNOWN_LABELS = ("undetermined", "", "na", "nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class Slide:
+    """A section's image and its scale.
+
+    Attributes:
+      section, patient: names.
+      path: the image file.
+      viewer: True for the viewer's reduced copy, blanked to black around the tissue.
+      size: width and height in image pixels.
+      scale: image pixels per pixel of the spots' frame, along x and y.
+      mpp: micrometres per image pixel.
+      pitch: the fit that gave it.
+      spots: positions by (x, y): columns pixel_x, pixel_y in image pixels.
+      sources: SHA-256 by file of what decides the tiles.
+      notes: spots left out.
+    """
+
+    section: str
+    patient: str
+    path: Path
+    viewer: bool
+    size: tuple[int, int]
+    scale: tuple[float, float]
+    mpp: float
+    pitch: geometry.Pitch
+    spots: pd.DataFrame
+    sources: dict[str, str]
+    notes: list[Note]
+
+    def facts(self) -> dict[str, object]:
+        """What provenance says of the scale, ready for JSON."""
+        return {
+            "image": self.path.name,
+            "image_px": list(self.size),
+            "viewer_copy": self.viewer,
+            "scale_of_spot_frame": [round(one, 5) for one in self.scale],
+            "mpp": round(self.mpp, 5),
+            "spots_in_fit": len(self.pitch.off),
+            "step_px": [
+                round(self.pitch.step_x * self.scale[0], 2),
+                round(self.pitch.step_y * self.scale[1], 2),
+            ],
+            "rotation_degrees": round(self.pitch.rotation, 3),
+            "rms_off_grid_um": round(self.pitch.rms * geometry.PITCH_UM, 1),
+            "sha256": self.sources,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section's slide with the counts and labels of its spots, row by row.
+
+    Attributes:
+      slide: image and scale; its spots are those of `counts`, in that order.
+      genes: symbols.
+      counts: `[spots, genes]` float32.
+      cluster, pathologist: labels per spot, None where missing.
+      summed: symbols that the counts had more than once.
+      notes: all that is left out.
+    """
+
+    slide: Slide
+    genes: list[str]
+    counts: scipy.sparse.csr_matrix
+    cluster: list[str | None]
+    pathologist: list[str | None]
+    summed: dict[str, int]
+    notes: list[Note]
+
+    @property
+    def sample_ids(self) -> list[str]:
+        return [
+            f"{self.slide.section}_{spot_name(one)}" for one in self.slide.spots.index
+        ]
+
+
+def read_slide(files: SectionFiles, *, viewer: bool = True) -> Slide:
+    """The image and scale of a section.
+
+    Args:
+      files: of the section.
+      viewer: take the viewer's reduced copy where there is no full image.
+
+    Raises:
+      SectionError: no image or positions, or no plausible scale.
+    """
+    spots_path = files.wanted("spots")
+    path, reduced = files.image(viewer=viewer)
+    spots, notes = tables.read_spots(spots_path)
+    pixel_xy = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
+    array_xy = np.array(spots.index.tolist(), np.float64)
+    try:
+        pitch = geometry.fit_pitch(array_xy, pixel_xy)
+        frame = geometry.frame_size(spots)
+    except SectionError as error:
+        raise SectionError(f"{spots_path}: {error}") from error
+    size = image_size(path)
+    try:
+        scale = geometry.image_scale(size, frame)
+    except SectionError as error:
+        raise SectionError(f"{path}: {error}") from error
+    pixel_xy = pixel_xy * scale
+    outside = ((pixel_xy < 0) | (pixel_xy > size)).any(axis=1)
+    for spot, far, lost in zip(spots.index, pitch.off, outside, strict=True):
+        if far:
+            reason = f"{spots_path.name} puts it more than {geometry.MAX_OFF} pitches "
+            notes.append((spot_name(spot), reason + "from its place in the array"))
+        elif lost:
+            reason = f"{spots_path.name} puts it outside {path.name}"
+            notes.append((spot_name(spot), reason))
+    placed = pd.DataFrame(pixel_xy, index=spots.index, columns=["pixel_x", "pixel_y"])
+    return Slide(
+        section=files.section,
+        patient=files.patient,
+        path=path,
+        viewer=reduced,
+        size=size,
+        scale=scale,
+        mpp=float(pitch.mpp / np.sqrt(scale[0] * scale[1])),
+        pitch=pitch,
+        spots=placed[~(pitch.off | outside)],
+        sources={one.name: sha256(one) for one in (spots_path, path)},
+        notes=notes,
+    )
+
+
+def read_section(files: SectionFiles) -> Section:
+    """Everything of a section but its pixels.
+
+    Raises:
+      SectionError: a file that it cannot do without is missing or unusable.
+    """
+    counts_path = files.wanted("counts")
+    slide = read_slide(files)
+    counts = tables.read_counts(counts_path)
+    notes = [*slide.notes, *counts.notes]
+    named = {what for what, _ in notes}
+    total = np.asarray(counts.matrix.sum(axis=1)).ravel()
+    rows = []
+    for row, spot in enumerate(counts.spots):
+        name = spot_name(spot)
+        if spot not in slide.spots.index:
+            if name not in named:
+                notes.append((name, f"in {counts_path.name}, but it has no position"))
+        elif total[row] == 0:
+            notes.append((name, f"{counts_path.name} has no count for it"))
+        else:
+            rows.append(row)
+    known = set(counts.spots)
+    for spot in slide.spots.index:
+        if spot not in known and spot_name(spot) not in named:
+            notes.append(
+                (spot_name(spot), f"has a position, but no {counts_path.name}")
+            )
+    if not rows:
+        raise SectionError(
+            f"{counts_path} and the positions have no spot in common"
+            + (f"; first of {len(notes)} faults: {notes[0][1]}" if notes else "")
+        )
+    kept = [counts.spots[row] for row in rows]
+    cluster, cluster_notes = _labels(files.cluster, kept, known)
+    pathologist, label_notes = _labels(files.pathologist, kept, known)
+    prefix = f"{files.section}_"
+    return Section(
+        slide=dataclasses.replace(
+            slide,
+            spots=slide.spots.loc[kept],
+            sources={**slide.sources, counts_path.name: sha256(counts_path)},
+        ),
+        genes=counts.genes,
+        counts=counts.matrix[rows],
+        # Cluster numbers were given per patient: C's 3 has nothing to do with B's.
+        cluster=[None if one is None else f"{files.patient}:{one}" for one in cluster],
+        pathologist=pathologist,
+        summed=counts.summed,
+        notes=[
+            (prefix + what, reason)
+            for what, reason in [*notes, *cluster_notes, *label_notes]
+        ],
+    )
+
+
+def normalised(label: str) -> str | None:
+    """A label in lower case with single spaces; None if it says nothing.
+
+    Upstream writes "undetermined" for spots that nobody could tell.
+    """
+    text = " ".join(label.replace("_", " ").lower().split())
+    return None if text in UNKNOWN_LABELS else text
+
+
+def _labels(
+    path: Path | None, kept: list[tables.Spot], known: set[tables.Spot]
+) -> tuple[list[str | None], list[Note]]:
+    """Labels of the spots kept; labels of spots that do not exist are noted."""
+    if path is None:
+        return [None] * len(kept), []
+    try:
+        labels, notes = tables.read_labels(path)
+    except SectionError as error:  # a section without labels is still a section
+        return [None] * len(kept), [(path.name, str(error))]
+    for spot in labels:
+        if spot not in known:
+            notes.append((spot_name(spot), f"{path.name} labels it, but no counts do"))
+    return [normalised(labels.get(spot, "")) for spot in kept], notes

@@ -1,0 +1,204 @@
+"""Builds a study of unlabelled tissue tiles at several magnifications (pre-training).
+
+Tiles lie on a grid over the tissue, between spots as well as on them, and know nothing
+of expression. Only the sections asked for are opened: a base model pre-trained on it
+has never seen the sections that it is tested on.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+
+from pathjax.data.images import encode_jpeg
+from pathjax.data.study import Split, Study, StudyError
+from pathjax.data.study_writer import StudyWriter
+from pathjax.datasets.her2st import shards
+from pathjax.datasets.her2st.build import PROVENANCE, SITE, chosen_sections
+from pathjax.datasets.her2st.image import (
+    background_colour,
+    block_px,
+    read_image,
+    tissue_mask,
+)
+from pathjax.datasets.her2st.layout import SectionError
+from pathjax.datasets.her2st.section import Slide, read_slide
+from pathjax.datasets.her2st.tiles import cut_tile
+
+
+def build_her2st_tissue(
+    source: str | Path,
+    out: str | Path,
+    *,
+    sections: tuple[str, ...] = ("C2", "C3", "C4"),
+    tile_ums: tuple[float, ...] = (56.0, 112.0, 224.0),
+    tile_px: int = 128,
+    overlap: float = 0.0,
+    min_tissue: float = 0.5,
+    quality: int = 90,
+    progress: Callable[[int, int], None] | None = None,
+) -> Study:
+    """Builds the tissue study, or what of it is missing in `out`.
+
+    Args:
+      source: the unpacked data (see layout.py); counts are not needed.
+      out: the study's directory.
+      sections: the only ones that are opened.
+      tile_ums: sides of tiles in micrometres; all are stored with `tile_px` pixels.
+      tile_px: side of a stored tile in pixels.
+      overlap: of neighbouring tiles, as a share of their side, from 0 to below 1.
+      min_tissue: share of a tile that must be tissue.
+      quality: of the JPEG tiles.
+      progress: called with (sections done, sections in all).
+
+    Returns:
+      The study: a sample is a section; tiles have `tile_um` and `tissue` (the share);
+      split "all" has one fold, train. The study's mpp is that of the finest tiles,
+      each tile's own stands in its row.
+
+    Raises:
+      StudyError: a section asked for does not exist, none can be used, or `out` was
+        begun with other parameters.
+    """
+    if not tile_ums or min(tile_ums) <= 0 or tile_px <= 0 or not 0 <= overlap < 1:
+        raise StudyError(
+            f"tile_ums {tile_ums}, tile_px {tile_px}, overlap {overlap}: wanted sizes "
+            "above 0 and an overlap from 0 to below 1"
+        )
+    chosen = chosen_sections(source, sections)
+    provenance = {
+        **PROVENANCE,
+        "tiles": "on a grid over tissue; no labels, no expression",
+        "sections": {},
+    }
+    writer = StudyWriter(
+        out,
+        name="her2st-tissue",
+        tile_px=tile_px,
+        mpp=min(tile_ums) / tile_px,
+        gene_id_type=None,
+        synthetic=False,
+        provenance=provenance,
+        build={
+            "tile_ums": list(tile_ums),
+            "tile_px": tile_px,
+            "overlap": overlap,
+            "min_tissue": min_tissue,
+            "jpeg_quality": quality,
+        },
+    )
+    used = []
+    for done, files in enumerate(chosen, start=1):
+        try:
+            # A viewer's copy is too coarse, and has a map with drawn lines pasted in.
+            slide = read_slide(files, viewer=False)
+            made = _shard(
+                writer, slide, tile_ums, tile_px, overlap, min_tissue, quality
+            )
+        except SectionError as error:
+            writer.skip(files.section, str(error))
+        else:
+            provenance["sections"][slide.section] = slide.facts() | made
+            used.append(slide)
+        if progress:
+            progress(done, len(chosen))
+    patients = tuple(sorted({slide.patient for slide in used}))
+    return writer.finish(
+        samples=pd.DataFrame(
+            {
+                "sample_id": [slide.section for slide in used],
+                "patient_id": [slide.patient for slide in used],
+                "site": SITE,
+                "slide_id": [slide.section for slide in used],
+            }
+        ),
+        targets=[],
+        splits=[
+            Split("all", {"train": patients}, note="pre-training: nothing is held out")
+        ],
+    )
+
+
+def _shard(
+    writer: StudyWriter,
+    slide: Slide,
+    tile_ums: tuple[float, ...],
+    tile_px: int,
+    overlap: float,
+    min_tissue: float,
+    quality: int,
+) -> dict[str, object]:
+    """Writes a section's tiles, unless they are there; returns what to say of them."""
+    made = shards.kept(writer, slide.section, slide.sources)
+    if made is not None:
+        return made
+    image = read_image(slide.path)
+    block = block_px(slide.mpp)
+    mask = tissue_mask(image, block)
+    background = background_colour(image, block)
+    grids = {
+        tile_um: tissue_grid(mask, tile_um / slide.mpp / block, overlap, min_tissue)
+        for tile_um in tile_ums
+    }
+    if not any(len(grid) for grid in grids.values()):
+        raise SectionError(
+            f"{slide.path}: no place where {min_tissue:.0%} of a tile is tissue"
+        )
+    with writer.shard(slide.section) as shard:
+        for tile_um, grid in grids.items():
+            side = tile_um / slide.mpp
+            for left, top, share in grid:
+                x, y = left * block, top * block
+                centre = (x + side / 2, y + side / 2)
+                tile, _ = cut_tile(image, centre, side, tile_px, background)
+                shard.add(
+                    encode_jpeg(tile, quality),
+                    tile_id=f"{slide.section}_{tile_um:g}um_{round(x)}x{round(y)}",
+                    sample_id=slide.section,
+                    patient_id=slide.patient,
+                    site=SITE,
+                    x=round(x),
+                    y=round(y),
+                    mpp=tile_um / tile_px,
+                    tile_um=float(tile_um),
+                    tissue=float(share),
+                )
+    made = {
+        "tissue_mm2": round(float(mask.sum()) * (block * slide.mpp / 1000) ** 2, 3),
+        "tiles": {f"{tile_um:g} um": len(grid) for tile_um, grid in grids.items()},
+    }
+    shards.keep(writer, slide.section, slide.sources, made)
+    return made
+
+
+def tissue_grid(
+    mask: Bool[np.ndarray, "h w"], side: float, overlap: float, min_tissue: float
+) -> list[tuple[float, float, float]]:
+    """Squares of a regular grid that hold enough tissue.
+
+    Args:
+      mask: True where tissue is, one value per block.
+      side: of a square, in blocks; may be fractional.
+      overlap: share of the side by which neighbours overlap.
+      min_tissue: least share of tissue, counted over whole blocks.
+
+    Returns:
+      Left, top (in blocks) and the share of tissue of each; squares lie inside.
+    """
+    height, width = mask.shape
+    sums = np.zeros((height + 1, width + 1), np.int64)
+    sums[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
+    step = side * (1 - overlap)
+    found = []
+    for top in np.arange(0.0, height - side + 1e-9, step):
+        for left in np.arange(0.0, width - side + 1e-9, step):
+            y0, x0 = int(top), int(left)
+            y1, x1 = max(y0 + 1, round(top + side)), max(x0 + 1, round(left + side))
+            y1, x1 = min(y1, height), min(x1, width)
+            held = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+            share = held / ((y1 - y0) * (x1 - x0))
+            if share >= min_tissue:
+                found.append((float(left), float(top), float(share)))
+    return found

@@ -1,0 +1,234 @@
+"""Builds the paired study of TCGA: a sample is a patient, with slides, RNA and labels.
+
+    slides, or a study of their tiles ─┐
+    RNA (h5ad) ────────────────────────┼─► pairing ─► shards, tables, splits ─► study
+    label files ───────────────────────┘
+
+Shards are those of the study of tiles, linked where the file system can.
+Nothing is left out in silence: `unmatched.parquet` and `label_conflicts.parquet` lie
+beside the study's tables, and slides.parquet has every slide of the study of tiles.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pathjax.data.study import Study, StudyError, Target, sha256
+from pathjax.data.study_writer import StudyWriter
+from pathjax.datasets.tcga.expression import of_patients
+from pathjax.datasets.tcga.labels import Labels, read_labels
+from pathjax.datasets.tcga.pairing import Pairing, PairingError, pair
+from pathjax.datasets.tcga.splits import tcga_splits
+from pathjax.datasets.tcga.vocabulary import CLASSES, DESCRIPTIONS
+from pathjax.files import atomic_path
+
+LICENCE = "TCGA open tier (NIH Genomic Data Sharing Policy)"
+
+
+def build_tcga(
+    slides: str | Path,
+    rna: str | Path,
+    labels: Sequence[str | Path],
+    out: str | Path,
+    *,
+    sequenced: str | Path | None = None,
+    frozen: bool = False,
+    keep_unpaired: bool = False,
+    aliquots: str = "first",
+    site_preserved: bool = True,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Study:
+    """Builds the study, or what of it is missing in `out`.
+
+    Args:
+      slides: a study of tiles whose slides each have a shard (`pathjax tile`); or a
+        folder or manifest of slides, which are then tiled into `out`/slides with the
+        default options.
+      rna: of `pathjax data tcga-rna`.
+      labels: tables and MAFs (labels.py).
+      out: the study's directory.
+      sequenced: list of sequenced samples, for MAFs.
+      frozen: take frozen sections too.
+      keep_unpaired: keep patients without RNA, for labels alone.
+      aliquots: "first" or "mean" of a patient's.
+      site_preserved: no site in two folds (splits.py).
+      seed: of the splits.
+      progress: called with (slides done, slides in all).
+
+    Returns:
+      The study "tcga": sample-level targets are those of `vocabulary.CLASSES` that any
+      patient has; splits as in splits.py.
+
+    Raises:
+      StudyError: `slides` is no such study, or `out` was begun from another.
+      LabelError, PairingError: see labels.py, pairing.py.
+    """
+    source = _study_of_tiles(Path(slides), Path(out), progress)
+    _refuse_shared_shards(source)
+    table = _read_rna(rna)
+    joined = read_labels(labels, sequenced)
+    pairing = pair(source.slides, table.obs, frozen=frozen, keep_unpaired=keep_unpaired)
+    samples = _samples(pairing, joined)
+    splits, faults = tcga_splits(samples, site_preserved=site_preserved, seed=seed)
+    writer = StudyWriter(
+        out,
+        name="tcga",
+        tile_px=source.tile_px,
+        mpp=source.mpp,
+        gene_id_type=_gene_id_type(table.var_names),
+        synthetic=source.synthetic,
+        provenance={
+            "licence": LICENCE,
+            "slides": {
+                "study": source.name,
+                "fingerprint": source.fingerprint,
+                "provenance": source.meta["provenance"],
+            },
+            "rna": {"file": Path(rna).name, "sha256": sha256(Path(rna))},
+            "labels": {Path(one).name: sha256(Path(one)) for one in labels},
+            "sequenced": None if sequenced is None else sha256(Path(sequenced)),
+            "rules": {
+                "frozen": frozen,
+                "keep_unpaired": keep_unpaired,
+                "aliquots": aliquots,
+                "site_preserved": site_preserved,
+                "seed": seed,
+            },
+        },
+        build={"slides": source.fingerprint},
+    )
+    for done, (slide, rows) in enumerate(_tile_rows(source, pairing.slides), start=1):
+        if not writer.has_shard(slide["shard"]):
+            path = f"tiles/{slide['shard']}.array_record"
+            checksum = source.meta["files"][path]["sha256"]
+            writer.adopt(slide["shard"], source.root / path, rows, checksum)
+        if progress:
+            progress(done, len(pairing.slides))
+    for name, reason in faults.items():
+        writer.skip(f"split {name}", reason)
+    patients = set(samples["patient_id"])
+    for (patient, label), said in joined.conflicts.groupby(["patient", "label"]):
+        if patient in patients:
+            listed = ", ".join(
+                f"{v} ({s})" for v, s in said[["value", "source"]].values
+            )
+            writer.skip(f"{label} of {patient}", f"sources disagree: {listed}")
+    for entry in pairing.unmatched.to_dict("records"):
+        if not entry["kept"]:
+            writer.skip(f"{entry['what']} {entry['id']}", entry["reason"])
+    for name, frame in (
+        ("unmatched", pairing.unmatched),
+        ("label_conflicts", joined.conflicts),
+    ):
+        with atomic_path(writer.root / f"{name}.parquet") as partial:
+            frame.to_parquet(partial, index=False)
+    return writer.finish(
+        samples=samples,
+        targets=[
+            Target(name, "sample", "class", classes, DESCRIPTIONS[name])
+            for name, classes in _classes_found(samples).items()
+        ],
+        splits=splits,
+        expression=of_patients(table, pairing.aliquots, aliquots),
+        slides=_slide_table(source.slides, pairing),
+    )
+
+
+def _study_of_tiles(
+    slides: Path, out: Path, progress: Callable[[int, int], None] | None
+) -> Study:
+    if (slides / "study.json").is_file():
+        return Study(slides)
+    from pathjax.wsi.build import tile_study
+
+    def report(done: int, total: int, note: str) -> None:
+        if progress:
+            progress(done, total)
+
+    return tile_study(slides, out / "slides", progress=report)
+
+
+def _refuse_shared_shards(source: Study) -> None:
+    slides = source.slides
+    tiled = slides[slides["status"] == "tiled"]
+    if tiled["shard"].isna().any() or tiled["shard"].duplicated().any():
+        raise StudyError(
+            f"{source.root} ({source.name}) is no study whose slides each have a shard "
+            "of their own: tile the slides with `pathjax tile`"
+        )
+
+
+def _read_rna(path: str | Path) -> anndata.AnnData:
+    try:
+        return anndata.read_h5ad(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise PairingError(
+            f"{path} cannot be read as AnnData ({error}): make it with `pathjax data "
+            "tcga-rna`"
+        ) from error
+
+
+def _gene_id_type(names: pd.Index) -> str:
+    return "ensembl" if names.str.startswith("ENSG").all() else "symbol"
+
+
+def _samples(pairing: Pairing, labels: Labels) -> pd.DataFrame:
+    """A row per patient: ids, site, labels and where each is from."""
+    columns = ["sample_id", "patient_id", "site"]
+    samples = pairing.slides[columns].drop_duplicates("sample_id")
+    samples = samples.sort_values("sample_id", ignore_index=True)
+    known = labels.table.reindex(samples["patient_id"]).reset_index(drop=True)
+    known = known.astype(object).where(known.notna(), None)
+    return pd.concat([samples, known], axis=1)
+
+
+def _classes_found(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """The labels that any patient has, with the classes that occur, in their order."""
+    found = {}
+    for name, classes in CLASSES.items():
+        there = set(samples[name].dropna())
+        if there:
+            found[name] = tuple(one for one in classes if one in there)
+    return found
+
+
+def _tile_rows(
+    source: Study, slides: pd.DataFrame
+) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
+    """Each slide with the rows of its tiles, now those of its patient.
+
+    Row groups are read once, in order; memory is that of one and of one slide.
+    """
+    with pq.ParquetFile(source.root / "tiles.parquet") as file:
+        groups = range(file.metadata.num_row_groups)
+        sizes = [file.metadata.row_group(group).num_rows for group in groups]
+        ends = np.cumsum(sizes)
+        held: dict[int, pa.Table] = {}
+        for slide in slides.sort_values("first_row").to_dict("records"):
+            first, stop = slide["first_row"], slide["first_row"] + slide["tiles"]
+            low = int(np.searchsorted(ends, first, side="right"))
+            high = int(np.searchsorted(ends, stop, side="left"))
+            held = {
+                group: held[group] if group in held else file.read_row_group(group)
+                for group in range(low, high + 1)
+            }
+            start = first - (int(ends[low]) - sizes[low])
+            rows = pa.concat_tables(held.values()).slice(start, slide["tiles"])
+            owner = {name: slide[name] for name in ("sample_id", "patient_id", "site")}
+            yield slide, rows.to_pandas().assign(**owner)
+
+
+def _slide_table(slides: pd.DataFrame, pairing: Pairing) -> pd.DataFrame:
+    """All slides of the study of tiles; those without a partner as skipped."""
+    places = ["tiles", "first_row"]  # the writer knows the new ones
+    left = slides[~slides["slide_id"].isin(pairing.slides["slide_id"])]
+    reasons = pairing.unmatched[pairing.unmatched["what"] == "slide"]
+    reason = left["slide_id"].map(reasons.set_index("id")["reason"])
+    left = left.assign(status="skipped", reason=reason, shard=None)
+    return pd.concat([pairing.slides, left], ignore_index=True).drop(columns=places)

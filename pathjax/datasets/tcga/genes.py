@@ -1,0 +1,177 @@
+"""Which genes the rows of a file are: versions off, copies added, names made unique.
+
+    ids, symbols, types of a file's rows -> reconcile -> var table, and rows to gather
+
+- Ensembl ids lose their version: ENSG00000141510.18 is ENSG00000141510.
+- Genes of the pseudo-autosomal region stand twice, on X and on Y (`_PAR_Y`, in GENCODE
+  before 25 `ENSGR`). The copies have the same sequence, so that reads cannot be told
+  apart: their values are added, which leaves X's as it is where Y was masked.
+- A symbol that several Ensembl ids share names different genes: they stay apart and go
+  by their id. Without Ensembl ids, rows of one symbol are added.
+- Only protein-coding genes are kept, where the file or a gene map knows the type.
+
+Adding is done on linear values only. It reads no expression.
+"""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pathjax.datasets.tcga.rna_table import RnaError, opened, text_of
+
+ENSEMBL = re.compile(r"(ENSGR?\d{10,11})(?:\.\d+)?(_PAR_Y)?(?:\.\d+)?")
+CODING = "protein_coding"
+# Rows that are no genes: STAR's and HTSeq's summaries, RSEM's gene without a symbol.
+SUMMARY = re.compile(r"N_(unmapped|multimapping|noFeature|ambiguous)|__\w+|\?.*|")
+
+
+@dataclasses.dataclass(frozen=True)
+class Genes:
+    """Genes of a file, in its order.
+
+    Attributes:
+      var: a row per gene; index its name, columns ensembl, symbol and gene_type ("" where
+        not known).
+      first: `[genes]` the file's row of each gene.
+      more: pairs (gene, row) to add to it.
+      report: how many rows were read, kept, added and dropped.
+    """
+
+    var: pd.DataFrame
+    first: np.ndarray
+    more: tuple[tuple[int, int], ...]
+    report: dict[str, int]
+
+    def gather(self, linear: np.ndarray) -> np.ndarray:
+        """`[..., rows]` of a file to `[..., genes]`; copies of a gene are added."""
+        out = linear[..., self.first]
+        for gene, row in self.more:
+            out[..., gene] += linear[..., row]
+        return out
+
+
+def stable_id(text: str) -> tuple[str, bool]:
+    """Ensembl id without version, and whether it is the copy on Y; "" if it is none.
+
+    >>> stable_id("ENSG00000182378.15_PAR_Y")
+    ('ENSG00000182378', True)
+    >>> stable_id("ENSGR0000182378.9")
+    ('ENSG00000182378', True)
+    """
+    match = ENSEMBL.fullmatch(text)
+    if match is None:
+        return "", False
+    stem = match[1].replace("ENSGR", "ENSG0")
+    return stem, bool(match[2]) or stem != match[1]
+
+
+def reconcile(
+    ids: Sequence[str],
+    symbols: Sequence[str] | None = None,
+    types: Sequence[str] | None = None,
+    *,
+    gene_map: dict[str, tuple[str, str]] | None = None,
+    keep_all: bool = False,
+) -> Genes:
+    """Decides which genes the rows are.
+
+    Args:
+      ids: per row, an Ensembl id or a symbol.
+      symbols, types: per row, where the file has them.
+      gene_map: (symbol, type) by Ensembl id without version, for files without.
+      keep_all: keeps genes that code for no protein.
+
+    Raises:
+      RnaError: no gene is left.
+    """
+    place: dict[str, int] = {}
+    rows: list[tuple[str, str, str]] = []  # ensembl, symbol, type of each gene
+    first: list[int] = []
+    more: list[tuple[int, int]] = []
+    report = Counter(rows=len(ids))
+    for row, text in enumerate(ids):
+        if SUMMARY.fullmatch(text):
+            report["no_gene"] += 1
+            continue
+        ensembl, on_y = stable_id(text)
+        mapped = (gene_map or {}).get(ensembl, ("", ""))
+        symbol = symbols[row] if symbols else mapped[0] if ensembl else text
+        gene_type = types[row] if types else mapped[1]
+        key = ensembl or text
+        if key in place:
+            report["added_par_y" if on_y else "added_repeated"] += 1
+            more.append((place[key], row))
+        else:
+            place[key] = len(rows)
+            rows.append((ensembl, symbol, gene_type))
+            first.append(row)
+    var = pd.DataFrame(rows, columns=["ensembl", "symbol", "gene_type"], dtype=object)
+
+    keep = np.ones(len(var), bool)
+    if not keep_all and (var["gene_type"] != "").any():
+        keep = (var["gene_type"] == CODING).to_numpy()
+        report["not_protein_coding"] = int((~keep).sum())
+    if not keep.any():
+        raise RnaError(
+            f"none of {len(ids)} rows is a gene to keep, first ids {list(ids[:3])}: "
+            "wanted Ensembl ids or symbols"
+        )
+    renumbered = np.cumsum(keep) - 1
+    more = [(int(renumbered[gene]), row) for gene, row in more if keep[gene]]
+    var = var[keep]
+    report["kept"] = len(var)
+    return Genes(
+        var.set_index(_names(var)), np.array(first)[keep], tuple(more), dict(report)
+    )
+
+
+def _names(var: pd.DataFrame) -> pd.Index:
+    """The symbol where it is one gene's only, else the Ensembl id."""
+    shared = var["symbol"].duplicated(keep=False) | (var["symbol"] == "")
+    name = var["symbol"].where(~shared | (var["ensembl"] == ""), var["ensembl"])
+    return pd.Index(name.to_numpy(), dtype=object)
+
+
+def read_gene_map(path: str | Path) -> dict[str, tuple[str, str]]:
+    """(symbol, type) by Ensembl id without version; the type is "" where not given.
+
+    Reads Xena's probe maps (columns id, gene) and any GDC STAR-counts file (gene_id,
+    gene_name, gene_type).
+
+    Raises:
+      RnaError: it cannot be read, or has no such columns.
+    """
+    path = Path(path)
+    with opened(path) as file:
+        text = text_of(file.read(), path)
+    lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
+    header, *table = [line.split("\t") for line in lines] or [[]]
+    header = [name.strip('"') for name in header]
+    places = [
+        next((header.index(name) for name in names if name in header), None)
+        for names in (("gene_id", "id", "#id"), ("gene_name", "gene"), ("gene_type",))
+    ]
+    if places[0] is None or places[1] is None:
+        raise RnaError(
+            f"{path.name} has the columns {', '.join(header[:6]) or 'none'}: wanted "
+            "gene_id (or id), gene_name (or gene) and, if known, gene_type"
+        )
+    found: dict[str, tuple[str, str]] = {}
+    for fields in table:
+        values = [
+            fields[place].strip('"')
+            if place is not None and place < len(fields)
+            else ""
+            for place in places
+        ]
+        ensembl, _ = stable_id(values[0])
+        if ensembl:
+            found.setdefault(ensembl, (values[1], values[2]))
+    if not found:
+        raise RnaError(f"{path.name} has no Ensembl gene id in its column of ids")
+    return found

@@ -1,0 +1,289 @@
+"""Reads a folder of GDC STAR counts: one TSV per aliquot, into one array.
+
+    sheet -> files -> (bytes -> counts, TPM) in threads -> rows of X and counts
+
+A file is checked before it counts: its genes are those of the first good file, its
+counts are whole, its TPM sum to a million as TPM do, which a file cut short does not.
+One that fails costs itself and is named. All rows lie in two arrays made beforehand.
+
+Format: GDC, "mRNA Analysis Pipeline"; columns as of data release 32 (2022).
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.compute
+import pyarrow.csv
+
+from pathjax.datasets.tcga.genes import Genes, reconcile
+from pathjax.datasets.tcga.rna_sheet import (
+    SheetRow,
+    find_sheets,
+    plain_name,
+    read_sheets,
+)
+from pathjax.datasets.tcga.rna_table import (
+    Note,
+    RnaError,
+    RnaTable,
+    observations,
+    opened,
+    sample_as_given,
+)
+from pathjax.datasets.tcga.rna_units import MILLION, TPM_X
+
+ENDING = ".rna_seq.augmented_star_gene_counts.tsv"
+TYPES = {
+    "gene_id": pyarrow.string(),
+    "gene_name": pyarrow.string(),
+    "gene_type": pyarrow.string(),
+    "unstranded": pyarrow.int64(),
+    "tpm_unstranded": pyarrow.float64(),
+}
+TPM_WITHIN = 0.01
+BLOCK_BYTES = 16 << 20  # a whole file (4 MB), so that it is parsed in one piece
+THREADS = min(8, os.cpu_count() or 1)
+LARGEST_COUNT = np.iinfo(np.int32).max
+
+
+@dataclasses.dataclass(frozen=True)
+class StarFile:
+    """One parsed file.
+
+    Attributes:
+      genes: columns gene_id, gene_name, gene_type.
+      counts: `[rows]`, unstranded.
+      tpm: `[rows]`, unstranded.
+      sha256, size: of the file as it lies there.
+    """
+
+    genes: pyarrow.Table
+    counts: np.ndarray
+    tpm: np.ndarray
+    sha256: str
+    size: int
+
+
+def find_star_files(folder: Path) -> list[Path]:
+    """STAR-counts files below a folder, one per name, by name."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if plain_name(path.name).endswith(ENDING) and path.is_file()
+    )
+
+
+def parse_star(path: Path) -> StarFile:
+    """One file, checked by itself.
+
+    Raises:
+      RnaError: it cannot be read, lacks a column, has another width in some line, or
+        values that are no counts or no TPM.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise RnaError(f"{path.name} cannot be read ({error})") from error
+    data = raw
+    if path.name.endswith(".gz"):
+        with opened(path) as file:
+            data = file.read()
+    comments = 0
+    begin = 0
+    while data.startswith(b"#", begin):
+        end = data.find(b"\n", begin)
+        begin = len(data) if end < 0 else end + 1
+        comments += 1
+    header = data[begin : data.find(b"\n", begin)].rstrip(b"\r").split(b"\t")
+    lacking = [name for name in TYPES if name.encode() not in header]
+    if lacking:
+        raise RnaError(
+            f"{path.name} lacks the columns {', '.join(lacking)}: wanted a STAR-counts "
+            "file as GDC gives it"
+        )
+    try:
+        table = pyarrow.csv.read_csv(
+            pyarrow.BufferReader(data),
+            pyarrow.csv.ReadOptions(
+                skip_rows=comments, block_size=BLOCK_BYTES, use_threads=False
+            ),
+            pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
+            pyarrow.csv.ConvertOptions(
+                column_types=TYPES, include_columns=list(TYPES), null_values=[""]
+            ),
+        )
+    except pyarrow.ArrowException as error:
+        raise RnaError(f"{path.name} is damaged: {error}") from error
+    names = table["gene_id"]
+    table = table.filter(pyarrow.compute.starts_with(names, "ENSG")).combine_chunks()
+    counts, tpm = table["unstranded"], table["tpm_unstranded"]
+    if counts.null_count or tpm.null_count:
+        raise RnaError(f"{path.name} has genes without a count or TPM")
+    counts, tpm = counts.to_numpy(), tpm.to_numpy()
+    if not len(counts) or counts.min() < 0 or counts.max() > LARGEST_COUNT:
+        raise RnaError(f"{path.name} has no genes, or counts below 0 or above 2^31")
+    total = float(tpm.sum())
+    # Written so that a NaN fails too.
+    if not (tpm.min() >= 0 and abs(total / MILLION - 1) < TPM_WITHIN):
+        raise RnaError(
+            f"{path.name}: tpm_unstranded sums to {total:,.0f} over {len(tpm)} genes, "
+            "wanted 1,000,000: it is cut short, or not TPM"
+        )
+    return StarFile(
+        genes=table.select(["gene_id", "gene_name", "gene_type"]),
+        counts=counts,
+        tpm=tpm,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        size=len(raw),
+    )
+
+
+def read_star(
+    folder: Path,
+    *,
+    sheets: Sequence[Path] = (),
+    keep_all: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> RnaTable:
+    """A folder of files, as GDC's client lays them out or flat, with its sheets.
+
+    Args:
+      folder: holds `UUID/UUID.rna_seq.augmented_star_gene_counts.tsv` or the files
+        themselves, gzipped or not.
+      sheets: sample sheets or metadata; those found in `folder` if left.
+      keep_all: keeps genes that code for no protein.
+      progress: called with (files done, files in all).
+
+    Raises:
+      RnaError: there is no sheet, or no file that can be used.
+    """
+    sheets = list(sheets) or find_sheets(folder)
+    if not sheets:
+        raise RnaError(
+            f"{folder} has no sample sheet: download it from the GDC cart and give it "
+            "as --sample-sheet; file names do not say whose sample they are"
+        )
+    rows, skipped = read_sheets(sheets)
+    files, unmatched = _matched(find_star_files(folder), rows)
+    skipped += unmatched
+    reference = _first_good(files, skipped)
+    if reference is None:
+        raise RnaError(
+            f"no STAR-counts file of {folder} can be used:\n"
+            + "\n".join(f"  - {what}: {reason}" for what, reason in skipped[:20])
+        )
+    genes = reconcile(
+        *(reference.genes[name].to_pylist() for name in reference.genes.column_names),
+        keep_all=keep_all,
+    )
+    x = np.empty((len(files), len(genes.var)), np.float32)
+    counts = np.empty(x.shape, np.int32)
+    read = _fill(x, counts, files, reference, genes, skipped, progress)
+    good = [place for place, facts in enumerate(read) if facts]
+    for target, place in enumerate(good):  # in place: the arrays may be most of memory
+        x[target], counts[target] = x[place], counts[place]
+    used = [rows[plain_name(files[place].name)] for place in good]
+    return RnaTable(
+        x=x[: len(good)],
+        counts=counts[: len(good)],
+        obs=observations(
+            [row.barcode for row in used],
+            [row.aliquot for row in used],
+            [row.project for row in used],
+            [files[place].name for place in good],
+        ),
+        var=genes.var,
+        units="tpm",
+        x_units=TPM_X,
+        evidence=["column tpm_unstranded; every file's TPM sum to 1,000,000"],
+        genes=genes.report,
+        files=[facts for facts in read if facts],
+        skipped=skipped,
+    )
+
+
+def _matched(
+    paths: list[Path], rows: dict[str, SheetRow]
+) -> tuple[list[Path], list[Note]]:
+    """Files that a sheet knows, in order of sample and aliquot; what has no partner."""
+    of_name: dict[str, list[Path]] = {}
+    for path in paths:
+        of_name.setdefault(plain_name(path.name), []).append(path)
+    notes: list[Note] = []
+    files: list[Path] = []
+    for name, mine in of_name.items():
+        if name not in rows:
+            notes.append((name, "no row of a sample sheet is of it"))
+            continue
+        files.append(mine[0])
+        notes += [
+            (str(path), f"the same file as {mine[0]}, by its name") for path in mine[1:]
+        ]
+    notes += [
+        (name, f"of {row.barcode.sample}: in the sample sheet, not in the folder")
+        for name, row in rows.items()
+        if name.endswith(ENDING) and name not in of_name
+    ]
+
+    def order(path: Path) -> tuple[str, str, str]:
+        row = rows[plain_name(path.name)]
+        return sample_as_given(row.barcode), row.aliquot, path.name
+
+    return sorted(files, key=order), notes
+
+
+def _first_good(files: list[Path], skipped: list[Note]) -> StarFile | None:
+    faults: list[Note] = []
+    for path in files:
+        try:
+            return parse_star(path)
+        except RnaError as error:
+            faults.append((path.name, str(error)))
+    skipped += faults
+    return None
+
+
+def _fill(
+    x: np.ndarray,
+    counts: np.ndarray,
+    files: list[Path],
+    reference: StarFile,
+    genes: Genes,
+    skipped: list[Note],
+    progress: Callable[[int, int], None] | None,
+) -> list[tuple[str, str, int] | None]:
+    """Writes every file's row; returns name, SHA-256 and size, None for a bad one."""
+
+    def one(place: int) -> tuple[str, str, int] | RnaError:
+        path = files[place]
+        try:
+            star = parse_star(path)
+        except RnaError as error:
+            return error
+        if not star.genes["gene_id"].equals(reference.genes["gene_id"]):
+            return RnaError(
+                f"{path.name} has other genes ({star.genes.num_rows}) than the first "
+                f"file ({reference.genes.num_rows}): wanted one gene model"
+            )
+        counts[place] = genes.gather(star.counts)
+        x[place] = np.log2(genes.gather(star.tpm) + 1.0)
+        return path.name, star.sha256, star.size
+
+    read: list[tuple[str, str, int] | None] = []
+    # Parsing and hashing leave Python's lock; each file's row is its own.
+    with ThreadPoolExecutor(THREADS) as pool:
+        for place, facts in enumerate(pool.map(one, range(len(files)))):
+            if isinstance(facts, RnaError):
+                skipped.append((files[place].name, str(facts)))
+                read.append(None)
+            else:
+                read.append(facts)
+            if progress:
+                progress(place + 1, len(files))
+    return read

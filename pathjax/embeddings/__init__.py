@@ -1,0 +1,1 @@
+"""Embeddings of tiles and samples: computed, stored, cached, pooled."""

@@ -1,0 +1,72 @@
+"""Embeddings that are computed once: a file beside a run, used while it is the same.
+
+The same means the same study and the same parameters, by the hash of their file. Of
+several processes the first computes and writes, on its own devices, and the others wait
+for the file, which all have to see under the same path.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from pathjax.data.study import Study, sha256
+from pathjax.data.tile_source import StudyTiles
+from pathjax.embeddings.embed import embed_to_file, read_embeddings, write_embeddings
+from pathjax.embeddings.embedding_file import open_embeddings
+from pathjax.embeddings.features import FileRows
+from pathjax.models.model_file import FILE, Model
+from pathjax.parallel.collective import first_does
+
+
+def identity(path: str | Path) -> str:
+    """Which parameters a run folder or a model file holds: path and hash."""
+    path = Path(path)
+    path = path / FILE if path.is_dir() else path
+    return f"{path} sha256:{sha256(path)[:16]}"
+
+
+def cached(
+    path: Path, name: str, study: Study, compute: Callable[[], np.ndarray]
+) -> Float[np.ndarray, "T E"]:
+    """Features of all tiles of a study: from `path` if they are those of `name`.
+
+    Args:
+      path: FILE.h5, written if it is not there or holds another model's.
+      name: what identifies the features' maker.
+      study: whose tiles.
+      compute: makes them, `[T, E]` float32.
+    """
+
+    def make() -> np.ndarray:
+        if path.exists():
+            found = read_embeddings(path, study)
+            if found.meta["model"] == name:
+                return found.features
+        features = compute()
+        write_embeddings(path, study, features, {"model": name})
+        return features
+
+    features = first_does(make)
+    return read_embeddings(path, study).features if features is None else features
+
+
+def cached_embeddings(
+    path: Path, model: Model, name: str, study: Study
+) -> Float[np.ndarray, "T E"]:
+    """Embeddings of all tiles of a study by a model's encoder, in memory.
+
+    An interrupted call goes on where it stopped.
+    """
+    return cached_rows(path, model, name, study)[np.arange(len(study))]
+
+
+def cached_rows(path: Path, model: Model, name: str, study: Study) -> FileRows:
+    """The same, left in the file until rows are asked for."""
+
+    def make() -> None:
+        embed_to_file(model, StudyTiles(study), path, model_id=name, overwrite=True)
+
+    first_does(make)
+    return open_embeddings(path, study)

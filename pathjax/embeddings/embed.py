@@ -1,0 +1,327 @@
+"""Embeddings: tiles of a study or images of a folder through a model's encoder.
+
+    source -> batches, prepared as the model wants -> jitted encoder over all devices
+           -> rows on disk (embedding_rows.py) -> FILE.h5 when whole (embedding_file.py)
+
+Nothing is pooled over tiles here: tasks pool tiles into samples.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, Int
+
+from pathjax import objectives
+from pathjax.data.pipeline import Batch
+from pathjax.data.preprocess import Preprocess
+from pathjax.data.study import Study
+from pathjax.data.tile_source import Prepare, StudyTiles, TileSource
+from pathjax.data.transforms import centre_crop
+from pathjax.embeddings.embedding_file import (
+    EmbeddingError,
+    Embeddings,
+    read_embeddings,
+    read_header,
+    write_embeddings,
+    write_file,
+)
+from pathjax.embeddings.embedding_rows import EmbeddingRows, differences
+from pathjax.models.model_file import Model
+from pathjax.models.vit import ViTConfig
+from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
+
+__all__ = [
+    "Embedded",
+    "EmbeddingError",
+    "Embeddings",
+    "embed_tiles",
+    "embed_to_file",
+    "read_embeddings",
+    "write_embeddings",
+]
+
+
+@functools.cache
+def _embed_step(vit: ViTConfig, devices: int) -> Callable:
+    """The step on this process's devices, compiled once per config and shape."""
+    return make_embed_step(vit, make_mesh(among=jax.local_devices()))
+
+
+def make_embed_step(vit: ViTConfig, mesh: Mesh) -> Callable:
+    """Returns the jitted encoder: (parameters, tiles [N, H, W, 3] uint8) -> [N, E].
+
+    N divides over the devices of `mesh`; parameters and result are on each of them.
+    """
+
+    def embed(params, image):
+        return objectives.encode(vit, params, image)
+
+    return jax.jit(
+        embed,
+        in_shardings=(replicated(mesh), batch_sharding(mesh)),
+        out_shardings=replicated(mesh),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Input:
+    """How tiles become the model's input.
+
+    Attributes:
+      px: side of the input.
+      prepare: makes a tile one of `px`.
+      told: the same in words, for files.
+    """
+
+    px: int
+    prepare: Prepare
+    told: dict[str, Any]
+
+
+def _input(model: Model, source: TileSource) -> _Input:
+    """What the model asks for; else the middle of tiles, and whole images resized.
+
+    A study's tiles have the scale that they were cut for, so they are not resized;
+    nothing is known of the scale of images in a folder.
+    """
+    asked, px = model.meta.get("preprocess"), model.meta["image_px"]
+    if asked is None and source.kind == "study":
+        return _Input(px, functools.partial(centre_crop, px=px), {"crop": px})
+    made = Preprocess.from_json(asked) if asked else Preprocess(px, px, "bilinear")
+    return _Input(made.crop, made, dataclasses.asdict(made))
+
+
+def _pooled(vit: ViTConfig, pool: str | None) -> ViTConfig:
+    return vit if pool is None else vit.replace(pool=pool)
+
+
+def _embed(
+    model: Model,
+    source: TileSource,
+    rows: Int[np.ndarray, "n"],
+    *,
+    vit: ViTConfig,
+    batch: int,
+    threads: int,
+) -> Iterator[tuple[Float[np.ndarray, "m E"], Batch, int]]:
+    """Features of a batch's unmasked tiles, the batch, and how many tiles it took.
+
+    The next batch is given to the devices before the last is fetched from them.
+
+    Raises:
+      EmbeddingError: a feature is not finite, or a batch has no tiles.
+    """
+    if batch < 1:
+        raise EmbeddingError(f"batch={batch}: wanted at least 1 tile per step")
+    # This process's own: several processes embed by themselves, if at all.
+    devices = jax.local_device_count()
+    batch = -(-batch // devices) * devices
+    step = _embed_step(vit, devices)
+    mesh = make_mesh(among=jax.local_devices())
+    params = jax.device_put(model.params["vit"], replicated(mesh))
+    form = _input(model, source)
+    batches = source.batches(
+        rows, batch=batch, px=form.px, prepare=form.prepare, threads=threads
+    )
+
+    def fetch(pending, part: Batch, start: int):
+        features = np.asarray(pending, np.float32)[part["mask"]]
+        bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        if len(bad):
+            numbers = rows[start : start + batch][part["mask"][: len(rows) - start]]
+            raise EmbeddingError(
+                f"{len(bad)} of {len(features)} embeddings of a batch are not finite, "
+                f"first tile {source.tile_ids(numbers[bad[:1]])[0]}: the model is "
+                "damaged"
+            )
+        return features, part, min(batch, len(rows) - start)
+
+    waiting = None
+    for number, part in enumerate(batches):
+        # Of several processes jit takes no array of the host that is to be divided.
+        image = jax.device_put(part["image"], batch_sharding(mesh))
+        begun = step(params, image), part, number * batch
+        if waiting:
+            yield fetch(*waiting)
+        waiting = begun
+    if waiting:
+        yield fetch(*waiting)
+
+
+def embed_tiles(
+    model: Model,
+    study: Study,
+    rows: Int[np.ndarray, "n"] | None = None,
+    *,
+    pool: str | None = None,
+    batch: int = 64,
+    threads: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[np.ndarray, "n E"]:
+    """Embeds tiles of a study into memory.
+
+    Args:
+      model: whose encoder.
+      study: whose tiles, preprocessed as the model's `preprocess` says; without one
+        cropped to its `image_px` at the centre.
+      rows: which; all when None.
+      pool: "cls", "mean" or "cls_mean"; the model's own when None.
+      batch: tiles per step, rounded up to a multiple of the devices.
+      threads: reading threads.
+      progress: called with (tiles done, tiles in all).
+
+    Returns:
+      `[n, E]` float32.
+
+    Raises:
+      EmbeddingError: a feature is not finite.
+      StudyError: a tile is broken.
+    """
+    source = StudyTiles(study)
+    rows = np.arange(len(source)) if rows is None else np.asarray(rows)
+    vit = _pooled(model.vit, pool)
+    features = np.empty((len(rows), vit.embed_dim), np.float32)
+    done = 0
+    for part, _, tiles in _embed(
+        model, source, rows, vit=vit, batch=batch, threads=threads
+    ):
+        features[done : done + tiles] = part
+        done += tiles
+        if progress:
+            progress(done, len(rows))
+    return features
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """What came of an embedding.
+
+    Attributes:
+      rows, width: form of the features, N and E.
+      skipped: {"what", "reason"} for each image that could not be read.
+      kept: tiles that an earlier run had dealt with; all when there was nothing to do.
+    """
+
+    rows: int
+    width: int
+    skipped: list[dict[str, str]]
+    kept: int
+
+
+def embed_to_file(
+    model: Model,
+    source: TileSource,
+    path: Path,
+    *,
+    model_id: str,
+    meta: dict[str, Any] | None = None,
+    pool: str | None = None,
+    batch: int = 64,
+    threads: int = 2,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Embedded:
+    """Embeds all tiles of a source into FILE.h5, or what of them is missing.
+
+    Rows wait in FILE.h5.partial until all are there. After an interruption the same
+    call goes on where it stopped and ends with the same bytes: a batch takes the same
+    tiles whether others of them are broken or were done before. (Another batch size or
+    other devices are welcome and may differ in a row's last bits.) Memory does not
+    grow with the number of tiles.
+
+    Args:
+      model: whose encoder.
+      source: of the tiles; images of another size are resized as `Preprocess` does.
+      path: FILE.h5.
+      model_id: what identifies the parameters, such as the hash of their file.
+      meta: more to write into the file.
+      pool, batch, threads, progress: as in `embed_tiles`.
+      overwrite: replace a file, or an unfinished one, of another model, input or
+        pooling.
+
+    Raises:
+      EmbeddingError: `path` holds, or was begun with, something else; no image could
+        be read; a feature is not finite.
+      StudyError: a tile of a study is broken.
+    """
+    path = Path(path)
+    vit = _pooled(model.vit, pool)
+    identity = {
+        "model": model_id,
+        "input": source.fingerprint,
+        "pool": vit.pool,
+        "preprocess": _input(model, source).told,
+    }
+    folder = path.with_name(path.name + ".partial")
+    finished = _finished(path, identity, overwrite, len(source))
+    if finished and not folder.exists():
+        return finished
+    begin_anew = overwrite or finished is not None
+    with EmbeddingRows(folder, identity, vit.embed_dim, overwrite=begin_anew) as rows:
+        if finished:  # a run that was killed between its last two steps left rows
+            rows.remove()
+            return finished
+        kept = rows.tiles
+        if progress and kept:
+            progress(kept, len(source))
+        missing = np.arange(kept, len(source))
+        for features, part, tiles in _embed(
+            model, source, missing, vit=vit, batch=batch, threads=threads
+        ):
+            skipped, sizes = part.get("skipped", []), part.get("sizes", set())
+            rows.append(features, tiles=tiles, skipped=skipped, sizes=sizes)
+            if progress:
+                progress(rows.tiles, len(source))
+        broken = [row for row, _ in rows.skipped]
+        names = source.tile_ids(np.array(broken, int))
+        skipped = [
+            {"what": name, "reason": reason}
+            for name, (_, reason) in zip(names, rows.skipped, strict=True)
+        ]
+        if not rows.rows:
+            rows.remove()
+            raise EmbeddingError(
+                f"none of the {len(source)} images of {source.name} can be read, first "
+                f"{skipped[0]['what']}: {skipped[0]['reason']}"
+            )
+        write_file(
+            path,
+            rows.blocks(),
+            source,
+            np.setdiff1d(np.arange(len(source)), broken),
+            {"model": model_id, "identity": identity, "skipped": skipped}
+            | (meta or {}),
+            width=vit.embed_dim,
+            attributes=source.attributes(rows.sizes),
+        )
+        rows.remove()
+        return Embedded(rows.rows, vit.embed_dim, skipped, kept)
+
+
+def _finished(
+    path: Path, identity: dict[str, Any], overwrite: bool, tiles: int
+) -> Embedded | None:
+    """What FILE.h5 holds, when it is what is wanted; None when it may be written."""
+    if not path.exists():
+        return None
+    try:
+        meta, (rows, width) = read_header(path)
+    except EmbeddingError:
+        if overwrite:
+            return None
+        raise
+    found = meta.get("identity", {})
+    if found == identity:
+        return Embedded(rows, width, meta["skipped"], kept=tiles)
+    if overwrite:
+        return None
+    raise EmbeddingError(
+        f"{path} holds embeddings with {differences(found, identity)}: choose another "
+        "--out, or add --overwrite to replace them"
+    )

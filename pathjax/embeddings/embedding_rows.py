@@ -1,0 +1,194 @@
+"""Rows of embeddings so far: what lets an interrupted `pathjax embed` go on.
+
+    FILE.h5.partial/journal.jsonl   what is embedded, then a line for each chunk
+                    rows.f32        the chunks' features, float32, one after the other
+
+A line says how many tiles a chunk takes from the source, how many rows it gives, and
+the CRC-32 of their bytes. After any interruption, `kill -9` and power cuts included,
+what counts is the longest beginning whose lines are whole and whose bytes have their
+sums; the rest is cut off. HDF5 itself has no such guarantee: a file whose writer was
+killed may not open again. So rows are gathered here and copied once, when whole.
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from pathjax.embeddings.embedding_file import EmbeddingError
+
+SCHEMA = 1
+BLOCK_BYTES = 1 << 24  # read at once when the rows are copied
+
+
+class EmbeddingRows:
+    """The rows in FILE.h5.partial, opened to be added to. A context manager.
+
+    Args:
+      folder: FILE.h5.partial; made if it is not there.
+      identity: what is embedded how, JSON values only.
+      width: E.
+      overwrite: begin anew where rows of another identity are found.
+
+    Attributes:
+      tiles: how many tiles of the source have been dealt with.
+      rows: how many rows they gave; the others are in `skipped`.
+      skipped: (tile number, reason) of tiles that were passed over.
+      sizes: (height, width) of the tiles as they were stored.
+
+    Raises:
+      EmbeddingError: the folder holds rows of another identity and `overwrite` is
+        False, or another process is adding to them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        width: int,
+        *,
+        overwrite: bool = False,
+    ):
+        self.folder = Path(folder)
+        self.tiles = self.rows = 0
+        self.skipped: list[tuple[int, str]] = []
+        self.sizes: set[tuple[int, int]] = set()
+        self._width = width
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as files:
+            # "a+" makes what is not there and keeps what is.
+            journal, data = self.folder / "journal.jsonl", self.folder / "rows.f32"
+            self._journal = files.enter_context(open(journal, "ab+"))
+            self._data = files.enter_context(open(data, "ab+"))
+            self._lock()
+            self._open(identity, overwrite)
+            self._files = files.pop_all()
+
+    def _lock(self) -> None:
+        """One process at a time; the kernel lets go of it when the process ends."""
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EmbeddingError(
+                f"{self.folder} is being written by another process: wait for it, or "
+                "choose another --out"
+            ) from error
+
+    def _open(self, identity: dict[str, Any], overwrite: bool) -> None:
+        wanted = {"schema": SCHEMA, "identity": identity, "width": self._width}
+        self._journal.seek(0)
+        found = _parse(self._journal.readline())
+        if found is not None and found != wanted and not overwrite:
+            told = differences(found.get("identity", {}), identity)
+            raise EmbeddingError(
+                f"{self.folder} was begun with {told or 'another layout'}: remove it, "
+                "choose another --out, or add --overwrite to begin anew"
+            )
+        if found == wanted:
+            self._take_up()
+        else:
+            self._cut(0, 0)
+            self._write(wanted)
+
+    def _take_up(self) -> None:
+        """Counts what is whole, and cuts off what is not."""
+        at = self._journal.tell()
+        self._data.seek(0)
+        while (line := self._journal.readline()) and (entry := _parse(line)):
+            size = entry["rows"] * self._width * 4
+            data = self._data.read(size)
+            if len(data) != size or zlib.crc32(data) != entry["crc"]:
+                break
+            at = self._journal.tell()
+            self._count(entry)
+        self._cut(at, self.rows * self._width * 4)
+
+    def _cut(self, journal: int, data: int) -> None:
+        self._journal.truncate(journal)
+        self._data.truncate(data)
+        self._journal.seek(journal)
+
+    def _count(self, entry: dict[str, Any]) -> None:
+        self.tiles += entry["tiles"]
+        self.rows += entry["rows"]
+        self.skipped += [(row, reason) for row, reason in entry["skipped"]]
+        self.sizes |= {(height, width) for height, width in entry["sizes"]}
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._journal.write(json.dumps(entry).encode() + b"\n")
+        self._journal.flush()
+
+    def append(
+        self,
+        features: Float[np.ndarray, "m E"],
+        *,
+        tiles: int,
+        skipped: list[tuple[int, str]],
+        sizes: set[tuple[int, int]],
+    ) -> None:
+        """Adds a chunk: the features of `tiles` tiles, without those skipped.
+
+        Raises:
+          ValueError: the numbers do not add up.
+        """
+        if features.shape != (tiles - len(skipped), self._width):
+            raise ValueError(
+                f"found features {features.shape} of {tiles} tiles, {len(skipped)} "
+                f"skipped; wanted {(tiles - len(skipped), self._width)}"
+            )
+        data = np.ascontiguousarray(features, "<f4").tobytes()
+        self._data.write(data)
+        self._data.flush()  # before the line that vouches for it
+        entry = {
+            "tiles": tiles,
+            "rows": len(features),
+            "crc": zlib.crc32(data),
+            "skipped": skipped,
+            "sizes": sorted(sizes),
+        }
+        self._write(entry)
+        self._count(entry)
+
+    def blocks(self) -> Iterator[Float[np.ndarray, "m E"]]:
+        """All rows in order, some at a time."""
+        rows = max(1, BLOCK_BYTES // (4 * self._width))
+        self._data.seek(0)
+        for start in range(0, self.rows, rows):
+            count = min(rows, self.rows - start) * self._width
+            data = np.frombuffer(self._data.read(4 * count), "<f4")
+            yield data.reshape(-1, self._width)
+
+    def remove(self) -> None:
+        """Removes the rows; they are in FILE.h5 now, or nobody wants them."""
+        shutil.rmtree(self.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._files.close()
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """A whole line of the journal; None for a torn one."""
+    try:
+        entry = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:  # of JSON and of UTF-8
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What differs between two identities, in words; empty when nothing does."""
+    return "; ".join(
+        f"{key} {found.get(key)!r}, now wanted {wanted.get(key)!r}"
+        for key in dict.fromkeys([*found, *wanted])
+        if found.get(key) != wanted.get(key)
+    )

@@ -1,0 +1,76 @@
+"""Tiles and samples in the space that a contrastive model shares between them.
+
+For retrieval: each tile through the image tower as a sample of its own, each sample's
+expression through the expression tower, on the scale of the model's own gene panel.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from pathjax import objectives
+from pathjax.data.expression import GenePanel, select
+from pathjax.data.pipeline import tile_batches
+from pathjax.data.study import Study
+from pathjax.models.model_file import Model
+
+
+def is_contrastive(model: Model) -> bool:
+    """True when the model has an expression tower to retrieve with."""
+    return model.meta["objective"]["name"] == "contrastive"
+
+
+def joint_embeddings(
+    model: Model, study: Study, *, batch: int = 64
+) -> tuple[Float[np.ndarray, "T E"], Float[np.ndarray, "S E"]]:
+    """Embeds all tiles and all samples into the shared space.
+
+    Args:
+      model: a contrastive one.
+      study: has expression with the model's genes.
+      batch: rows per step.
+
+    Returns:
+      `[tiles, E]` and `[samples, E]`, unit length; NaN for samples without expression.
+
+    Raises:
+      GeneListError: the study lacks genes of the model.
+    """
+    panel = GenePanel.from_json(model.meta["panel"])
+    options = {k: v for k, v in model.meta["objective"].items() if k != "name"}
+    objective = objectives.build("contrastive", model.vit, len(panel.genes), **options)
+    predict = jax.jit(objective.predict)
+
+    images = []
+    for part in tile_batches(
+        study,
+        np.arange(len(study.tiles)),
+        batch=batch,
+        image_px=model.meta["image_px"],
+    ):
+        inputs = {"image": part["image"][:, None], "mask": part["mask"]}
+        z = np.asarray(predict(model.params, inputs)["z_image"])
+        images.append(z[part["mask"]])
+
+    expression = study.expression()
+    ids = study.samples["sample_id"].to_numpy()
+    paired = np.flatnonzero(np.isin(ids, np.asarray(expression.obs_names)))
+    genes = panel.normalise(select(expression, list(ids[paired]), panel.genes))
+    blank = jnp.zeros((1, 1, *2 * (model.meta["image_px"],), 3), jnp.uint8)
+    inputs = {
+        "image": jnp.broadcast_to(blank, (len(genes), *blank.shape[1:])),
+        "expression": jnp.asarray(genes),
+        "mask": jnp.ones(len(genes), bool),
+    }
+    partner = np.full((len(ids), images[0].shape[1]), np.nan, np.float32)
+    partner[paired] = _expression_only(objective, model, inputs)
+    return np.concatenate(images), partner
+
+
+def _expression_only(objective, model: Model, inputs) -> Float[np.ndarray, "n E"]:
+    """The expression tower alone: XLA drops the image tower, whose result is unused."""
+    run = jax.jit(
+        lambda params, batch: objective.predict(params, batch)["z_expression"]
+    )
+    return np.asarray(run(model.params, inputs))

@@ -1,0 +1,198 @@
+"""What the processes of one run say to each other outside the compiled steps.
+
+Agreement, barriers and arrays brought to the host; starting and ending the processes
+is `processes.py`'s. With one process every function here is trivial, so that callers
+need not ask. All of them except `is_first` are collective: each process calls them, in
+the same order.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
+
+from pathjax.data.pipeline import Slice
+from pathjax.parallel.mesh import batch_sharding
+
+T = TypeVar("T")
+
+GATHERED_BYTES = 1 << 28
+
+# A barrier's name may be used once in a coordinator's life.
+_turns = itertools.count()
+# JAX wants a number; who ends a wait for a dead process is `processes.py`.
+ANY_TIME_MS = 7 * 24 * 3600 * 1000
+
+
+class ProcessError(RuntimeError):
+    """The processes of a run do not agree, or one of them was lost or failed."""
+
+
+class MeshSlice(Slice):
+    """The rows of a global batch that this process's devices hold, in the mesh's order.
+
+    A mesh follows the wires between chips, so a process's devices need not follow each
+    other in it. Whatever the order, row i of the batch is then the same sample for any
+    number of processes.
+    """
+
+    def __init__(self, mesh: Mesh):
+        super().__init__(jax.process_index(), jax.process_count())
+        object.__setattr__(self, "mesh", mesh)  # the base class is frozen
+
+    def of(self, size: int) -> Int[np.ndarray, "rows"]:
+        held = batch_sharding(self.mesh).addressable_devices_indices_map((size,))
+        rows = np.arange(size)
+        return np.unique(np.concatenate([rows[index] for index in held.values()]))
+
+
+def is_first() -> bool:
+    """True on the one process that writes what is written once."""
+    return jax.process_index() == 0
+
+
+def any_process(flag: bool) -> bool:
+    """True on all processes when `flag` is true on any of them.
+
+    It goes over the devices, behind the step that is running there, and waits for it.
+    """
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
+def rows_of_all(rows: Int[np.ndarray, "mine"]) -> Int[np.ndarray, "B"]:
+    """What each process has of a batch's numbers, joined in the processes' order."""
+    if jax.process_count() == 1:
+        return rows
+    return np.asarray(multihost_utils.process_allgather(rows, tiled=True))
+
+
+def barrier(name: str) -> None:
+    """Returns on all processes once all have come here, however long one takes.
+
+    Nothing is sent over the devices. A process that fails meanwhile ends the others
+    (`processes.py`), so that nobody waits for the dead.
+
+    Args:
+      name: of the place, for logs.
+    """
+    if jax.process_count() > 1:
+        turn = f"pathjax/{name}/{next(_turns)}"
+        coordinator().wait_at_barrier(turn, ANY_TIME_MS)
+
+
+def first_does(work: Callable[[], T]) -> T | None:
+    """Runs `work` on the first process while the others wait; its result there."""
+    result = work() if is_first() else None
+    barrier("first")
+    return result
+
+
+def require_same(values: Mapping[str, Any]) -> None:
+    """Refuses to go on when a process has other values than the first.
+
+    Args:
+      values: JSON values by name, such as versions and the keys of a config.
+
+    Raises:
+      ProcessError: on every process, naming the one that differs and in what.
+    """
+    if jax.process_count() == 1:
+        return
+    client, folder = coordinator(), f"pathjax/same/{next(_turns)}"
+    text = json.dumps(dict(values), sort_keys=True)
+    me, digest = jax.process_index(), hashlib.sha256(text.encode()).hexdigest()
+    client.key_value_set(f"{folder}/text/{me}", text)
+    client.key_value_set(f"{folder}/digest/{me}", digest)
+    barrier("same")
+    digests = {
+        int(key.rsplit("/", 1)[1]): found
+        for key, found in client.key_value_dir_get(f"{folder}/digest/")
+    }
+    others = sorted(one for one, found in digests.items() if found != digests[0])
+    if others:
+        here, there = (
+            json.loads(client.blocking_key_value_get(f"{folder}/text/{one}", 10_000))
+            for one in (others[0], 0)
+        )
+        told = [
+            f"{key}: {here.get(key)!r} there, {there.get(key)!r} on process 0"
+            for key in dict.fromkeys([*there, *here])
+            if here.get(key) != there.get(key)
+        ]
+        more = f" (so do processes {others[1:]})" if others[1:] else ""
+        raise ProcessError(
+            f"process {others[0]} of {len(digests)} differs from process 0{more}:\n  - "
+            + "\n  - ".join(told)
+            + "\nStart all processes with the same command, data and packages"
+        )
+
+
+def to_host(tree: Any, at_once: int = GATHERED_BYTES) -> Any:
+    """Global arrays as NumPy arrays on every process.
+
+    Leaves that are divided over processes are gathered some at a time, copied and let
+    go, so that beyond the result a device holds no more than `at_once` bytes of whole
+    leaves, or one leaf if that is larger.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    divided = [i for i, leaf in enumerate(leaves) if _is_divided(leaf)]
+    while divided:
+        group = [divided.pop(0)]
+        size = leaves[group[0]].nbytes
+        while divided and size + leaves[divided[0]].nbytes <= at_once:
+            size += leaves[divided[0]].nbytes
+            group.append(divided.pop(0))
+        whole = NamedSharding(leaves[group[0]].sharding.mesh, PartitionSpec())
+        # One program for a group: compiling costs more than gathering small leaves.
+        gathered = jax.jit(_same, out_shardings=whole)([leaves[i] for i in group])
+        for i, leaf in zip(group, gathered, strict=True):
+            leaves[i] = _fetch(leaf)
+    return jax.tree.unflatten(structure, [_fetch(leaf) for leaf in leaves])
+
+
+def _is_divided(leaf: Any) -> bool:
+    """Whether no process has all of it."""
+    return isinstance(leaf, jax.Array) and not (
+        leaf.is_fully_addressable or leaf.is_fully_replicated
+    )
+
+
+def _fetch(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        leaf = leaf.addressable_data(0)
+    return jax.device_get(leaf)
+
+
+def _same(leaves):
+    """At the top level, so that jit knows it again."""
+    return leaves
+
+
+def coordinator():
+    """The client of JAX's key-value store.
+
+    JAX has no public name for it; Orbax takes it from the same place.
+    """
+    from jax._src import distributed
+
+    return distributed.global_state.client
+
+
+def connection() -> tuple[Any, int, int]:
+    """The coordinator's client, this process's number, and how many there are.
+
+    Unlike `jax.process_index` it does not look for devices.
+    """
+    from jax._src import distributed
+
+    state = distributed.global_state
+    return state.client, state.process_id, state.num_processes

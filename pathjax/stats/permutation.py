@@ -1,0 +1,149 @@
+"""Is a delta more than chance: paired permutation tests, and Holm's correction.
+
+    (tuned terms, base terms) per seed, swaps -> null deltas -> p -> Holm over columns
+
+If tuning changed nothing, it is chance which of two predictions for a patient came from
+which model: the two may change places, patient by patient, with probability 1/2
+(Fisher's randomisation for pairs; Edgington & Onghena 2007, Randomization Tests, ch. 6).
+The statistic is the score's delta, and its mean over fine-tuning seeds, for which a
+patient's swap is one and the same. Tests are two-sided.
+
+A test says how a delta compares with swapping these patients' predictions. It does not
+cover the variation of fine-tuning from seed to seed, which intervals do.
+
+NumPy only. It reads no file and does not know models or tasks.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pathjax.stats.scores import StatisticsError, Terms
+
+SWAPS_AT_ONCE = 512  # so that memory does not grow with the number of permutations
+# Two scores closer than this are equal: sums in another order differ by about 1e-15.
+TIE = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class Swaps:
+    """Which units change places, in each permutation. Equal swaps have equal patterns.
+
+    Where the units have no more than `permutations` patterns, each is had once and the
+    test is exact. A pattern and its opposite have opposite deltas, so a two-sided test
+    needs one of each pair: those that leave unit 0 alone.
+
+    Attributes:
+      units: how many units there are.
+      permutations: how many random patterns, where not all can be had.
+      seed: of the random patterns.
+
+    Raises:
+      StatisticsError: there is no unit or no permutation.
+    """
+
+    units: int
+    permutations: int
+    seed: tuple[int, ...] = (0,)
+
+    def __post_init__(self):
+        if self.units < 1 or self.permutations < 1:
+            raise StatisticsError(
+                f"{self.units} units, {self.permutations} permutations: wanted 1 each"
+            )
+
+    @property
+    def exact(self) -> bool:
+        """True where all patterns are gone through."""
+        return self.units <= 62 and 2**self.units <= self.permutations
+
+    @property
+    def patterns(self) -> int:
+        """Over how many patterns a p is: all of them, or the random ones."""
+        return 2**self.units if self.exact else self.permutations
+
+    def blocks(self) -> Iterator[Bool[np.ndarray, "B U"]]:
+        """Patterns, some hundred at once; the first of an exact test swaps nothing."""
+        rng = np.random.default_rng(self.seed)
+        total = self.patterns // 2 if self.exact else self.permutations
+        for start in range(0, total, SWAPS_AT_ONCE):
+            count = min(SWAPS_AT_ONCE, total - start)
+            if self.exact:
+                numbers = np.arange(start, start + count)[:, None]
+                yield (numbers << 1 >> np.arange(self.units) & 1).astype(bool)
+            else:
+                bits = rng.bytes(count * -(-self.units // 8))
+                rows = np.frombuffer(bits, np.uint8).reshape(count, -1)
+                yield np.unpackbits(rows, axis=1, count=self.units).astype(bool)
+
+
+def observed_delta(pairs: Sequence[tuple[Terms, Terms]]) -> float:
+    """Mean over seeds of the first score minus the second, nothing swapped.
+
+    Raises:
+      StatisticsError: no pair, or a score is not defined.
+    """
+    if not pairs:
+        raise StatisticsError("no pair of models to compare")
+    delta = float(np.mean([one.value() - other.value() for one, other in pairs]))
+    if not np.isfinite(delta):
+        raise StatisticsError("a score is not defined: there is no delta to test")
+    return delta
+
+
+def null_deltas(
+    pairs: Sequence[tuple[Terms, Terms]], swaps: Swaps
+) -> Float[np.ndarray, "B"]:
+    """Mean delta over seeds under each pattern; a pattern is the same for all seeds.
+
+    Args:
+      pairs: for each seed the terms of tuned and base, of the same rows and units.
+      swaps: patterns over these units. Half of all for an exact test, see there.
+
+    Raises:
+      StatisticsError: the terms of a pair are not of the same rows.
+    """
+    parts = []
+    for swap in swaps.blocks():
+        scores = (one.exchanged(other, swap) for one, other in pairs)
+        parts.append(np.mean([first - second for first, second in scores], axis=0))
+    return np.concatenate(parts)
+
+
+def p_value(observed: float, null: Float[np.ndarray, "B"], *, exact: bool) -> float:
+    """Share of patterns whose delta is as far from 0 as the observed one.
+
+    (1 + hits) / (1 + permutations) for random patterns, never 0: Phipson & Smyth 2010,
+    doi:10.2202/1544-6115.1585. hits / patterns where the patterns are all there are,
+    the observed one among them.
+    """
+    hits = int((np.abs(null) >= abs(observed) - TIE).sum())
+    return hits / len(null) if exact else (1 + hits) / (1 + len(null))
+
+
+def redrawn(
+    null: Float[np.ndarray, "B"], draws: int, seed: tuple[int, ...]
+) -> Float[np.ndarray, "D"]:
+    """Random patterns' deltas out of an exact test's, with either sign.
+
+    So that tasks on other patients, which have other patterns, can be averaged.
+    """
+    rng = np.random.default_rng(seed)
+    return rng.choice(null, draws) * rng.choice([-1.0, 1.0], draws)
+
+
+def holm(p: Sequence[float]) -> Float[np.ndarray, "K"]:
+    """Holm's step-down correction, in the order given.
+
+    The smallest of k values is multiplied by k, the next by k - 1, and so on; no
+    corrected value is below one before it, or above 1 (Holm 1979, Scand. J. Statist. 6).
+    Controls the chance of any false finding among the k, however they depend.
+    """
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, kind="stable")
+    stepped = values[order] * np.arange(len(values), 0, -1)
+    out = np.empty_like(values)
+    out[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return out

@@ -1,0 +1,1 @@
+"""Training: set-up, steps, the loop, checkpoints and telemetry."""

@@ -1,0 +1,133 @@
+"""The compiled steps: one factory for training, one for validation.
+
+A factory closes over the objective and the optimiser and is called once per run, so that
+each step function compiles once. The steps see global arrays; XLA places the work.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from pathjax.objectives import Objective
+from pathjax.objectives.objective import counted
+from pathjax.parallel.mesh import batch_sharding, replicated, rows_divided
+from pathjax.train.accumulate import value_and_grad
+from pathjax.train.optim import merge
+from pathjax.train.state import TrainState
+
+Logs = dict[str, jax.Array]
+COUNT = "/count"  # after a metric's name: of how many rows its sum is
+
+
+def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of `[B]` over true rows; where, not product, so that a NaN in a padded row
+    cannot leak. Zero for an empty batch."""
+    total = jnp.where(mask, values, 0).sum()
+    return total / jnp.maximum(mask.sum(), 1).astype(values.dtype)
+
+
+def means_of(totals: dict[str, float]) -> dict[str, float]:
+    """Means from the sums and counts of `make_eval_step`, batches added up.
+
+    What no row counted for is left out.
+    """
+    return {
+        name: value / totals[f"{name}{COUNT}"]
+        for name, value in totals.items()
+        if not name.endswith(COUNT) and totals[f"{name}{COUNT}"]
+    }
+
+
+def make_train_step(
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    shardings: Any,
+    accumulate: int = 1,
+) -> Callable[[TrainState, dict[str, jax.Array], jax.Array], tuple[TrainState, Logs]]:
+    """Returns the jitted step (state, batch, key) -> (state, logs).
+
+    The state is donated. `key` is the run's base key; what depends on the step is
+    derived inside. Logs are scalars: loss, the objective's metrics, gradient norm.
+    With `accumulate` above 1 the batch goes through the encoders in so many parts, and
+    the gradient is still that of the whole batch.
+    """
+
+    def train_step(state, batch, key):
+        def represent(params, rows, part):
+            drawn = key if accumulate == 1 else jax.random.fold_in(key, part)
+            whole = merge(params, state.frozen)
+            with rows_divided(mesh):
+                return objective.represent(
+                    whole, state.extra, rows, drawn, state.step, True
+                )
+
+        def compare(params, rows):
+            whole = merge(params, state.frozen)
+            values, metrics, aux = objective.compare(
+                whole, state.extra, rows, batch, state.step, mesh
+            )
+            means = {
+                name: masked_mean(*counted(metric, batch["mask"]))
+                for name, metric in metrics.items()
+            }
+            return masked_mean(values, batch["mask"]), (means, aux)
+
+        (loss, (means, aux)), grads = value_and_grad(
+            represent, compare, state.params, batch, accumulate
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        whole = merge(params, state.frozen)
+        extra = objective.update_extra(state.extra, whole, aux, state.step)
+        logs = {"loss": loss, "grad_norm": optax.tree.norm(grads), **means}
+        new = state.replace(
+            step=state.step + 1, params=params, extra=extra, opt_state=opt_state
+        )
+        return new, logs
+
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return jax.jit(
+        train_step,
+        in_shardings=(shardings, rows, whole),
+        out_shardings=(shardings, whole),
+        donate_argnums=0,
+    )
+
+
+def make_eval_step(
+    objective: Objective, mesh: Mesh, shardings: Any
+) -> Callable[[TrainState, dict[str, jax.Array], jax.Array], Logs]:
+    """Returns the jitted validation step: sums over true rows, and their counts.
+
+    The caller adds up batches and divides once (`means_of`), so that a short last batch
+    weighs what it should.
+    """
+
+    def eval_step(state, batch, key):
+        with rows_divided(mesh):
+            values, metrics, _ = objective.loss(
+                merge(state.params, state.frozen),
+                state.extra,
+                batch,
+                key,
+                state.step,
+                False,
+                mesh,
+            )
+        mask = batch["mask"]
+        sums = {}
+        for name, metric in (metrics | {"loss": values}).items():
+            of, rows = counted(metric, mask)
+            sums[name] = jnp.where(rows, of, 0).sum()
+            sums[f"{name}{COUNT}"] = rows.sum()
+        return sums
+
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return jax.jit(
+        eval_step, in_shardings=(shardings, rows, whole), out_shardings=whole
+    )

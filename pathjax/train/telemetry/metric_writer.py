@@ -1,0 +1,94 @@
+"""Metrics: JSON lines are the record, TensorBoard is optional.
+
+A resumed run drops the lines past its checkpoint before it goes on, so the file of a
+killed run ends up as that of an undisturbed one (`time` and `time/...` aside).
+"""
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pathjax.files import write_text
+
+
+class MetricWriter:
+    """Appends metrics to `metrics.jsonl`; a context manager that flushes at the end.
+
+    Args:
+      workdir: the run's folder.
+      step: the step that the run goes on from; later lines are dropped.
+      validated: False when the validation at `step` is still to be done (again).
+      tensorboard: also write TensorBoard events (needs the [tensorboard] extra).
+      active: False writes nothing (all processes but the first).
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        step: int,
+        tensorboard: bool = False,
+        active: bool = True,
+        validated: bool = True,
+    ):
+        self._file = None
+        self._board = None
+        if not active:
+            return
+        path = workdir / "metrics.jsonl"
+        if path.exists():
+            kept = [
+                row
+                for row in read_metrics(path)
+                if row["step"] < step
+                or (row["step"] == step and (validated or not _is_validation(row)))
+            ]
+            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._file = path.open("a", encoding="utf-8")  # closed in __exit__
+        if tensorboard:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Appends one line `{"step", "time", name: value...}` and flushes it.
+
+        A value that is not finite is written as null, for JSON has no NaN.
+        """
+        if self._file is None:
+            return
+        finite = {
+            key: float(value) if abs(value) < float("inf") else None
+            for key, value in values.items()
+        }
+        row = {"step": step, "time": round(time.time(), 3), **finite}
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._file.flush()
+        if self._board:
+            for key, value in values.items():
+                self._board.add_scalar(key, value, step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file:
+            self._file.close()
+        if self._board:
+            self._board.close()
+
+
+def _is_validation(row: dict) -> bool:
+    return any(name.startswith("val/") for name in row)
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """The lines of a metrics file; a last line that a kill cut short is left out."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]

@@ -1,0 +1,64 @@
+"""MFU's two numbers: what a step has to compute, and what the devices could.
+
+Model FLOPs are those of a step that computes nothing twice (Chowdhery et al. 2022,
+"PaLM", appendix B): rematerialised blocks and accumulated parts count once. The peak is
+the chips' own dense figure at the step's precision, from `plan/chips.py`; for a chip
+that is not there, a CPU among them, there is none, and so no MFU.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+import jax
+
+from pathjax.parallel.hardware import CHIPS, Chip
+from pathjax.train.program import Program
+from pathjax.train.telemetry.flops import jaxpr_flops
+
+# `device_kind` of TPUs, as JAX's own tables have it (jax/_src/pallas/mosaic/tpu_info.py).
+TPU_KINDS = {
+    "TPU v5 lite": "v5e",
+    "TPU v5e": "v5e",
+    "TPU v5": "v5p",
+    "TPU v5p": "v5p",
+    "TPU v6 lite": "v6e",
+    "TPU v6e": "v6e",
+    "TPU7x": "tpu7x",
+}
+# Variants of the GPUs whose peak is another than the SXM module's.
+OTHER_GPUS = ("PCIe", "NVL", "MIG")
+
+
+def chip_of(device: jax.Device) -> Chip | None:
+    """The chip that a device is, None for an unknown one."""
+    kind = device.device_kind
+    if device.platform == "tpu":
+        return CHIPS.get(TPU_KINDS.get(kind, ""))
+    if device.platform in ("gpu", "cuda") and not any(o in kind for o in OTHER_GPUS):
+        words = kind.replace("-", " ").lower().split()
+        return next((CHIPS[word] for word in words if word in CHIPS), None)
+    return None
+
+
+def peak_flops(devices: Iterable[jax.Device], dtype: str) -> float | None:
+    """FLOP/s of all devices together; None when the chip of any is not known.
+
+    Args:
+      devices: those that the step runs on.
+      dtype: of its matrix products.
+    """
+    peaks = [(chip := chip_of(one)) and chip.peak_of(dtype) for one in devices]
+    return sum(peaks) if all(peaks) else None
+
+
+def model_flops(program: Program) -> int:
+    """FLOPs of one training step over all devices, accumulated parts as one.
+
+    The program's encoder must not rematerialise, or its blocks count twice. It traces
+    the step once more, and compiles nothing.
+    """
+    once = dataclasses.replace(program, parts=1)
+    state, shardings = once.abstract_state()
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    traced = once.train_step(shardings).trace(state, once.abstract_batch(), key)
+    return jaxpr_flops(traced.jaxpr).total

@@ -1,0 +1,102 @@
+"""Tiles of a slide, encoded, in order: places -> runs -> regions -> tiles -> JPEG.
+
+Tiles that follow one another in a row are read as one region and cut: each block of
+the file is then decoded about once, where tile by tile it is decoded for every tile
+that touches it (docs/tiling.md, "Speed"). Never holds more than a few regions.
+"""
+
+import collections
+import concurrent.futures
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from pathjax.data.images import encode_jpeg
+from pathjax.wsi.scale import Reading
+from pathjax.wsi.slide import Slide
+
+# Of one region, three tiles of 224 px: it stays in a core's cache while it is cut, and
+# the blocks that two regions share stay in the reader's.
+REGION_PIXELS = 160 << 10
+
+
+def runs(
+    places: Int[np.ndarray, "n 2"], reading: Reading, downsample: float
+) -> Iterator[Int[np.ndarray, "k 2"]]:
+    """Groups consecutive places that can be read as one region.
+
+    They lie in a row without a gap, and at whole pixels of the level from one another:
+    a reader may place a region at a fraction of a pixel, and the same fraction for all
+    of a run is what makes cutting equal to reading one by one.
+    """
+    most = max(1, REGION_PIXELS // reading.side**2)
+    start = 0
+    for end in range(1, len(places) + 1):
+        if end < len(places) and end - start < most:
+            step = places[end] - places[end - 1]
+            offset = (places[end, 0] - places[start, 0]) / downsample
+            adjacent = step[1] == 0 and 0 < step[0] <= reading.extent + downsample
+            if adjacent and offset == int(offset):
+                continue
+        yield places[start:end]
+        start = end
+
+
+def read_run(
+    slide: Slide, places: Int[np.ndarray, "k 2"], reading: Reading
+) -> list[UInt8[np.ndarray, "P P 3"]]:
+    """The tiles of one run.
+
+    Raises:
+      SlideError: the slide is broken there.
+    """
+    downsample = slide.levels[reading.level].downsample
+    x, y = places[0].tolist()
+    offsets = ((places[:, 0] - x) / downsample).astype(int)
+    width = int(offsets[-1]) + reading.side
+    region = slide.read(x, y, reading.level, width, reading.side)
+    return [
+        reading.resize(region[:, offset : offset + reading.side]) for offset in offsets
+    ]
+
+
+def encoded_tiles(
+    slide: Slide,
+    places: Int[np.ndarray, "n 2"],
+    reading: Reading,
+    quality: int,
+    threads: int = 1,
+) -> Iterator[bytes]:
+    """JPEG bytes of each place's tile, in order.
+
+    Args:
+      slide: the open slide.
+      places: top left corners, level-0 pixels.
+      reading: how a tile is read.
+      quality: JPEG quality.
+      threads: how many runs are read, resized and encoded at once. What comes out is
+        the same with any number.
+
+    Raises:
+      SlideError: the slide is broken at one of the places.
+    """
+
+    def encoded(run):
+        return [encode_jpeg(tile, quality) for tile in read_run(slide, run, reading)]
+
+    waiting = runs(places, reading, slide.levels[reading.level].downsample)
+    if threads == 1:
+        for run in waiting:
+            yield from encoded(run)
+        return
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        begun = collections.deque(
+            pool.submit(encoded, run) for run in itertools.islice(waiting, 2 * threads)
+        )
+        while begun:
+            yield from begun.popleft().result()
+            begun.extend(
+                pool.submit(encoded, run) for run in itertools.islice(waiting, 1)
+            )

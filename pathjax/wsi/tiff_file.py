@@ -1,0 +1,172 @@
+"""TIFF slides that OpenSlide does not read: OME-TIFF, strips, rarer compressions.
+
+tifffile finds pages and pyramid levels; here only the tiles or strips that a region
+touches are read and decoded, the latest kept. Takes 8-bit RGB and nothing else.
+"""
+
+import collections
+import math
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pathjax.optional_deps import need
+from pathjax.wsi.slide import Level, SlideError
+
+CACHE_BYTES = 32 << 20  # decoded tiles or strips kept; as much as OpenSlide keeps
+# TIFF 6.0, p. 38: ResolutionUnit 2 is inch, 3 centimetre; micrometres in each.
+UNITS = {2: 25_400.0, 3: 10_000.0}
+# Where a slide's mpp lies: 0.05 is a 200x scan, 20 below a 0.5x one. Tags that were
+# meant for a printer (72 dpi is 353 micrometres per pixel) lie far outside.
+PLAUSIBLE_MPP = (0.05, 20.0)
+MAX_BLOCK_PIXELS = 100_000_000  # of one tile or strip: more cannot be read in pieces
+
+
+class TiffFile:
+    """A `Slide` by tifffile.
+
+    Raises:
+      SlideError: no TIFF, truncated, or not 8-bit RGB.
+    """
+
+    def __init__(self, path: Path):
+        self._path, tifffile = path, need("tifffile", "wsi")
+        # A damaged header can make tifffile raise whatever its parsing runs into.
+        try:
+            self._file = tifffile.TiffFile(path)
+        except Exception as error:
+            raise SlideError(f"tifffile cannot open {path} ({error})") from error
+        try:
+            self._pages = [level.keyframe for level in self._file.series[0].levels]
+            self._check()
+            self.mpp, self.mpp_source = self._find_mpp()
+        except Exception as error:
+            self._file.close()
+            if isinstance(error, SlideError):
+                raise
+            raise SlideError(f"tifffile cannot read {path} ({error})") from error
+        width, height = self._pages[0].imagewidth, self._pages[0].imagelength
+        self.levels = tuple(
+            Level(
+                page.imagewidth,
+                page.imagelength,
+                (width / page.imagewidth + height / page.imagelength) / 2,
+            )
+            for page in self._pages
+        )
+        self.bounds = (0, 0, width, height)
+        self._handle = os.open(path, os.O_RDONLY)
+        self._cache: collections.OrderedDict = collections.OrderedDict()
+        self._cached, self._lock = 0, threading.Lock()
+
+    def _check(self) -> None:
+        end = self._path.stat().st_size
+        for page in self._pages:
+            shape = (page.imagelength, page.imagewidth, 3)
+            # A damaged tag gives a size of 0, of 1.5, or a tuple.
+            sizes = (*shape, *page.chunks)
+            whole = all(isinstance(size, int) and size > 0 for size in sizes)
+            if page.shape != shape or page.dtype != np.uint8 or not whole:
+                raise SlideError(
+                    f"{self._path} holds {page.dtype} of shape {page.shape}, wanted "
+                    f"8-bit RGB {shape}: convert it"
+                )
+            if math.prod(page.chunks) > 3 * MAX_BLOCK_PIXELS:
+                raise SlideError(
+                    f"{self._path} is stored in blocks of {page.chunks}, too large to "
+                    "read in pieces: convert it to a tiled TIFF"
+                )
+            last = max(np.add(page.dataoffsets, page.databytecounts), default=0)
+            if last > end:
+                raise SlideError(
+                    f"{self._path} is truncated: its pixels end at byte {last}, the "
+                    f"file at {end}; copy or download it again"
+                )
+
+    def _find_mpp(self) -> tuple[tuple[float, float] | None, str]:
+        if self._file.is_ome:
+            pixels = need("tifffile", "wsi").xml2dict(self._file.ome_metadata)
+            pixels = _first(_first(pixels["OME"]["Image"])["Pixels"])
+            sizes = [pixels.get(f"PhysicalSize{axis}") for axis in "XY"]
+            units = {pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "XY"}
+            if all(sizes) and units == {"µm"}:
+                return (float(sizes[0]), float(sizes[1])), "ome.PhysicalSize"
+        tags = self._pages[0].tags
+        unit = UNITS.get(int(tags.valueof("ResolutionUnit", 2)))
+        found = [tags.valueof(f"{axis}Resolution") for axis in "XY"]
+        if unit is None or any(not value or 0 in value for value in found):
+            return None, "no resolution in its TIFF tags"
+        x, y = (unit * value[1] / value[0] for value in found)
+        if not all(PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1] for value in (x, y)):
+            return None, f"its TIFF tags say {x:.4g} x {y:.4g} um/px: not a scanner's"
+        return (x, y), "tiff.XResolution"
+
+    def read(
+        self, x: int, y: int, level: int, width: int, height: int
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        page = self._pages[level]
+        factor = self.levels[level].downsample
+        left, top = round(x / factor), round(y / factor)
+        out = np.full((height, width, 3), 255, np.uint8)
+        rows, columns = page.chunks[:2]
+        across = math.ceil(page.imagewidth / columns)
+        right = min(left + width, page.imagewidth)
+        bottom = min(top + height, page.imagelength)
+        if right <= max(left, 0) or bottom <= max(top, 0):
+            return out  # all of it beyond the slide
+        for i in range(max(top, 0) // rows, math.ceil(max(bottom, 0) / rows)):
+            for j in range(max(left, 0) // columns, math.ceil(max(right, 0) / columns)):
+                block = self._block(level, i * across + j)
+                y0, x0 = max(top, i * rows), max(left, j * columns)
+                y1 = min(bottom, i * rows + block.shape[0])
+                x1 = min(right, j * columns + block.shape[1])
+                out[y0 - top : y1 - top, x0 - left : x1 - left] = block[
+                    y0 - i * rows : y1 - i * rows, x0 - j * columns : x1 - j * columns
+                ]
+        return out
+
+    def _block(self, level: int, index: int) -> UInt8[np.ndarray, "h w 3"]:
+        """One decoded tile or strip."""
+        key = (level, index)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        block = self._decode(level, index)
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = block
+                self._cached += block.nbytes
+            while self._cached > CACHE_BYTES and len(self._cache) > 1:
+                self._cached -= self._cache.popitem(last=False)[1].nbytes
+        return block
+
+    def _decode(self, level: int, index: int) -> UInt8[np.ndarray, "h w 3"]:
+        page = self._pages[level]
+        rows, columns = page.chunks[:2]
+        # A damaged block can make a codec raise anything.
+        try:
+            size = page.databytecounts[index]
+            if size == 0:  # a tile that was not scanned
+                return np.full((rows, columns, 3), 255, np.uint8)
+            data = os.pread(self._handle, size, page.dataoffsets[index])
+            decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
+            return decoded.reshape(-1, *decoded.shape[-2:])[: shape[1], : shape[2]]
+        except Exception as error:
+            raise SlideError(
+                f"{self._path} is broken at block {index} of level {level} ({error}): "
+                "copy or download it again"
+            ) from error
+
+    def close(self) -> None:
+        self._file.close()
+        os.close(self._handle)
+        self._cache.clear()
+
+
+def _first(value):
+    """The first of a list, or the thing itself: XML has a list only where several."""
+    return value[0] if isinstance(value, list) else value

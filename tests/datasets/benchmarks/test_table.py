@@ -1,0 +1,25 @@
+"""docs/benchmarks.md says what the registry says."""
+
+from pathlib import Path
+
+import pytest
+
+from pathjax.datasets.benchmarks import BENCHMARKS
+from pathjax.datasets.benchmarks.table import files_list, sets_table
+
+DOCS = Path(__file__).parents[3] / "docs" / "benchmarks.md"
+
+
+@pytest.mark.parametrize("block", [sets_table, files_list])
+def test_the_document_holds_the_registry(block):
+    assert block(BENCHMARKS.values()) in DOCS.read_text(encoding="utf-8"), (
+        "run python -m pathjax.datasets.benchmarks.table and put its blocks there"
+    )
+
+
+def test_the_registry_is_whole():
+    for name, one in BENCHMARKS.items():
+        assert one.name == name
+        assert one.scored in one.counts and "train" in one.counts
+        assert len({part.key for part in one.parts}) == len(one.parts)
+        assert all(len(part.md5) in (0, 32) for part in one.parts)

@@ -1,0 +1,278 @@
+import gzip
+import json
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from pathjax.data.check import check_study
+from pathjax.data.images import decode_tile
+from pathjax.data.study import Study, StudyError
+from pathjax.datasets.her2st import build_her2st
+
+SMALL = {"tile_um": 100.0, "tile_px": 16}
+
+
+@pytest.fixture
+def source(tmp_path, made):
+    """Sections of three patients; made once more by writing them again."""
+    root = tmp_path / "her2st"
+    for name in ("A1", "B4", "C2", "C3", "C4", "C5"):
+        content = made(name)
+        if name != "A1":
+            content.labels = None
+        content.write(root)
+    return root
+
+
+def tiles_of(study):
+    return [decode_tile(data) for data in study.tile_bytes(range(len(study.tiles)))]
+
+
+def test_builds_a_sound_study_with_each_tile_on_its_spot(source, tmp_path, colour_of):
+    calls = []
+    study = build_her2st(
+        source,
+        tmp_path / "out",
+        **SMALL,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert check_study(study).problems == ()
+    assert len(study.samples) == len(study.tiles) == 6 * 36
+    assert list(study.samples["sample_id"]) == list(study.expression().obs_names)
+    assert calls == [(36 * i, 216) for i in range(1, 7)]
+    assert study.meta["skipped"] == []
+    assert study.mpp == 100 / 16 and not study.synthetic
+    samples = study.samples.set_index("sample_id")
+    for row, tile in zip(study.tiles.itertuples(), tiles_of(study), strict=True):
+        sample = samples.loc[row.sample_id]
+        wanted = colour_of(sample["array_x"], sample["array_y"]).astype(int)
+        assert np.abs(tile.mean(axis=(0, 1)) - wanted).max() < 8
+        assert row.slide_id == sample["slide_id"] == row.sample_id[:2]
+        assert row.patient_id == row.slide_id[0] and row.site == "her2st"
+        side = 100 / sample["source_mpp"]
+        assert abs(row.x + side / 2 - sample["pixel_x"]) <= 0.5
+    assert set(study.tiles["filled"]) == {0.0}
+
+
+def test_targets_and_expression(source, tmp_path):
+    study = build_her2st(source, tmp_path / "out", **SMALL)
+    assert list(study.targets) == ["cluster", "pathologist", "total_counts"]
+    assert study.targets["cluster"].classes == tuple(
+        f"{patient}:{i}" for patient in "ABC" for i in range(3)
+    )
+    assert study.targets["pathologist"].classes == ("invasive cancer",)
+    labelled = study.samples["pathologist"].notna()
+    assert set(study.samples["slide_id"][labelled]) == {"A1"}
+    counts = study.expression().layers["counts"].toarray()
+    np.testing.assert_array_equal(study.samples["total_counts"], counts.sum(axis=1))
+
+
+def test_splits(source, tmp_path):
+    study = build_her2st(source, tmp_path / "out", **SMALL)
+    assert study.split_names == ("c_sections", "c_sections_dev", "patients")
+    patients = study.split("patients")
+    assert patients.folds == {"train": ("C",), "test": ("B",), "other": ("A",)}
+    split = study.split("c_sections")
+    assert split.unit == "slide_id" and split.shared_patients == ("C",)
+    fold = study.fold_samples("c_sections", "new_section")
+    assert set(study.samples["slide_id"].iloc[fold]) == {"C5"}
+    dev = study.split("c_sections_dev")
+    assert dev.folds == {"train": ("C2", "C3"), "val": ("C4",)}
+
+
+def test_splits_appear_only_with_their_sections(source, tmp_path):
+    study = build_her2st(
+        source, tmp_path / "out", **SMALL, sections=("C2", "C3", "C4", "C5")
+    )
+    assert study.split_names == ("c_sections_dev",)
+    skipped = {entry["what"]: entry["reason"] for entry in study.meta["skipped"]}
+    assert skipped["split c_sections"] == "needs sections that are not there: B4"
+    assert "needs patients B and C" in skipped["split patients"]
+
+
+def test_whole_sections_are_skipped_by_name(source, tmp_path):
+    image = source / "data/ST-imgs/C/C2/made_HE_C2.jpg"
+    image.write_bytes(image.read_bytes()[:-3000])  # decodes only in part
+    (source / "data/ST-imgs/C/C3/made_HE_C3.jpg").unlink()
+    counts = source / "data/ST-cnts/C4.tsv.gz"
+    counts.write_bytes(counts.read_bytes()[:-12])
+    spots = source / "data/ST-spotfiles/C5_selection.tsv"
+    spots.write_text("x\ty\n1\t2\n")
+    study = build_her2st(source, tmp_path / "out", **SMALL)
+    assert set(study.tiles["slide_id"]) == {"A1", "B4"}
+    assert set(study.meta["provenance"]["sections"]) == {"A1", "B4"}
+    skipped = {entry["what"]: entry["reason"] for entry in study.meta["skipped"]}
+    for name, reason in [
+        ("C2", "made_HE_C2.jpg is broken"),
+        ("C3", "no image: wanted data/ST-imgs/C/C3/"),
+        ("C4", "C4.tsv.gz cannot be read"),
+        ("C5", "C5_selection.tsv lacks the columns pixel_x, pixel_y"),
+    ]:
+        assert reason in skipped[name]
+    assert check_study(study).problems == ()
+
+
+def test_bad_spots_cost_themselves_only(source, tmp_path, made):
+    content = made("C2")
+    bad = {row[0]: row for row in content.counts[1:6]}
+    for row, fault in zip(bad.values(), ("nan", "-1", "0.5", "x", None), strict=True):
+        if fault is None:
+            row.pop()
+        else:
+            row[2] = fault
+    content.write(source)
+    study = build_her2st(source, tmp_path / "out", **SMALL, sections=("C2",))
+    assert len(study.samples) == 31
+    skipped = [entry["what"] for entry in study.meta["skipped"]]
+    assert {f"C2_{spot}" for spot in bad} <= set(skipped)
+    assert check_study(study).problems == ()
+
+
+def test_nothing_left_is_fatal_and_lists_every_reason(source, tmp_path):
+    for name in ("C2", "C3"):
+        (source / f"data/ST-imgs/C/{name}/made_HE_{name}.jpg").unlink()
+    with pytest.raises(StudyError, match=r"(?s)C2: no image.*C3: no image"):
+        build_her2st(source, tmp_path / "out", **SMALL, sections=("C2", "C3"))
+    broken = source / "data/ST-imgs/C/C4/made_HE_C4.jpg"
+    broken.write_bytes(broken.read_bytes()[:2000])
+    with pytest.raises(StudyError, match=r"C4\.jpg is broken"):
+        build_her2st(source, tmp_path / "other", **SMALL, sections=("C4",))
+
+
+def test_bad_arguments_are_refused(source, tmp_path):
+    with pytest.raises(StudyError, match=r"no section Z9; it has A1, B4"):
+        build_her2st(source, tmp_path / "out", sections=("C2", "Z9"))
+    with pytest.raises(StudyError, match="tile_um 0"):
+        build_her2st(source, tmp_path / "out", tile_um=0)
+    with pytest.raises(StudyError, match="nowhere"):
+        build_her2st(source / "nowhere", tmp_path / "out")
+
+
+def stamps(out):
+    return {path.stem: path.stat().st_mtime_ns for path in (out / "tiles").iterdir()}
+
+
+def test_a_rerun_keeps_what_is_there_and_adds_what_is_new(source, tmp_path):
+    out = tmp_path / "out"
+    first = build_her2st(source, out, **SMALL, sections=("C2", "C3"))
+    before = stamps(out)
+    again = build_her2st(source, out, **SMALL, sections=("C2", "C3"))
+    assert stamps(out) == before
+    assert again.fingerprint == first.fingerprint
+    assert again.meta["provenance"]["sections"] == first.meta["provenance"]["sections"]
+    more = build_her2st(source, out, **SMALL, sections=("C2", "C3", "C4"))
+    assert {name: stamps(out)[name] for name in before} == before
+    assert set(more.tiles["slide_id"]) == {"C2", "C3", "C4"}
+    assert check_study(more).problems == ()
+
+
+def test_a_build_stopped_halfway_goes_on(source, tmp_path):
+    out = tmp_path / "out"
+
+    class Killed(Exception):
+        pass
+
+    def stop(done, total):
+        if done > 36:
+            raise Killed
+
+    with pytest.raises(Killed):
+        build_her2st(source, out, **SMALL, progress=stop)
+    with pytest.raises(StudyError, match="interrupted"):
+        Study(out)
+    before = stamps(out)
+    assert len(before) == 2
+    study = build_her2st(source, out, **SMALL)
+    assert {name: stamps(out)[name] for name in before} == before
+    whole = build_her2st(source, tmp_path / "whole", **SMALL)
+    assert study.fingerprint == whole.fingerprint
+
+
+def test_a_changed_image_remakes_its_shard_only(source, tmp_path, made):
+    out = tmp_path / "out"
+    build_her2st(source, out, **SMALL, sections=("C2", "C3"))
+    before = stamps(out)
+    made("C3", seed=1).write(source)
+    study = build_her2st(source, out, **SMALL, sections=("C2", "C3"))
+    after = stamps(out)
+    assert after["C2"] == before["C2"] and after["C3"] != before["C3"]
+    assert check_study(study).problems == ()
+
+
+def test_other_parameters_are_refused(source, tmp_path):
+    build_her2st(source, tmp_path / "out", **SMALL, sections=("C2",))
+    with pytest.raises(StudyError, match="tile_px: 16 there, 24 wanted"):
+        build_her2st(
+            source, tmp_path / "out", tile_um=100.0, tile_px=24, sections=("C2",)
+        )
+
+
+def test_the_archive_layout_gives_the_same_tiles(source, tmp_path):
+    archive = tmp_path / "archive"
+    for folder in ("count-matrices", "images/HE", "spot-selections", "meta"):
+        (archive / folder).mkdir(parents=True)
+    for name in ("A1", "C2"):
+        data = (source / f"data/ST-cnts/{name}.tsv.gz").read_bytes()
+        (archive / f"count-matrices/{name}.tsv").write_bytes(gzip.decompress(data))
+        image = source / f"data/ST-imgs/{name[0]}/{name}/made_HE_{name}.jpg"
+        (archive / f"images/HE/{name}.jpg").write_bytes(image.read_bytes())
+        spots = (source / f"data/ST-spotfiles/{name}_selection.tsv").read_bytes()
+        path = archive / f"spot-selections/{name}_selection.tsv.gz"
+        path.write_bytes(gzip.compress(spots))
+    labels = source / "data/ST-pat/lbl/A1_labeled_coordinates.tsv"
+    (archive / "meta/A1_labeled_coordinates.tsv").write_bytes(labels.read_bytes())
+    study = build_her2st(archive, tmp_path / "out", **SMALL)
+    wanted = build_her2st(source, tmp_path / "wanted", **SMALL, sections=("A1", "C2"))
+    files = [name for name in wanted.meta["files"] if name.startswith("tiles/")]
+    for name in files:
+        assert study.meta["files"][name] == wanted.meta["files"][name]
+    assert list(study.targets) == ["pathologist", "total_counts"]
+
+
+def test_real_tiles_lie_on_their_spots(real_data, tmp_path):
+    """Dark tiles have many counts; any turn, flip or shift of the array loses that.
+
+    B4 has fat, stroma and tumour in one piece, so its brightness varies most.
+    """
+    study = build_her2st(
+        real_data / "her2st", tmp_path / "out", tile_px=32, sections=("B4",)
+    )
+    assert len(study.samples) == 283
+    assert [entry["what"] for entry in study.meta["skipped"][:1]] == ["B4_18x20"]
+    dark = np.array([255 - tile.mean() for tile in tiles_of(study)])
+    counts = np.log(study.samples["total_counts"].to_numpy())
+    place = study.samples[["array_x", "array_y"]].to_numpy(float).copy()
+    place -= place.mean(axis=0)
+    tree = cKDTree(place)
+
+    def correlation(moved):
+        distance, other = tree.query(moved)
+        both = distance < 0.8
+        assert both.sum() > 150
+        return np.corrcoef(counts[both], dark[other[both]])[0, 1]
+
+    right = correlation(place)
+    assert right > 0.55
+    x, y = place.T
+    turned = [(y, x), (-x, y), (x, -y), (-x, -y), (y, -x), (-y, x), (-y, -x)]
+    shifted = [(x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)]
+    for moved in turned:
+        assert correlation(np.column_stack(moved)) < right - 0.25
+    for moved in shifted:  # neighbours look alike
+        assert correlation(np.column_stack(moved)) < right - 0.03
+
+
+def test_real_reduced_section_says_that_it_is_upsampled(real_data, tmp_path):
+    study = build_her2st(real_data / "her2st", tmp_path / "out", sections=("A1",))
+    assert study.samples["upsampled"].all()
+    np.testing.assert_allclose(study.samples["source_mpp"], 3.185, atol=2e-3)
+    facts = study.meta["provenance"]["sections"]["A1"]
+    assert facts["upsampled"] and facts["viewer_copy"]
+    assert facts["source_px_per_tile"] == pytest.approx(35.2, abs=0.1)
+    filled = study.tiles["filled"]
+    assert facts["tiles_with_filled_edges"] == (filled > 0).sum() == 15
+    # The blanked surroundings are not in the tiles: nothing is black.
+    edge = tiles_of(study)[int(filled.to_numpy().argmax())]
+    assert (edge.max(axis=-1) > 20).all()
+    json.dumps(facts)

@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+
+from pathjax.datasets.her2st.layout import SectionError, find_sections
+from pathjax.datasets.her2st.section import normalised, read_section, read_slide
+
+
+def read(root, section="C2"):
+    return read_section(find_sections(root)[section])
+
+
+def row_of(rows, spot):
+    """The row of a spot in made-up counts, or in made-up positions or labels."""
+    x, y = spot.split("x")
+    return next(
+        row
+        for row in rows
+        if row[0] == spot
+        or row[:2] == [x, y]
+        or row[3:] == [x, y]
+        or (row[0] == "row" and [str(round(float(v))) for v in row[1:3]] == [x, y])
+    )
+
+
+def test_joins_by_spot_whatever_the_order(tmp_path, made):
+    content = made("C2")
+    content.write(tmp_path)
+    section = read(tmp_path)
+    assert section.notes == []
+    assert len(section.sample_ids) == len(content.counts) - 1 == 36
+    for i, (sample, spot) in enumerate(
+        zip(section.sample_ids, section.slide.spots.index, strict=True)
+    ):
+        name = f"{spot[0]}x{spot[1]}"
+        assert sample == f"C2_{name}"
+        np.testing.assert_array_equal(
+            section.counts[i].toarray()[0],
+            np.array(row_of(content.counts, name)[1:], float),
+        )
+        position = row_of(content.spots, name)
+        assert section.slide.spots.iloc[i]["pixel_x"] == float(position[4])
+        assert section.cluster[i] == f"C:{row_of(content.clusters, name)[2]}"
+        label = row_of(content.labels, name)[5]
+        wanted = None if label == "undetermined" else "invasive cancer"
+        assert section.pathologist[i] == wanted
+    assert section.slide.mpp == pytest.approx(5.0, rel=0.01)
+    assert section.slide.scale == (1.0, 1.0)
+
+
+def test_spots_in_one_file_only_and_empty_ones_are_named(tmp_path, made):
+    content = made("C2")
+    content.counts.remove(row_of(content.counts, "5x9"))
+    content.spots.remove(row_of(content.spots, "6x9"))
+    row_of(content.counts, "7x9")[1:] = ["0"] * 4
+    content.write(tmp_path)
+    section = read(tmp_path)
+    assert ("C2_5x9", "has a position, but no C2.tsv.gz") in section.notes
+    assert ("C2_6x9", "in C2.tsv.gz, but it has no position") in section.notes
+    assert ("C2_7x9", "C2.tsv.gz has no count for it") in section.notes
+    assert len(section.sample_ids) == 33
+    assert not {"C2_5x9", "C2_6x9", "C2_7x9"} & set(section.sample_ids)
+
+
+def test_labels_that_match_nothing_are_named(tmp_path, made):
+    content = made("C2")
+    content.clusters.append(["1x1", "C2", "4", "30", "30"])
+    content.labels.append(["row", "29.9", "30.2", "0", "0", "adipose tissue"])
+    content.write(tmp_path)
+    section = read(tmp_path)
+    assert [what for what, _ in section.notes] == ["C2_30x30", "C2_30x30"]
+    assert "cluster-annotation" in section.notes[0][1]
+    assert "labeled_coordinates" in section.notes[1][1]
+    assert len(section.sample_ids) == 36
+
+
+def test_a_broken_label_file_costs_the_labels_only(tmp_path, made):
+    made("C2").write(tmp_path)
+    path = tmp_path / "res/ST-cluster/lbl/C2-cluster-annotation.tsv.gz"
+    path.write_bytes(path.read_bytes()[:40])
+    section = read(tmp_path)
+    assert set(section.cluster) == {None}
+    assert any(section.pathologist)
+    [(what, reason)] = section.notes
+    assert what == f"C2_{path.name}" and "cannot be read" in reason
+
+
+def test_spots_far_from_the_grid_or_outside_the_image_are_named(tmp_path, made):
+    content = made("C2")
+    far = row_of(content.spots, "7x11")
+    far[2:6] = ["3.000", "4.000", "80.0", "120.0"]
+    content.write(tmp_path)
+    section = read(tmp_path)
+    assert "C2_7x11" not in section.sample_ids
+    [(what, reason)] = section.notes
+    assert what == "C2_7x11" and "pitches from its place" in reason
+
+
+def test_a_bad_pitch_names_the_file(tmp_path, made):
+    content = made("C2")
+    content.spots = [[*row[:4], row[5], row[4], *row[6:]] for row in content.spots]
+    content.spots[0][4:6] = ["pixel_x", "pixel_y"]
+    content.write(tmp_path)
+    with pytest.raises(
+        SectionError, match=r"C2_selection\.tsv: bad spot pitch.*swapped"
+    ):
+        read_slide(find_sections(tmp_path)["C2"])
+
+
+def test_an_image_of_another_shape_is_refused_by_name(tmp_path, made):
+    content = made("C2")
+    content.image = content.image[:900]
+    content.write(tmp_path)
+    with pytest.raises(SectionError, match=r"made_HE_C2\.jpg: the image is 1280 x 900"):
+        read_slide(find_sections(tmp_path)["C2"])
+
+
+def test_a_reduced_image_has_its_own_mpp(tmp_path, made):
+    content = made("C2")
+    content.image = np.ascontiguousarray(content.image[::2, ::2])
+    content.write(tmp_path)
+    slide = read_slide(find_sections(tmp_path)["C2"])
+    assert slide.scale == (0.5, 0.5)
+    assert slide.mpp == pytest.approx(10.0, rel=0.01)
+    position = next(row for row in content.spots if row[:2] == ["6", "9"])
+    assert slide.spots.loc[(6, 9), "pixel_x"] == float(position[4]) / 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        ("data/ST-imgs/C/C2/made_HE_C2.jpg", "no image: wanted"),
+        ("data/ST-cnts/C2.tsv.gz", "no counts file: wanted"),
+        ("data/ST-spotfiles/C2_selection.tsv", "no spots file: wanted"),
+    ],
+)
+def test_missing_files_are_fatal_for_the_section(tmp_path, made, missing, reason):
+    made("C2").write(tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(SectionError, match=reason):
+        read(tmp_path)
+
+
+def test_no_spot_in_common_is_fatal_for_the_section(tmp_path, made):
+    content = made("C2")
+    for row in content.counts[1:]:
+        row[0] = f"{int(row[0].split('x')[0]) + 50}x1{row[0].split('x')[1]}"
+    content.write(tmp_path)
+    with pytest.raises(SectionError, match="no spot in common; first of 72 faults"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("label", "wanted"),
+    [
+        ("Invasive  cancer ", "invasive cancer"),
+        ("cancer_in_situ", "cancer in situ"),
+        ("undetermined", None),
+        ("", None),
+        ("NA", None),
+        ("3", "3"),
+    ],
+)
+def test_labels_are_normalised(label, wanted):
+    assert normalised(label) == wanted
+
+
+def test_real_section_with_the_viewers_copy(real_data):
+    section = read(real_data / "her2st", "A1")
+    assert section.slide.viewer
+    assert section.slide.mpp == pytest.approx(3.185, abs=2e-3)
+    assert len(section.sample_ids) == 346
+    # 348 spots are labelled; two have no counts, and five are undetermined.
+    assert sum(one is not None for one in section.pathologist) == 341
+    assert [what for what, _ in section.notes] == ["A1_17x14", "A1_18x20"] * 2

@@ -1,0 +1,129 @@
+"""TP53 from a MAF: the rule, what is known of whom, and refusals."""
+
+import gzip
+import random
+
+import pytest
+
+from pathjax.datasets.tcga.label_tables import LabelError
+from pathjax.datasets.tcga.maf import read_maf, read_sequenced
+
+COLUMNS = "Hugo_Symbol\tChromosome\tVariant_Classification\tTumor_Sample_Barcode\tNote"
+ROWS = [
+    # gene, class, sample, FILTER
+    ("TP53", "Missense_Mutation", "TCGA-AA-0001-01A-11D-A41B-09", "PASS"),
+    ("TP53", "Silent", "TCGA-AA-0002-01A-11D-A41B-09", "PASS"),
+    ("TP53", "Nonsense_Mutation", "TCGA-AA-0003-01A-11D-A41B-09", "oxog"),
+    ("TP53", "Splice_Site", "TCGA-AA-0004-01A-11D-A41B-09", "wga,native_wga_mix"),
+    ("TP53", "3'UTR", "TCGA-AA-0005-06A-11D-A41B-09", "PASS"),
+    ("KRAS", "Missense_Mutation", "TCGA-AA-0006-01A-11D-A41B-09", "PASS"),
+    ("TP53", "Frame_Shift_Del", "TCGA-AA-0007-01A-11D-A41B-09", "PASS"),
+    ("TTN", "Silent", "TCGA-AA-0007-06A-11D-A41B-09", "PASS"),
+    ("TP53BP1", "Missense_Mutation", "TCGA-AA-0008-01A-11D-A41B-09", "PASS"),
+    ("TP53", "Missense_Mutation", "TCGA-AA-0009-11A-11D-A41B-09", "PASS"),
+    ("TP53", "In_Frame_Del", "TCGA-AA-0010-01A-11D-A41B-09", "PASS;nonpreferredpair"),
+]
+SAID = {
+    "TCGA-AA-0001-01": "mutated",
+    "TCGA-AA-0002-01": "wild type",
+    "TCGA-AA-0003-01": "wild type",
+    "TCGA-AA-0004-01": "mutated",
+    "TCGA-AA-0005-06": "wild type",
+    "TCGA-AA-0006-01": "wild type",
+    "TCGA-AA-0007-01": "mutated",
+    "TCGA-AA-0007-06": "wild type",
+    "TCGA-AA-0008-01": "wild type",
+    "TCGA-AA-0010-01": "wild type",
+}
+
+
+def maf(folder, rows=ROWS, head="#version gdc-1.0.0\n", name="x.maf", flag=True):
+    lines = [f"{COLUMNS}\tFILTER" if flag else COLUMNS]
+    for gene, kind, sample, passed in rows:
+        cells = [gene, "chr17", kind, sample, "it's # odd"]
+        lines.append("\t".join([*cells, passed] if flag else cells))
+    data = (head + "\n".join(lines) + "\n").encode()
+    path = folder / name
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+def said(path, sequenced=()):
+    return {
+        claim.source.split("(")[1].rstrip(")"): claim.value
+        for claim in read_maf(path, sequenced)
+    }
+
+
+@pytest.mark.parametrize("name", ["x.maf", "x.maf.gz"])
+def test_the_rule(tmp_path, name):
+    assert said(maf(tmp_path, name=name)) == SAID
+    assert said(maf(tmp_path, head="", name=name)) == SAID
+
+
+def test_absent_patients_are_wild_type_only_if_sequenced(tmp_path):
+    listed = tmp_path / "sequenced.txt"
+    listed.write_text("TCGA-AA-0001-01A\nTCGA-AA-0099-01A-11D-A41B-09\n\n")
+    found = said(maf(tmp_path), read_sequenced(listed))
+    assert found == SAID | {"TCGA-AA-0099-01": "wild type"}
+
+
+def test_a_maf_without_filters_is_taken_as_filtered(tmp_path):
+    found = said(maf(tmp_path, flag=False))
+    assert found["TCGA-AA-0003-01"] == "mutated"
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_it_is_read_in_pieces_some_without_tp53(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr("pathjax.datasets.tcga.maf.ROWS_AT_ONCE", rows)
+    assert said(maf(tmp_path)) == SAID
+
+
+def test_what_is_not_known_is_named_at_once(tmp_path):
+    rows = [
+        *ROWS,
+        ("TP53", "Something", "TCGA-AA-0011-01A-11D-A41B-09", "PASS"),
+        ("KRAS", "Silent", "sample 7", "PASS"),
+        ("KRAS", "Silent", "TCGA-AA-0012", "PASS"),
+    ]
+    with pytest.raises(LabelError, match="3 things") as caught:
+        said(maf(tmp_path, rows))
+    for part in ("'Something'", "'sample 7'", "'TCGA-AA-0012'"):
+        assert part in str(caught.value)
+
+
+def test_a_table_without_classes_is_refused(tmp_path):
+    path = tmp_path / "x.maf"
+    path.write_text("Hugo_Symbol\tTumor_Sample_Barcode\nTP53\tTCGA-AA-0001-01\n")
+    with pytest.raises(LabelError, match="lacks the columns Variant_Classification"):
+        said(path)
+
+
+@pytest.mark.parametrize("text", ["", "TCGA-AA-0001\n", "TCGA-AA-0001-01\nx\n"])
+def test_a_list_of_sequenced_samples_that_is_refused(tmp_path, text):
+    path = tmp_path / "sequenced.txt"
+    path.write_text(text)
+    with pytest.raises(LabelError, match="one barcode a line"):
+        read_sequenced(path)
+
+
+def test_whatever_a_maf_holds_the_error_has_a_name(tmp_path):
+    source = random.Random(1)
+    whole = maf(tmp_path).read_bytes()
+    refused = 0
+    for _ in range(200):
+        data = bytearray(whole)
+        for _ in range(source.randint(1, 4)):
+            place = source.randrange(len(data))
+            if source.random() < 0.5:
+                data[place] = source.choice(b'\t\n"#x\x00\xff')
+            else:
+                del data[place : place + source.randint(1, 30)]
+        path = tmp_path / source.choice(["y.maf", "y.maf.gz"])
+        kept = gzip.compress(data) if path.suffix == ".gz" else bytes(data)
+        path.write_bytes(kept[: source.choice([len(kept), len(kept) // 2])])
+        try:
+            said(path)
+        except LabelError:
+            refused += 1
+    assert 50 < refused < 200

@@ -1,0 +1,104 @@
+"""Cross-validated tasks: each fold once, by a probe that has not seen its patients."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pathjax.data.study import Split
+from pathjax.evals.run import run_task
+from pathjax.evals.tasks import Task, TaskError
+from pathjax.stats.scores import balanced_accuracy, per_gene_pearson
+
+STATUS = Task("status", "made", "status", "classification", "three", None, "*")
+GENES = Task("genes", "made", None, "expression", "three", None, "*", genes=4)
+QUICK = {"seeds": 2, "folds": 3}
+
+
+@pytest.fixture(scope="module")
+def crossed(study):
+    """The study with three folds of ten patients, which nobody is outside of."""
+    everyone = sorted(study.tiles["patient_id"].unique())
+    three = Split("three", {f"fold{i}": tuple(everyone[i::3]) for i in range(3)})
+
+    class Crossed:
+        split_names = (*study.split_names, "three")
+
+        def split(self, name):
+            return three if name == "three" else study.split(name)
+
+        def fold_tiles(self, split, fold):
+            ids = self.split(split).folds[fold]
+            return np.flatnonzero(study.tiles["patient_id"].isin(ids))
+
+        def __getattr__(self, name):
+            return getattr(study, name)
+
+    return Crossed()
+
+
+def test_each_patient_is_predicted_by_a_probe_of_the_other_folds(crossed, features):
+    outcome = run_task(STATUS, crossed, features, **QUICK)
+    assert outcome.n_patients == 30 and len(set(outcome.unit)) == outcome.n == 114
+    assert outcome.value == balanced_accuracy(outcome.truth, outcome.prediction) > 0.9
+    for fold in ("fold0", "fold1", "fold2"):
+        others = tuple(f"fold{i}" for i in range(3) if f"fold{i}" != fold)
+        patients = crossed.split("three").folds
+        alone = Split(
+            "three", {"fit": patients[others[0]] + patients[others[1]], "test": patients[fold]}
+        )  # fmt: skip
+
+        class Alone:
+            split_names = ("three",)
+
+            def split(self, name, alone=alone):
+                return alone
+
+            def fold_tiles(self, split, fold, alone=alone):
+                ids = alone.folds[fold]
+                return np.flatnonzero(crossed.tiles["patient_id"].isin(ids))
+
+            def __getattr__(self, name):
+                return getattr(crossed, name)
+
+        plain = dataclasses.replace(STATUS, fit="fit", test="test")
+        one = run_task(plain, Alone(), features, **QUICK)
+        mine = np.isin(outcome.patient, patients[fold])
+        np.testing.assert_array_equal(outcome.unit[mine], one.unit)
+        np.testing.assert_array_equal(outcome.prediction[mine], one.prediction)
+        assert outcome.hyper["rounds"][fold]["strength"] == one.hyper["strength"]
+
+
+def test_r_is_taken_within_folds_and_of_the_genes_each_chose(crossed, features):
+    outcome = run_task(GENES, crossed, features, **QUICK)
+    assert set(outcome.stratum) == {0, 1, 2} and outcome.combine == "within"
+    chosen = ~np.isnan(outcome.truth)
+    for fold in range(3):
+        inside = chosen[outcome.stratum == fold]
+        assert (inside == inside[0]).all() and inside[0].sum() == 4
+    r = per_gene_pearson(outcome.truth, outcome.prediction, outcome.stratum)
+    assert (
+        outcome.value == pytest.approx(np.nanmean(r), abs=1e-6) and outcome.value > 0.5
+    )
+    mean = run_task(GENES, crossed, features, over_folds="mean", **QUICK)
+    by_fold = [
+        np.nanmean(per_gene_pearson(mean.truth[part], mean.prediction[part])[None], 1)
+        for part in (mean.stratum == fold for fold in range(3))
+    ]
+    if chosen.all():  # else a gene's mean is over the folds that chose it
+        assert mean.value == pytest.approx(np.mean(by_fold))
+
+
+def test_what_cannot_be_crossed_is_refused(crossed, features):
+    bad = dataclasses.replace(STATUS, fit="fold0")
+    assert "goes without fit and select" in bad.problems(crossed)[0]
+    with pytest.raises(TaskError, match="not with retrieval"):
+        run_task(dataclasses.replace(bad, kind="retrieval"), crossed, features)
+
+
+def test_a_site_on_both_sides_is_refused_where_sites_are_to_be_preserved(
+    crossed, features
+):
+    asked = dataclasses.replace(STATUS, site_preserved=True)
+    with pytest.raises(TaskError, match=r"1 sites are in fit and test, first \['S'\]"):
+        run_task(asked, crossed, features, **QUICK)

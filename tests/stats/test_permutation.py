@@ -1,0 +1,198 @@
+"""scipy's permutation test over patients is the oracle; Holm's is written out."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pathjax.stats.permutation import (
+    Swaps,
+    holm,
+    null_deltas,
+    observed_delta,
+    p_value,
+    redrawn,
+)
+from pathjax.stats.scores import (
+    StatisticsError,
+    accuracy_terms,
+    balanced_accuracy,
+    mean_pearson,
+    pearson_terms,
+    recall_terms,
+)
+
+
+def p_of(pairs, swaps):
+    null = null_deltas(pairs, swaps)
+    return p_value(observed_delta(pairs), null, exact=swaps.exact)
+
+
+def scipys(one, other, score, unit, **options):
+    """p of scipy's test, whose samples are the numbers of patients' predictions."""
+    units = int(unit.max()) + 1
+    both = np.stack([one, other])
+
+    def delta(x, y, axis):
+        # The samples hold 0 for the first model's prediction and 1 for the second's.
+        def of(which):
+            return score(both[which.astype(int)[unit], np.arange(len(unit))])
+
+        pairs = zip(
+            np.atleast_2d(np.moveaxis(x, axis, -1)),
+            np.atleast_2d(np.moveaxis(y, axis, -1)),
+            strict=True,
+        )
+        found = np.array([of(a) - of(b) for a, b in pairs])
+        return found[0] if x.ndim == 1 else found
+
+    return scipy.stats.permutation_test(
+        (np.zeros(units), np.ones(units)),
+        delta,
+        permutation_type="samples",
+        vectorized=True,
+        **options,
+    ).pvalue
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("metric", ["accuracy", "pearson", "recall"])
+def test_exact_tests_equal_scipys(metric, seed):
+    rng = np.random.default_rng(seed)
+    unit = np.concatenate([np.arange(7), rng.integers(0, 7, 33)])
+    if metric == "accuracy":
+        truth = rng.integers(0, 3, 40)
+        one, other = (
+            np.where(rng.random(40) < right, truth, rng.integers(0, 3, 40))
+            for right in (0.7, 0.3)
+        )
+        score = lambda guess: balanced_accuracy(truth, guess)
+        terms = [accuracy_terms(truth, guess, unit) for guess in (one, other)]
+    elif metric == "pearson":
+        truth = rng.normal(size=(40, 3))
+        one, other = (truth + rng.normal(0, s, (40, 3)) for s in (1.0, 2.0))
+        one, other = ((x - x.mean(axis=0)) / x.std(axis=0) for x in (one, other))
+        score = lambda guess: mean_pearson(truth, guess)[0]
+        terms = [pearson_terms(truth, guess, unit) for guess in (one, other)]
+    else:
+        one, other = (rng.random((40, 2)) < share for share in (0.6, 0.4))
+        score = np.mean
+        terms = [recall_terms(hits, unit) for hits in (one, other)]
+    swaps = Swaps(7, 128)
+    assert swaps.exact and swaps.patterns == 128
+    wanted = scipys(one, other, score, unit, n_resamples=np.inf)
+    assert p_of([tuple(terms)], swaps) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_random_tests_come_near_the_exact_p():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 12)
+    one = np.where(rng.random(12) < 0.9, truth, 1 - truth)
+    other = np.where(rng.random(12) < 0.6, truth, 1 - truth)
+    pair = tuple(accuracy_terms(truth, guess, np.arange(12)) for guess in (one, other))
+    exact, drawn = Swaps(12, 4096), Swaps(12, 4095)
+    assert exact.exact and not drawn.exact
+    assert p_of([pair], drawn) == pytest.approx(p_of([pair], exact), abs=0.03)
+
+
+def test_p_of_no_difference_is_uniform():
+    """Two models of equal skill: p falls below 0.1 in a tenth of the cohorts."""
+    rng, found = np.random.default_rng(5), []
+    for _ in range(300):
+        hits = rng.random((2, 60, 1)) < 0.5
+        pair = tuple(recall_terms(one, np.arange(60) % 30) for one in hits)
+        found.append(p_of([pair], Swaps(30, 199)))
+    # Discrete scores tie, and ties count as hits: a little below a tenth.
+    assert 0.04 < np.mean(np.array(found) <= 0.1) < 0.14
+
+
+def test_seeds_share_their_swaps_and_are_averaged():
+    rng = np.random.default_rng(2)
+    unit, truth = np.arange(40) % 10, rng.normal(size=(40, 2))
+    base = pearson_terms(truth, truth + rng.normal(size=(40, 2)), unit)
+    tuned = [
+        pearson_terms(truth, truth + rng.normal(size=(40, 2)), unit) for _ in range(3)
+    ]
+    swaps = Swaps(10, 50)
+    together = null_deltas([(one, base) for one in tuned], swaps)
+    apart = [null_deltas([(one, base)], swaps) for one in tuned]
+    np.testing.assert_allclose(together, np.mean(apart, axis=0), atol=1e-14)
+    assert observed_delta([(one, base) for one in tuned]) == pytest.approx(
+        np.mean([one.value() for one in tuned]) - base.value()
+    )
+
+
+def test_a_model_against_itself_has_p_one_and_a_better_one_the_least_there_is():
+    truth = np.arange(40) % 2
+    right, wrong = (accuracy_terms(truth, g, np.arange(40)) for g in (truth, 1 - truth))
+    assert p_of([(right, right)], Swaps(40, 99)) == 1.0
+    assert p_of([(right, wrong)], Swaps(40, 99)) == 0.01
+    # With four patients, the observed pattern and its opposite are 2 of 16.
+    few = tuple(
+        accuracy_terms(truth[:4], g[:4], np.arange(4)) for g in (truth, truth ^ 1)
+    )
+    assert p_of([few], Swaps(4, 999)) == 2 / 16
+
+
+@settings(max_examples=30, deadline=None)
+@given(units=st.integers(1, 12), permutations=st.integers(1, 3000))
+def test_patterns_are_each_once_or_as_many_as_wanted(units, permutations):
+    swaps = Swaps(units, permutations, (1, 2))
+    found = np.concatenate(list(swaps.blocks()))
+    again = np.concatenate(list(Swaps(units, permutations, (1, 2)).blocks()))
+    np.testing.assert_array_equal(found, again)
+    if 2**units <= permutations:
+        assert swaps.exact
+        whole = np.concatenate([found, ~found])
+        assert len(np.unique(whole, axis=0)) == len(whole) == 2**units
+        assert not found[0].any()
+    else:
+        assert not swaps.exact and found.shape == (permutations, units)
+
+
+def test_random_patterns_are_fair_and_follow_their_seed():
+    found = np.concatenate(list(Swaps(13, 4000, (3,)).blocks()))
+    np.testing.assert_allclose(found.mean(axis=0), 0.5, atol=0.04)
+    np.testing.assert_allclose(np.corrcoef(found.T), np.eye(13), atol=0.08)
+    other = np.concatenate(list(Swaps(13, 4000, (4,)).blocks()))
+    assert (found != other).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_redrawn_deltas_are_those_of_the_exact_test_with_either_sign():
+    null = np.array([0.1, 0.2, 0.4])
+    found = redrawn(null, 6000, (0,))
+    values, counts = np.unique(found, return_counts=True)
+    np.testing.assert_allclose(values, [-0.4, -0.2, -0.1, 0.1, 0.2, 0.4])
+    np.testing.assert_allclose(counts, 1000, atol=150)
+
+
+def test_holm_equals_its_definition():
+    # By hand: 4 * 0.01, 3 * 0.02, 2 * 0.03 = 0.06, 1 * 0.04 raised to 0.06.
+    np.testing.assert_allclose(holm([0.04, 0.01, 0.03, 0.02]), [0.06, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(holm([0.5, 0.9]), [1.0, 1.0])
+    assert len(holm([])) == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    p=st.lists(st.floats(0.0001, 1), min_size=1, max_size=8),
+    level=st.floats(0, 1, exclude_max=True),
+)
+def test_holm_rejects_what_stepping_down_rejects(p, level):
+    corrected = holm(p)
+    left = sorted(range(len(p)), key=lambda i: p[i])
+    rejected = set()
+    while left and p[left[0]] * len(left) <= level:
+        rejected.add(left.pop(0))
+    assert rejected == {i for i in range(len(p)) if corrected[i] <= level}
+
+
+def test_what_cannot_be_tested_is_refused():
+    with pytest.raises(StatisticsError, match="0 units"):
+        Swaps(0, 10)
+    with pytest.raises(StatisticsError, match="no pair"):
+        observed_delta([])
+    flat = pearson_terms(np.ones((4, 1)), np.zeros((4, 1)), np.arange(4))
+    with pytest.raises(StatisticsError, match="not defined"):
+        observed_delta([(flat, flat)])

@@ -1,0 +1,34 @@
+"""The loop's small parts; the loop itself is run by test_train.py."""
+
+import pytest
+
+from pathjax.train.loop import Stopping, due
+
+
+@pytest.mark.parametrize(
+    ("step", "every", "wanted"),
+    [
+        (0, 5, False),
+        (5, 5, True),
+        (6, 5, False),
+        (10, 5, True),
+        (3, 1, True),
+        (3, 0, False),
+        (0, 0, False),
+    ],
+)
+def test_due(step, every, wanted):
+    assert due(step, every) is wanted
+
+
+def test_stopping_on_a_minimum():
+    stopping = Stopping("min", patience=2)
+    verdicts = [stopping.update(s, v) for s, v in enumerate([3.0, 2.0, 2.5, 2.0])]
+    assert verdicts == [True, True, False, False]  # an equal value is no improvement
+    assert stopping.stop and (stopping.best, stopping.best_step) == (2.0, 1)
+
+
+def test_stopping_on_a_maximum_without_patience_never_stops():
+    stopping = Stopping("max", patience=0)
+    verdicts = [stopping.update(s, v) for s, v in enumerate([0.1, 0.3, 0.2, 0.4])]
+    assert verdicts == [True, True, False, True] and not stopping.stop

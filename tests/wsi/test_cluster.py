@@ -1,0 +1,68 @@
+"""Slides on one process and on Dask's: order, surprises, dead workers, no scheduler."""
+
+import dask
+import distributed  # noqa: F401  its defaults have to be there before they are changed
+import pytest
+from slide_work import note
+
+from pathjax.wsi.cluster import ClusterError, run_slides
+from pathjax.wsi.manifest import SlideRow
+
+
+def rows(*names):
+    return [SlideRow(name, name, name, "x", f"/{name}.svs") for name in names]
+
+
+def test_one_process_reports_in_order_and_shows_progress():
+    said = []
+    found = run_slides(
+        rows("b", "a", "bug", "c"),
+        note,
+        workers=1,
+        progress=lambda *words: said.append(words),
+    )
+    assert [one.slide_id for one in found] == ["b", "a", "bug", "c"]
+    assert [one.status for one in found] == ["tiled", "tiled", "skipped", "tiled"]
+    assert found[2].reason == "unexpected ZeroDivisionError: by zero"
+    assert said[-1] == (4, 4, "3 tiles, 1 slides skipped") and len(said) == 4
+
+
+def test_what_is_true_of_all_slides_ends_the_run():
+    said = []
+    with pytest.raises(OSError, match="No space left"):
+        run_slides(
+            rows("a", "full", "b"),
+            note,
+            workers=1,
+            progress=lambda done, *_: said.append(done),
+        )
+    assert said == [1]
+
+
+def test_workers_are_counted_from_one():
+    with pytest.raises(ValueError, match="workers is 0"):
+        run_slides(rows("a"), note, workers=0)
+
+
+def test_no_scheduler_is_a_named_error():
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        for address in ("tcp://127.0.0.1:9", "nonsense://x"):
+            with pytest.raises(ClusterError, match=f"answers at {address}.*dask sched"):
+                run_slides(rows("a"), note, scheduler=address)
+
+
+@pytest.mark.slow
+def test_workers_that_die_of_a_slide_take_no_other_with_them():
+    """Two slides make the process crash natively, one raises; all others are done."""
+    names = [f"s-{k}" for k in range(8)]
+    names[2], names[5], names[6] = "crash-1", "bug-1", "crash-2"
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        found = run_slides(rows(*names), note, workers=2)
+    assert [one.slide_id for one in found] == names
+    for one in found:
+        kind = one.slide_id.split("-")[0]
+        assert one.status == ("tiled" if kind == "s" else "skipped"), one
+        if kind == "crash":
+            assert one.reason.startswith("2 workers died of it, twice over")
+    with pytest.raises(OSError, match="No space left"):
+        run_slides(rows("a", "full"), note, workers=2)

@@ -1,0 +1,78 @@
+"""mpp first: who says it, what is refused, which level and size follow."""
+
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pathjax.wsi.scale import level_for, plan_reading, slide_mpp
+from pathjax.wsi.slide import Level, SlideError
+
+
+def levels(*factors):
+    return tuple(Level(int(40_000 / f), int(40_000 / f), float(f)) for f in factors)
+
+
+def of(mpp, source="file"):
+    return types.SimpleNamespace(mpp=mpp, mpp_source=source)
+
+
+def test_the_users_mpp_goes_first_then_the_files():
+    assert slide_mpp(of((0.25, 0.25)), 0.3) == 0.3
+    assert slide_mpp(of((0.25, 0.26)), None) == pytest.approx(0.255)
+    assert slide_mpp(of(None), 0.3) == 0.3
+
+
+def test_unknown_oblong_and_impossible_mpp_are_refused():
+    with pytest.raises(SlideError, match="unknown: file; .*--mpp-csv"):
+        slide_mpp(of(None), None)
+    with pytest.raises(SlideError, match=r"not square: 0.25 x 0.27 um/px"):
+        slide_mpp(of((0.25, 0.27)), None)
+    for bad in ((0.0, 0.0), (-1.0, 0.25), (float("nan"), 0.25)):
+        with pytest.raises(SlideError, match="wanted positive"):
+            slide_mpp(of(bad), None)
+
+
+@pytest.mark.parametrize(
+    ("mpp", "wanted", "level", "side"),
+    [
+        (0.25, 0.25, 0, 224),
+        (0.25, 0.5, 0, 448),
+        (0.25, 1.0, 1, 224),
+        (0.2501, 1.0, 1, 224),  # a level of 1.0004 is one of 1.0
+        (0.27, 1.0, 0, 830),  # 1.08 is not: from level 0, 829.6 px
+        (0.25, 3.0, 1, 672),
+        (0.25, 4.0, 2, 224),
+        (0.2325, 0.25, 0, 241),
+        (0.2527, 0.25, 0, 222),  # enlarged by 1 %
+    ],
+)
+def test_the_coarsest_level_that_is_fine_enough(mpp, wanted, level, side):
+    reading = plan_reading(levels(1, 4, 16), mpp, wanted, 224)
+    assert (reading.level, reading.side) == (level, side)
+    assert reading.extent == side * (1, 4, 16)[level]
+    # The scale is off by at most half a pixel of the level read.
+    assert abs(reading.extent * mpp - 224 * wanted) <= 0.5 * mpp * (1, 4, 16)[level]
+
+
+def test_levels_need_not_be_sorted():
+    assert level_for(levels(1, 16, 4), 0.25, 1.0) == 2
+
+
+def test_enlarging_by_more_than_a_tenth_is_refused():
+    plan_reading(levels(1), 0.55, 0.5, 224)
+    with pytest.raises(SlideError, match=r"0.56 um/px, too coarse .* 0.5 um/px"):
+        plan_reading(levels(1), 0.56, 0.5, 224)
+
+
+def test_resizing_is_antialiased_and_left_out_where_it_does_nothing():
+    region = np.random.default_rng(0).integers(0, 256, (448, 448, 3), np.uint8)
+    reading = plan_reading(levels(1), 0.25, 0.5, 224)
+    small = reading.resize(region)
+    wanted = Image.fromarray(region).resize((224, 224), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(small, np.asarray(wanted))
+    # Noise averages out, which it would not without antialiasing.
+    assert small.std() < 0.75 * region.std()
+    same = plan_reading(levels(1), 0.5, 0.5, 448).resize(region)
+    np.testing.assert_array_equal(same, region)
