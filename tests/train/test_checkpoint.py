@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pathjax.parallel.mesh import make_mesh, state_sharding
+from pathjax.train import checkpoint
 from pathjax.train.checkpoint import CheckpointError, Checkpoints, tree_bytes
 from pathjax.train.seal import SEAL, DamagedCheckpointWarning
 from pathjax.train.state import TrainState
-from pathjax.train import checkpoint
 
 
 def make_state(mesh, seed=0, size=1024):

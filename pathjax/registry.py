@@ -1,0 +1,101 @@
+"""Extension points: items by shipped name, or by `package.module:Name`.
+
+Objectives, probes, metrics, datasets and public models are looked up here, so that
+one's own are given by the same words as shipped ones and live in any package that
+Python can import, the working directory included. This module holds no items itself.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class RegistryError(ValueError):
+    """An unknown name, or an extension that cannot be imported or is of another kind."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'a' or 'b'?`, or the known names when none is close."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, 3, 0.5)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    shown = ", ".join(known[:12]) + (f", ... ({len(known)})" if len(known) > 12 else "")
+    return f"expected one of {shown}"
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Shipped items of one kind by name, and others by `package.module:Name`.
+
+    Iteration and `len` cover the shipped items only.
+
+    Args:
+      kind: What an item is, for messages, such as "objective".
+      items: Shipped items by name.
+      of: Type that every item is an instance of, or, if items are classes, a subclass
+        of. Checked for what is imported by path.
+    """
+
+    def __init__(self, kind: str, items: Mapping[str, T], of: type):
+        self.kind = kind
+        self._items = dict(items)
+        self._of = of
+
+    def __getitem__(self, name: str) -> T:
+        """The item called `name`.
+
+        Raises:
+          RegistryError: Unknown name, failed import, or an object of another kind.
+        """
+        if name in self._items:
+            return self._items[name]
+        if ":" in name:
+            return self._import(name)
+        raise RegistryError(
+            f"unknown {self.kind} {name!r}; {did_you_mean(name, self._items)} "
+            "Your own is given as package.module:Name."
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def name_of(self, item: T) -> str:
+        """The name that `self[name]` finds `item` by."""
+        for name, shipped in self._items.items():
+            if shipped is item:
+                return name
+        origin: Any = item if isinstance(item, type) else type(item)
+        return f"{origin.__module__}:{origin.__qualname__}"
+
+    def _import(self, path: str) -> T:
+        module_name, _, attribute = path.partition(":")
+        # Last, so that a file of the working directory never hides an installed one.
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            item = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise RegistryError(
+                f"cannot import {self.kind} {path!r}: {error}. Expected "
+                "package.module:Name, importable from here or installed."
+            ) from error
+        is_one = isinstance(item, self._of) or (
+            isinstance(item, type) and issubclass(item, self._of)
+        )
+        if not is_one:
+            raise RegistryError(
+                f"{path} is {type(item).__name__}, expected {self._of.__module__}."
+                f"{self._of.__qualname__}"
+            )
+        return item

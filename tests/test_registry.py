@@ -1,0 +1,44 @@
+"""Lookup by shipped name and by import path."""
+
+import pytest
+
+from pathjax.registry import Registry, RegistryError
+
+SHIPPED = Registry("number", {"one": 1, "three": 3}, of=int)
+
+
+def test_shipped_names():
+    assert SHIPPED["one"] == 1 and list(SHIPPED) == ["one", "three"]
+    assert "one" in SHIPPED and len(SHIPPED) == 2 and "my:x" not in SHIPPED
+    assert SHIPPED.name_of(3) == "three"
+
+
+def test_an_item_of_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "my_numbers_extension.py").write_text("SEVEN = 7\nWORD = 'seven'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["/nowhere"] + __import__("sys").path)
+    assert SHIPPED["my_numbers_extension:SEVEN"] == 7
+    with pytest.raises(RegistryError, match="WORD is str, expected builtins.int"):
+        SHIPPED["my_numbers_extension:WORD"]
+    with pytest.raises(RegistryError, match="cannot import number .*no attribute"):
+        SHIPPED["my_numbers_extension:EIGHT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tree", "unknown number 'tree'; did you mean 'three'?"),
+        ("x", "expected one of one, three"),
+        ("no_such_package.here:X", "cannot import number 'no_such_package.here:X'"),
+        (":X", "cannot import number"),
+    ],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(RegistryError, match=message):
+        SHIPPED[name]
+
+
+def test_classes_are_named_by_their_path():
+    registry = Registry("error", {"value": ValueError}, of=Exception)
+    assert registry["builtins:KeyError"] is KeyError
+    assert registry.name_of(KeyError) == "builtins:KeyError"
