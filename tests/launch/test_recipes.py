@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from pathjax.cli import build_parser
 
+kubernetes_validate = pytest.importorskip(
+    "kubernetes_validate", reason="comes with pathjax[test-all]"
+)
 LAUNCH = Path(__file__).parents[2] / "launch"
 SHELL = sorted([*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")])
 

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-import jupytext
-import nbformat
 import pytest
+
+jupytext = pytest.importorskip("jupytext", reason="comes with pathjax[test-all]")
+nbformat = pytest.importorskip("nbformat", reason="comes with pathjax[test-all]")
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))

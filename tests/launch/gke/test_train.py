@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 from launch_calls import TRAIN
 from pathjax.launch.gke.train import main, manifest, parse, shape
 
+kubernetes_validate = pytest.importorskip(
+    "kubernetes_validate", reason="comes with pathjax[test-all]"
+)
 ARGS = ("r1", "--target=v5e:4x4", "--image=gcr.io/p/pathjax:1", "--claim=data")
 LINE = (TRAIN[0], "--workdir=/data/r1", *TRAIN[2:])
 # What of JobSet v1alpha2 is used (sigs.k8s.io/jobset, api/jobset/v1alpha2).
