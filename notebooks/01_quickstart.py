@@ -15,10 +15,10 @@
 # # Quickstart
 #
 # Does teaching a pathology model the transcriptome make it better? On a **synthetic** cohort, in minutes: a small
-# vision model is pre-trained, then fine-tuned with gene expression, and the same probes are asked before and after.
+# vision model is pre-trained, then fine-tuned with gene expression, and the same probes measure it before and after.
 
 # %%
-# Installs pathjax where it is missing, and says what it runs on.
+# Install pathjax if it is missing, and print the device.
 import importlib.util
 import os
 import shlex
@@ -27,7 +27,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The checkout this notebook lies in. Elsewhere, as on Colab, the address of the
+# The checkout that contains this notebook. On Colab, set PATHJAX_SOURCE to the
 # repository: git+https://...
 SOURCE = os.environ.get("PATHJAX_SOURCE", "..")
 if importlib.util.find_spec("pathjax") is None:
@@ -45,16 +45,16 @@ from IPython.display import Image, Markdown, display
 
 print(f"{len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}")
 
-# Seconds in place of minutes, with models too small to learn anything; for tests.
+# For tests: seconds instead of minutes, with models too small to learn anything.
 SMOKE = "PATHJAX_SMOKE" in os.environ
 RUNS = Path("runs/notebooks")
 
 
 def pathjax(command: str) -> None:
-    """Runs a line as a terminal does, but here: a TPU belongs to one process alone."""
+    """Runs a command line in this process: only one process can use a TPU."""
     print("$ pathjax", command)
     if main(shlex.split(command)):
-        raise RuntimeError("it failed: the reason is above")
+        raise RuntimeError("the command failed; see the error above")
 
 
 def show(path: str | Path) -> None:
@@ -66,8 +66,8 @@ def show(path: str | Path) -> None:
 # %% [markdown]
 # ## A study
 #
-# A study is a directory: tiles, samples with targets, expression, reports, splits by patient. This one is drawn by a program;
-# nothing learned from it holds for patients.
+# A study is a directory: tiles, samples with targets, expression, reports, splits by patient. This one is synthetic;
+# nothing learned from it applies to patients.
 
 # %%
 size = "--patients 64 --tiles 3" if SMOKE else "--patients 320 --tiles 6"
@@ -79,10 +79,10 @@ pathjax(f"data show {RUNS}/study --sheet {RUNS}/tiles.png")
 show(f"{RUNS}/tiles.png")
 
 # %% [markdown]
-# ## A base, and the base taught expression
+# ## A base model, and the same model tuned on expression
 #
 # The base sees images only (DINO). Fine-tuning pulls the image of a patient and the patient's expression together
-# (contrastive). Run a cell again after an interruption: it goes on where it stopped.
+# (contrastive). Run a cell again after an interruption: it resumes where it stopped.
 
 # %%
 pathjax(
@@ -97,9 +97,9 @@ pathjax(
 )
 
 # %% [markdown]
-# ## Better, and on what?
+# ## Compare them
 #
-# Probes on patients that neither training saw. An overlap would be an error.
+# Probes on patients that neither training run saw. An overlap would be an error.
 
 # %%
 pathjax(
@@ -111,5 +111,5 @@ show(f"{RUNS}/quickstart/report/table.md")
 show(f"{RUNS}/quickstart/report/deltas.png")
 
 # %% [markdown]
-# One seed, and differences within the intervals: no claim yet. `pathjax demo` does the same with three seeds and
-# both objectives; the next notebook starts from a public model.
+# One seed, and differences within the intervals: not enough for a claim. `pathjax demo --full` does the same with three
+# seeds and both objectives; the next notebook starts from a public model.

@@ -14,10 +14,10 @@
 # %% [markdown]
 # # Adapt a public foundation model
 #
-# A model of the list is imported, adapted to expression with low-rank adapters, probed, and exported for timm.
+# Import a public model, adapt it to expression with low-rank adapters, probe it, and export it for timm.
 
 # %%
-# Installs pathjax where it is missing, and says what it runs on.
+# Install pathjax if it is missing, and print the device.
 import importlib.util
 import os
 import shlex
@@ -26,7 +26,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The checkout this notebook lies in. Elsewhere, as on Colab, the address of the
+# The checkout that contains this notebook. On Colab, set PATHJAX_SOURCE to the
 # repository: git+https://...
 SOURCE = os.environ.get("PATHJAX_SOURCE", "..")
 if importlib.util.find_spec("pathjax") is None:
@@ -44,16 +44,16 @@ from IPython.display import Image, Markdown, display
 
 print(f"{len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}")
 
-# Seconds in place of minutes, with models too small to learn anything; for tests.
+# For tests: seconds instead of minutes, with models too small to learn anything.
 SMOKE = "PATHJAX_SMOKE" in os.environ
 RUNS = Path("runs/notebooks")
 
 
 def pathjax(command: str) -> None:
-    """Runs a line as a terminal does, but here: a TPU belongs to one process alone."""
+    """Runs a command line in this process: only one process can use a TPU."""
     print("$ pathjax", command)
     if main(shlex.split(command)):
-        raise RuntimeError("it failed: the reason is above")
+        raise RuntimeError("the command failed; see the error above")
 
 
 def show(path: str | Path) -> None:
@@ -68,7 +68,7 @@ pathjax("models kaiko-vits16")
 # %% [markdown]
 # ## Weights
 #
-# Put the path of the published file here. Without one the weights are **drawn at random**, which shows the way and
+# Set `KAIKO_VITS16` to the path of the published file. Without it the weights are **random**, which shows the steps and
 # nothing else.
 
 # %%
@@ -93,7 +93,7 @@ if not Path(f"{RUNS}/kaiko/model.safetensors").exists():
 # %% [markdown]
 # ## A study to adapt it to
 #
-# The model wants tiles of 224 px, so the demo's study is drawn at that size; tiles of 64 px would be refused, for the
+# The model expects tiles of 224 px, so the demo study is made at that size. Tiles of 64 px would be refused, because the
 # model would see another magnification.
 
 # %%
@@ -104,7 +104,7 @@ pathjax(f"data demo --out {RUNS}/study224 {size} --tile-px 224 --mpp 0.5")
 # %% [markdown]
 # ## LoRA
 #
-# The encoder is frozen; adapters of rank 8 in its blocks are trained, and merged into it at the end.
+# The encoder is frozen. Adapters of rank 8 in its blocks are trained and merged into it at the end.
 
 # %%
 pathjax(
@@ -118,8 +118,8 @@ pathjax(
 # %% [markdown]
 # ## Before and after
 #
-# Patients of the fold `probe_fit` fit the probes, those of `probe_test` score them; a list of tasks of one's own
-# is in docs/add-a-task.md.
+# Probes are fitted on the patients of fold `probe_fit` and scored on those of `probe_test`. docs/extend/task.md describes
+# the task file.
 
 # %%
 import json
@@ -145,9 +145,9 @@ pathjax(f"report {RUNS}/adapted")
 show(f"{RUNS}/adapted/report/table.md")
 
 # %% [markdown]
-# ## Out again
+# ## Export
 #
-# The folder opens with `timm.create_model("local-dir:...", pretrained=True)`. Its card says what the model was trained on.
+# The folder opens with `timm.create_model("local-dir:...", pretrained=True)`. Its model card states the training data.
 
 # %%
 if not Path(f"{RUNS}/kaiko-lora-timm").exists():

@@ -14,10 +14,10 @@
 # %% [markdown]
 # # Probes and the table
 #
-# Two ways of teaching expression, one base, the same probes: the table, its intervals, and the page.
+# Two objectives, one base, the same probes: the table, its intervals, and the page.
 
 # %%
-# Installs pathjax where it is missing, and says what it runs on.
+# Install pathjax if it is missing, and print the device.
 import importlib.util
 import os
 import shlex
@@ -26,7 +26,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The checkout this notebook lies in. Elsewhere, as on Colab, the address of the
+# The checkout that contains this notebook. On Colab, set PATHJAX_SOURCE to the
 # repository: git+https://...
 SOURCE = os.environ.get("PATHJAX_SOURCE", "..")
 if importlib.util.find_spec("pathjax") is None:
@@ -44,16 +44,16 @@ from IPython.display import Image, Markdown, display
 
 print(f"{len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}")
 
-# Seconds in place of minutes, with models too small to learn anything; for tests.
+# For tests: seconds instead of minutes, with models too small to learn anything.
 SMOKE = "PATHJAX_SMOKE" in os.environ
 RUNS = Path("runs/notebooks")
 
 
 def pathjax(command: str) -> None:
-    """Runs a line as a terminal does, but here: a TPU belongs to one process alone."""
+    """Runs a command line in this process: only one process can use a TPU."""
     print("$ pathjax", command)
     if main(shlex.split(command)):
-        raise RuntimeError("it failed: the reason is above")
+        raise RuntimeError("the command failed; see the error above")
 
 
 def show(path: str | Path) -> None:
@@ -65,7 +65,7 @@ def show(path: str | Path) -> None:
 # %% [markdown]
 # ## Three models
 #
-# What is there already is not made again: the notebooks share `runs/notebooks`, and each can be the first.
+# The notebooks share `runs/notebooks` and reuse what is in it; each can be run first.
 
 # %%
 size = "--patients 64 --tiles 3" if SMOKE else "--patients 320 --tiles 6"
@@ -91,9 +91,9 @@ pathjax(
 )
 
 # %% [markdown]
-# ## First: may it be asked?
+# ## First the audit
 #
-# Patients of training against the test patients of each task. A status other than clean ends with an error.
+# It compares the training patients with the test patients of each task. Any status other than clean is an error.
 
 # %%
 pathjax(
@@ -104,7 +104,7 @@ pathjax(
 # %% [markdown]
 # ## Then the table
 #
-# `NAME:BASE@SEED=PATH`; more seeds give narrower intervals. Results are files, and the table is made of them alone.
+# Models are given as `NAME:BASE@SEED=PATH`; more seeds give narrower intervals. The table is made from result files only.
 
 # %%
 pathjax(
@@ -120,16 +120,16 @@ for name in ("table", "deltas"):
     show(f"{RUNS}/table/report/{name}.png")
 
 # %% [markdown]
-# ## What was written
+# ## Output files
 #
-# `index.html` is the same as one page: sortable, offline, with provenance. The results hold each prediction, so that
-# a table can be made again years later.
+# `index.html` is the same as one page: sortable, offline, with provenance. The results contain every prediction, so the
+# table can be made again at any time.
 
 # %%
 import json
 
 entries = json.loads(Path(f"{RUNS}/table/results.json").read_text())["entries"]
-print(len(entries), "entries; one of them:")
+print(len(entries), "entries; the first:")
 shown = ("model", "task", "metric", "value", "protocol", "audit")
 print({key: entries[0][key] for key in shown if key in entries[0]})
 print(sorted(path.name for path in Path(f"{RUNS}/table/report").iterdir()))

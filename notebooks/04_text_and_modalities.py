@@ -12,12 +12,12 @@
 # ---
 
 # %% [markdown]
-# # Report text, and which modality tells what
+# # Report text, and which modality predicts what
 #
-# Reports become vectors; then slide, RNA and text, alone and together, are asked for every target.
+# Reports become vectors; then slide, RNA and text, alone and together, predict every target.
 
 # %%
-# Installs pathjax where it is missing, and says what it runs on.
+# Install pathjax if it is missing, and print the device.
 import importlib.util
 import os
 import shlex
@@ -26,7 +26,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The checkout this notebook lies in. Elsewhere, as on Colab, the address of the
+# The checkout that contains this notebook. On Colab, set PATHJAX_SOURCE to the
 # repository: git+https://...
 SOURCE = os.environ.get("PATHJAX_SOURCE", "..")
 if importlib.util.find_spec("pathjax") is None:
@@ -44,16 +44,16 @@ from IPython.display import Image, Markdown, display
 
 print(f"{len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}")
 
-# Seconds in place of minutes, with models too small to learn anything; for tests.
+# For tests: seconds instead of minutes, with models too small to learn anything.
 SMOKE = "PATHJAX_SMOKE" in os.environ
 RUNS = Path("runs/notebooks")
 
 
 def pathjax(command: str) -> None:
-    """Runs a line as a terminal does, but here: a TPU belongs to one process alone."""
+    """Runs a command line in this process: only one process can use a TPU."""
     print("$ pathjax", command)
     if main(shlex.split(command)):
-        raise RuntimeError("it failed: the reason is above")
+        raise RuntimeError("the command failed; see the error above")
 
 
 def show(path: str | Path) -> None:
@@ -65,7 +65,7 @@ def show(path: str | Path) -> None:
 # %% [markdown]
 # ## A study and a model of its tiles
 #
-# What is there already is not made again: the notebooks share `runs/notebooks`, and each can be the first.
+# The notebooks share `runs/notebooks` and reuse what is in it; each can be run first.
 
 # %%
 size = "--patients 64 --tiles 3" if SMOKE else "--patients 320 --tiles 6"
@@ -81,8 +81,8 @@ pathjax(
 # %% [markdown]
 # ## Reports to vectors
 #
-# TF-IDF here: it sends nothing and needs no download. It is fitted to the patients of one fold, so that it knows no word of the
-# others. `--backend minilm` and `--backend openai` are in docs/text.md; the latter **sends the reports away**.
+# TF-IDF sends nothing and needs no download. It is fitted on the patients of one fold, so its vocabulary contains no words of
+# the others. docs/text.md describes `--backend minilm` and `--backend openai`; the latter **sends the reports to a service**.
 # These reports are synthetic.
 
 # %%
@@ -97,9 +97,9 @@ pathjax(
 pathjax(f"text show {RUNS}/text.h5")
 
 # %% [markdown]
-# ## Reports in the plane
+# ## t-SNE of the reports
 #
-# Near in the picture is not proof: the figure gives how often the nearest neighbours in the full space share a class.
+# Distances in a t-SNE plot prove nothing; the figure also states how often nearest neighbours in the full space share a class.
 
 # %%
 pathjax(
@@ -109,7 +109,7 @@ pathjax(
 show(f"{RUNS}/tsne.png")
 
 # %% [markdown]
-# ## Modality by target
+# ## Modalities and targets
 #
 # Cross-validated by patient; each cell has an interval, its chance level and n.
 

@@ -14,11 +14,11 @@
 # %% [markdown]
 # # Expression from images alone
 #
-# A model that was taught expression predicts it for patients whose RNA it never saw. **Research only**: a map of a gene that
-# cannot be predicted looks as sharp as one that can, so measured values stand beside it.
+# A model tuned on expression predicts it for patients whose RNA it never saw. **Research only**: the map of a gene that
+# cannot be predicted looks as sharp as one that can, so measured values are shown next to it.
 
 # %%
-# Installs pathjax where it is missing, and says what it runs on.
+# Install pathjax if it is missing, and print the device.
 import importlib.util
 import os
 import shlex
@@ -27,7 +27,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The checkout this notebook lies in. Elsewhere, as on Colab, the address of the
+# The checkout that contains this notebook. On Colab, set PATHJAX_SOURCE to the
 # repository: git+https://...
 SOURCE = os.environ.get("PATHJAX_SOURCE", "..")
 if importlib.util.find_spec("pathjax") is None:
@@ -45,16 +45,16 @@ from IPython.display import Image, Markdown, display
 
 print(f"{len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}")
 
-# Seconds in place of minutes, with models too small to learn anything; for tests.
+# For tests: seconds instead of minutes, with models too small to learn anything.
 SMOKE = "PATHJAX_SMOKE" in os.environ
 RUNS = Path("runs/notebooks")
 
 
 def pathjax(command: str) -> None:
-    """Runs a line as a terminal does, but here: a TPU belongs to one process alone."""
+    """Runs a command line in this process: only one process can use a TPU."""
     print("$ pathjax", command)
     if main(shlex.split(command)):
-        raise RuntimeError("it failed: the reason is above")
+        raise RuntimeError("the command failed; see the error above")
 
 
 def show(path: str | Path) -> None:
@@ -66,7 +66,7 @@ def show(path: str | Path) -> None:
 # %% [markdown]
 # ## A model that regresses expression
 #
-# What is there already is not made again: the notebooks share `runs/notebooks`, and each can be the first.
+# The notebooks share `runs/notebooks` and reuse what is in it; each can be run first.
 
 # %%
 size = "--patients 64 --tiles 3" if SMOKE else "--patients 320 --tiles 6"
@@ -86,9 +86,9 @@ pathjax(
 )
 
 # %% [markdown]
-# ## Predict, and measure
+# ## Predict and compare with measurements
 #
-# The fold `probe_test` was in no training. `genes.csv` says how far each gene can be trusted.
+# No training run saw the fold `probe_test`. `genes.csv` states how well each gene is predicted.
 
 # %%
 pathjax(
@@ -105,8 +105,8 @@ display(genes.head(8))
 # %% [markdown]
 # ## Maps
 #
-# The genes named here are drawn over each slide; here the slides are a few tiles each. On her2st the maps show tissue
-# (docs/predict.md).
+# The genes named here are drawn over each slide. Slides of the demo have only a few tiles; docs/predict.md shows maps of
+# her2st.
 
 # %%
 chosen = ",".join(genes.iloc[:, 0].astype(str).head(2))
@@ -120,7 +120,7 @@ for picture in sorted(Path(f"{RUNS}/maps").rglob("*.png"))[:2]:
 # %% [markdown]
 # ## AnnData
 #
-# `predicted.h5ad` opens in scanpy and squidpy; what the numbers mean travels in it.
+# `predicted.h5ad` opens in scanpy and squidpy and contains the units of its numbers.
 
 # %%
 import anndata
