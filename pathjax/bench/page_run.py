@@ -14,7 +14,7 @@ import pandas as pd
 from pathjax.bench.options import Common
 from pathjax.evals.results import make_entry, write_results
 from pathjax.evals.tasks import Task, TaskOutcome
-from pathjax.stats.scores import balanced_accuracy, mean_pearson
+from pathjax.stats.metrics import balanced_accuracy, mean_pearson
 
 ROWS, PATIENTS = 150, 50
 CLASS_TASKS, CLASSES, SEEDS = 9, 9, 3
@@ -43,7 +43,7 @@ def _outcome(name: str, kind: str, truth, prediction, columns) -> TaskOutcome:
     value = (
         balanced_accuracy(truth, prediction)
         if is_class
-        else mean_pearson(truth, prediction)[0]
+        else mean_pearson(truth, prediction)
     )
     return TaskOutcome(
         task=Task(name, "made-up", "y" if is_class else None, kind, "s", "fit", "test"),

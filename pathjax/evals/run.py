@@ -28,7 +28,8 @@ from pathjax.evals.protocols import PROTOCOLS, Protocol, ProtocolError
 from pathjax.evals.retrieval import recall_at_k
 from pathjax.evals.rows import FoldRows, column_of, fold_rows
 from pathjax.evals.tasks import Task, TaskError, TaskOutcome
-from pathjax.stats.scores import balanced_accuracy, chance_level, mean_pearson
+from pathjax.stats.correlation import per_gene_pearson
+from pathjax.stats.metrics import METRICS, balanced_accuracy, mean_pearson
 
 
 def _check_features(task: Task, study, features) -> None:
@@ -269,12 +270,12 @@ def _join(task, study, protocol: Protocol, parts: Sequence[_Part]) -> TaskOutcom
         prediction = np.concatenate(
             [_in_columns(p.fit.prediction, p.columns, columns) for p in parts], axis=1
         ).astype(np.float32)
-        scores = [
+        values = [
             mean_pearson(truth, one, stratum, protocol.over_folds) for one in prediction
         ]
-        values = [value for value, _ in scores]
         prediction = prediction[0]
-        hyper["constant_genes"] = scores[0][1]
+        r = per_gene_pearson(truth, prediction, stratum, protocol.over_folds)
+        hyper["constant_genes"] = int(np.isnan(r).sum())
     test = [part.round.folds.test for part in parts]
     if task.crossed:
         names = study.split(task.split).folds
@@ -291,7 +292,7 @@ def _join(task, study, protocol: Protocol, parts: Sequence[_Part]) -> TaskOutcom
         **_about(task, study, protocol, [part.round.folds for part in parts]),
         metric=task.metric,
         value=float(np.mean(values) if protocol.averaged else values[0]),
-        chance=chance_level(task.metric, truth),
+        chance=METRICS[task.metric].chance_level(truth),
         truth=truth,
         prediction=prediction,
         columns=columns,

@@ -18,20 +18,13 @@ from pathjax.evals.logistic import logistic_sweep
 from pathjax.evals.plan import PlanError, make_plan
 from pathjax.evals.probes import ridge_sweep
 from pathjax.evals.protocols import PROTOCOLS
-from pathjax.modalities.auroc import macro_auroc
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation, most_variable, prepare
-from pathjax.stats.scores import (
-    accuracy_terms,
-    bootstrap_draws,
-    chance_level,
-    number_units,
-    pearson_terms,
-    percentile_interval,
-)
+from pathjax.stats.bootstrap import bootstrap_draws, number_units, percentile_interval
+from pathjax.stats.metrics import METRICS
 
 REPLICATES = 1000
-METRICS = {
+METRICS_OF_KIND = {
     "class": ("balanced_accuracy", "auroc"),
     "number": ("pearson",),
     "expression": ("pearson",),
@@ -179,20 +172,19 @@ def score(
     once = np.ones((1, units), np.int64)
     every = np.concatenate([once, draws])
     scores = {}
-    for metric in METRICS[kind]:
-        if metric == "balanced_accuracy":
-            terms = accuracy_terms(found.truth, found.score.argmax(axis=1), unit)
-            values, chance = terms.evaluate(every), chance_level(metric, found.truth)
-        elif metric == "auroc":
-            values, chance = macro_auroc(found.score, found.truth, every[:, unit]), 0.5
-        else:
-            terms = pearson_terms(found.truth, found.score, unit, found.fold)
-            values, chance = terms.evaluate(every), 0.0
+    for name in METRICS_OF_KIND[kind]:
+        metric = METRICS[name]
+        guess = found.score
+        if metric.needs == "classes":
+            guess = guess.argmax(axis=1)
+        # Classes are scored over all folds together.
+        stratum = found.fold if metric.needs == "values" else None
+        values = metric.terms(found.truth, guess, unit, stratum).evaluate(every)
         low, high = percentile_interval(values[1:])
-        scores[metric] = {
+        scores[name] = {
             "value": float(values[0]),
             "low": low,
             "high": high,
-            "chance": chance,
+            "chance": metric.chance_level(found.truth),
         }
     return scores

@@ -33,7 +33,7 @@ from pathjax.modalities.cohort import (
 )
 from pathjax.modalities.features import Preparation
 from pathjax.report.figures import slug
-from pathjax.stats.scores import StatisticsError
+from pathjax.stats.metric import StatisticsError
 
 PROTOCOL = "modalities/1"
 COMMON, ALL = "common", "all"

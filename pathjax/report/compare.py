@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pathjax.evals.results import ResultsError, read_predictions, read_results
+from pathjax.evals.results import read_predictions, read_results
 from pathjax.report.notes import notes_of
 from pathjax.report.permuted import Tested, permute_deltas
 from pathjax.report.shared_units import SharedUnits
@@ -31,15 +31,14 @@ from pathjax.report.table_data import (
     mean_notes,
     plain_mean,
 )
-from pathjax.stats.scores import (
-    Terms,
-    accuracy_terms,
+from pathjax.stats.bootstrap import (
     bootstrap_draws,
     mean_over_seeds,
-    pearson_terms,
     percentile_interval,
-    recall_terms,
 )
+from pathjax.stats.correlation import per_gene_pearson
+from pathjax.stats.metric import Terms
+from pathjax.stats.metrics import find_metric
 
 PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' Holm
 # What base and tuned have to have in common for a delta to mean anything.
@@ -148,21 +147,15 @@ def _bases(grouped) -> dict[str, str | None]:
     return bases
 
 
-def _terms(one: Scored, unit: np.ndarray | None) -> Terms:
-    task, rows = one.entry["task"], one.rows
-    if one.entry["metric"] == "balanced_accuracy":
-        return accuracy_terms(rows["truth"], rows["prediction"], unit)
-    if one.entry["metric"] == "pearson":
-        return pearson_terms(
-            rows["truth"],
-            rows["prediction"],
-            unit,
-            rows["stratum"],
-            one.entry["combine"],
-        )
-    if one.entry["metric"].startswith("recall"):
-        return recall_terms(rows["prediction"], unit)
-    raise ResultsError(f"metric {one.entry['metric']!r} of {task} is unknown")
+def _terms(one: Scored, unit: np.ndarray) -> Terms:
+    rows, metric = one.rows, find_metric(one.entry["metric"])
+    return metric.terms(
+        rows["truth"],
+        rows["prediction"],
+        unit,
+        rows["stratum"],
+        one.entry["combine"],
+    )
 
 
 def _pair_seeds(model: str, task: str, tuned: dict, base: dict) -> dict[Any, Any]:
@@ -252,6 +245,12 @@ def compare(
     names = dict.fromkeys(one.entry["task"] for one in scored)
     if MEAN in names:
         raise ReportError(f"a task is called {MEAN!r}, the name of a column: rename it")
+    signs = {
+        one.entry["task"]: 1
+        if find_metric(one.entry["metric"]).higher_is_better
+        else -1
+        for one in scored
+    }
     drawn = _Replicates(scored, grouped, replicates, seed)
     rows = []
     for model in in_order(bases):
@@ -277,17 +276,21 @@ def compare(
                 gap_samples.append(None if missing else samples[own] - before)
             delta = drawn.over_seeds(model, gap_samples)
             deltas[task] = _estimate(np.mean(gaps), delta)
-            together.append(delta)
+            together.append(None if delta is None else signs[task] * delta)
             if delta is not None:
                 pairs_of[task] = [
                     (drawn.terms[model, task, own], drawn.terms[base, task, other])
                     for own, other in pairs.items()
                 ]
         tests, of_mean = permute_deltas(
-            pairs_of, drawn.shared.part, permutations=permutations, seed=seed
+            pairs_of,
+            drawn.shared.part,
+            permutations=permutations,
+            seed=seed,
+            signs=signs,
         )
         deltas = {task: _tested(one, tests.get(task)) for task, one in deltas.items()}
-        mean = plain_mean(deltas)
+        mean = plain_mean(deltas, signs)
         if mean and all(part is not None for part in together):
             mean = _estimate(mean.value, np.mean(together, axis=0))
             mean = _tested(mean, of_mean)
@@ -326,7 +329,15 @@ def gene_correlations(
                 if one.entry["kind"] == "expression" and one.rows is not None
             ]
             if parts:
-                r = [_terms(one, None).r(np.ones((1, 1)))[0] for one in parts]
+                r = [
+                    per_gene_pearson(
+                        one.rows["truth"],
+                        one.rows["prediction"],
+                        one.rows["stratum"],
+                        one.entry["combine"],
+                    )
+                    for one in parts
+                ]
                 names = parts[0].rows["columns"]
                 out.setdefault(task, {})[model] = (names, np.mean(r, axis=0))
     return out

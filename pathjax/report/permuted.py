@@ -4,7 +4,7 @@
 
 Tasks of one part exchange the same patients in the same permutation, so that their null
 deltas can be averaged one by one. Parts share no patients: their permutations are
-independent. What a permutation is stands in evals/significance.py.
+independent. A permutation is explained in stats/permutation.py.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pathjax.report.shared_units import Part
+from pathjax.stats.metric import Terms
 from pathjax.stats.permutation import (
     Swaps,
     holm,
@@ -21,7 +22,6 @@ from pathjax.stats.permutation import (
     p_value,
     redrawn,
 )
-from pathjax.stats.scores import Terms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ def permute_deltas(
     *,
     permutations: int,
     seed: int,
+    signs: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Tested], Tested | None]:
     """Tests each task's delta and the mean over these tasks.
 
@@ -50,6 +51,7 @@ def permute_deltas(
       parts: task -> whose units it shares.
       permutations: random ones, where a part has more patterns than that.
       seed: of the random ones.
+      signs: task -> -1 where a lower score is better, for the mean.
 
     Returns:
       The tests by task, corrected over all of them, and that of their mean; None when
@@ -57,6 +59,7 @@ def permute_deltas(
     """
     if not pairs:
         return {}, None
+    signs = dict.fromkeys(pairs, 1) | dict(signs or {})
     observed, p = {}, {}
     sums: dict[Part, np.ndarray] = {}
     swaps = {
@@ -68,13 +71,13 @@ def permute_deltas(
         observed[task] = observed_delta(terms)
         null = null_deltas(terms, swaps[part])
         p[task] = p_value(observed[task], null, exact=swaps[part].exact)
-        sums[part] = sums.get(part, 0.0) + null
+        sums[part] = sums.get(part, 0.0) + signs[task] * null
     corrected = holm(list(p.values()))
     tests = {
         task: Tested(p[task], float(one), swaps[parts[task]].patterns)
         for task, one in zip(p, corrected, strict=True)
     }
-    mean = float(np.mean(list(observed.values())))
+    mean = float(np.mean([signs[task] * one for task, one in observed.items()]))
     if len(sums) == 1:
         ((part, total),) = sums.items()
         exact, patterns = swaps[part].exact, swaps[part].patterns

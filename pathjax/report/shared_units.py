@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pathjax.stats.scores import number_units
+from pathjax.stats.bootstrap import number_units
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,11 +19,7 @@ from pathjax.report.compare import Scored, compare, gene_correlations, load_runs
 from pathjax.report.csv_table import read_csv, write_csv
 from pathjax.report.json_table import table_json
 from pathjax.report.table_data import MEAN, Estimate, ReportError, Row, Table
-
-METRIC_WORDS = {
-    "balanced_accuracy": "balanced accuracy",
-    "pearson": "mean Pearson r",
-}
+from pathjax.stats.metrics import metric_label
 
 
 def load_table(
@@ -110,7 +106,7 @@ def _headings(table: Table) -> list[tuple[str, str]]:
     """(task, what is measured) of each column."""
     pairs = []
     for column in table.columns:
-        below = METRIC_WORDS.get(column.metric, column.metric)
+        below = metric_label(column.metric)
         if column.chance is not None:
             below += f", chance {percent(column.chance)}"
         pairs.append((column.task, below))

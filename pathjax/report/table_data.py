@@ -95,9 +95,15 @@ class Table:
     replicates: int | None = None
 
 
-def plain_mean(deltas: dict[str, Estimate]) -> Estimate | None:
-    """Mean of the deltas without an interval; None when there are none."""
-    values = [delta.value for delta in deltas.values()]
+def plain_mean(
+    deltas: dict[str, Estimate], signs: dict[str, int] | None = None
+) -> Estimate | None:
+    """Mean of the deltas without an interval; None when there are none.
+
+    `signs` are -1 for tasks whose metric is better when lower.
+    """
+    signs = signs or {}
+    values = [signs.get(task, 1) * delta.value for task, delta in deltas.items()]
     return Estimate(float(np.mean(values))) if values else None
 
 

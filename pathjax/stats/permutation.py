@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pathjax.stats.scores import StatisticsError, Terms
+from pathjax.stats.metric import StatisticsError, Terms
 
 SWAPS_AT_ONCE = 512  # so that memory does not grow with the number of permutations
 # Two scores closer than this are equal: sums in another order differ by about 1e-15.
@@ -51,7 +51,8 @@ class Swaps:
     def __post_init__(self):
         if self.units < 1 or self.permutations < 1:
             raise StatisticsError(
-                f"{self.units} units, {self.permutations} permutations: wanted 1 each"
+                "expected at least 1 unit and 1 permutation, got "
+                f"{self.units} and {self.permutations}"
             )
 
     @property

@@ -18,7 +18,7 @@ from pathjax.evals.abmil import (
     abmil_logits,
 )
 from pathjax.evals.minibatch import Recipe, epoch_order, run_keys
-from pathjax.stats.scores import balanced_accuracy
+from pathjax.stats.metrics import balanced_accuracy
 
 WIDTH = 5
 SMALL = Recipe(batch=8, epochs=12, patience=5, warm_epochs=2)

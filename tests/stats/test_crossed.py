@@ -8,7 +8,8 @@ import pytest
 from pathjax.data.study import Split
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, TaskError
-from pathjax.stats.scores import balanced_accuracy, per_gene_pearson
+from pathjax.stats.correlation import per_gene_pearson
+from pathjax.stats.metrics import balanced_accuracy
 
 STATUS = Task("status", "made", "status", "classification", "three", None, "*")
 GENES = Task("genes", "made", None, "expression", "three", None, "*", genes=4)

@@ -6,6 +6,14 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pathjax.stats.correlation import PEARSON
+from pathjax.stats.metric import StatisticsError
+from pathjax.stats.metrics import (
+    BALANCED_ACCURACY,
+    balanced_accuracy,
+    mean_pearson,
+    recall_at,
+)
 from pathjax.stats.permutation import (
     Swaps,
     holm,
@@ -14,14 +22,13 @@ from pathjax.stats.permutation import (
     p_value,
     redrawn,
 )
-from pathjax.stats.scores import (
-    StatisticsError,
-    accuracy_terms,
-    balanced_accuracy,
-    mean_pearson,
-    pearson_terms,
-    recall_terms,
-)
+
+accuracy_terms = BALANCED_ACCURACY.terms
+pearson_terms = PEARSON.terms
+
+
+def recall_terms(hits, unit):
+    return recall_at(10).terms(np.ones(len(hits)), hits, unit)
 
 
 def p_of(pairs, swaps):
@@ -73,7 +80,7 @@ def test_exact_tests_equal_scipys(metric, seed):
         truth = rng.normal(size=(40, 3))
         one, other = (truth + rng.normal(0, s, (40, 3)) for s in (1.0, 2.0))
         one, other = ((x - x.mean(axis=0)) / x.std(axis=0) for x in (one, other))
-        score = lambda guess: mean_pearson(truth, guess)[0]
+        score = lambda guess: mean_pearson(truth, guess)
         terms = [pearson_terms(truth, guess, unit) for guess in (one, other)]
     else:
         one, other = (rng.random((40, 2)) < share for share in (0.6, 0.4))
@@ -189,7 +196,7 @@ def test_holm_rejects_what_stepping_down_rejects(p, level):
 
 
 def test_what_cannot_be_tested_is_refused():
-    with pytest.raises(StatisticsError, match="0 units"):
+    with pytest.raises(StatisticsError, match="got 0 and 10"):
         Swaps(0, 10)
     with pytest.raises(StatisticsError, match="no pair"):
         observed_delta([])

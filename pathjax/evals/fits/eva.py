@@ -19,7 +19,7 @@ from pathjax.evals.fits.devices import over_devices
 from pathjax.evals.fits.round import Fit, Round, chosen
 from pathjax.evals.minibatch import RecipeError
 from pathjax.evals.tasks import TaskError
-from pathjax.stats.scores import balanced_accuracy
+from pathjax.stats.metrics import balanced_accuracy
 
 
 def fit_eva_linear(round: Round) -> Fit:

@@ -10,7 +10,7 @@ from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, TaskError
-from pathjax.stats.scores import balanced_accuracy
+from pathjax.stats.metrics import balanced_accuracy
 
 TISSUE = Task(
     "tissue", "made", "tissue", "classification", "cohort", "fit", "test", "select",

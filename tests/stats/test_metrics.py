@@ -5,22 +5,34 @@ import pytest
 import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import recall_score
+from sklearn import metrics as sklearns
 
-from pathjax.stats.scores import (
-    StatisticsError,
-    accuracy_terms,
-    balanced_accuracy,
+from pathjax.registry import RegistryError
+from pathjax.stats.bootstrap import (
     bootstrap_draws,
-    chance_level,
     mean_over_seeds,
-    mean_pearson,
     number_units,
-    pearson_terms,
-    per_gene_pearson,
     percentile_interval,
-    recall_terms,
 )
+from pathjax.stats.correlation import PEARSON, per_gene_pearson
+from pathjax.stats.metric import Metric, StatisticsError
+from pathjax.stats.metrics import (
+    AUROC,
+    BALANCED_ACCURACY,
+    METRICS,
+    balanced_accuracy,
+    find_metric,
+    mean_pearson,
+    metric_label,
+    recall_at,
+)
+
+accuracy_terms = BALANCED_ACCURACY.terms
+pearson_terms = PEARSON.terms
+
+
+def recall_terms(hits, unit):
+    return recall_at(10).terms(np.ones(len(hits)), hits, unit)
 
 
 def labels(seed, rows=60, classes=4):
@@ -34,7 +46,7 @@ def labels(seed, rows=60, classes=4):
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 50))
 def test_balanced_accuracy_is_scikit_learns_macro_recall(seed, rows):
     truth, guess = labels(seed, rows)
-    wanted = recall_score(
+    wanted = sklearns.recall_score(
         truth, guess, labels=np.unique(truth), average="macro", zero_division=0
     )
     assert balanced_accuracy(truth, guess) == pytest.approx(wanted)
@@ -68,7 +80,7 @@ def test_constant_truth_is_left_out_and_constant_prediction_counts_as_zero():
     guess[:, 1] = -7.7
     r = per_gene_pearson(truth, guess)
     assert np.isnan(r[0]) and r[1] == 0 and r[2] == pytest.approx(1)
-    assert mean_pearson(truth, guess) == (pytest.approx(0.5), 1)
+    assert mean_pearson(truth, guess) == pytest.approx(0.5)
     with pytest.raises(StatisticsError, match="all 1 genes are constant"):
         mean_pearson(truth[:, :1], guess[:, :1])
 
@@ -139,7 +151,7 @@ def test_exchanged_units_equal_exchanged_rows(metric):
         one[:, 3] = 0  # a gene that one model gave up on
 
         def score(truth, guess):
-            return mean_pearson(truth, guess, stratum, metric)[0]
+            return mean_pearson(truth, guess, stratum, metric)
 
         found = pearson_terms(truth, one, unit, stratum, metric).exchanged(
             pearson_terms(truth, 7 + 100 * other, unit, stratum, metric), swap
@@ -198,24 +210,29 @@ def test_units_of_several_tasks_are_numbered_together():
 
 
 def test_chance():
-    assert chance_level("balanced_accuracy", np.array([0, 2, 2, 5])) == 1 / 3
-    assert chance_level("pearson", np.zeros((4, 2))) == 0
-    assert chance_level("recall", np.zeros(40), k=10) == 0.25
-    assert chance_level("recall", np.zeros(4), k=10) == 1
+    truth = np.array([0, 2, 2, 5])
+    wanted = {"balanced_accuracy": 1 / 3, "accuracy": 0.5, "auroc": 0.5,
+              "auprc": 1 / 3, "pearson": 0, "spearman": 0}  # fmt: skip
+    for name, chance in wanted.items():
+        assert METRICS[name].chance_level(truth) == pytest.approx(chance)
+    # Classes of equal size, guessed uniformly: precision and recall are 1 / classes.
+    assert METRICS["f1_macro"].chance_level(np.arange(4)) == pytest.approx(0.25)
+    assert recall_at(10).chance_level(np.zeros(40)) == 0.25
+    assert recall_at(10).chance_level(np.zeros(4)) == 1
 
 
 def test_shapes_and_values_are_checked():
-    with pytest.raises(StatisticsError, match="wanted the same shape"):
+    with pytest.raises(StatisticsError, match="expected at least one row"):
         accuracy_terms(np.array([0, 1]), np.array([0]))
-    with pytest.raises(StatisticsError, match="at least one row"):
+    with pytest.raises(StatisticsError, match="expected at least one row"):
         pearson_terms(np.zeros((0, 2)), np.zeros((0, 2)))
     with pytest.raises(StatisticsError, match="not finite"):
         pearson_terms(np.array([[np.inf], [1.0]]), np.zeros((2, 1)))
     with pytest.raises(StatisticsError, match="not finite"):
         pearson_terms(np.zeros((2, 1)), np.array([[np.nan], [1.0]]))
-    with pytest.raises(StatisticsError, match="'both', wanted one of"):
+    with pytest.raises(StatisticsError, match="one of .* got both"):
         pearson_terms(np.zeros((2, 1)), np.zeros((2, 1)), combine="both")
-    with pytest.raises(StatisticsError, match="wanted 1 each"):
+    with pytest.raises(StatisticsError, match="expected at least 1 unit"):
         bootstrap_draws(0, 10, seed=0)
 
 
@@ -265,7 +282,7 @@ def test_values_not_asked_for_do_not_count():
     wanted = scipy.stats.pearsonr(truth[:20, 1], guess[:20, 1])[0]
     assert r[1] == pytest.approx(wanted)
     fewer[:, 1] = np.nan
-    assert mean_pearson(fewer, spoilt) == (pytest.approx(r[0]), 1)
+    assert mean_pearson(fewer, spoilt) == pytest.approx(r[0])
 
 
 def test_several_runs_score_their_mean_in_every_replicate():
@@ -275,5 +292,126 @@ def test_several_runs_score_their_mean_in_every_replicate():
     each = [accuracy_terms(truth, one, unit).evaluate(draws) for one in guesses.T]
     found = accuracy_terms(truth, guesses, unit).evaluate(draws)
     np.testing.assert_allclose(found, np.mean(each, axis=0))
-    with pytest.raises(StatisticsError, match="wanted the same shape"):
+    with pytest.raises(StatisticsError, match="expected at least one row"):
         accuracy_terms(truth, guesses[:5], unit)
+
+
+@pytest.mark.parametrize("digits", [1, 8])  # many ties, none
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", ["auroc", "auprc", "f1_macro", "accuracy"])
+def test_class_metrics_are_scikit_learns_under_weights(name, classes, digits):
+    rng = np.random.default_rng(classes)
+    truth = np.append(np.arange(classes), rng.integers(0, classes, 80 - classes))
+    score = (rng.random((80, classes)) + 0.5 * np.eye(classes)[truth]).round(digits)
+    if classes == 2:
+        score[:, 0] = -score[:, 1]
+    unit, draws = np.arange(80) % 11, bootstrap_draws(11, 30, seed=1)
+    guess = score if METRICS[name].needs == "scores" else score.argmax(axis=1)
+    values = METRICS[name].terms(truth, guess, unit).evaluate(draws)
+    for value, draw in zip(values, draws, strict=True):
+        weight = draw[unit]
+        kept = {"sample_weight": weight}
+        if name == "auprc":
+            each = [
+                sklearns.average_precision_score(truth == one, score[:, one], **kept)
+                for one in range(classes)
+            ]
+            wanted = np.mean(each)
+        elif name == "auroc" and classes == 2:
+            wanted = sklearns.roc_auc_score(truth, score[:, 1], **kept)
+        elif name == "auroc":
+            each = [
+                sklearns.roc_auc_score(truth == one, score[:, one], **kept)
+                for one in range(classes)
+            ]
+            wanted = np.mean(each)
+        elif name == "accuracy":
+            wanted = sklearns.accuracy_score(truth, guess, **kept)
+        else:
+            rows = np.repeat(np.arange(80), weight)
+            wanted = sklearns.f1_score(truth[rows], guess[rows], average="macro")
+        assert value == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_class_that_is_not_drawn_is_left_out_of_the_area():
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    score = np.eye(3)[[0, 0, 1, 0, 2, 2]]
+    draws = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]])
+    first, second = AUROC.terms(truth, score, np.arange(6)).evaluate(draws)
+    # Of the first two classes: 3 of 4 pairs each, ties half.
+    assert first == pytest.approx((0.75 + 0.75) / 2) and np.isnan(second)
+
+
+@pytest.mark.parametrize("combine", ["within", "mean"])
+def test_spearman_is_scipys_of_the_rows_drawn(combine):
+    rng = np.random.default_rng(2)
+    truth = rng.normal(size=(60, 3)).round(1)  # with ties
+    guess = truth + rng.normal(size=(60, 3))
+    unit, draws = np.arange(60) % 9, bootstrap_draws(9, 20, seed=3)
+    metric = METRICS["spearman"]
+    values = metric.terms(truth, guess, unit, None, combine).evaluate(draws)
+    for value, draw in zip(values, draws, strict=True):
+        rows = np.repeat(np.arange(60), draw[unit])
+        each = [scipy.stats.spearmanr(truth[rows, g], guess[rows, g])[0] for g in (0, 1, 2)]  # fmt: skip
+        assert value == pytest.approx(np.mean(each), abs=1e-9)
+    # A stratum's offset does not matter, a gene that was not asked for is left out.
+    stratum = np.arange(60) % 2
+    shifted = guess + 100.0 * stratum[:, None]
+    truth[:, 2] = np.nan
+    scores = [metric.value(truth, one, stratum, combine) for one in (guess, shifted)]
+    assert scores[0] == pytest.approx(scores[1]) and scores[0] > 0.5
+
+
+@pytest.mark.parametrize("name", ["auroc", "spearman"])
+def test_models_of_other_units_exchange_ranks(name):
+    rng = np.random.default_rng(6)
+    truth = np.arange(40) % 2 if name == "auroc" else rng.normal(size=(40, 2))
+    one, other = rng.normal(size=(2, 40, 2))
+    unit, swap = np.arange(40) % 8, rng.random((10, 8)) < 0.5
+    metric = METRICS[name]
+    plain, stretched = (
+        metric.terms(truth, one, unit).exchanged(metric.terms(truth, guess, unit), swap)
+        for guess in (other, np.exp(3 * other))
+    )
+    np.testing.assert_array_equal(plain, stretched)
+    none = metric.terms(truth, one, unit).exchanged(
+        metric.terms(truth, other, unit), np.zeros((1, 8), bool)
+    )
+    wanted = [metric.value(truth, guess) for guess in (one, other)]
+    np.testing.assert_allclose(np.ravel(none), wanted)
+
+
+def test_a_function_of_weights_is_a_metric():
+    """One's own metric: its replicates, runs, strata and exchanges are those of rows."""
+
+    def error(truth, prediction, weight):
+        return np.average(truth != prediction, weights=weight)
+
+    mine = Metric("error", "error rate", "classes", error, 0.5, higher_is_better=False)
+    truth, guess = labels(3)
+    runs = np.stack([guess, labels(4)[1]], axis=1)
+    unit, draws = np.arange(60) % 7, bootstrap_draws(7, 20, seed=0)
+    accuracy = METRICS["accuracy"]
+    for prediction in (guess, runs):
+        np.testing.assert_allclose(
+            mine.terms(truth, prediction, unit).evaluate(draws),
+            1 - accuracy.terms(truth, prediction, unit).evaluate(draws),
+        )
+    stratum = np.repeat([0, 1], [20, 40])
+    halves = [np.mean(truth[stratum == s] != guess[stratum == s]) for s in (0, 1)]
+    assert mine.value(truth, guess, stratum, "mean") == pytest.approx(np.mean(halves))
+    with pytest.raises(ValueError, match="expected needs to be one of classes"):
+        Metric("x", "x", "ranks", error)
+
+
+def test_metrics_are_found_by_name():
+    assert find_metric("recall@7").name == "recall@7"
+    assert (
+        find_metric("auroc") is AUROC and metric_label("other tool's") == "other tool's"
+    )
+    with pytest.raises(RegistryError, match="did you mean 'auroc'"):
+        find_metric("aurok")
+    with pytest.raises(
+        StatisticsError, match="AUROC is not defined on the 4 test rows"
+    ):
+        AUROC.value(np.zeros(4, int), np.ones((4, 2)))

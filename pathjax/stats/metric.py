@@ -1,0 +1,273 @@
+"""What a metric is, and its terms: the score under any weighting of the patients.
+
+    Metric.terms(truth, prediction, units) -> Terms.evaluate(draws [B, U]) -> [B]
+
+A bootstrap replicate only says how often each unit (patient) counts, and a permutation
+only which model's prediction a unit takes: both are weights. The same draws serve base
+and tuned model and all tasks that share patients, so the comparison is paired. The
+metrics themselves are in metrics.py. NumPy and float64 only; it reads no file.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+DRAWS_AT_ONCE = 512  # sums of all genes under 5,000 draws would be the largest array
+COMBINE = ("within", "mean")
+# What a metric is computed from -> axes of its prediction, and of its truth.
+NEEDS = {"classes": (1, 1), "scores": (2, 1), "values": (2, 2), "hits": (2, 1)}
+
+
+class StatisticsError(ValueError):
+    """A score is not defined for the data given; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A score of predictions, with what tables and tests need to know of it.
+
+    Attributes:
+      name: In results and task files, such as "auroc".
+      label: In tables, such as "AUROC".
+      needs: What `score` takes as prediction of n test rows: "classes" `[n]` class
+        numbers, "scores" `[n, C]` class probabilities, "values" `[n, T]`, or "hits"
+        `[n, D]` of retrieval. The truth is class numbers `[n]`, or values `[n, T]` with
+        NaN for what was not asked of a row.
+      score: `score(truth, prediction, weight)`: the score where row i counts
+        `weight[i]` times; NaN where it is not defined.
+      chance: What guessing scores: a number, or a function of the truth.
+      higher_is_better: False for errors.
+      vectorised: `score` takes weights `[B, n]` and returns `[B]`.
+      comparable: Puts predictions on a scale that two models share without changing the
+        score, such as ranks. The permutation test exchanges these.
+    """
+
+    name: str
+    label: str
+    needs: str
+    score: Callable[..., Any]
+    chance: float | Callable[[np.ndarray], float] = 0.0
+    higher_is_better: bool = True
+    vectorised: bool = False
+    comparable: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def __post_init__(self):
+        if self.needs not in NEEDS:
+            raise ValueError(
+                f"metric {self.name}: expected needs to be one of {', '.join(NEEDS)}, "
+                f"got {self.needs!r}"
+            )
+
+    def chance_level(self, truth: Num[np.ndarray, "n *rest"]) -> float:
+        """What guessing scores on these rows."""
+        return float(self.chance(truth) if callable(self.chance) else self.chance)
+
+    def terms(
+        self,
+        truth: Num[np.ndarray, "n *rest"],
+        prediction: Num[np.ndarray, "n *more"],
+        unit: Int[np.ndarray, "n"] | None = None,
+        stratum: Int[np.ndarray, "n"] | None = None,
+        combine: str = "within",
+    ) -> "Terms":
+        """Prepares rows to be scored under many weightings.
+
+        Args:
+          truth, prediction: As `needs` says. A prediction with a further axis 1 holds
+            several runs; their score is the mean of the runs' scores.
+          unit: Number of the unit that a row is of; None: all of one.
+          stratum: Number of its stratum, such as the test fold of a cross-validation.
+          combine: "mean" averages the scores of the strata. "within" pools all rows;
+            correlations then take off each stratum's mean.
+
+        Raises:
+          StatisticsError: No rows, or shapes do not fit.
+        """
+        truth, runs = self._rows(truth, prediction)
+        if self.comparable is not None:
+            runs = [self.comparable(run) for run in runs]
+        parts = (truth, *runs)
+        return Terms(self, parts, *_numbers(len(truth), unit, stratum), combine)
+
+    def _rows(self, truth, prediction) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The truth, and the prediction of each run."""
+        truth, prediction = np.asarray(truth), np.asarray(prediction)
+        axes, truth_axes = NEEDS[self.needs]
+        several = prediction.ndim == axes + 1
+        runs = list(np.moveaxis(prediction, 1, 0)) if several else [prediction]
+        fits = all(run.ndim == axes and len(run) == len(truth) for run in runs)
+        if self.needs == "values":
+            fits = fits and all(run.shape == truth.shape for run in runs)
+        if truth.ndim != truth_axes or not fits or not len(truth) or not runs:
+            raise StatisticsError(
+                f"{self.label}: expected at least one row, and truth and prediction of "
+                f"as many, got truth {truth.shape} and prediction {prediction.shape}"
+            )
+        return truth, runs
+
+    def evaluate(self, terms: "Terms", draws) -> Float[np.ndarray, "B"]:
+        """The score under each row of unit counts."""
+        if terms.combine == "mean":
+            strata = [terms.stratum == one for one in np.unique(terms.stratum)]
+        else:
+            strata = [slice(None)]
+        scores = []
+        for inside in strata:
+            weight = terms.weight(draws, inside)
+            truth, *runs = (part[inside] for part in terms.parts)
+            scores += [self._score_each(truth, run, weight) for run in runs]
+        return nanmean(np.stack(scores, axis=-1))
+
+    def _score_each(self, truth, run, weight):
+        if self.vectorised:
+            return self.score(truth, run, weight)
+        scores = []
+        for one in weight:
+            kept = one > 0  # so that a score need not care for rows without weight
+            scores.append(
+                self.score(truth[kept], run[kept], one[kept]) if kept.any() else np.nan
+            )
+        return np.array(scores, np.float64)
+
+    def value(
+        self,
+        truth: Num[np.ndarray, "n *rest"],
+        prediction: Num[np.ndarray, "n *more"],
+        stratum: Int[np.ndarray, "n"] | None = None,
+        combine: str = "within",
+    ) -> float:
+        """The score with every row counted once; arguments as in `terms`.
+
+        Raises:
+          StatisticsError: It is not defined for these rows.
+        """
+        value = self.terms(truth, prediction, None, stratum, combine).value()
+        if not np.isfinite(value):
+            raise StatisticsError(
+                f"{self.label} is not defined on the {len(truth)} test rows: the truth "
+                "does not vary. Choose other folds or another metric"
+            )
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """One model's test rows, or their sums per unit, ready for any weighting.
+
+    Attributes:
+      metric: Whose.
+      parts: Arrays `[P, ...]` that the metric made, a row for each test row or unit.
+      unit: `[P]` which unit a row is of.
+      stratum: `[P]` which stratum, numbered from 0.
+      combine: "within" or "mean", see `Metric.terms`.
+    """
+
+    metric: Metric
+    parts: tuple[np.ndarray, ...]
+    unit: Int[np.ndarray, "P"]
+    stratum: Int[np.ndarray, "P"]
+    combine: str = "within"
+
+    def weight(
+        self, draws: Num[np.ndarray, "B U"], inside=slice(None)
+    ) -> Float[np.ndarray, "B P"]:
+        """How often each row counts under each row of unit counts."""
+        return draws[:, self.unit[inside]].astype(np.float64)
+
+    def evaluate(self, draws: Num[np.ndarray, "B U"]) -> Float[np.ndarray, "B"]:
+        """The score under each row of unit counts; NaN where it is not defined."""
+        starts = range(0, len(draws), DRAWS_AT_ONCE)
+        blocks = (draws[start : start + DRAWS_AT_ONCE] for start in starts)
+        return np.concatenate([self.metric.evaluate(self, block) for block in blocks])
+
+    def exchanged(
+        self, other: "Terms", swap: Bool[np.ndarray, "B U"]
+    ) -> tuple[Float[np.ndarray, "B"], Float[np.ndarray, "B"]]:
+        """Both scores where, per row of `swap`, the marked units change places.
+
+        `self` and `other` are two models' terms over the same truth and units: the
+        first score is that of `self` with `other`'s rows for the marked units, the
+        second the reverse. Predictions are exchanged on a common scale (standardised
+        for r, ranks for areas), so that models that predict in other units are alike.
+
+        Raises:
+          StatisticsError: The two are not of the same rows.
+        """
+        same = (
+            [part.shape for part in self.parts] == [part.shape for part in other.parts]
+            and np.array_equal(self.unit, other.unit)
+            and np.array_equal(self.stratum, other.stratum)
+            and (self.metric.name, self.combine) == (other.metric.name, other.combine)
+        )
+        if not same:
+            raise StatisticsError(
+                "the terms of two models are not of the same rows, units, strata and "
+                "metric: nothing can change places between them"
+            )
+        # Each unit twice, once with either model's rows; one of the two is counted.
+        both = dataclasses.replace(
+            self,
+            parts=tuple(map(np.concatenate, zip(self.parts, other.parts, strict=True))),
+            unit=np.concatenate([self.unit, other.unit + swap.shape[1]]),
+            stratum=np.concatenate([self.stratum, other.stratum]),
+        )
+        kept = ~swap
+        return (
+            both.evaluate(np.hstack([kept, swap])),
+            both.evaluate(np.hstack([swap, kept])),
+        )
+
+    def value(self) -> float:
+        """The score with every unit counted once."""
+        return float(self.evaluate(np.ones((1, int(self.unit.max()) + 1)))[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class SumMetric(Metric):
+    """A metric that is a function of sums over rows: all draws are one matrix product.
+
+    Attributes:
+      sums: Truth and list of runs to what is summed, `[n, ...]`.
+      score: Sums `[B, ...]` to scores `[B]`.
+    """
+
+    sums: Callable[..., np.ndarray] = None  # type: ignore[assignment]
+
+    def terms(self, truth, prediction, unit=None, stratum=None, combine="within"):
+        # Strata do not matter: sums of all folds are sums of all rows.
+        values = self.sums(*self._rows(truth, prediction)).astype(np.float64)
+        return sum_terms(self, values, *_numbers(len(values), unit, None), "within")
+
+    def evaluate(self, terms, draws):
+        (sums,) = terms.parts
+        total = terms.weight(draws) @ sums.reshape(len(sums), -1)
+        return self.score(total.reshape(len(draws), *sums.shape[1:]))
+
+
+def sum_terms(metric: Metric, values, unit, stratum, combine: str) -> Terms:
+    """Terms whose one part is the sum of `values` over each unit in each stratum."""
+    pairs, place = np.unique(
+        np.stack([stratum, unit], axis=1), axis=0, return_inverse=True
+    )
+    sums = np.zeros((len(pairs), *values.shape[1:]))
+    np.add.at(sums, place.reshape(-1), values)
+    return Terms(metric, (sums,), pairs[:, 1], pairs[:, 0], combine)
+
+
+def _numbers(rows: int, unit, stratum):
+    """Units and strata as arrays, all zero where they are None."""
+    return tuple(
+        np.zeros(rows, np.int64) if numbers is None else np.asarray(numbers)
+        for numbers in (unit, stratum)
+    )
+
+
+def nanmean(values: Float[np.ndarray, "*rest K"]) -> Float[np.ndarray, "*rest"]:
+    """Mean over the last axis without NaNs; NaN, not a warning, where all are."""
+    known = np.isfinite(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
