@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds an image from this checkout, and pushes it where a registry is named.
+# Builds an image from this checkout and, with --push, pushes it to the tag's registry.
 #
 #   launch/build_image.sh cpu|cuda|tpu [--tag=REGISTRY/NAME:TAG] [--push] [--dry-run]
 set -euo pipefail
@@ -20,7 +20,7 @@ if [ -z "$kind" ] || { [ -n "$push" ] && [ -z "$tag" ]; }; then
   exit 2
 fi
 if [ ! -f "$here/../setup.py" ]; then
-  echo "$here is not in a checkout: the image is built from its files" >&2
+  echo "$here is not in a checkout; expected one: the image is built from its files" >&2
   exit 1
 fi
 tag=${tag:-pathjax:$kind}

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Does pathjax work on this GPU? Under three minutes: JAX sees it, a small contrastive
-# run in bfloat16 trains there, and the encoder gives what it gives on the CPU.
+# Checks in under three minutes that pathjax works on this GPU: JAX finds it, a small
+# contrastive run in bfloat16 trains, and the encoder's output equals the CPU's.
 #
 #   launch/gpu_smoke.sh [--install] [--out=DIR] [--cpu] [--dry-run]
 #
-# --install  make an environment in DIR/env from this checkout with pathjax[cuda];
-#            without it `pathjax` and `python` of the PATH are used
-# --out      a new temporary folder if left
-# --cpu      the same on the CPU alone, to see that the script works
+# --install  create an environment in DIR/env from this checkout with pathjax[cuda];
+#            without it, use `pathjax` and `python` of the PATH
+# --out      default: a new temporary folder
+# --cpu      the same on the CPU only, to check the script itself
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -56,7 +56,7 @@ if [ -n "$install" ]; then
   export PATH="$out/env/bin:$PATH"
 fi
 
-say "what JAX sees"
+say "devices"
 if [ -z "$cpu" ]; then
   run nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
 fi
@@ -70,13 +70,13 @@ if jax.default_backend() != sys.argv[1]:
     sys.exit(f"wanted {sys.argv[1]}, JAX uses {jax.default_backend()}")
 ' "${device/cuda/gpu}"
 
-say "a study, and training in bfloat16"
+say "study, and training in bfloat16"
 run pathjax data demo --out "$out/study" --patients 64 --tiles 3
 on "$device" pathjax train --config=configs/demo.py:contrastive,smoke \
   "--workdir=$out/run" "--config.study=$out/study" --config.model.dtype=bfloat16 \
   "--config.optim.steps=$steps" --config.eval.every=10 --config.checkpoint.every=10
 
-say "its encoder, here and on the CPU, in float32"
+say "encoder on this device and on the CPU, float32"
 for where in "$device" cpu; do
   # TensorFloat-32 is for training; what is compared is the arithmetic.
   on "$where" env JAX_DEFAULT_MATMUL_PRECISION=highest \
@@ -143,4 +143,4 @@ print(
 )
 PYTHON
 
-say "all is well; results in $out"
+say "passed; results in $out"

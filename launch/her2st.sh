@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The whole experiment on her2st: base, regression and contrastive fine-tuning of
 # patient C's sections C2 to C4, several seeds, tested on C5 (new section) and B4 (new
-# patient), with the yardstick of colours and textures; ends with the table.
+# patient), next to a hand-crafted baseline of colour and texture; ends with the table.
 #
 #   launch/her2st.sh STUDY OUT [TISSUE]
 #
 # STUDY   from `pathjax data her2st`
-# OUT     run folder; run the same line again to go on after an interruption
-# TISSUE  from `pathjax data her2st-tissue`; STUDY-tissue when left out
+# OUT     run folder; run the same line again to resume after an interruption
+# TISSUE  from `pathjax data her2st-tissue`; default STUDY-tissue
 #
 # SEEDS (default "0 1 2") names the fine-tuning seeds; VARIANT (default none) is added to
 # each config, such as VARIANT=,smoke.
@@ -25,7 +25,7 @@ variant=${VARIANT:-}
 
 for needed in "$study" "$tissue"; do
   if [ ! -f "$needed/study.json" ]; then
-    echo "$needed is no study: build it with \`pathjax data her2st --source DIR --out $study\`" \
+    echo "$needed is not a study: build it with \`pathjax data her2st --source DIR --out $study\`" \
       "and \`pathjax data her2st-tissue --source DIR --out $tissue\`" >&2
     exit 1
   fi

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# TCGA's whole path on regions of 30 slides (MoNuSeg) with bulk RNA and labels: tiles,
+# The whole TCGA pipeline on regions of 30 slides (MoNuSeg) with bulk RNA and labels: tiles,
 # RNA, pairing, a base, regression and contrastive fine-tuning, and the table.
 #
 #   launch/tcga_regions.sh DATA OUT
 #
 # DATA  holds monuseg/ (JPEG regions at 0.25 um/px whose names are slide barcodes),
 #       tcga_bulk/ (PORPOISE's tables) and tcga_slide_labels/ (tables of labels)
-# OUT   run folder; run the same line again to go on after an interruption
+# OUT   run folder; run the same line again to resume after an interruption
 #
 # SEEDS (default "0 1") names the fine-tuning seeds; VARIANT (default none) is added to
 # each config, such as VARIANT=,smoke. Regions come from diagnostic and frozen sections,
@@ -24,7 +24,7 @@ variant=${VARIANT:-}
 config=configs/tcga_regions.py
 mkdir -p "$out"
 
-# The images do not say their scale.
+# The images do not state their scale.
 {
   echo path,mpp
   find "$data/monuseg" -name 'TCGA-*.jpg' | sort | sed 's/$/,0.25/'
@@ -48,7 +48,7 @@ for seed in $seeds; do
   done
 done
 
-# Patients that nothing was trained on, each tested once by a probe fitted on the others.
+# Held-out patients: each is tested once, by a probe fitted on the others.
 cat > "$out/tasks.json" <<'JSON'
 [
   {"name": "cancer type", "study": "tcga", "target": "cancer_type",
@@ -65,7 +65,7 @@ pathjax evaluate "${models[@]}" --tasks "$out/tasks.json" --study "$out/study" \
   --out "$out/held-out"
 pathjax report "$out/held-out"
 
-# All patients, by what was trained on none of them.
+# All patients, by models that were trained on none of them.
 pathjax evaluate yardstick=yardstick --tasks tcga-regions --study "$out/study" \
   --out "$out/everyone"
 pathjax report "$out/everyone"

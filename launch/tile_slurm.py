@@ -25,16 +25,22 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         description=__doc__.partition("\n")[0],
         usage="%(prog)s [options] -- --slides DIR_OR_CSV --out STUDY ...",
     )
-    parser.add_argument("--jobs", type=int, default=4, help="Slurm jobs")
-    parser.add_argument("--cores", type=int, default=16, help="of a job: workers in it")
-    parser.add_argument("--memory", default="32GB", help="of a job; 1 to 2 GB a core")
-    parser.add_argument("--walltime", default="08:00:00", help="of a job")
+    parser.add_argument("--jobs", type=int, default=4, help="number of Slurm jobs")
+    parser.add_argument(
+        "--cores", type=int, default=16, help="cores, and workers, per job"
+    )
+    parser.add_argument(
+        "--memory", default="32GB", help="memory per job; 1 to 2 GB per core"
+    )
+    parser.add_argument("--walltime", default="08:00:00", help="time limit of a job")
     parser.add_argument("--queue", help="partition")
     parser.add_argument("--account")
     parser.add_argument(
         "--interface", help="network interface that nodes share, such as ib0"
     )
-    parser.add_argument("--local-directory", help="of the workers, such as /scratch")
+    parser.add_argument(
+        "--local-directory", help="local folder of the workers, such as /scratch"
+    )
     parser.add_argument(
         "--directive",
         action="append",
@@ -47,7 +53,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="LINE",
-        help="of the job's script, such as 'module load python'; may be repeated",
+        help="line of the job script, such as 'module load python'; may be repeated",
     )
     parser.add_argument("--dry-run", action="store_true")
     words = list(words)
@@ -97,7 +103,7 @@ def main(words: Sequence[str]) -> int:
     with cluster(args) as started:
         if args.dry_run:
             print(started.job_script())
-            print(f"# {args.jobs} jobs of these, and here:")
+            print(f"# {args.jobs} jobs like this, and on this machine:")
             print(f"# {shlex.join(command(args, started.scheduler_address))}")
             return 0
         started.scale(jobs=args.jobs)

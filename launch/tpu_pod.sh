@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
 # Trains on Cloud TPU VMs: plans, creates the pod, installs, trains on all its workers,
-# shows the log, makes the pod anew after a preemption, and deletes it at the end.
+# shows the log, recreates the pod after a preemption, and deletes it at the end.
 #
 #   launch/tpu_pod.sh NAME --zone=ZONE --target=v5e:4x4 (--share=HOST:/EXPORT | --disk=DISK)
 #       [options] -- --config=FILE.py:ARG --workdir=/mnt/pathjax/RUN [--config.KEY=VALUE ...]
 #
-# --target   as `pathjax plan` takes it: v4, v5e, v5p or v6e, and the shape in chips
+# --target   as for `pathjax plan`: v4, v5e, v5p or v6e, and the shape in chips
 # --share    NFS export, such as Filestore's, mounted at /mnt/pathjax on all workers
-# --disk     persistent disk, there too; for pods of one VM only
+# --disk     persistent disk, mounted there instead; for pods of one VM only
 # --data     gs://BUCKET/STUDY to copy to ~/study on each worker's own disk
-# --queued   by a queued resource: waits in line for chips
-# --spot     cheaper, and may be taken away at any time
+# --queued   use a queued resource: wait for chips
+# --spot     cheaper, but may be preempted at any time
 # --service-account=EMAIL  --network=NAME  --runtime=VERSION  --wheel=FILE
-# --max-restarts=N  after preemptions, 50 if left
+# --max-restarts=N  after preemptions, default 50
 # --skip-plan  --keep (delete nothing)  --dry-run (print what would run)
 #
-# The same line goes on where it was: with a pod that trains already it only shows the
-# log. Ctrl-C leaves the pod as it is. Training that ends with 75 was preempted and goes
-# on; any other error ends this script with that code. $POLL is seconds between looks.
+# The same line resumes: if the pod is already training, it only shows the log. Ctrl-C
+# leaves the pod running. Training that exits with 75 was preempted and is restarted;
+# any other error ends this script with that code. $POLL: seconds between checks.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 poll=${POLL:-30}
-# docs/reliability.md: saved; and stopped before there was anything to save.
+# docs/reliability.md: stopped after saving; stopped before there was anything to save.
 PREEMPTED=75 TERMINATED=143
 
 usage() {
@@ -85,7 +85,7 @@ case $workdir in
   *) usage "--workdir=$workdir is lost with the pod; use /mnt/pathjax/RUN" ;;
 esac
 
-# The target's chips, and what Google calls it.
+# The target's chips, and its name in the Cloud TPU API.
 kind=${target%%:*} shape=${target#*:}
 chips=1
 IFS=x read -ra sides <<<"$shape"
@@ -126,8 +126,8 @@ worker() { # WORKERS VERB WORDS...: tpu_worker.sh there
   remote "$which" "bash tpu_worker.sh ${words% }"
 }
 
-# absent, waiting, ready, gone or failed. An error that is not "not found" ends this
-# script: a pod that cannot be asked after may well be there, and cost.
+# absent, waiting, ready, gone or failed. An error other than "not found" ends this
+# script: a pod whose state is unknown may exist and be billed.
 state() {
   local what=tpu-vm field=state answer errors
   if [ -n "$queued" ]; then
@@ -198,7 +198,7 @@ ensure_pod() {
         create
         ;;
       gone)
-        say "$name was taken away; deleting what is left"
+        say "$name was preempted; deleting what is left"
         delete
         ;;
       failed)
@@ -249,7 +249,7 @@ outcome() {
 
 finish() { # CODE
   if [ -n "$keep" ]; then
-    say "kept, and paid for until you delete it:"
+    say "kept, and billed until you delete it:"
     dry=yes
     delete >&2
   else
@@ -260,7 +260,7 @@ finish() { # CODE
 }
 
 if [ -n "$plan" ]; then
-  say "does it fit, and what will it cost?"
+  say "plan"
   run pathjax plan "${config[@]}" "--target=$target"
 fi
 if [ -z "$wheel" ]; then
@@ -281,7 +281,7 @@ if [ -n "$dry" ]; then
   exit 0
 fi
 
-trap 'say "left running; the same line shows its log again"; exit 130' INT
+trap 'say "left running; run the same line to see its log again"; exit 130' INT
 restarts=0 silent=0
 ensure_pod
 now=$(outcome)
@@ -312,7 +312,7 @@ while :; do
     unreachable)
       silent=$((silent + 1))
       if [ "$silent" -gt 20 ]; then
-        say "$name is there and does not answer; nothing was deleted"
+        say "$name exists but does not respond; nothing was deleted"
         exit 1
       fi
       sleep "$poll"
@@ -324,7 +324,7 @@ while :; do
         say "preempted more than $most times"
         finish "$PREEMPTED"
       fi
-      say "preempted ($restarts of at most $most); the same line goes on"
+      say "preempted ($restarts of at most $most); resuming"
       ensure_pod
       prepare
       worker all start "${train[@]}"

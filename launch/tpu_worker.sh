@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What each TPU VM of a pod does; `tpu_pod.sh` copies it there and calls it by ssh.
+# Runs on each TPU VM of a pod; `tpu_pod.sh` copies it there and calls it over ssh.
 #
 #   tpu_worker.sh install WHEEL [share HOST:/EXPORT | disk]   environment and /mnt/pathjax
 #   tpu_worker.sh data gs://BUCKET/STUDY FOLDER               a copy on the VM's own disk
 #   tpu_worker.sh start WORDS...     `pathjax train WORDS --multihost`, detached
-#   tpu_worker.sh status             running, exit N, lost (it ended untold) or none
+#   tpu_worker.sh status             running, exit N, lost (ended without a status) or none
 #   tpu_worker.sh follow             this worker's log until training ends
 #
-# Training outlives the connection: a laptop may sleep. At a preemption the VM's init
-# system sends it SIGTERM, upon which pathjax saves.
+# Training survives a lost connection. At a preemption the VM's init system sends
+# SIGTERM, and pathjax saves.
 set -euo pipefail
 
 run=$HOME/pathjax-run

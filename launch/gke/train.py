@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# What a node is labelled with, the most chips of a slice of one host, and a host's
+# Node label, the most chips of a single-host slice, and one host's
 # share of a larger slice (https://cloud.google.com/kubernetes-engine/docs/concepts/tpus).
 ACCELERATORS = {
     "v4": ("tpu-v4-podslice", 4, 4),
@@ -48,14 +48,18 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "-- --config=FILE.py:ARG --workdir=/data/RUN",
     )
     parser.add_argument("name")
-    parser.add_argument("--target", required=True, help="as `pathjax plan` takes it")
-    parser.add_argument("--image", required=True, help="of launch/build_image.sh tpu")
+    parser.add_argument("--target", required=True, help="target as for `pathjax plan`")
+    parser.add_argument(
+        "--image", required=True, help="image made by launch/build_image.sh tpu"
+    )
     parser.add_argument("--claim", required=True, help="ReadWriteMany volume claim")
     parser.add_argument("--slices", type=int, default=1)
     parser.add_argument("--namespace", default="default")
-    parser.add_argument("--service-account", default="default", help="of Kubernetes")
+    parser.add_argument(
+        "--service-account", default="default", help="Kubernetes service account"
+    )
     parser.add_argument("--max-restarts", type=int, default=50)
-    parser.add_argument("--spot", action="store_true", help="on Spot nodes")
+    parser.add_argument("--spot", action="store_true", help="use Spot nodes")
     parser.add_argument("--skip-plan", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
     words = list(words)

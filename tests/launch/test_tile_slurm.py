@@ -32,7 +32,7 @@ def test_a_dry_run_prints_the_job_and_the_command(recipe, capsys):
         "#SBATCH -t 01:00:00",
         "#SBATCH --constraint=x",
         "module load a",
-        "# 3 jobs of these, and here:",
+        "# 3 jobs like this, and on this machine:",
     ):
         assert wanted in lines
     (worker,) = [line for line in lines if "dask_worker" in line]
