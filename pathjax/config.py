@@ -17,11 +17,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pathjax.losses.contrastive import ChunkError, require_chunk
 from pathjax.models.adaptation import Adaptation
 from pathjax.models.lora import TARGETS
-
-OBJECTIVES = ("contrastive", "regression", "dino")
+from pathjax.objectives import Objective, make
 
 
 class ConfigError(ValueError):
@@ -273,11 +271,11 @@ def validate(config: ConfigDict) -> None:
     lacking = set(flat_keys(base_config())) - set(flat_keys(config))
     found += [f"{key} is missing" for key in sorted(lacking)]
     refuse(found)
-    if config.objective.name not in OBJECTIVES:
-        found.append(
-            f"objective.name={config.objective.name!r}: near are "
-            f"{nearest(config.objective.name, OBJECTIVES)}"
-        )
+    objective = None
+    try:
+        objective = objective_of(config)
+    except ValueError as error:
+        found.append(str(error))
     for key in (
         "data.batch",
         "data.tiles",
@@ -301,23 +299,8 @@ def validate(config: ConfigDict) -> None:
         found.append("eval.every is set, but no val_fold: give --config.val_fold=...")
     if config.val_fold and config.val_fold == config.fold:
         found.append(f"fold and val_fold are both {config.fold!r}")
-    needs_genes = config.objective.name in ("contrastive", "regression")
-    if needs_genes and not (config.data.genes or config.data.gene_list):
-        found.append(
-            f"objective {config.objective.name} needs genes: set data.genes or "
-            "data.gene_list"
-        )
-    if config.data.text and config.objective.name != "contrastive":
-        found.append(
-            f"data.text is read by objective contrastive, not by "
-            f"{config.objective.name}: leave it empty"
-        )
-    if config.objective.get("text_dim"):
-        found.append("objective.text_dim is the data's: set data.text instead")
-    if config.objective.name == "dino" and config.data.unit != "tile":
-        found.append("objective dino needs data.unit='tile'")
-    if config.objective.name == "dino" and config.eval.every:
-        found.append("objective dino has no validation: leave eval.every at 0")
+    if objective is not None:
+        found += unmet_needs(config, objective)
     if config.optim.warmup > config.optim.steps:
         found.append(
             f"optim.warmup={config.optim.warmup} is longer than "
@@ -332,10 +315,6 @@ def validate(config: ConfigDict) -> None:
             )
         if config.adapt.mode != "full":
             found.append(f"adapt.mode={config.adapt.mode!r} adapts a model: set init")
-    if config.adapt.mode == "towers" and config.objective.name == "dino":
-        found.append(
-            "adapt.mode='towers' trains no encoder, objective dino nothing else"
-        )
     parts = max(config.optim.accumulate, 1)
     if config.data.batch % parts:
         found.append(
@@ -349,13 +328,34 @@ def validate(config: ConfigDict) -> None:
         )
     if config.log.stall_seconds < 0:
         found.append(f"log.stall_seconds={config.log.stall_seconds}: wanted 0 or more")
-    chunk = config.objective.get("chunk", 0)
-    if chunk:
-        try:
-            require_chunk(config.data.batch, chunk)
-        except ChunkError as error:
-            found.append(str(error))
     refuse(found)
+
+
+def objective_of(config: ConfigDict) -> Objective:
+    """The section `objective`.
+
+    Raises:
+      RegistryError, ObjectiveError: An unknown objective or option.
+    """
+    options = config.objective.to_dict()
+    return make(options.pop("name"), options)
+
+
+def unmet_needs(config: ConfigDict, objective: Objective) -> list[str]:
+    """What the objective needs and the config does not provide."""
+    found, data = objective.problems(config.data.batch), config.data
+    name = f"objective {config.objective.name}"
+    if objective.needs_genes and not (data.genes or data.gene_list):
+        found.append(f"{name} needs gene expression: set data.genes or data.gene_list")
+    if data.text and not objective.supports_text:
+        found.append(f"{name} does not read text: leave data.text empty")
+    if objective.unit and data.unit != objective.unit:
+        found.append(f"{name} needs data.unit={objective.unit!r}, got {data.unit!r}")
+    if config.eval.every and not objective.supports_validation:
+        found.append(f"{name} has no validation: leave eval.every at 0")
+    if config.adapt.mode == "towers" and not objective.supports_embeddings:
+        found.append(f"{name} trains the encoder itself: choose another adapt.mode")
+    return found
 
 
 def adaptation(config: ConfigDict) -> Adaptation:

@@ -26,7 +26,7 @@ def test_the_defaults_need_only_a_study_and_genes():
     with pytest.raises(ConfigError) as caught:
         validate(base_config())
     text = str(caught.value)
-    for part in ("study is not set", "split is not set", "needs genes"):
+    for part in ("study is not set", "split is not set", "needs gene expression"):
         assert part in text
 
 
@@ -82,7 +82,7 @@ def test_options_of_model_and_objective_are_free_here():
     ("key", "value", "message"),
     [
         ("data.batch", 0, "data.batch=0: wanted at least 1"),
-        ("objective.name", "contrastve", "near are contrastive"),
+        ("objective.name", "contrastve", "did you mean 'contrastive'"),
         ("val_fold", "train", "fold and val_fold are both 'train'"),
         ("eval.every", 5, "no val_fold"),
         ("eval.mode", "up", "wanted min or max"),

@@ -63,7 +63,7 @@ def measure(options: MemoryOptions) -> dict[str, Any]:
 
 
 def _of_mode(vit, frozen: tuple[str, ...], options: MemoryOptions) -> dict[str, Any]:
-    objective = objectives.build("contrastive", vit, options.genes)
+    objective = objectives.build("contrastive", objectives.Spec(vit, options.genes))
     batch = {
         "image": jax.ShapeDtypeStruct((2, 1, *(options.image_px,) * 2, 3), "uint8"),
         "expression": jax.ShapeDtypeStruct((2, options.genes), "float32"),
@@ -80,7 +80,7 @@ def _of_mode(vit, frozen: tuple[str, ...], options: MemoryOptions) -> dict[str, 
     def gradient(trained, rest, batch, key):
         def mean(trained):
             whole = merge(trained, rest)
-            return objective.loss(whole, extra, batch, key, 0, True)[0].mean()
+            return objective.losses(whole, extra, batch, key, 0, True)[0].mean()
 
         return jax.grad(mean)(trained)
 

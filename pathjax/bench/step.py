@@ -53,8 +53,7 @@ class Step:
         )
         objective = objectives.build(
             "contrastive",
-            vit,
-            options["genes"],
+            objectives.Spec(vit, options["genes"]),
             widths=(options["width"],) * options["layers"],
             embed_dim=options["embed_dim"],
             dropout=0.1,

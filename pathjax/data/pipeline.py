@@ -27,6 +27,7 @@ from pathjax.data.samples import Samples
 from pathjax.data.study import Study, StudyError
 from pathjax.data.transforms import (
     Augment,
+    MultiCrop,
     augment,
     centre_crop,
     flip,
@@ -39,25 +40,6 @@ Batch = dict[str, np.ndarray]
 # Of `Samples`, as far as they are there.
 LABELS = ("expression", "counts", "library", "text", "has_expression", "has_text")
 Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
-
-
-@dataclasses.dataclass(frozen=True)
-class MultiCrop:
-    """DINO's views of a tile (Caron et al. 2021, section 3.1 and appendix).
-
-    Attributes:
-      global_crops, local_crops: how many views of each kind.
-      local_px: side of a local view; global ones have the loader's `image_px`.
-      global_scale, local_scale: range of the area relative to the tile.
-      stain: jitter of the stain concentrations, as in Augment.
-    """
-
-    global_crops: int = 2
-    local_crops: int = 4
-    local_px: int = 32
-    global_scale: tuple[float, float] = (0.4, 1.0)
-    local_scale: tuple[float, float] = (0.1, 0.4)
-    stain: float = 0.1
 
 
 @dataclasses.dataclass(frozen=True)

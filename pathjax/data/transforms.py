@@ -44,6 +44,25 @@ class Augment:
     min_scale: float = 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class MultiCrop:
+    """Global and local views of a tile (Caron et al. 2021, section 3.1 and appendix).
+
+    Attributes:
+      global_crops, local_crops: how many views of each kind.
+      local_px: side of a local view; global ones have the loader's `image_px`.
+      global_scale, local_scale: range of the area relative to the tile.
+      stain: jitter of the stain concentrations, as in Augment.
+    """
+
+    global_crops: int = 2
+    local_crops: int = 4
+    local_px: int = 32
+    global_scale: tuple[float, float] = (0.4, 1.0)
+    local_scale: tuple[float, float] = (0.1, 0.4)
+    stain: float = 0.1
+
+
 def crop(
     tile: UInt8[np.ndarray, "H W 3"], px: int, top: int, left: int
 ) -> UInt8[np.ndarray, "h w 3"]:

@@ -1,4 +1,4 @@
-"""Tiles and samples in the space that a contrastive model shares between them.
+"""Tiles and samples in the space that a model shares between them.
 
 For retrieval: each tile through the image tower as a sample of its own, each sample's
 expression through the expression tower, on the scale of the model's own gene panel.
@@ -16,9 +16,11 @@ from pathjax.data.study import Study
 from pathjax.models.model_file import Model
 
 
-def is_contrastive(model: Model) -> bool:
-    """True when the model has an expression tower to retrieve with."""
-    return model.meta["objective"]["name"] == "contrastive"
+def shares_space(model: Model) -> bool:
+    """Whether the model's objective embeds images and expression in one space."""
+    if model.meta["objective"]["name"] == objectives.IMPORTED:
+        return False
+    return objectives.of_model(model).shares_space
 
 
 def joint_embeddings(
@@ -27,7 +29,7 @@ def joint_embeddings(
     """Embeds all tiles and all samples into the shared space.
 
     Args:
-      model: a contrastive one.
+      model: One whose objective `shares_space`.
       study: has expression with the model's genes.
       batch: rows per step.
 
@@ -38,8 +40,7 @@ def joint_embeddings(
       GeneListError: the study lacks genes of the model.
     """
     panel = GenePanel.from_json(model.meta["panel"])
-    options = {k: v for k, v in model.meta["objective"].items() if k != "name"}
-    objective = objectives.build("contrastive", model.vit, len(panel.genes), **options)
+    objective = objectives.of_model(model)
     predict = jax.jit(objective.predict)
 
     images = []

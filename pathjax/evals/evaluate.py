@@ -20,7 +20,7 @@ from pathjax.data.study import Study
 from pathjax.embeddings import handcrafted as yardstick
 from pathjax.embeddings.cache import cached, cached_rows, identity
 from pathjax.embeddings.features import FileRows
-from pathjax.embeddings.shared_space import is_contrastive, joint_embeddings
+from pathjax.embeddings.shared_space import joint_embeddings, shares_space
 from pathjax.evals.audit import audit, under_test
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.results import make_entry, read_results, write_results
@@ -179,8 +179,8 @@ def open_studies(paths: Sequence[str | Path]) -> list[Study]:
 
 
 def _can(model: Model | None, task: Task) -> bool:
-    """Only contrastive models have a second tower to retrieve from."""
-    return task.kind != "retrieval" or (model is not None and is_contrastive(model))
+    """Retrieval needs images and expression in one space."""
+    return task.kind != "retrieval" or (model is not None and shares_space(model))
 
 
 def _identity(one: Candidate) -> str:

@@ -161,6 +161,29 @@ class NegativeBinomialHead(nn.Module):
         return log_rate, self.param("log_dispersion", zeros, (self.genes,))
 
 
+class DINOHead(nn.Module):
+    """Three-layer GELU MLP, unit length, then prototypes of unit length.
+
+    The last layer is DINO's weight-normalised linear with its gain fixed at 1, so
+    logits are cosines: only the directions of `prototypes [bottleneck, P]` count.
+    """
+
+    prototypes: int
+    hidden: int
+    bottleneck: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B P"]:
+        x = x.astype(jnp.float32)
+        for i, width in enumerate((self.hidden, self.hidden, self.bottleneck)):
+            x = nn.gelu(x, approximate=False) if i else x
+            x = nn.Dense(width, kernel_init=LINEAR_INIT, name=f"fc{i + 1}")(x)
+        shape = (self.bottleneck, self.prototypes)
+        init = nn.initializers.normal(1.0)
+        kernel = self.param("prototypes", init, shape, jnp.float32)
+        return l2_normalise(x) @ l2_normalise(kernel.T).T
+
+
 @jax.custom_vjp
 def clip_log_scale(log_scale: Float[Array, ""]) -> Float[Array, ""]:
     """min(log_scale, log 100), with a gradient that can come back from the bound.

@@ -1,85 +1,106 @@
-"""Objectives by name: what turns a model and a batch into losses per example.
+"""Training objectives, by shipped name or by `package.module:Class`.
 
-To add one, write a module with `build(vit, n_genes, *, options) -> Objective` and enter
-it in `BUILDERS`. Its options are its keyword arguments, checked here by name.
+To add one, see docs/extend/objective.md: a subclass of `Objective` in a file, and for a
+shipped one a line in `OBJECTIVES`. Nothing outside this package names an objective.
 """
 
-import difflib
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from typing import Any
 
-from pathjax.models.vit import ViTConfig
-from pathjax.objectives import contrastive, dino, regression
+from pathjax.models.model_file import Model
+from pathjax.objectives.contrastive import Contrastive
+from pathjax.objectives.dino import DINO
 from pathjax.objectives.objective import (
     Batch,
     Objective,
     ObjectiveError,
     Params,
+    Spec,
     encode,
-    on_embeddings,
+    init_vit,
+    unpadded,
 )
+from pathjax.objectives.regression import Regression
+from pathjax.registry import Registry, did_you_mean
 
 __all__ = [
-    "BUILDERS",
+    "IMPORTED",
+    "OBJECTIVES",
     "Batch",
     "Objective",
     "ObjectiveError",
     "Params",
+    "Spec",
     "build",
     "encode",
-    "on_embeddings",
-    "option_names",
+    "init_vit",
+    "make",
+    "of_model",
+    "unpadded",
 ]
 
-BUILDERS: dict[str, Callable[..., Objective]] = {
-    "contrastive": contrastive.build,
-    "regression": regression.build,
-    "dino": dino.build,
-}
+OBJECTIVES: Registry[type[Objective]] = Registry(
+    "objective",
+    {"contrastive": Contrastive, "regression": Regression, "dino": DINO},
+    of=Objective,
+)
 
 
-def option_names(name: str) -> tuple[str, ...]:
-    """The options of the objective `name`.
-
-    Raises:
-      ObjectiveError: if there is no such objective.
-    """
-    if name not in BUILDERS:
-        raise ObjectiveError(f"unknown objective {name!r}: {near(name, BUILDERS)}")
-    found = inspect.signature(BUILDERS[name]).parameters.values()
-    return tuple(p.name for p in found if p.kind is p.KEYWORD_ONLY)
+# In place of an objective's name in the file of a public model.
+IMPORTED = "imported"
 
 
-def build(
-    name: str, vit: ViTConfig, n_genes: int | None = None, **options: Any
-) -> Objective:
-    """Builds an objective.
+def make(name: str, options: Mapping[str, Any]) -> Objective:
+    """An objective with its options set, before `setup`.
 
     Args:
-      name: a key of `BUILDERS`.
-      vit: configuration of the encoder.
-      n_genes: length of the gene panel; None where there is no expression.
-      options: of the objective; see its module.
+      name: A key of `OBJECTIVES`, or `package.module:Class`.
+      options: Its options by name.
 
     Raises:
-      ObjectiveError: for an unknown name or option, with the nearest, or for options
-        that cannot be built.
+      RegistryError: Unknown name, or a class that cannot be imported.
+      ObjectiveError: Unknown options.
     """
-    known = option_names(name)
-    unknown = [
-        f"{option!r}: {near(option, known)}"
-        for option in options
-        if option not in known
-    ]
+    kind = OBJECTIVES[name]
+    known = kind.option_names()
+    unknown = [option for option in options if option not in known]
     if unknown:
         raise ObjectiveError(
-            f"unknown option of objective {name}, {'; '.join(unknown)}"
+            "; ".join(
+                f"unknown option 'objective.{option}' of {name}; "
+                + (did_you_mean(option, known) if known else "it has none")
+                for option in unknown
+            )
         )
-    return BUILDERS[name](vit, n_genes, **options)
+    # Lists from JSON become tuples, so that objectives are hashable.
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ObjectiveError(f"objective {name}: {error}") from error
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(name, known, 3, 0.4)
-    return f"try {', '.join(close or known)}"
+def build(name: str, spec: Spec, **options: Any) -> Objective:
+    """An objective by name, set up for a run. Raises as `make` and `setup` do."""
+    return make(name, options).setup(spec)
+
+
+def of_model(model: Model, *, cached: bool = False) -> Objective:
+    """The objective that a model file was trained by, set up for prediction.
+
+    Args:
+      model: Its metadata name the objective and its options.
+      cached: Take embeddings in place of images.
+
+    Raises:
+      RegistryError: Its class cannot be imported.
+      ObjectiveError: None has trained it (a public model), or it cannot be set up.
+    """
+    options = dict(model.meta["objective"])
+    name, text_dim = options.pop("name"), options.pop("text_dim", 0)
+    if name == IMPORTED:
+        raise ObjectiveError("this is a public model, which no objective has trained")
+    panel = model.meta.get("panel")
+    n_genes = len(panel["genes"]) if panel else 0
+    spec = Spec(model.vit, n_genes, text_dim, model.meta.get("step", 0), cached)
+    return build(name, spec, **options)

@@ -3,15 +3,16 @@
 ViT over tiles -> aggregate K tiles -> projection; MLP over genes -> projection; a layer
 over frozen text embeddings -> projection; unit length; InfoNCE or the sigmoid loss over
 the global batch, for each pair of modalities. Samples that share a pair_id are
-positives of each other. Which samples those are is the data's choice.
+positives of each other; the data decides which samples those are.
 
-A sample may lack a modality (`has_expression`, `has_text`). A pair's loss is over the
-rows that have both, as if the others were not in the batch.
+A sample may lack a modality (`has_expression`, `has_text`). The loss of a pair of
+modalities is over the rows that have both, as if the other rows were not in the batch.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,29 +22,22 @@ from pathjax import losses
 from pathjax.losses import metrics
 from pathjax.models.expression import ExpressionMLP
 from pathjax.models.towers import Aggregator, Projection, Temperature, TextTower
-from pathjax.models.vit import ViTConfig
-from pathjax.objectives.objective import (
-    Batch,
-    Objective,
-    ObjectiveError,
-    encode,
-    init_encoder,
-    pool_tiles,
-    tiles_like,
-)
+from pathjax.objectives.objective import Batch, Objective, ObjectiveError
 from pathjax.parallel.mesh import over_rows
 from pathjax.rng import stream
 
+Pair = tuple[str, str]
 
-def temperature_name(pair: tuple[str, str]) -> str:
-    """Where a pair's temperature is among the parameters."""
+
+def temperature_name(pair: Pair) -> str:
+    """Name of a pair's temperature among the parameters."""
     if pair == ("image", "expression"):
         return "temperature"
     return f"temperature_{'_'.join(pair)}"
 
 
 def present(batch: Batch, name: str) -> Bool[Array, "B 1"]:
-    """The rows that are no padding and have a modality."""
+    """Rows that are not padding and have a modality."""
     rows = batch["mask"]
     if f"has_{name}" in batch:
         rows = rows & batch[f"has_{name}"]
@@ -51,222 +45,229 @@ def present(batch: Batch, name: str) -> Bool[Array, "B 1"]:
 
 
 def of_both(
-    sides: dict[str, losses.Rows], pair: tuple[str, str]
+    sides: dict[str, losses.Rows], pair: Pair
 ) -> tuple[losses.Rows, losses.Rows]:
-    """The two sides of a pair, where only the rows that have both count."""
+    """The two sides of a pair, masked to the rows that have both."""
     left, right = (sides[name] for name in pair)
     rows = left.mask & right.mask
-    return tuple(dataclasses.replace(one, mask=rows) for one in (left, right))
+    return dataclasses.replace(left, mask=rows), dataclasses.replace(right, mask=rows)
 
 
-def build(
-    vit: ViTConfig,
-    n_genes: int | None,
-    *,
-    loss: Literal["infonce", "sigmoid"] = "infonce",
-    aggregator: Literal["mean", "attention"] = "mean",
-    embed_dim: int = 128,
-    widths: Sequence[int] = (512, 512),
-    dropout: float = 0.1,
-    gene_dropout: float = 0.0,
-    projection_hidden: int = 0,
-    chunk: int = 0,
-    text_dim: int = 0,
-    text_width: int = 256,
-    image_expression: float = 1.0,
-    image_text: float = 1.0,
-    expression_text: float = 0.0,
-) -> Objective:
-    """Builds the objective.
+@dataclasses.dataclass(frozen=True)
+class Contrastive(Objective):
+    """Images, expression and text in one space.
 
-    Args:
-      vit: the encoder.
-      n_genes: G, of `expression [B, G]`.
+    Attributes:
       loss: "infonce" or "sigmoid".
-      aggregator: of K tiles, "mean" or "attention".
+      aggregator: Of K tiles, "mean" or "attention".
       embed_dim: E of the shared space.
-      widths: of the expression MLP.
-      dropout: of the expression MLP and the text tower.
-      gene_dropout: of the expression MLP.
-      projection_hidden: hidden layer of the projections, 0 for linear ones.
-      chunk: rows of the batch, over all devices, that are compared with all others at
-        once; 0 is all. Less memory for a very large batch, the same loss.
-      text_dim: T, of `text [B, T]`; 0 is without text. Set by the data (`data.text`).
-      text_width: of the text tower.
-      image_expression, image_text, expression_text: weights of the pairs' losses; 0
-        leaves a pair out. Those with text count only where there is text.
-
-    Raises:
-      ObjectiveError: without genes, for an unknown loss or aggregator, or for weights
-        of which none is above 0.
+      widths: Of the expression MLP.
+      dropout: Of the expression MLP and the text tower.
+      gene_dropout: Of the genes, before the expression MLP.
+      projection_hidden: Width of a hidden layer of the projections; 0 for none.
+      chunk: Rows of the batch, over all devices, that are compared with all others at
+        once; 0 for all. Saves memory in very large batches; the loss is the same.
+      text_width: Of the text tower.
+      image_expression, image_text, expression_text: Weights of the pairs' losses; 0
+        leaves a pair out. Those with text apply only if there is text.
     """
-    if not n_genes:
-        raise ObjectiveError(
-            "objective contrastive found no genes: set data.genes or data.gene_list"
-        )
-    if loss not in ("infonce", "sigmoid"):
-        raise ObjectiveError(f"loss={loss!r}: wanted 'infonce' or 'sigmoid'")
-    if aggregator not in ("mean", "attention"):
-        raise ObjectiveError(f"aggregator={aggregator!r}: wanted 'mean' or 'attention'")
-    weights = {("image", "expression"): image_expression}
-    if text_dim:
-        weights[("image", "text")] = image_text
-        weights[("expression", "text")] = expression_text
-    if min(weights.values()) < 0 or not any(weights.values()):
-        given = ", ".join(f"{a}_{b}={w}" for (a, b), w in weights.items())
-        raise ObjectiveError(f"{given}: wanted 0 or more, and one above 0")
-    pairs = [pair for pair, weight in weights.items() if weight]
-    modules = {
-        "aggregator": Aggregator(aggregator),
-        "image_head": Projection(embed_dim, projection_hidden),
-        "expression": ExpressionMLP(tuple(widths), dropout, gene_dropout),
-        "expression_head": Projection(embed_dim, projection_hidden),
-    }
-    if text_dim:
-        modules["text"] = TextTower(text_width, dropout)
-        modules["text_head"] = Projection(embed_dim, projection_hidden)
-    for pair in pairs:
-        modules[temperature_name(pair)] = Temperature(loss == "sigmoid")
 
-    def init(key, batch):
-        tiles = tiles_like(vit, batch)
-        genes = jnp.zeros((1, n_genes), jnp.float32)
-        hidden = jnp.zeros((1, widths[-1]), jnp.float32)
+    needs_genes = True
+    needs_negatives = True
+    supports_text = True
+    shares_space = True
+
+    loss: Literal["infonce", "sigmoid"] = "infonce"
+    aggregator: Literal["mean", "attention"] = "mean"
+    embed_dim: int = 128
+    widths: Sequence[int] = (512, 512)
+    dropout: float = 0.1
+    gene_dropout: float = 0.0
+    projection_hidden: int = 0
+    chunk: int = 0
+    text_width: int = 256
+    image_expression: float = 1.0
+    image_text: float = 1.0
+    expression_text: float = 0.0
+
+    def problems(self, batch: int = 0) -> list[str]:
+        found = super().problems(batch)
+        if self.loss not in ("infonce", "sigmoid"):
+            found.append(f"loss={self.loss!r}: expected infonce or sigmoid")
+        if self.aggregator not in ("mean", "attention"):
+            found.append(f"aggregator={self.aggregator!r}: expected mean or attention")
+        sizes = {"embed_dim": self.embed_dim, "text_width": self.text_width}
+        sizes |= {"widths": min(self.widths, default=0)}
+        found += [f"{k}={v}: expected at least 1" for k, v in sizes.items() if v < 1]
+        for name in ("dropout", "gene_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                found.append(f"{name}={getattr(self, name)}: expected 0 <= {name} < 1")
+        for name in ("image_expression", "image_text", "expression_text"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                found.append(f"{name}={getattr(self, name)}: expected 0 or more")
+        if batch and self.chunk:
+            try:
+                losses.require_chunk(batch, self.chunk)
+            except losses.ChunkError as error:
+                found.append(str(error))
+        return found
+
+    def setup(self, spec):
+        ready = super().setup(spec)
+        if not ready.pairs:
+            weights = ", ".join(f"{a}_{b}" for a, b in ready.weights)
+            raise ObjectiveError(f"all of {weights} are 0: expected one above 0")
+        return ready
+
+    @functools.cached_property
+    def weights(self) -> dict[Pair, float]:
+        """Weight of each pair's loss."""
+        weights = {("image", "expression"): self.image_expression}
+        if self.spec.text_dim:
+            weights[("image", "text")] = self.image_text
+            weights[("expression", "text")] = self.expression_text
+        return weights
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Pairs of modalities with a loss."""
+        return [pair for pair, weight in self.weights.items() if weight]
+
+    @functools.cached_property
+    def modules(self) -> dict[str, Any]:
+        """Everything but the encoder, by name among the parameters."""
+        modules: dict[str, Any] = {
+            "aggregator": Aggregator(self.aggregator),
+            "image_head": Projection(self.embed_dim, self.projection_hidden),
+            "expression": ExpressionMLP(
+                tuple(self.widths), self.dropout, self.gene_dropout
+            ),
+            "expression_head": Projection(self.embed_dim, self.projection_hidden),
+        }
+        if self.spec.text_dim:
+            modules["text"] = TextTower(self.text_width, self.dropout)
+            modules["text_head"] = Projection(self.embed_dim, self.projection_hidden)
+        for pair in self.pairs:
+            modules[temperature_name(pair)] = Temperature(self.loss == "sigmoid")
+        return modules
+
+    def init(self, key, batch):
+        tiles = self.tiles_like(batch)
         inputs = {
             "aggregator": (tiles,),
             "image_head": (tiles[:, 0],),
-            "expression": (genes,),
-            "expression_head": (hidden,),
-            "text": (jnp.zeros((1, text_dim), jnp.float32),),
-            "text_head": (jnp.zeros((1, text_width), jnp.float32),),
+            "expression": (jnp.zeros((1, self.spec.n_genes), jnp.float32),),
+            "expression_head": (jnp.zeros((1, self.widths[-1]), jnp.float32),),
+            "text": (jnp.zeros((1, self.spec.text_dim), jnp.float32),),
+            "text_head": (jnp.zeros((1, self.text_width), jnp.float32),),
         }
-        params = init_encoder(vit, stream(key, "init/vit", 0), batch)
-        for name, module in modules.items():
+        params = self.init_encoder(stream(key, "init/vit", 0))
+        for name, module in self.modules.items():
             made = module.init(stream(key, f"init/{name}", 0), *inputs.get(name, ()))
             if made:  # the mean has no parameters
                 params[name] = made["params"]
         return params, {}
 
-    def apply(params, name, *inputs, **options):
+    def _apply(self, params, name, *inputs, **options):
         variables = {"params": params.get(name, {})}
-        return modules[name].apply(variables, *inputs, **options)
+        return self.modules[name].apply(variables, *inputs, **options)
 
-    def embed_image(params, batch, key, step, train):
-        drawn = stream(key, "contrastive/vit", step)
-        tiles = pool_tiles(vit, params, batch, train=train, key=drawn)
-        pooled = apply(params, "aggregator", tiles, batch.get("tile_mask"))
-        return apply(params, "image_head", pooled)
+    def _embed(self, name, params, batch, key, step, train):
+        """`[B, E]` of one modality in the shared space."""
+        if name == "image":
+            sampled = stream(key, "contrastive/vit", step)
+            tiles = self.pool_tiles(params, batch, train=train, key=sampled)
+            hidden = self._apply(params, "aggregator", tiles, batch.get("tile_mask"))
+        else:
+            # Absent rows may hold NaN, and 0 * NaN is NaN.
+            rows = jnp.where(present(batch, name), batch[name], 0)
+            rngs = {"dropout": stream(key, f"contrastive/{name}", step)}
+            hidden = self._apply(params, name, rows, train=train, rngs=rngs)
+        return self._apply(params, f"{name}_head", hidden)
 
-    def embed_expression(params, batch, key, step, train):
-        # Padding may hold anything; a NaN must not meet a product.
-        genes = jnp.where(present(batch, "expression"), batch["expression"], 0)
-        rngs = {"dropout": stream(key, "contrastive/expression", step)}
-        hidden = apply(params, "expression", genes, train=train, rngs=rngs)
-        return apply(params, "expression_head", hidden)
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        text = ("text",) if self.spec.text_dim else ()
+        return ("image", "expression", *text)
 
-    def embed_text(params, batch, key, step, train):
-        vectors = jnp.where(present(batch, "text"), batch["text"], 0)
-        rngs = {"dropout": stream(key, "contrastive/text", step)}
-        hidden = apply(params, "text", vectors, train=train, rngs=rngs)
-        return apply(params, "text_head", hidden)
-
-    towers = {"image": embed_image, "expression": embed_expression}
-    if text_dim:
-        towers["text"] = embed_text
-
-    def represent(params, extra, batch, key, step, train):
+    def represent(self, params, extra, batch, key, step, train):
         return {
-            f"z_{name}": embed(params, batch, key, step, train)
-            for name, embed in towers.items()
+            f"z_{name}": self._embed(name, params, batch, key, step, train)
+            for name in self.modalities
         }
 
-    def one_way(temperature, queries, keys, chunk):
-        log_scale, bias = temperature
-        if loss == "infonce":
-            return losses.info_nce_one_way(queries, keys, log_scale, chunk)
-        return losses.sigmoid_one_way(queries, keys, log_scale, bias, chunk)
-
-    def compare(params, extra, rows, batch, step, mesh=None):
+    def compare(self, params, extra, rows, batch, step, mesh=None):
         mask, devices = batch["mask"], 1 if mesh is None else mesh.size
-        losses.require_chunk(len(mask), chunk, devices)
-        at_once = chunk // devices
+        losses.require_chunk(len(mask), self.chunk, devices)
+        chunk = self.chunk // devices
 
         def all_pairs(temperatures, mine, gather):
             everyone = gather(mine)
             return {
-                pair: both_ways(temperatures[pair], mine, everyone, pair)
-                for pair in pairs
-            }
-
-        def both_ways(temperature, mine, everyone, pair):
-            left, right = of_both(mine, pair)
-            lefts, rights = of_both(everyone, pair)
-            values = one_way(temperature, left, rights, at_once)
-            values += one_way(temperature, right, lefts, at_once)
-            stopped = jax.lax.stop_gradient((left, right, lefts, rights))
-            left, right, lefts, rights = stopped
-            return {
-                "rows": left.mask,
-                "values": 0.5 * values,
-                "there": metrics.found_first(left, rights, at_once),
-                "back": metrics.found_first(right, lefts, at_once),
+                pair: self._both_ways(temperatures[pair], mine, everyone, pair, chunk)
+                for pair in self.pairs
             }
 
         sides = {
             name: losses.emptied(
                 rows[f"z_{name}"], present(batch, name)[:, 0], batch["pair_id"]
             )
-            for name in towers
+            for name in self.modalities
         }
-        temperatures = {pair: apply(params, temperature_name(pair)) for pair in pairs}
-        found = over_rows(all_pairs, mesh)(temperatures, sides)
+        temperatures = {
+            pair: self._apply(params, temperature_name(pair)) for pair in self.pairs
+        }
+        results = over_rows(all_pairs, mesh)(temperatures, sides)
         values, logged = jnp.zeros(len(mask), jnp.float32), {}
-        for pair, one in found.items():
-            # The mean over the batch's rows is then that over the rows with both.
-            count = one["rows"].sum()
+        for pair, result in results.items():
+            # So that the mean over the batch's rows is the mean over rows with both.
+            count = result["rows"].sum()
             share = jnp.where(count > 0, mask.sum() / jnp.maximum(count, 1), 0)
-            values += weights[pair] * share * one["values"]
-            logged |= metrics_of(pair, one, jnp.exp(-temperatures[pair][0]))
+            values += self.weights[pair] * share * result["values"]
+            temperature = jnp.exp(-temperatures[pair][0])
+            logged |= self._metrics(pair, result, temperature)
         return values, logged, {}
 
-    def metrics_of(pair, one, temperature):
-        temperature = jnp.full_like(one["values"], temperature)
-        if pair == ("image", "expression"):
-            logged = {
-                "recall1_image": one["there"],
-                "recall1_expression": one["back"],
-                "temperature": temperature,
-            }
-        else:
-            there, back = "_to_".join(pair), "_to_".join(reversed(pair))
-            logged = {
-                f"recall1_{there}": one["there"],
-                f"recall1_{back}": one["back"],
-                temperature_name(pair): temperature,
-            }
-        if not text_dim:  # all rows of the mask have both
-            return logged
-        logged["loss_" + "_".join(pair)] = one["values"]
-        return {name: (values, one["rows"]) for name, values in logged.items()}
-
-    def predict(params, batch):
-        key = jax.random.key(0)  # nothing is drawn outside training
+    def _both_ways(self, temperature, mine, everyone, pair, chunk):
+        left, right = of_both(mine, pair)
+        lefts, rights = of_both(everyone, pair)
+        values = self._one_way(temperature, left, rights, chunk)
+        values += self._one_way(temperature, right, lefts, chunk)
+        stopped = jax.lax.stop_gradient((left, right, lefts, rights))
+        left, right, lefts, rights = stopped
         return {
-            f"z_{name}": embed(params, batch, key, 0, False)
-            for name, embed in towers.items()
-            if name in batch or name == "image"
+            "rows": left.mask,
+            "values": 0.5 * values,
+            "there": metrics.found_first(left, rights, chunk),
+            "back": metrics.found_first(right, lefts, chunk),
         }
 
-    return Objective(
-        name="contrastive",
-        requires=(
-            *("image", "expression", "mask", "pair_id"),
-            *(("text", "has_expression", "has_text") if text_dim else ()),
-        ),
-        init=init,
-        represent=represent,
-        compare=compare,
-        encode=lambda params, image: encode(vit, params["vit"], image),
-        export=lambda params, extra: params,
-        predict=predict,
-    )
+    def _one_way(self, temperature, queries, keys, chunk):
+        log_scale, bias = temperature
+        if self.loss == "infonce":
+            return losses.info_nce_one_way(queries, keys, log_scale, chunk)
+        return losses.sigmoid_one_way(queries, keys, log_scale, bias, chunk)
+
+    def _metrics(self, pair, result, temperature):
+        temperature = jnp.full_like(result["values"], temperature)
+        if pair == ("image", "expression"):
+            there, back = "image", "expression"
+        else:
+            there, back = "_to_".join(pair), "_to_".join(reversed(pair))
+        logged = {
+            f"recall1_{there}": result["there"],
+            f"recall1_{back}": result["back"],
+            temperature_name(pair): temperature,
+        }
+        if not self.spec.text_dim:  # all rows of the mask have both modalities
+            return logged
+        logged["loss_" + "_".join(pair)] = result["values"]
+        return {name: (values, result["rows"]) for name, values in logged.items()}
+
+    def predict(self, params, batch):
+        key = jax.random.key(0)  # not used outside training
+        return {
+            f"z_{name}": self._embed(name, params, batch, key, 0, False)
+            for name in self.modalities
+            if name in batch or name == "image"
+        }

@@ -1,87 +1,219 @@
-"""What an objective is: pure functions of (parameters, batch, key, step).
+"""The base class of training objectives: pure functions of (params, batch, key, step).
 
-An objective turns a model and a batch into losses per example; the trainer reduces,
-differentiates, updates and stores. It knows no optimiser or config.
+An objective turns a model and a batch into one loss per example. The trainer reduces,
+differentiates, updates and stores; an objective knows no optimiser and no config. What
+it needs from data and model is declared by class attributes, which the rest of the
+package reads instead of the objective's name.
 
-A loss is two functions. `represent` takes each row by itself: encoders and heads, all
-that costs memory. `compare` is where rows meet: negatives, correlations, centres. Cut
-there, a batch can go through `represent` in parts and still be one batch to `compare`
-(`accumulate.py`).
+A loss has two parts. `represent` treats every row by itself: encoders and heads, all
+that costs memory. `compare` is where rows meet: negatives, correlations, centres. With
+that division a batch can pass through `represent` in parts and still be one batch to
+`compare` (train/accumulate.py).
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
+from pathjax.data.transforms import Augment, MultiCrop
 from pathjax.models.vit import ViT, ViTConfig, normalise
 
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]
-# Values [B] of the rows [B] that are true; an array alone is of the batch's mask.
+# Values [B], averaged over the batch's mask, or (values, rows) averaged over `rows`.
 Metric = jax.Array | tuple[jax.Array, jax.Array]
-# Losses [B], metrics by name, and what update_extra needs.
+# Losses [B], metrics by name, and the input of update_extra.
 Losses = tuple[jax.Array, dict[str, Metric], Any]
 
 
 class ObjectiveError(ValueError):
-    """An objective, or an option of one, that does not exist or cannot be built."""
+    """An objective or option that does not exist, or a need that is not met."""
 
 
-def counted(metric: Metric, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A metric's values and the rows that they are of."""
-    return metric if isinstance(metric, tuple) else (metric, mask)
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What a run gives its objective.
 
+    Attributes:
+      vit: Configuration of the encoder.
+      n_genes: G, length of the gene panel; 0 without expression.
+      text_dim: T, width of the text embeddings; 0 without text.
+      steps: Training steps of the run, for schedules; 0 if unknown.
+      cached: Batches hold `embedding [B, K, E]`, computed once by a frozen encoder, in
+        place of `image`; the encoder is then not among the parameters.
+    """
 
-def keep_extra(extra: Any, *_: Any) -> Any:
-    """`update_extra` of an objective whose extra state does not change."""
-    return extra
-
-
-def same_extra(params: Params, extra: Any) -> Any:
-    """`reset_extra` of an objective whose extra state does not follow parameters."""
-    return extra
+    vit: ViTConfig
+    n_genes: int = 0
+    text_dim: int = 0
+    steps: int = 0
+    cached: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A training objective; every field is pure and can be jitted.
+    """Base class of objectives. Docs: docs/extend/objective.md.
+
+    A subclass is a frozen dataclass. Its fields are the options that users set by
+    `--config.objective.FIELD=VALUE`, so each needs a default. It declares its needs by
+    the class attributes below, or by properties where a need depends on an option, and
+    implements `init`, `represent` and `compare`. Every method is pure and jittable.
 
     Attributes:
-      name: "contrastive", "regression" or "dino".
-      requires: keys that a batch must have.
-      init: (key, batch) -> (params, extra). Only shapes of the batch are read. `params`
-        has the encoder under "vit"; `extra` is state without gradients, or {}.
-      represent: (params, extra, batch, key, step, train) -> arrays [B, ...] by name;
-        `key` is the run's base key, what depends on the step is derived inside.
-      compare: (params, extra, representations, batch, step, mesh) -> (values, metrics,
-        aux). `values` and each of `metrics` are [B] float32, to be averaged over the
-        mask, or over rows of its own where a metric is a pair (values, rows). `mesh` is
-        what the rows are divided over, or None: where rows meet, devices do.
-      update_extra: (extra, params, aux, step) -> extra, after the update at `step`.
-      reset_extra: (params, extra) -> extra, for parameters that were replaced after
-        `init`, such as by a pretrained encoder.
-      encode: (params, image [N, H, W, 3] uint8) -> [N, E] float32; the encoder alone.
-      export: (params, extra) -> what a next stage starts from; the encoder is "vit".
-      predict: (params, batch) -> arrays by name; {} where there is nothing to predict.
+      needs_genes: Batches must hold `expression [B, G]`, z-scored by the gene panel.
+      needs_counts: Batches hold raw `counts [B, G]` and `library [B]` instead.
+      needs_negatives: Batches hold `pair_id [B]`, and the training fold must have at
+        least two distinct ones.
+      unit: "sample" or "tile", the only `data.unit` that is accepted; "" for any.
+      views: How training views are made: Augment (`image`, one view per tile) or
+        MultiCrop (`crops_global` and `crops_local`).
+      supports_validation: The loss can be computed on held-out samples.
+      supports_text: Reads `text [B, T]`, with rows that may lack text or expression.
+      supports_embeddings: Can train on cached embeddings (adapt.mode=towers).
+      predicts_expression: `predict` returns `expression [B, G]`.
+      expression_scale: Scale of that prediction: "z_score" of the gene panel, or
+        "log_counts", log1p of the expected counts per 10,000.
+      shares_space: `predict` returns `z_image` and `z_expression`, of unit length and in
+        one space, for retrieval.
+      spec: Set by `setup`.
     """
 
-    name: str
-    requires: tuple[str, ...]
-    init: Callable[[jax.Array, Batch], tuple[Params, Any]]
-    represent: Callable[[Params, Any, Batch, jax.Array, Any, bool], Batch]
-    compare: Callable[[Params, Any, Batch, Batch, Any, Mesh | None], Losses]
-    encode: Callable[[Params, jax.Array], jax.Array]
-    export: Callable[[Params, Any], Params]
-    predict: Callable[[Params, Batch], dict[str, jax.Array]]
-    update_extra: Callable[[Any, Params, Any, Any], Any] = keep_extra
-    reset_extra: Callable[[Params, Any], Any] = same_extra
+    needs_genes: ClassVar[bool] = False
+    needs_counts: ClassVar[bool] = False
+    needs_negatives: ClassVar[bool] = False
+    unit: ClassVar[str] = ""
+    views: ClassVar[type[Augment] | type[MultiCrop]] = Augment
+    supports_validation: ClassVar[bool] = True
+    supports_text: ClassVar[bool] = False
+    supports_embeddings: ClassVar[bool] = True
+    predicts_expression: ClassVar[bool] = False
+    expression_scale: ClassVar[str] = "z_score"
+    shares_space: ClassVar[bool] = False
 
-    def loss(
+    spec: Spec = dataclasses.field(default=None, kw_only=True, repr=False)  # type: ignore[assignment]
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Names of the options: all fields but `spec`."""
+        return tuple(f.name for f in dataclasses.fields(cls) if f.name != "spec")
+
+    def problems(self, batch: int = 0) -> list[str]:
+        """What is wrong with the options.
+
+        Args:
+          batch: Rows of a global batch; 0 if unknown.
+        """
+        del batch
+        return []
+
+    def setup(self, spec: Spec) -> Self:
+        """Returns a copy for one run, with `spec` set.
+
+        Raises:
+          ObjectiveError: An option is wrong or a need is not met.
+        """
+        name, found = type(self).__name__, self.problems()
+        if self.needs_genes and not spec.n_genes:
+            found.append("it needs gene expression: set data.genes or data.gene_list")
+        if spec.text_dim and not self.supports_text:
+            found.append("it does not read text: leave data.text empty")
+        if spec.cached and not self.supports_embeddings:
+            found.append(
+                "it trains the encoder itself and cannot learn from cached embeddings: "
+                "set adapt.mode to full, last or lora"
+            )
+        if found:
+            raise ObjectiveError(f"objective {name}: " + "; ".join(found))
+        return dataclasses.replace(self, spec=spec)
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Keys that a batch must have, derived from the needs."""
+        keys = ["mask"]
+        if self.views is MultiCrop:
+            keys += ["crops_global", "crops_local"]
+        else:
+            keys.append("embedding" if self.spec.cached else "image")
+        if self.needs_counts:
+            keys += ["counts", "library"]
+        elif self.needs_genes:
+            keys.append("expression")
+        if self.needs_negatives:
+            keys.append("pair_id")
+        if self.spec.text_dim:
+            keys += ["text", "has_expression", "has_text"]
+        return tuple(keys)
+
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Params, Any]:
+        """Initial (params, extra); reads only the shapes of `batch`.
+
+        `params` holds the encoder under "vit". `extra` is state without gradients, or {}.
+        """
+        raise NotImplementedError
+
+    def represent(
+        self,
+        params: Params,
+        extra: Any,
+        batch: Batch,
+        key: jax.Array,
+        step: Any,
+        train: bool,
+    ) -> Batch:
+        """Arrays `[B, ...]` by name, each row computed from its own row of `batch`.
+
+        `key` is the run's base key: fold in the step, as `rng.stream(key, name, step)`.
+        """
+        raise NotImplementedError
+
+    def compare(
+        self,
+        params: Params,
+        extra: Any,
+        rows: Batch,
+        batch: Batch,
+        step: Any,
+        mesh: Mesh | None = None,
+    ) -> Losses:
+        """Losses from all representations of a batch: (values, metrics, aux).
+
+        `values` and every metric are `[B]` float32, 0 in padding rows. A metric may be a
+        pair (values, rows) to be averaged over its own `rows`. `mesh` is what the rows
+        are divided over; None on one device.
+        """
+        raise NotImplementedError
+
+    def update_extra(self, extra: Any, params: Params, aux: Any, step: Any) -> Any:
+        """The extra state after the parameter update at `step`."""
+        del params, aux, step
+        return extra
+
+    def reset_extra(self, params: Params, extra: Any) -> Any:
+        """The extra state after parameters were replaced, as by a pretrained encoder."""
+        del params
+        return extra
+
+    def export(self, params: Params, extra: Any) -> Params:
+        """Parameters for the model file; the encoder is "vit"."""
+        del extra
+        return params
+
+    def predict(self, params: Params, batch: Batch) -> Batch:
+        """Outputs for new samples by name; {} if there are none."""
+        del params, batch
+        return {}
+
+    def encode(
+        self, params: Params, image: UInt8[Array, "N H W 3"]
+    ) -> Float[Array, "N E"]:
+        """Pooled float32 embeddings of tiles by the encoder alone."""
+        return encode(self.spec.vit, params["vit"], image)
+
+    def losses(
         self,
         params: Params,
         extra: Any,
@@ -95,73 +227,59 @@ class Objective:
         rows = self.represent(params, extra, batch, key, step, train)
         return self.compare(params, extra, rows, batch, step, mesh)
 
+    # Building blocks for subclasses.
 
-def on_embeddings(objective: Objective) -> Objective:
-    """The objective over cached embeddings, `embedding [B, K, E]` in place of `image`.
+    def init_encoder(self, key: jax.Array) -> Params:
+        """`{"vit": ...}`, freshly initialised; {} on cached embeddings."""
+        return {} if self.spec.cached else {"vit": init_vit(self.spec.vit, key)}
 
-    The encoder is then no part of its parameters.
+    def tiles_like(self, batch: Batch) -> Float[Array, "1 K E"]:
+        """Zeros in the shape of one sample's embeddings, to initialise heads with."""
+        tiles = batch["embedding" if self.spec.cached else "image"].shape[1]
+        return jnp.zeros((1, tiles, self.spec.vit.embed_dim), jnp.float32)
 
-    Raises:
-      ObjectiveError: it does not read images, or trains the encoder alone.
-    """
-    if "image" not in objective.requires:
-        raise ObjectiveError(
-            f"objective {objective.name} trains the encoder itself: it cannot learn "
-            "from cached embeddings"
+    def pool_tiles(
+        self, params: Params, batch: Batch, *, train: bool, key: jax.Array
+    ) -> Float[Array, "B K E"]:
+        """Pooled embeddings of the K tiles of each sample.
+
+        Args:
+          params: Of the objective, with the encoder under "vit".
+          batch: With `image [B, K, H, W, 3]` uint8, or `embedding [B, K, E]`.
+          train: Apply stochastic depth, sampled with `key`.
+        """
+        if "embedding" in batch:
+            return batch["embedding"]
+        vit, image = self.spec.vit, batch["image"]
+        flat = image.reshape(-1, *image.shape[2:])
+        pixels = normalise(flat, vit.mean, vit.std, vit.dtype)
+        out = ViT(vit).apply(
+            {"params": params["vit"]}, pixels, train=train, rngs={"dropout": key}
         )
-    keys = ("embedding" if k == "image" else k for k in objective.requires)
-    return dataclasses.replace(objective, requires=tuple(keys))
+        return out.pooled.reshape(*image.shape[:2], -1)
+
+
+def counted(metric: Metric, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A metric's values and the rows to average them over."""
+    return metric if isinstance(metric, tuple) else (metric, mask)
+
+
+def unpadded(batch: Batch, name: str) -> jax.Array:
+    """`batch[name]` with padding rows set to 0: they may hold NaN, and 0 * NaN is NaN."""
+    values, mask = batch[name], batch["mask"]
+    return jnp.where(mask.reshape(-1, *(1,) * (values.ndim - 1)), values, 0)
 
 
 def encode(
     config: ViTConfig, params: Params, image: UInt8[Array, "N H W 3"]
 ) -> Float[Array, "N E"]:
-    """Pooled float32 embeddings of uint8 tiles by the encoder `params` alone."""
+    """Pooled float32 embeddings of uint8 tiles by the encoder parameters `params`."""
     pixels = normalise(image, config.mean, config.std, config.dtype)
     return ViT(config).apply({"params": params}, pixels).pooled.astype(jnp.float32)
 
 
-def pool_tiles(
-    config: ViTConfig,
-    params: Params,
-    batch: Batch,
-    *,
-    train: bool,
-    key: jax.Array,
-) -> Float[Array, "B K E"]:
-    """Pooled embeddings of K tiles of each sample.
-
-    Args:
-      config: of the encoder.
-      params: of the objective, with the encoder under "vit".
-      batch: with `image [B, K, H, W, 3] uint8`, or `embedding [B, K, E]`, which is
-        what an encoder made of them before.
-      train, key: `key` draws stochastic depth.
-    """
-    if "embedding" in batch:
-        return batch["embedding"]
-    image = batch["image"]
-    flat = image.reshape(-1, *image.shape[2:])
-    pixels = normalise(flat, config.mean, config.std, config.dtype)
-    out = ViT(config).apply(
-        {"params": params["vit"]}, pixels, train=train, rngs={"dropout": key}
-    )
-    return out.pooled.reshape(*image.shape[:2], -1)
-
-
-def init_encoder(config: ViTConfig, key: jax.Array, batch: Batch) -> Params:
-    """`{"vit": ...}`, freshly initialised; {} for a batch of cached embeddings."""
-    return {} if "embedding" in batch else {"vit": init_vit(config, key)}
-
-
-def tiles_like(config: ViTConfig, batch: Batch) -> Float[Array, "1 K E"]:
-    """Zeros of the shape of one sample's embeddings, to initialise what reads them."""
-    source = batch["embedding"] if "embedding" in batch else batch["image"]
-    return jnp.zeros((1, source.shape[1], config.embed_dim), jnp.float32)
-
-
 def init_vit(config: ViTConfig, key: jax.Array) -> Params:
     """Fresh parameters of the encoder."""
-    # Any size will do for shapes; the smallest one traces and runs quickest.
+    # Parameter shapes do not depend on the image size; the smallest traces fastest.
     pixels = jnp.zeros((1, config.patch, config.patch, 3), jnp.float32)
     return ViT(config).init(key, pixels)["params"]

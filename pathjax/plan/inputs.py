@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from pathjax.config import ConfigError
+from pathjax.config import ConfigError, objective_of
 from pathjax.data.expression import GenePanel
 from pathjax.data.text_store import read_text
 from pathjax.models.model_file import Model, ModelFileError, load_model
@@ -61,7 +61,7 @@ class Sizes:
         Raises:
           ConfigError: the config's list is not here and `genes` was not given.
         """
-        if config.objective.name == "dino":
+        if not objective_of(config).needs_genes:
             return None
         count = self.genes or int(config.data.genes)
         if config.data.gene_list and not self.genes:

@@ -33,25 +33,23 @@ def panel_of(model: Model) -> GenePanel:
       HeadError: it has none.
     """
     name = model.meta["objective"]["name"]
-    if name not in ("regression", "contrastive") or not model.meta.get("panel"):
+    if not model.meta.get("panel"):
         raise HeadError(
-            f"the model was trained by {name} and has never seen expression: wanted "
-            "one of objective regression or contrastive"
+            f"the model was trained by {name} without gene expression: expected a model "
+            "fine-tuned with an objective that reads it, such as regression"
         )
     return GenePanel.from_json(model.meta["panel"])
 
 
 def build(model: Model) -> tuple[objectives.Objective, dict[str, Any]]:
     """The model's objective over embeddings, and the parameters it needs."""
-    options = {k: v for k, v in model.meta["objective"].items() if k != "name"}
-    objective = objectives.on_embeddings(
-        objectives.build(
-            model.meta["objective"]["name"],
-            model.vit,
-            len(panel_of(model).genes),
-            **options,
+    panel_of(model)
+    objective = objectives.of_model(model, cached=True)
+    if not (objective.predicts_expression or objective.shares_space):
+        raise HeadError(
+            f"objective {model.meta['objective']['name']} neither predicts expression "
+            "(`predicts_expression`) nor retrieves it (`shares_space`)"
         )
-    )
     return objective, {k: v for k, v in model.params.items() if k != "vit"}
 
 
@@ -92,7 +90,7 @@ class Regression:
     def __init__(self, model: Model):
         self._panel = panel_of(model)
         objective, params = build(model)
-        self._counted = model.meta["objective"].get("loss") == "negative_binomial"
+        self._counted = objective.expression_scale == "log_counts"
         self._predict = functools.partial(jax.jit(objective.predict), params)
         if self._counted:
             self.unit = "log1p(expected counts per 10,000)"

@@ -21,7 +21,7 @@ from pathjax.evals.audit import overlap
 from pathjax.models.model_file import Model, load_model
 from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import Validation, chosen, gene_table, read_validation
-from pathjax.predict.heads import HeadError, Regression, panel_of
+from pathjax.predict.heads import HeadError, Regression, build, panel_of
 from pathjax.predict.options import Options
 from pathjax.predict.outputs import Outputs, Predicted
 from pathjax.predict.tiles import Input, InputError, open_input, view_of
@@ -118,16 +118,16 @@ def _side(out: Path) -> float:
 
 
 def _check(model: Model, options: Options) -> None:
-    name = model.meta["objective"]["name"]
-    if name == "contrastive" and options.reference is None:
+    name, (objective, _) = model.meta["objective"]["name"], build(model)
+    if not objective.predicts_expression and options.reference is None:
         raise HeadError(
-            "a contrastive model has no head for expression, it retrieves: name a "
-            "study with expression by --reference"
+            f"a model of objective {name} has no head for expression, it retrieves: "
+            "name a study with expression by --reference"
         )
-    if name != "contrastive" and options.reference is not None:
+    if not objective.shares_space and options.reference is not None:
         raise HeadError(
-            f"the model was trained by {name}: it predicts by itself and cannot "
-            "retrieve; leave --reference away"
+            f"a model of objective {name} predicts by itself and cannot retrieve: "
+            "leave out --reference"
         )
 
 

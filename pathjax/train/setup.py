@@ -14,14 +14,13 @@ import jax
 from ml_collections import ConfigDict
 
 from pathjax import objectives
-from pathjax.config import ConfigError, adaptation, refuse
+from pathjax.config import ConfigError, adaptation, objective_of, refuse
 from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
-from pathjax.data.pipeline import MultiCrop
 from pathjax.data.samples import Samples
 from pathjax.data.study import Study
 from pathjax.data.text_scale import Texts, fit_text
 from pathjax.data.text_store import read_text
-from pathjax.data.transforms import Augment
+from pathjax.data.transforms import Augment, MultiCrop
 from pathjax.models.blocks import to_plain
 from pathjax.models.model_file import Model
 from pathjax.models.variants import ViTConfig, nearest_multiples, vit_config
@@ -34,7 +33,7 @@ def read_panel(
     study: Study, config: ConfigDict, init: Model | None
 ) -> GenePanel | None:
     """Fits the gene panel on the training fold, if the objective reads expression."""
-    if config.objective.name == "dino":
+    if not objective_of(config).needs_genes:
         return None
     ids = study.samples["sample_id"].to_numpy()
     train = list(ids[study.fold_samples(config.split, config.fold)])
@@ -71,13 +70,13 @@ def require_same_scale(config: ConfigDict, study: Study, init: Model | None) -> 
     """Refuses tiles that the model would see at another scale when it embeds them.
 
     A public model resizes what it is given; training crops. They agree where tiles have
-    the size that the model resizes to. DINO cuts at many scales and may take any.
+    the size that the model resizes to. Multi-crop views have many scales.
 
     Raises:
       ConfigError: saying which size to build the study with.
     """
     asked = init.meta.get("preprocess") if init else None
-    if asked is None or config.objective.name == "dino":
+    if asked is None or objective_of(config).views is MultiCrop:
         return
     found = []
     if study.tile_px != asked["resize"]:
@@ -95,23 +94,23 @@ def require_same_scale(config: ConfigDict, study: Study, init: Model | None) -> 
 
 
 def require_negatives(config: ConfigDict, samples: Samples) -> None:
-    """Refuses a contrastive run in which every sample is every other's positive.
+    """Refuses a run without negatives if the objective needs them.
 
     Raises:
       ConfigError: saying which key pairs samples.
     """
-    if config.objective.name == "contrastive" and len(set(samples.pair_id)) < 2:
+    if objective_of(config).needs_negatives and len(set(samples.pair_id)) < 2:
         raise ConfigError(
-            f"all {len(samples)} samples of fold {config.fold!r} share their "
-            f"{config.data.pair_by}, so none is another's negative and there is nothing "
-            "to contrast: set data.pair_by=sample_id if spots of one patient are to be "
-            "told apart, or take a fold with more patients"
+            f"objective {config.objective.name} needs negatives, but all "
+            f"{len(samples)} samples of fold {config.fold!r} share one "
+            f"{config.data.pair_by}: set data.pair_by=sample_id to contrast the spots "
+            "of one patient, or choose a fold with more patients"
         )
 
 
 def view_options(config: ConfigDict) -> Augment | MultiCrop:
     """How training views are made."""
-    if config.objective.name == "dino":
+    if objective_of(config).views is MultiCrop:
         return MultiCrop(**config.multicrop.to_dict())
     keys = ("flip", "turn", "stain", "min_scale")
     return Augment(**{key: config.data[key] for key in keys})
@@ -152,13 +151,15 @@ def build_objective(
     """The objective that the config names, on tiles or on cached embeddings."""
     options = objective_options(config, text_dim)
     name = options.pop("name")
-    if name == "dino":
-        options.setdefault("total_steps", config.optim.steps)
-    n_genes = None if panel is None else len(panel.genes)
-    objective = objectives.build(name, vit, n_genes, **options)
-    if config.adapt.mode == "towers":
-        return objectives.on_embeddings(objective)
-    return objective
+    options.pop("text_dim", 0)
+    spec = objectives.Spec(
+        vit,
+        n_genes=len(panel.genes) if panel else 0,
+        text_dim=text_dim,
+        steps=config.optim.steps,
+        cached=config.adapt.mode == "towers",
+    )
+    return objectives.build(name, spec, **options)
 
 
 def objective_options(config: ConfigDict, text_dim: int = 0) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def make_eval_step(
 
     def eval_step(state, batch, key):
         with rows_divided(mesh):
-            values, metrics, _ = objective.loss(
+            values, metrics, _ = objective.losses(
                 merge(state.params, state.frozen),
                 state.extra,
                 batch,

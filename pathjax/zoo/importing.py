@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict
 
 import pathjax
 from pathjax.models.model_file import FILE, Model, save_model
+from pathjax.objectives import IMPORTED
 from pathjax.zoo.convert import Converted, ConvertError, from_state
 from pathjax.zoo.entry import Entry
 from pathjax.zoo.registry import get
@@ -94,7 +95,7 @@ def meta(entry: Entry, located: Located, converted: Converted) -> dict[str, Any]
     }
     return {
         "name": entry.name,
-        "objective": {"name": "imported"},
+        "objective": {"name": IMPORTED},
         "image_px": crop,
         "preprocess": preprocess,
         "foundation": foundation,

@@ -56,7 +56,7 @@ def mean_loss(objective, train):
 
     def total(params, extra, batch):
         key = jax.random.key(7)
-        values, metrics, aux = objective.loss(params, extra, batch, key, 3, train)
+        values, metrics, aux = objective.losses(params, extra, batch, key, 3, train)
         mask = batch["mask"]
         mean = jnp.where(mask, values, 0).sum() / mask.sum()
         return mean, (values, metrics, aux)

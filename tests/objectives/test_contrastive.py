@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from pathjax import losses
-from pathjax.objectives import ObjectiveError, contrastive
+from pathjax.objectives import ObjectiveError, Spec
+from pathjax.objectives.contrastive import Contrastive
 
 SMALL = {"embed_dim": 8, "widths": (16, 16)}
 
@@ -21,7 +22,7 @@ SMALL = {"embed_dim": 8, "widths": (16, 16)}
     ],
 )
 def test_common(check_objective, vit, options):
-    objective = contrastive.build(vit, 12, **SMALL, **options)
+    objective = Contrastive(**SMALL, **options).setup(Spec(vit, 12))
     params, extra = check_objective(objective)
     assert extra == {} and set(objective.export(params, extra)) == set(params)
     assert ("aggregator" in params) == (options["aggregator"] == "attention")
@@ -30,7 +31,7 @@ def test_common(check_objective, vit, options):
 
 @pytest.fixture
 def plain(vit, batch, jit):
-    objective = contrastive.build(vit, 12, dropout=0.5, **SMALL)
+    objective = Contrastive(dropout=0.5, **SMALL).setup(Spec(vit, 12))
     return objective, jit(objective.init)(jax.random.key(0), batch)[0]
 
 
@@ -40,7 +41,7 @@ def test_loss_is_info_nce_of_what_is_predicted(plain, batch, jit):
     for z in found.values():
         assert z.shape == (8, 8)
         np.testing.assert_allclose(np.linalg.norm(z[:6], axis=1), 1, atol=1e-5)
-    loss = jit(objective.loss, static_argnums=5)
+    loss = jit(objective.losses, static_argnums=5)
     values, metrics, _ = loss(params, {}, batch, jax.random.key(1), 0, False)
     wanted = losses.info_nce(
         found["z_image"],
@@ -60,7 +61,7 @@ def test_predict_needs_no_expression(plain, batch):
 
 
 def test_a_tile_mask_takes_tiles_out(vit, batch, jit):
-    objective = contrastive.build(vit, 12, aggregator="attention", **SMALL)
+    objective = Contrastive(aggregator="attention", **SMALL).setup(Spec(vit, 12))
     params, _ = jit(objective.init)(jax.random.key(0), batch)
     predict = jit(objective.predict)
     mask = np.zeros((8, 3), bool)
@@ -72,7 +73,7 @@ def test_a_tile_mask_takes_tiles_out(vit, batch, jit):
 
 def test_randomness_follows_key_and_step_and_only_in_training(plain, batch, jit):
     objective, params = plain
-    run = jit(objective.loss, static_argnums=5)
+    run = jit(objective.losses, static_argnums=5)
 
     def values(seed, step, train):
         key = jax.random.key(seed)
@@ -85,13 +86,14 @@ def test_randomness_follows_key_and_step_and_only_in_training(plain, batch, jit)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "n_genes", "message"),
     [
-        ({"n_genes": None}, r"set data\.genes"),
-        ({"loss": "clip"}, "loss='clip': wanted 'infonce' or 'sigmoid'"),
-        ({"aggregator": "max"}, "aggregator='max'"),
+        ({}, 0, r"needs gene expression: set data\.genes"),
+        ({"loss": "clip"}, 12, "loss='clip': expected infonce or sigmoid"),
+        ({"aggregator": "max"}, 12, "aggregator='max'"),
+        ({"image_expression": 0.0}, 12, "expected one above 0"),
     ],
 )
-def test_what_cannot_be_built(vit, options, message):
+def test_what_cannot_be_built(vit, options, n_genes, message):
     with pytest.raises(ObjectiveError, match=message):
-        contrastive.build(vit, **{"n_genes": 12, **options})
+        Contrastive(**options).setup(Spec(vit, n_genes))

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import scipy.special
 
-from pathjax.objectives import ObjectiveError, dino
+from pathjax.models.towers import DINOHead
+from pathjax.objectives import ObjectiveError, Spec, dino
+from pathjax.objectives.dino import DINO
 from pathjax.parallel.mesh import make_mesh, replicated, to_global
 
 SMALL = {"total_steps": 10, "prototypes": 16, "hidden": 20, "bottleneck": 8}
@@ -17,7 +19,7 @@ def made(vit, batch, jit):
     """An objective with the parameters and extra state of its init."""
 
     def make(**options):
-        objective = dino.build(vit, **{**SMALL, **options})
+        objective = DINO(**{**SMALL, **options}).setup(Spec(vit))
         return objective, *jit(objective.init)(jax.random.key(0), batch)
 
     return make
@@ -28,7 +30,7 @@ def leaves(*trees):
 
 
 def test_common(check_objective, vit):
-    objective = dino.build(vit, **SMALL)
+    objective = DINO(**SMALL).setup(Spec(vit))
     params, extra = check_objective(objective)
     assert objective.predict(params, {}) == {}
     assert set(objective.export(params, extra)) == {"vit"}
@@ -72,12 +74,12 @@ def test_update_moves_teacher_and_centre(made):
 
 def test_centre_is_of_the_teachers_logits_over_unmasked_rows(made, batch, jit):
     objective, params, extra = made()
-    loss = jit(objective.loss, static_argnums=5)
+    loss = jit(objective.losses, static_argnums=5)
     _, _, aux = loss(params, extra, batch, jax.random.key(1), 0, True)
     assert aux["count"] == 6 * 2
     tiles = batch["crops_global"][:6].reshape(12, 16, 16, 3)
     embedded = jit(objective.encode)(extra["teacher"], tiles)
-    head = dino.DINOHead(16, 20, 8)
+    head = DINOHead(16, 20, 8)
     logits = head.apply({"params": extra["teacher"]["head"]}, embedded)
     np.testing.assert_allclose(aux["sum"], logits.sum(axis=0), atol=1e-4)
     assert np.abs(logits).max() <= 1 + 1e-5  # cosines
@@ -105,7 +107,7 @@ def test_prototypes_are_held_for_the_first_steps(made, batch, jit):
 
     def total(params, step):
         key = jax.random.key(1)
-        return objective.loss(params, extra, batch, key, step, True)[0].sum()
+        return objective.losses(params, extra, batch, key, step, True)[0].sum()
 
     gradient = jit(jax.grad(total))
     for step, moves in ((1, False), (2, True)):
@@ -115,7 +117,7 @@ def test_prototypes_are_held_for_the_first_steps(made, batch, jit):
 
 
 def test_length_of_prototypes_does_not_matter():
-    head = dino.DINOHead(16, 20, 8)
+    head = DINOHead(16, 20, 8)
     x = np.random.default_rng(0).normal(size=(4, 24)).astype(np.float32)
     params = head.init(jax.random.key(0), x)["params"]
     longer = {**params, "prototypes": 7 * params["prototypes"]}
@@ -125,7 +127,16 @@ def test_length_of_prototypes_does_not_matter():
 
 def test_what_cannot_be_built(vit):
     with pytest.raises(ObjectiveError, match=r"prototypes=1.*momentum=1\.5"):
-        dino.build(vit, total_steps=10, prototypes=1, momentum=1.5)
+        DINO(prototypes=1, momentum=1.5).setup(Spec(vit, steps=10))
+    with pytest.raises(ObjectiveError, match="cannot learn from cached embeddings"):
+        DINO(**SMALL).setup(Spec(vit, cached=True))
+    with pytest.raises(ObjectiveError, match="total_steps is unknown"):
+        DINO().setup(Spec(vit))
+
+
+def test_schedules_follow_the_run(vit):
+    ready = DINO().setup(Spec(vit, steps=100))
+    assert (ready.total_steps, ready.warmup_steps) == (100, 30)
 
 
 @pytest.mark.parametrize("fsdp", [1, 4])
@@ -139,7 +150,7 @@ def test_centre_and_statistics_are_global(vit, jit, fsdp):
     mask = np.arange(16) % 3 < 2
     mask[4:6] = False
     teacher[~mask] = np.nan
-    objective = dino.build(vit, **SMALL, centre_momentum=0.8)
+    objective = DINO(**SMALL, centre_momentum=0.8).setup(Spec(vit))
     mesh = make_mesh(fsdp=fsdp)
     given = to_global({"student": student, "teacher": teacher, "mask": mask}, mesh)
 

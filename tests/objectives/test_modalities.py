@@ -7,7 +7,8 @@ import pytest
 import scipy.special
 
 from pathjax import losses
-from pathjax.objectives import ObjectiveError, contrastive
+from pathjax.objectives import ObjectiveError, Spec
+from pathjax.objectives.contrastive import Contrastive
 from pathjax.parallel.mesh import make_mesh, to_global
 
 TEXT, GENES, ROWS = 5, 12, 32
@@ -34,12 +35,12 @@ def batch_of(text=0.5, expression=0.7, masked=3):
 
 
 def build(vit, **options):
-    options = SMALL | WEIGHTS | {"text_dim": TEXT} | options
-    return contrastive.build(vit, GENES, **options)
+    options = SMALL | WEIGHTS | options
+    return Contrastive(**options).setup(Spec(vit, GENES, TEXT, cached=True))
 
 
 def mean_loss(objective, batch, params, mesh=None):
-    values, metrics, _ = objective.loss(
+    values, metrics, _ = objective.losses(
         params, {}, batch, jax.random.key(0), 0, False, mesh
     )
     mask = batch["mask"]
@@ -164,10 +165,8 @@ def test_without_text_the_values_are_those_of_two_modalities(vit, jit, params):
     batch = batch_of(text=0.0, expression=1.0)
     three, _ = mean_loss(build(vit), batch, params)
     options = {k: v for k, v in SMALL.items() if k != "text_width"}
-    two = contrastive.build(vit, GENES, **options)
-    batch = {k: batch[k] for k in two.requires if k in batch} | {
-        "embedding": batch["embedding"]
-    }
+    two = Contrastive(**options).setup(Spec(vit, GENES, cached=True))
+    batch = {k: batch[k] for k in two.requires}
     old, metrics = mean_loss(two, batch, params)
     assert float(old) == float(three)
     assert set(metrics) == {"recall1_image", "recall1_expression", "temperature"}

@@ -7,33 +7,47 @@ import pytest
 
 from pathjax import objectives
 from pathjax.models.vit import ViT, normalise
+from pathjax.objectives import ObjectiveError, Spec
+from pathjax.registry import RegistryError
 
 
-@pytest.mark.parametrize("name", objectives.BUILDERS)
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
 def test_every_objective_is_built_by_name(name, vit, batch):
-    options = {"total_steps": 10} if name == "dino" else {}
-    objective = objectives.build(name, vit, 12, **options)
-    assert objective.name == name
+    objective = objectives.build(name, Spec(vit, 12, steps=10))
     given = {
         key: jax.ShapeDtypeStruct(batch[key].shape, batch[key].dtype)
         for key in objective.requires
     }
     params, _ = jax.eval_shape(objective.init, jax.random.key(0), given)
     assert "vit" in params
+    assert hash(objective) == hash(objectives.build(name, Spec(vit, 12, steps=10)))
 
 
-def test_unknown_names_come_with_the_nearest(vit):
-    with pytest.raises(objectives.ObjectiveError, match="'contrast': try contrastive"):
-        objectives.build("contrast", vit, 12)
+def test_unknown_names_and_options_come_with_the_nearest(vit):
+    with pytest.raises(RegistryError, match="'contrast'; did you mean 'contrastive'"):
+        objectives.make("contrast", {})
     with pytest.raises(
-        objectives.ObjectiveError, match=r"contrastive, 'embed': try embed_dim"
+        ObjectiveError,
+        match=r"unknown option 'objective.embed' of contrastive; did you mean 'embed_",
     ):
-        objectives.build("contrastive", vit, 12, embed=8)
+        objectives.make("contrastive", {"embed": 8})
 
 
-def test_option_names_are_the_builders():
-    assert "gene_dropout" in objectives.option_names("contrastive")
-    assert "vit" not in objectives.option_names("contrastive")
+def test_what_is_needed_is_what_a_batch_must_have(vit):
+    def requires(name, spec, **options):
+        return set(objectives.build(name, spec, **options).requires)
+
+    spec = Spec(vit, 12)
+    assert requires("regression", spec) == {"mask", "image", "expression"}
+    counts = {"mask", "image", "counts", "library"}
+    assert requires("regression", spec, loss="negative_binomial") == counts
+    text = {"text", "has_expression", "has_text"}
+    three = {"mask", "embedding", "expression", "pair_id"} | text
+    assert requires("contrastive", Spec(vit, 12, 5, cached=True)) == three
+    crops = {"mask", "crops_global", "crops_local"}
+    assert requires("dino", Spec(vit, steps=5)) == crops
+    with pytest.raises(ObjectiveError, match="does not read text"):
+        objectives.build("regression", Spec(vit, 12, 5))
 
 
 def test_encode_is_the_encoder_without_stochastic_depth(vit, batch):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pathjax.objectives import ObjectiveError, regression
+from pathjax.objectives import ObjectiveError, Spec
+from pathjax.objectives.regression import Regression
 
 
 @pytest.mark.parametrize(
@@ -13,7 +14,7 @@ from pathjax.objectives import ObjectiveError, regression
     [("huber", "mean"), ("pearson", "mean"), ("negative_binomial", "attention")],
 )
 def test_common(check_objective, vit, loss, aggregator):
-    objective = regression.build(vit, 12, loss=loss, aggregator=aggregator)
+    objective = Regression(loss=loss, aggregator=aggregator).setup(Spec(vit, 12))
     params, extra = check_objective(objective)
     assert extra == {} and set(objective.export(params, extra)) == set(params)
 
@@ -24,7 +25,7 @@ def run(objective, batch, jit):
 
     def both(params, batch):
         key = jax.random.key(1)
-        values, metrics, _ = objective.loss(params, {}, batch, key, 0, False)
+        values, metrics, _ = objective.losses(params, {}, batch, key, 0, False)
         return values, metrics, objective.predict(params, batch)["expression"]
 
     found = jit(both)(params, batch)
@@ -32,7 +33,7 @@ def run(objective, batch, jit):
 
 
 def test_mse_and_batch_pearson_are_those_of_the_prediction(vit, batch, jit):
-    values, metrics, predicted = run(regression.build(vit, 12), batch, jit)
+    values, metrics, predicted = run(Regression().setup(Spec(vit, 12)), batch, jit)
     target = np.asarray(batch["expression"])[:6]
     wanted = ((predicted - target) ** 2).mean(axis=1)
     np.testing.assert_allclose(values, wanted, rtol=1e-5)
@@ -42,7 +43,7 @@ def test_mse_and_batch_pearson_are_those_of_the_prediction(vit, batch, jit):
 
 
 def test_negative_binomial_is_scipys_with_library_as_exposure(vit, batch, jit):
-    objective = regression.build(vit, 12, loss="negative_binomial")
+    objective = Regression(loss="negative_binomial").setup(Spec(vit, 12))
     assert set(objective.requires) == {"image", "mask", "counts", "library"}
     values, _, logged = run(objective, batch, jit)
     rate = np.expm1(logged.astype(np.float64)) / 1e4  # log1p(counts per 10,000)
@@ -54,13 +55,13 @@ def test_negative_binomial_is_scipys_with_library_as_exposure(vit, batch, jit):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "n_genes", "message"),
     [
-        ({"n_genes": 0}, r"set data\.genes"),
-        ({"loss": "mae"}, "loss='mae': wanted one of mse, huber, pearson"),
-        ({"aggregator": "max"}, "aggregator='max'"),
+        ({}, 0, r"set data\.genes"),
+        ({"loss": "mae"}, 12, "loss='mae': expected one of mse, huber, pearson"),
+        ({"aggregator": "max"}, 12, "aggregator='max'"),
     ],
 )
-def test_what_cannot_be_built(vit, options, message):
+def test_what_cannot_be_built(vit, options, n_genes, message):
     with pytest.raises(ObjectiveError, match=message):
-        regression.build(vit, **{"n_genes": 12, **options})
+        Regression(**options).setup(Spec(vit, n_genes))

@@ -26,15 +26,6 @@ def make_model(tiny_study):
     @functools.cache
     def made(name, **options):
         options = SMALL.get(name, {}) | options
-        objective = objectives.build(name, VIT, len(panel.genes), **options)
-        batch = {
-            "image": jnp.zeros((1, 1, 16, 16, 3), jnp.uint8),
-            "expression": jnp.zeros((1, len(panel.genes))),
-        }
-        params, _ = jax.jit(objective.init)(jax.random.key(1), batch)
-        params = jax.tree.map(np.array, params)
-        if "head" in params:  # as small as it starts, tiles would hardly differ
-            params["head"]["out"]["kernel"] = 30 * params["head"]["out"]["kernel"]
         meta = {
             "name": f"tiny-{name}",
             "objective": {"name": name} | options,
@@ -50,6 +41,15 @@ def make_model(tiny_study):
                 }
             ],
         }
+        objective = objectives.of_model(Model({}, VIT, meta))
+        batch = {
+            "image": jnp.zeros((1, 1, 16, 16, 3), jnp.uint8),
+            "expression": jnp.zeros((1, len(panel.genes))),
+        }
+        params, _ = jax.jit(objective.init)(jax.random.key(1), batch)
+        params = jax.tree.map(np.array, params)
+        if "head" in params:  # as small as it starts, tiles would hardly differ
+            params["head"]["out"]["kernel"] = 30 * params["head"]["out"]["kernel"]
         return Model(params, VIT, meta)
 
     # Copies: a test may change what a checkpoint says.

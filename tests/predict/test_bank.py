@@ -46,8 +46,7 @@ def test_towers_are_those_of_the_model(bank, make_model, tiny_study):
 
     model = make_model("contrastive")
     panel = GenePanel.from_json(model.meta["panel"])
-    options = {k: v for k, v in model.meta["objective"].items() if k != "name"}
-    objective = objectives.build("contrastive", model.vit, 6, **options)
+    objective = objectives.of_model(model, cached=True)
     values = select(tiny_study.expression(), bank.samples, panel.genes)
     batch = {
         "embedding": jnp.asarray(FEATURES[None, :]),

@@ -46,6 +46,6 @@ def test_blocks_are_joined_in_order():
 
 def test_a_model_that_never_saw_expression_is_refused(make_model):
     model = make_model()
-    model.meta["objective"] = {"name": "dino"}
-    with pytest.raises(HeadError, match="trained by dino and has never seen"):
+    model.meta.update({"objective": {"name": "dino"}, "panel": None})
+    with pytest.raises(HeadError, match="trained by dino without gene expression"):
         panel_of(model)

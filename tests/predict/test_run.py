@@ -124,7 +124,7 @@ def test_a_study_by_retrieval(checkpoints, tiny_study, tmp_path):
         assert row["report"] == texts.get(row["sample"], "")
     assert any(row["report"] for row in slides)
     assert [row["rank"] for row in tiles[:4]] == ["1", "2", "3", "1"]
-    with pytest.raises(HeadError, match="leave --reference away"):
+    with pytest.raises(HeadError, match="leave out --reference"):
         predict(checkpoints["regression"], tiny_study.root, out, options)
 
 

@@ -53,7 +53,7 @@ def batch_of(rows=32, masked=3):
 def gradient(name, parts):
     """Loss and gradient of all parameters, as the step has them (lr 1, plain SGD)."""
     kind, options = OBJECTIVES[name]
-    objective = objectives.build(kind, VIT, 6, **options)
+    objective = objectives.build(kind, objectives.Spec(VIT, 6), **options)
     batch = batch_of()
     key = jax.random.key(0)
 
@@ -101,12 +101,12 @@ def test_plain_averaging_would_be_wrong():
     """What the two passes are for: a quarter of the batch has other negatives."""
     (whole, _), _ = gradient("infonce", 1)
     kind, options = OBJECTIVES["infonce"]
-    objective = objectives.build(kind, VIT, 6, **options)
+    objective = objectives.build(kind, objectives.Spec(VIT, 6), **options)
     batch, key = batch_of(masked=0), jax.random.key(0)
     params, extra = jax.jit(objective.init)(key, batch)
     parts = split_rows(batch, 4)
     losses = [
-        objective.loss(
+        objective.losses(
             params, extra, jax.tree.map(lambda x, i=i: x[i], parts), key, 2, True
         )[0].mean()
         for i in range(4)
@@ -120,7 +120,7 @@ def test_the_step_accumulates_over_devices_as_it_does_on_one():
     for parts in (1, 4):
         mesh = make_mesh(fsdp=2)
         kind, options = OBJECTIVES["infonce"]
-        objective = objectives.build(kind, VIT, 6, **options)
+        objective = objectives.build(kind, objectives.Spec(VIT, 6), **options)
         tx = make_optimizer(
             lambda s: 1e-2, weight_decay=0.0, clip=0.0, b2=0.999, vit_lr=1.0
         )

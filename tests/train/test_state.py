@@ -20,7 +20,7 @@ EXAMPLE = {
 
 def make(**options):
     objective = objectives.build(
-        "dino", VIT, total_steps=5, prototypes=8, hidden=8, bottleneck=4
+        "dino", objectives.Spec(VIT, steps=5), prototypes=8, hidden=8, bottleneck=4
     )
     tx = make_optimizer(lambda s: 1e-3, weight_decay=0.1, clip=1.0, b2=0.9, vit_lr=1.0)
     key = jax.random.key(options.pop("seed", 0))

@@ -23,11 +23,10 @@ from pathjax.train.step import (
 
 VIT = vit_config("Xs/8", width=24, depth=1, mlp_dim=32, image_px=16, drop_path=0.2)
 OBJECTIVES = {
-    "contrastive": {"n_genes": 6, "widths": (16,), "embed_dim": 8},
-    "chunked": {"n_genes": 6, "widths": (16,), "embed_dim": 8, "chunk": 8},
-    "regression": {"n_genes": 6},
+    "contrastive": {"widths": (16,), "embed_dim": 8},
+    "chunked": {"widths": (16,), "embed_dim": 8, "chunk": 8},
+    "regression": {},
     "dino": {
-        "n_genes": None,
         "total_steps": 20,
         "prototypes": 16,
         "hidden": 16,
@@ -63,7 +62,7 @@ def one_device():
 def prepare(name, mesh):
     options = dict(OBJECTIVES[name])
     kind = "contrastive" if name == "chunked" else name
-    objective = objectives.build(kind, VIT, options.pop("n_genes"), **options)
+    objective = objectives.build(kind, objectives.Spec(VIT, 6), **options)
     tx = make_optimizer(
         lambda step: 1e-3, weight_decay=0.01, clip=1.0, b2=0.999, vit_lr=0.5
     )

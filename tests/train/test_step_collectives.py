@@ -27,7 +27,12 @@ def program(devices, shape, *, scan=False, chunk=0, loss="infonce"):
     size = {"width": 96, "heads": 3, "depth": 2, "mlp_dim": 192, "image_px": 32}
     vit = vit_config("Xs/8", **size, scan=scan, remat=scan)
     objective = objectives.build(
-        "contrastive", vit, 256, loss=loss, chunk=chunk, embed_dim=EMBED, widths=(128,)
+        "contrastive",
+        objectives.Spec(vit, 256),
+        loss=loss,
+        chunk=chunk,
+        embed_dim=EMBED,
+        widths=(128,),
     )
     tx = make_optimizer(
         lambda step: 1e-3, weight_decay=0.01, clip=1.0, b2=0.999, vit_lr=0.5, depth=2

@@ -112,9 +112,9 @@ def test_towers_alone_learn_from_cached_embeddings(study, text, done, tmp_path):
 
 def test_text_is_for_the_contrastive_objective(study, text):
     wrong = {"study": str(study.root), "data.text": str(text)}
-    with pytest.raises(ConfigError, match="read by objective contrastive"):
+    with pytest.raises(ConfigError, match="regression does not read text"):
         load("configs/demo.py:regression,smoke", wrong)
-    with pytest.raises(ConfigError, match=r"set data\.text instead"):
+    with pytest.raises(ConfigError, match=r"unknown option 'objective.text_dim'"):
         load("configs/demo.py:contrastive,smoke", wrong | {"objective.text_dim": 3})
     with pytest.raises(ConfigError, match=r"objective\.chunk=3 .* use 1, 2, 4, 8"):
         load("configs/demo.py:multimodal,smoke", wrong | {"objective.chunk": 3})

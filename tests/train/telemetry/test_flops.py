@@ -72,12 +72,14 @@ def test_what_nothing_depends_on_costs_nothing():
 
 
 def gradient_flops(vit, **options):
-    objective = objectives.build("contrastive", vit, 10, widths=(12,), **options)
+    objective = objectives.build(
+        "contrastive", objectives.Spec(vit, 10), widths=(12,), **options
+    )
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, _ = jax.eval_shape(objective.init, key, BATCH)
 
     def loss(params, batch, key):
-        return objective.loss(params, {}, batch, key, 0, True)[0].sum()
+        return objective.losses(params, {}, batch, key, 0, True)[0].sum()
 
     return jax.grad(loss), (params, BATCH, key)
 
