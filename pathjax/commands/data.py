@@ -3,9 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pathjax.commands import tcga, text
-from pathjax.commands.output import print_built
-from pathjax.datasets.benchmarks.registry import BENCHMARKS
+from pathjax.commands import datasets, tcga, text
 
 
 def add(commands) -> None:
@@ -43,55 +41,8 @@ def add(commands) -> None:
     split.add_argument("--seed", type=int, default=0)
     split.set_defaults(run=run_split)
     text.add_reports(kinds)
-    add_sources(kinds)
+    datasets.add(kinds)
     tcga.add(kinds)
-
-
-def add_sources(kinds) -> None:
-    """Adds a command for each source of a study."""
-
-    made = kinds.add_parser("demo", help="build the synthetic study")
-    made.add_argument("--out", type=Path, required=True)
-    made.add_argument("--patients", type=int, default=240)
-    made.add_argument("--tiles", type=int, default=8, help="per patient")
-    made.add_argument("--tile-px", type=int, default=64)
-    made.add_argument("--mpp", type=float, default=1.0)
-    made.add_argument("--seed", type=int, default=0)
-    made.set_defaults(run=run_data_demo)
-    spots = kinds.add_parser("her2st", help="build a study from her2st")
-    spots.add_argument("--source", type=Path, required=True, help="unpacked archive")
-    spots.add_argument("--out", type=Path, required=True)
-    spots.add_argument("--tile-um", type=float, default=112.0)
-    spots.add_argument("--tile-px", type=int, default=224)
-    spots.set_defaults(run=run_her2st)
-    tissue = kinds.add_parser(
-        "her2st-tissue", help="unlabelled tissue of some sections, for pre-training"
-    )
-    tissue.add_argument("--source", type=Path, required=True)
-    tissue.add_argument("--out", type=Path, required=True)
-    tissue.add_argument("--sections", nargs="+", default=["C2", "C3", "C4"])
-    tissue.add_argument("--tile-px", type=int, default=128)
-    tissue.set_defaults(run=run_her2st_tissue)
-
-    for name, benchmark in BENCHMARKS.items():
-        tiles = kinds.add_parser(name, help=benchmark.title)
-        tiles.add_argument("--out", type=Path, required=True)
-        tiles.add_argument(
-            "--manual-dir",
-            type=Path,
-            metavar="DIR",
-            help="published files, as they are or unpacked; downloaded if left",
-        )
-        tiles.add_argument(
-            "--cache",
-            type=Path,
-            metavar="DIR",
-            help="for downloads and unpacked archives; ~/.cache/pathjax if left",
-        )
-        tiles.add_argument(
-            "--partial", action="store_true", help="accept other counts than published"
-        )
-        tiles.set_defaults(run=run_benchmark, benchmark=benchmark)
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -141,66 +92,3 @@ def run_split(args: argparse.Namespace) -> None:
     done = "added" if added else "was there already"
     print(f"{study.root}: split {split.name} {done}")
     print(f"fingerprint: {study.fingerprint}")
-
-
-def run_data_demo(args: argparse.Namespace) -> None:
-    from pathjax.datasets.demo import build_demo
-    from pathjax.progress import stage
-
-    with stage("synthetic study", args.patients * args.tiles) as bar:
-        study = build_demo(
-            args.out,
-            patients=args.patients,
-            tiles_per_patient=args.tiles,
-            tile_px=args.tile_px,
-            mpp=args.mpp,
-            seed=args.seed,
-            progress=lambda done, total: bar(done),
-        )
-    print_built(study)
-
-
-def run_her2st(args: argparse.Namespace) -> None:
-    from pathjax.datasets.her2st import build_her2st
-    from pathjax.progress import stage
-
-    with stage("her2st", 1) as bar:
-        study = build_her2st(
-            args.source,
-            args.out,
-            tile_um=args.tile_um,
-            tile_px=args.tile_px,
-            progress=lambda done, total: bar(done, total=total),
-        )
-    print_built(study)
-
-
-def run_her2st_tissue(args: argparse.Namespace) -> None:
-    from pathjax.datasets.her2st import build_her2st_tissue
-    from pathjax.progress import stage
-
-    with stage("her2st tissue", len(args.sections)) as bar:
-        study = build_her2st_tissue(
-            args.source,
-            args.out,
-            sections=tuple(args.sections),
-            tile_px=args.tile_px,
-            progress=lambda done, total: bar(done),
-        )
-    print_built(study)
-
-
-def run_benchmark(args: argparse.Namespace) -> None:
-    from pathjax.datasets.benchmarks.build import build_benchmark
-    from pathjax.progress import stage
-
-    with stage(args.benchmark.name, sum(args.benchmark.counts.values())) as bar:
-        study = build_benchmark(
-            args.benchmark,
-            args.out,
-            manual_dir=args.manual_dir,
-            cache=args.cache,
-            partial=args.partial,
-            progress=lambda done, total: bar(done, total=total),
-        )
-    print_built(study)

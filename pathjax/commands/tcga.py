@@ -1,20 +1,20 @@
-"""`pathjax data tcga` and `tcga-rna`: slides, RNA and labels of TCGA."""
+"""`pathjax data tcga-rna`: the bulk RNA of TCGA as one file."""
 
 import argparse
 from pathlib import Path
 
-from pathjax.commands.output import print_built, print_skipped
+from pathjax.commands.output import print_skipped
 
 
 def add(kinds) -> None:
-    """Adds both to the commands of `data`."""
+    """Adds `tcga-rna` to the commands of `data`."""
     rna = kinds.add_parser("tcga-rna", help="bulk RNA of TCGA as one AnnData")
     rna.add_argument(
         "--source",
         type=Path,
         required=True,
         help="folder of GDC STAR counts, Xena matrix, PORPOISE table, or a folder of "
-        "either of these",
+        "either of the last two",
     )
     rna.add_argument(
         "--sample-sheet",
@@ -22,7 +22,7 @@ def add(kinds) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="GDC's sample sheets or cart metadata; those in --source if left",
+        help="GDC's sample sheets or cart metadata; default: those in --source",
     )
     rna.add_argument(
         "--gene-map",
@@ -32,86 +32,13 @@ def add(kinds) -> None:
     )
     rna.add_argument("--out", type=Path, required=True, metavar="FILE.h5ad")
     rna.add_argument(
-        "--keep-all-genes",
-        action="store_true",
-        help="also genes that code for no protein",
+        "--keep-all-genes", action="store_true", help="also keep non-coding genes"
     )
-    rna.add_argument("--units", help="of a matrix, where they cannot be told")
+    rna.add_argument("--units", help="of a matrix, where they cannot be determined")
     rna.add_argument(
-        "--strict", action="store_true", help="fail when anything has to be left out"
+        "--strict", action="store_true", help="fail when anything has to be skipped"
     )
     rna.set_defaults(run=run_tcga_rna)
-    tcga = kinds.add_parser("tcga", help="pair slides, RNA and labels of TCGA")
-    tcga.add_argument(
-        "--slides",
-        type=Path,
-        required=True,
-        help="study of `pathjax tile`, or slides to tile: a folder or a manifest",
-    )
-    tcga.add_argument(
-        "--rna", type=Path, required=True, help="of `pathjax data tcga-rna`"
-    )
-    tcga.add_argument(
-        "--labels",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="tables by patient, sample or slide, and MAFs (for TP53)",
-    )
-    tcga.add_argument(
-        "--sequenced",
-        type=Path,
-        metavar="FILE",
-        help="samples that were sequenced, one a line: wild type if a MAF lacks them",
-    )
-    tcga.add_argument("--out", type=Path, required=True, metavar="STUDY")
-    tcga.add_argument(
-        "--frozen", action="store_true", help="frozen sections (TS, MS, BS) too"
-    )
-    tcga.add_argument(
-        "--aliquots",
-        choices=("first", "mean"),
-        default="first",
-        help="which of several of a patient's",
-    )
-    tcga.add_argument(
-        "--keep-unpaired",
-        action="store_true",
-        help="keep patients without RNA, for labels alone",
-    )
-    tcga.add_argument(
-        "--no-site-preserved",
-        action="store_true",
-        help="split by patient; else whole sites where that can be done",
-    )
-    tcga.add_argument("--seed", type=int, default=0, help="of the splits")
-    tcga.set_defaults(run=run_tcga)
-
-
-def run_tcga(args: argparse.Namespace) -> None:
-    from pathjax.datasets.tcga.build import build_tcga
-    from pathjax.progress import stage
-
-    with stage("tcga", 1) as bar:
-        study = build_tcga(
-            args.slides,
-            args.rna,
-            args.labels,
-            args.out,
-            sequenced=args.sequenced,
-            frozen=args.frozen,
-            keep_unpaired=args.keep_unpaired,
-            aliquots=args.aliquots,
-            site_preserved=not args.no_site_preserved,
-            seed=args.seed,
-            progress=lambda done, total: bar(done, total=total),
-        )
-    print_built(study)
-    for name in study.split_names:
-        split = study.split(name)
-        sizes = ", ".join(f"{fold} {len(ids)}" for fold, ids in split.folds.items())
-        print(f"split {name}: {sizes} patients; {split.note}")
 
 
 def run_tcga_rna(args: argparse.Namespace) -> None:

@@ -1,0 +1,139 @@
+"""The shipped datasets by name, each with its options; `build` imports what it needs."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pathjax.datasets.benchmarks.benchmark import Benchmark
+from pathjax.datasets.benchmarks.registry import BENCHMARKS
+from pathjax.datasets.dataset import Dataset, Progress
+from pathjax.registry import Registry
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo(Dataset):
+    """build the synthetic study"""
+
+    patients: int = 240
+    tiles: Annotated[int, "per patient"] = 8
+    tile_px: int = 64
+    mpp: Annotated[float, "micrometres per pixel"] = 1.0
+    seed: int = 0
+
+    source: ClassVar[str] = ""
+
+    def build(self, source: Path | None, out: Path, progress: Progress):
+        from pathjax.datasets.demo import build_demo
+
+        options = dataclasses.asdict(self)
+        tiles = options.pop("tiles")
+        return build_demo(out, tiles_per_patient=tiles, progress=progress, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Her2st(Dataset):
+    """build a study from her2st"""
+
+    tile_um: Annotated[float, "side of a tile in micrometres"] = 112.0
+    tile_px: int = 224
+
+    source: ClassVar[str] = "unpacked archive"
+
+    def build(self, source: Path | None, out: Path, progress: Progress):
+        from pathjax.datasets.her2st import build_her2st
+
+        return build_her2st(source, out, progress=progress, **dataclasses.asdict(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Her2stTissue(Dataset):
+    """unlabelled tissue of some sections of her2st, for pre-training"""
+
+    sections: tuple[str, ...] = ("C2", "C3", "C4")
+    tile_px: int = 128
+
+    source: ClassVar[str] = "unpacked archive"
+
+    def build(self, source: Path | None, out: Path, progress: Progress):
+        from pathjax.datasets.her2st import build_her2st_tissue
+
+        options = dataclasses.asdict(self)
+        return build_her2st_tissue(source, out, progress=progress, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tcga(Dataset):
+    """pair slides, RNA and labels of TCGA"""
+
+    slides: Annotated[
+        Path, "study of `pathjax tile`, or slides to tile: a folder or a manifest"
+    ]
+    rna: Annotated[Path, "file written by `pathjax data tcga-rna`"]
+    labels: Annotated[
+        tuple[Path, ...], "tables by patient, sample or slide, and MAFs (for TP53)"
+    ]
+    sequenced: Annotated[
+        Path | None,
+        "list of sequenced samples, one per line: wild type if a MAF lacks them",
+    ] = None
+    frozen: Annotated[bool, "also use frozen sections (TS, MS, BS)"] = False
+    aliquots: Annotated[
+        Literal["first", "mean"], "which of several aliquots of a patient"
+    ] = "first"
+    keep_unpaired: Annotated[bool, "keep patients without RNA, for labels alone"] = (
+        False
+    )
+    site_preserved: Annotated[
+        bool,
+        "keep whole sites in one fold where possible (default), or split by patient",
+    ] = True
+    seed: Annotated[int, "of the splits"] = 0
+
+    source: ClassVar[str] = ""
+
+    def build(self, source: Path | None, out: Path, progress: Progress):
+        from pathjax.datasets.tcga.build import build_tcga
+
+        options = dataclasses.asdict(self)
+        return build_tcga(out=out, progress=progress, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class TileBenchmark(Dataset):
+    """a public set of labelled tiles"""
+
+    manual_dir: Annotated[
+        Path | None, "published files, as downloaded or unpacked; default: download"
+    ] = None
+    cache: Annotated[
+        Path | None, "for downloads and unpacked archives; default: ~/.cache/pathjax"
+    ] = None
+    partial: Annotated[bool, "accept other image counts than published"] = False
+
+    source: ClassVar[str] = ""
+    benchmark: ClassVar[Benchmark]
+
+    def build(self, source: Path | None, out: Path, progress: Progress):
+        from pathjax.datasets.benchmarks.build import build_benchmark
+
+        options = dataclasses.asdict(self)
+        return build_benchmark(self.benchmark, out, progress=progress, **options)
+
+    @classmethod
+    def of(cls, benchmark: Benchmark) -> type[Dataset]:
+        """The dataset class of one benchmark."""
+        body = {"benchmark": benchmark, "__doc__": benchmark.title}
+        return type(benchmark.name, (cls,), body)
+
+
+DATASETS: Registry[type[Dataset]] = Registry(
+    "dataset",
+    {
+        "demo": Demo,
+        "her2st": Her2st,
+        "her2st-tissue": Her2stTissue,
+        **{name: TileBenchmark.of(found) for name, found in BENCHMARKS.items()},
+        "tcga": Tcga,
+    },
+    of=Dataset,
+)
