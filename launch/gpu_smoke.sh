@@ -123,7 +123,6 @@ step = Step(
         "gelu": "exact",
         "dtype": "bfloat16",
         "attention": "auto",
-        "allocator": False,
         "genes": 2000,
         "layers": 4,
         "width": 512,

@@ -31,16 +31,17 @@ from pathjax.parallel.preemption import EXIT_PREEMPTED, Preempted
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
-    argv = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     if rest and not getattr(args, "takes_overrides", False):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     args.rest = rest
-    prepare_environment()
     if not hasattr(args, "run"):
         parser.print_help()
         return 2
+    prepare_environment()
+    if argv is None:  # this process is the command, and not a caller of `main`
+        allocator.restart_with_huge_pages()
     try:
         return args.run(args) or 0
     except Preempted as stopped:
@@ -70,7 +71,6 @@ def prepare_environment() -> None:
         ("OPENBLAS_NUM_THREADS", "1"),
     ):
         os.environ.setdefault(name, value)
-    allocator.tune()
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -10,19 +10,16 @@ from pathjax.bench.options import (
     LoaderOptions,
     StepOptions,
 )
+from pathjax.parallel.allocator import TUNABLE
 
 PEER_MODULES = {
     "step": ("torch", "timm"),
     "forward": ("torch", "timm"),
     "loader": ("tensorflow",),
 }
-# The settings that allocator.tune makes, for a peer that cannot call it.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
-    "MALLOC_TOP_PAD_": str(64 << 20),
-    "MALLOC_ARENA_MAX": "1",
-}
+# A contestant inherits what the command line set for itself; this unsets it again.
+AS_IT_COMES = {"GLIBC_TUNABLES": ""}
+HUGE_PAGES = {"GLIBC_TUNABLES": TUNABLE}
 
 
 def vit_entries(what: str, options: StepOptions | ForwardOptions) -> dict[str, Entry]:
@@ -33,24 +30,32 @@ def vit_entries(what: str, options: StepOptions | ForwardOptions) -> dict[str, E
     shape = ("patch", "width", "depth", "heads", "mlp_dim")
     base = dataclasses.asdict(options) | {
         "vit": {name: getattr(config, name) for name in shape},
-        "allocator": True,
         "dtype": "float32",
         "attention": "auto",
         "autocast": False,
     }
     ours, peer = f"pathjax.bench.{what}", f"pathjax.bench.{what}_peer"
     cpu = {"JAX_PLATFORMS": "cpu"}
-    untuned, xla = base | {"allocator": False}, base | {"attention": "xla"}
+    xla = base | {"attention": "xla"}
     half, autocast = base | {"dtype": "bfloat16"}, base | {"autocast": True}
     entries = [
         Entry("pathjax", "pathjax float32", ours, base, False, cpu),
         Entry("pathjax-bf16", "pathjax bfloat16", ours, half, False, cpu),
-        Entry("untuned", "pathjax, allocator untuned", ours, untuned, False, cpu),
-        Entry("xla-attention", "pathjax, JAX's attention", ours, xla, False, cpu),
-        Entry("torch", "PyTorch eager float32", peer, base, True),
-        Entry("torch-bf16", "PyTorch bfloat16 autocast", peer, autocast, True),
         Entry(
-            "torch-malloc", "PyTorch float32, malloc tuned", peer, base, True, MALLOC
+            "untuned",
+            "pathjax, allocator as it comes",
+            ours,
+            base,
+            False,
+            cpu | AS_IT_COMES,
+        ),
+        Entry("xla-attention", "pathjax, JAX's attention", ours, xla, False, cpu),
+        Entry("torch", "PyTorch eager float32", peer, base, True, AS_IT_COMES),
+        Entry(
+            "torch-bf16", "PyTorch bfloat16 autocast", peer, autocast, True, AS_IT_COMES
+        ),
+        Entry(
+            "torch-malloc", "PyTorch float32, huge pages", peer, base, True, HUGE_PAGES
         ),
     ]
     return {entry.name: entry for entry in entries}

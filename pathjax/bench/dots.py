@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from pathjax.files import write_json
-from pathjax.parallel import allocator
 
 DTYPES = {
     "float32": ("float32", "float32"),
@@ -234,7 +233,6 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="also write all of it here")
     given = vars(parser.parse_args(words))
     out, seconds, rounds = (given.pop(k) for k in ("json", "seconds", "rounds"))
-    allocator.tune()  # before JAX
     found = measure(Size(**given), seconds, rounds)
     print(table(found))
     if out is not None:

@@ -17,13 +17,6 @@ class Forward:
 
     def __init__(self, options: dict[str, Any]):
         self._dtype = options["dtype"]
-        note = "allocator as it comes"
-        if options["allocator"]:
-            from pathjax.parallel import allocator
-
-            outcome = allocator.tune()
-            note = f"allocator tuned: {outcome.tuned} ({outcome.reason})"
-        # After the allocator, which has to come before JAX.
         import jax
         import jaxlib
         import numpy as np
@@ -31,6 +24,7 @@ class Forward:
         from pathjax import objectives
         from pathjax.models.vit import vit_config
         from pathjax.objectives.objective import init_vit
+        from pathjax.parallel.allocator import choose
 
         self._jax = jax
         vit = vit_config(
@@ -57,7 +51,7 @@ class Forward:
             "parameters": sum(p.size for p in jax.tree.leaves(self._params)),
             "flops_per_image": lowered.cost_analysis()["flops"] / options["batch"],
             "flops_source": FLOPS_SOURCE,
-            "note": note,
+            "note": f"allocator: {choose().reason}",
         }
 
     def prepare(self) -> None:

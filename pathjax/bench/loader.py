@@ -22,9 +22,6 @@ class OurLoader:
     """`train_batches` as a training run uses it; see `worker.Contestant`."""
 
     def __init__(self, options: dict[str, Any]):
-        from pathjax.parallel import allocator
-
-        outcome = allocator.tune()  # as every pathjax command does
         import grain
         import numpy as np
         import simplejpeg
@@ -56,7 +53,7 @@ class OurLoader:
             },
             "threads": options["threads"],
             "note": f"{options['threads']} reading threads, {options['buffer']} batches "
-            f"ahead; allocator tuned: {outcome.tuned}",
+            "ahead",
         }
 
     def prepare(self) -> None:
@@ -76,9 +73,6 @@ class Limit:
     """Decoding and augmenting alone, in threads or in processes."""
 
     def __init__(self, options: dict[str, Any]):
-        from pathjax.parallel import allocator
-
-        outcome = allocator.tune()
         import simplejpeg
 
         self._batch, self._workers = options["batch"], options["threads"]
@@ -100,7 +94,7 @@ class Limit:
             "versions": {"simplejpeg": simplejpeg.__version__},
             "threads": self._workers,
             "children": self._kind == "processes",
-            "note": f"{self._workers} {self._kind}; allocator tuned: {outcome.tuned}",
+            "note": f"{self._workers} {self._kind}",
         }
 
     def prepare(self) -> None:

@@ -117,7 +117,7 @@ def _step(jax: Any, options: ScaleOptions, n: int, kind: str) -> Any:
     )
     rows = options.batch * n if options.scaling == "weak" else options.batch
     values = dataclasses.asdict(options) | {"batch": rows}
-    return Step(values | {"allocator": False, "attention": "auto"}, mesh)
+    return Step(values | {"attention": "auto"}, mesh)
 
 
 def show(found: dict[str, Any]) -> None:

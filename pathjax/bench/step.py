@@ -22,14 +22,6 @@ class Step:
 
     def __init__(self, options: dict[str, Any], mesh: Any = None):
         self._dtype = options["dtype"]
-        if options["allocator"]:
-            from pathjax.parallel import allocator
-
-            outcome = allocator.tune()
-            note = f"allocator tuned: {outcome.tuned} ({outcome.reason})"
-        else:
-            note = "allocator as it comes"
-        # After the allocator, which has to come before JAX.
         import flax
         import jax
         import jaxlib
@@ -38,6 +30,7 @@ class Step:
 
         from pathjax import objectives
         from pathjax.models.vit import vit_config
+        from pathjax.parallel.allocator import choose
         from pathjax.parallel.mesh import make_mesh, to_global
         from pathjax.train.optim import make_optimizer, make_schedule
         from pathjax.train.state import make_state
@@ -92,7 +85,7 @@ class Step:
             "temporaries_bytes": memory.temp_size_in_bytes,
             "arguments_bytes": memory.argument_size_in_bytes,
             "compile_seconds": compile_seconds,
-            "note": note,
+            "note": f"allocator: {choose().reason}",
         }
 
     def prepare(self) -> None:

@@ -1,59 +1,81 @@
-"""Tells the C library to keep memory it was given back, because fresh pages are dear.
+"""Huge pages for large blocks of host memory, because page faults are expensive.
 
-A training step takes and returns gigabytes of temporaries. By default glibc maps each
-large block anew and unmaps it when freed, so that the kernel zeroes every page again in
-every step; on virtual machines that costs as much as the arithmetic. With the settings
-here a freed block stays with the process and is used again. The price is a larger peak
-(docs/performance.md has both numbers). Only this process is changed, and only CPU
-memory; the memory of GPUs and TPUs has allocators of its own.
+On a CPU a training step takes its temporaries as one block of gigabytes and gives it
+back: with pages of 4 KiB the kernel maps and zeroes 600,000 of them in every step, a
+quarter of the step's time. With huge pages (2 MiB) it is 1,200. glibc asks the kernel
+for them if `glibc.malloc.hugetlb=1` is set when a process starts, so the command line
+restarts itself once with that variable. No memory is kept that was freed. Memory of
+GPUs and TPUs has allocators of its own. docs/performance.md has the measurements.
 """
 
-import ctypes
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
-# Parameters of mallopt(3), from glibc's <malloc.h>.
-SETTINGS = {
-    "M_MMAP_MAX": (-4, 0),  # no block is mapped by itself
-    "M_TRIM_THRESHOLD": (-1, -1),  # -1: the top of the heap is never given back
-    "M_TOP_PAD": (-2, 64 << 20),  # the heap grows by 64 MiB at least
-    # Only the main arena's heap can grow without bound; others are mapped piecewise.
-    "M_ARENA_MAX": (-8, 1),
-}
+TUNABLE = "glibc.malloc.hugetlb=1"
+SINCE = (2, 35)  # first glibc with the tunable
+# "always [madvise] never": only in the mode "madvise" has a process to ask.
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """Whether the allocator was tuned, and why (not)."""
+class Choice:
+    """What to set before a process starts.
 
-    tuned: bool
+    Attributes:
+      variables: Environment variables by name; empty where nothing is to be set.
+      reason: Why, in a phrase for logs.
+    """
+
+    variables: Mapping[str, str]
     reason: str
 
 
-def tune(environ: Mapping[str, str] = os.environ) -> Outcome:
-    """Sets glibc's allocator for large temporaries; call it before JAX is imported.
+def choose(environ: Mapping[str, str] = os.environ) -> Choice:
+    """Decides whether a process with this environment should ask for huge pages.
 
-    Later calls change only what is allocated afterwards. Nothing is done, and the
-    outcome says why, if PATHJAX_ALLOCATOR is 0, if the environment already chooses an
-    allocator or its settings, or if the C library is not glibc (macOS, musl, Windows).
+    Nothing is set if PATHJAX_ALLOCATOR is 0, if the environment already chooses an
+    allocator or its settings, if the C library is not glibc 2.35 or later, or if the
+    kernel gives huge pages unasked or never.
     """
     if environ.get("PATHJAX_ALLOCATOR") == "0":
-        return Outcome(False, "PATHJAX_ALLOCATOR=0")
-    chosen = _chosen_by_user(environ)
-    if chosen:
-        return Outcome(False, f"{chosen} is set, which is left as it is")
-    libc = _glibc_version()
-    if libc is None:
-        return Outcome(False, "the C library is not glibc")
-    mallopt = ctypes.CDLL(None).mallopt
-    refused = [name for name, pair in SETTINGS.items() if mallopt(*pair) != 1]
-    if refused:
-        return Outcome(False, f"{libc} refused {', '.join(refused)}")
-    return Outcome(True, f"mallopt of {libc}: {', '.join(SETTINGS)}")
+        return Choice({}, "PATHJAX_ALLOCATOR=0")
+    if TUNABLE in environ.get("GLIBC_TUNABLES", ""):
+        return Choice({}, f"GLIBC_TUNABLES={TUNABLE}")
+    if name := _set_by_user(environ):
+        return Choice({}, f"{name} is set and left as it is")
+    if not _has_tunable():
+        return Choice({}, "the C library is not glibc 2.35 or later")
+    try:
+        mode = (
+            HUGE_PAGES.read_text(encoding="utf-8").partition("[")[2].partition("]")[0]
+        )
+    except OSError as error:
+        return Choice({}, f"cannot read {HUGE_PAGES}: {error.strerror}")
+    if mode != "madvise":
+        return Choice({}, f"transparent huge pages are set to {mode!r}")
+    others = environ.get("GLIBC_TUNABLES")
+    tunables = f"{others}:{TUNABLE}" if others else TUNABLE
+    return Choice({"GLIBC_TUNABLES": tunables}, f"GLIBC_TUNABLES={TUNABLE}")
 
 
-def _chosen_by_user(environ: Mapping[str, str]) -> str:
+def restart_with_huge_pages() -> None:
+    """Replaces this process by itself with `choose`'s variables; returns if there are none.
+
+    Same command, process id and open files. Call it before anything is started or
+    imported that takes time.
+    """
+    variables = choose().variables
+    if variables and sys.executable:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.environ.update(variables)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _set_by_user(environ: Mapping[str, str]) -> str:
     """The variable by which the user chose an allocator or its settings, or ""."""
     for name, value in environ.items():
         if name.startswith("MALLOC_"):
@@ -65,11 +87,11 @@ def _chosen_by_user(environ: Mapping[str, str]) -> str:
     return ""
 
 
-def _glibc_version() -> str | None:
-    """Such as "glibc 2.36"; None where the C library is another."""
+def _has_tunable() -> bool:
     if "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}):
-        return None
+        return False  # macOS, Windows
     try:
-        return os.confstr("CS_GNU_LIBC_VERSION")
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except (OSError, ValueError):  # musl has the name from its headers, not the value
-        return None
+        return False
+    return name == "glibc" and tuple(map(int, version.split(".")[:2])) >= SINCE

@@ -14,8 +14,7 @@ TINY = ForwardOptions(variant="Xs/8", image_px=16, batch=4)
 
 
 def tiny(name):
-    # In the tests' own process: JAX is there already, so leave its allocator alone.
-    return dict(vit_entries("forward", TINY)[name].options) | {"allocator": False}
+    return dict(vit_entries("forward", TINY)[name].options)
 
 
 @pytest.mark.parametrize("name", ["pathjax", "pathjax-bf16"])

@@ -24,11 +24,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def allocator_as_it_is(monkeypatch):
-    monkeypatch.setenv("PATHJAX_ALLOCATOR", "0")
-
-
 def made(kind, name, folder):
     return kind(dict(loader_entries(OPTIONS, folder)[name].options))
 

@@ -1,4 +1,4 @@
-"""The allocator is tuned where it can be, and says why where it cannot."""
+"""Huge pages are asked for where a process has to ask, and nowhere else."""
 
 import os
 import subprocess
@@ -8,99 +8,85 @@ import pytest
 
 from pathjax.parallel import allocator
 
+ASKED = {"GLIBC_TUNABLES": allocator.TUNABLE}
+
+
+@pytest.fixture(autouse=True)
+def kernel(tmp_path, monkeypatch):
+    """A kernel that gives huge pages when asked, and a C library that asks."""
+    file = tmp_path / "enabled"
+    file.write_text("always [madvise] never\n")
+    monkeypatch.setattr(allocator, "HUGE_PAGES", file)
+    monkeypatch.setattr(allocator, "_has_tunable", lambda: True)
+    return file
+
+
+def test_asks_for_huge_pages():
+    assert allocator.choose({}).variables == ASKED
+    other = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
+    wanted = f"glibc.pthread.rseq=0:{allocator.TUNABLE}"
+    assert allocator.choose(other).variables == {"GLIBC_TUNABLES": wanted}
+
 
 @pytest.mark.parametrize(
     "environ, reason",
     [
         ({"PATHJAX_ALLOCATOR": "0"}, "PATHJAX_ALLOCATOR=0"),
         ({"MALLOC_ARENA_MAX": "2"}, "MALLOC_ARENA_MAX is set"),
-        ({"MALLOC_TRIM_THRESHOLD_": "1"}, "MALLOC_TRIM_THRESHOLD_ is set"),
         ({"GLIBC_TUNABLES": "glibc.malloc.mmap_max=1"}, "GLIBC_TUNABLES is set"),
         ({"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"}, "LD_PRELOAD is set"),
+        (ASKED, allocator.TUNABLE),
     ],
 )
-def test_leaves_alone_what_the_user_chose(environ, reason, monkeypatch):
-    monkeypatch.setattr(allocator.ctypes, "CDLL", refuse_to_load)
-    outcome = allocator.tune(environ)
-    assert not outcome.tuned
-    assert reason in outcome.reason
+def test_leaves_alone_what_the_environment_chose(environ, reason):
+    choice = allocator.choose(environ)
+    assert not choice.variables and reason in choice.reason
 
 
-def refuse_to_load(name):
-    raise AssertionError("the C library was touched")
+@pytest.mark.parametrize("mode", ["[always] madvise never", "always madvise [never]"])
+def test_other_modes_of_the_kernel_need_nothing(kernel, mode):
+    kernel.write_text(mode)
+    assert not allocator.choose({}).variables
+    kernel.unlink()
+    assert "cannot read" in allocator.choose({}).reason
 
 
-@pytest.mark.parametrize("error", [ValueError, OSError])
-def test_does_nothing_on_another_c_library(error, monkeypatch):
-    def confstr(name):
-        raise error(name)
-
-    monkeypatch.setattr(allocator.os, "confstr_names", {"CS_GNU_LIBC_VERSION": 2})
-    monkeypatch.setattr(allocator.os, "confstr", confstr)
-    monkeypatch.setattr(allocator.ctypes, "CDLL", refuse_to_load)
-    assert allocator.tune({}) == allocator.Outcome(False, "the C library is not glibc")
-
-
-def test_does_nothing_where_the_name_is_unknown(monkeypatch):
-    monkeypatch.setattr(allocator.os, "confstr_names", {})
-    assert not allocator.tune({}).tuned
-
-
-def test_says_which_setting_was_refused(monkeypatch):
-    class Library:
-        @staticmethod
-        def mallopt(number, value):
-            return int(number != allocator.SETTINGS["M_ARENA_MAX"][0])
-
-    monkeypatch.setattr(allocator, "_glibc_version", lambda: "glibc 2.0")
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: Library)
-    outcome = allocator.tune({})
-    assert outcome == allocator.Outcome(False, "glibc 2.0 refused M_ARENA_MAX")
-
-
-# Allocates 100 MB by malloc in the same way as XLA does and counts mapped blocks.
-MAPPED = """
-import ctypes, sys
-from pathjax import allocator
-outcome = allocator.tune()
-libc = ctypes.CDLL(None)
-class Info(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in (
-        "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
-    ).split()]
-libc.mallinfo2.restype = Info
-libc.malloc.restype = libc.realloc.restype = ctypes.c_void_p
-libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
-before = libc.mallinfo2()
-block = libc.malloc(100 << 20)
-mapped = libc.mallinfo2().hblkhd - before.hblkhd
-libc.free(block)
-kept = libc.mallinfo2().arena - before.arena
-print(outcome.tuned, mapped >> 20, kept >> 20)
-"""
-
-
-@pytest.mark.skipif(
-    not (allocator._glibc_version() or "").startswith("glibc 2.")
-    or int((allocator._glibc_version() or "glibc 2.0").split(".")[1]) < 33,
-    reason="mallinfo2 came with glibc 2.33",
+@pytest.mark.parametrize(
+    "version, has",
+    [("glibc 2.35", True), ("glibc 2.34", False), ("musl 1.2", False), (None, False)],
 )
-def test_large_blocks_stay_with_the_process():
+def test_versions_of_the_c_library(monkeypatch, version, has):
+    monkeypatch.undo()
+    monkeypatch.setattr(allocator.os, "confstr_names", {"CS_GNU_LIBC_VERSION": 2})
+    monkeypatch.setattr(allocator.os, "confstr", lambda name: version)
+    assert allocator._has_tunable() is has
+    monkeypatch.setattr(allocator.os, "confstr_names", {})
+    assert not allocator._has_tunable()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="replaces a process on Linux")
+def test_a_command_restarts_once_and_keeps_its_arguments(kernel):
+    """The process asks once, then finds the variable and goes on."""
+    script = (
+        "import pathlib, sys\n"
+        "from pathjax.parallel import allocator\n"
+        f"allocator.HUGE_PAGES = pathlib.Path({str(kernel)!r})\n"
+        "allocator._has_tunable = lambda: True\n"
+        "print('started')\n"
+        "allocator.restart_with_huge_pages()\n"
+        "print(sys.argv[1:], allocator.choose().reason)\n"
+    )
     chosen = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "PATHJAX_ALLOCATOR")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(chosen)}
-
-    def run(**extra):
-        done = subprocess.run(
-            [sys.executable, "-c", MAPPED],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=clean | extra,
-        )
-        tuned, mapped, kept = done.stdout.split()
-        return tuned, int(mapped), int(kept)
-
-    tuned, mapped, kept = run()
-    assert (tuned, mapped) == ("True", 0) and kept >= 100
-    tuned, mapped, kept = run(PATHJAX_ALLOCATOR="0")
-    assert (tuned, kept) == ("False", 0) and mapped >= 100
+    done = subprocess.run(
+        [sys.executable, "-c", script, "train", "--config.name=a b"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean,
+    )
+    assert done.stdout.splitlines() == [
+        "started",
+        "started",
+        f"['train', '--config.name=a b'] GLIBC_TUNABLES={allocator.TUNABLE}",
+    ]
