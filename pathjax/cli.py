@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pathjax
 from pathjax.commands import (
+    bench,
     data,
     evals,
     figure,
@@ -82,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=pathjax.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    groups = (data, tile, text, models, training, plan, evals, predict)
+    groups = (data, tile, text, models, training, bench, plan, evals, predict)
     for group in (*groups, modalities, figure):
         group.add(commands)
     return parser

@@ -1,4 +1,4 @@
-"""`pathjax bench`: our step, forward, loader, probe, tiler against peers; memory.
+"""`pathjax bench`: our step, forward, loader, probe, tiler against peers.
 
 Nothing heavy is imported here: the workers of peers import this package too.
 """
@@ -12,8 +12,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
     """Runs one benchmark, prints it and writes its JSON; the exit status.
 
     Args:
-      what: "step", "forward", "loader", "probe", "eva", "tile", "scale",
-        "memory", "index" or "page".
+      what: "step", "forward", "loader", "probe", "eva", "tile", or "scale".
       peer: run the peers too.
       out: JSON file to write, or None.
       options: `--config.NAME=VALUE` words; `bench/options.py` lists the names.
@@ -22,13 +21,10 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
       BenchError: an option, a contestant or a peer's library that is not there.
     """
     module = {
-        "memory": "MemoryOptions",
-        "index": "IndexOptions",
         "eva": "EvaOptions",
         "probe": "ProbeOptions",
         "tile": "TileBenchOptions",
         "scale": "ScaleOptions",
-        "page": "PageOptions",
     }
     if what in module:
         from pathjax.bench.options import parse_options
@@ -36,7 +32,7 @@ def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -
 
         bench = importlib.import_module(f"pathjax.bench.{what}")
         parsed = parse_options(getattr(bench, module[what]), options)
-        alone = what in ("memory", "index", "scale", "page")
+        alone = what in ("scale",)
         found = bench.measure(parsed) if alone else bench.measure(parsed, peer)
         bench.show(found)
         if out is not None:

@@ -41,7 +41,7 @@ def run(
 ) -> dict[str, Any]:
     """Runs, prints and writes it; the result, as in the JSON."""
     if what not in OPTIONS:
-        raise BenchError(f"bench {what}: there are {', '.join(OPTIONS)} and memory")
+        raise BenchError(f"bench {what}: there are {', '.join(OPTIONS)}")
     options = parse_options(OPTIONS[what], words)
     with tempfile.TemporaryDirectory(prefix="pathjax-bench-") as name:
         folder = Path(name)

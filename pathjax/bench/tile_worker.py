@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pathjax.bench.probe_memory import peak
+from pathjax.bench.worker import peak_bytes as peak
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import read_frame
 from pathjax.wsi.manifest import SlideRow

@@ -112,7 +112,15 @@ def use_cores(threads: int) -> None:
 
 
 def peak_bytes() -> int:
-    """Largest resident size so far, of this process or of its largest child."""
+    """Largest resident size of this process so far.
+
+    From /proc where there is one: getrusage starts from the size of the process that
+    this one was forked from.
+    """
+    if os.path.exists("/proc/self/status"):
+        with open("/proc/self/status", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return unit * max(resource.getrusage(w).ru_maxrss for w in who)
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

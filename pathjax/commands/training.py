@@ -1,4 +1,4 @@
-"""`pathjax demo`, `train`, `embed` and `bench`: what runs a model."""
+"""`pathjax demo`, `train` and `embed`: what runs a model."""
 
 import argparse
 import contextlib
@@ -10,7 +10,7 @@ from pathjax.commands.output import print_skipped
 
 
 def add(commands) -> None:
-    """Adds all four."""
+    """Adds all three."""
     demo = commands.add_parser("demo", help="everything, on a synthetic study")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"))
     demo.add_argument("--seeds", type=int, default=3, help="fine-tuning seeds")
@@ -68,26 +68,6 @@ def add(commands) -> None:
         help="replace FILE.h5, or begin it anew, where it is of something else",
     )
     embed.set_defaults(run=run_embed)
-
-    bench = commands.add_parser("bench", help="ratios against named peers")
-    bench.add_argument(
-        "what",
-        choices=(
-            "step",
-            "forward",
-            "loader",
-            "probe",
-            "eva",
-            "tile",
-            "scale",
-            "memory",
-            "index",
-            "page",
-        ),
-    )
-    bench.add_argument("--peer", action="store_true", help="run the peer too")
-    bench.add_argument("--out", type=Path, help="JSON file to write")
-    bench.set_defaults(run=run_bench, takes_overrides=True)
 
 
 def overrides(rest: Sequence[str]) -> dict[str, str]:
@@ -194,9 +174,3 @@ def run_embed(args: argparse.Namespace) -> None:
         f", {made.kept} of {len(source)} tiles by an earlier run" if made.kept else ""
     )
     print(f"{args.out}: {made.rows} x {made.width}{kept}")
-
-
-def run_bench(args: argparse.Namespace) -> int:
-    from pathjax.bench import run_bench as bench
-
-    return bench(args.what, args.peer, args.out, args.rest)

@@ -4,9 +4,8 @@ Skipped where there is no Chromium; PATHJAX_CHROMIUM names one.
 """
 
 import pytest
+from chromium import launched, open_page
 
-from pathjax.bench.browser import find_chromium, launched, open_page
-from pathjax.bench.options import BenchError
 from pathjax.report.page import write_page
 
 pytestmark = pytest.mark.slow
@@ -16,10 +15,6 @@ SECTIONS = ["table", "deltas", "genes", "curves", "points", "grids", "maps", "au
 
 @pytest.fixture(scope="module")
 def browser():
-    try:
-        find_chromium()
-    except BenchError as error:
-        pytest.skip(str(error))
     with launched() as started:
         yield started
 
@@ -88,10 +83,11 @@ def test_the_mean_stays_at_the_foot_of_table_1(tab):
 
 
 def test_many_genes_are_searched_and_shown_by_steps(browser, tmp_path):
-    from pathjax.bench.page_run import PageOptions, write_run
+    from made_run import RunSize, write_run
+
     from pathjax.report.compare import compare, load_runs
 
-    options = PageOptions(genes=300, points=500, spots=50)
+    options = RunSize(genes=300, points=500, spots=50)
     write_run(tmp_path / "run", options)
     table = compare(load_runs([tmp_path / "run"]), replicates=5, permutations=9)
     tab = open_page(browser, write_page([tmp_path / "run"], table, tmp_path))

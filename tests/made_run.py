@@ -1,4 +1,4 @@
-"""A made-up run folder of the size that `bench page` opens: nothing in it is measured.
+"""A made-up run folder for tests of the report page; nothing in it is measured.
 
 A base and two models tuned from it with three seeds each, nine classifications and one
 expression task, learning curves, an embedding and a spot map.
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pathjax.bench.options import Common
 from pathjax.evals.results import make_entry, write_results
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.stats.metrics import balanced_accuracy, mean_pearson
@@ -23,16 +22,9 @@ MAP_GENES = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class PageOptions(Common):
-    """Of `bench page`; `threads`, `contestants` and `peer_python` mean nothing here.
+class RunSize:
+    """Genes of the expression task, points of the embedding, spots of the map."""
 
-    Attributes:
-      genes: of the expression task.
-      points: of the embedding.
-      spots: of the map, which has ten genes.
-    """
-
-    rounds: int = 5
     genes: int = 2000
     points: int = 20_000
     spots: int = 1000
@@ -67,7 +59,7 @@ def _outcome(name: str, kind: str, truth, prediction, columns) -> TaskOutcome:
     )
 
 
-def _outcomes(options: PageOptions, quality: float, seed: int) -> list[TaskOutcome]:
+def _outcomes(options: RunSize, quality: float, seed: int) -> list[TaskOutcome]:
     """All tasks of one model: right in `quality` of the rows, noise the less."""
     rng = np.random.default_rng(seed)
     made = []
@@ -84,7 +76,7 @@ def _outcomes(options: PageOptions, quality: float, seed: int) -> list[TaskOutco
     return [*made, _outcome("expression", "expression", *both, genes)]
 
 
-def write_run(root: Path, options: PageOptions) -> None:
+def write_run(root: Path, options: RunSize) -> None:
     """Writes the folder."""
     models = [("base", None, None, 0.6)]
     for name, quality in (("contrastive", 0.7), ("regression", 0.65)):
@@ -112,7 +104,7 @@ def _write_curve(folder: Path, seed: int) -> None:
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _write_points(path: Path, options: PageOptions) -> None:
+def _write_points(path: Path, options: RunSize) -> None:
     rng = np.random.default_rng(0)
     label = rng.integers(0, CLASSES, options.points)
     middle = rng.normal(0, 25, (CLASSES, 2))
@@ -123,7 +115,7 @@ def _write_points(path: Path, options: PageOptions) -> None:
     pd.DataFrame(columns).to_csv(path, index=False)
 
 
-def _write_map(path: Path, options: PageOptions) -> None:
+def _write_map(path: Path, options: RunSize) -> None:
     rng = np.random.default_rng(0)
     spots = np.arange(options.spots)
     across = int(np.ceil(np.sqrt(options.spots)))

@@ -10,46 +10,29 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pathjax.bench.options import BenchError
+import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VARIABLE = "PATHJAX_CHROMIUM"
 
 
 def find_chromium() -> str:
-    """Path of the browser.
-
-    Raises:
-      BenchError: there is none.
-    """
+    """Path of the browser; skips the test where there is none."""
     named = os.environ.get(VARIABLE)
-    found = next(filter(None, map(shutil.which, (named,) if named else NAMES)), None)
-    if found is None:
-        looked = f"{VARIABLE}={named}" if named else ", ".join(NAMES)
-        raise BenchError(
-            f"no Chromium ({looked}): install one (Debian: apt install chromium), or "
-            f"name it in {VARIABLE}"
-        )
-    return found
+    path = next(filter(None, map(shutil.which, (named,) if named else NAMES)), None)
+    if path is None:
+        pytest.skip(f"no Chromium: install one, or set {VARIABLE} to its path")
+    return path
 
 
 @contextlib.contextmanager
 def launched() -> Iterator:
-    """A running browser of playwright.
-
-    Raises:
-      BenchError: playwright or Chromium is not there.
-    """
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise BenchError(
-            f"playwright is not installed ({error}): pip install 'pathjax[test]'"
-        ) from error
+    """A running browser of playwright; skips the test where either is missing."""
     path = find_chromium()
+    playwright = pytest.importorskip("playwright.sync_api")
     # Chromium's sandbox refuses to run as root, as containers do; the page is our own.
     root = hasattr(os, "geteuid") and os.geteuid() == 0
-    with sync_playwright() as driver:
+    with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=path, args=["--no-sandbox"] if root else []
         )
