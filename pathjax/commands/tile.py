@@ -13,15 +13,15 @@ def add(commands) -> None:
         "--slides", type=Path, required=True, help="folder, or CSV with column path"
     )
     tile.add_argument("--out", type=Path, required=True, metavar="STUDY")
-    tile.add_argument("--name", default="tiles", help="the study's name")
-    tile.add_argument("--mpp", type=float, default=0.5, help="um/px of tiles")
+    tile.add_argument("--name", default="tiles", help="name of the study")
+    tile.add_argument("--mpp", type=float, default=0.5, help="um/px of the tiles")
     tile.add_argument("--tile-px", type=int, default=224)
     tile.add_argument("--overlap", type=int, default=0, metavar="PX")
     tile.add_argument(
         "--min-tissue", type=float, default=0.35, help="share of a tile, 0 to 1"
     )
-    tile.add_argument("--max-tiles", type=int, help="of a slide, drawn at random")
-    tile.add_argument("--seed", type=int, default=0, help="of that draw")
+    tile.add_argument("--max-tiles", type=int, help="random subset per slide")
+    tile.add_argument("--seed", type=int, default=0, help="of --max-tiles")
     tile.add_argument("--tissue", choices=("otsu", "saturation"), default="otsu")
     tile.add_argument("--quality", type=int, default=90, help="of the JPEG")
     tile.add_argument(
@@ -31,9 +31,9 @@ def add(commands) -> None:
         help="TRIDENT's or CLAM's h5 files, used instead of finding tissue",
     )
     tile.add_argument(
-        "--mpp-csv", type=Path, metavar="FILE", help="columns wsi,mpp; goes first"
+        "--mpp-csv", type=Path, metavar="FILE", help="columns wsi,mpp; takes precedence"
     )
-    tile.add_argument("--workers", type=int, help="processes; all cores if left")
+    tile.add_argument("--workers", type=int, help="processes; default: all cores")
     tile.add_argument(
         "--scheduler", metavar="ADDRESS", help="of a running Dask cluster"
     )

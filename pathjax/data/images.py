@@ -1,6 +1,6 @@
-"""Encoded tiles to uint8 arrays and back.
+"""The one decoder of encoded tiles, images of folders and plain images used as slides.
 
-JPEG goes through simplejpeg (libjpeg-turbo without a copy, the fastest decoder
+JPEG tiles go through simplejpeg (libjpeg-turbo without a copy, the fastest decoder
 measured, docs/performance.md), everything else through Pillow.
 """
 
@@ -22,14 +22,29 @@ def encode_jpeg(tile: UInt8[np.ndarray, "H W 3"], quality: int = 90) -> bytes:
 
 
 def decode_tile(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
-    """Decodes one tile to RGB `[H, W, 3]`.
+    """Decodes one image to RGB `[H, W, 3]`.
 
     Raises:
-      ValueError: the bytes are not a whole image.
+      ValueError: The bytes are not a complete image, or see `to_rgb`.
     """
     if data[:3] == JPEG_MAGIC:
         return simplejpeg.decode_jpeg(data, "RGB")
     try:
-        return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+        return to_rgb(Image.open(io.BytesIO(data)))
     except OSError as error:  # Pillow's UnidentifiedImageError is one too
-        raise ValueError(f"not a whole image: {error}") from error
+        raise ValueError(f"not a complete image: {error}") from error
+
+
+def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    """Pixels as RGB `[H, W, 3]`, transparent ones over white.
+
+    Raises:
+      ValueError: More than 8 bits per channel, which Pillow would clip, not scale.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise ValueError(f"expected 8 bits per channel, got mode {image.mode}")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))

@@ -14,7 +14,6 @@ Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool
 encoder `embedding [B, K, E]`, computed once for all tiles of the study.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 
@@ -35,23 +34,12 @@ from pathjax.data.transforms import (
     place,
     scaled_crop,
 )
+from pathjax.parallel.slice import Slice
 
 Batch = dict[str, np.ndarray]
 # Of `Samples`, as far as they are there.
 LABELS = ("expression", "counts", "library", "text", "has_expression", "has_text")
 Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
-
-
-@dataclasses.dataclass(frozen=True)
-class Slice:
-    """Which part of each global batch this process loads."""
-
-    process: int = 0
-    processes: int = 1
-
-    def of(self, size: int) -> slice:
-        share = size // self.processes
-        return slice(self.process * share, (self.process + 1) * share)
 
 
 def decode_row(study: Study, row: int, data: bytes) -> np.ndarray:

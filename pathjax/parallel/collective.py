@@ -18,8 +18,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from pathjax.data.pipeline import Slice
 from pathjax.parallel.mesh import batch_sharding
+from pathjax.parallel.slice import Slice
 
 T = TypeVar("T")
 

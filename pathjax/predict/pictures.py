@@ -16,8 +16,9 @@ from PIL import Image
 
 from pathjax.data.images import decode_tile
 from pathjax.data.study import Study
+from pathjax.wsi.base import SUFFIXES, SlideError
 from pathjax.wsi.overview import THUMBNAIL_PX, Overview, read_overview
-from pathjax.wsi.slide import SUFFIXES, SlideError, open_slide
+from pathjax.wsi.slide import open_slide
 
 WHITE = 255
 

@@ -18,11 +18,12 @@ from jaxtyping import Int
 
 from pathjax.data.pipeline import Batch, read_ahead
 from pathjax.data.tile_source import Prepare
+from pathjax.wsi.base import SUFFIXES, SlideError
 from pathjax.wsi.cut import read_run, runs
 from pathjax.wsi.grid import grid, tissue_share
 from pathjax.wsi.overview import Overview, read_overview
 from pathjax.wsi.scale import plan_reading, slide_mpp
-from pathjax.wsi.slide import SUFFIXES, SlideError, open_slide
+from pathjax.wsi.slide import open_slide
 from pathjax.wsi.tissue import find_tissue
 
 

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from pathjax.config import ConfigError
 from pathjax.data.batch import check_batch
-from pathjax.data.pipeline import Slice, eval_batches
+from pathjax.data.pipeline import eval_batches
 from pathjax.data.samples import Samples
 from pathjax.data.study import Study
 from pathjax.files import write_json
@@ -29,6 +29,7 @@ from pathjax.objectives import Objective
 from pathjax.parallel.collective import is_first, rows_of_all, to_host
 from pathjax.parallel.mesh import to_global
 from pathjax.parallel.preemption import Preempted, Preemption
+from pathjax.parallel.slice import Slice
 from pathjax.train.checkpoint import Checkpoints
 from pathjax.train.optim import merge
 from pathjax.train.state import TrainState

@@ -1,7 +1,7 @@
-"""A study of tiles from slides: manifest -> every slide's shard -> tables -> study.
+"""A study of tiles from slides: manifest -> a shard per slide -> tables -> study.
 
-Run again, it does what is missing: after an interruption, for slides that were added,
-and for slides whose file, mpp or coordinates changed.
+Running it again does what is missing: after an interruption, for slides that were
+added, and for slides whose file, mpp or coordinates changed.
 """
 
 import dataclasses
@@ -13,8 +13,9 @@ import pandas as pd
 
 from pathjax.data.study import Split, Study, StudyError
 from pathjax.optional_deps import need
+from pathjax.wsi.base import SlideError
 from pathjax.wsi.cluster import Progress, run_slides
-from pathjax.wsi.manifest import ManifestError, SlideRow, read_manifest
+from pathjax.wsi.manifest import SlideRow, read_manifest
 from pathjax.wsi.tile import SlideReport, TileOptions, forget_skipped, tile_slide
 
 
@@ -33,33 +34,33 @@ def tile_study(
     """Tiles all slides of a folder or a manifest.
 
     Args:
-      slides: folder, or CSV (manifest.py).
-      out: the study's directory.
-      options: what tiles are wanted.
-      name: the study's name.
-      mpp_csv: micrometres per pixel by slide; goes before what slides say.
-      workers, scheduler: where (cluster.py).
-      retry_skipped: tries slides again that an earlier run skipped, as after a fault of
-        the storage; else only those whose file, mpp or coordinates changed since.
-      progress: called with slides done, slides in all and a note.
+      slides: Folder or CSV (manifest.py).
+      out: The study's directory.
+      options: How slides are tiled.
+      name: The study's name.
+      mpp_csv: Micrometres per pixel by slide; takes precedence over what slides state.
+      workers, scheduler: Where to run (cluster.py).
+      retry_skipped: Tries slides again that an earlier run skipped, as after a storage
+        fault; by default only those whose file, mpp or coordinates changed since.
+      progress: Called with slides done, slides in all and a note.
 
     Returns:
       The study: a sample per slide, unless the manifest joins slides; one split, "all",
-      of one fold, "all". `Study.slides` has a row per slide, skipped ones too.
+      of one fold, "all". `Study.slides` has a row per slide, including skipped ones.
 
     Raises:
-      ManifestError: slides cannot be listed; everything at once.
-      StudyError: not one slide could be tiled, or `out` was begun with other options.
-      ClusterError: the scheduler went away.
+      ValueError: Slides cannot be listed; all problems at once.
+      StudyError: No slide could be tiled, or `out` was begun with other options.
+      RuntimeError: The scheduler went away.
     """
     for module in ("openslide", "tifffile"):
         need(module, "wsi")
     options = options or TileOptions()
     slides, out = Path(slides), Path(out).absolute()
     if slides.is_dir() and out.resolve().is_relative_to(slides.resolve()):
-        raise ManifestError(
-            f"{out} lies among the slides in {slides}: its thumbnails would be taken "
-            "for slides; choose another place for the study"
+        raise SlideError(
+            f"{out} is inside the folder of slides {slides}, and its thumbnails would "
+            "be taken for slides: choose another place for the study"
         )
     rows = read_manifest(slides, None if mpp_csv is None else Path(mpp_csv))
     writer = options.writer(out, name, slides=str(slides))
@@ -74,42 +75,32 @@ def tile_study(
     reports = run_slides(
         rows, work, workers=workers, scheduler=scheduler, progress=progress
     )
-    table = slide_table(rows, reports)
-    tiled = table[table["status"] == "tiled"]
     for report in reports:
         if report.status == "skipped":
             writer.skip(report.slide_id, report.reason)
         elif not writer.has_shard(report.slide_id):
             raise StudyError(
-                f"the shard of {report.slide_id} was written by a worker and is not at "
+                f"a worker wrote the shard of {report.slide_id}, but it is not at "
                 f"{out}: do all workers see this folder?"
             )
+    table = _slide_table(rows, reports)
+    tiled = table[table["status"] == "tiled"]
     columns = ["sample_id", "patient_id", "site"]
     samples = tiled[columns].drop_duplicates("sample_id").reset_index(drop=True)
     patients = tuple(sorted(set(samples["patient_id"])))
     everyone = Split("all", {"all": patients}, note="all slides, nothing held out")
     study = writer.finish(samples=samples, targets=[], splits=[everyone], slides=table)
-    sweep(out)
-    return study
-
-
-def slide_table(rows: list[SlideRow], reports: list[SlideReport]) -> pd.DataFrame:
-    """The slide table as the writer takes it, a row per slide, in the rows' order."""
-    return pd.DataFrame(
-        {
-            **dataclasses.asdict(report),
-            **{
-                key: value
-                for key, value in dataclasses.asdict(row).items()
-                if not key.startswith("mpp")
-            },
-        }
-        for row, report in zip(rows, reports, strict=True)
-    ).astype({"mpp": float, "tissue": float})
-
-
-def sweep(out: Path) -> None:
-    """Removes what killed processes left half-written."""
+    # Killed processes may have left half-written files.
     for folder in (out, out / "tiles", out / "thumbnails", out / ".build"):
         for path in folder.glob(".partial-*"):
             path.unlink(missing_ok=True)
+    return study
+
+
+def _slide_table(rows: list[SlideRow], reports: list[SlideReport]) -> pd.DataFrame:
+    """The slide table as the writer takes it, a row per slide, in the rows' order."""
+    owner = ("slide_id", "patient_id", "sample_id", "site", "path")
+    return pd.DataFrame(
+        dataclasses.asdict(report) | {key: getattr(row, key) for key in owner}
+        for row, report in zip(rows, reports, strict=True)
+    ).astype({"mpp": float, "tissue": float})

@@ -1,9 +1,8 @@
-"""Many slides, here or on Dask's workers: rows -> a report each, in the rows' order.
+"""Tiles many slides, in this process or on Dask's workers: a report per row.
 
-Dask `distributed` queues, retries and notices dead workers; nothing of that is ours.
-A worker that dies takes down no other: its slide is tried again elsewhere, at most as
-often as Dask's `distributed.scheduler.allowed-failures` says, and is then reported as
-skipped. One process without Dask where one worker is asked for.
+Dask `distributed` queues, retries and notices dead workers. The slide of a worker that
+dies is tried again elsewhere, up to Dask's `distributed.scheduler.allowed-failures`
+times, and is then reported as skipped; other slides are not affected.
 """
 
 import contextlib
@@ -24,10 +23,6 @@ Progress = Callable[[int, int, str], None]
 FATAL = (OSError, RuntimeError, StudyError)
 
 
-class ClusterError(RuntimeError):
-    """The scheduler cannot be reached or went away; finished slides are kept."""
-
-
 def run_slides(
     rows: Sequence[SlideRow],
     work: Work,
@@ -39,33 +34,33 @@ def run_slides(
     """Does `work` on each row.
 
     Args:
-      rows: the slides.
-      work: picklable; importable where the workers run.
-      workers: processes on this machine; the cores that this process may use if None,
-        1 works in this process.
-      scheduler: address of a running Dask scheduler, whose workers see the same paths.
-      progress: called with slides done, slides in all and a note, after each slide.
+      rows: The slides.
+      work: Picklable; importable where the workers run.
+      workers: Processes on this machine, by default one per core available; 1 works in
+        this process, without Dask.
+      scheduler: Address of a running Dask scheduler whose workers see the same paths.
+      progress: Called with slides done, slides in all and a note, after each slide.
 
     Returns:
-      A report per row, in their order. What a slide's work raised unexpectedly is the
+      A report per row, in the rows' order. An unexpected exception of one slide is the
       reason in its report.
 
     Raises:
-      ClusterError: the scheduler cannot be reached, or went away.
-      OSError, RuntimeError, StudyError: of the first work that raised one.
+      RuntimeError: The scheduler cannot be reached or went away.
+      OSError, RuntimeError, StudyError: From the first work that raised one.
     """
     if workers is None:
         workers = len(os.sched_getaffinity(0))
     if workers < 1:
-        raise ValueError(f"workers is {workers}, wanted 1 or more")
+        raise ValueError(f"workers: expected 1 or more, got {workers}")
     reports: dict[str, SlideReport] = {}
     if scheduler is None and workers == 1:
-        found = ((row, _result(row, lambda row=row: work(row))) for row in rows)
+        results = ((row, _result(row, lambda row=row: work(row))) for row in rows)
     else:
-        found = _on_dask(rows, work, workers, scheduler)
+        results = _on_dask(rows, work, workers, scheduler)
     tiles = skipped = 0
-    with contextlib.closing(found):
-        for row, report in found:
+    with contextlib.closing(results):
+        for row, report in results:
             reports[row.slide_id] = report
             tiles, skipped = tiles + report.tiles, skipped + (report.tiles == 0)
             if progress:
@@ -75,12 +70,12 @@ def run_slides(
 
 
 def _result(row: SlideRow, get: Callable[[], SlideReport]) -> SlideReport:
-    """The report, or one that says what was raised instead."""
+    """The report, or one that names what was raised instead."""
     try:
         return get()
     except FATAL:
         raise
-    except Exception as error:  # noqa: BLE001  one slide's surprise is not all others'
+    except Exception as error:  # noqa: BLE001  one slide must not end the others
         return _failed(row, f"unexpected {type(error).__name__}: {error}")
 
 
@@ -93,25 +88,25 @@ def _failed(row: SlideRow, reason: str) -> SlideReport:
 def _on_dask(
     rows: Sequence[SlideRow], work: Work, workers: int, scheduler: str | None
 ) -> Iterator[tuple[SlideRow, SlideReport]]:
-    """Rows with their reports as they come."""
+    """Rows with their reports, in the order of completion."""
     distributed = need("distributed", "wsi")
+    killed = distributed.scheduler.KilledWorker
     with _client(distributed, workers, scheduler) as client:
-        doomed = []
+        suspects = []
         for row, future in _submit(distributed, client, work, rows):
-            if isinstance(_error(future), distributed.scheduler.KilledWorker):
-                doomed.append(row)
+            if future.status == "error" and isinstance(future.exception(), killed):
+                suspects.append(row)
             else:
                 yield row, _result(row, future.result)
-        # Dask blames all that a dying worker had in hand. Alone, only the guilty die.
-        for row in doomed:
+        # Dask blames every slide that a dying worker had queued: retry each by itself.
+        for row in suspects:
             for _, future in _submit(distributed, client, work, [row]):
-                error = _error(future)
-                if isinstance(error, distributed.scheduler.KilledWorker):
-                    times = error.allowed_failures + 1
+                error = future.exception() if future.status == "error" else None
+                if isinstance(error, killed):
                     reason = (
-                        f"{times} workers died of it, twice over: the file makes the "
-                        "library that reads it crash, or needs more memory than a "
-                        "worker has"
+                        f"{error.allowed_failures + 1} workers died of it, twice over: "
+                        "the file crashes the library that reads it, or needs more "
+                        "memory than a worker has"
                     )
                     yield row, _failed(row, reason)
                 else:
@@ -119,8 +114,8 @@ def _on_dask(
 
 
 def _submit(distributed, client, work: Work, rows: Sequence[SlideRow]) -> Iterator:
-    """Rows with their futures as they end, well or badly."""
-    # pure=False: a call's result is not remembered by the scheduler from another run.
+    """Rows with their futures as they end, successful or not."""
+    # pure=False: the scheduler must not return a result remembered from another run.
     futures = client.map(work, rows, pure=False, key="tile")
     owner = dict(zip(futures, rows, strict=True))
     ended = distributed.as_completed(futures, loop=client.loop)
@@ -128,50 +123,39 @@ def _submit(distributed, client, work: Work, rows: Sequence[SlideRow]) -> Iterat
     try:
         for future in ended:
             if future.cancelled() or client.status != "running":
-                raise _gone(client)
+                raise RuntimeError(
+                    f"the scheduler at {client.scheduler.addr} went away: finished "
+                    "slides are kept, run the same command again"
+                )
             yield owner.pop(future), future
-            # Or Dask would do it again if the worker that has the report dies.
+            # Or Dask would repeat the work if the worker that has the report dies.
             future.release()
     finally:
         if client.status == "running":
             client.cancel([*owner])
 
 
-def _error(future) -> BaseException | None:
-    return future.exception() if future.status == "error" else None
-
-
-def _gone(client) -> ClusterError:
-    return ClusterError(
-        f"the scheduler at {client.scheduler.addr} went away: finished slides are kept, "
-        "run the same command again"
-    )
-
-
 @contextlib.contextmanager
 def _client(distributed, workers: int, scheduler: str | None) -> Iterator[Any]:
-    """A client of a scheduler that runs, or of a cluster that ends with the block."""
+    """A client of the scheduler, or of a local cluster that ends with the block."""
     with contextlib.ExitStack() as stack:
-        if scheduler is None:
-            address = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address=None,
-                    # Worker deaths are expected and end in a report.
-                    silence_logs=logging.CRITICAL,
-                )
+        address = scheduler or stack.enter_context(
+            distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                # Worker deaths are expected and end in a report.
+                silence_logs=logging.CRITICAL,
             )
-        else:
-            address = scheduler
+        )
         try:
             client = stack.enter_context(
                 distributed.Client(address, set_as_default=False)
             )
         except (OSError, ValueError) as error:
-            raise ClusterError(
+            raise RuntimeError(
                 f"no Dask scheduler answers at {scheduler} ({error}): start one with "
-                "`dask scheduler`, or leave --scheduler for workers on this machine"
+                "`dask scheduler`, or omit --scheduler for workers on this machine"
             ) from error
         yield client

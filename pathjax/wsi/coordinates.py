@@ -1,11 +1,11 @@
-"""Tile coordinates that TRIDENT or CLAM found: SLIDE.h5 -> places, checked.
+"""Tile coordinates found by TRIDENT or CLAM: SLIDE.h5 -> places, checked.
 
     TRIDENT  coords (N, 2), attributes patch_size, patch_size_level0, overlap, ...
     CLAM     coords (N, 2), attributes patch_size, patch_level, downsample, ...
 
 Both hold x, y of top left corners in level-0 pixels (mahmoodlab/TRIDENT
-trident/IO.py, mahmoodlab/CLAM wsi_core/WholeSlideImage.py). A tile is read as large as
-the file says; that has to fit the mpp asked for.
+trident/IO.py, mahmoodlab/CLAM wsi_core/WholeSlideImage.py). A tile is read at the size
+that the file states; that has to fit the requested mpp.
 """
 
 import dataclasses
@@ -14,15 +14,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from pathjax.wsi.slide import Slide, SlideError
+from pathjax.wsi.base import Slide, SlideError
 
 # TRIDENT and CLAM count in nominal magnifications ("20x is 0.5"), scanners in mpp.
 MAX_MISFIT = 0.10
 ENDINGS = (".h5", "_patches.h5")
-
-
-class CoordinatesError(SlideError):
-    """A file of coordinates is missing, broken, or does not fit slide or request."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,25 +30,21 @@ class Coordinates:
 
 
 def find_coordinates(folder: Path, slide_id: str) -> Path:
-    """The file of a slide: SLIDE.h5 or SLIDE_patches.h5.
-
-    Raises:
-      CoordinatesError: there is neither.
-    """
+    """The file of a slide: SLIDE.h5 or SLIDE_patches.h5; a SlideError without one."""
     for ending in ENDINGS:
         path = folder / f"{slide_id}{ending}"
         if path.is_file():
             return path
-    raise CoordinatesError(
+    raise SlideError(
         f"no coordinates: {folder} has neither {slide_id}.h5 nor {slide_id}_patches.h5"
     )
 
 
 def read_coordinates(path: Path) -> Coordinates:
-    """Reads a file of TRIDENT or CLAM, told apart by its attributes.
+    """Reads a file of TRIDENT or CLAM, which its attributes tell apart.
 
     Raises:
-      CoordinatesError: it is neither's.
+      SlideError: It is neither.
     """
     import h5py
 
@@ -62,14 +54,15 @@ def read_coordinates(path: Path) -> Coordinates:
             places, attributes = coords[:], dict(coords.attrs)
         side = _side(attributes)
     except (OSError, LookupError, AttributeError, TypeError, ValueError) as error:
-        raise CoordinatesError(
-            f"{path} is no file of coordinates ({error}); wanted TRIDENT's (coords "
-            "with patch_size_level0) or CLAM's (coords with patch_size, downsample)"
+        raise SlideError(
+            f"{path} is not a file of coordinates ({error}); expected TRIDENT's "
+            "(coords with patch_size_level0) or CLAM's (coords with patch_size, "
+            "downsample)"
         ) from error
     if places.ndim != 2 or places.shape[1] != 2 or places.dtype.kind not in "iu":
-        raise CoordinatesError(
-            f"{path}: coords are {places.dtype} of shape {places.shape}, wanted whole "
-            "numbers of shape (N, 2)"
+        raise SlideError(
+            f"{path}: expected coords of integers of shape (N, 2), got {places.dtype} "
+            f"of shape {places.shape}"
         )
     return Coordinates(places.astype(np.int64), side)
 
@@ -88,36 +81,36 @@ def _side(attributes: dict) -> float:
 
 
 def check_coordinates(
-    path: Path, found: Coordinates, slide: Slide, wanted_side: float
+    path: Path, coordinates: Coordinates, slide: Slide, expected_side: float
 ) -> None:
-    """Refuses coordinates that do not fit.
+    """Refuses coordinates of `path` that do not fit the slide or the request.
 
     Args:
-      path: named in the message.
-      found: what the file says.
-      slide: that they are of.
-      wanted_side: of a tile in level-0 pixels by the mpp and tile size asked for.
+      path: Named in the message.
+      coordinates: What the file says.
+      slide: The slide that they belong to.
+      expected_side: Side of a tile by the requested mpp and size, level-0 pixels.
 
     Raises:
-      CoordinatesError: tiles beyond the slide, several at one place, or of another size.
+      SlideError: No tile, tiles beyond the slide, repeated, or of another size.
     """
     width, height = slide.levels[0].width, slide.levels[0].height
-    places = found.places
+    places, side = coordinates.places, coordinates.side
     if not len(places):
-        raise CoordinatesError(f"{path} has no coordinates: no tissue was found")
-    outside = (places < 0).any(1) | (places + found.side > (width, height)).any(1)
+        raise SlideError(f"{path} has no coordinates: no tissue was found")
+    outside = (places < 0).any(1) | (places + side > (width, height)).any(1)
     if outside.any():
         x, y = places[outside][0].tolist()
-        raise CoordinatesError(
-            f"{path}: {int(outside.sum())} of {len(places)} tiles lie beyond the slide "
-            f"of {width} x {height} px, first at {x}, {y} with side {found.side:g}: "
-            "they are another slide's, or of another copy of it"
+        raise SlideError(
+            f"{path}: {int(outside.sum())} of {len(places)} tiles are beyond the slide "
+            f"of {width} x {height} px, first at {x}, {y} with side {side:g}: use the "
+            "file made for this copy of the slide"
         )
-    twice = len(places) - len(np.unique(places, axis=0))
-    if twice:
-        raise CoordinatesError(f"{path}: {twice} tiles stand there twice")
-    if abs(found.side / wanted_side - 1) > MAX_MISFIT:
-        raise CoordinatesError(
-            f"{path}: tiles of {found.side:g} level-0 px, but --mpp and --tile-px ask "
-            f"for {wanted_side:.1f}: ask for what the coordinates were made for"
+    repeated = len(places) - len(np.unique(places, axis=0))
+    if repeated:
+        raise SlideError(f"{path}: {repeated} tiles are listed twice")
+    if abs(side / expected_side - 1) > MAX_MISFIT:
+        raise SlideError(
+            f"{path}: expected tiles of {expected_side:.1f} level-0 px by --mpp and "
+            f"--tile-px, got {side:g}: ask for what the coordinates were made for"
         )

@@ -1,8 +1,8 @@
-"""Tiles of a slide, encoded, in order: places -> runs -> regions -> tiles -> JPEG.
+"""Encoded tiles of a slide, in order.
 
-Tiles that follow one another in a row are read as one region and cut: each block of
-the file is then decoded about once, where tile by tile it is decoded for every tile
-that touches it (docs/tiling.md, "Speed"). Never holds more than a few regions.
+Consecutive tiles of a row are read as one region and cut, so that each block of the
+file is decoded about once instead of once per tile (docs/tiling.md, "Speed"). Memory is
+that of a few regions.
 """
 
 import collections
@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from pathjax.data.images import encode_jpeg
+from pathjax.wsi.base import Slide
 from pathjax.wsi.scale import Reading
-from pathjax.wsi.slide import Slide
 
 # Of one region, three tiles of 224 px: it stays in a core's cache while it is cut, and
 # the blocks that two regions share stay in the reader's.
@@ -27,9 +27,9 @@ def runs(
 ) -> Iterator[Int[np.ndarray, "k 2"]]:
     """Groups consecutive places that can be read as one region.
 
-    They lie in a row without a gap, and at whole pixels of the level from one another:
-    a reader may place a region at a fraction of a pixel, and the same fraction for all
-    of a run is what makes cutting equal to reading one by one.
+    They follow each other in a row without a gap, at whole pixels of the level: a
+    reader may place a region at a fraction of a pixel, and only the same fraction for
+    all of a run makes cutting equal to reading tile by tile.
     """
     most = max(1, REGION_PIXELS // reading.side**2)
     start = 0
@@ -50,7 +50,7 @@ def read_run(
     """The tiles of one run.
 
     Raises:
-      SlideError: the slide is broken there.
+      SlideError: The slide is damaged there.
     """
     downsample = slide.levels[reading.level].downsample
     x, y = places[0].tolist()
@@ -69,18 +69,12 @@ def encoded_tiles(
     quality: int,
     threads: int = 1,
 ) -> Iterator[bytes]:
-    """JPEG bytes of each place's tile, in order.
+    """JPEG bytes of the tile at each place (top left corner, level-0 pixels), in order.
 
-    Args:
-      slide: the open slide.
-      places: top left corners, level-0 pixels.
-      reading: how a tile is read.
-      quality: JPEG quality.
-      threads: how many runs are read, resized and encoded at once. What comes out is
-        the same with any number.
+    `threads` runs are read, resized and encoded at once; the bytes do not depend on it.
 
     Raises:
-      SlideError: the slide is broken at one of the places.
+      SlideError: The slide is damaged at one of the places.
     """
 
     def encoded(run):

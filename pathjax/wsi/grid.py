@@ -1,6 +1,6 @@
-"""Where tiles are: tissue -> a grid in level-0 pixels -> the places kept, in order.
+"""Where tiles are: a grid in level-0 pixels, the tissue in each tile, random subsets.
 
-Rows from top to bottom, in each from left to right; the same on every machine.
+Row by row from the top left; the same on every machine. Reads no pixels.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float, Int
 def grid(
     bounds: tuple[int, int, int, int], stride: float, extent: float
 ) -> Int[np.ndarray, "n 2"]:
-    """Top left corners `[n, 2]` (x, y) of all tiles that lie within `bounds`.
+    """Top left corners `[n, 2]` (x, y) of all tiles inside `bounds`; level-0 pixels.
 
     Args:
-      bounds: x, y, width and height in level-0 pixels; the grid starts at x, y.
-      stride: from a tile to the next, level-0 pixels; may be fractional, positions are
-        rounded one by one so that the rounding does not add up.
-      extent: side of a tile, level-0 pixels.
+      bounds: x, y, width and height; the grid starts at x, y.
+      stride: Distance between tiles; may be fractional, because each position is
+        rounded by itself and errors do not accumulate.
+      extent: Side of a tile.
     """
     left, top, width, height = bounds
     x, y = (_steps(length, stride, extent) for length in (width, height))
@@ -40,14 +40,14 @@ def tissue_share(
 ) -> Float[np.ndarray, "n"]:
     """The share of each tile's area that is tissue, 0 to 1.
 
-    By the mask's summed-area table, interpolated, so that pixels that a tile covers in
-    part count in part (Crow 1984, doi:10.1145/800031.808600).
+    By the mask's summed-area table, interpolated, so that partly covered pixels count
+    in part (Crow 1984, doi:10.1145/800031.808600).
 
     Args:
-      tissue: mask of the overview.
-      scale: level-0 pixels per pixel of the mask.
-      places: top left corners, level-0 pixels.
-      extent: side of a tile, level-0 pixels.
+      tissue: Mask of the overview.
+      scale: Level-0 pixels per pixel of the mask.
+      places: Top left corners, level-0 pixels.
+      extent: Side of a tile, level-0 pixels.
     """
     height, width = tissue.shape
     table = np.zeros((height + 1, width + 1), np.int32)
@@ -56,10 +56,8 @@ def tissue_share(
 
     def area(x, y):
         x, y = np.clip(x, 0, width), np.clip(y, 0, height)
-        i, j = (
-            np.minimum(x.astype(int), width - 1),
-            np.minimum(y.astype(int), height - 1),
-        )
+        i = np.minimum(x.astype(int), width - 1)
+        j = np.minimum(y.astype(int), height - 1)
         u, v = x - i, y - j
         above = table[j, i] * (1 - u) + table[j, i + 1] * u
         below = table[j + 1, i] * (1 - u) + table[j + 1, i + 1] * u
@@ -72,19 +70,19 @@ def tissue_share(
     return np.clip(inside / side**2, 0.0, 1.0)
 
 
-def draw_lots(
+def sample_places(
     places: Int[np.ndarray, "n 2"], most: int, slide_id: str, seed: int
 ) -> Int[np.ndarray, "m 2"]:
-    """A random subset of at most `most` places, in the order they had.
+    """A random subset of at most `most` places, in their order.
 
-    The lot of a place is a hash of seed, slide and position: the subset is the same
-    with every version of NumPy, and a smaller one is part of a larger one.
+    Places are ranked by a hash of seed, slide and position: the subset does not depend
+    on NumPy's version, and a smaller one is part of a larger one.
     """
     if len(places) <= most:
         return places
-    lots = [
+    ranks = [
         hashlib.blake2b(f"{seed} {slide_id} {x} {y}".encode(), digest_size=8).digest()
         for x, y in places.tolist()
     ]
-    chosen = sorted(range(len(places)), key=lots.__getitem__)[:most]
+    chosen = sorted(range(len(places)), key=ranks.__getitem__)[:most]
     return places[np.sort(chosen)]

@@ -1,7 +1,7 @@
-"""Plain pictures as slides: PNG and JPEG, such as a region someone cut out.
+"""Plain images as slides: PNG and JPEG, such as a region that someone cut out.
 
-Decoded whole into memory, hence a limit. Their resolution tags say how they are to be
-printed, not how they were scanned, so their mpp has to be given.
+Decoded whole into memory, hence a limit on their size. Their resolution tags describe
+printing, not scanning, so their mpp has to be given.
 """
 
 import warnings
@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from pathjax.wsi.slide import Level, SlideError
+from pathjax.data.images import to_rgb
+from pathjax.wsi.base import Level, SlideError
 
 # 1.2 GB in memory. Pillow's own limit (89 megapixels) is about half of a section of
 # spatial transcriptomics.
@@ -22,19 +23,19 @@ class ImageFile:
     """A `Slide` of one level, held in memory.
 
     Raises:
-      SlideError: broken, truncated, or above MAX_PIXELS.
+      SlideError: Damaged, truncated, or above MAX_PIXELS.
     """
 
     mpp = None
-    mpp_source = "a plain picture does not say its micrometres per pixel"
+    mpp_source = "a plain image does not state its micrometres per pixel"
 
     def __init__(self, path: Path):
         try:
             self._pixels = _decode(path)
+        except SlideError:
+            raise
         except (OSError, ValueError, SyntaxError, EOFError) as error:
-            if isinstance(error, SlideError):
-                raise
-            raise SlideError(f"{path} is no whole picture ({error})") from error
+            raise SlideError(f"{path} is not a complete image ({error})") from error
         height, width = self._pixels.shape[:2]
         self.levels = (Level(width, height, 1.0),)
         self.bounds = (0, 0, width, height)
@@ -73,11 +74,7 @@ def _decode(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise SlideError(
-                f"{path} is {image.width} x {image.height} px; a picture is decoded "
-                f"whole, up to {MAX_PIXELS:,} px: convert it to a tiled TIFF"
+                f"{path} is {image.width} x {image.height} px, expected at most "
+                f"{MAX_PIXELS:,} px in all: convert it to a tiled TIFF"
             )
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            return np.asarray(Image.alpha_composite(white, image).convert("RGB"))
-        return np.asarray(image.convert("RGB"))
+        return to_rgb(image)

@@ -1,7 +1,7 @@
 """Slides that OpenSlide reads: SVS, NDPI, MRXS, SCN, BIF, tiled pyramidal TIFF, ...
 
-OpenSlide gives premultiplied RGBA; what was not scanned is transparent there and white
-here. Its handle may be shared by threads.
+OpenSlide returns premultiplied RGBA; unscanned areas are transparent there and white
+here. Threads may share its handle.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pathjax.optional_deps import need
-from pathjax.wsi.slide import Level, SlideError
+from pathjax.wsi.base import Level, SlideError
 
 MPP_KEYS = ("openslide.mpp-x", "openslide.mpp-y")
 BOUNDS_KEYS = tuple(f"openslide.bounds-{key}" for key in ("x", "y", "width", "height"))
@@ -34,10 +34,10 @@ class OpenSlideFile:
         )
         self.levels = tuple(Level(*size, float(factor)) for size, factor in sizes)
         properties = self._slide.properties
-        whole = (0, 0, self.levels[0].width, self.levels[0].height)
+        full = (0, 0, self.levels[0].width, self.levels[0].height)
         self.bounds = tuple(
             int(properties.get(key, value))
-            for key, value in zip(BOUNDS_KEYS, whole, strict=True)
+            for key, value in zip(BOUNDS_KEYS, full, strict=True)
         )
         self.mpp, self.mpp_source = _mpp(properties)
 
@@ -52,13 +52,12 @@ class OpenSlideFile:
                 "copy or download it again"
             ) from error
         pixels = np.asarray(region)
-        # All bits of alpha set everywhere, seen four bytes at once: several times as
-        # fast as alpha's minimum, and Pillow drops it faster than NumPy copies the rest.
+        # Opaque everywhere, tested on four bytes at once: several times as fast as
+        # alpha's minimum, and Pillow drops alpha faster than NumPy copies the rest.
         if np.bitwise_and.reduce(pixels.view("<u4"), axis=None) >> 24 == 255:
             return np.asarray(region.convert("RGB"))
-        alpha = pixels[..., 3:]
-        # Over white. Rounded, so that what is all there stays as it is.
-        alpha = alpha.astype(np.uint16)
+        # Over white, rounded, so that opaque pixels stay as they are.
+        alpha = pixels[..., 3:].astype(np.uint16)
         over = pixels[..., :3] * alpha + 255 * (255 - alpha)
         return ((over + 127) // 255).astype(np.uint8)
 
@@ -67,10 +66,9 @@ class OpenSlideFile:
 
 
 def _mpp(properties) -> tuple[tuple[float, float] | None, str]:
-    """Micrometres per pixel and their source; the objective's power is none."""
-    found = [properties.get(key) for key in MPP_KEYS]
+    """Micrometres per pixel and their source; the objective's power does not count."""
     try:
-        values = tuple(float(value) for value in found)
+        values = tuple(float(properties.get(key)) for key in MPP_KEYS)
     except (TypeError, ValueError):
         power = properties.get("openslide.objective-power")
         hint = f", only an objective of {power}" if power else ""

@@ -1,6 +1,4 @@
-"""The slide at low magnification, and tiles drawn on it for a person to look at.
-
-    slide -> blocks of its coarsest fitting level -> means of squares -> overview
+"""The slide at low magnification, and thumbnails with the kept tiles drawn on it.
 
 Read block by block, so that a slide without a pyramid needs no more memory.
 """
@@ -14,12 +12,12 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageDraw
 
 from pathjax.files import atomic_path
+from pathjax.wsi.base import Slide
 from pathjax.wsi.scale import level_for
-from pathjax.wsi.slide import Slide
 
-OVERVIEW_UM = 8.0  # a nucleus: tissue is seen, its cells are not
-BLOCK_PX = 2048  # read at once: 17 MB as RGBA
-THUMBNAIL_PX = 1200  # longer side of the picture drawn
+OVERVIEW_UM = 8.0  # about a nucleus: shows tissue, not its cells
+BLOCK_PX = 2048  # per read: 17 MB as RGBA
+THUMBNAIL_PX = 1200  # longer side of a thumbnail
 TILE_COLOUR, TISSUE_COLOUR = (0, 120, 40), (255, 190, 0)
 
 
@@ -29,8 +27,8 @@ class Overview:
 
     Attributes:
       pixels: RGB `[h, w, 3]`.
-      scale: level-0 pixels per pixel of it.
-      mpp: micrometres per pixel of it.
+      scale: Level-0 pixels per pixel of it.
+      mpp: Micrometres per pixel of it.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
@@ -39,12 +37,12 @@ class Overview:
 
 
 def read_overview(slide: Slide, mpp: float, um: float = OVERVIEW_UM) -> Overview:
-    """The whole slide at `um` micrometres per pixel or a little finer.
+    """The whole slide at `um` micrometres per pixel or slightly finer.
 
-    A pixel is the mean of a square of whole pixels of the level read.
+    A pixel is the mean of a square of pixels of the level that is read.
 
     Raises:
-      SlideError: the slide is broken.
+      SlideError: The slide is damaged.
     """
     index = level_for(slide.levels, mpp, um)
     level = slide.levels[index]
@@ -71,14 +69,14 @@ def draw(
     places: Int[np.ndarray, "n 2"],
     extent: float,
 ) -> None:
-    """Writes a JPEG of the overview with the tissue's edge and the kept tiles on it.
+    """Writes a JPEG of the overview with the tissue's edge and the kept tiles.
 
     Args:
-      path: where to.
-      overview: the slide.
-      tissue: where tissue was found; None where it was not looked for.
-      places: top left corners of tiles, level-0 pixels.
-      extent: side of a tile, level-0 pixels.
+      path: The JPEG to write.
+      overview: The slide.
+      tissue: Mask of the overview, or None where tissue was not searched.
+      places: Top left corners of tiles, level-0 pixels.
+      extent: Side of a tile, level-0 pixels.
     """
     height, width = overview.pixels.shape[:2]
     shrink = min(1.0, THUMBNAIL_PX / max(height, width))

@@ -1,9 +1,7 @@
-"""Micrometres per pixel: a slide's own, and how a tile of a wanted mpp is read.
+"""Micrometres per pixel of a slide, and how a tile of a requested mpp is read.
 
-    given mpp, else the file's -> slide mpp -> level, side in its pixels -> resize
-
-Never by the number of a level: what a level's pixel measures differs among scanners and
-among slides of one scanner.
+Levels are chosen by mpp, never by number: what a pixel of level 1 measures differs
+among scanners and among slides of one scanner.
 """
 
 import dataclasses
@@ -14,11 +12,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from pathjax.wsi.slide import Level, Slide, SlideError
+from pathjax.wsi.base import Level, Slide, SlideError
 
-MAX_ANISOTROPY = 0.05  # pixels less square than this are no slide scanner's
-# A slide may be this much coarser than the mpp wanted and is then enlarged by that
-# little: scanners called 40x differ by 8 % among TCGA's slides (0.2325 to 0.2527).
+MAX_ANISOTROPY = 0.05  # no slide scanner has pixels less square than this
+# A slide may be this much coarser than requested and is then enlarged: scanners called
+# 40x differ by 8 % among TCGA's slides (0.2325 to 0.2527).
 MAX_ENLARGEMENT = 0.10
 # Levels are rounded to whole pixels, so that a level made for 0.5 may have 0.5001.
 LEVEL_TOLERANCE = 0.01
@@ -26,14 +24,10 @@ RESAMPLE = Image.Resampling.BICUBIC  # Pillow widens it when it shrinks: antiali
 
 
 def slide_mpp(slide: Slide, given: float | None) -> float:
-    """Micrometres per pixel of level 0.
-
-    Args:
-      slide: the open slide.
-      given: by the user; goes before what the file says.
+    """Micrometres per pixel of level 0: `given` by the user, else the file's.
 
     Raises:
-      SlideError: nobody says, or the file says that pixels are not square.
+      SlideError: Neither is known, or the file states non-square pixels.
     """
     if given is not None:
         return given
@@ -44,11 +38,14 @@ def slide_mpp(slide: Slide, given: float | None) -> float:
         )
     x, y = slide.mpp
     if not (x > 0 and y > 0 and math.isfinite(x) and math.isfinite(y)):
-        raise SlideError(f"{slide.mpp_source} is {x} x {y}, wanted positive numbers")
+        raise SlideError(
+            f"{slide.mpp_source}: expected positive numbers, got {x} x {y}: give the "
+            "micrometres per pixel in a CSV (--mpp-csv)"
+        )
     if abs(x - y) > MAX_ANISOTROPY * min(x, y):
         raise SlideError(
             f"pixels are not square: {x:.4g} x {y:.4g} um/px by {slide.mpp_source}; if "
-            "that is wrong, give the right one in a CSV (--mpp-csv)"
+            "that is wrong, give the right value in a CSV (--mpp-csv)"
         )
     return (x + y) / 2
 
@@ -58,10 +55,10 @@ class Reading:
     """How a tile is read.
 
     Attributes:
-      level: the level read from.
-      side: of the region read, pixels of that level.
-      extent: of the same region, level-0 pixels.
-      tile_px: side of the tile after resizing.
+      level: Level to read from.
+      side: Side of the region, in pixels of that level.
+      extent: The same side in level-0 pixels.
+      tile_px: Side of the tile after resizing.
     """
 
     level: int
@@ -72,40 +69,41 @@ class Reading:
     def resize(
         self, region: UInt8[np.ndarray, "side side 3"]
     ) -> UInt8[np.ndarray, "P P 3"]:
-        """The region at the tile's size; untouched where it has that size already."""
+        """The region at the tile's size; unchanged where it has that size already."""
+        region = np.ascontiguousarray(region)
         if self.side == self.tile_px:
-            return np.ascontiguousarray(region)
-        image = Image.fromarray(np.ascontiguousarray(region))
-        return np.asarray(image.resize((self.tile_px, self.tile_px), RESAMPLE))
+            return region
+        size = (self.tile_px, self.tile_px)
+        return np.asarray(Image.fromarray(region).resize(size, RESAMPLE))
 
 
-def level_for(levels: Sequence[Level], mpp: float, wanted: float) -> int:
-    """The coarsest level that is at least as fine as `wanted`, else level 0."""
+def level_for(levels: Sequence[Level], mpp: float, target: float) -> int:
+    """The coarsest level at least as fine as `target` um/px, else level 0."""
     fine = [
         index
         for index, level in enumerate(levels)
-        if mpp * level.downsample <= wanted * (1 + LEVEL_TOLERANCE)
+        if mpp * level.downsample <= target * (1 + LEVEL_TOLERANCE)
     ]
     return max(fine, key=lambda index: levels[index].downsample, default=0)
 
 
 def plan_reading(
-    levels: Sequence[Level], mpp: float, wanted: float, tile_px: int
+    levels: Sequence[Level], mpp: float, target: float, tile_px: int
 ) -> Reading:
-    """How tiles of `tile_px` pixels at `wanted` um/px are read.
+    """How tiles of `tile_px` pixels at `target` um/px are read.
 
-    The region read has a whole number of the level's pixels, the nearest to the exact
-    one, so a tile's scale is off by at most half a pixel in its side (0.2 % at 224).
+    The region has a whole number of the level's pixels, so a tile's scale is off by at
+    most half a pixel in its side (0.2 % at 224).
 
     Raises:
-      SlideError: the slide is too coarse; nothing is enlarged by more than 10 %.
+      SlideError: The slide is too coarse; tiles are enlarged by at most 10 %.
     """
-    if mpp > wanted * (1 + MAX_ENLARGEMENT):
+    if mpp > target * (1 + MAX_ENLARGEMENT):
         raise SlideError(
-            f"scanned at {mpp:.4g} um/px, too coarse for tiles of {wanted:g} um/px: "
+            f"scanned at {mpp:.4g} um/px, too coarse for tiles of {target:g} um/px: "
             "enlarging would make up detail; ask for a larger --mpp"
         )
-    level = level_for(levels, mpp, wanted)
+    level = level_for(levels, mpp, target)
     factor = levels[level].downsample
-    side = max(1, math.floor(tile_px * wanted / (mpp * factor) + 0.5))
+    side = max(1, math.floor(tile_px * target / (mpp * factor) + 0.5))
     return Reading(level, side, side * factor, tile_px)

@@ -1,7 +1,7 @@
-"""TIFF slides that OpenSlide does not read: OME-TIFF, strips, rarer compressions.
+"""TIFF slides that OpenSlide cannot read: OME-TIFF, strips, rarer compressions.
 
-tifffile finds pages and pyramid levels; here only the tiles or strips that a region
-touches are read and decoded, the latest kept. Takes 8-bit RGB and nothing else.
+tifffile finds pages and pyramid levels. Only the tiles or strips that a region touches
+are read and decoded; the most recent stay cached. Accepts 8-bit RGB only.
 """
 
 import collections
@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pathjax.optional_deps import need
-from pathjax.wsi.slide import Level, SlideError
+from pathjax.wsi.base import Level, SlideError
 
 CACHE_BYTES = 32 << 20  # decoded tiles or strips kept; as much as OpenSlide keeps
 # TIFF 6.0, p. 38: ResolutionUnit 2 is inch, 3 centimetre; micrometres in each.
 UNITS = {2: 25_400.0, 3: 10_000.0}
-# Where a slide's mpp lies: 0.05 is a 200x scan, 20 below a 0.5x one. Tags that were
-# meant for a printer (72 dpi is 353 micrometres per pixel) lie far outside.
+# 0.05 is a 200x scan, 20 is coarser than 0.5x. Tags meant for a printer (72 dpi is 353
+# micrometres per pixel) are far outside.
 PLAUSIBLE_MPP = (0.05, 20.0)
 MAX_BLOCK_PIXELS = 100_000_000  # of one tile or strip: more cannot be read in pieces
 
@@ -29,12 +29,12 @@ class TiffFile:
     """A `Slide` by tifffile.
 
     Raises:
-      SlideError: no TIFF, truncated, or not 8-bit RGB.
+      SlideError: Not a TIFF, truncated, or not 8-bit RGB.
     """
 
     def __init__(self, path: Path):
         self._path, tifffile = path, need("tifffile", "wsi")
-        # A damaged header can make tifffile raise whatever its parsing runs into.
+        # A damaged header can make tifffile raise anything.
         try:
             self._file = tifffile.TiffFile(path)
         except Exception as error:
@@ -71,13 +71,13 @@ class TiffFile:
             whole = all(isinstance(size, int) and size > 0 for size in sizes)
             if page.shape != shape or page.dtype != np.uint8 or not whole:
                 raise SlideError(
-                    f"{self._path} holds {page.dtype} of shape {page.shape}, wanted "
-                    f"8-bit RGB {shape}: convert it"
+                    f"{self._path}: expected 8-bit RGB {shape}, got {page.dtype} of "
+                    f"shape {page.shape}: convert it"
                 )
             if math.prod(page.chunks) > 3 * MAX_BLOCK_PIXELS:
                 raise SlideError(
                     f"{self._path} is stored in blocks of {page.chunks}, too large to "
-                    "read in pieces: convert it to a tiled TIFF"
+                    "read in parts: convert it to a tiled TIFF"
                 )
             last = max(np.add(page.dataoffsets, page.databytecounts), default=0)
             if last > end:
@@ -116,7 +116,7 @@ class TiffFile:
         right = min(left + width, page.imagewidth)
         bottom = min(top + height, page.imagelength)
         if right <= max(left, 0) or bottom <= max(top, 0):
-            return out  # all of it beyond the slide
+            return out  # entirely beyond the slide
         for i in range(max(top, 0) // rows, math.ceil(max(bottom, 0) / rows)):
             for j in range(max(left, 0) // columns, math.ceil(max(right, 0) / columns)):
                 block = self._block(level, i * across + j)

@@ -1,10 +1,10 @@
-"""One slide to one shard: the unit of work, safe to repeat and to give to any machine.
+"""One slide to one shard: the unit of work, safe to repeat and to run on any machine.
 
     SlideRow -> open -> mpp -> overview -> tissue -> grid -> tiles -> shard, report
 
-A slide that cannot be used gives a report that says why; it raises only where the study
-cannot be written. What was done is noted beside the shard, so that the same call again
-returns the same report at once.
+A slide that cannot be used gives a report with the reason; exceptions mean that the
+study cannot be written. The report is kept next to the shard, so that repeating the
+call returns it at once.
 """
 
 import contextlib
@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from pathjax.data.study_writer import StudyWriter
 from pathjax.files import write_json
+from pathjax.wsi.base import Slide, SlideError
 from pathjax.wsi.coordinates import (
     check_coordinates,
     find_coordinates,
     read_coordinates,
 )
 from pathjax.wsi.cut import encoded_tiles
-from pathjax.wsi.grid import draw_lots, grid, tissue_share
+from pathjax.wsi.grid import grid, sample_places, tissue_share
 from pathjax.wsi.manifest import SlideRow
 from pathjax.wsi.overview import draw, read_overview
 from pathjax.wsi.scale import Reading, plan_reading, slide_mpp
-from pathjax.wsi.slide import Slide, SlideError, open_slide
+from pathjax.wsi.slide import open_slide
 from pathjax.wsi.tissue import RULES, find_tissue
 
 NOTE = ".slide.json"
@@ -38,21 +39,21 @@ RULES_VERSION = 1  # of what decides a tile's pixels and place besides the optio
 
 @dataclasses.dataclass(frozen=True)
 class TileOptions:
-    """What tiles are wanted; the same for all slides of a study.
+    """How slides are tiled; the same for all slides of a study.
 
     Attributes:
-      mpp: micrometres per pixel of the tiles.
-      tile_px: their side.
-      overlap: pixels that neighbours share.
-      min_tissue: share of a tile that has to be tissue, 0 to 1.
-      max_tiles: at most so many of a slide, drawn at random; None takes all.
-      seed: of that draw.
-      tissue: rule, "otsu" or "saturation" (tissue.py).
-      quality: of the JPEG.
-      coordinates: folder with TRIDENT's or CLAM's files, used instead of tissue.
+      mpp: Micrometres per pixel of the tiles.
+      tile_px: Their side.
+      overlap: Pixels that neighbours share.
+      min_tissue: Share of a tile that has to be tissue, 0 to 1.
+      max_tiles: Random subset of at most this many per slide; None keeps all.
+      seed: Seed of the subset.
+      tissue: Rule, "otsu" or "saturation" (tissue.py).
+      quality: JPEG quality.
+      coordinates: Folder of TRIDENT's or CLAM's files, used instead of tissue.
 
     Raises:
-      ValueError: all that is out of range.
+      ValueError: All values that are out of range.
     """
 
     mpp: float = 0.5
@@ -66,7 +67,7 @@ class TileOptions:
     coordinates: str | None = None
 
     def __post_init__(self):
-        wanted = {
+        rules = {
             "mpp above 0 and at most 100": 0 < self.mpp <= 100,
             "tile_px of 8 to 4096": 8 <= self.tile_px <= 4096,
             "overlap of 0 to tile_px - 1": 0 <= self.overlap < self.tile_px,
@@ -75,9 +76,9 @@ class TileOptions:
             f"tissue {' or '.join(RULES)}": self.tissue in RULES,
             "quality of 1 to 100": 1 <= self.quality <= 100,
         }
-        wrong = [text for text, holds in wanted.items() if not holds]
+        wrong = [text for text, holds in rules.items() if not holds]
         if wrong:
-            raise ValueError(f"wanted {'; '.join(wrong)}: got {self}")
+            raise ValueError(f"expected {'; '.join(wrong)}, got {self}")
 
     def writer(
         self, root: str | Path, name: str = "tiles", **provenance
@@ -99,16 +100,16 @@ class TileOptions:
 
 @dataclasses.dataclass(frozen=True)
 class SlideReport:
-    """What became of a slide; the columns of slides.parquet of the same names.
+    """Result of one slide; the columns of slides.parquet of the same names.
 
     Attributes:
       status: "tiled" or "skipped".
-      reason: why it was skipped; "" for a tiled one.
-      width, height: of level 0 in pixels; 0 where it could not be opened.
-      mpp: of level 0 in micrometres per pixel; None where unknown.
-      mpp_source: where that is from.
-      tissue: share of the slide's area; None where it was not looked for.
-      tiles: how many were kept.
+      reason: Why it was skipped; "" for a tiled slide.
+      width, height: Level 0, in pixels; 0 where it could not be opened.
+      mpp: Level 0, in micrometres per pixel; None where unknown.
+      mpp_source: Where the mpp is from.
+      tissue: Share of the slide's area; None where tissue was not searched.
+      tiles: Number of tiles kept.
     """
 
     slide_id: str
@@ -127,17 +128,17 @@ def tile_slide(
 ) -> SlideReport:
     """Tiles one slide into the study begun at `root`.
 
-    Repeating it does nothing where it was done before for the same file with the same
-    options; killing it leaves nothing that a repetition would not put right.
+    Does nothing if it was done before for the same file with the same options. After a
+    kill, repeating it completes the work.
 
     Args:
-      row: the slide.
-      root: of the study.
-      options: what tiles are wanted.
-      threads: for reading and encoding; does not change the result.
+      row: The slide.
+      root: The study's directory.
+      options: How it is tiled.
+      threads: For reading and encoding; does not change the result.
 
     Raises:
-      OSError, StudyError: the study cannot be written.
+      OSError, StudyError: The study cannot be written.
     """
     writer = options.writer(root)
     note = writer.root / ".build" / f"{row.slide_id}{NOTE}"
@@ -155,14 +156,14 @@ def tile_slide(
         report = SlideReport(row.slide_id, "tiled", **seen)
     except SlideError as error:
         report = SlideReport(row.slide_id, "skipped", str(error), **seen)
-        # One may be there from before the file was replaced.
+        # A shard may remain from before the file was replaced.
         (writer.root / "tiles" / f"{row.slide_id}.array_record").unlink(missing_ok=True)
     write_json(note, {"sources": sources, "report": dataclasses.asdict(report)})
     return report
 
 
 def forget_skipped(root: Path) -> None:
-    """Removes the notes of slides that were skipped, so that they are tried again."""
+    """Removes the reports of skipped slides, so that these are tried again."""
     for note in (root / ".build").glob(f"*{NOTE}"):
         noted = json.loads(note.read_text(encoding="utf-8"))
         if noted["report"]["status"] == "skipped":
@@ -174,19 +175,14 @@ def _sources(row: SlideRow, options: TileOptions) -> dict[str, Any]:
     sources: dict[str, Any] = dataclasses.asdict(row)
     files = {"slide": Path(row.path)}
     if options.coordinates is not None:
-        try:
-            files["coordinates"] = find_coordinates(
-                Path(options.coordinates), row.slide_id
-            )
-        except SlideError:
-            pass  # said by the report
+        with contextlib.suppress(SlideError):  # the report will name it
+            folder = Path(options.coordinates)
+            files["coordinates"] = find_coordinates(folder, row.slide_id)
     for name, path in files.items():
         if path.exists():
             stat = path.stat()
-            sources |= {
-                f"{name}_bytes": stat.st_size,
-                f"{name}_mtime": stat.st_mtime_ns,
-            }
+            sources[f"{name}_bytes"] = stat.st_size
+            sources[f"{name}_mtime"] = stat.st_mtime_ns
     return sources
 
 
@@ -197,7 +193,7 @@ def _tile(
     threads: int,
     seen: dict[str, Any],
 ) -> None:
-    """Writes thumbnail and shard; `seen` takes what is found out, skipped or not."""
+    """Writes thumbnail and shard; fills `seen` for the report, also before a failure."""
     with contextlib.closing(open_slide(row.path)) as slide:
         seen |= {"width": slide.levels[0].width, "height": slide.levels[0].height}
         mpp = slide_mpp(slide, row.mpp)
@@ -208,19 +204,24 @@ def _tile(
         if options.coordinates is None:
             tissue = find_tissue(overview.pixels, overview.mpp, options.tissue)
             seen["tissue"] = float(tissue.mean())
-            places = _places(slide, mpp, reading, tissue, overview.scale, options)
+            stride = (options.tile_px - options.overlap) * options.mpp / mpp
+            places = grid(slide.bounds, stride, reading.extent)
+            share = tissue_share(tissue, overview.scale, places, reading.extent)
+            places = places[share >= options.min_tissue]
         else:
             tissue = None
             places, reading = _given_places(row, slide, mpp, reading, options)
         if options.max_tiles is not None:
-            places = draw_lots(places, options.max_tiles, row.slide_id, options.seed)
+            places = sample_places(
+                places, options.max_tiles, row.slide_id, options.seed
+            )
         thumbnail = writer.root / "thumbnails" / f"{row.slide_id}.jpg"
         draw(thumbnail, overview, tissue, places, reading.extent)
         del overview, tissue
         if not len(places):
             raise SlideError(
-                f"no tile has {options.min_tissue:g} of tissue ({seen['tissue']:.3f} "
-                f"of the slide is): look at {thumbnail.name} in thumbnails/"
+                f"no tile has {options.min_tissue:g} of tissue ({seen['tissue']:.3f} of "
+                f"the slide is tissue): see thumbnails/{thumbnail.name}"
             )
         with writer.shard(row.slide_id) as shard:
             tiles = encoded_tiles(slide, places, reading, options.quality, threads)
@@ -238,28 +239,13 @@ def _tile(
         seen["tiles"] = len(places)
 
 
-def _places(
-    slide: Slide,
-    mpp: float,
-    reading: Reading,
-    tissue: Bool[np.ndarray, "h w"],
-    scale: float,
-    options: TileOptions,
-) -> Int[np.ndarray, "n 2"]:
-    """Corners of the tiles with enough tissue."""
-    stride = (options.tile_px - options.overlap) * options.mpp / mpp
-    places = grid(slide.bounds, stride, reading.extent)
-    share = tissue_share(tissue, scale, places, reading.extent)
-    return places[share >= options.min_tissue]
-
-
 def _given_places(
     row: SlideRow, slide: Slide, mpp: float, reading: Reading, options: TileOptions
 ) -> tuple[Int[np.ndarray, "n 2"], Reading]:
-    """Corners by TRIDENT or CLAM, and the reading at the size that they say."""
+    """Corners by TRIDENT or CLAM, and the reading at the size that they state."""
     path = find_coordinates(Path(options.coordinates), row.slide_id)
-    found = read_coordinates(path)
-    check_coordinates(path, found, slide, options.tile_px * options.mpp / mpp)
+    given = read_coordinates(path)
+    check_coordinates(path, given, slide, options.tile_px * options.mpp / mpp)
     factor = slide.levels[reading.level].downsample
-    side = max(1, math.floor(found.side / factor + 0.5))
-    return found.places, dataclasses.replace(reading, side=side, extent=side * factor)
+    side = max(1, math.floor(given.side / factor + 0.5))
+    return given.places, dataclasses.replace(reading, side=side, extent=side * factor)

@@ -1,7 +1,7 @@
-"""Where tissue is: overview -> saturation, Otsu's threshold -> less pen -> whole areas.
+"""Tissue mask of an overview: saturation, Otsu's threshold, minus pen, closed areas.
 
-Stained tissue is coloured, glass is not. No network, nothing learned: what it does to a
-slide is seen on the slide's thumbnail. It does not judge focus, folds or air bubbles.
+Stained tissue is coloured, glass is not. Nothing is learned, and the thumbnail of a
+slide shows the result. Focus, folds and air bubbles are not judged.
 """
 
 import numpy as np
@@ -10,23 +10,22 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 RULES = ("otsu", "saturation")
-# Otsu's threshold is kept between these (of 255). Below the floor lies glass: JPEG and
-# the lamp's tint leave 3 to 10 there, so that a slide of only glass gives no tissue.
-# Above the ceiling lies tissue: a region that is tissue throughout would otherwise be
-# halved into pale and dark.
+# Otsu's threshold is clipped to these (of 255). Glass is below the floor: JPEG and the
+# lamp's tint leave 3 to 10, so that a slide of only glass has no tissue. Without the
+# ceiling a region that is all tissue would be halved into pale and dark.
 OTSU_FLOOR, OTSU_CEILING = 15, 40
 FIXED_THRESHOLD = 20  # eva's rule: saturation > 20 of 255
 
-# Ink is told by hue: both dyes of H&E absorb green most, so tissue's hue lies from blue
-# violet (240 degrees, red equals green) over purple and pink to red; green, cyan and
-# blue ink absorb red most. Black ink is darker than nuclei are at this magnification.
+# Ink is recognised by hue: both dyes of H&E absorb green most, so tissue's hue is from
+# blue violet (240 degrees, red equals green) over purple and pink to red; green, cyan
+# and blue ink absorb red most. Black ink is darker than nuclei at this magnification.
 INK_HUES = (70.0, 235.0)  # degrees
 INK_SATURATION = 90  # of 255: strokes, not their faint halo
 INK_BLACK = 60  # brightest channel of black ink
-STROKE_UM2 = 150.0**2  # smaller dark or blue spots are pigment or nuclei, no stroke
-HALO_UM = 40.0  # what a stroke's edge tints around it
+STROKE_UM2 = 150.0**2  # smaller dark or blue spots are pigment or nuclei
+HALO_UM = 40.0  # tinted around a stroke's edge
 
-CLOSE_UM = 16.0  # gaps closed: the chinks of loose stroma
+CLOSE_UM = 16.0  # gaps closed: loose stroma
 HOLE_UM2 = 300.0**2  # smaller holes are filled: lumina, fat, tears
 SPECK_UM2 = 120.0**2  # smaller pieces are dust
 CROSS = scipy.ndimage.generate_binary_structure(2, 1)
@@ -38,12 +37,12 @@ def find_tissue(
     """Mask of tissue.
 
     Args:
-      pixels: the overview, RGB.
-      mpp: micrometres per pixel of it.
+      pixels: The overview, RGB.
+      mpp: Micrometres per pixel of it.
       rule: "otsu", or "saturation" for eva's fixed threshold.
     """
     if rule not in RULES:
-        raise ValueError(f"rule is {rule!r}, wanted one of {', '.join(RULES)}")
+        raise ValueError(f"rule: expected {' or '.join(RULES)}, got {rule!r}")
     hue, saturation, value = np.moveaxis(
         np.asarray(Image.fromarray(pixels).convert("HSV")), 2, 0
     )
@@ -55,7 +54,7 @@ def find_tissue(
         threshold = np.clip(otsu(smooth[~pen]), OTSU_FLOOR, OTSU_CEILING)
     tissue = (smooth > threshold) & ~pen
     reach = max(1, round(CLOSE_UM / mpp))
-    # Padded, because closing shrinks back from the edge of the picture.
+    # Padded, because closing shrinks back from the image's edge.
     tissue = np.pad(tissue, reach)
     tissue = scipy.ndimage.binary_closing(tissue, CROSS, iterations=reach)
     tissue = tissue[reach:-reach, reach:-reach] & ~pen
@@ -69,7 +68,7 @@ def find_pen(
     value: UInt8[np.ndarray, "h w"],
     mpp: float,
 ) -> Bool[np.ndarray, "h w"]:
-    """Mask of green, blue and black ink with its halo; hue of 256 as Pillow has it."""
+    """Mask of green, blue and black ink with its halo; hue as Pillow's, 0 to 255."""
     low, high = (round(degrees * 256 / 360) for degrees in INK_HUES)
     ink = (hue >= low) & (hue <= high) & (saturation >= INK_SATURATION)
     ink |= value < INK_BLACK
@@ -81,7 +80,7 @@ def find_pen(
 
 
 def drop_small(mask: Bool[np.ndarray, "h w"], area: float) -> Bool[np.ndarray, "h w"]:
-    """The mask less its connected pieces of under `area` pixels."""
+    """The mask without connected pieces of under `area` pixels."""
     labels, count = scipy.ndimage.label(mask)
     if not count:
         return mask
@@ -91,9 +90,9 @@ def drop_small(mask: Bool[np.ndarray, "h w"], area: float) -> Bool[np.ndarray, "
 
 
 def small_holes(mask: Bool[np.ndarray, "h w"], area: float) -> Bool[np.ndarray, "h w"]:
-    """What the mask encloses in pieces of under `area` pixels.
+    """Mask of the holes of under `area` pixels.
 
-    What reaches the picture's edge is not enclosed: a small picture of glass is no hole.
+    What reaches the image's edge is not a hole: an image of glass only has none.
     """
     labels, _ = scipy.ndimage.label(~mask)
     small = np.bincount(labels.ravel()) < area
@@ -104,10 +103,9 @@ def small_holes(mask: Bool[np.ndarray, "h w"], area: float) -> Bool[np.ndarray, 
 
 
 def otsu(values: UInt8[np.ndarray, "n"]) -> float:
-    """The threshold that separates two classes best; above it is the upper one.
+    """The threshold of the largest variance between classes; 0.0 for no values.
 
-    Otsu 1979, doi:10.1109/TSMC.1979.4310076: the largest variance between classes. 0.0
-    for no values.
+    Otsu 1979, doi:10.1109/TSMC.1979.4310076. Values above it are the upper class.
     """
     counts = np.bincount(values, minlength=256).astype(np.float64)
     total = counts.sum()

@@ -43,3 +43,19 @@ def test_damaged_bytes_are_an_error(kind):
         data = buffer.getvalue()[:100]
     with pytest.raises(ValueError):
         decode_tile(data)
+
+
+def test_transparent_pixels_are_white_and_16_bits_are_refused():
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[:2, :, 3] = 255
+    found = decode_tile(png_of(Image.fromarray(pixels)))
+    assert (found[:2] == 0).all() and (found[2:] == 255).all()
+    deep = Image.fromarray(np.zeros((4, 4), np.uint16))
+    with pytest.raises(ValueError, match="expected 8 bits per channel, got mode I"):
+        decode_tile(png_of(deep))
+
+
+def png_of(image):
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()

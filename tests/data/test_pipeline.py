@@ -11,7 +11,6 @@ from pathjax.data.expression import fit_panel
 from pathjax.data.images import decode_tile
 from pathjax.data.pipeline import (
     MultiCrop,
-    Slice,
     draw_tiles,
     eval_batches,
     spread,
@@ -21,6 +20,7 @@ from pathjax.data.pipeline import (
 from pathjax.data.samples import gather
 from pathjax.data.study import StudyError
 from pathjax.data.transforms import Augment
+from pathjax.parallel.slice import Slice
 
 
 @pytest.fixture(scope="module")

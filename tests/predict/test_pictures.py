@@ -7,8 +7,8 @@ from PIL import Image
 
 from pathjax.data.images import decode_tile
 from pathjax.predict.pictures import mosaic, of_study, shrunk
+from pathjax.wsi.base import SlideError
 from pathjax.wsi.overview import THUMBNAIL_PX, Overview
-from pathjax.wsi.slide import SlideError
 
 
 def test_tiles_are_put_where_they_belong():

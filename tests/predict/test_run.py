@@ -16,7 +16,7 @@ from pathjax.predict.heads import HeadError, Regression
 from pathjax.predict.options import Options
 from pathjax.predict.run import predict
 from pathjax.predict.tiles import InputError
-from pathjax.wsi.slide import SlideError
+from pathjax.wsi.base import SlideError
 
 
 def genes_of(checkpoint, count=2):

@@ -5,7 +5,7 @@ import pytest
 from made_slides import glass, slide, write_tiff
 
 from pathjax.predict.slide_tiles import SlideTiles, is_slide
-from pathjax.wsi.slide import SlideError
+from pathjax.wsi.base import SlideError
 
 
 def identity(tile):

@@ -8,11 +8,12 @@ from made_slides import slide
 
 from pathjax.data.images import encode_jpeg
 from pathjax.wsi import cut
+from pathjax.wsi.base import Level, SlideError
 from pathjax.wsi.cut import encoded_tiles, read_run, runs
 from pathjax.wsi.grid import grid
 from pathjax.wsi.image_file import window
 from pathjax.wsi.scale import plan_reading
-from pathjax.wsi.slide import Level, SlideError, open_slide
+from pathjax.wsi.slide import open_slide
 
 PIXELS = slide(500, 700)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pathjax.wsi.grid import draw_lots, grid, tissue_share
+from pathjax.wsi.grid import grid, sample_places, tissue_share
 
 
 @pytest.mark.parametrize("stride", [100.0, 73.3, 224.449])
@@ -47,19 +47,22 @@ def test_tissue_share_of_all_and_none_are_exact():
 
 def test_lots_are_a_fixed_random_subset_in_order():
     places = grid((0, 0, 5000, 5000), 100.0, 100.0)
-    some = draw_lots(places, 200, "A", 0)
+    some = sample_places(places, 200, "A", 0)
     assert len(some) == 200
-    np.testing.assert_array_equal(some, draw_lots(places, 200, "A", 0))
+    np.testing.assert_array_equal(some, sample_places(places, 200, "A", 0))
     index = {tuple(place): k for k, place in enumerate(places.tolist())}
     order = [index[tuple(place)] for place in some.tolist()]
     assert order == sorted(order)
     # Spread over the slide, not its first rows.
     assert 0.4 < np.mean(order) / len(places) < 0.6
-    fewer = {tuple(place) for place in draw_lots(places, 50, "A", 0).tolist()}
+    fewer = {tuple(place) for place in sample_places(places, 50, "A", 0).tolist()}
     assert fewer <= {tuple(place) for place in some.tolist()}
-    for other in (draw_lots(places, 200, "B", 0), draw_lots(places, 200, "A", 1)):
+    for other in (
+        sample_places(places, 200, "B", 0),
+        sample_places(places, 200, "A", 1),
+    ):
         assert (
             len({tuple(p) for p in other.tolist()} - set(map(tuple, some.tolist())))
             > 100
         )
-    np.testing.assert_array_equal(draw_lots(places, 2500, "A", 0), places)
+    np.testing.assert_array_equal(sample_places(places, 2500, "A", 0), places)

@@ -6,8 +6,8 @@ from made_slides import slide
 from PIL import Image
 
 from pathjax.wsi import image_file
+from pathjax.wsi.base import SlideError
 from pathjax.wsi.image_file import ImageFile, window
-from pathjax.wsi.slide import SlideError
 
 
 def test_windows_reach_beyond_the_picture_in_white():
@@ -37,10 +37,10 @@ def test_truncated_and_oversized_ones_are_named(tmp_path, monkeypatch):
     path = tmp_path / "a.jpg"
     Image.fromarray(slide(200, 200)).save(path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(SlideError, match=r"a\.jpg is no whole picture"):
+    with pytest.raises(SlideError, match=r"a\.jpg is not a complete image"):
         ImageFile(path)
     path.write_bytes(b"junk")
-    with pytest.raises(SlideError, match=r"a\.jpg is no whole picture"):
+    with pytest.raises(SlideError, match=r"a\.jpg is not a complete image"):
         ImageFile(path)
     Image.fromarray(slide(20, 30)).save(path)
     monkeypatch.setattr(image_file, "MAX_PIXELS", 599)

@@ -4,8 +4,8 @@ import numpy as np
 import openslide
 from made_slides import slide, write_tiff
 
+from pathjax.wsi.base import SlideError
 from pathjax.wsi.openslide_file import OpenSlideFile
-from pathjax.wsi.slide import SlideError
 
 
 def test_a_real_slide_has_its_size_mpp_and_pixels(real_data):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pathjax.wsi.base import Level, SlideError
 from pathjax.wsi.scale import level_for, plan_reading, slide_mpp
-from pathjax.wsi.slide import Level, SlideError
 
 
 def levels(*factors):
@@ -30,7 +30,7 @@ def test_unknown_oblong_and_impossible_mpp_are_refused():
     with pytest.raises(SlideError, match=r"not square: 0.25 x 0.27 um/px"):
         slide_mpp(of((0.25, 0.27)), None)
     for bad in ((0.0, 0.0), (-1.0, 0.25), (float("nan"), 0.25)):
-        with pytest.raises(SlideError, match="wanted positive"):
+        with pytest.raises(SlideError, match="expected positive"):
             slide_mpp(of(bad), None)
 
 

@@ -7,9 +7,10 @@ import pytest
 from made_slides import slide, write_tiff
 from PIL import Image
 
+from pathjax.wsi.base import SlideError
 from pathjax.wsi.image_file import ImageFile
 from pathjax.wsi.openslide_file import OpenSlideFile
-from pathjax.wsi.slide import SlideError, open_slide
+from pathjax.wsi.slide import open_slide
 from pathjax.wsi.tiff_file import TiffFile
 
 
@@ -34,7 +35,7 @@ def test_each_format_gets_its_reader(tmp_path):
 
 
 def test_what_cannot_be_opened_is_named_with_what_each_reader_said(tmp_path):
-    with pytest.raises(SlideError, match="gone.svs is not there"):
+    with pytest.raises(SlideError, match="gone.svs does not exist"):
         open_slide(tmp_path / "gone.svs")
     (tmp_path / "empty.svs").touch()
     with pytest.raises(SlideError, match="empty.svs is empty"):

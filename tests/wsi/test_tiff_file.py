@@ -11,7 +11,7 @@ from made_slides import slide, write_tiff
 from PIL import Image
 
 from pathjax.wsi import tiff_file
-from pathjax.wsi.slide import SlideError
+from pathjax.wsi.base import SlideError
 from pathjax.wsi.tiff_file import TiffFile
 
 PIXELS = slide(230, 310)
@@ -113,7 +113,7 @@ def test_mpp_by_resolution_tags_where_plausible(
 )
 def test_other_than_8_bit_rgb_is_refused(tmp_path, pixels, photometric):
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric=photometric)
-    with pytest.raises(SlideError, match="wanted 8-bit RGB"):
+    with pytest.raises(SlideError, match="expected 8-bit RGB"):
         TiffFile(tmp_path / "a.tif")
 
 

@@ -17,8 +17,8 @@ from pathjax.data.images import encode_jpeg
 from pathjax.data.records import Records
 from pathjax.data.study import StudyError
 from pathjax.wsi import tile
+from pathjax.wsi.base import SlideError
 from pathjax.wsi.manifest import SlideRow
-from pathjax.wsi.slide import SlideError
 from pathjax.wsi.tile import TileOptions, forget_skipped, tile_slide
 from pathjax.wsi.tissue import find_tissue
 
@@ -169,7 +169,7 @@ def test_coordinates_of_others_go_before_tissue(tmp_path, kind):
     with h5py.File(tmp_path / "A.h5", "a") as file:
         file["coords"][2] = 1153, 832
     report = tile_slide(row(path), tmp_path / "study", options)
-    assert report.status == "skipped" and "1 of 3 tiles lie beyond" in report.reason
+    assert report.status == "skipped" and "1 of 3 tiles are beyond" in report.reason
     assert not (tmp_path / "study" / "tiles" / "A.array_record").exists()
 
 
@@ -177,7 +177,7 @@ def unusable(kind, folder, real_data):
     """A row that cannot be tiled, and what has to be said of it."""
     path = folder / "a.tif"
     if kind == "gone":
-        return row(path), "is not there"
+        return row(path), "does not exist"
     if kind == "blank":
         write_tiff(path, glass(600, 600), 0.5)
         return row(path), r"no tile has 0.35 of tissue \(0.000"

@@ -112,7 +112,7 @@ def test_otsu_is_the_best_split_of_two():
 
 
 def test_rule_is_checked():
-    with pytest.raises(ValueError, match="otsu, saturation"):
+    with pytest.raises(ValueError, match="expected otsu or saturation"):
         find_tissue(glass(9, 9), MPP, "deep")
 
 
