@@ -6,9 +6,10 @@ Orbax does the same for checkpoints by itself; this module is for everything els
 """
 
 import contextlib
+import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,26 @@ def write_json(final: Path, value: Any) -> None:
       ValueError: `value` holds a NaN or an infinity, which JSON has no word for.
     """
     write_text(final, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_csv(
+    final: Path,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    notes: Iterable[str] = (),
+) -> None:
+    """Writes a CSV file in UTF-8, atomically; None becomes an empty field.
+
+    Args:
+      final: Path of the file.
+      columns: Names for the heading.
+      rows: One sequence of values per line; may be a generator.
+      notes: Lines above the heading, each written after `# `.
+    """
+    with atomic_path(final) as partial, open(
+        partial, "w", encoding="utf-8", newline=""
+    ) as file:
+        file.writelines(f"# {' '.join(note.split())}\n" for note in notes)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)

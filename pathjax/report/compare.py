@@ -2,10 +2,10 @@
 
     RUN/results.json + predictions -> load_runs -> compare -> Table
 
-One bootstrap serves a whole table. In each replicate patients are drawn once for all
-tasks that share them and for base and tuned alike; fine-tuning seeds are drawn once for
-all tasks of a model. The interval of the mean delta follows from the same replicates,
-and its test from the same permutations as the tasks'.
+One bootstrap serves a whole table. Each replicate resamples patients once for all tasks
+that share them and for base and tuned alike, and fine-tuning seeds once for all tasks
+of a model. The mean delta has its interval from the same replicates and its test from
+the same permutations as the tasks. Nothing is rendered here.
 """
 
 import dataclasses
@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from pathjax.evals.results import read_predictions, read_results
-from pathjax.report.notes import notes_of
-from pathjax.report.permuted import Tested, permute_deltas
-from pathjax.report.shared_units import SharedUnits
+from pathjax.report.notes import mean_notes, notes_of
+from pathjax.report.paired import SharedUnits, permute_deltas
 from pathjax.report.table_data import (
     MEAN,
     Column,
@@ -28,7 +27,6 @@ from pathjax.report.table_data import (
     Table,
     check_bases,
     in_order,
-    mean_notes,
     plain_mean,
 )
 from pathjax.stats.bootstrap import (
@@ -41,120 +39,115 @@ from pathjax.stats.metric import Terms
 from pathjax.stats.metrics import find_metric
 
 PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' Holm
-# What base and tuned have to have in common for a delta to mean anything.
-SAME = (
-    "study",
-    "study_fingerprint",
-    "kind",
-    "level",
-    "target",
-    "metric",
-    "protocol",
-    "combine",
-    "split",
-    "folds",
-)
+# Must agree between base and tuned for a delta to mean anything.
+SAME = ("study", "study_fingerprint", "kind", "level", "target", "metric", "protocol",
+        "combine", "split", "folds")  # fmt: skip
+SAME_ROWS = ("unit", "patient", "stratum", "columns", "truth")
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """One entry with its rows (None where they were not saved)."""
+    """An entry of results.json with its rows (None where they were not saved)."""
 
     entry: dict[str, Any]
     rows: dict[str, np.ndarray] | None
+
+    @property
+    def key(self) -> tuple[str, str, Any]:
+        """Model, task, seed."""
+        return self.entry["model"], self.entry["task"], self.entry["seed"]
 
 
 def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
     """Reads run folders in order.
 
     Raises:
-      ReportError: no entry at all, or one model, seed and task in two folders.
-      ResultsError: a folder cannot be read.
+      ReportError: No entry at all, or one model, seed and task in two folders.
+      ResultsError: A folder cannot be read.
     """
-    found: dict[tuple, Scored] = {}
+    loaded: dict[tuple, Scored] = {}
     origin: dict[tuple, Path] = {}
     twice = []
-    for run in dict.fromkeys(Path(one).resolve() for one in runs):
+    for run in dict.fromkeys(Path(run).resolve() for run in runs):
         results = read_results(run)
         for entry in results.entries:
-            key = (entry["model"], entry["seed"], entry["task"])
-            if key in found:
-                twice.append(f"{key} in {origin[key]} and {results.root}")
-                continue
-            found[key] = Scored(entry, read_predictions(results.root, entry))
-            origin[key] = results.root
+            item = Scored(entry, read_predictions(results.root, entry))
+            if item.key in loaded:
+                twice.append(f"{item.key} in {origin[item.key]} and {results.root}")
+            loaded.setdefault(item.key, item)
+            origin.setdefault(item.key, results.root)
     if twice:
         raise ReportError(
-            f"{len(twice)} results occur twice: {'; '.join(twice[:5])}: name one "
-            "folder only, or give the models different names"
+            f"{len(twice)} results occur twice: {'; '.join(twice[:5])}: name only one "
+            "of the folders, or give the models different names"
         )
-    if not found:
+    if not loaded:
         raise ReportError(f"no entries in {', '.join(map(str, runs))}")
-    return list(found.values())
+    return list(loaded.values())
 
 
-def _group(scored: Sequence[Scored]) -> dict[str, dict[str, dict[Any, Scored]]]:
+Grouped = dict[str, dict[str, dict[Any, Scored]]]
+
+
+def _group(scored: Sequence[Scored]) -> Grouped:
     """model -> task -> seed -> scored, in order of first appearance."""
-    grouped: dict[str, dict[str, dict[Any, Scored]]] = {}
-    for one in scored:
-        tasks = grouped.setdefault(one.entry["model"], {})
-        tasks.setdefault(one.entry["task"], {})[one.entry["seed"]] = one
+    grouped: Grouped = {}
+    for item in scored:
+        model, task, seed = item.key
+        grouped.setdefault(model, {}).setdefault(task, {})[seed] = item
     return grouped
 
 
 def _require_comparable(scored: Sequence[Scored]) -> None:
-    """Refuses a task that was not the same thing for all models."""
+    """Rejects a task that was not the same for all models."""
     first: dict[str, Scored] = {}
-    found = []
-    for one in scored:
-        entry, known = one.entry, first.setdefault(one.entry["task"], one)
-        who = f"task {entry['task']}: {entry['model']} (seed {entry['seed']})"
-        other = known.entry["model"]
+    problems = []
+    for item in scored:
+        model, task, seed = item.key
+        known = first.setdefault(task, item)
+        who, other = f"task {task}: {model} (seed {seed})", known.entry["model"]
         for key in SAME:
-            if entry[key] != known.entry[key]:
-                found.append(
-                    f"{who} has {key} {entry[key]!r}, {other} {known.entry[key]!r}"
-                )
-        if one.rows is None or known.rows is None:
+            own, theirs = item.entry[key], known.entry[key]
+            if own != theirs:
+                problems.append(f"{who} has {key} {own!r}, {other} {theirs!r}")
+        if item.rows is None or known.rows is None:
             continue
-        for key in ("unit", "patient", "stratum", "columns", "truth"):
+        for key in SAME_ROWS:
             # NaN is a gene that a fold did not choose; it chose the same for all.
             nan = key == "truth"
-            if not np.array_equal(one.rows[key], known.rows[key], equal_nan=nan):
-                found.append(f"{who} was tested on other rows ({key}) than {other}")
+            if not np.array_equal(item.rows[key], known.rows[key], equal_nan=nan):
+                problems.append(f"{who} was tested on other rows ({key}) than {other}")
                 break
-    if found:
+    if problems:
         raise ReportError(
-            "; ".join(found[:10]) + ": probe all models of a table with the same "
+            "; ".join(problems[:10]) + ": evaluate all models of a table with the same "
             "study, tasks and protocol"
         )
 
 
-def _bases(grouped) -> dict[str, str | None]:
-    bases, found = {}, []
+def _bases(grouped: Grouped) -> dict[str, str | None]:
+    """Model -> base; all entries of a model have to agree on base and seeds."""
+    bases, problems = {}, []
     for model, tasks in grouped.items():
-        named = {one.entry["base"] for by in tasks.values() for one in by.values()}
+        named = {item.entry["base"] for by in tasks.values() for item in by.values()}
         if len(named) > 1:
-            found.append(f"{model} names several bases: {sorted(map(str, named))}")
+            problems.append(f"{model} names several bases: {sorted(map(str, named))}")
         bases[model] = next(iter(named))
-        seeds = {task: frozenset(by) for task, by in tasks.items()}
-        if len(set(seeds.values())) > 1:
-            told = ", ".join(f"{t}: {sorted(map(str, s))}" for t, s in seeds.items())
-            found.append(f"{model} has not the same seeds for all tasks ({told})")
-    if found:
-        raise ReportError("; ".join(found))
+        if len({frozenset(by) for by in tasks.values()}) > 1:
+            listed = ", ".join(
+                f"{t}: {sorted(map(str, by))}" for t, by in tasks.items()
+            )
+            problems.append(f"{model} has not the same seeds for all tasks ({listed})")
+    if problems:
+        raise ReportError("; ".join(problems))
     check_bases(bases)
     return bases
 
 
-def _terms(one: Scored, unit: np.ndarray) -> Terms:
-    rows, metric = one.rows, find_metric(one.entry["metric"])
-    return metric.terms(
-        rows["truth"],
-        rows["prediction"],
-        unit,
-        rows["stratum"],
-        one.entry["combine"],
+def _terms(item: Scored, unit: np.ndarray) -> Terms:
+    rows, entry = item.rows, item.entry
+    return find_metric(entry["metric"]).terms(
+        rows["truth"], rows["prediction"], unit, rows["stratum"], entry["combine"]
     )
 
 
@@ -166,54 +159,48 @@ def _pair_seeds(model: str, task: str, tuned: dict, base: dict) -> dict[Any, Any
         return dict.fromkeys(tuned, next(iter(base)))
     raise ReportError(
         f"{model}, {task}: seeds {sorted(map(str, tuned))} cannot be paired with the "
-        f"base's {sorted(map(str, base))}: wanted one base, or one base per seed"
+        f"base's {sorted(map(str, base))}: expected one base, or one base per seed"
     )
 
 
 class _Replicates:
-    """Terms and bootstrap replicates of every entry, and draws of seeds."""
+    """Terms and bootstrap replicates of every entry, by (model, task, seed)."""
 
-    def __init__(self, scored, grouped, replicates: int, seed: int):
+    def __init__(self, scored, grouped: Grouped, replicates: int, seed: int):
+        known = [item for item in scored if item.rows is not None]
         self.shared = SharedUnits(
-            (one.entry["study"], one.entry["task"], one.rows)
-            for one in scored
-            if one.rows is not None
+            (item.entry["study"], item.entry["task"], item.rows) for item in known
         )
         # A stream for each part, by its units: two parts of equally many patients must
-        # not be drawn alike, and what other tasks are there must not matter.
+        # not be resampled alike, and other tasks of the table must not matter.
         draws = {
             part: bootstrap_draws(part.units, replicates, (seed, part.key))
             for part in dict.fromkeys(self.shared.part.values())
         }
         self.terms: dict[tuple, Terms] = {}
         self.samples: dict[tuple, np.ndarray] = {}
-        for one in scored:
-            if one.rows is not None:
-                task = one.entry["task"]
-                key = (one.entry["model"], task, one.entry["seed"])
-                self.terms[key] = terms = _terms(one, self.shared.unit[task])
-                self.samples[key] = terms.evaluate(draws[self.shared.part[task]])
-        self.seeds: dict[str, np.ndarray] = {}
-        for model, tasks in grouped.items():
-            count = len(next(iter(tasks.values())))
-            # Another stream than any part's, which are of two numbers.
-            self.seeds[model] = bootstrap_draws(count, replicates, (seed + 1,))
+        for item in known:
+            task = item.entry["task"]
+            self.terms[item.key] = terms = _terms(item, self.shared.unit[task])
+            self.samples[item.key] = terms.evaluate(draws[self.shared.part[task]])
+        # Parts have streams of two numbers, seeds of one: they never coincide.
+        self.seeds = {
+            model: bootstrap_draws(
+                len(next(iter(tasks.values()))), replicates, (seed + 1,)
+            )
+            for model, tasks in grouped.items()
+        }
 
     def over_seeds(self, model: str, parts: list[np.ndarray | None]):
-        """Replicates of the mean over seeds; None where rows are lacking."""
+        """Replicates of the mean over seeds; None where rows are missing."""
         if any(part is None for part in parts):
             return None
         return mean_over_seeds(np.stack(parts), self.seeds[model])
 
 
-def _estimate(value: float, samples: np.ndarray | None) -> Estimate:
-    if samples is None:
-        return Estimate(float(value))
-    return Estimate(float(value), *percentile_interval(samples))
-
-
-def _tested(estimate: Estimate, test: Tested | None) -> Estimate:
-    return estimate if test is None else dataclasses.replace(estimate, **vars(test))
+def _estimate(value: float, samples: np.ndarray | None, test=None) -> Estimate:
+    bounds = () if samples is None else percentile_interval(samples)
+    return Estimate(float(value), *bounds, **(vars(test) if test else {}))
 
 
 def compare(
@@ -230,90 +217,76 @@ def compare(
     value, seed by seed where the base has the same seeds.
 
     Args:
-      scored: of `load_runs`.
-      replicates: of the bootstrap.
-      permutations: of the tests of deltas.
-      seed: of both.
-      title: above the table.
+      scored: Of `load_runs`.
+      replicates: Of the bootstrap.
+      permutations: Of the tests of deltas.
+      seed: Of both.
+      title: Above the table.
 
     Raises:
-      ReportError: models were not scored alike, or bases are missing.
+      ReportError: Models were not scored alike, or bases are missing.
     """
     _require_comparable(scored)
     grouped = _group(scored)
     bases = _bases(grouped)
-    names = dict.fromkeys(one.entry["task"] for one in scored)
-    if MEAN in names:
+    first = {item.entry["task"]: item.entry for item in reversed(scored)}
+    columns = tuple(
+        Column(task, *(first[task][key] for key in
+                       ("metric", "chance", "n", "n_patients", "protocol")))
+        for task in dict.fromkeys(item.entry["task"] for item in scored)
+    )  # fmt: skip
+    if MEAN in first:
         raise ReportError(f"a task is called {MEAN!r}, the name of a column: rename it")
     signs = {
-        one.entry["task"]: 1
-        if find_metric(one.entry["metric"]).higher_is_better
-        else -1
-        for one in scored
+        column.task: 1 if find_metric(column.metric).higher_is_better else -1
+        for column in columns
     }
-    drawn = _Replicates(scored, grouped, replicates, seed)
+    boot = _Replicates(scored, grouped, replicates, seed)
     rows = []
     for model in in_order(bases):
         tasks, base = grouped[model], bases[model]
-        values, deltas, together, pairs_of = {}, {}, [], {}
-        for task in (name for name in names if name in tasks):
-            by_seed = tasks[task]
-            points = {s: one.entry["value"] for s, one in by_seed.items()}
-            samples = {s: drawn.samples.get((model, task, s)) for s in by_seed}
+        values, changes, pairs = {}, {}, {}
+        for task in (column.task for column in columns if column.task in tasks):
+            points = {s: item.entry["value"] for s, item in tasks[task].items()}
+            samples = {s: boot.samples.get((model, task, s)) for s in points}
             values[task] = _estimate(
                 np.mean(list(points.values())),
-                drawn.over_seeds(model, list(samples.values())),
+                boot.over_seeds(model, list(samples.values())),
             )
             if base is None or task not in grouped[base]:
                 continue
             theirs = grouped[base][task]
-            pairs = _pair_seeds(model, task, by_seed, theirs)
+            seeds = _pair_seeds(model, task, tasks[task], theirs)
             gaps, gap_samples = [], []
-            for own, other in pairs.items():
+            for own, other in seeds.items():
                 gaps.append(points[own] - theirs[other].entry["value"])
-                before = drawn.samples.get((base, task, other))
+                before = boot.samples.get((base, task, other))
                 missing = before is None or samples[own] is None
                 gap_samples.append(None if missing else samples[own] - before)
-            delta = drawn.over_seeds(model, gap_samples)
-            deltas[task] = _estimate(np.mean(gaps), delta)
-            together.append(None if delta is None else signs[task] * delta)
-            if delta is not None:
-                pairs_of[task] = [
-                    (drawn.terms[model, task, own], drawn.terms[base, task, other])
-                    for own, other in pairs.items()
+            changes[task] = np.mean(gaps), boot.over_seeds(model, gap_samples)
+            if changes[task][1] is not None:
+                pairs[task] = [
+                    (boot.terms[model, task, own], boot.terms[base, task, other])
+                    for own, other in seeds.items()
                 ]
         tests, of_mean = permute_deltas(
-            pairs_of,
-            drawn.shared.part,
+            pairs,
+            boot.shared.part,
             permutations=permutations,
             seed=seed,
             signs=signs,
         )
-        deltas = {task: _tested(one, tests.get(task)) for task, one in deltas.items()}
+        deltas = {t: _estimate(*change, tests.get(t)) for t, change in changes.items()}
         mean = plain_mean(deltas, signs)
-        if mean and all(part is not None for part in together):
-            mean = _estimate(mean.value, np.mean(together, axis=0))
-            mean = _tested(mean, of_mean)
-        is_base = model in bases.values()
-        count = len(next(iter(tasks.values())))
+        if mean and len(pairs) == len(changes):
+            samples = [signs[task] * change[1] for task, change in changes.items()]
+            mean = _estimate(mean.value, np.mean(samples, axis=0), of_mean)
+        is_base, count = model in bases.values(), len(next(iter(tasks.values())))
         rows.append(Row(model, base, is_base, values, deltas, mean, count))
-    first = {one.entry["task"]: one.entry for one in reversed(scored)}
-    columns = tuple(
-        Column(
-            task,
-            first[task]["metric"],
-            first[task]["chance"],
-            first[task]["n"],
-            first[task]["n_patients"],
-            first[task]["protocol"],
-        )
-        for task in names
+    notes = mean_notes(columns, rows) + notes_of(
+        [item.entry for item in scored], rows, replicates, permutations
     )
-    ordered = tuple(rows)
-    notes = mean_notes(columns, ordered) + notes_of(
-        [one.entry for one in scored], ordered, replicates, permutations
-    )
-    return Table(columns, ordered, tuple(notes), title, replicates)
+    return Table(columns, tuple(rows), tuple(notes), title, replicates)
 
 
 def gene_correlations(
@@ -323,21 +296,21 @@ def gene_correlations(
     out: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for model, tasks in _group(scored).items():
         for task, by_seed in tasks.items():
-            parts = [
-                one
-                for one in by_seed.values()
-                if one.entry["kind"] == "expression" and one.rows is not None
+            items = [
+                item
+                for item in by_seed.values()
+                if item.entry["kind"] == "expression" and item.rows is not None
             ]
-            if parts:
+            if items:
                 r = [
                     per_gene_pearson(
-                        one.rows["truth"],
-                        one.rows["prediction"],
-                        one.rows["stratum"],
-                        one.entry["combine"],
+                        item.rows["truth"],
+                        item.rows["prediction"],
+                        item.rows["stratum"],
+                        item.entry["combine"],
                     )
-                    for one in parts
+                    for item in items
                 ]
-                names = parts[0].rows["columns"]
+                names = items[0].rows["columns"]
                 out.setdefault(task, {})[model] = (names, np.mean(r, axis=0))
     return out

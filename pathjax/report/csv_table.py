@@ -1,11 +1,9 @@
 """The table as CSV, in and out: one line per model and task, numbers in percent.
 
-Columns: model, base, task, and value or delta; metric, low, high, n, n_patients, seeds,
-p, p_holm and permutations where they are known. A model with a base has a delta (or a
-value, from which the delta follows); low, high and the three of the test are then the
-delta's. A p is no percentage. The line whose task is "mean delta"
-holds the mean, which is computed where no such line is given. Lines starting with `#`
-are notes.
+Columns: model, base, task, and value or delta; the other `FIELDS` where known. For a
+model with a base, low, high, p, p_holm and permutations describe the delta, which
+follows from the values where it is not given; p is no percentage. The line whose task
+is "mean delta" holds the mean, computed when absent. Lines starting with `#` are notes.
 """
 
 import csv
@@ -13,7 +11,8 @@ import io
 import math
 from pathlib import Path
 
-from pathjax.files import write_text
+from pathjax.files import write_csv
+from pathjax.report.notes import FROM_NUMBERS, mean_notes
 from pathjax.report.table_data import (
     MEAN,
     Column,
@@ -23,54 +22,48 @@ from pathjax.report.table_data import (
     Table,
     check_bases,
     in_order,
-    mean_notes,
     plain_mean,
+    records,
 )
 
-ALONE = "Made from numbers alone: there are no intervals."
 REQUIRED = ("model", "base", "task", "value", "delta")
-FIELDS = (
-    "model",
-    "base",
-    "task",
-    "metric",
-    "value",
-    "delta",
-    "low",
-    "high",
-    "n",
-    "n_patients",
-    "seeds",
-    "p",
-    "p_holm",
-    "permutations",
-)
-TEST = ("p", "p_holm", "permutations")
+NUMBERS = ("value", "delta", "low", "high", "n", "n_patients", "seeds", "p", "p_holm",
+           "permutations")  # fmt: skip
+FIELDS = ("model", "base", "task", "metric", *NUMBERS)
 
 
-def _number(line: dict, key: str, place: str, problems: list[str]) -> float | None:
-    text = (line.get(key) or "").strip()
-    if not text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        problems.append(f"{place}: {key} is {text!r}, wanted a number")
-        return None
-    return number
+def write_table(table: Table, path: str | Path) -> None:
+    """Writes the table as CSV, atomically, notes first."""
+    lines = []
+    for cell in records(table):
+        shown = "value" if cell["base"] is None else "delta"
+        percent = (cell["value"], cell["delta"], cell[f"{shown}_low"],
+                   cell[f"{shown}_high"])  # fmt: skip
+        lines.append(
+            [
+                cell["model"],
+                cell["base"],
+                cell["task"],
+                cell["metric"],
+                *(_digits(number, 100) for number in percent),
+                *(cell[key] or "" for key in ("n", "n_patients", "seeds")),
+                *(_digits(cell[key]) for key in ("p", "p_holm")),
+                cell["permutations"],
+            ]
+        )
+    write_csv(Path(path), FIELDS, lines, table.notes)
 
 
-def _percent(number: float | None) -> float | None:
-    return None if number is None else number / 100
+def _digits(number: float | None, scale: float = 1) -> str:
+    # Ten significant digits: what is read back is what was written.
+    return "" if number is None else f"{number * scale:.10g}"
 
 
-def read_csv(path: str | Path) -> Table:
+def read_table(path: str | Path) -> Table:
     """Reads a table.
 
     Raises:
-      ReportError: columns are missing or lines cannot be read (all of them listed).
+      ReportError: Columns are missing or lines are invalid (all of them listed).
     """
     path = Path(path)
     lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -80,7 +73,7 @@ def read_csv(path: str | Path) -> Table:
     missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
     if missing:
         raise ReportError(
-            f"{path} lacks the columns {', '.join(missing)}; wanted "
+            f"{path} lacks the columns {', '.join(missing)}; expected "
             f"{', '.join(REQUIRED)}"
         )
     problems: list[str] = []
@@ -89,38 +82,19 @@ def read_csv(path: str | Path) -> Table:
     cells: dict[tuple[str, str], dict] = {}
     for line in reader:
         place = f"line {reader.line_num}"
-        model, task = (line["model"] or "").strip(), (line["task"] or "").strip()
-        base = (line["base"] or "").strip() or None
+        text = {key: (line.get(key) or "").strip() for key in FIELDS}
+        model, task, base = text["model"], text["task"], text["base"] or None
         if not model or not task:
-            problems.append(f"{place}: model and task are wanted")
+            problems.append(f"{place}: expected a model and a task")
             continue
         if bases.setdefault(model, base) != base:
             problems.append(f"{place}: {model} has base {base}, before {bases[model]}")
         if (model, task) in cells:
             problems.append(f"{place}: {model}, {task} occurs twice")
-        keys = ("value", "delta", "low", "high", "n", "n_patients", "seeds", *TEST)
-        cell = {key: _number(line, key, place, problems) for key in keys}
-        if cell["value"] is None and cell["delta"] is None:
-            problems.append(f"{place}: neither value nor delta")
-        if base is None and cell["delta"] is not None:
-            problems.append(f"{place}: {model} has a delta but no base")
-        if (cell["low"] is None) != (cell["high"] is None):
-            problems.append(f"{place}: low and high go together")
-        if base is None and cell["p"] is not None:
-            problems.append(f"{place}: {model} has a p but no base")
-        for key in ("p", "p_holm"):
-            if cell[key] is not None and not 0 <= cell[key] <= 1:
-                problems.append(f"{place}: {key} is {cell[key]}, wanted 0 to 1")
-        cells[model, task] = cell
+        cells[model, task] = cell = _cell(text, place, problems)
         if task != MEAN and task not in columns:
-            n, patients = cell["n"], cell["n_patients"]
-            columns[task] = Column(
-                task,
-                (line.get("metric") or "").strip(),
-                None,
-                None if n is None else int(n),
-                None if patients is None else int(patients),
-            )
+            n, patients = (_whole(cell[key]) for key in ("n", "n_patients"))
+            columns[task] = Column(task, text["metric"], None, n, patients)
     if not cells:
         problems.append("no line")
     if problems:
@@ -128,10 +102,43 @@ def read_csv(path: str | Path) -> Table:
     check_bases(bases)
     rows = tuple(_row(model, bases, columns, cells) for model in in_order(bases))
     ordered = tuple(columns.values())
-    added = [note for note in mean_notes(ordered, rows) if note not in notes]
-    if all(cell["low"] is None for cell in cells.values()) and ALONE not in notes:
-        added.append(ALONE)
+    added = mean_notes(ordered, rows)
+    if all(cell["low"] is None for cell in cells.values()):
+        added.append(FROM_NUMBERS)
+    added = [note for note in added if note not in notes]
     return Table(ordered, rows, (*added, *notes))
+
+
+def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
+    """The numbers of one line, None where empty; appends what is wrong with them."""
+    cell: dict[str, float | None] = {}
+    for key in NUMBERS:
+        cell[key] = None
+        if text[key]:
+            try:
+                number = float(text[key])
+            except ValueError:
+                number = math.nan
+            if math.isfinite(number):
+                cell[key] = number
+            else:
+                problems.append(f"{place}: {key} is {text[key]!r}, expected a number")
+    model, base = text["model"], text["base"]
+    if cell["value"] is None and cell["delta"] is None:
+        problems.append(f"{place}: neither value nor delta")
+    for key in ("delta", "p"):
+        if not base and cell[key] is not None:
+            problems.append(f"{place}: {model} has a {key} but no base")
+    if (cell["low"] is None) != (cell["high"] is None):
+        problems.append(f"{place}: low and high go together")
+    for key in ("p", "p_holm"):
+        if cell[key] is not None and not 0 <= cell[key] <= 1:
+            problems.append(f"{place}: {key} is {cell[key]}, expected 0 to 1")
+    return cell
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 def _row(model: str, bases, columns, cells) -> Row:
@@ -142,75 +149,26 @@ def _row(model: str, bases, columns, cells) -> Row:
         if cell is None:
             continue
         seeds = int(cell["seeds"] or 0)
-        bounds = _percent(cell["low"]), _percent(cell["high"])
         if cell["value"] is not None:
-            own = bounds if base is None else (None, None)
-            values[task] = Estimate(cell["value"] / 100, *own)
+            bounds = _bounds(cell) if base is None else ()
+            values[task] = Estimate(cell["value"] / 100, *bounds)
         if base is None:
             continue
-        delta = cell["delta"]
-        before = cells.get((base, task), {}).get("value")
+        delta, before = cell["delta"], cells.get((base, task), {}).get("value")
         if delta is None and before is not None:
             delta = cell["value"] - before
         if delta is not None:
-            deltas[task] = Estimate(delta / 100, *bounds, *_test(cell))
-    mean = plain_mean(deltas)
-    given = cells.get((model, MEAN))
+            deltas[task] = _delta(delta, cell)
+    mean, given = plain_mean(deltas), cells.get((model, MEAN))
     if given is not None and mean is not None:
-        bounds = _percent(given["low"]), _percent(given["high"])
-        mean = Estimate(given["delta"] / 100, *bounds, *_test(given))
+        mean = _delta(given["delta"], given)
     return Row(model, base, model in bases.values(), values, deltas, mean, seeds)
 
 
-def _test(cell) -> tuple[float | None, float | None, int | None]:
-    made = cell["permutations"]
-    return cell["p"], cell["p_holm"], None if made is None else int(made)
+def _bounds(cell) -> tuple[float | None, float | None]:
+    return tuple(None if cell[k] is None else cell[k] / 100 for k in ("low", "high"))
 
 
-def _digits(number: float | None, scale: float = 100) -> str:
-    # Ten significant digits: what is read back is what was written.
-    return "" if number is None else f"{number * scale:.10g}"
-
-
-def _line(row: Row, task: str, metric: str, value, delta, n="", patients="") -> list:
-    shown = delta if row.base is not None else value
-    return [
-        row.name,
-        row.base or "",
-        task,
-        metric,
-        _digits(value.value if value else None),
-        _digits(delta.value if delta else None),
-        _digits(shown.low if shown else None),
-        _digits(shown.high if shown else None),
-        n,
-        patients,
-        row.seeds or "",
-        _digits(delta.p if delta else None, 1),
-        _digits(delta.p_holm if delta else None, 1),
-        (delta.permutations if delta else None) or "",
-    ]
-
-
-def render_csv(table: Table) -> str:
-    """The table as CSV text, notes first."""
-    out = io.StringIO()
-    for note in table.notes:
-        out.write(f"# {' '.join(note.split())}\n")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for row in table.rows:
-        for column in table.columns:
-            value, delta = row.values.get(column.task), row.deltas.get(column.task)
-            if value or delta:
-                sizes = column.n or "", column.n_patients or ""
-                cells = _line(row, column.task, column.metric, value, delta, *sizes)
-                writer.writerow(cells)
-        if row.mean:
-            writer.writerow(_line(row, MEAN, "", None, row.mean))
-    return out.getvalue()
-
-
-def write_csv(table: Table, path: str | Path) -> None:
-    """Writes the table as CSV, atomically."""
-    write_text(Path(path), render_csv(table))
+def _delta(delta: float, cell) -> Estimate:
+    test = cell["p"], cell["p_holm"], _whole(cell["permutations"])
+    return Estimate(delta / 100, *_bounds(cell), *test)

@@ -1,54 +1,26 @@
 """Figures as PNG: deltas with intervals, per-gene r before and after, learning curves.
 
-Drawn without pyplot, so that nothing is shown, kept open, or shared between threads.
-Colours are Okabe & Ito's, which colour-blind readers can tell apart; shape or side
-always says the same thing.
+It also reads the metrics.jsonl of training runs, for itself and for the page.
 """
 
 import json
 import math
-import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathjax.files import atomic_path
-from pathjax.report.table_data import MEAN, Table
-
-# Okabe & Ito 2008, "Color Universal Design".
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-BETTER, WORSE = PALETTE[0], PALETTE[1]
-MARKERS = "osD^vPX"
-
-
-def plain(text: str) -> str:
-    """Text that matplotlib shows as it is: `$` would begin a formula."""
-    return text.replace("$", r"\$")
-
-
-def folded(text: str, width: int) -> str:
-    """Text in lines of at most `width` letters."""
-    return plain("\n".join(textwrap.wrap(text, width)))
-
-
-def wrapped(notes: Sequence[str], inches: float) -> list[str]:
-    """Notes in lines that fit a figure of that width at 7 points."""
-    width = int(inches * 19)
-    lines = [line for note in notes for line in textwrap.wrap(note, width)]
-    return [plain(line) for line in lines]
-
-
-def slug(name: str) -> str:
-    """A file name for a task."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "task"
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    with atomic_path(Path(path)) as partial:
-        figure.savefig(partial, bbox_inches="tight")
+from pathjax.report.style import (
+    BETTER,
+    PALETTE,
+    WORSE,
+    folded,
+    plain,
+    save,
+    style,
+)
+from pathjax.report.table_data import Table
 
 
 def draw_deltas(table: Table, path: str | Path) -> None:
@@ -57,16 +29,15 @@ def draw_deltas(table: Table, path: str | Path) -> None:
     A filled marker has an interval that excludes 0.
     """
     rows = [row for row in table.rows if row.deltas]
-    tasks = [column.task for column in table.columns] + [MEAN]
+    tasks = table.tasks
     tall = 0.9 + 0.24 * len(tasks) * (len(rows) + 1) + 0.2 * len(rows)
     figure = Figure(figsize=(6.5, tall), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="grey", linewidth=0.8)
     for number, row in enumerate(rows):
-        colour = PALETTE[number % len(PALETTE)]
-        marker = MARKERS[number % len(MARKERS)]
+        colour, marker = style(number)
         for place, task in enumerate(tasks):
-            delta = row.mean if task == MEAN else row.deltas.get(task)
+            delta = row.delta(task)
             if delta is None:
                 continue
             y = place * (len(rows) + 1) + number
@@ -90,7 +61,7 @@ def draw_deltas(table: Table, path: str | Path) -> None:
         axes.axhline(edge, color="lightgrey", linewidth=0.5)
     axes.set_xlabel("delta, percentage points (filled: 95 % interval excludes 0)")
     figure.legend(loc="outside lower left")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_genes(
@@ -102,10 +73,10 @@ def draw_genes(
     """Pearson r of each gene, base against tuned, a panel per tuned model.
 
     Args:
-      task: for the title.
-      models: model to (gene names, r).
-      tuned: tuned model to its base.
-      path: of the PNG.
+      task: For the title.
+      models: Model to (gene names, r).
+      tuned: Tuned model to its base.
+      path: Of the PNG.
     """
     figure = Figure(figsize=(4.2 * len(tuned), 4.4), dpi=150)
     panels = figure.subplots(1, len(tuned), squeeze=False)[0]
@@ -142,30 +113,30 @@ def draw_genes(
         axes.set_xlabel(f"r, {plain(base)}")
         axes.set_ylabel(f"r, {plain(model)}")
     figure.tight_layout()
-    _save(figure, path)
+    save(figure, path)
 
 
 def find_metrics(run_dirs: Sequence[str | Path]) -> dict[str, Path]:
     """metrics.jsonl of training runs at, or up to two folders below, the run folders."""
-    found = {}
+    paths = {}
     for run in run_dirs:
         run = Path(run)
         if run.is_dir():
             for pattern in ("metrics.jsonl", "*/metrics.jsonl", "*/*/metrics.jsonl"):
                 for path in sorted(run.glob(pattern)):
                     inside = path.parent.relative_to(run).as_posix()
-                    found[run.name if inside == "." else inside] = path
-    return found
+                    paths[run.name if inside == "." else inside] = path
+    return paths
 
 
 def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Series of a metrics.jsonl: name to (steps, values), finite numbers only.
 
-    The last line of a run that was killed may be cut off; it is left out. A step that a
-    resumed run logged again counts once, as logged last.
+    A last line that a killed run left incomplete is skipped. Of a step that a resumed
+    run logged again, the last record counts.
 
     Raises:
-      ValueError: a line before the last is no JSON object with a step.
+      ValueError: A line before the last is not a JSON object with a step.
     """
     series: dict[str, dict[int, float]] = {}
     lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -178,9 +149,9 @@ def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 continue
-            raise ValueError(f"{path}, line {number} cannot be read: {error}") from (
-                error
-            )
+            raise ValueError(
+                f"{path}, line {number} cannot be read: {error}"
+            ) from error
         for name, value in entry.items():
             if isinstance(value, int | float) and math.isfinite(value):
                 series.setdefault(name, {})[step] = float(value)
@@ -194,25 +165,24 @@ def draw_learning(runs: Mapping[str, Path], path: str | Path) -> None:
     """Learning curves, a panel per run: training loss, and validation loss on top.
 
     Args:
-      runs: name to metrics.jsonl.
-      path: of the PNG.
+      runs: Name to metrics.jsonl.
+      path: Of the PNG.
     """
     wide = min(len(runs), 3)
     tall = -(-len(runs) // wide)
     figure = Figure(figsize=(4.2 * wide, 3.0 * tall), dpi=150)
-    panels = figure.subplots(tall, wide, squeeze=False).flat
-    for axes in list(panels)[len(runs) :]:
+    panels = list(figure.subplots(tall, wide, squeeze=False).flat)
+    for axes in panels[len(runs) :]:
         axes.axis("off")
-    panels = figure.axes
     for axes, (name, file) in zip(panels, runs.items(), strict=False):
         series = read_metrics(file)
         kinds = (("train/loss", PALETTE[0], "-"), ("val/loss", PALETTE[1], "o--"))
-        for key, colour, style in kinds:
+        for key, colour, line in kinds:
             if key in series:
-                axes.plot(*series[key], style, color=colour, label=key, markersize=4)
+                axes.plot(*series[key], line, color=colour, label=key, markersize=4)
         axes.set_title(folded(name, 40), fontsize=9)
         axes.set_xlabel("step")
         if axes.has_data():
             axes.legend()
     figure.tight_layout()
-    _save(figure, path)
+    save(figure, path)

@@ -1,55 +1,38 @@
-"""What has to be said below a table: data, protocol, seeds, leakage, intervals, tests."""
+"""All notes below a table: data, protocol, seeds, leakage, intervals, tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pathjax.report.table_data import LEVEL, Row
+from pathjax.report.table_data import LEVEL, Column, Row, Table
+
+FROM_NUMBERS = "Made from numbers alone: there are no intervals."
+OWN_VALUE = "=: the tuned model's value in percent; its base has none."
+AUDIT = {
+    "unknown": "what it was trained on is unknown, so test patients may be among it",
+    "not audited": "its training patients were not compared with the test patients",
+    "declared": "it was trained on patients that the split declares as shared",
+    "allowed": "TRAINED ON TEST PATIENTS, accepted by the user",
+}
 
 
-def _by(entries, key) -> dict[Any, list[str]]:
-    """Value of `key` -> tasks that have it, in order."""
-    found: dict[Any, list[str]] = {}
+def _by(entries: Iterable[dict], key: Callable[[dict], Any]) -> dict[Any, str]:
+    """Value of `key` -> the tasks that have it, in order; falsy values are left out."""
+    tasks: dict[Any, dict[str, None]] = {}
     for entry in entries:
-        tasks = found.setdefault(key(entry), [])
-        if entry["task"] not in tasks:
-            tasks.append(entry["task"])
-    return found
+        if value := key(entry):
+            tasks.setdefault(value, {})[entry["task"]] = None
+    return {value: ", ".join(names) for value, names in tasks.items()}
 
 
-def _audit_notes(entries: Sequence[dict[str, Any]]) -> list[str]:
-    found: dict[tuple, list[str]] = {}
-    for entry in entries:
-        record = entry["audit"]
-        status = record.get("status", "not audited")
-        if status == "clean":
-            continue
-        overlap = [*record.get("patients", ()), *record.get("slides", ())]
-        overlap = overlap or list(record.get("barcodes", ()))
-        named = ", ".join(overlap[:5]) + (", ..." if len(overlap) > 5 else "")
-        key = (entry["model"], status, named)
-        tasks = found.setdefault(key, [])
-        if entry["task"] not in tasks:
-            tasks.append(entry["task"])
-    words = {
-        "unknown": "what it was trained on is unknown, so test patients may be among it",
-        "not audited": "its training patients were not compared with the test patients",
-        "declared": "it was trained on patients that the split declares as shared",
-        "allowed": "TRAINED ON TEST PATIENTS, accepted by the user",
-    }
-    told = [
-        f"{model}: {words.get(status, status)}{f' ({named})' if named else ''}: "
-        f"{', '.join(tasks)}."
-        for (model, status, named), tasks in found.items()
-    ]
-    seen = _by(
-        [entry for entry in entries if entry["audit"].get("pretrained_on")],
-        lambda entry: (entry["model"], *entry["audit"]["pretrained_on"]),
-    )
-    return told + [
-        f"{model}: its foundation model was pre-trained, without labels, on "
-        f"{', '.join(cohorts)}, which test patients are of: {', '.join(tasks)}."
-        for (model, *cohorts), tasks in seen.items()
-    ]
+def _audit_key(entry: dict[str, Any]) -> tuple | None:
+    record = entry["audit"]
+    status = record.get("status", "not audited")
+    if status == "clean":
+        return None
+    overlap = [*record.get("patients", ()), *record.get("slides", ())]
+    overlap = overlap or list(record.get("barcodes", ()))
+    named = ", ".join(overlap[:5]) + (", ..." if len(overlap) > 5 else "")
+    return entry["model"], AUDIT.get(status, status), f" ({named})" if named else ""
 
 
 def notes_of(
@@ -58,46 +41,52 @@ def notes_of(
     replicates: int,
     permutations: int,
 ) -> list[str]:
-    """The notes, the gravest first."""
+    """Notes on evaluated entries, the most serious first."""
     notes = []
     synthetic = sorted({entry["study"] for entry in entries if entry["synthetic"]})
     if synthetic:
         notes.append(
             f"SYNTHETIC data ({', '.join(synthetic)}): nothing here is about patients."
         )
-    for shared, tasks in _by(entries, lambda e: tuple(e["shared_patients"])).items():
-        if shared:
-            notes.append(
-                f"Patients {', '.join(shared)} are in both fit and test, as the split "
-                f"declares (sections held apart): {', '.join(tasks)}."
-            )
-    notes += _audit_notes(entries)
-    for count, tasks in _by(entries, lambda e: (e["n"], e["n_patients"])).items():
-        few = (
-            ""
-            if count[1] > 1
-            else (
-                "; intervals and tests are over rows of this one patient, which says "
-                "nothing about other patients"
-            )
-        )
-        notes.append(
-            f"Test rows {count[0]}, patients {count[1]}{few}: {', '.join(tasks)}."
-        )
-    for protocol, tasks in _by(entries, lambda e: (e["protocol"], e["metric"])).items():
-        notes.append(f"Protocol {protocol[0]}, {protocol[1]}: {', '.join(tasks)}.")
-    constant = _by(
-        entries,
-        lambda e: (
-            e["hyper"].get("constant_genes", 0) if e["kind"] == "expression" else 0
-        ),
+    notes += [
+        f"Patients {', '.join(shared)} are in both fit and test, as the split declares "
+        f"(sections held apart): {tasks}."
+        for shared, tasks in _by(entries, lambda e: tuple(e["shared_patients"])).items()
+    ]
+    notes += [
+        f"{model}: {finding}{named}: {tasks}."
+        for (model, finding, named), tasks in _by(entries, _audit_key).items()
+    ]
+    seen = _by(
+        [entry for entry in entries if entry["audit"].get("pretrained_on")],
+        lambda entry: (entry["model"], *entry["audit"]["pretrained_on"]),
     )
-    for count, tasks in constant.items():
-        if count:
-            notes.append(
-                f"Genes constant over the test rows, not in the mean: {count}: "
-                f"{', '.join(tasks)}."
-            )
+    notes += [
+        f"{model}: its foundation model was pre-trained, without labels, on "
+        f"{', '.join(cohorts)}, which includes test patients of: {tasks}."
+        for (model, *cohorts), tasks in seen.items()
+    ]
+    for (n, patients), tasks in _by(
+        entries, lambda e: (e["n"], e["n_patients"])
+    ).items():
+        single = "" if patients > 1 else (
+            "; intervals and tests are over rows of this one patient, which says "
+            "nothing about other patients"
+        )  # fmt: skip
+        notes.append(f"Test rows {n}, patients {patients}{single}: {tasks}.")
+    notes += [
+        f"Protocol {protocol}, {metric}: {tasks}."
+        for (protocol, metric), tasks in _by(
+            entries, lambda e: (e["protocol"], e["metric"])
+        ).items()
+    ]
+    expression = [entry for entry in entries if entry["kind"] == "expression"]
+    notes += [
+        f"Genes constant over the test rows, not in the mean: {count}: {tasks}."
+        for count, tasks in _by(
+            expression, lambda e: e["hyper"].get("constant_genes", 0)
+        ).items()
+    ]
     seeds = ", ".join(f"{row.name} {row.seeds}" for row in rows)
     notes.append(
         f"Seeds: {seeds}. A value is the mean over seeds. In brackets: 95 % percentile "
@@ -121,15 +110,34 @@ def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
     if not tested:
         return []
     star = (
-        f"*: p < {LEVEL} in a two-sided paired permutation test, in which base and "
-        "tuned change places patient by patient, in all tasks and seeds alike "
-        f"({permutations} permutations, or all there are where they are fewer), after "
-        "Holm's correction over a model's tasks; the mean delta is one test, not "
+        f"*: p < {LEVEL} in a two-sided paired permutation test, which exchanges base "
+        "and tuned predictions patient by patient, in all tasks and seeds alike "
+        f"({permutations} permutations, or every pattern where there are fewer), after "
+        "Holm's correction over a model's tasks; the mean delta is a single test, not "
         "corrected. A test does not cover the variation of fine-tuning."
     )
+    notes = [star]
     # A pattern and its opposite have equally large deltas: the least exact p is of two.
     few = {task: None for task, delta in tested if 2 / delta.permutations >= LEVEL}
-    if not few:
-        return [star]
-    named = ", ".join(few)
-    return [star, f"So few test patients that no p can be below {LEVEL}: {named}."]
+    if few:
+        notes.append(
+            f"Too few test patients for any p to be below {LEVEL}: {', '.join(few)}."
+        )
+    return notes
+
+
+def mean_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """Notes on mean deltas that do not cover every column."""
+    return [
+        f"{row.name}: mean delta over {len(row.deltas)} of {len(columns)} tasks "
+        f"(none for {', '.join(c.task for c in columns if c.task not in row.deltas)})."
+        for row in rows
+        if row.deltas and len(row.deltas) < len(columns)
+    ]
+
+
+def shown_notes(table: Table) -> list[str]:
+    """The table's notes and the legend of marks that the rendered table uses."""
+    tuned = [row for row in table.rows if row.base is not None]
+    own = any(task not in row.deltas for row in tuned for task in row.values)
+    return [*table.notes, *([OWN_VALUE] if own else [])]

@@ -3,22 +3,23 @@
     run folders or a CSV -> load_table -> Table -> Markdown, CSV, JSON, PNG, terminal
 
 A delta in bold has a 95 % interval that excludes 0; one with a * has a p below 0.05 after
-Holm's correction. What a table is made of stands in
-compare.py; here it is only laid out.
+Holm's correction. compare.py makes the table; this module lays it out.
 """
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from pathjax.files import atomic_path, write_json, write_text
+from pathjax.files import write_json, write_text
 from pathjax.report import figures
 from pathjax.report.compare import Scored, compare, gene_correlations, load_runs
-from pathjax.report.csv_table import read_csv, write_csv
-from pathjax.report.json_table import table_json
-from pathjax.report.table_data import MEAN, Estimate, ReportError, Row, Table
+from pathjax.report.csv_table import read_table, write_table
+from pathjax.report.notes import shown_notes
+from pathjax.report.style import BETTER, WORSE, folded, plain, save, slug, wrapped
+from pathjax.report.table_data import MEAN, ReportError, Row, Table, table_json
 from pathjax.stats.metrics import metric_label
 
 
@@ -28,23 +29,23 @@ def load_table(
     """The table of run folders, or of one CSV.
 
     Raises:
-      ReportError: a CSV together with something else, or results do not fit together.
+      ReportError: A CSV together with something else, or results do not fit together.
     """
     return _load(sources, replicates, title)[0]
 
 
 def _load(sources, replicates, title) -> tuple[Table, list[Scored]]:
-    paths = [Path(one) for one in sources]
+    paths = [Path(source) for source in sources]
     if not paths:
         raise ReportError("no run folder or CSV was named")
     tables = [path for path in paths if path.suffix.lower() == ".csv"]
     if tables and len(paths) > 1:
         raise ReportError(
             f"{tables[0]} is a finished table and cannot be joined with others: name "
-            "it alone, or name run folders only"
+            "only that CSV, or only run folders"
         )
     if tables:
-        return read_csv(tables[0]), []
+        return read_table(tables[0]), []
     scored = load_runs(paths)
     return compare(scored, replicates=replicates, title=title), scored
 
@@ -55,51 +56,37 @@ def percent(number: float, *, signed: bool = False) -> str:
     return text.replace("-0.0", "0.0").replace("+0.0", "0.0")
 
 
-def _interval(estimate: Estimate, signed: bool) -> str:
-    if estimate.low is None:
-        return ""
-    low, high = (
-        percent(estimate.low, signed=signed),
-        percent(estimate.high, signed=signed),
-    )
-    return f"[{low}, {high}]"
+class Cell(NamedTuple):
+    """The text of a cell; `bold` and `star` as in the module's docstring."""
+
+    number: str = ""
+    interval: str = ""
+    bold: bool = False
+    star: str = ""
 
 
-def _cell(row: Row, task: str) -> tuple[str, str, Estimate | None, bool]:
-    """(number, interval, estimate, is it a delta) of a row in a column."""
-    delta = row.mean if task == MEAN else row.deltas.get(task)
-    value = None if task == MEAN else row.values.get(task)
+def _cell(row: Row, task: str) -> Cell:
+    delta, value = row.delta(task), row.values.get(task)
+    estimate = delta or value
+    if estimate is None:
+        return Cell()
+    signed = delta is not None
+    interval = ""
+    if estimate.low is not None:
+        low, high = (percent(n, signed=signed) for n in (estimate.low, estimate.high))
+        interval = f"[{low}, {high}]"
     # A tuned model without a base's value to compare with shows its value, marked.
-    if delta is not None:
-        return percent(delta.value, signed=True), _interval(delta, True), delta, True
-    if value is not None:
-        mark = "" if row.base is None else "="
-        return mark + percent(value.value), _interval(value, False), value, False
-    return "", "", None, False
-
-
-def _star(estimate: Estimate | None, is_delta: bool) -> str:
-    return "*" if is_delta and estimate.significant else ""
+    mark = "=" if not signed and row.base is not None else ""
+    return Cell(
+        mark + percent(estimate.value, signed=signed),
+        interval,
+        signed and estimate.excludes_zero,
+        "*" if signed and estimate.significant else "",
+    )
 
 
 def _label(row: Row) -> str:
     return f"{row.name} (delta)" if row.base is not None else f"{row.name} (%)"
-
-
-def _notes(table: Table) -> list[str]:
-    notes = list(table.notes)
-    if any(
-        task not in row.deltas
-        for row in table.rows
-        if row.base is not None
-        for task in row.values
-    ):
-        notes.append("=: the tuned model's value in percent; its base has none.")
-    return notes
-
-
-def _tasks(table: Table) -> list[str]:
-    return [column.task for column in table.columns] + [MEAN]
 
 
 def _headings(table: Table) -> list[tuple[str, str]]:
@@ -130,14 +117,12 @@ def render_markdown(table: Table) -> str:
     lines.append("|---" * (len(heads) + 1) + "|")
     for row in table.rows:
         cells = [_escape_markdown(_label(row))]
-        for task in _tasks(table):
-            number, interval, estimate, is_delta = _cell(row, task)
-            if is_delta and estimate.excludes_zero:
-                number = f"**{number}**"
-            number += _escape_markdown(_star(estimate, is_delta))
-            cells.append(f"{number} {interval}".strip())
+        for cell in (_cell(row, task) for task in table.tasks):
+            number = f"**{cell.number}**" if cell.bold else cell.number
+            number += _escape_markdown(cell.star)
+            cells.append(f"{number} {cell.interval}".strip())
         lines.append("| " + " | ".join(cells) + " |")
-    notes = [f"- {_escape_markdown(note)}" for note in _notes(table)]
+    notes = [f"- {_escape_markdown(note)}" for note in shown_notes(table)]
     return "\n".join([*lines, "", *notes]).rstrip() + "\n"
 
 
@@ -147,35 +132,32 @@ def print_table(table: Table, console=None) -> None:
     import rich.table
     from rich.text import Text
 
-    def _text(part) -> Text:
-        if isinstance(part, str):
-            return Text(part)
-        top, below, *more = part  # a heading, or a cell with its estimate
-        bold = bool(more) and more[1] and more[0].excludes_zero
-        top += _star(*more) if more else ""
-        return Text(f"{top}\n{below}".strip(), style="bold" if bold else "")
+    def _text(cell: Cell) -> Text:
+        text = f"{cell.number}{cell.star}\n{cell.interval}".strip()
+        return Text(text, style="bold" if cell.bold else "")
 
     console = console or rich.console.Console()
     shown = rich.table.Table(title=Text(table.title) if table.title else None)
-    lines = [("model", *_headings(table))]
+    lines = [[Text("model"), *(_text(Cell(*head)) for head in _headings(table))]]
     for row in table.rows:
-        lines.append((_label(row), *(_cell(row, task) for task in _tasks(table))))
-    # Wide tables are turned on their side rather than cut: a task is then a line.
+        cells = [_text(_cell(row, task)) for task in table.tasks]
+        lines.append([Text(_label(row)), *cells])
+    # Wide tables are transposed rather than cut: a task is then a line.
     if 24 + 16 * len(table.columns) > console.width:
-        lines = list(zip(*lines, strict=True))
+        lines = [list(line) for line in zip(*lines, strict=True)]
     # Headings wrap at words, numbers never: a table that is still too wide runs over
     # the edge of the terminal instead of losing digits.
     needed = 1
-    for place, head in enumerate(lines[0]):
-        texts = [_text(line[place]).plain for line in lines[1:]]
-        parts = [part for text in texts for part in text.splitlines()]
-        parts += _text(head).plain.split() if place else []
+    for place, column in enumerate(zip(*lines, strict=True)):
+        head, *cells = column
+        parts = [part for cell in cells for part in cell.plain.splitlines()]
+        parts += head.plain.split() if place else []
         width = max(map(len, parts), default=0)
         needed += width + 3
         justify = "right" if place else "left"
-        shown.add_column(_text(head), justify=justify, width=width)
+        shown.add_column(head, justify=justify, width=width)
     for line in lines[1:]:
-        shown.add_row(*map(_text, line))
+        shown.add_row(*line)
     if needed <= console.width:
         console.print(shown)
     else:
@@ -183,63 +165,56 @@ def print_table(table: Table, console=None) -> None:
         wide.print(shown)
         whole = Text.from_ansi(wide.export_text(styles=True))
         console.print(whole, soft_wrap=True)
-    for note in _notes(table):
+    for note in shown_notes(table):
         console.print(Text(f"- {note}"))
 
 
 def draw_table(table: Table, path: str | Path) -> None:
     """Draws the table as PNG. Colour repeats what bold and the sign say."""
-    headings, tasks = _headings(table), _tasks(table)
+    headings = _headings(table)
     first, width, height = 2.6, 1.25, 0.52
-    wide = first + width * len(tasks)
-    notes = figures.wrapped(_notes(table), wide)
-    tall = 0.9 + height * len(table.rows) + 0.17 * len(notes) + 0.25
+    wide = first + width * len(headings)
+    notes = wrapped(shown_notes(table), wide)
     top = 0.35 if table.title else 0.0
-    figure = Figure(figsize=(wide, tall + top), dpi=150)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(tall + top, 0))
+    tall = top + 0.9 + height * len(table.rows) + 0.17 * len(notes) + 0.25
+    figure = Figure(figsize=(wide, tall), dpi=150)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(tall, 0))
     axes.axis("off")
+    centred = {"ha": "center", "va": "center"}
     if table.title:
-        axes.text(0.1, 0.3, figures.plain(table.title), fontsize=11, weight="bold")
+        axes.text(0.1, 0.3, plain(table.title), fontsize=11, weight="bold")
     for place, (task, below) in enumerate(headings):
         x = first + width * (place + 0.5)
-        head = figures.folded(task, 14)
-        axes.text(x, top + 0.35, head, ha="center", va="center", fontsize=9)
-        below = figures.folded(below, 20)
-        axes.text(x, top + 0.7, below, ha="center", va="center", fontsize=6)
+        axes.text(x, top + 0.35, folded(task, 14), fontsize=9, **centred)
+        axes.text(x, top + 0.7, folded(below, 20), fontsize=6, **centred)
     for line, row in enumerate(table.rows):
         y = top + 0.9 + height * line
         if row.base is None:
             axes.axhline(y, color="black", linewidth=0.8)
-        label = figures.folded(_label(row), 30)
+        label = folded(_label(row), 30)
         weight = "bold" if row.base is None else "normal"
         axes.text(0.1, y + height / 2, label, va="center", fontsize=9, weight=weight)
-        for place, task in enumerate(tasks):
-            number, interval, estimate, is_delta = _cell(row, task)
-            flagged = is_delta and estimate.excludes_zero
-            x = first + width * place
-            if flagged:
-                better = estimate.value > 0
-                colour = figures.BETTER if better else figures.WORSE
+        for place, task in enumerate(table.tasks):
+            cell, x = _cell(row, task), first + width * place
+            if cell.bold:
                 axes.fill_between(
                     [x + 0.04, x + width - 0.04],
                     y + 0.04,
                     y + height - 0.04,
-                    color=colour,
+                    color=BETTER if row.delta(task).value > 0 else WORSE,
                     alpha=0.22,
                     linewidth=0,
                 )
-            middle = y + height * (0.36 if interval else 0.5)
-            text = {"ha": "center", "va": "center"}
-            weight = "bold" if flagged else "normal"
-            number += _star(estimate, is_delta)
-            axes.text(x + width / 2, middle, number, fontsize=10, weight=weight, **text)
-            axes.text(x + width / 2, y + height * 0.76, interval, fontsize=6.5, **text)
+            x, middle = x + width / 2, y + height * (0.36 if cell.interval else 0.5)
+            weight = "bold" if cell.bold else "normal"
+            number = cell.number + cell.star
+            axes.text(x, middle, number, fontsize=10, weight=weight, **centred)
+            axes.text(x, y + height * 0.76, cell.interval, fontsize=6.5, **centred)
     bottom = top + 0.9 + height * len(table.rows)
     axes.axhline(bottom, color="black", linewidth=0.8)
     for line, note in enumerate(notes):
         axes.text(0.1, bottom + 0.17 * (line + 1.2), note, fontsize=7)
-    with atomic_path(Path(path)) as partial:
-        figure.savefig(partial)
+    save(figure, path, tight=False)
 
 
 def write_report(
@@ -256,8 +231,8 @@ def write_report(
       where there is something to show "genes:TASK" and "learning".
 
     Raises:
-      ReportError: results do not fit into one table.
-      ResultsError: a run folder cannot be read.
+      ReportError: Results do not fit into one table.
+      ResultsError: A run folder cannot be read.
     """
     table, scored = _load(run_dirs, replicates, title)
     out = Path(out)
@@ -268,7 +243,7 @@ def write_report(
         "png": out / "table.png",
     }
     write_text(paths["markdown"], render_markdown(table))
-    write_csv(table, paths["csv"])
+    write_table(table, paths["csv"])
     write_json(paths["json"], table_json(table))
     draw_table(table, paths["png"])
     if any(row.deltas for row in table.rows):
@@ -278,9 +253,8 @@ def write_report(
     for task, models in gene_correlations(scored).items():
         tuned = {m: bases[m] for m in models if bases[m] in models}
         if tuned:
-            path = out / f"genes-{figures.slug(task)}.png"
+            path = paths[f"genes:{task}"] = out / f"genes-{slug(task)}.png"
             figures.draw_genes(task, models, tuned, path)
-            paths[f"genes:{task}"] = path
     curves = figures.find_metrics(run_dirs)
     if curves:
         paths["learning"] = out / "learning.png"

@@ -1,31 +1,33 @@
-"""The table as data: estimates by row and column, and what has to be said below it.
+"""The comparison table as data: estimates by row and column, and as JSON records.
 
 Numbers are fractions (0.5 is 50 %); rendering turns them into percent. Nothing is read
-or computed here except the mean delta of numbers that came without rows.
+or computed here except the mean delta of a table that came as numbers.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 MEAN = "mean delta"
-LEVEL = 0.05  # of a test that is marked in the table; intervals are of 1 - LEVEL
+LEVEL = 0.05  # of the test that earns a *; intervals cover 1 - LEVEL
+SCHEMA = 1
 
 
 class ReportError(ValueError):
-    """Results cannot be put into one table; the message lists why."""
+    """Results or files that cannot be shown; the message lists all problems."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval and its test, where they could be had.
+    """A number with its 95 % interval and its test, where available.
 
     Attributes:
-      value, low, high: the number and its interval.
-      p: of a delta, in a paired permutation test, two-sided.
+      value, low, high: The number and its interval.
+      p: Of a delta, from a two-sided paired permutation test.
       p_holm: p after Holm's correction over the tasks of this model and base; None for
-        a mean delta, which is one test.
-      permutations: over how many patterns of exchanged patients p is.
+        a mean delta, which is a single test.
+      permutations: Number of exchange patterns that p is based on.
     """
 
     value: float
@@ -37,12 +39,12 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """True when the interval lies on one side of 0."""
+        """True when the whole interval is above or below 0."""
         return self.low is not None and (self.low > 0 or self.high < 0)
 
     @property
     def significant(self) -> bool:
-        """True when the corrected p, or the only one there is, is below LEVEL."""
+        """True when the corrected p, or the only one, is below LEVEL."""
         p = self.p if self.p_holm is None else self.p_holm
         return p is not None and p < LEVEL
 
@@ -64,12 +66,12 @@ class Row:
     """One model.
 
     Attributes:
-      name: the model.
-      base: the model it is compared with; None for a base and for a yardstick.
-      is_base: some other row is compared with it.
-      values, deltas: by task; a missing task was not run.
-      mean: mean delta over the tasks that have one.
-      seeds: fine-tuning seeds; 0 when unknown.
+      name: The model.
+      base: The model it is compared with; None for a base and for a baseline.
+      is_base: Whether some other row is compared with it.
+      values, deltas: By task; absent where the task was not run.
+      mean: Mean delta over the tasks that have one.
+      seeds: Number of fine-tuning seeds; 0 when unknown.
     """
 
     name: str
@@ -80,12 +82,16 @@ class Row:
     mean: Estimate | None = None
     seeds: int = 0
 
+    def delta(self, task: str) -> Estimate | None:
+        """The delta of a task, or the mean delta for `MEAN`."""
+        return self.mean if task == MEAN else self.deltas.get(task)
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
     """Rows in order: each base with the models tuned from it, then the others.
 
-    `replicates` of the bootstrap are None for a table that came as numbers.
+    `replicates` (of the bootstrap) is None for a table read from CSV.
     """
 
     columns: tuple[Column, ...]
@@ -93,6 +99,11 @@ class Table:
     notes: tuple[str, ...] = ()
     title: str = ""
     replicates: int | None = None
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks, then `MEAN`."""
+        return [*(column.task for column in self.columns), MEAN]
 
 
 def plain_mean(
@@ -108,21 +119,21 @@ def plain_mean(
 
 
 def check_bases(bases: dict[str, str | None]) -> None:
-    """Checks model -> base: each base is there, and is itself tuned from nothing.
+    """Checks model -> base: each base has results and is not itself tuned.
 
     Raises:
-      ReportError: all that are not.
+      ReportError: Lists every base that fails.
     """
-    found = []
+    problems = []
     for model, base in bases.items():
         if base is None:
             continue
         if base not in bases:
-            found.append(f"{model} names {base!r} as its base, which has no results")
+            problems.append(f"{model} names {base!r} as its base, which has no results")
         elif bases[base] is not None:
-            found.append(f"{model}'s base {base} is itself tuned from {bases[base]}")
-    if found:
-        raise ReportError("; ".join(found) + f"; models are {', '.join(bases)}")
+            problems.append(f"{model}'s base {base} is itself tuned from {bases[base]}")
+    if problems:
+        raise ReportError("; ".join(problems) + f"; models are {', '.join(bases)}")
 
 
 def in_order(bases: dict[str, str | None]) -> list[str]:
@@ -131,15 +142,63 @@ def in_order(bases: dict[str, str | None]) -> list[str]:
     grouped = []
     for model in bases:
         if model in used:
-            grouped += [model, *(one for one in bases if bases[one] == model)]
+            grouped += [model, *(name for name in bases if bases[name] == model)]
     return grouped + [model for model in bases if model not in grouped]
 
 
-def mean_notes(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
-    """Says so where a mean delta does not cover every column."""
-    return [
-        f"{row.name}: mean delta over {len(row.deltas)} of {len(columns)} tasks "
-        f"(none for {', '.join(c.task for c in columns if c.task not in row.deltas)})."
-        for row in rows
-        if row.deltas and len(row.deltas) < len(columns)
-    ]
+def records(table: Table) -> list[dict[str, Any]]:
+    """One record per model and task, numbers as fractions.
+
+    Returns:
+      `model, base, task, metric, protocol, chance, n, n_patients, seeds`; `value,
+      value_low, value_high` of the model itself; `delta, delta_low, delta_high, p,
+      p_holm, permutations` against its base; `replicates` where there is an interval.
+      Every record has every key, None where unknown or without meaning. The mean delta
+      is a record whose task is "mean delta".
+    """
+    cells = []
+    for row in table.rows:
+        for column in (*table.columns, Column(MEAN)):
+            value, delta = row.values.get(column.task), row.delta(column.task)
+            if value or delta:
+                cells.append(_record(table, row, column, value, delta))
+    return cells
+
+
+def _record(table: Table, row: Row, column: Column, value, delta) -> dict[str, Any]:
+    none = dict.fromkeys(field.name for field in dataclasses.fields(Estimate))
+    own, change = (vars(part) if part else none for part in (value, delta))
+    return {
+        "model": row.name,
+        "base": row.base,
+        "task": column.task,
+        "metric": column.metric or None,
+        "protocol": column.protocol or None,
+        "chance": column.chance,
+        "n": column.n,
+        "n_patients": column.n_patients,
+        "seeds": row.seeds or None,
+        "value": own["value"],
+        "value_low": own["low"],
+        "value_high": own["high"],
+        "delta": change["value"],
+        "delta_low": change["low"],
+        "delta_high": change["high"],
+        "p": change["p"],
+        "p_holm": change["p_holm"],
+        "permutations": change["permutations"],
+        "replicates": table.replicates
+        if own["low"] is not None or change["low"] is not None
+        else None,
+    }
+
+
+def table_json(table: Table) -> dict[str, Any]:
+    """The content of table.json: `schema, title, interval, cells, notes`."""
+    return {
+        "schema": SCHEMA,
+        "title": table.title,
+        "interval": 1 - LEVEL,
+        "cells": records(table),
+        "notes": list(table.notes),
+    }

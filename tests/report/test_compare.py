@@ -139,7 +139,7 @@ def test_few_test_patients_have_an_exact_test_and_it_is_said(tmp_path, outcomes)
     table = compare(load_runs([tmp_path]), replicates=50, permutations=1000)
     delta = rows_of(table)["tuned"].deltas["kind"]
     assert (delta.p, delta.permutations) == (2 / 16, 16)
-    assert any("no p can be below 0.05: kind" in note for note in table.notes)
+    assert any("for any p to be below 0.05: kind" in note for note in table.notes)
 
 
 def test_a_model_against_itself_has_a_delta_of_exactly_zero(tmp_path, outcomes):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathjax.report.csv_table import read_csv, render_csv, write_csv
+from pathjax.report.csv_table import read_table, write_table
 from pathjax.report.table_data import Column, Estimate, ReportError, Row, Table
 
 HEAD = "model,base,task,value,delta,low,high\n"
@@ -17,7 +17,7 @@ def written(tmp_path, text):
 
 def test_delta_follows_from_values(tmp_path):
     path = written(tmp_path, HEAD + "b,,t,50,,,\nm,b,t,53.5,,1,6\n")
-    row = read_csv(path).rows[1]
+    row = read_table(path).rows[1]
     assert row.deltas["t"].value == pytest.approx(0.035)
     assert (row.deltas["t"].low, row.deltas["t"].high) == (0.01, 0.06)
     assert row.deltas["t"].excludes_zero and row.values["t"].low is None
@@ -35,16 +35,16 @@ def test_delta_follows_from_values(tmp_path):
         (HEAD + "b,,t,,1,,\n", "a delta but no base"),
         (HEAD + "b,,t,1,,,\nb,,t,1,,,\n", "b, t occurs twice"),
         (HEAD + "b,,t,1,,0,\n", "low and high go together"),
-        (HEAD + ",,t,1,,,\n", "model and task are wanted"),
+        (HEAD + ",,t,1,,,\n", "expected a model and a task"),
         (HEAD_P + "b,,t,1,,,,0.1\n", "b has a p but no base"),
-        (HEAD_P + "b,,t,1,,,,\nm,b,t,1,,,,1.1\n", "line 3: p is 1.1, wanted 0 to 1"),
+        (HEAD_P + "b,,t,1,,,,\nm,b,t,1,,,,1.1\n", "line 3: p is 1.1, expected 0 to 1"),
         (HEAD + "m,b,t,,1,,\n", "names 'b' as its base, which has no results"),
         (HEAD + "b,,t,1,,,\nm,b,t,,1,,\nm,,u,1,,,\n", "m has base None, before b"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path, text, message):
     with pytest.raises(ReportError, match=message):
-        read_csv(written(tmp_path, text))
+        read_table(written(tmp_path, text))
 
 
 names = st.text(
@@ -77,8 +77,8 @@ def test_what_is_written_is_read(
         ("a note",),
     )
     path = tmp_path_factory.mktemp("csv") / "t.csv"
-    write_csv(table, path)
-    again = read_csv(path)
+    write_table(table, path)
+    again = read_table(path)
     assert again.columns == table.columns and again.notes == table.notes
     assert [(r.name, r.base, r.seeds) for r in again.rows] == [
         (base, None, 1),
@@ -92,4 +92,6 @@ def test_what_is_written_is_read(
         if p is not None:
             assert (found.p, found.p_holm) == pytest.approx(test[:2], rel=1e-9)
     assert again.rows[1].mean.low == pytest.approx(delta - width, abs=1e-9)
-    assert render_csv(again) == path.read_text(encoding="utf-8")
+    rewritten = path.with_name("again.csv")
+    write_table(again, rewritten)
+    assert path.read_text(encoding="utf-8") == rewritten.read_text(encoding="utf-8")

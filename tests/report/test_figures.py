@@ -5,10 +5,9 @@ from PIL import Image
 from pathjax.report.figures import (
     draw_genes,
     find_metrics,
-    plain,
     read_metrics,
-    slug,
 )
+from pathjax.report.style import plain, slug, style
 
 
 def test_metrics_of_a_resumed_and_a_killed_run(tmp_path):
@@ -55,3 +54,11 @@ def test_names_become_plain_text_and_file_names():
     assert plain("a $b$") == r"a \$b\$"
     assert slug("../TCGA expression") == "TCGA-expression"
     assert slug("///") == "task"
+
+
+def test_no_two_series_look_alike():
+    assert len({style(number) for number in range(77)}) == 77
+    # Neighbours in a legend differ in colour and in shape.
+    for number in range(76):
+        (colour, marker), (next_colour, next_marker) = style(number), style(number + 1)
+        assert colour != next_colour and marker != next_marker

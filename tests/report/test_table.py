@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pathjax.report.csv_table import read_csv
+from pathjax.report.csv_table import read_table
 from pathjax.report.table import (
     load_table,
     percent,
@@ -139,7 +139,7 @@ def test_report_writes_everything_there_is(run, tmp_path):
             with Image.open(path) as image:
                 assert min(image.size) > 200, name
                 assert len(set(image.convert("L").tobytes())) > 10, name
-    again = read_csv(paths["csv"])
+    again = read_table(paths["csv"])
     fresh = load_table([run], replicates=100)
     assert [row.name for row in again.rows] == [row.name for row in fresh.rows]
     for one, other in zip(again.rows, fresh.rows, strict=True):

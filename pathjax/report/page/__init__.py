@@ -1,14 +1,12 @@
 """One self-contained HTML page of a report: `pathjax report DIR --html`.
 
-    run folders, files beside them -> gather -> sections -> render -> index.html
+    run folders, files in them -> gather -> sections -> render -> index.html
 
-The page reads nothing but itself: data, style and script are in the file, and a policy
-in its head forbids every request. It shows what results files say and computes nothing
-that is not in them, apart from rounding.
+The page requests nothing: data, style and script are in the file, and a policy in its
+head forbids every request. It shows what results files contain, only rounded.
 """
 
-from pathjax.report.page.gather import Inputs, PageError, gather
-from pathjax.report.page.render import render
-from pathjax.report.page.write import write_page
+from pathjax.report.page.gather import Inputs, gather
+from pathjax.report.page.render import render, write_page
 
-__all__ = ["Inputs", "PageError", "gather", "render", "write_page"]
+__all__ = ["Inputs", "gather", "render", "write_page"]

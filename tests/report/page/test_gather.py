@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from pathjax.report.csv_table import read_csv, write_csv
-from pathjax.report.page.gather import WANTING, Inputs, PageError, gather
+from pathjax.report.csv_table import read_table, write_table
+from pathjax.report.page.gather import HOW_TO_GET, Inputs, gather
+from pathjax.report.table_data import ReportError
 
 
 def test_every_section_is_found_by_what_is_in_the_files(full_run, tabled, hostile):
     got = gather([full_run], tabled(full_run))
-    assert set(WANTING) <= set(got) and got["absent"] == []
+    assert set(HOW_TO_GET) <= set(got) and got["absent"] == []
     assert got["table"]["tasks"] == ["kind", hostile, "genes"]
     assert [one["title"] for one in got["points"]] == ["tsne", "umap-age"]
     assert got["points"][0]["id"][:2] == ["#1", hostile]
@@ -27,7 +28,7 @@ def test_every_section_is_found_by_what_is_in_the_files(full_run, tabled, hostil
 
 def test_a_report_beside_it_is_no_input_of_the_next(full_run, tabled):
     table = tabled(full_run)
-    write_csv(table, full_run / "report" / "table.csv")
+    write_table(table, full_run / "report" / "table.csv")
     first = gather([full_run], table)
     again = gather([full_run], table)
     assert {**first, "made": ""} == {**again, "made": ""}
@@ -44,11 +45,11 @@ def test_named_files_come_first_and_once(run, tmp_path, tabled):
 
 def test_a_finished_table_has_no_other_sections(run, tmp_path, tabled):
     path = tmp_path / "table1.csv"
-    write_csv(tabled(run), path)
-    got = gather([path], read_csv(path))
+    write_table(tabled(run), path)
+    got = gather([path], read_table(path))
     assert got["title"] == "table1"
-    assert [name for name, _ in got["absent"]] == list(WANTING)
-    assert not set(WANTING) & set(got)
+    assert [name for name, _ in got["absent"]] == list(HOW_TO_GET)
+    assert not set(HOW_TO_GET) & set(got)
 
 
 def test_all_that_cannot_be_read_is_listed(run, tmp_path, tabled):
@@ -61,9 +62,9 @@ def test_all_that_cannot_be_read_is_listed(run, tmp_path, tabled):
         maps=[tmp_path / "gone.csv"],
         audit=[tmp_path / "c.json"],
     )
-    with pytest.raises(PageError) as caught:
+    with pytest.raises(ReportError) as caught:
         gather([run], tabled(run), inputs=inputs)
-    for part in ("a.csv lacks", "b.json lacks", "gone.csv", "c.json is no list"):
+    for part in ("a.csv lacks", "b.json lacks", "gone.csv", "c.json is not a list"):
         assert part in str(caught.value)
 
 

@@ -9,8 +9,10 @@ from importlib import resources
 
 import pytest
 
+from pathjax.cli import main
+from pathjax.report.csv_table import write_table
 from pathjax.report.page.gather import gather
-from pathjax.report.page.render import SCRIPTS, escaped_json, render
+from pathjax.report.page.render import SCRIPTS, escaped_json, render, write_page
 
 
 class Elements(html.parser.HTMLParser):
@@ -110,3 +112,26 @@ def test_each_place_of_the_template_is_filled_once(page):
 def test_text_that_looks_like_a_place_stays_text(run, tabled):
     page = render(gather([run], tabled(run), title="{{script}}"))
     assert "<title>{{script}}</title>" in page
+
+
+def test_report_html(run, tmp_path, tabled, capsys):
+    path = tmp_path / "table1.csv"
+    write_table(tabled(run), path)
+    assert main(["report", str(path), "--html", "--out", str(tmp_path / "out")]) == 0
+    page = tmp_path / "out" / "index.html"
+    assert str(page) in capsys.readouterr().out
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    assert not list(page.parent.glob(".partial*"))
+
+
+def test_its_flags_without_it(run, tmp_path, capsys):
+    words = ["report", str(run), "--points", "a.csv", "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert "--points is for the page: add --html" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("title", ["", "Table 1 of us"])
+def test_its_title(run, tmp_path, tabled, title):
+    path = write_page([run], tabled(run), tmp_path, title=title)
+    assert f"<title>{title or 'run'}</title>" in path.read_text("utf-8")

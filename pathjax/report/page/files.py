@@ -1,0 +1,296 @@
+"""Sections made from files: embeddings, heat maps and spot maps.
+
+`kind_of` recognises a file by its content. The formats are in docs/page.md: CSV with
+x, y and label or id (points); JSON with rows, columns and cells, or `pathjax
+modalities` results (grids); `spots.json`, or CSV with x, y, gene and measured or
+predicted (maps). Every reader raises ValueError when a file has another form.
+"""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pathjax.report.page.sections import is_audit, rounded, rounded_list
+
+LARGEST_JSON = 20 * 2**20  # anything larger is not a table for the page
+NO_LABEL = "(none)"  # as `pathjax figure` writes it
+MOST_CLASSES = 40  # more cannot be distinguished; the rest are shown as one
+FEW_VALUES = 12  # numbers with no more distinct values than this are class names
+VALUES = ("measured", "predicted")
+SAMPLES = {
+    "common": "on the samples that have all modalities",
+    "all": "on all samples that have the modality",
+}
+
+
+def kind_of(path: Path) -> str | None:
+    """ "points", "grids", "maps" or "audit"; None for any other file."""
+    if not path.is_file() or path.name.startswith("."):
+        return None
+    if path.suffix == ".csv":
+        with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+            lines = (line for line in file if not line.startswith("#"))
+            columns = set(next(csv.reader(lines), ()))
+        if not columns >= {"x", "y"}:
+            return None
+        if "gene" in columns and columns & set(VALUES):
+            return "maps"
+        return "points" if columns & {"label", "id"} else None
+    if path.suffix == ".json" and path.stat().st_size <= LARGEST_JSON:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            return None  # a file of another program
+        kinds = (("grids", is_grid), ("maps", is_spots), ("audit", is_audit))
+        return next((kind for kind, fits in kinds if fits(content)), None)
+    return None
+
+
+def read_noted(path: Path, **options) -> pd.DataFrame:
+    """The CSV table below the lines at the top that begin with `#`.
+
+    A `#` further down belongs to a value: pandas' `comment` would cut it there.
+    """
+    with open(path, encoding="utf-8-sig") as file:
+        notes = next((n for n, line in enumerate(file) if not line.startswith("#")), 0)
+    try:
+        return pd.read_csv(path, skiprows=notes, encoding="utf-8-sig", **options)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path} is not a CSV: {error}") from error
+
+
+def rounded_within(values: np.ndarray, steps: int = 4096) -> list:
+    """Coordinates to one part in `steps` of their range, finer than a screen's pixels.
+
+    Significant digits would not do: far from 0 they leave too few positions.
+    """
+    values = np.asarray(values, np.float64)
+    finite = values[np.isfinite(values)]
+    extent = float(np.ptp(finite)) if finite.size else 0.0
+    places = 0 if extent == 0 else max(0, math.ceil(math.log10(steps / extent)))
+    short = [round(v, places) if math.isfinite(v) else None for v in values.tolist()]
+    return [int(v) if v is not None and v.is_integer() else v for v in short]
+
+
+def read_points(path: Path) -> dict[str, Any]:
+    """Embeddings in the plane, as `pathjax figure tsne` writes them.
+
+    Returns:
+      `title`, `notes`, from the JSON of the same name if any; `x`, `y`, `id`: a value
+      per point; either `values`: a number per point, null where there is none; or
+      `classes`: names, the most frequent first, and `label`: a point's index among
+      them; `dropped`: number of rows without coordinates.
+    """
+    frame = read_noted(path, dtype=str, keep_default_na=False)
+    missing = [name for name in ("x", "y") if name not in frame.columns]
+    if missing:
+        raise ValueError(f"{path} lacks the columns {', '.join(missing)}")
+    xy = frame[["x", "y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    kept = np.isfinite(xy).all(axis=1)
+    if not kept.any():
+        raise ValueError(f"{path} has no row whose x and y are numbers")
+    frame = frame[kept]
+    label = frame["label"] if "label" in frame else pd.Series("", frame.index)
+    title, notes = _record(path)
+    return {
+        "title": title,
+        "notes": notes,
+        "x": rounded_within(xy[kept, 0]),
+        "y": rounded_within(xy[kept, 1]),
+        "id": frame["id"].tolist() if "id" in frame else [],
+        **_colours(label),
+        "dropped": int((~kept).sum()),
+    }
+
+
+def _colours(label: pd.Series) -> dict[str, Any]:
+    """Numbers as `values`, anything else as `classes` and `label`."""
+    numbers = pd.to_numeric(label, errors="coerce").to_numpy(float)
+    known = np.isfinite(numbers)
+    if (known | label.isin(["", NO_LABEL])).all() and (
+        len(np.unique(numbers[known])) > FEW_VALUES
+    ):
+        return {"values": rounded_list(numbers)}
+    named = label.where(label != "", NO_LABEL)
+    classes = named.value_counts(sort=True).index.tolist()
+    if len(classes) > MOST_CLASSES:
+        rest = classes[MOST_CLASSES - 1 :]
+        other = f"({len(rest)} other classes)"
+        named = named.where(~named.isin(rest), other)
+        classes = [*classes[: MOST_CLASSES - 1], other]
+    place = {name: number for number, name in enumerate(classes)}
+    return {"classes": classes, "label": [place[name] for name in named]}
+
+
+def _record(path: Path) -> tuple[str, list[str]]:
+    """Title and purity from the JSON that `pathjax figure` writes beside the CSV."""
+    try:
+        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return path.stem, []
+    if not isinstance(record, dict) or not isinstance(record.get("title"), str):
+        return path.stem, []
+    notes = []
+    for key, where in (("embedding", "in the embedding"), ("plane", "here")):
+        purity = record.get(key)
+        if isinstance(purity, dict) and {"value", "k", "chance"} <= set(purity):
+            notes.append(
+                f"Agreement with the {purity['k']} nearest neighbours {where}: "
+                f"{purity['value']:.2f}; chance {purity['chance']:.2f}."
+            )
+    return record["title"], notes
+
+
+def is_grid(content: Any) -> bool:
+    """Whether JSON is a heat map or the results of `pathjax modalities`."""
+    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
+        return False
+    lists = all(isinstance(content.get(key), list) for key in ("rows", "columns"))
+    return lists or _is_modalities(content)
+
+
+def _is_modalities(content: dict[str, Any]) -> bool:
+    return str(content.get("protocol")).startswith("modalities/")
+
+
+def read_grids(path: Path) -> list[dict[str, Any]]:
+    """Heat maps: `title`, `rows`, `columns` (names) and `cells`.
+
+    Modality results give one for each metric and set of samples.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not is_grid(content):
+        raise ValueError(f"{path} lacks rows, columns or cells (lists)")
+    if _is_modalities(content):
+        return _modality_grids(content)
+    rows, columns = ([str(name) for name in content[k]] for k in ("rows", "columns"))
+    cells = [
+        _cell(str(cell.get("row")), str(cell.get("column")), cell)
+        for cell in content["cells"]
+    ]
+    places = [(cell["row"], cell["column"]) for cell in cells]
+    wrong = [f"({r}, {c})" for r, c in places if r not in rows or c not in columns]
+    if wrong:
+        raise ValueError(f"{path} has cells of no row or column: {', '.join(wrong)}")
+    title = str(content.get("title") or path.stem)
+    return [{"title": title, "rows": rows, "columns": columns, "cells": cells}]
+
+
+def _cell(row: str, column: str, cell: dict[str, Any]) -> dict[str, Any]:
+    numbers = ("value", "low", "high", "chance")
+    kept = {key: rounded(cell[key]) for key in numbers if key in cell}
+    return {"row": row, "column": column, **kept} | {
+        key: cell[key] for key in ("n", "metric") if key in cell
+    }
+
+
+def _modality_grids(content: dict[str, Any]) -> list[dict[str, Any]]:
+    grids: dict[tuple[str, str], list] = {}
+    for cell in content["cells"]:
+        for metric, score in cell["scores"].items():
+            # The metric is in the title: all cells of a map have the same.
+            names = " + ".join(cell["modalities"]), cell["target"]
+            grids.setdefault((cell["rows"], metric), []).append(
+                _cell(*names, {**score, "n": cell["n"]})
+            )
+    made = " SYNTHETIC." if content.get("synthetic") else ""
+    return [
+        {
+            "title": f"{content.get('cohort', '')}: {metric.replace('_', ' ')}, "
+            f"{SAMPLES.get(samples, samples)}.{made}",
+            "rows": list(dict.fromkeys(cell["row"] for cell in cells)),
+            "columns": list(dict.fromkeys(cell["column"] for cell in cells)),
+            "cells": cells,
+        }
+        for (samples, metric), cells in grids.items()
+    ]
+
+
+def is_spots(content: Any) -> bool:
+    """Whether JSON is a `spots.json`."""
+    return isinstance(content, dict) and isinstance(content.get("slides"), dict)
+
+
+def read_maps(path: Path) -> list[dict[str, Any]]:
+    """A spot map for each slide.
+
+    Returns:
+      Records of `title`; `x`, `y`, `id`: a value per spot; `unit` by kind of value;
+      `genes`: a list of `gene`, `measured`, `predicted` (a value per spot, null where
+      there is none) and `r`, Pearson's over the spots that have both.
+    """
+    if path.suffix != ".json":
+        return [_map_of_csv(path)]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not is_spots(content):
+        raise ValueError(f"{path} lacks slides (an object)")
+    return [
+        _map_of_slide(f"{path}, {name}", name, slide, content.get("unit") or {})
+        for name, slide in content["slides"].items()
+    ]
+
+
+def _map_of_slide(place: str, name: str, slide: dict, unit: dict) -> dict[str, Any]:
+    missing = [key for key in ("x", "y", "genes") if key not in slide]
+    if missing:
+        raise ValueError(f"{place} lacks {', '.join(missing)}")
+    x, y = (np.array(slide[key], np.float64) for key in ("x", "y"))
+    genes = {}
+    for gene, values in slide["genes"].items():
+        genes[gene] = {k: np.array(values[k], float) for k in VALUES if k in values}
+        if any(len(known) != len(x) for known in genes[gene].values()):
+            raise ValueError(f"{place}: {gene} does not have one value per spot")
+    if len(x) != len(y) or not np.isfinite([x, y]).all():
+        raise ValueError(f"{place} has spots whose x or y is not a number")
+    return _map(name, x, y, slide.get("sample") or [], genes, unit)
+
+
+def _map_of_csv(path: Path) -> dict[str, Any]:
+    frame = read_noted(path, dtype={"gene": str, "id": str}, keep_default_na=False)
+    missing = [name for name in ("x", "y", "gene") if name not in frame.columns]
+    kinds = [name for name in VALUES if name in frame.columns]
+    if missing or not kinds:
+        lacking = ", ".join(missing) or " or ".join(VALUES)
+        raise ValueError(f"{path} lacks the columns {lacking}")
+    for name in ("x", "y", *kinds):
+        frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    if not np.isfinite(frame[["x", "y"]].to_numpy()).all():
+        raise ValueError(f"{path} has rows whose x or y is not a number")
+    spots = frame.drop_duplicates(["x", "y"])
+    keys = pd.MultiIndex.from_frame(spots[["x", "y"]])
+    genes = {}
+    for gene, rows in frame.groupby("gene", sort=False):
+        rows = rows.drop_duplicates(["x", "y"]).set_index(["x", "y"]).reindex(keys)
+        genes[gene] = {kind: rows[kind].to_numpy(float) for kind in kinds}
+    ids = spots["id"].tolist() if "id" in spots else []
+    return _map(path.stem, spots["x"], spots["y"], ids, genes, {})
+
+
+def _map(title, x, y, ids, genes, unit) -> dict[str, Any]:
+    return {
+        "title": title,
+        "x": rounded_within(x),
+        "y": rounded_within(y),
+        "id": ids,
+        "unit": unit,
+        "genes": [
+            {"gene": gene, "r": _pearson(values)}
+            | {kind: rounded_list(known) for kind, known in values.items()}
+            for gene, values in genes.items()
+        ],
+    }
+
+
+def _pearson(values: dict[str, np.ndarray]) -> float | None:
+    if len(values) < 2:
+        return None
+    both = np.isfinite(values["measured"]) & np.isfinite(values["predicted"])
+    pair = values["measured"][both], values["predicted"][both]
+    if both.sum() < 2 or min(np.ptp(side) for side in pair) == 0:
+        return None
+    return rounded(float(np.corrcoef(*pair)[0, 1]))

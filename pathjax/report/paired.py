@@ -1,0 +1,155 @@
+"""Units that tasks share, and the permutation tests of one tuned model.
+
+    rows of every task -> SharedUnits -> units by number, parts -> bootstrap, tests
+
+A patient in the test rows of several tasks is resampled, and exchanged, in all of them
+alike. Tasks that share patients, directly or through another task, are one part and
+number their units together; parts are independent. The sampling itself is in `stats`.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from pathjax.stats.bootstrap import number_units
+from pathjax.stats.metric import Terms
+from pathjax.stats.permutation import (
+    Swaps,
+    holm,
+    null_deltas,
+    observed_delta,
+    p_value,
+    redrawn,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Units of tasks that share some.
+
+    Attributes:
+      units: Number of units.
+      key: Hash of their names. Random streams of parts with other units differ, whatever
+        other parts a table has.
+    """
+
+    units: int
+    key: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """A p-value, its Holm correction, and the number of patterns it is based on.
+
+    The mean delta is a single test: its `p_holm` is None.
+    """
+
+    p: float
+    p_holm: float | None
+    permutations: int
+
+
+class SharedUnits:
+    """The units of every task.
+
+    Args:
+      tasks: (study, task, rows) of each task; of a task named twice the last counts. The
+        unit is the patient, or the row itself where there is one patient.
+
+    Attributes:
+      unit: task -> `[N]`, which unit of its part each row is of.
+      part: task -> its part.
+    """
+
+    def __init__(self, tasks: Iterable[tuple[str, str, dict[str, np.ndarray]]]):
+        ids: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+        for study, task, rows in tasks:
+            kind = "patient" if len(np.unique(rows["patient"])) > 1 else "row"
+            own = rows["patient" if kind == "patient" else "unit"]
+            ids.setdefault((study, kind), {})[task] = own
+        self.unit: dict[str, np.ndarray] = {}
+        self.part: dict[str, Part] = {}
+        for (study, kind), named in ids.items():
+            for members in _components(named):
+                numbers, count = number_units([own for _, own in members])
+                names = np.unique(np.concatenate([own for _, own in members]))
+                text = "\n".join([study, kind, *map(str, names)])
+                part = Part(count, zlib.crc32(text.encode()))
+                for (task, _), unit in zip(members, numbers, strict=True):
+                    self.unit[task], self.part[task] = unit, part
+
+
+def _components(tasks: dict[str, np.ndarray]) -> list[list[tuple[str, np.ndarray]]]:
+    """Tasks in groups that share units, directly or through another task."""
+    groups: list[tuple[set, list]] = []
+    for task, ids in tasks.items():
+        joined, members = set(ids.tolist()), [(task, ids)]
+        apart = []
+        for units, others in groups:
+            if joined & units:
+                joined, members = joined | units, others + members
+            else:
+                apart.append((units, others))
+        groups = [*apart, (joined, members)]
+    return [members for _, members in groups]
+
+
+def permute_deltas(
+    pairs: Mapping[str, Sequence[tuple[Terms, Terms]]],
+    parts: Mapping[str, Part],
+    *,
+    permutations: int,
+    seed: int,
+    signs: Mapping[str, int] | None = None,
+) -> tuple[dict[str, Tested], Tested | None]:
+    """Tests each task's delta and the mean over these tasks.
+
+    Tasks of one part exchange the same patients in the same permutation, so that their
+    null deltas can be averaged one by one.
+
+    Args:
+      pairs: task -> terms of tuned and base, for each fine-tuning seed.
+      parts: task -> the part its units belong to.
+      permutations: Number of random ones, where a part has more patterns than that.
+      seed: Of the random ones.
+      signs: task -> -1 where a lower score is better, for the mean.
+
+    Returns:
+      The tests by task, corrected over all of them, and that of their mean; None when
+      there is no task.
+    """
+    if not pairs:
+        return {}, None
+    signs = dict.fromkeys(pairs, 1) | dict(signs or {})
+    observed, p = {}, {}
+    sums: dict[Part, np.ndarray] = {}
+    swaps = {
+        part: Swaps(part.units, permutations, (seed, part.key))
+        for part in dict.fromkeys(parts[task] for task in pairs)
+    }
+    for task, terms in pairs.items():
+        part = parts[task]
+        observed[task] = observed_delta(terms)
+        null = null_deltas(terms, swaps[part])
+        p[task] = p_value(observed[task], null, exact=swaps[part].exact)
+        sums[part] = sums.get(part, 0.0) + signs[task] * null
+    tests = {
+        task: Tested(p[task], float(corrected), swaps[parts[task]].patterns)
+        for task, corrected in zip(p, holm(list(p.values())), strict=True)
+    }
+    if len(sums) == 1:
+        ((part, total),) = sums.items()
+        exact, patterns = swaps[part].exact, swaps[part].patterns
+    else:
+        exact, patterns = False, permutations
+        total = sum(
+            redrawn(null, permutations, (seed, part.key, 1))
+            if swaps[part].exact
+            else null
+            for part, null in sums.items()
+        )
+    mean = float(np.mean([signs[task] * delta for task, delta in observed.items()]))
+    p_mean = p_value(mean, total / len(pairs), exact=exact)
+    return tests, Tested(p_mean, None, patterns)
