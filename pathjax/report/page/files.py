@@ -7,6 +7,7 @@ predicted (maps). Every reader raises ValueError when a file has another form.
 """
 
 import csv
+import itertools
 import json
 import math
 from pathlib import Path
@@ -57,7 +58,7 @@ def read_noted(path: Path, **options) -> pd.DataFrame:
     A `#` further down belongs to a value: pandas' `comment` would cut it there.
     """
     with open(path, encoding="utf-8-sig") as file:
-        notes = next((n for n, line in enumerate(file) if not line.startswith("#")), 0)
+        notes = len(list(itertools.takewhile(lambda line: line.startswith("#"), file)))
     try:
         return pd.read_csv(path, skiprows=notes, encoding="utf-8-sig", **options)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
