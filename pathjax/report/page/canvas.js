@@ -40,8 +40,8 @@ function nearest(xs, ys, x, y, reach) {
   return best;
 }
 
-// Pointer and arrow keys ask for a place; `told(at)` gives the lines of the tip.
-function explore(node, spots, told, picked) {
+// Pointer and arrow keys ask for a place; `lines(at)` are those of the tip.
+function explore(node, spots, lines, picked) {
   let now = -1;
   const show = (at) => {
     if (at === now) return;
@@ -49,7 +49,7 @@ function explore(node, spots, told, picked) {
     picked(at);
     if (at < 0) return hideTip();
     const { left, top } = node.getBoundingClientRect(), { xs, ys } = spots();
-    showTip(told(at), left + xs[at], top + ys[at]);
+    showTip(lines(at), left + xs[at], top + ys[at]);
   };
   const at = (event) => {
     const { left, top } = node.getBoundingClientRect(), { xs, ys } = spots();
@@ -75,7 +75,7 @@ function explore(node, spots, told, picked) {
       }
       if (best >= 0) show(best);
     }
-    if (now >= 0) say(told(now).join(", "));
+    if (now >= 0) say(lines(now).join(", "));
   });
 }
 

@@ -1,4 +1,4 @@
-const METRICS = { balanced_accuracy: "balanced accuracy", pearson: "mean Pearson r" };
+const metricLabel = (metric) => data.labels[metric] || metric;
 // Shape says what colour says: the models, and the classes of an embedding.
 const COLOURS = 8;
 const SHAPES = [
@@ -13,7 +13,7 @@ const shape = (at) => SHAPES[(at + Math.floor(at / COLOURS)) % SHAPES.length];
 const mark = (at, hollow = false) => svg("svg", { class: `mark ${colour(at)}${hollow ? " hollow" : ""}`, "aria-hidden": "true" },
   svg("path", { d: shape(at)(7, 7, 4) }));
 
-// Round steps of 1, 2 or 5 between two values, each with a text that tells them apart.
+// Round steps of 1, 2 or 5 between two values, each with just enough digits.
 function ticks(low, high, wanted) {
   const rough = (high - low) / wanted || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -44,7 +44,7 @@ function drawTable(tabled) {
   };
   const columns = [
     { name: "Task", key: (row) => row.task, cell: (row) => row.any ? [row.task, el("span", { class: "below" },
-      [METRICS[row.any.metric] || row.any.metric, known(row.any.chance) ? `chance ${percent(row.any.chance)}` : null,
+      [metricLabel(row.any.metric), known(row.any.chance) ? `chance ${percent(row.any.chance)}` : null,
         known(row.any.n) ? `n ${count(row.any.n)}` : null].filter(Boolean).join(", "))] : row.task },
     ...models.map((model) => {
       const base = cells.find((cell) => cell.model === model).base;

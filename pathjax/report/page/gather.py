@@ -23,6 +23,7 @@ from pathjax.report.page.sections import (
     training_runs,
 )
 from pathjax.report.table_data import ReportError, Table, table_json
+from pathjax.stats.metrics import METRICS, metric_label
 
 # Section -> how to get its data, shown where there are none.
 HOW_TO_GET = {
@@ -62,7 +63,7 @@ def gather(
       title: Of the page; the table's or the first source's name by default.
 
     Returns:
-      `title`, `made`, `pathjax`, `table` and the sections that there are data for:
+      `title`, `made`, `pathjax`, `table`, `labels` of metrics, and the sections that there are data for:
       `genes`, `curves`, `points`, `grids`, `maps`, `audit`, `origin`; `absent` says how
       to get the others.
 
@@ -100,12 +101,14 @@ def gather(
     }
     if problems:
         raise ReportError("; ".join(problems))
+    metrics = dict.fromkeys([*METRICS, *(c.metric for c in table.columns)])
     now = datetime.datetime.now(datetime.UTC)
     return {
         "title": title or table.title or paths[0].resolve().stem,
         "made": now.isoformat(timespec="minutes"),
         "pathjax": pathjax.__version__,
         "table": {**table_json(table), "tasks": [c.task for c in table.columns]},
+        "labels": {name: metric_label(name) for name in metrics},
         **{name: content for name, content in sections.items() if content},
         "absent": [
             [name, how] for name, how in HOW_TO_GET.items() if not sections[name]

@@ -1,10 +1,10 @@
 function drawGrids(sets) {
-  const node = section("grids", "Heat maps", el("p", {}, "The number is what counts; the shade repeats it, from chance (or the least, if that is lower) to 100."));
+  const node = section("grids", "Heat maps", el("p", {}, "The shade repeats the number, from chance (or the lowest value, if lower) to 100."));
   for (const set of sets) {
     const [least, most] = extent(set.cells.map((cell) => cell.value));
     const low = Math.min(least, extent(set.cells.map((cell) => cell.chance))[0]), high = Math.max(most, 1);
     const at = new Map(set.cells.map((cell) => [JSON.stringify([cell.row, cell.column]), cell]));
-    const detail = (cell) => [METRICS[cell.metric] || cell.metric, known(cell.chance) ? `chance ${percent(cell.chance)}` : null,
+    const detail = (cell) => [metricLabel(cell.metric), known(cell.chance) ? `chance ${percent(cell.chance)}` : null,
       known(cell.n) ? `n ${count(cell.n)}` : null].filter(Boolean).join(", ");
     // What holds for all cells of a column is said once, in its heading.
     const heads = new Map(set.columns.map((column) => {

@@ -1,4 +1,4 @@
-// The 1st to the 99th percentile, as in the pictures: one odd spot takes no range.
+// The 1st to the 99th percentile, as in the pictures: an outlier does not stretch the range.
 function span(values) {
   const sorted = values.filter(known).sort((a, b) => a - b), last = sorted.length - 1;
   return last < 0 ? [null, null] : [sorted[Math.round(0.01 * last)], sorted[Math.round(0.99 * last)]];
@@ -14,7 +14,7 @@ function spotMap(set) {
   const ratio = Math.max(0.3, Math.min(1.6, (bottom - top || 1) / (right - left || 1)));
   const kinds = ["measured", "predicted"].filter((kind) => set.genes.some((gene) => gene[kind]));
   let now = 0, shared = false;
-  const place = el("div", { class: "panels" }), told = el("p", { class: "below" });
+  const place = el("div", { class: "panels" }), caption = el("p", { class: "below" });
 
   const drawn = kinds.map((kind) => {
     const xs = new Float32Array(total), ys = new Float32Array(total), ends = el("div"), values = () => set.genes[now][kind] || [];
@@ -51,11 +51,11 @@ function spotMap(set) {
   const again = () => {
     drawn.forEach((paint) => paint());
     const { gene, r } = set.genes[now];
-    told.textContent = known(r) ? `${gene}: r = ${fixed(r)} over the spots shown.` : gene;
+    caption.textContent = known(r) ? `${gene}: r = ${fixed(r)} over the spots shown.` : gene;
   };
   again();
   const both = kinds.length < 2 ? null : el("label", {}, el("input", { type: "checkbox",
     onchange: (event) => { shared = event.target.checked; again(); } }), " one scale for both");
   return el("div", {}, el("h3", {}, set.title), el("div", { class: "tools" },
-    choice("Gene", set.genes.map((one) => (known(one.r) ? `${one.gene} (r ${fixed(one.r, 2)})` : one.gene)), (at) => { now = at; again(); }), both), told, place);
+    choice("Gene", set.genes.map((one) => (known(one.r) ? `${one.gene} (r ${fixed(one.r, 2)})` : one.gene)), (at) => { now = at; again(); }), both), caption, place);
 }

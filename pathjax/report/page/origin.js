@@ -8,7 +8,7 @@ function drawAudit(records) {
     .join("; ");
   const word = (record) => (record.overlap && record.status !== "allowed" ? "OVERLAP" : STATUS[record.status] || record.status);
   const bad = records.filter((record) => record.overlap).length;
-  section("audit", "Audit", el("p", {}, `Training patients against the test patients of each task: ${count(bad)} of ${count(records.length)} records overlap undeclared.`),
+  section("audit", "Audit", el("p", {}, `Training patients against the test patients of each task: ${count(bad)} of ${count(records.length)} records have an overlap that is not declared.`),
     table("Audit records", [
       { name: "Task", key: (record) => record.task, cell: (record) => record.task },
       { name: "Against", key: (record) => record.against, cell: (record) => record.against },
@@ -32,7 +32,7 @@ function drawOrigin(origin) {
     origin.configs.length ? el("h3", {}, "Training runs") : null,
     ...origin.configs.map((one) => el("details", {}, el("summary", {}, `${one.run}, ${count(one.lines.length)} settings`),
       el("pre", { tabindex: "0" }, one.lines.join("\n")))));
-  section("commands", "Commands", el("p", {}, "Those on record, in their order. Training runs are repeated from the settings above."),
+  section("commands", "Commands", el("p", {}, "Recorded commands, in the order to run them. Repeat training runs from the settings above."),
     ...origin.commands.map((text) => {
       const copy = el("button", { type: "button", onclick: () => {
         getSelection().selectAllChildren(shown);

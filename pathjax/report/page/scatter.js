@@ -73,7 +73,7 @@ function scatter(set) {
 }
 
 function drawPoints(sets) {
-  const node = section("points", "Embeddings", el("p", {}, "Every mark is a sample. Point at one, or press arrow keys on the picture, "
+  const node = section("points", "Embeddings", el("p", {}, "Every mark is a sample. Point at one, or press the arrow keys on the picture, "
     + "to read its name; the buttons hide and show a class."));
   for (const set of sets) node.append(scatter(set), ...set.notes.map((note) => el("p", {}, note)), set.dropped ? el("p", {}, `${count(set.dropped)} rows have no coordinates.`) : "");
 }

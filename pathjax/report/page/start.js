@@ -14,5 +14,5 @@ for (const [name, draw] of Object.entries(DRAW)) if (data[name]) draw(data[name]
 if (data.absent.length) {
   section("absent", "Not in this report", el("dl", {}, ...data.absent.flatMap(([name, how]) => [el("dt", {}, NAMES[name]), el("dd", {}, how)])));
 }
-document.querySelector("footer").append(el("p", {}, "This page is one file and asks the network for nothing."));
+document.querySelector("footer").append(el("p", {}, "This page is a single file and makes no network requests."));
 document.documentElement.dataset.ready = "";

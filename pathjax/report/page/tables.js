@@ -1,12 +1,12 @@
 const STEP = 200;
 
-// A table that sorts by its headings, finds rows and grows on request.
+// A table that sorts by its headings, searches rows and shows more on request.
 // columns: { name, below, key(row), cell(row), number, head }; rows: anything.
 function table(caption, columns, rows, { find, foot, first = STEP, label = "rows", attach } = {}) {
   let sorted = rows, shown = first, by = null, down = false, words = [];
   const body = el("tbody");
   const more = el("p", { class: "more" });
-  const told = el("span", { class: "told" });
+  const counted = el("span", { class: "counted" });
   const heads = columns.map((column, at) => {
     const button = el("button", { type: "button", onclick: () => sort(at) }, column.name,
       el("span", { class: "arrow", "aria-hidden": "true" }));
@@ -27,7 +27,7 @@ function table(caption, columns, rows, { find, foot, first = STEP, label = "rows
       : sorted;
     const now = found.slice(0, shown);
     body.replaceChildren(...now.map(line));
-    told.textContent = `${count(found.length)} of ${count(rows.length)} ${label}`
+    counted.textContent = `${count(found.length)} of ${count(rows.length)} ${label}`
       + (now.length < found.length ? `, ${count(now.length)} shown` : "");
     const grow = (text, to) => el("button", { type: "button", onclick: () => { shown = to; draw(); } }, text);
     more.replaceChildren();
@@ -38,7 +38,7 @@ function table(caption, columns, rows, { find, foot, first = STEP, label = "rows
     if (attach) attach(now, body);
   }
 
-  // Descending, ascending, as it came; what has no value stays last.
+  // Descending, ascending, original order; rows without a value stay last.
   function sort(at) {
     const column = columns[at];
     const start = Boolean(column.number);
@@ -55,7 +55,7 @@ function table(caption, columns, rows, { find, foot, first = STEP, label = "rows
     heads.forEach((head, place) => {
       if (columns[place].key) head.setAttribute("aria-sort", place !== by ? "none" : down ? "descending" : "ascending");
     });
-    say(by === null ? "In the first order" : `Sorted by ${column.name}, ${down ? "descending" : "ascending"}`);
+    say(by === null ? "Original order" : `Sorted by ${column.name}, ${down ? "descending" : "ascending"}`);
     draw();
   }
 
@@ -68,8 +68,8 @@ function table(caption, columns, rows, { find, foot, first = STEP, label = "rows
         words = event.target.value.toLowerCase().split(/[\s,;]+/).filter(Boolean);
         shown = first;
         draw();
-        say(told.textContent);
-      } }), told) : null;
+        say(counted.textContent);
+      } }), counted) : null;
   const grid = el("table", {}, el("caption", { class: "unseen" }, caption),
     el("thead", {}, el("tr", {}, ...heads)), body,
     foot ? el("tfoot", {}, ...foot.map(line)) : null);
