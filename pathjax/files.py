@@ -63,9 +63,10 @@ def write_csv(
       rows: One sequence of values per line; may be a generator.
       notes: Lines above the heading, each written after `# `.
     """
-    with atomic_path(final) as partial, open(
-        partial, "w", encoding="utf-8", newline=""
-    ) as file:
+    with (
+        atomic_path(final) as partial,
+        open(partial, "w", encoding="utf-8", newline="") as file,
+    ):
         file.writelines(f"# {' '.join(note.split())}\n" for note in notes)
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
