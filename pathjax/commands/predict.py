@@ -89,7 +89,8 @@ def run_predict(args: argparse.Namespace) -> None:
     import dataclasses
     import sys
 
-    from pathjax.predict.run import Options, predict
+    from pathjax.predict.outputs import Options
+    from pathjax.predict.run import predict
     from pathjax.progress import stage
 
     names = [field.name for field in dataclasses.fields(Options)]

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathjax.files import atomic_path, write_json, write_text
-from pathjax.report.figures import PALETTE, plain
+from pathjax.report.style import PALETTE, plain
 
 TITLES = {
     "balanced_accuracy": "balanced accuracy",

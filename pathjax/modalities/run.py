@@ -32,7 +32,7 @@ from pathjax.modalities.cohort import (
     Question,
 )
 from pathjax.modalities.features import Preparation
-from pathjax.report.figures import slug
+from pathjax.report.style import slug
 from pathjax.stats.metric import StatisticsError
 
 PROTOCOL = "modalities/1"

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from pathjax.files import atomic_path, write_json, write_text
 from pathjax.modalities.projection import Purity
-from pathjax.report.figures import PALETTE, plain
+from pathjax.report.style import PALETTE, plain
 
 MARKERS = "os^DvPX*<>p"
 NAMES = {"tsne": "t-SNE", "umap": "UMAP"}

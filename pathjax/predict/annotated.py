@@ -22,7 +22,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from pathjax.files import atomic_path
-from pathjax.predict.pictures import Picture
+from pathjax.predict.maps import Picture
 
 
 def spatial_entry(picture: Picture, side: float) -> dict[str, Any]:
@@ -50,14 +50,14 @@ def write_annotated(
 
     Args:
       path: FILE.h5ad.
-      blocks: rows of X in the order of `obs`.
-      obs: a row per tile; `x` and `y` become `obsm["spatial"]` where they are known.
-      var: a row per gene.
-      spatial: slide to `spatial_entry`.
-      about: of `uns["pathjax"]`: text, numbers, lists of text.
+      blocks: Rows of X in the order of `obs`.
+      obs: A row per tile; `x` and `y` become `obsm["spatial"]` where known.
+      var: A row per gene.
+      spatial: Slide to `spatial_entry`.
+      about: For `uns["pathjax"]`: text, numbers, lists of text.
 
     Raises:
-      ValueError: the blocks are not as many rows as `obs`.
+      ValueError: The blocks do not have as many rows as `obs`.
     """
     import anndata
 
@@ -74,7 +74,7 @@ def write_annotated(
     with atomic_path(path) as partial:
         table.write_h5ad(partial)
         with h5py.File(partial, "r+") as file:
-            if "X" in file:  # AnnData's word for none
+            if "X" in file:  # written as a null by AnnData
                 del file["X"]
             x = file.create_dataset("X", (len(obs), len(var)), np.float32)
             x.attrs["encoding-type"] = "array"
@@ -84,15 +84,15 @@ def write_annotated(
                 x[done : done + len(block)] = block
                 done += len(block)
             if done != len(obs):
-                raise ValueError(f"found {done} rows for {path}, wanted {len(obs)}")
+                raise ValueError(f"expected {len(obs)} rows for {path}, got {done}")
 
 
 def _plain(value: Any) -> Any:
-    """What HDF5 can hold: lists of text as arrays, None as text."""
+    """A value that HDF5 supports: lists of text as arrays, None as text."""
     if value is None:
         return "unknown"
     if isinstance(value, list | tuple):
-        return np.array([str(one) for one in value], object)
+        return np.array([str(item) for item in value], object)
     return value
 
 
@@ -104,3 +104,11 @@ def read_columns(path: Path, columns: list[int]) -> Float[np.ndarray, "n c"]:
         for start in range(0, len(x), 8192):
             out[start : start + 8192] = x[start : start + 8192][:, columns]
     return out
+
+
+def read_names(path: Path) -> list[str]:
+    """Names of the genes of a written file."""
+    import anndata
+
+    with h5py.File(path, "r") as file:
+        return anndata.io.read_elem(file["var"]).index.tolist()

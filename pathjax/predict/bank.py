@@ -1,13 +1,13 @@
-"""A reference of samples with known expression, and what is most similar in it.
+"""A reference of samples with known expression, searched by similarity.
 
     reference study -> training patients' samples -> expression tower -> bank [m, D]
     features of tiles -> image tower -> similarity to the bank -> nearest samples
                                                               -> weighted mean expression
 
-A contrastive model has no head that predicts expression; it tells which of the samples
-it knows fits an image. The expression given is theirs: a mean of the nearest, weighted
-by softmax of similarity over the model's own temperature, as Xie et al. (BLEEP, NeurIPS
-2023) average over the nearest 50. The query's own patient is left out.
+A contrastive model has no head that predicts expression; it ranks reference samples for
+an image. The prediction is the mean expression of the nearest ones, weighted by softmax
+of similarity over the model's own temperature, as Xie et al. (BLEEP, NeurIPS 2023)
+average over the nearest 50. The query's own patient is left out.
 """
 
 import dataclasses
@@ -24,13 +24,10 @@ from pathjax.data.text_store import TextEmbeddings
 from pathjax.evals.audit import barcodes
 from pathjax.models.model_file import Model
 from pathjax.models.towers import MAX_LOG_SCALE
+from pathjax.predict import PredictError
 from pathjax.predict.heads import build, in_blocks, panel_of
 
 AT_ONCE = 1024  # queries
-
-
-class BankError(ValueError):
-    """A reference that cannot be used; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Nearest:
 
 
 def person(patient: str, *ids: str) -> str:
-    """Who a patient is across studies: the TCGA barcode in any id, else the id."""
+    """Identity of a patient across studies: the TCGA barcode in any id, else the id."""
     found = barcodes([patient, *ids])
     return min(found) if found else patient
 
@@ -63,19 +60,19 @@ def reference_rows(
       part: SPLIT:FOLD of the study, or "all".
 
     Raises:
-      BankError: `part` has another form, or no sample is left.
+      PredictError: `part` has another form, or no sample is left.
     """
     expression = study.expression()
     samples = study.samples
     if part == "all":
-        told, ids = "all its samples", samples["sample_id"]
+        described, ids = "all its samples", samples["sample_id"]
     elif part is not None:
         split, colon, fold = part.partition(":")
         if not colon:
-            raise BankError(
-                f"--reference-part {part!r}: wanted SPLIT:FOLD of the study, or all"
+            raise PredictError(
+                f"--reference-part: expected SPLIT:FOLD of the study, or all, got {part!r}"
             )
-        told = f"split {split}, fold {fold}"
+        described = f"split {split}, fold {fold}"
         ids = samples["sample_id"].iloc[study.fold_samples(split, fold)]
     else:
         seen = [
@@ -84,42 +81,40 @@ def reference_rows(
             if stage["fingerprint"] == study.fingerprint or stage["study"] == study.name
         ]
         if not seen:
-            raise BankError(
-                f"the model was not trained on study {study.name}, so nobody can say "
-                "which of its patients it has seen: name the part of it to retrieve "
-                "from with --reference-part SPLIT:FOLD, or all"
+            raise PredictError(
+                f"the model was not trained on study {study.name}: name the part of "
+                "it to retrieve from with --reference-part SPLIT:FOLD, or all"
             )
         slides = {one for stage in seen for one in stage["slides"]}
         inside = study.runs["slide_id"].astype(str).isin(slides)
         ids = samples["sample_id"][
             samples["sample_id"].isin(study.runs["sample_id"][inside])
         ]
-        told = f"the {len(slides)} slides that the model was trained on"
+        described = f"the {len(slides)} slides that the model was trained on"
     kept = [one for one in ids if one in expression.obs_names]
     if not kept:
-        raise BankError(
-            f"reference {study.name} has no sample with expression in {told}"
+        raise PredictError(
+            f"reference {study.name} has no sample with expression in {described}"
         )
-    return kept, f"{study.name}, {told}: {len(kept)} samples"
+    return kept, f"{study.name}, {described}: {len(kept)} samples"
 
 
 class Bank:
     """Reference samples in the model's shared space.
 
     Args:
-      model: a contrastive one.
-      study: with expression of the model's genes.
-      part: see `reference_rows`.
-      neighbours: how many samples a prediction is the mean of.
-      own_patient: let a query retrieve its own patient's samples.
-      text: embeddings of the reference's reports, for a model with a text tower.
+      model: A contrastive one.
+      study: With expression of the model's genes.
+      part: See `reference_rows`.
+      neighbours: Number of samples that a prediction is the mean of.
+      own_patient: Let a query retrieve its own patient's samples.
+      text: Embeddings of the reference's reports, for a model with a text tower.
 
     Attributes:
-      samples: ids.
-      people: who each is of (`person`).
-      told: in words, what the bank is.
-      unit, means: as in heads.Regression.
-      excluded: how many of its samples some query was kept from.
+      samples, patients: Ids.
+      people: Identity of each sample's patient (`person`).
+      described: The bank, in words.
+      unit, means: As in heads.Regression.
     """
 
     def __init__(
@@ -133,11 +128,11 @@ class Bank:
         text: TextEmbeddings | None = None,
     ):
         if neighbours < 1:
-            raise BankError(f"--neighbours {neighbours}: wanted at least 1")
+            raise PredictError(f"--neighbours: expected at least 1, got {neighbours}")
         panel = panel_of(model)
         objective, params = build(model)
         self._params, self._predict = params, objective.predict
-        self.samples, self.told = reference_rows(study, model, part)
+        self.samples, self.described = reference_rows(study, model, part)
         table = study.samples.set_index("sample_id").loc[self.samples]
         self.patients = table["patient_id"].astype(str).tolist()
         self.people = np.array(
@@ -156,17 +151,17 @@ class Bank:
         if text is not None:
             wanted = model.meta["objective"].get("text_dim", 0)
             if text.values.shape[1] != wanted:
-                raise BankError(
+                raise PredictError(
                     f"--reference-text has {text.values.shape[1]} dimensions, and the "
                     f"model {f'takes {wanted}' if wanted else 'has no text tower'}: "
-                    "embed the reports as for training, or leave it away"
+                    "embed the reports as for training, or leave out the option"
                 )
             vectors, self._has["text"] = text.align(self.samples)
             self._z["text"] = self._embed(width, "text", vectors)
         self._neighbours = min(neighbours, len(self.samples))
         self._own = own_patient
         if "temperature" not in params:
-            raise BankError(
+            raise PredictError(
                 "the model was trained without the pair of image and expression "
                 "(objective.image_expression=0): it cannot retrieve expression"
             )
@@ -175,7 +170,7 @@ class Bank:
         self.means = (
             f"retrieval, no regression: mean of the {self._neighbours} reference "
             f"samples most similar to the image, weighted by softmax of cosine "
-            f"similarity times {self._sharpness:.3g}; reference {self.told}; "
+            f"similarity times {self._sharpness:.3g}; reference {self.described}; "
             + ("the query's own patient " + ("included" if own_patient else "left out"))
         )
 
@@ -219,13 +214,13 @@ class Bank:
         """The k nearest reference samples of each query.
 
         Args:
-          z: queries in the shared space.
-          people: who each query is of; "" for nobody knows.
-          k: how many.
-          by: one of `modalities`.
+          z: Queries in the shared space.
+          people: Patient of each query (`person`); "" where unknown.
+          k: Number of samples.
+          by: One of `modalities`.
 
         Raises:
-          BankError: a query has nobody left to be compared with.
+          PredictError: All samples are of the query's patient.
         """
         k = min(k, len(self.samples))
         row = np.full((len(z), k), -1)
@@ -239,11 +234,10 @@ class Bank:
                 found[people[part, None] == self.people[None]] = -np.inf
             lonely = np.flatnonzero(np.isneginf(found).all(axis=1))
             if len(lonely):
-                raise BankError(
+                raise PredictError(
                     f"all {self._has[by].sum()} reference samples with {by} are of "
-                    f"patient {people[part][lonely[0]]}, as the query is: take a "
-                    "reference with other patients, or allow it with --own-patient (it "
-                    "flatters)"
+                    f"patient {people[part][lonely[0]]}, as the query is: use a reference "
+                    "with other patients, or pass --own-patient (which flatters)"
                 )
             best = np.argpartition(-found, k - 1, axis=1)[:, :k]
             value = np.take_along_axis(found, best, axis=1)

@@ -1,41 +1,37 @@
-"""Which genes are predicted, under which names, and how far each can be trusted.
+"""Which genes are predicted, under which names, and how reliable each is.
 
-    --genes ESR1,ERBB2 | FILE | all of the panel -> places in the panel
+    --genes ESR1,ERBB2 | FILE | all of the panel -> indices in the panel
     genes.csv of `pathjax predict --measured`    -> held-out r of each gene
 
-A checkpoint does not know how well it predicts a gene: that is measured on data that it
-has not seen, and until somebody has, the answer is "unknown".
+A checkpoint does not record how well it predicts a gene: that is measured on held-out
+data, and until then the answer is "unknown".
 """
 
-import csv
 import dataclasses
-import difflib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pathjax.data.expression import GenePanel
+from pathjax.predict import PredictError
+from pathjax.registry import did_you_mean
 
 # Below this r on held-out samples a map is mostly not that gene: 4 % of the variance.
 POOR_R = 0.2
 GOOD, POOR, UNKNOWN = "r >= 0.2", "poor: r < 0.2", "unknown"
 
 
-class GeneError(ValueError):
-    """Genes that a model does not predict, or a table of genes that cannot be read."""
-
-
 def chosen(panel: GenePanel, asked: str | None) -> list[int]:
-    """Places in the panel of the genes asked for, in the order asked; None is all.
+    """Indices in the panel of the requested genes, in their order; None is all.
 
     Args:
-      panel: of the model.
-      asked: names with commas between them, or a file of names, one a line. A name is
-        the panel's, or a gene's symbol or Ensembl id where the panel has them.
+      panel: Of the model.
+      asked: Comma-separated names, or a file with one name per line. A name is the
+        panel's, or a gene's symbol or Ensembl id where the panel has them.
 
     Raises:
-      GeneError: all names that the panel lacks, with the nearest that it has.
+      PredictError: Names that the panel lacks, with similar ones that it has.
     """
     if asked is None:
         return list(range(len(panel.genes)))
@@ -46,22 +42,22 @@ def chosen(panel: GenePanel, asked: str | None) -> list[int]:
         words = asked.split(",")
     names = list(dict.fromkeys(word.strip() for word in words if word.strip()))
     if not names:
-        raise GeneError(f"--genes {asked!r} names no gene")
+        raise PredictError(f"--genes {asked!r} names no gene")
     known: dict[str, int] = {}
-    for aliases in (*panel.ids.values(), panel.genes):  # the panel's own names go first
+    for aliases in (
+        *panel.ids.values(),
+        panel.genes,
+    ):  # the panel's own names take precedence
         known |= {name: place for place, name in enumerate(aliases) if name}
     lacking = [name for name in names if name not in known]
     if lacking:
-        upper = {name.upper(): name for name in known}
-        told = []
-        for name in lacking[:10]:
-            near = difflib.get_close_matches(name.upper(), upper, 3, 0.5)
-            close = ", ".join(upper[one] for one in near)
-            told.append(f"{name} (nearest: {close or 'none'})")
-        raise GeneError(
+        hints = [
+            f"{name} ({did_you_mean(name.upper(), known)})" for name in lacking[:3]
+        ]
+        raise PredictError(
             f"the model does not predict {len(lacking)} of {len(names)} genes: "
-            f"{', '.join(told)}{', ...' if len(lacking) > 10 else ''}. It predicts "
-            f"{len(panel.genes)}; leave --genes away to have them all"
+            f"{', '.join(hints)}{', ...' if len(lacking) > 3 else ''}. It predicts "
+            f"{len(panel.genes)}; leave out --genes for all of them"
         )
     return list(dict.fromkeys(known[name] for name in names))
 
@@ -71,9 +67,9 @@ class Validation:
     """How well genes were predicted on held-out samples.
 
     Attributes:
-      source: the file that says so; "" where nobody knows.
-      r: gene to Pearson r, the mean over the slides measured.
-      n: gene to the number of samples.
+      source: The file; "" where unknown.
+      r: Gene to Pearson r, the mean over the slides measured.
+      n: Gene to the number of samples.
     """
 
     source: str = ""
@@ -85,31 +81,25 @@ def read_validation(path: Path) -> Validation:
     """Reads genes.csv of a measured prediction: columns gene, n, r.
 
     Raises:
-      GeneError: it has other columns, or a number that is none.
+      PredictError: It has other columns or no numbers.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"gene", "n", "r"} <= set(rows[0]):
-        raise GeneError(
-            f"{path} has no columns gene, n and r: wanted genes.csv as `pathjax predict "
-            "--measured` writes it"
-        )
-    r: dict[str, list[float]] = {}
-    n: dict[str, int] = {}
     try:
-        for row in rows:
-            if row["r"]:  # empty where a gene was constant
-                r.setdefault(row["gene"], []).append(float(row["r"]))
-                n[row["gene"]] = n.get(row["gene"], 0) + int(row["n"])
-    except ValueError as error:
-        raise GeneError(f"{path}: {error}; wanted numbers in n and r") from error
-    return Validation(str(path), {g: float(np.mean(v)) for g, v in r.items()}, n)
+        table = pd.read_csv(path, dtype={"gene": str})[["gene", "n", "r"]].dropna()
+        genes = table.astype({"n": int, "r": float}).groupby("gene")
+    except (ValueError, KeyError) as error:
+        raise PredictError(
+            f"{path}: expected columns gene, n and r with numbers in n and r, as `pathjax "
+            f"predict --measured` writes them in genes.csv ({error})"
+        ) from error
+    return Validation(
+        str(path), genes["r"].mean().to_dict(), genes["n"].sum().to_dict()
+    )
 
 
 def gene_table(
     panel: GenePanel, places: list[int], validation: Validation
 ) -> pd.DataFrame:
-    """`var` of the predictions: names, training statistics and what is known of each.
+    """`var` of the predictions: names, training statistics and reliability.
 
     Columns `symbol` and `ensembl` ("" where unknown), `train_mean` and `train_sd` in
     the panel's unit, `validation_r` (NaN where unknown), `validation_n` and `trust`.

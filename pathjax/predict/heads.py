@@ -1,4 +1,4 @@
-"""Embeddings of tiles to expression, by the head that a regression run has trained.
+"""Embeddings of tiles to expression, by the head that a regression run trained.
 
     features [n, E] -> aggregator over 1 tile -> head -> expression [n, G] in its unit
 
@@ -18,23 +18,20 @@ from jaxtyping import Float
 from pathjax import objectives
 from pathjax.data.expression import GenePanel
 from pathjax.models.model_file import Model
+from pathjax.predict import PredictError
 
 BLOCK = 1024  # rows per call: one shape, compiled once
-
-
-class HeadError(ValueError):
-    """A model that cannot predict expression."""
 
 
 def panel_of(model: Model) -> GenePanel:
     """The model's gene panel.
 
     Raises:
-      HeadError: it has none.
+      PredictError: It has none.
     """
     name = model.meta["objective"]["name"]
     if not model.meta.get("panel"):
-        raise HeadError(
+        raise PredictError(
             f"the model was trained by {name} without gene expression: expected a model "
             "fine-tuned with an objective that reads it, such as regression"
         )
@@ -46,7 +43,7 @@ def build(model: Model) -> tuple[objectives.Objective, dict[str, Any]]:
     panel_of(model)
     objective = objectives.of_model(model, cached=True)
     if not (objective.predicts_expression or objective.shares_space):
-        raise HeadError(
+        raise PredictError(
             f"objective {model.meta['objective']['name']} neither predicts expression "
             "(`predicts_expression`) nor retrieves it (`shares_space`)"
         )
@@ -84,7 +81,7 @@ class Regression:
       means: what that is, in a sentence.
 
     Raises:
-      HeadError: the model has no regression head.
+      PredictError: the model has no regression head.
     """
 
     def __init__(self, model: Model):

@@ -1,31 +1,138 @@
-"""One gene over a slide: tiles coloured by expression on the slide's picture.
+"""Slides at low magnification, and one gene over them: tiles coloured by expression.
 
-The picture lies below in pale grey, or the violet of the stain would be read as the low
-end of the colours; what it looks like is shown beside it.
-
-Drawn without pyplot, as report/figures.py does. The colour map is viridis, which is
-perceptually uniform and keeps its order in grey and for colour-blind readers. Colours
-span the 1st to the 99th percentile of what is drawn, so one odd tile takes no range.
+The picture is the slide's own, one that the user gives, or a mosaic of a study's tiles.
+Under the colours it is pale grey, or the violet of the stain would be read as the low
+end of viridis, the colour map; the picture itself is shown beside it. Colours span the
+1st to the 99th percentile of what is drawn, so that an outlier does not stretch them.
 """
 
+import contextlib
+import dataclasses
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
+import pandas as pd
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from PIL import Image
 
-from pathjax.files import atomic_path
-from pathjax.predict.pictures import Picture
-from pathjax.report.figures import folded, plain
+from pathjax.data.images import decode_tile
+from pathjax.data.study import Study
+from pathjax.report.style import folded, plain, save
+from pathjax.wsi.base import SUFFIXES, SlideError
+from pathjax.wsi.overview import THUMBNAIL_PX, Overview, read_overview
+from pathjax.wsi.slide import open_slide
 
+WHITE = 255
 COLOURS = "viridis"
 OPACITY = 0.75  # of a tile's colour: tissue is still seen through it
 PALE = 0.55  # how far towards white the grey of the picture goes
 RANGE = (1, 99)  # percentiles
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A slide at low magnification.
+
+    Attributes:
+      pixels: RGB `[h, w, 3]`.
+      scale: Its pixels per level-0 pixel.
+      source: Its origin, in words.
+    """
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    scale: float
+    source: str
+
+
+def shrunk(overview: Overview, source: str) -> Picture:
+    """An overview with its longer side at most THUMBNAIL_PX."""
+    height, width = overview.pixels.shape[:2]
+    factor = min(1.0, THUMBNAIL_PX / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    image = Image.fromarray(overview.pixels).resize(size, Image.Resampling.BICUBIC)
+    return Picture(np.asarray(image), factor / overview.scale, source)
+
+
+def of_slide(path: Path, mpp: float) -> Picture:
+    """A slide's picture, read from its file."""
+    with contextlib.closing(open_slide(path)) as slide:
+        return shrunk(read_overview(slide, mpp), path.name)
+
+
+def of_study(
+    study: Study,
+    rows: np.ndarray,
+    table: pd.DataFrame,
+    mpp: float,
+    given: Path | None = None,
+) -> Picture:
+    """A picture of one slide of a study.
+
+    Args:
+      study: With the tiles.
+      rows: Of the slide's tiles.
+      table: The same tiles, with `slide_id`, `x` and `y` of the centre.
+      mpp: Of level 0.
+      given: Folder with a picture of each slide at level 0, SLIDE.jpg or the like.
+
+    Raises:
+      SlideError: The given folder lacks the picture, or it cannot be read.
+    """
+    name = table["slide_id"].iloc[0]
+    for path in _candidates(study, name, given):
+        if path.is_file():
+            return of_slide(path, mpp)
+    if given is not None:
+        raise SlideError(
+            f"{given} has no picture of slide {name}: expected {name} with one of the "
+            f"suffixes {', '.join(SUFFIXES)}"
+        )
+    return mosaic(_decoded(study, rows), table, study.tile_px * study.mpp / mpp)
+
+
+def _candidates(study: Study, name: str, given: Path | None) -> list[Path]:
+    if given is not None:
+        return [given / f"{name}{suffix}" for suffix in SUFFIXES]
+    if study.has_slide_table:
+        slides = study.slides.set_index("slide_id")["path"]
+        return [Path(str(slides[name]))] if name in slides else []
+    return []
+
+
+def _decoded(study: Study, rows: np.ndarray) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    for start in range(0, len(rows), 256):
+        for data in study.tile_bytes(rows[start : start + 256]):
+            yield decode_tile(data)
+
+
+def mosaic(
+    tiles: Iterable[UInt8[np.ndarray, "H W 3"]], table: pd.DataFrame, side: float
+) -> Picture:
+    """Shrunk tiles at their positions; white between them.
+
+    Args:
+      tiles: One per row of `table`.
+      table: With `x` and `y` of the centre.
+      side: Of a tile in level-0 pixels.
+    """
+    corner = table[["x", "y"]].to_numpy() - side / 2
+    extent = corner.max(axis=0) + side
+    scale = min(1.0, THUMBNAIL_PX / extent.max())
+    width, height = np.ceil(extent * scale).astype(int)
+    pixels = np.full((height, width, 3), WHITE, np.uint8)
+    small = max(1, round(side * scale))
+    for tile, (x, y) in zip(tiles, corner * scale, strict=True):
+        shown = np.asarray(Image.fromarray(tile).resize((small, small)))
+        left, top = max(0, round(x)), max(0, round(y))
+        area = pixels[top : top + small, left : left + small]
+        area[...] = shown[: area.shape[0], : area.shape[1]]
+    return Picture(pixels, scale, "mosaic of the tiles")
 
 
 def painted(
@@ -35,10 +142,10 @@ def painted(
     side: Float[np.ndarray, "n"],
     values: Float[np.ndarray, "n"],
 ) -> Float[np.ndarray, "h w"]:
-    """Squares of `values` in the picture's pixels; NaN where no tile is.
+    """Squares of `values` in the picture's pixels; their mean where they overlap.
 
-    Where squares overlap it is their mean. One raster, so that a slide of 100,000 tiles
-    costs as much to draw as one of ten.
+    NaN where there is no tile. Drawing one raster costs the same for 100,000 tiles as
+    for ten.
     """
     height, width = picture.pixels.shape[:2]
     total = np.zeros((height, width))
@@ -112,7 +219,7 @@ def bare(axes: Axes, title: str) -> None:
 
 
 def crop(axes: Axes, covered: Bool[np.ndarray, "h w"]) -> None:
-    """Shows where tiles are, with a margin, and not the glass around."""
+    """Zooms to the tiles, with a margin."""
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
     if not len(rows):
         return
@@ -130,14 +237,14 @@ def scale_bar(axes: Axes, um_per_px: float) -> None:
         return
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
-    wanted = abs(right - left) * um_per_px / 5
-    power = 10.0 ** math.floor(math.log10(wanted))
-    length = max(step for step in (1, 2, 5) if step * power <= wanted) * power
+    target = abs(right - left) * um_per_px / 5
+    power = 10.0 ** math.floor(math.log10(target))
+    length = max(step for step in (1, 2, 5) if step * power <= target) * power
     label = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
     x = left + 0.04 * (right - left)
     y = bottom + 0.04 * (top - bottom)
     end = x + length / um_per_px
-    for colour, thick in (("white", 4), ("black", 2)):  # seen on tissue and on glass
+    for colour, thick in (("white", 4), ("black", 2)):  # visible on tissue and on glass
         axes.plot([x, end], [y, y], color=colour, linewidth=thick, zorder=3)
     axes.annotate(
         label,
@@ -164,14 +271,14 @@ def draw_map(
     """Writes one gene's map of one slide as PNG.
 
     Args:
-      path: of the PNG.
-      picture: the slide.
-      raster: of `painted`.
-      values: of the tiles, for the range of colours.
-      title: gene and slide.
-      note: below it: what it is, and whatever has to be said aloud.
-      unit: beside the colour bar.
-      level0_mpp: micrometres per level-0 pixel; NaN draws no scale bar.
+      path: Of the PNG.
+      picture: The slide.
+      raster: Of `painted`.
+      values: Of the tiles, for the range of colours.
+      title: Gene and slide.
+      note: Below the picture.
+      unit: Beside the colour bar.
+      level0_mpp: Micrometres per level-0 pixel; NaN draws no scale bar.
     """
     figure = Figure(figsize=(9.6, 4.8), dpi=130, layout="constrained")
     stained, coloured = figure.subplots(1, 2)
@@ -188,5 +295,4 @@ def draw_map(
         level0_mpp=level0_mpp,
     )
     figure.supxlabel(folded(note, 160), fontsize=6)
-    with atomic_path(path) as partial:
-        figure.savefig(partial)
+    save(figure, path, tight=False)

@@ -4,11 +4,10 @@
 
 For a study whose samples have expression. Where each sample is one tile (spots), r is
 taken within each slide, so that a difference between slides is not counted as skill;
-else over all samples, each the mean of its tiles. The genes drawn are those of highest
-and lowest r on the very data shown: that choice describes, it does not test.
+else over all samples, each the mean of its tiles. The genes drawn have the highest and
+lowest r on the data shown: that choice describes, it does not test.
 """
 
-import csv
 import dataclasses
 from pathlib import Path
 
@@ -19,11 +18,10 @@ from matplotlib.figure import Figure
 
 from pathjax.data.expression import select
 from pathjax.data.study import Study, StudyError
-from pathjax.files import atomic_path, write_json
-from pathjax.predict.annotated import read_columns
-from pathjax.predict.maps import draw_panel, painted, span
-from pathjax.predict.pictures import Picture
-from pathjax.report.figures import folded, plain
+from pathjax.files import write_csv, write_json
+from pathjax.predict.annotated import read_columns, read_names
+from pathjax.predict.maps import Picture, draw_panel, painted, span
+from pathjax.report.style import folded, plain, save, slug
 
 GENES_AT_ONCE = 256
 COLUMNS = ("gene", "slide", "n", "r", "measured_mean", "measured_sd", "predicted_sd")
@@ -37,7 +35,7 @@ class Paired:
       group: `[n]` slide of each, or "all" where samples have several tiles.
       tile: `[n]` row of the sample's tile; -1 where it has several.
       of: `[tiles]` sample of each tile, -1 for tiles whose sample was not measured.
-      samples: ids.
+      samples: Ids.
     """
 
     group: np.ndarray
@@ -51,17 +49,16 @@ class Paired:
 
 
 def pair(study: Study, obs: pd.DataFrame) -> Paired:
-    """Which samples have tiles and expression.
+    """The samples that have tiles and expression.
 
     Raises:
-      StudyError: none has.
+      StudyError: There are none.
     """
-    there = set(study.expression().obs_names)
-    samples = [one for one in obs["sample_id"].unique() if one in there]
+    measured = set(study.expression().obs_names)
+    samples = [sample for sample in obs["sample_id"].unique() if sample in measured]
     if not samples:
         raise StudyError(
-            f"no sample of {study.name} among these tiles has expression: nothing is "
-            "measured there"
+            f"none of these tiles' samples of {study.name} has expression to compare with"
         )
     of = pd.Index(samples).get_indexer(obs["sample_id"])
     count = np.bincount(of[of >= 0], minlength=len(samples))
@@ -114,73 +111,12 @@ def by_sample(
     return total / count[:, None]
 
 
-def write_genes(path: Path, table: pd.DataFrame) -> None:
-    """genes.csv; a gene that is constant has no r."""
-    with atomic_path(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for gene, slide, n, *numbers in table.itertuples(index=False):
-            told = ("" if np.isnan(one) else f"{one:.6g}" for one in numbers)
-            writer.writerow([gene, slide, n, *told])
-
-
 def extremes(table: pd.DataFrame, slide: str, count: int = 5) -> tuple[list, list]:
     """Genes of highest r, best first, and of lowest, worst first, on one slide."""
     rows = table[(table["slide"] == slide) & table["r"].notna()]
     order = rows.sort_values(["r", "gene"], ascending=[False, True])["gene"].tolist()
     count = min(count, len(order) // 2)
     return order[:count], order[::-1][:count]
-
-
-def write_spots(
-    path: Path,
-    h5ad: Path,
-    study: Study,
-    paired: Paired,
-    obs: pd.DataFrame,
-    genes: dict[str, list[str]],
-    unit: dict[str, str],
-) -> None:
-    """spots.json: for each slide x and y of its spots, and per gene both values.
-
-    Args:
-      path: of the file.
-      h5ad: the predictions.
-      study, paired, obs: the spots.
-      genes: slide to the genes that are kept.
-      unit: of "measured" and "predicted".
-    """
-    slides = {}
-    var = pd.Index(_names(h5ad))
-    for slide, names in genes.items():
-        inside = np.flatnonzero(paired.group == slide)
-        tiles = paired.tile[inside]
-        ids = [paired.samples[one] for one in inside]
-        measured = select(study.expression(), ids, names)
-        predicted = read_columns(h5ad, list(var.get_indexer(names)))[tiles]
-        slides[slide] = {
-            "sample": ids,
-            "x": obs["x"].to_numpy()[tiles].round(1).tolist(),
-            "y": obs["y"].to_numpy()[tiles].round(1).tolist(),
-            "genes": {
-                name: {
-                    "measured": measured[:, at].round(4).tolist(),
-                    "predicted": predicted[:, at].round(4).tolist(),
-                }
-                for at, name in enumerate(names)
-            },
-        }
-    write_json(path, {"unit": unit, "slides": slides})
-
-
-def _names(h5ad: Path) -> list[str]:
-    import anndata
-
-    table = anndata.read_h5ad(h5ad, backed="r")
-    try:
-        return list(table.var_names)
-    finally:
-        table.file.close()
 
 
 def draw_measured(
@@ -197,14 +133,14 @@ def draw_measured(
     """A row per gene: measured on the left, predicted on the right, each in its range.
 
     Args:
-      path: of the PNG.
-      picture: of the slide.
+      path: Of the PNG.
+      picture: Of the slide.
       places: `x`, `y` and `side` of the spots.
-      values: gene to measured and predicted, in the order drawn: two columns of genes,
+      values: Gene to measured and predicted, in the order drawn: two columns of genes,
         the first half of them on the left.
-      r: gene to Pearson r.
-      title, note: above and below.
-      level0_mpp: of the slide.
+      r: Gene to Pearson r.
+      title, note: Above and below.
+      level0_mpp: Of the slide.
     """
     half = -(-len(values) // 2)
     figure = Figure(figsize=(11, 2.3 * half + 0.8), dpi=130, layout="constrained")
@@ -230,5 +166,93 @@ def draw_measured(
             )
     figure.suptitle(plain(title), fontsize=10)
     figure.supxlabel(folded(note, 190), fontsize=7)
-    with atomic_path(path) as partial:
-        figure.savefig(partial)
+    save(figure, path, tight=False)
+
+
+def write_measured(
+    out: Path,
+    study: Study,
+    obs: pd.DataFrame,
+    pictures: dict[str, Picture],
+    level0: dict[str, float],
+    *,
+    unit: str,
+    audit: str,
+    named: list[str],
+    notes: list[str],
+) -> list[Path]:
+    """Compares OUT/predicted.h5ad with the study; returns the paths written.
+
+    genes.csv, and for spots also spots.json and a picture of each slide. Appends the
+    mean r of each slide to `notes`.
+
+    Args:
+      out: Folder of the prediction.
+      study, obs: With expression; a row per tile.
+      pictures, level0: By slide; micrometres per level-0 pixel.
+      unit, audit: Of the prediction, for captions.
+      named: Genes to keep in spots.json besides the best and worst.
+      notes: For the user.
+    """
+    h5ad = out / "predicted.h5ad"
+    paired = pair(study, obs)
+    var = pd.Index(read_names(h5ad))
+    table = compare(h5ad, study, paired, list(var))
+    lines = (
+        [*row[:3], *("" if np.isnan(value) else f"{value:.6g}" for value in row[3:])]
+        for row in table.itertuples(index=False)
+    )
+    paths = [out / "genes.csv"]
+    write_csv(paths[0], COLUMNS, lines)
+    slides = {}
+    for slide, rows in table.groupby("slide"):
+        known = rows["r"].dropna()
+        notes.append(
+            f"{slide}: mean r {known.mean():.3f} over {len(known)} genes, "
+            f"{rows['n'].iloc[0]} samples"
+        )
+        if not paired.spots:
+            continue
+        best, worst = extremes(table, slide)
+        drawn = [*best, *worst]
+        kept = list(dict.fromkeys([*named[:50], *drawn]))
+        inside = np.flatnonzero(paired.group == slide)
+        tiles, ids = paired.tile[inside], [paired.samples[i] for i in inside]
+        measured = select(study.expression(), ids, kept)
+        predicted = read_columns(h5ad, list(var.get_indexer(kept)))[tiles]
+        both = {
+            gene: (measured[:, at], predicted[:, at]) for at, gene in enumerate(kept)
+        }
+        slides[slide] = {
+            "sample": ids,
+            "x": obs["x"].to_numpy()[tiles].round(1).tolist(),
+            "y": obs["y"].to_numpy()[tiles].round(1).tolist(),
+            "genes": {
+                gene: {
+                    "measured": true.round(4).tolist(),
+                    "predicted": made.round(4).tolist(),
+                }
+                for gene, (true, made) in both.items()
+            },
+        }
+        if slide in pictures:
+            paths.append(out / f"measured-{slug(slide)}.png")
+            draw_measured(
+                paths[-1],
+                pictures[slide],
+                obs.iloc[tiles],
+                {gene: both[gene] for gene in drawn},
+                rows.set_index("gene")["r"].to_dict(),
+                title=f"{slide}: {len(ids)} spots. Left: best predicted genes, right: "
+                f"worst, of {len(var)}",
+                note=f"Colours: {unit}, each map over its own 1st to 99th percentile. "
+                "Genes were chosen by the r shown, which describes and does not test. "
+                f"Audit: {audit}.",
+                level0_mpp=level0[slide],
+            )
+    if paired.spots:
+        paths.append(out / "spots.json")
+        own = str(study.expression().uns.get("pathjax", {}).get("x", ""))
+        units = {"measured": own, "predicted": unit}
+        write_json(paths[-1], {"unit": units, "slides": slides})
+    return paths

@@ -1,10 +1,9 @@
-"""All that is written once tiles are embedded.
+"""Everything that is written once tiles are embedded.
 
 embeddings.h5 -> head or bank, in blocks -> predicted.h5ad, means.csv, maps/,
 nearest*.csv, genes.csv, spots.json, measured-SLIDE.png, predicted.json
 """
 
-import csv
 import dataclasses
 import shlex
 import sys
@@ -20,24 +19,66 @@ import pathjax
 from pathjax.data.image_folder import read_image
 from pathjax.data.study import Study
 from pathjax.embeddings.features import FileRows
-from pathjax.files import atomic_path, write_json
+from pathjax.files import write_csv, write_json
 from pathjax.models.model_file import Model
-from pathjax.predict import measured as beside
 from pathjax.predict.annotated import read_columns, spatial_entry, write_annotated
 from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import POOR, UNKNOWN
 from pathjax.predict.heads import Regression
-from pathjax.predict.maps import draw_map, painted
-from pathjax.predict.nearest import write_nearest_slides, write_nearest_tiles
-from pathjax.predict.options import Options
-from pathjax.predict.pictures import Picture, mosaic, of_study, shrunk
-from pathjax.predict.slide_tiles import SlideTiles
-from pathjax.predict.tiles import Input
-from pathjax.report.figures import slug
+from pathjax.predict.maps import Picture, draw_map, mosaic, of_study, painted, shrunk
+from pathjax.predict.measured import write_measured
+from pathjax.predict.tiles import Input, SlideTiles
+from pathjax.report.style import slug
 
 BLOCK = 4096  # tiles in memory at once
 MOST_PICTURES = 50  # slides whose picture goes into the file: up to 4 MB each
 NOT_CLINICAL = "research only, not for clinical use"
+NEAREST = ("query", "rank", "similarity", "by", "sample", "patient")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What can be chosen; the command line's words are the fields' names.
+
+    Attributes:
+      genes: Comma-separated names, or a file of names; None is the whole panel.
+      split, fold: Part of a study.
+      mpp: Of the model's input, if the checkpoint lacks it; overrides it otherwise.
+      slide_mpp: Of a slide's level 0, where its file does not say it.
+      min_tissue: Minimum share of tissue in a slide's tile.
+      reference, reference_part: Study to retrieve from, and SPLIT:FOLD of it or "all".
+      reference_text: Embeddings of its reports, for a model with a text tower.
+      neighbours: Number of samples that a retrieved expression is the mean of.
+      own_patient: Let a query retrieve its own patient.
+      nearest: Number of neighbours listed.
+      measured: Compare with the study's expression.
+      validation: genes.csv of a measured prediction, for the reliability of genes;
+        RUN/genes.csv by default, if present.
+      pictures: Folder with a picture of each slide at level 0.
+      max_maps: Maximum number of maps.
+      batch, threads: Tiles per step, reading threads.
+      overwrite: Replace the output of another model or input.
+    """
+
+    genes: str | None = None
+    split: str | None = None
+    fold: str | None = None
+    mpp: float | None = None
+    slide_mpp: float | None = None
+    min_tissue: float = 0.35
+    reference: Path | None = None
+    reference_part: str | None = None
+    reference_text: Path | None = None
+    neighbours: int = 50
+    own_patient: bool = False
+    nearest: int = 5
+    measured: bool = False
+    validation: Path | None = None
+    pictures: Path | None = None
+    max_maps: int = 20
+    batch: int = 64
+    threads: int = 2
+    overwrite: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +87,10 @@ class Predicted:
 
     Attributes:
       path: predicted.h5ad.
-      tiles, genes: its form.
-      audit: what has to be said of training patients among the input's.
-      notes: whatever else has to be said.
-      files: everything written.
+      tiles, genes: Its shape.
+      audit: Overlap of the input's patients with the training patients, in words.
+      notes: Further remarks for the user.
+      files: Everything written.
     """
 
     path: Path
@@ -74,16 +115,10 @@ class Outputs:
     audit: str
 
     def write(self, obs: pd.DataFrame, which: str, notes: list[str]) -> Predicted:
+        """Writes all files; `which` identifies the model, `obs` has a row per tile."""
         self.obs, self.files = obs, []
-        self.people = np.array(
-            [
-                person(patient, slide)
-                for patient, slide in zip(
-                    obs["patient_id"], obs["slide_id"], strict=True
-                )
-            ],
-            object,
-        )
+        whose = zip(obs["patient_id"], obs["slide_id"], strict=True)
+        self.people = np.array([person(*ids) for ids in whose], object)
         self._trust(notes)
         path = self.out / "predicted.h5ad"
         slides = self._slides(notes)
@@ -97,18 +132,27 @@ class Outputs:
         if isinstance(self.head, Bank):
             self._nearest()
         if self.options.measured:
-            self._measured(path, notes)
-        write_json(
-            self.out / "predicted.json",
-            {
-                k: v if isinstance(v, str | int | list) else str(v)
-                for k, v in (about | {"notes": notes}).items()
-            },
-        )
+            self.files += write_measured(
+                self.out,
+                self.given.study,
+                obs,
+                self.pictures,
+                self.given.level0,
+                unit=self.head.unit,
+                audit=self.audit,
+                named=list(self.var.index) if self.options.genes else [],
+                notes=notes,
+            )
+        record = about | {"notes": notes}
+        plain = {
+            key: value if isinstance(value, str | int | list) else str(value)
+            for key, value in record.items()
+        }
+        write_json(self.out / "predicted.json", plain)
         return Predicted(path, len(obs), len(self.var), self.audit, notes, self.files)
 
     def _trust(self, notes: list[str]) -> None:
-        """Says which genes are known to be predicted poorly, or that nobody knows."""
+        """Notes which genes are predicted poorly, or that this is unknown."""
         trust = self.var["trust"]
         poor, unknown = self.var.index[trust == POOR], int((trust == UNKNOWN).sum())
         if len(poor):
@@ -117,11 +161,9 @@ class Outputs:
         if unknown:
             notes.append(
                 f"how well {unknown} of {len(trust)} genes are predicted is unknown: "
-                "measure it on held-out samples (--measured) and give its genes.csv "
-                "by --validation"
+                "measure it on held-out samples (--measured) and pass its genes.csv "
+                "with --validation"
             )
-
-    # ------------------------------------------------------------------ values
 
     def _blocks(self) -> Iterator[tuple[np.ndarray, slice]]:
         with h5py.File(self.out / "embeddings.h5") as file:
@@ -131,7 +173,7 @@ class Outputs:
                 yield features[part], part
 
     def _values(self) -> Iterator[np.ndarray]:
-        """Rows of X; sums of them by slide and by sample on the way."""
+        """Rows of X; also sums them by slide and by sample."""
         self.sums = {}
         for level in ("slide_id", "sample_id"):
             codes, names = pd.factorize(self.obs[level])
@@ -149,15 +191,14 @@ class Outputs:
 
     def _means(self) -> None:
         """means.csv: the mean over tiles of each slide, and of each sample."""
+        lines = []
+        for level, (codes, names, total) in self.sums.items():
+            count = np.bincount(codes, minlength=len(names))
+            for name, n, row in zip(names, count, total, strict=True):
+                numbers = (f"{mean:.6g}" for mean in row / n)
+                lines.append([level.removesuffix("_id"), name, n, *numbers])
         path = self.out / "means.csv"
-        with atomic_path(path) as partial, open(partial, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["level", "id", "tiles", *self.var.index])
-            for level, (codes, names, total) in self.sums.items():
-                count = np.bincount(codes, minlength=len(names))
-                for name, n, row in zip(names, count, total, strict=True):
-                    numbers = (f"{one:.6g}" for one in row / n)
-                    writer.writerow([level.removesuffix("_id"), name, n, *numbers])
+        write_csv(path, ["level", "id", "tiles", *self.var.index], lines)
         self.files.append(path)
 
     def _about(self, which: str, notes: list[str]) -> dict[str, Any]:
@@ -184,8 +225,6 @@ class Outputs:
             "version": pathjax.__version__,
         }
 
-    # ---------------------------------------------------------------- pictures
-
     def _slides(self, notes: list[str]) -> dict[str, Any]:
         """`uns["spatial"]`; keeps the pictures for the maps."""
         self.pictures: dict[str, Picture] = {}
@@ -198,8 +237,7 @@ class Outputs:
             )
         out = {}
         for slide, inside in list(groups.items())[:MOST_PICTURES]:
-            picture = self._picture(slide, inside)
-            self.pictures[slide] = picture
+            self.pictures[slide] = picture = self._picture(slide, inside)
             side = float(self.obs["side"].iloc[inside].median())
             out[slide] = spatial_entry(picture, side)
         return out
@@ -207,37 +245,30 @@ class Outputs:
     def _picture(self, slide: str, inside: np.ndarray) -> Picture:
         study, source = self.given.study, self.given.source
         table = self.obs.iloc[inside]
-        if study is None:
-            if isinstance(source, SlideTiles):
-                return shrunk(source.overview, source.path.name)
-            tiles = (read_image(source.root / name) for name in table.index)
-            return mosaic(tiles, table, table["side"].iloc[0])
-        rows, mpp = source.rows[inside], self.given.level0[slide]
-        return of_study(study, rows, table, mpp, self.options.pictures)
-
-    def _note(self) -> str:
-        return (
-            f"{self.model.meta.get('name', '')}: predicted from the image, "
-            f"{NOT_CLINICAL}. Audit: {self.audit}."
-        )
+        if study is not None:
+            rows, mpp = source.rows[inside], self.given.level0[slide]
+            return of_study(study, rows, table, mpp, self.options.pictures)
+        if isinstance(source, SlideTiles):
+            return shrunk(source.overview, source.path.name)
+        tiles = (read_image(source.root / name) for name in table.index)
+        return mosaic(tiles, table, table["side"].iloc[0])
 
     def _maps(self, path: Path, notes: list[str]) -> None:
         """maps/SLIDE-GENE.png for the genes that were named."""
         if self.options.genes is None or not self.pictures:
             return
-        wanted = [(slide, at) for slide in self.pictures for at in range(len(self.var))]
-        if len(wanted) > self.options.max_maps:
-            notes.append(
-                f"{self.options.max_maps} of {len(wanted)} maps are drawn (--max-maps)"
-            )
-        for slide, at in wanted[: self.options.max_maps]:
+        maps = [(slide, at) for slide in self.pictures for at in range(len(self.var))]
+        most = self.options.max_maps
+        if len(maps) > most:
+            notes.append(f"{most} of {len(maps)} maps are drawn (--max-maps)")
+        for slide, at in maps[:most]:
             inside = np.flatnonzero(self.obs["slide_id"] == slide)
             values = read_columns(path, [at])[inside, 0]
-            places = self.obs.iloc[inside]
+            tiles = self.obs.iloc[inside]
+            x, y, side = (tiles[name].to_numpy() for name in ("x", "y", "side"))
             gene, r = self.var.index[at], self.var["validation_r"].iloc[at]
             known = "unknown" if np.isnan(r) else f"{r:.2f}"
             picture = self.pictures[slide]
-            x, y, side = (places[name].to_numpy() for name in ("x", "y", "side"))
             target = self.out / "maps" / f"{slug(slide)}-{slug(gene)}.png"
             draw_map(
                 target,
@@ -245,86 +276,52 @@ class Outputs:
                 painted(picture, x, y, side, values),
                 values,
                 title=f"{gene}, predicted, {slide} (held-out r: {known})",
-                note=self._note(),
+                note=f"{self.model.meta.get('name', '')}: predicted from the image, "
+                f"{NOT_CLINICAL}. Audit: {self.audit}.",
                 unit=self.head.unit,
                 level0_mpp=self.given.level0[slide],
             )
             self.files.append(target)
 
-    # --------------------------------------------------------------- neighbours
-
     def _nearest(self) -> None:
-        k, bank = self.options.nearest, self.head
+        """nearest.csv and nearest_tiles.csv: reference samples nearest to each query.
+
+        A slide is all its tiles, aggregated as in training. A report is that of the
+        retrieved sample; the query's own report is never read.
+        """
+        bank, obs = self.head, self.obs
         reports = Study(self.options.reference).reports()
         texts = dict(zip(reports["sample_id"], reports["text"], strict=True))
-        slides, tiles = self.out / "nearest.csv", self.out / "nearest_tiles.csv"
         features = FileRows(self.out / "embeddings.h5")
-        rows = np.arange(len(self.obs))
-        write_nearest_slides(
-            slides, bank, features, rows, self.obs, self.people, texts, k
-        )
-        write_nearest_tiles(tiles, bank, self._blocks(), self.obs, self.people, k)
-        self.files += [slides, tiles]
 
-    # ----------------------------------------------------------------- measured
+        def slides():
+            for slide, inside in obs.groupby("slide_id", sort=True).indices.items():
+                z = bank.pooled(features[inside])
+                for line in self._neighbours(z, [slide], self.people[inside[:1]]):
+                    yield [*line, texts.get(line[4], "")]
 
-    def _measured(self, path: Path, notes: list[str]) -> None:
-        """genes.csv, and for spots spots.json and a picture of each slide."""
-        study = self.given.study
-        paired = beside.pair(study, self.obs)
-        table = beside.compare(path, study, paired, list(self.var.index))
-        target = self.out / "genes.csv"
-        beside.write_genes(target, table)
-        self.files.append(target)
-        for slide, rows in table.groupby("slide"):
-            known = rows["r"].dropna()
-            notes.append(
-                f"{slide}: mean r {known.mean():.3f} over {len(known)} genes, "
-                f"{rows['n'].iloc[0]} samples"
-            )
-        if not paired.spots:
-            return
-        kept = {}
-        for slide in sorted(set(paired.group)):
-            best, worst = beside.extremes(table, slide)
-            named = list(self.var.index) if self.options.genes else []
-            kept[slide] = list(dict.fromkeys([*named[:50], *best, *worst]))
-            if slide in self.pictures:
-                self._beside(path, paired, table, slide, [*best, *worst])
-        unit = study.expression().uns.get("pathjax", {}).get("x", "")
-        beside.write_spots(
-            self.out / "spots.json",
-            path,
-            study,
-            paired,
-            self.obs,
-            kept,
-            {"measured": str(unit), "predicted": self.head.unit},
-        )
-        self.files.append(self.out / "spots.json")
+        def tiles():
+            ids = obs.index.to_numpy()
+            for block, part in self._blocks():
+                yield from self._neighbours(
+                    bank.image(block), ids[part], self.people[part]
+                )
 
-    def _beside(self, path: Path, paired, table, slide: str, genes: list[str]) -> None:
-        from pathjax.data.expression import select
+        write_csv(self.out / "nearest.csv", [*NEAREST, "report"], slides())
+        write_csv(self.out / "nearest_tiles.csv", NEAREST, tiles())
+        self.files += [self.out / "nearest.csv", self.out / "nearest_tiles.csv"]
 
-        inside = np.flatnonzero(paired.group == slide)
-        ids = [paired.samples[one] for one in inside]
-        tiles = paired.tile[inside]
-        true = select(self.given.study.expression(), ids, genes)
-        columns = list(self.var.index.get_indexer(genes))
-        made = read_columns(path, columns)[tiles]
-        rows = table[table["slide"] == slide].set_index("gene")
-        target = self.out / f"measured-{slug(slide)}.png"
-        beside.draw_measured(
-            target,
-            self.pictures[slide],
-            self.obs.iloc[tiles],
-            {gene: (true[:, at], made[:, at]) for at, gene in enumerate(genes)},
-            rows["r"].to_dict(),
-            title=f"{slide}: {len(ids)} spots. Left: best predicted genes, right: "
-            f"worst, of {len(self.var)}",
-            note=f"Colours: {self.head.unit}, each map over its own 1st to 99th "
-            "percentile. Genes were chosen by the r shown, which describes and does "
-            f"not test. Audit: {self.audit}.",
-            level0_mpp=self.given.level0[slide],
-        )
-        self.files.append(target)
+    def _neighbours(self, z, ids, people) -> Iterator[list]:
+        """Rows of `NEAREST` for queries in the shared space, the nearest first."""
+        bank = self.head
+        for by in bank.modalities:
+            nearest = bank.nearest(z, list(people), self.options.nearest, by=by)
+            for query, rows, values in zip(
+                ids, nearest.row, nearest.similarity, strict=True
+            ):
+                for rank, (row, value) in enumerate(
+                    zip(rows, values, strict=True), start=1
+                ):
+                    if row >= 0:
+                        sample, patient = bank.samples[row], bank.patients[row]
+                        yield [query, rank, f"{value:.5f}", by, sample, patient]

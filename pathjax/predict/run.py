@@ -3,8 +3,8 @@
     checkpoint, input, genes, reference -> checked, before anything is computed
     input -> embeddings.h5 (resumed) -> outputs.py
 
-The expensive part, the encoder, goes through `embed_to_file`, which an interrupted call
-takes up where it stopped. All that follows is written anew, each file whole or not.
+The expensive part, the encoder, goes through `embed_to_file`, which resumes after an
+interruption. All other files are written anew and atomically.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from pathjax.embeddings.cache import identity
 from pathjax.embeddings.embed import embed_to_file
 from pathjax.evals.audit import overlap
 from pathjax.models.model_file import Model, load_model
+from pathjax.predict import PredictError
 from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import Validation, chosen, gene_table, read_validation
-from pathjax.predict.heads import HeadError, Regression, build, panel_of
-from pathjax.predict.options import Options
-from pathjax.predict.outputs import Outputs, Predicted
-from pathjax.predict.tiles import Input, InputError, open_input, view_of
+from pathjax.predict.heads import Regression, build, panel_of
+from pathjax.predict.outputs import Options, Outputs, Predicted
+from pathjax.predict.tiles import Input, open_input, view_of
 
 
 def predict(
@@ -37,19 +37,17 @@ def predict(
     """Predicts expression of every tile.
 
     Args:
-      checkpoint: run folder or model.safetensors, of objective regression or
-        contrastive (which needs a reference).
-      target: a study, a folder of tiles, or a whole-slide file.
-      out: folder for what is written.
-      options: what is wanted.
-      progress: called with (tiles embedded, tiles in all).
+      checkpoint: Run folder or model.safetensors that predicts expression, or retrieves
+        it from a reference.
+      target: A study, a folder of tiles, or a whole-slide file.
+      out: Folder for the output.
+      options: What can be chosen.
+      progress: Called with (tiles embedded, tiles in all).
 
     Raises:
-      HeadError: the model has never seen expression.
-      GeneError: genes that it does not predict, with the nearest.
-      InputError, StudyError, SlideError, ImageFolderError: the input does not do.
-      BankError: the reference does not do.
-      EmbeddingError: `out` holds something else, or a feature is not finite.
+      PredictError: The model, genes, input or reference cannot be used.
+      StudyError, SlideError, ImageFolderError: The input cannot be read.
+      EmbeddingError: `out` is of another model or input, or a feature is not finite.
     """
     options, out = options or Options(), Path(out)
     model = load_model(checkpoint)
@@ -66,9 +64,9 @@ def predict(
         min_tissue=options.min_tissue,
     )
     if options.measured and (given.study is None or not given.study.has_expression):
-        raise InputError(
-            f"--measured: {given.source.name} has no expression to compare with; it is "
-            "for a study with expression.h5ad"
+        raise PredictError(
+            f"--measured: {given.source.name} has no expression to compare with; "
+            "expected a study with expression.h5ad"
         )
     head: Regression | Bank
     if options.reference is None:
@@ -104,7 +102,7 @@ def predict(
         obs["side"], obs["x"], obs["y"] = side, obs["x"] + side / 2, obs["y"] + side / 2
     whose = zip(obs["patient_id"], obs["slide_id"], strict=True)
     seen = {*shared}
-    obs["in_training"] = [one in seen or person(one, of) in seen for one, of in whose]
+    obs["in_training"] = [p in seen or person(p, slide) in seen for p, slide in whose]
     notes = list(given.notes)
     if broken:
         notes.append(f"{len(broken)} images could not be read and are left out")
@@ -120,12 +118,12 @@ def _side(out: Path) -> float:
 def _check(model: Model, options: Options) -> None:
     name, (objective, _) = model.meta["objective"]["name"], build(model)
     if not objective.predicts_expression and options.reference is None:
-        raise HeadError(
+        raise PredictError(
             f"a model of objective {name} has no head for expression, it retrieves: "
             "name a study with expression by --reference"
         )
     if not objective.shares_space and options.reference is not None:
-        raise HeadError(
+        raise PredictError(
             f"a model of objective {name} predicts by itself and cannot retrieve: "
             "leave out --reference"
         )
@@ -139,21 +137,20 @@ def _validation(checkpoint: Path, options: Options) -> Validation:
 
 
 def audited(model: Model, given: Input) -> tuple[str, list[str]]:
-    """What to say of training patients among the input's, and who they are."""
+    """Training patients among the input's, in words and as a list."""
     history = model.meta.get("audit") or []
     if not history:
-        return "unknown: the checkpoint does not say whom it was trained on", []
-    found = overlap(history, given.table)
-    people = sorted({*found["patients"], *found["barcodes"]})
-    if not people and not found["slides"]:
+        return "unknown: the checkpoint does not record its training patients", []
+    shared = overlap(history, given.table)
+    people = sorted({*shared["patients"], *shared["barcodes"]})
+    if not people and not shared["slides"]:
         if not given.table["patient_id"].astype(bool).any():
-            return "unknown: nobody says whose these tiles are", []
+            return "unknown: these tiles have no patient ids", []
         return "clean: no patient of these was trained on", []
-    told = f"TRAINED ON: patients {', '.join(people[:10])}"
-    if len(people) > 10:
-        told += f" and {len(people) - 10} more"
-    if found["slides"]:
-        told += f"; {len(found['slides'])} of the very slides"
-    else:
-        told += ", though on other slides of theirs"
-    return f"{told}. These predictions flatter the model", people
+    more = f" and {len(people) - 10} more" if len(people) > 10 else ""
+    slides = len(shared["slides"])
+    where = f"; {slides} of the same slides" if slides else ", though on other slides"
+    return (
+        f"TRAINED ON: patients {', '.join(people[:10])}{more}{where}. These "
+        "predictions flatter the model"
+    ), people

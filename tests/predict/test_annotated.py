@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pathjax.predict.annotated import read_columns, spatial_entry, write_annotated
-from pathjax.predict.pictures import Picture
+from pathjax.predict.maps import Picture
 
 OBS = pd.DataFrame(
     {"slide_id": "s", "x": [1.0, 2.0, 3.0], "y": [4.0, 5.0, 6.0]},
@@ -53,6 +53,6 @@ def test_places_that_nobody_knows_are_left_out(tmp_path):
 
 
 def test_too_few_rows_leave_no_file(tmp_path):
-    with pytest.raises(ValueError, match="found 2 rows"):
+    with pytest.raises(ValueError, match="expected 3 rows.*got 2"):
         write(tmp_path / "p.h5ad", rows=2)
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pathjax.data.text_store import TextEmbeddings
-from pathjax.predict.bank import Bank, BankError, person, reference_rows
+from pathjax.predict import PredictError
+from pathjax.predict.bank import Bank, person, reference_rows
 
 FEATURES = np.random.default_rng(0).normal(0, 1, (4, 24)).astype(np.float32)
 
@@ -66,7 +67,7 @@ def test_nobody_left_is_an_error(make_model, tiny_study, monkeypatch):
     model = make_model("contrastive")
     model.meta["audit"][0]["slides"] = ["P02a"]
     bank = Bank(model, tiny_study)
-    with pytest.raises(BankError, match="are of patient P02, as the query is"):
+    with pytest.raises(PredictError, match="are of patient P02, as the query is"):
         bank(FEATURES, [0], ["P02"] * 4)
     own = Bank(model, tiny_study, own_patient=True)
     assert own(FEATURES, [0], ["P02"] * 4).shape == (4, 1)
@@ -77,10 +78,10 @@ def test_which_part_of_the_reference(make_model, tiny_study):
     model = make_model("contrastive")
     assert reference_rows(tiny_study, model, "main:test")[0] == ["P10", "P11"]
     assert len(reference_rows(tiny_study, model, "all")[0]) == 12
-    with pytest.raises(BankError, match="wanted SPLIT:FOLD"):
+    with pytest.raises(PredictError, match="expected SPLIT:FOLD"):
         reference_rows(tiny_study, model, "main")
     model.meta["audit"][0] |= {"study": "other", "fingerprint": "0"}
-    with pytest.raises(BankError, match="was not trained on study tiny"):
+    with pytest.raises(PredictError, match="was not trained on study tiny"):
         reference_rows(tiny_study, model, None)
 
 
@@ -106,7 +107,7 @@ def test_reports_are_found_by_their_text(make_model, tiny_study):
     wanted = np.sort(z[1] @ bank._z["text"][[1, 5, 6]].T)[::-1]
     np.testing.assert_allclose(found.similarity[1], wanted, rtol=1e-5)
     short = TextEmbeddings(["P01"], vectors[:1, :4], text.meta)
-    with pytest.raises(BankError, match="has 4 dimensions, and the model takes 5"):
+    with pytest.raises(PredictError, match="has 4 dimensions, and the model takes 5"):
         Bank(model, tiny_study, text=short)
-    with pytest.raises(BankError, match="has no text tower"):
+    with pytest.raises(PredictError, match="has no text tower"):
         Bank(make_model("contrastive"), tiny_study, text=text)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from pathjax.data.expression import GenePanel
+from pathjax.predict import PredictError
 from pathjax.predict.genes import (
     GOOD,
     POOR,
     UNKNOWN,
-    GeneError,
     Validation,
     chosen,
     gene_table,
@@ -34,12 +34,12 @@ def test_by_name_by_file_and_by_other_names(tmp_path):
 
 
 def test_unknown_genes_are_refused_all_at_once_with_the_nearest():
-    with pytest.raises(GeneError) as error:
+    with pytest.raises(PredictError) as error:
         chosen(PANEL, "ERBB3,ESR1,esr2")
     assert "2 of 3 genes" in str(error.value)
-    assert "ERBB3 (nearest: ERBB2" in str(error.value)
-    assert "esr2 (nearest: ESR1" in str(error.value)
-    with pytest.raises(GeneError, match="names no gene"):
+    assert "ERBB3 (did you mean 'ERBB2'" in str(error.value)
+    assert "esr2 (did you mean 'ESR1'" in str(error.value)
+    with pytest.raises(PredictError, match="names no gene"):
         chosen(PANEL, " , ")
 
 
@@ -63,8 +63,8 @@ def test_the_table_says_how_far_each_gene_can_be_trusted(tmp_path):
 def test_another_table_is_refused(tmp_path):
     path = tmp_path / "genes.csv"
     path.write_text("gene,r\nA,0.5\n")
-    with pytest.raises(GeneError, match="no columns gene, n and r"):
+    with pytest.raises(PredictError, match="expected columns gene, n and r"):
         read_validation(path)
     path.write_text("gene,n,r\nA,3,high\n")
-    with pytest.raises(GeneError, match="wanted numbers"):
+    with pytest.raises(PredictError, match="numbers in n and r"):
         read_validation(path)

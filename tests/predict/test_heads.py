@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pathjax.data.expression import GenePanel
-from pathjax.predict.heads import BLOCK, HeadError, Regression, in_blocks, panel_of
+from pathjax.predict import PredictError
+from pathjax.predict.heads import BLOCK, Regression, in_blocks, panel_of
 
 FEATURES = np.random.default_rng(0).normal(0, 1, (5, 24)).astype(np.float32)
 
@@ -47,5 +48,5 @@ def test_blocks_are_joined_in_order():
 def test_a_model_that_never_saw_expression_is_refused(make_model):
     model = make_model()
     model.meta.update({"objective": {"name": "dino"}, "panel": None})
-    with pytest.raises(HeadError, match="trained by dino without gene expression"):
+    with pytest.raises(PredictError, match="trained by dino without gene expression"):
         panel_of(model)

@@ -12,10 +12,10 @@ from PIL import Image
 from pathjax.cli import main
 from pathjax.embeddings.embed import EmbeddingError, embed_tiles
 from pathjax.models.model_file import load_model, save_model
-from pathjax.predict.heads import HeadError, Regression
-from pathjax.predict.options import Options
+from pathjax.predict import PredictError
+from pathjax.predict.heads import Regression
+from pathjax.predict.outputs import Options
 from pathjax.predict.run import predict
-from pathjax.predict.tiles import InputError
 from pathjax.wsi.base import SlideError
 
 
@@ -107,7 +107,7 @@ def test_it_goes_on_where_it_was_stopped(checkpoints, tiny_study, tmp_path):
 
 def test_a_study_by_retrieval(checkpoints, tiny_study, tmp_path):
     run, out = checkpoints["contrastive"], tmp_path / "out"
-    with pytest.raises(HeadError, match="--reference"):
+    with pytest.raises(PredictError, match="--reference"):
         predict(run, tiny_study.root, out)
     options = Options(
         split="main", fold="train", reference=tiny_study.root, nearest=3, batch=8
@@ -124,7 +124,7 @@ def test_a_study_by_retrieval(checkpoints, tiny_study, tmp_path):
         assert row["report"] == texts.get(row["sample"], "")
     assert any(row["report"] for row in slides)
     assert [row["rank"] for row in tiles[:4]] == ["1", "2", "3", "1"]
-    with pytest.raises(HeadError, match="leave out --reference"):
+    with pytest.raises(PredictError, match="leave out --reference"):
         predict(checkpoints["regression"], tiny_study.root, out, options)
 
 
@@ -148,7 +148,7 @@ def test_a_slide_and_a_folder(checkpoints, tmp_path):
     assert found.shape == (3, 1) and done.audit.startswith("unknown")
     np.testing.assert_array_equal(found.obsm["spatial"][:, 0], [8, 24, 40])
     assert any("1 images could not be read" in note for note in done.notes)
-    with pytest.raises(InputError, match="no expression to compare with"):
+    with pytest.raises(PredictError, match="no expression to compare with"):
         predict(run, folder, tmp_path / "folder", Options(measured=True))
     told = json.loads((tmp_path / "folder" / "predicted.json").read_text())
     assert told["what"] == "expression predicted from images"
