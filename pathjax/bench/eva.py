@@ -112,10 +112,10 @@ def make(name: str, options: EvaOptions) -> eva_sets.ProbeSet:
 
 def job(folder: Path, options: EvaOptions, max_steps: int) -> dict[str, Any]:
     """What both contestants are told of a set and of the protocol."""
-    from pathjax.evals.eva_linear import LinearOptions
+    from pathjax.evals.probes.eva_linear import EvaLinear
 
     about = eva_sets.read_about(folder)
-    protocol = LinearOptions(max_steps=max_steps)
+    protocol = EvaLinear(steps=max_steps)
     recipe = protocol.recipe(about["train_rows"])
     return about | {
         "folder": str(folder),
@@ -176,7 +176,7 @@ def write_starts(folder: Path, told: dict[str, Any]) -> None:
     """Writes the first parameters of our runs, for eva to start from."""
     import jax
 
-    from pathjax.evals.minibatch import run_keys, uniform_linear
+    from pathjax.evals.probes.minibatch import run_keys, uniform_linear
 
     columns = 1 if told["classes"] == 2 else told["classes"]
 

@@ -43,21 +43,17 @@ class Sweep:
         begun = time.perf_counter()
         import jax
 
-        from pathjax.evals.eva_linear import (
-            LEARNING_RATE,
-            LinearOptions,
-            linear_sweep,
-        )
+        from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
 
         imported = time.perf_counter()
         data = read_folds(Path(options["folder"]))
         read = time.perf_counter()
-        protocol = LinearOptions(max_steps=options["max_steps"])
+        protocol = EvaLinear(steps=options["max_steps"])
         sweep = linear_sweep(
             *data,
             data[2],
             np.arange(options["runs"]),
-            np.array([LEARNING_RATE], np.float32),
+            np.array(protocol.learning_rates, np.float32),
             classes=options["classes"],
             options=protocol,
         )

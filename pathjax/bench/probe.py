@@ -79,9 +79,9 @@ def measure(options: ProbeOptions, peer: bool) -> dict[str, Any]:
 def _sweep_seconds(data, options: ProbeOptions) -> dict[str, Any]:
     import jax
 
-    from pathjax.evals.eva_linear import LEARNING_RATE, LinearOptions, linear_sweep
+    from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
 
-    protocol = LinearOptions(max_steps=options.max_steps)
+    protocol = EvaLinear(steps=options.max_steps)
 
     def run():
         begun = time.perf_counter()
@@ -89,7 +89,7 @@ def _sweep_seconds(data, options: ProbeOptions) -> dict[str, Any]:
             *data,
             data[2],
             np.arange(options.runs),
-            np.array([LEARNING_RATE], np.float32),
+            np.array(protocol.learning_rates, np.float32),
             classes=2,
             options=protocol,
         )

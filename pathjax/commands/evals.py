@@ -1,6 +1,7 @@
 """`pathjax evaluate`, `audit` and `report`: what tuning did to a model."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -9,8 +10,8 @@ def add(commands) -> None:
     evaluation = commands.add_parser(
         "evaluate",
         aliases=["probe"],
-        help="probe models (NAME=PATH, the base first) on tasks; goes on where it "
-        "stopped",
+        help="probe models (NAME=PATH, the base first; PATH may be `handcrafted`) on "
+        "tasks; resumes after an interruption",
     )
     evaluation.add_argument("models", nargs="+", metavar="NAME[:BASE][@SEED]=PATH")
     add_tasks(evaluation)
@@ -96,11 +97,22 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
-    from pathjax.evals.evaluate import evaluate, open_studies, parse_candidate
+    from pathjax.evals.evaluate import (
+        HANDCRAFTED,
+        OLD_HANDCRAFTED,
+        evaluate,
+        open_studies,
+        parse_candidate,
+    )
     from pathjax.evals.suites import load_tasks
     from pathjax.progress import stage
 
     candidates = [parse_candidate(text) for text in args.models]
+    if any(model.path == OLD_HANDCRAFTED for model in candidates):
+        note = (
+            f"{OLD_HANDCRAFTED} is now called {HANDCRAFTED}; the old word still works"
+        )
+        print(note, file=sys.stderr)
     with stage("probes", len(candidates)) as bar:
         path = evaluate(
             candidates,
@@ -114,16 +126,18 @@ def run_evaluate(args: argparse.Namespace) -> None:
 
 
 def run_audit(args: argparse.Namespace) -> int:
-    from pathjax.evals.audit_report import audit_tasks, describe, refused
+    from pathjax.evals.audit import audit_tasks, describe, refused
     from pathjax.evals.evaluate import open_studies
     from pathjax.evals.suites import load_tasks
     from pathjax.files import write_json
+    from pathjax.zoo import MODELS
 
     records = audit_tasks(
         [task for name in args.tasks for task in load_tasks(name)],
         open_studies(args.study),
         trains=args.train,
         models=args.models,
+        registry={name: spec.pretrained_on_tcga for name, spec in MODELS.items()},
         site_preserved=args.site_preserved,
     )
     if args.out:

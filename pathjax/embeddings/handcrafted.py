@@ -25,6 +25,9 @@ except 13 and 14, which are per pixel.
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from pathjax.data.images import decode_tile
+from pathjax.data.study import Study
+
 FEATURES = (
     "mean_red",
     "mean_green",
@@ -92,6 +95,16 @@ def features(image: UInt8[np.ndarray, "N H W 3"]) -> Float[np.ndarray, "N 18"]:
     # Tile by tile: the intermediates of one 224 px tile are 3 MB, and stay in cache.
     rows = [_one(tile, matrix) for tile in image]
     return np.array(rows, np.float32).reshape(len(image), len(FEATURES))
+
+
+def tile_features(study: Study, batch: int = 64) -> Float[np.ndarray, "T 18"]:
+    """The features of every tile of a study, in its order."""
+    parts = []
+    for start in range(0, len(study.tiles), batch):
+        rows = range(start, min(start + batch, len(study.tiles)))
+        tiles = np.stack([decode_tile(data) for data in study.tile_bytes(rows)])
+        parts.append(features(tiles))
+    return np.concatenate(parts)
 
 
 def _one(

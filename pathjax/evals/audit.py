@@ -1,32 +1,35 @@
 """The leakage audit: patients a model was trained on against patients it is tested on.
 
-    checkpoint history or a study's fold, test rows -> audit -> record of each task
+    training history, test rows -> overlap -> examine -> a record for each task
+    audit refuses to score a model that leaks; `pathjax audit` reports before training
 
 Two patients are the same when their ids are equal, in whichever studies (two products
-of one cohort may have two names), or when a TCGA barcode is found in both, wherever it
-stands: in a patient's id, a slide's or a tile's file name. A false alarm costs the user
-one flag; a missed one costs the result its meaning. The audit knows what checkpoints
-declare, nothing else: an encoder of unknown origin is recorded as unknown, not as clean.
+of one cohort may have two names), or when a TCGA barcode occurs in both, anywhere in a
+patient's id, a slide's or a tile's file name. A false alarm costs the user one flag; a
+missed one costs the result its meaning. The audit knows only what checkpoints declare:
+an encoder of unknown origin is recorded as unknown, not as clean.
 """
 
 import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pathjax.evals.tasks import Task
+from pathjax.data.study import Study
+from pathjax.evals import EvalError
+from pathjax.evals.tasks import Task, validate_all
+from pathjax.models.model_file import read_meta
 
 # Participant part of a TCGA barcode, 12 characters: project, tissue source site,
 # participant (NCI GDC, "TCGA Barcode").
 BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 ID_COLUMNS = ("patient_id", "sample_id", "slide_id", "tile_id")
-NO_SITE = frozenset(("", "unknown"))  # what sources write where nobody knows
-
-
-class AuditError(ValueError):
-    """A model was trained on patients it is to be tested on, or nobody can tell."""
+NO_SITE = frozenset(("", "unknown"))  # what sources write for an unknown site
+History = Sequence[Mapping[str, Any]]
+Record = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +37,9 @@ class UnderTest:
     """What a task tests on.
 
     Attributes:
-      rows: rows of `study.tiles` in its test folds.
-      declared: patients that the split declares as shared.
-      site_preserved: sites have to be held apart too.
+      rows: Rows of `study.tiles` in its test folds.
+      declared: Patients that the split declares as shared.
+      site_preserved: Sites have to be held apart too.
     """
 
     rows: pd.DataFrame
@@ -45,30 +48,38 @@ class UnderTest:
 
 
 def under_test(task: Task, study, site_preserved: bool = False) -> UnderTest:
-    """What a task tests on, in the study it is of."""
+    """What a task of this study tests on."""
     rows = study.tiles.iloc[task.test_tiles(study)]
     declared = study.split(task.split).shared_patients
     return UnderTest(rows, tuple(declared), site_preserved or task.site_preserved)
 
 
-def training_of(study, split: str, fold: str) -> dict[str, Any]:
-    """A fold as a stage of training, as a checkpoint's history has it."""
+def training_of(study, split: str, fold: str) -> Record:
+    """A fold as a stage of training, as in a checkpoint's history."""
     rows = study.tiles.iloc[study.fold_tiles(split, fold)]
-    return {
-        "study": study.name,
-        "fingerprint": study.fingerprint,
-        "patients": sorted(rows["patient_id"].astype(str).unique()),
-        "slides": sorted(rows["slide_id"].astype(str).unique()),
-        "sites": sorted(rows["site"].astype(str).unique()),
+    ids = {
+        key: sorted(rows[column].astype(str).unique())
+        for key, column in (
+            ("patients", "patient_id"),
+            ("slides", "slide_id"),
+            ("sites", "site"),
+        )
     }
+    return {"study": study.name, "fingerprint": study.fingerprint, **ids}
 
 
 def barcodes(ids: Iterable[str]) -> set[str]:
-    """TCGA participant barcodes found anywhere in the ids, in capitals."""
-    return {match.upper() for one in ids for match in BARCODE.findall(str(one))}
+    """TCGA participant barcodes anywhere in the ids, in capitals."""
+    return {match.upper() for text in ids for match in BARCODE.findall(str(text))}
 
 
-def _check_history(history: Sequence[Mapping[str, Any]]) -> None:
+def tcga_patients(test: pd.DataFrame) -> set[str]:
+    """TCGA patients among test rows, by the barcodes in any of their ids."""
+    columns = [column for column in ID_COLUMNS if column in test]
+    return set().union(*(barcodes(test[name].astype(str).unique()) for name in columns))
+
+
+def _check_history(history: History) -> None:
     problems = []
     for place, entry in enumerate(history):
         missing = [
@@ -78,112 +89,51 @@ def _check_history(history: Sequence[Mapping[str, Any]]) -> None:
             problems.append(f"entry {place} lacks {', '.join(missing)}")
         elif isinstance(entry["patients"], str):
             problems.append(
-                f"entry {place}: patients is a string, wanted a list of ids"
+                f"entry {place}: expected patients to be a list of ids, got a string"
             )
     if problems:
-        raise AuditError(
+        raise EvalError(
             f"the checkpoint's training history cannot be read: {'; '.join(problems)}. "
-            "Wanted for each stage: study, fingerprint, patients"
+            "Expected for each stage: study, fingerprint, patients"
         )
 
 
-def overlap(
-    history: Sequence[Mapping[str, Any]], test: pd.DataFrame
-) -> dict[str, list[str]]:
+def overlap(history: History, test: pd.DataFrame) -> dict[str, list[str]]:
     """What training and the test rows share: patients, barcodes, slides and sites.
 
     Args:
-      history: for each training stage (pre-training, fine-tuning): study, fingerprint,
+      history: For each training stage (pre-training, fine-tuning): study, fingerprint,
         patients, and optionally slides and sites.
-      test: the test fold's rows of `study.tiles`.
+      test: The test fold's rows of `study.tiles`.
 
     Raises:
-      AuditError: the history is malformed.
+      EvalError: The history is malformed.
     """
     _check_history(history)
-    trained = {str(one) for entry in history for one in entry["patients"]}
-    slides = {str(one) for entry in history for one in entry.get("slides") or ()}
-    known, found = barcodes(trained | slides), tcga_patients(test)
-    sites = {str(one) for entry in history for one in entry.get("sites") or ()}
+    trained, slides, sites = (
+        {str(name) for entry in history for name in entry.get(key) or ()}
+        for key in ("patients", "slides", "sites")
+    )
+    known, tested = barcodes(trained | slides), tcga_patients(test)
     # TCGA's sites have one code in all studies: characters 6 and 7 of a barcode.
     sites |= {code[5:7] for code in known}
-    there = set(test["site"].astype(str)) if "site" in test else set()
-    there |= {code[5:7] for code in found}
+    test_sites = set(test["site"].astype(str)) if "site" in test else set()
+    test_sites |= {code[5:7] for code in tested}
     return {
         "patients": sorted(trained & set(test["patient_id"].astype(str))),
-        "barcodes": sorted(known & found),
+        "barcodes": sorted(known & tested),
         "slides": sorted(slides & set(test["slide_id"].astype(str))),
-        "sites": sorted((sites & there) - NO_SITE),
+        "sites": sorted((sites & test_sites) - NO_SITE),
     }
-
-
-def tcga_patients(test: pd.DataFrame) -> set[str]:
-    """TCGA patients among test rows, by the barcodes in any of their ids."""
-    columns = [column for column in ID_COLUMNS if column in test]
-    return set().union(*(barcodes(test[one].astype(str).unique()) for one in columns))
-
-
-def audit(
-    model: str,
-    history: Sequence[Mapping[str, Any]] | None,
-    tests: Mapping[str, UnderTest],
-    allow: Collection[str] = (),
-    pretrained_on_tcga: bool | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Audits one model for several tasks.
-
-    Args:
-      model: its name, for the message.
-      history: as in `overlap`; None or empty when nobody knows what it was trained on.
-      tests: task name to what it tests on.
-      allow: task names whose overlap the user accepts; it then stands in the table.
-      pretrained_on_tcga: what the registry says of the foundation model it comes from.
-
-    Returns:
-      Task name to a record with `status`: "clean"; "unknown" (no history); "declared"
-      (only patients that the split declares as shared, and no shared slide);
-      "allowed" (an overlap that `allow` names); what overlaps; and `pretrained_on`,
-      how many of the test patients are TCGA's where the foundation model has seen TCGA.
-
-    Raises:
-      AuditError: overlaps that are neither declared nor allowed, all tasks at once; or
-        `allow` names no task.
-    """
-    strangers = sorted(set(allow) - set(tests))
-    if strangers:
-        raise AuditError(
-            f"overlap is allowed for {', '.join(strangers)}, but the tasks are "
-            f"{', '.join(tests) or 'none'}"
-        )
-    records = {
-        name: examine(history, test, pretrained_on_tcga) for name, test in tests.items()
-    }
-    refused = []
-    for name, record in records.items():
-        beyond = record["beyond"]
-        if beyond and name in allow:
-            record["status"] = "allowed"
-        elif beyond:
-            named = ", ".join(beyond[:10]) + (", ..." if len(beyond) > 10 else "")
-            refused.append(f"{name}: {len(beyond)} ({named})")
-    if refused:
-        raise AuditError(
-            f"model {model} was trained on patients, slides or sites of the test folds: "
-            f"{'; '.join(refused)}. Choose splits that hold them apart, or name the "
-            "tasks in allow_overlap; the table will then say so"
-        )
-    return records
 
 
 def examine(
-    history: Sequence[Mapping[str, Any]] | None,
-    test: UnderTest,
-    pretrained_on_tcga: bool | None = None,
-) -> dict[str, Any]:
+    history: History | None, test: UnderTest, pretrained_on_tcga: bool | None = None
+) -> Record:
     """A task's record as in `audit`, refusing nothing.
 
-    `status` is "overlap" where something is shared that nobody declared; `beyond` says
-    what.
+    `status` is "overlap" where something is shared that the split does not declare;
+    `beyond` lists it.
     """
     known = history or []
     shared = overlap(known, test.rows)
@@ -191,7 +141,7 @@ def examine(
     beyond = sorted((set(shared["patients"]) | set(shared["barcodes"])) - plain)
     beyond += shared["slides"]
     if test.site_preserved:
-        beyond += [f"site {one}" for one in shared["sites"]]
+        beyond += [f"site {name}" for name in shared["sites"]]
     people = shared["patients"] or shared["barcodes"] or shared["slides"]
     status = "overlap" if beyond else "declared" if people else "clean"
     record = {
@@ -205,3 +155,149 @@ def examine(
     if pretrained_on_tcga and (seen := len(tcga_patients(test.rows))):
         record["pretrained_on"] = {"TCGA": seen}
     return record
+
+
+def audit(
+    model: str,
+    history: History | None,
+    tests: Mapping[str, UnderTest],
+    allow: Collection[str] = (),
+    pretrained_on_tcga: bool | None = None,
+) -> dict[str, Record]:
+    """Audits one model for several tasks.
+
+    Args:
+      model: Its name, for the message.
+      history: As in `overlap`; None or empty when its training is unknown.
+      tests: Task name to what it tests on.
+      allow: Task names whose overlap the user accepts; the table then says so.
+      pretrained_on_tcga: What the registry says of the foundation model it comes from.
+
+    Returns:
+      Task name to a record with `status`: "clean"; "unknown" (no history); "declared"
+      (only patients that the split declares as shared, and no shared slide);
+      "allowed" (an overlap that `allow` names); what overlaps; and `pretrained_on`,
+      how many of the test patients are TCGA's where the foundation model has seen TCGA.
+
+    Raises:
+      EvalError: Overlaps that are neither declared nor allowed, all tasks at once; or
+        `allow` names no task.
+    """
+    unknown = sorted(set(allow) - set(tests))
+    if unknown:
+        raise EvalError(
+            f"overlap is allowed for {', '.join(unknown)}, but the tasks are "
+            f"{', '.join(tests) or 'none'}"
+        )
+    records, refused = {}, []
+    for name, test in tests.items():
+        records[name] = record = examine(history, test, pretrained_on_tcga)
+        beyond = record["beyond"]
+        if beyond and name in allow:
+            record["status"] = "allowed"
+        elif beyond:
+            first = ", ".join(beyond[:10]) + (", ..." if len(beyond) > 10 else "")
+            refused.append(f"{name}: {len(beyond)} ({first})")
+    if refused:
+        raise EvalError(
+            f"model {model} was trained on patients, slides or sites of the test folds: "
+            f"{'; '.join(refused)}. Choose splits that hold them apart, or name the "
+            "tasks in allow_overlap; the table will then say so"
+        )
+    return records
+
+
+def audit_tasks(
+    tasks: Sequence[Task],
+    studies: Sequence[Study],
+    *,
+    trains: Sequence[str] = (),
+    models: Sequence[str | Path] = (),
+    registry: Mapping[str, bool | None] | None = None,
+    site_preserved: bool = False,
+) -> list[Record]:
+    """A record for each task and each thing trained on, and for the task's own folds.
+
+    Args:
+      tasks: What will be asked.
+      studies: The studies they are of.
+      trains: STUDY:SPLIT or STUDY:SPLIT:FOLD, a folder or the name of one of `studies`.
+      models: Run folders, model files or names of the registry.
+      registry: Foundation model to whether it was pre-trained on TCGA.
+      site_preserved: Sites have to be held apart in all tasks.
+
+    Returns:
+      Records of `examine`, with `task` and `against`: "its own fit fold", a training
+      fold, or a model.
+
+    Raises:
+      EvalError: Tasks do not fit the studies, or an unknown training fold or model.
+    """
+    by_name = {study.name: study for study in studies}
+    validate_all(list(tasks), by_name)
+    against = {text: ([_training(text, by_name)], None) for text in trains}
+    for path in map(str, models):
+        if registry and path in registry:
+            against[path] = [], registry[path]
+        else:
+            meta = read_meta(path)
+            seen = meta.get("foundation", {}).get("pretrained_on_tcga")
+            against[path] = meta["audit"], seen
+    records = []
+    for task in tasks:
+        study = by_name[task.study]
+        test = under_test(task, study, site_preserved)
+        own = list(_own_folds(task, study, test)) + [
+            (name, examine(history, test, seen))
+            for name, (history, seen) in against.items()
+        ]
+        records += [{"task": task.name, "against": name, **one} for name, one in own]
+    return records
+
+
+def _own_folds(task: Task, study: Study, test: UnderTest):
+    """A task's own fit and select folds against its test fold, fit by fit."""
+    for roles in task.fits(study):
+        learned = [name for role in ("fit", "select") for name in roles.get(role, ())]
+        if learned:
+            history = [training_of(study, task.split, fold) for fold in learned]
+            (fold,) = roles["test"]
+            rows = study.tiles.iloc[study.fold_tiles(task.split, fold)]
+            part = dataclasses.replace(test, rows=rows)
+            yield f"its own fit fold, test {fold}", examine(history, part)
+
+
+def _training(text: str, studies: Mapping[str, Study]) -> Record:
+    words = text.rsplit(":", 2) if text.count(":") > 1 else text.split(":")
+    if len(words) not in (2, 3) or not all(words):
+        raise EvalError(
+            f"--train {text}: expected STUDY:SPLIT or STUDY:SPLIT:FOLD, where STUDY is "
+            "a folder or the name of one of --study"
+        )
+    where, split, fold = (*words, "train")[:3]
+    return training_of(studies.get(where) or Study(where), split, fold)
+
+
+def refused(records: Sequence[Record]) -> list[Record]:
+    """Records of overlaps that no split declares."""
+    return [record for record in records if record["beyond"]]
+
+
+def describe(records: Sequence[Record]) -> list[str]:
+    """A line for each record, and one that sums up."""
+    lines = []
+    for record in records:
+        shared = [
+            f"{len(record[what])} {what} ({', '.join(record[what][:3])}"
+            + (", ...)" if len(record[what]) > 3 else ")")
+            for what in ("patients", "barcodes", "slides", "sites")
+            if record.get(what)
+        ]
+        if record["status"] == "unknown":
+            shared.insert(0, "its training patients are unknown")
+        if seen := record.get("pretrained_on", {}).get("TCGA"):
+            shared.append(f"pre-trained on TCGA, which has {seen} of the test patients")
+        status = "OVERLAP" if record["beyond"] else record["status"]
+        words = "; ".join(shared) or "nothing shared"
+        lines.append(f"{record['task']} | {record['against']}: {status}: {words}")
+    return [*lines, f"{len(refused(records))} of {len(records)} overlap"]

@@ -12,23 +12,19 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
-from pathjax.data.images import decode_tile
 from pathjax.data.study import Study
-from pathjax.embeddings import handcrafted as yardstick
 from pathjax.embeddings.cache import cached, cached_rows, identity
-from pathjax.embeddings.features import FileRows
+from pathjax.embeddings.handcrafted import tile_features
 from pathjax.embeddings.shared_space import joint_embeddings, shares_space
-from pathjax.evals.audit import audit, under_test
-from pathjax.evals.protocols import PROTOCOLS
+from pathjax.evals import EvalError
+from pathjax.evals.audit import Record, audit, under_test
 from pathjax.evals.results import make_entry, read_results, write_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, validate_all
 from pathjax.models.model_file import Model, load_model, read_meta
 
-YARDSTICK = "yardstick"
+HANDCRAFTED = "handcrafted"
+OLD_HANDCRAFTED = "yardstick"  # the word of earlier versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +32,10 @@ class Candidate:
     """One model to be measured.
 
     Attributes:
-      name: row of the table; the same for all seeds of a model.
-      path: run folder or model file; "yardstick" for the colour and texture features.
-      base: name of the model it was tuned from.
-      seed: its fine-tuning seed.
+      name: Row of the table; the same for all seeds of a model.
+      path: Run folder or model file; "handcrafted" for colour and texture features.
+      base: Name of the model it was tuned from.
+      seed: Its fine-tuning seed.
     """
 
     name: str
@@ -51,18 +47,28 @@ class Candidate:
     def label(self) -> str:
         return self.name if self.seed is None else f"{self.name} (seed {self.seed})"
 
+    @property
+    def handcrafted(self) -> bool:
+        """True for features without a model."""
+        return self.path in (HANDCRAFTED, OLD_HANDCRAFTED)
+
+    @property
+    def identity(self) -> str:
+        """Which parameters these are."""
+        return HANDCRAFTED if self.handcrafted else identity(self.path)
+
 
 def parse_candidate(text: str) -> Candidate:
     """Reads `NAME[:BASE][@SEED]=PATH`.
 
     Raises:
-      ValueError: it has another form.
+      EvalError: It has another form.
     """
     match = re.fullmatch(r"([^:@=]+)(?::([^:@=]+))?(?:@(\d+))?=(.+)", text)
     if not match:
-        raise ValueError(
-            f"{text!r} is no model: wanted NAME=PATH for a base and "
-            "NAME:BASE@SEED=PATH for a tuned one"
+        raise EvalError(
+            f"expected NAME=PATH for a base and NAME:BASE@SEED=PATH for a tuned model, "
+            f"got {text!r}"
         )
     name, base, seed, path = match.groups()
     return Candidate(name, path, base, None if seed is None else int(seed))
@@ -81,174 +87,144 @@ def evaluate(
     """Measures models on tasks and writes OUT/results.json.
 
     A result is written as soon as it is there, and kept as long as model file, study,
-    task and protocol are the same: a killed evaluation goes on where it stopped.
+    task and protocol are the same: an interrupted evaluation resumes.
 
     Args:
-      candidates: bases and tuned models.
-      studies: those that the tasks are of.
-      tasks: what is asked; retrieval is asked of contrastive models only.
-      out: the run folder; embeddings are cached in OUT/embeddings.
-      allow_overlap: tasks whose overlap with training patients is accepted by name.
-      progress: called with (models done, what is being done).
-      **options: of the protocols, such as `seeds=1`; they stand in their names.
+      candidates: Bases and tuned models.
+      studies: Those that the tasks are of.
+      tasks: What is asked; retrieval is asked of models that share a space only.
+      out: The run folder; embeddings are cached in OUT/embeddings.
+      allow_overlap: Tasks whose overlap with training patients is accepted by name.
+      progress: Called with (models done, what is being done).
+      **options: Of the protocols, such as `seeds=1`; they appear in their names.
 
     Returns:
       The path of results.json.
 
     Raises:
-      TaskError, AuditError, ModelFileError, ValueError: before anything is scored.
+      ValueError: A task, model or overlap is refused, before anything is scored.
     """
-    by_name = _by_name([studies] if isinstance(studies, Study) else studies)
+    by_name: dict[str, Study] = {}
+    for study in [studies] if isinstance(studies, Study) else studies:
+        other = by_name.setdefault(study.name, study)
+        if other is not study:
+            raise EvalError(
+                f"{other.root} and {study.root} are both called {study.name}: name one"
+            )
     validate_all(list(tasks), by_name)
-    names = {one.name for one in candidates}
-    orphans = [one.label for one in candidates if one.base and one.base not in names]
+    names = {model.name for model in candidates}
+    orphans = [m.label for m in candidates if m.base and m.base not in names]
     if orphans:
-        raise ValueError(f"{', '.join(orphans)} name a base that is not among {names}")
+        raise EvalError(f"{', '.join(orphans)} name a base that is not among {names}")
     audits = _audit_all(candidates, by_name, tasks, allow_overlap)
     progress = progress or (lambda done, note: None)
-    written = _written(out)
-    for place, one in enumerate(candidates):
-        # A study is embedded once; a model is loaded when something is missing.
-        which, joint = _identity(one), None
-        for name, study in by_name.items():
+    done = _done_before(out)
+    for place, candidate in enumerate(candidates):
+        for study in by_name.values():
             missing = [
                 task
                 for task in tasks
-                if task.study == name
-                and _done(one, task, study, which, options) not in written
+                if task.study == study.name
+                and _key(candidate, task, study, options) not in done
             ]
+            # A study is embedded once; a model is loaded when something is missing.
             model = None
-            if missing and one.path != YARDSTICK:
-                model = load_model(one.path)
-            missing = [task for task in missing if _can(model, task)]
+            if missing and not candidate.handcrafted:
+                model = load_model(candidate.path)
+            # Retrieval needs images and expression in one space.
+            if model is None or not shares_space(model):
+                missing = [task for task in missing if task.kind != "retrieval"]
             if not missing:
                 continue
-            progress(place, f"{one.label}: embedding {name}")
-            features = _features(one, model, which, study, out)
+            progress(place, f"{candidate.label}: embedding {study.name}")
+            features, joint = _features(candidate, model, study, Path(out)), None
             for task in missing:
-                progress(place, f"{one.label}: {task.name}")
+                progress(place, f"{candidate.label}: {task.name}")
                 if task.kind == "retrieval":
-                    joint = joint or joint_embeddings(model, study)
-                    outcome = run_task(
-                        task, study, joint[0], partner=joint[1], **options
-                    )
+                    image, partner = joint = joint or joint_embeddings(model, study)
+                    outcome = run_task(task, study, image, partner=partner, **options)
                 else:
                     outcome = run_task(task, study, features, **options)
                 entry = make_entry(
                     outcome,
-                    model=one.name,
-                    base=one.base,
-                    seed=one.seed,
-                    checkpoint=which,
-                    audit=audits[one][task.name],
+                    model=candidate.name,
+                    base=candidate.base,
+                    seed=candidate.seed,
+                    checkpoint=candidate.identity,
+                    audit=audits[candidate][task.name],
                 )
                 write_results(out, [(entry, outcome)])
-            joint = None
-        progress(place + 1, one.label)
+        progress(place + 1, candidate.label)
     return Path(out) / "results.json"
 
 
-def _by_name(studies: Sequence[Study]) -> dict[str, Study]:
-    found: dict[str, Study] = {}
-    for study in studies:
-        other = found.setdefault(study.name, study)
-        if other is not study:
-            raise ValueError(
-                f"{other.root} and {study.root} are both called {study.name}: name one"
-            )
-    return found
-
-
 def open_studies(paths: Sequence[str | Path]) -> list[Study]:
-    """The studies that are, or lie in, the folders named.
+    """The studies in the folders named: each is one, or contains some.
 
     Raises:
-      ValueError: a folder is no study and holds none.
+      EvalError: A folder is no study and contains none.
     """
-    found = []
+    studies = []
     for path in map(Path, paths):
         inside = [path] if (path / "study.json").exists() else sorted(path.glob("*/"))
-        whole = [one for one in inside if (one / "study.json").exists()]
+        whole = [folder for folder in inside if (folder / "study.json").exists()]
         if not whole:
-            raise ValueError(
-                f"{path} is no study and holds none: wanted a folder with study.json, "
-                "or one whose folders have it; `pathjax data` builds them"
+            raise EvalError(
+                f"{path}: expected a folder with study.json, or one whose folders have "
+                "it; `pathjax data` builds them"
             )
-        found += [Study(one) for one in whole]
-    return found
+        studies += [Study(folder) for folder in whole]
+    return studies
 
 
-def _can(model: Model | None, task: Task) -> bool:
-    """Retrieval needs images and expression in one space."""
-    return task.kind != "retrieval" or (model is not None and shares_space(model))
-
-
-def _identity(one: Candidate) -> str:
-    """Which parameters these are."""
-    return YARDSTICK if one.path == YARDSTICK else identity(one.path)
-
-
-def _written(out: Path) -> set[tuple]:
-    """What an earlier run of the same command has written already."""
+def _done_before(out: Path) -> set[tuple]:
+    """Keys of what an earlier run of the same command has written."""
     if not (Path(out) / "results.json").exists():
         return set()
+    names = ("model", "seed", "study_fingerprint", "checkpoint", "protocol")
     return {
         (
-            entry["model"],
-            entry["seed"],
-            entry["study_fingerprint"],
-            entry["checkpoint"],
-            entry["protocol"],
+            *(entry[name] for name in names),
             json.dumps(entry["declared"], sort_keys=True),
         )
         for entry in read_results(out).entries
     }
 
 
-def _done(one: Candidate, task: Task, study: Study, which: str, options) -> tuple:
-    """As a result of this stands in `_written`."""
+def _key(candidate: Candidate, task: Task, study: Study, options) -> tuple:
+    """As in `_done_before`."""
     return (
-        one.name,
-        one.seed,
+        candidate.name,
+        candidate.seed,
         study.fingerprint,
-        which,
-        PROTOCOLS[task.protocol_name].with_options(options).name,
+        candidate.identity,
+        task.find_protocol(**options).name,
         json.dumps(dataclasses.asdict(task), sort_keys=True),
     )
 
 
 def _audit_all(
     candidates, studies, tasks, allow_overlap
-) -> dict[Candidate, dict[str, dict]]:
+) -> dict[Candidate, dict[str, Record]]:
     """Every model's record of every task; refuses before anything is computed."""
     tests = {task.name: under_test(task, studies[task.study]) for task in tasks}
     records = {}
-    for one in candidates:
-        if one.path == YARDSTICK:  # colours and textures were trained on nobody
-            records[one] = {name: {"status": "untrained"} for name in tests}
+    for candidate in candidates:
+        if candidate.handcrafted:  # hand-crafted features have no training data
+            records[candidate] = {name: {"status": "untrained"} for name in tests}
             continue
-        meta = read_meta(one.path)
+        meta = read_meta(candidate.path)
         seen = meta.get("foundation", {}).get("pretrained_on_tcga")
-        records[one] = audit(one.label, meta["audit"], tests, allow_overlap, seen)
+        records[candidate] = audit(
+            candidate.label, meta["audit"], tests, allow_overlap, seen
+        )
     return records
 
 
-def _features(
-    one: Candidate, model: Model | None, which: str, study: Study, out: Path
-) -> Float[np.ndarray, "T E"] | FileRows:
+def _features(candidate: Candidate, model: Model | None, study: Study, out: Path):
     """Embeddings of all tiles, from the cache when the model is the same."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{one.label}")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{candidate.label}")
     path = out / "embeddings" / f"{name}.h5"
     if model is None:
-        return cached(path, which, study, lambda: _yardstick(study))
-    return cached_rows(path, model, which, study)
-
-
-def _yardstick(study: Study, batch: int = 64) -> Float[np.ndarray, "T 18"]:
-    """The 18 colour and texture features of every tile."""
-    parts = []
-    for start in range(0, len(study.tiles), batch):
-        rows = range(start, min(start + batch, len(study.tiles)))
-        tiles = np.stack([decode_tile(data) for data in study.tile_bytes(rows)])
-        parts.append(yardstick.features(tiles))
-    return np.concatenate(parts)
+        return cached(path, candidate.identity, study, lambda: tile_features(study))
+    return cached_rows(path, model, candidate.identity, study)

@@ -9,9 +9,9 @@ all; writers of one run folder wait for each other. Arrays are read without pick
 import contextlib
 import dataclasses
 import datetime
+import fcntl
 import hashlib
 import json
-import os
 import platform
 import re
 import shlex
@@ -25,50 +25,31 @@ import jax
 import numpy as np
 
 import pathjax
+from pathjax.evals import EvalError
 from pathjax.evals.tasks import TaskOutcome
 from pathjax.files import atomic_path, write_json
 
 SCHEMA = 2
-NUMBER = (int, float)
+# Key -> accepted types.
 TEXT = (str,)
-# Key -> accepted types; None is accepted where NoneType is listed.
+TEXT_OR_NONE = (str, type(None))
 ENTRY: dict[str, tuple[type, ...]] = {
-    "model": TEXT,
-    "base": (str, type(None)),
+    **dict.fromkeys(("model", "task", "study", "study_fingerprint", "level"), TEXT),
+    **dict.fromkeys(("kind", "protocol", "metric", "combine", "split"), TEXT),
+    **dict.fromkeys(("base", "target", "predictions", "checkpoint"), TEXT_OR_NONE),
     "seed": (int, type(None)),
-    "task": TEXT,
-    "study": TEXT,
-    "study_fingerprint": TEXT,
-    "level": TEXT,
-    "target": (str, type(None)),
-    "kind": TEXT,
-    "protocol": TEXT,
-    "metric": TEXT,
-    "combine": TEXT,
-    "split": TEXT,
-    "folds": (dict,),
-    "value": NUMBER,
-    "chance": NUMBER,
-    "n": (int,),
-    "n_patients": (int,),
-    "declared": (dict,),
-    "hyper": (dict,),
-    "per_fold": (list,),
-    "predictions": (str, type(None)),
-    "checkpoint": (str, type(None)),
-    "audit": (dict,),
+    **dict.fromkeys(("value", "chance"), (int, float)),
+    **dict.fromkeys(("n", "n_patients"), (int,)),
+    **dict.fromkeys(("folds", "declared", "hyper", "audit"), (dict,)),
+    **dict.fromkeys(("per_fold", "shared_patients"), (list,)),
     "synthetic": (bool,),
-    "shared_patients": (list,),
 }
-
-
-class ResultsError(ValueError):
-    """A results file is not what this version writes; the message says how."""
+ARRAYS = ("truth", "prediction", "patient", "unit", "stratum", "columns")
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What a run folder holds."""
+    """The contents of a run folder."""
 
     root: Path
     provenance: dict[str, Any]
@@ -87,12 +68,12 @@ def make_entry(
     """The entry of one outcome, without its rows.
 
     Args:
-      outcome: of `run_task`.
-      model: the row's name in the table; one name for all its seeds.
-      base: the model it was tuned from, None for a base or a yardstick.
-      seed: fine-tuning seed; None for a model that has none.
-      checkpoint: where the parameters came from.
-      audit: this task's record of `audit`.
+      outcome: Of `run_task`.
+      model: The row's name in the table; one name for all its seeds.
+      base: The model it was tuned from, None for a base or hand-crafted features.
+      seed: Fine-tuning seed; None for a model that has none.
+      checkpoint: Where the parameters came from.
+      audit: This task's record of `audit`.
     """
     task = outcome.task
     return {
@@ -180,28 +161,33 @@ def make_provenance() -> dict[str, Any]:
 def entry_problems(entry: Any, place: str) -> list[str]:
     """What is wrong with an entry's keys and types; empty when nothing."""
     if not isinstance(entry, dict):
-        return [f"{place} is a {type(entry).__name__}, wanted an object"]
+        return [f"{place}: expected an object, got {type(entry).__name__}"]
     missing = [key for key in ENTRY if key not in entry]
-    found = [f"{place} lacks {', '.join(missing)}"] if missing else []
+    problems = [f"{place} lacks {', '.join(missing)}"] if missing else []
     for key, kinds in ENTRY.items():
         value = entry.get(key)
         bad_bool = isinstance(value, bool) and bool not in kinds
         if key in entry and (bad_bool or not isinstance(value, kinds)):
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            found.append(f"{place}: {key} is {value!r}, wanted {wanted}")
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            problems.append(f"{place}: expected {key} to be {expected}, got {value!r}")
         elif key in ("value", "chance") and key in entry and not np.isfinite(value):
-            found.append(f"{place}: {key} is {value}, wanted a finite number")
-    return found
+            problems.append(f"{place}: expected {key} to be finite, got {value}")
+    return problems
+
+
+def _require_entries(entries: Sequence[Any], where: str = "") -> None:
+    problems = [
+        problem
+        for place, entry in enumerate(entries)
+        for problem in entry_problems(entry, f"entry {place}")
+    ]
+    if problems:
+        raise EvalError(where + "; ".join(problems))
 
 
 @contextlib.contextmanager
 def _one_writer(root: Path) -> Iterator[None]:
-    """Holds the run folder's lock; the kernel frees it when a process dies."""
-    if os.name != "posix":
-        yield  # no such lock there: run one writer at a time
-        return
-    import fcntl
-
+    """Holds the run folder's lock; the kernel releases it when a process dies."""
     with open(root / ".results.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -211,27 +197,21 @@ def write_results(
     root: str | Path,
     outcomes: Sequence[tuple[dict[str, Any], TaskOutcome | None]],
 ) -> Path:
-    """Adds entries to a run folder; an entry of the same model, seed and task goes.
+    """Adds entries to a run folder, replacing those of the same model, seed and task.
 
     Args:
-      root: the run folder; made when missing.
-      outcomes: entries with the outcomes whose rows are saved beside them.
+      root: The run folder; made when missing.
+      outcomes: Entries with the outcomes whose rows are saved next to them.
 
     Returns:
       The path of results.json.
 
     Raises:
-      ResultsError: an entry is malformed, the file there is of another schema, or a
-        task's name stands for another study there.
+      EvalError: An entry is malformed, the file there is of another schema, or a task
+        has the name of another study's task there.
     """
     root = Path(root)
-    found = [
-        problem
-        for place, (entry, _) in enumerate(outcomes)
-        for problem in entry_problems(entry, f"entry {place}")
-    ]
-    if found:
-        raise ResultsError("; ".join(found))
+    _require_entries([entry for entry, _ in outcomes])
     root.mkdir(parents=True, exist_ok=True)
     path = root / "results.json"
     provenance = make_provenance()
@@ -250,9 +230,9 @@ def write_results(
         for entry in merged:
             other = studies.setdefault(entry["task"], entry["study"])
             if other != entry["study"]:
-                raise ResultsError(
-                    f"task {entry['task']} is of study {other} and of study "
-                    f"{entry['study']} in {path}: give one another name"
+                raise EvalError(
+                    f"{path} has task {entry['task']} of study {other} and of study "
+                    f"{entry['study']}: rename one"
                 )
         write_json(
             path, {"schema": SCHEMA, "provenance": provenance, "entries": merged}
@@ -277,33 +257,27 @@ def read_results(root: str | Path) -> Results:
     """Reads a run folder, or a results.json.
 
     Raises:
-      ResultsError: there is none, it is no JSON, its schema is another, or entries are
-        malformed (all of them listed).
+      EvalError: The file is missing, no JSON, of another schema, or has malformed
+        entries (all of them listed).
     """
     path = Path(root)
     path = path if path.suffix == ".json" else path / "results.json"
     if not path.is_file():
-        raise ResultsError(f"there is no {path}: run `pathjax evaluate` first")
+        raise EvalError(f"{path} does not exist: run `pathjax evaluate` first")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ResultsError(f"{path} is not JSON: {error}") from error
+        raise EvalError(f"{path} is not JSON: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
-        raise ResultsError(
-            f"{path} has schema {schema!r}, this pathjax reads {SCHEMA}: probe again "
-            "with this version into a new folder"
+        raise EvalError(
+            f"{path}: expected schema {SCHEMA}, got {schema!r}: evaluate again with this "
+            "version into a new folder"
         )
     entries = content.get("entries")
     if not isinstance(entries, list) or not isinstance(content.get("provenance"), dict):
-        raise ResultsError(f"{path} lacks entries (a list) or provenance (an object)")
-    found = [
-        problem
-        for place, entry in enumerate(entries)
-        for problem in entry_problems(entry, f"entry {place}")
-    ]
-    if found:
-        raise ResultsError(f"{path}: {'; '.join(found)}")
+        raise EvalError(f"{path} lacks entries (a list) or provenance (an object)")
+    _require_entries(entries, f"{path}: ")
     return Results(path.parent, content["provenance"], entries)
 
 
@@ -311,19 +285,18 @@ def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray]
     """An entry's rows, as `TaskOutcome` has them; None without rows.
 
     Raises:
-      ResultsError: the file is missing, outside the run folder, or lacks an array.
+      EvalError: the file is missing, outside the run folder, or lacks an array.
     """
     if entry["predictions"] is None:
         return None
     path = (root / entry["predictions"]).resolve()
     if not path.is_relative_to(root.resolve()) or not path.is_file():
-        raise ResultsError(
+        raise EvalError(
             f"predictions {entry['predictions']} of {entry['model']}, "
             f"{entry['task']} are not in {root}: copy the run folder whole"
         )
     with np.load(path, allow_pickle=False) as arrays:
-        wanted = ("truth", "prediction", "patient", "unit", "stratum", "columns")
-        missing = [name for name in wanted if name not in arrays]
+        missing = [name for name in ARRAYS if name not in arrays]
         if missing:
-            raise ResultsError(f"{path} lacks {', '.join(missing)}")
-        return {name: arrays[name] for name in wanted}
+            raise EvalError(f"{path} lacks {', '.join(missing)}")
+        return {name: arrays[name] for name in ARRAYS}

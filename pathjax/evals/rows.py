@@ -1,55 +1,88 @@
-"""The rows of one fold: pooled embeddings with whose they are and what is known of them.
+"""From a study to a problem for a probe: rows by role, pooled embeddings and labels.
 
-    study, split, fold, tile embeddings -> FoldRows -> with labels or expression
+    task, study, embeddings, folds by role -> prepare -> Prepared (a Problem and its names)
 
 Pooling happens inside a fold: where slides of one patient are in different folds, only
-the fold's own tiles enter. It fits nothing.
+the fold's own tiles enter. Rows without a label are left out and counted. Classes and
+genes are decided on the fit fold; what the test fold holds beyond is refused or named.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float
 
-from pathjax.data.expression import select
-from pathjax.embeddings.features import ROWS_AT_ONCE, FileRows, take
+from pathjax.data.expression import most_variable, select
+from pathjax.embeddings.features import ROWS_AT_ONCE, FileRows, not_finite, take
+from pathjax.evals import EvalError
+from pathjax.evals.probes.base import FoldRows, Problem
+from pathjax.evals.protocols import Protocol
+from pathjax.evals.tasks import Task
+
+Features = Float[np.ndarray, "T E"] | FileRows
+Rows = dict[str, FoldRows]
 
 
 @dataclasses.dataclass(frozen=True)
-class FoldRows:
-    """Rows of a fold, tiles or samples.
+class Prepared:
+    """A problem with what its outcome is told of.
 
     Attributes:
-      index: row numbers into `study.tiles` or `study.samples`.
-      tiles: row numbers into `study.tiles` of everything that entered.
-      features: `[n, E]` float32; the mean of a sample's tiles at level "sample".
-      unit, sample, patient, slide: ids of each row: of the row itself (tile or sample),
-        of its sample, its patient, and its slide (a sample's first).
+      problem: For the probe.
+      columns: Class names, gene names or directions of retrieval.
+      info: What was left out, for the record.
+      shared: Patients on both sides, which the split declares.
     """
 
-    index: Int[np.ndarray, "n"]
-    tiles: Int[np.ndarray, "t"]
-    features: Float[np.ndarray, "n E"]
-    unit: Shaped[np.ndarray, "n"]
-    sample: Shaped[np.ndarray, "n"]
-    patient: Shaped[np.ndarray, "n"]
-    slide: Shaped[np.ndarray, "n"]
+    problem: Problem
+    columns: tuple[str, ...]
+    info: dict[str, Any]
+    shared: frozenset[str]
 
-    def keep(self, which: Shaped[np.ndarray, "n"]) -> "FoldRows":
-        """The rows that `which` (bool) names; `tiles` stays, for the audit."""
-        if which.all():
-            return self
-        parts = {
-            field.name: getattr(self, field.name)[which]
-            for field in dataclasses.fields(self)
-            if field.name != "tiles"
-        }
-        return FoldRows(tiles=self.tiles, **parts)
 
-    def __len__(self) -> int:
-        return len(self.index)
+def prepare(
+    task: Task,
+    study,
+    features: Features,
+    roles: dict[str, tuple[str, ...]],
+    protocol: Protocol,
+    genes: int | tuple[str, ...] | None = None,
+    partner: Float[np.ndarray, "S E"] | None = None,
+) -> Prepared:
+    """Collects and labels the rows of one fit.
+
+    Args:
+      task, study, features, genes, partner: As in `run.run_task`.
+      roles: Role -> folds, of `task.fits`.
+      protocol: With the options of this run.
+
+    Raises:
+      EvalError: A fold leaks, or there is nothing to learn from or to test on.
+    """
+    rows, shared = _collect(task, study, features, roles)
+    if task.kind == "classification":
+        rows, labels, columns, info = _class_labels(task, study, rows, protocol)
+    elif task.kind == "regression":
+        rows, labels, columns, info = _number_labels(task, study, rows)
+    elif task.kind == "expression":
+        wanted = task.genes if genes is None else genes
+        rows, labels, columns, info = _expression_labels(study, rows, wanted, protocol)
+    else:
+        partner = _require_partner(study, partner)
+        rows, labels, columns, info = _pairs(rows, partner)
+    problem = Problem(
+        rows,
+        labels,
+        classes=len(columns) if task.kind == "classification" else 0,
+        names={role: "+".join(folds) for role, folds in roles.items()},
+        by_slide=study.split(task.split).unit == "slide_id",
+        bags=lambda parts, most: bags_of(study, parts, features, most),
+        partner=None if partner is None else partner[rows["test"].index],
+    )
+    return Prepared(problem, columns, info, shared)
 
 
 def _ids(column: pd.Series) -> np.ndarray:
@@ -61,18 +94,18 @@ def fold_rows(
     level: str,
     split: str,
     fold: str | Sequence[str],
-    features: Float[np.ndarray, "T E"] | FileRows,
+    features: Features,
 ) -> FoldRows:
     """Collects the rows of a fold, or of several, at level "tile" or "sample".
 
     Args:
-      study: a Study.
+      study: A Study.
       level: "tile" or "sample".
-      split, fold: which tiles.
-      features: embeddings of all tiles, in the order of `study.tiles`.
+      split, fold: Which tiles.
+      features: Embeddings of all tiles, in the order of `study.tiles`.
     """
     names = (fold,) if isinstance(fold, str) else fold
-    tiles = np.sort(np.concatenate([study.fold_tiles(split, one) for one in names]))
+    tiles = np.sort(np.concatenate([study.fold_tiles(split, name) for name in names]))
     table = study.tiles.iloc[tiles]
     if level == "tile":
         return FoldRows(
@@ -106,69 +139,225 @@ def fold_rows(
     )
 
 
+def _collect(task: Task, study, features, roles) -> tuple[Rows, frozenset[str]]:
+    """The folds' rows; refuses rows and undeclared patients on both sides."""
+    rows = {
+        role: fold_rows(study, task.level, task.split, folds, features)
+        for role, folds in roles.items()
+    }
+    empty = [role for role, part in rows.items() if not len(part)]
+    if empty:
+        raise EvalError(f"folds without a row: {', '.join(empty)}")
+    for part in rows.values():
+        # Tiles of no fold may hold anything: they need not have been embedded.
+        bad = not_finite(part.features)
+        if bad.size:
+            raise EvalError(
+                f"{bad.size} of {len(part)} embeddings are not finite, first "
+                f"{task.level} {part.unit[bad[0]]}: the tiles were not embedded, or the "
+                "encoder's parameters or input are broken"
+            )
+    test = rows["test"]
+    learned = [part for role, part in rows.items() if role != "test"]
+    shared: set[str] = set()
+    for part in learned:
+        both = np.intersect1d(part.unit, test.unit)
+        if both.size:
+            raise EvalError(
+                f"{both.size} {task.level}s are in fit and test, first {both[0]}: split "
+                f"{task.split} leaks"
+            )
+        shared |= set(part.patient.tolist()) & set(test.patient.tolist())
+    undeclared = sorted(shared - set(study.split(task.split).shared_patients))
+    if undeclared:
+        raise EvalError(
+            f"{len(undeclared)} patients are in fit and test, first {undeclared[:5]}: "
+            "split by patient, or declare them in the split's shared_patients; the "
+            "table will then say so"
+        )
+    if task.site_preserved:
+        _require_other_sites(study, learned, test)
+    return rows, frozenset(shared)
+
+
+def _require_other_sites(study, learned: Sequence[FoldRows], test: FoldRows) -> None:
+    site = study.tiles["site"].astype(str).to_numpy()
+    tested = set(site[test.tiles].tolist())
+    both = sorted(tested & {name for part in learned for name in site[part.tiles]})
+    if both:
+        raise EvalError(
+            f"{len(both)} sites are in fit and test, first {both[:5]}, and the task "
+            "asks for site-preserved folds: make a split with `pathjax data split "
+            "--site-preserved`, or leave out site_preserved"
+        )
+
+
+def _drop(rows: Rows, missing_in: Callable) -> tuple[Rows, dict[str, int]]:
+    """Leaves out rows for which `missing_in` is True; says how many by role."""
+    kept, dropped = {}, {}
+    for role, part in rows.items():
+        missing = np.asarray(missing_in(part), bool)
+        dropped[role] = int(missing.sum())
+        kept[role] = part.keep(~missing)
+    return kept, dropped
+
+
+def _require_rows(rows: Rows) -> None:
+    for role, part in rows.items():
+        if not len(part):
+            raise EvalError(
+                f"no row of the {role} fold has a label: choose another fold or target"
+            )
+
+
+def _column(task: Task, study, part: FoldRows) -> pd.Series:
+    """The target's values for the rows, missing ones as pandas has them."""
+    return column_of(study, task.level, task.target, part)
+
+
 def column_of(study, level: str, name: str, rows: FoldRows) -> pd.Series:
-    """A target's values for the rows, missing ones as pandas has them."""
+    """A column's values for the rows, missing ones as pandas has them."""
     table = study.tiles if level == "tile" else study.samples
     return table[name].iloc[rows.index]
 
 
-def expression_of(
-    expression, rows: FoldRows, genes: Sequence[str], values: str = "log"
-) -> Float[np.ndarray, "n G"]:
-    """Expression `[n, G]` of the rows' samples.
+def _class_labels(task: Task, study, rows: Rows, protocol: Protocol):
+    """Class numbers by role, the class names, and what was left out."""
+    rows, dropped = _drop(rows, lambda part: _column(task, study, part).isna())
+    other = dict.fromkeys(dropped, 0)
+    if task.classes:
+        rows, other = _drop(
+            rows, lambda part: ~_column(task, study, part).isin(task.classes)
+        )
+    _require_rows(rows)
+    named = {
+        role: _column(task, study, part).astype(str).to_numpy(dtype=np.str_)
+        for role, part in rows.items()
+    }
+    present = set(np.concatenate(list(named.values())).tolist())
+    order = study.targets[task.target].classes or tuple(sorted(present))
+    unknown = sorted(present - set(order))
+    if unknown:
+        raise EvalError(
+            f"labels {unknown[:5]} are not among the classes of target {task.target}: "
+            f"{', '.join(order)}"
+        )
+    classes = tuple(name for name in order if name in present)
+    seen = {role: set(names.tolist()) for role, names in named.items()}
+    # A fold of a cross-validation may lack a class: all folds are scored together.
+    least = 1 if task.crossed else 2
+    if len(seen["fit"]) < 2 or len(seen["test"]) < least:
+        raise EvalError(
+            f"expected at least two classes in fit and test, got {sorted(seen['fit'])} "
+            f"in fit and {sorted(seen['test'])} in test"
+        )
+    unseen = sorted(seen["test"] - seen["fit"])
+    if unseen and not protocol.allow_unseen:
+        raise EvalError(
+            f"classes {unseen} of the test fold are absent from the fit fold, so no "
+            "probe can predict them: choose other folds, or count them as wrong with "
+            "allow_unseen=True"
+        )
+    number = {name: place for place, name in enumerate(classes)}
+    labels = {
+        role: np.array([number[name] for name in names], np.int32)
+        for role, names in named.items()
+    }
+    info = {"unlabelled": dropped, "of_other_classes": other, "unseen": unseen}
+    return rows, labels, classes, info
 
-    Args:
-      expression: the study's AnnData.
-      rows: whose.
-      genes: which, in order.
-      values: "log", the study's X, or "log1p_counts", log1p of its raw counts.
-    """
-    if values == "log1p_counts":
-        counts = select(expression, list(rows.sample), genes, layer="counts")
-        return np.log1p(counts)
-    return select(expression, list(rows.sample), genes)
+
+def _number_labels(task: Task, study, rows: Rows):
+    def values(part):
+        return pd.to_numeric(_column(task, study, part))
+
+    rows, dropped = _drop(rows, lambda part: ~np.isfinite(values(part)))
+    _require_rows(rows)
+    labels = {
+        role: values(part).to_numpy(np.float32)[:, None] for role, part in rows.items()
+    }
+    return rows, labels, (task.target,), {"unlabelled": dropped}
+
+
+def _expression_labels(study, rows: Rows, genes, protocol: Protocol):
+    """Expression by role; genes are chosen on the fit fold's samples alone."""
+    expression = study.expression()
+    known = np.asarray(expression.obs_names, dtype=np.str_)
+    rows, dropped = _drop(rows, lambda part: ~np.isin(part.sample, known))
+    _require_rows(rows)
+    layer = "counts" if protocol.values == "log1p_counts" else None
+    if isinstance(genes, int):
+        genes = most_variable(expression, list(rows["fit"].sample), genes, layer)
+    genes = tuple(map(str, genes))
+    labels = {}
+    for role, part in rows.items():
+        values = select(expression, list(part.sample), genes, layer=layer)
+        labels[role] = np.log1p(values) if layer else values
+    return rows, labels, genes, {"without_expression": dropped}
+
+
+def _require_partner(study, partner) -> Float[np.ndarray, "S E"]:
+    if partner is None:
+        raise EvalError(
+            "retrieval needs `partner`, the expression tower's embedding of each "
+            "sample; only contrastive models have one"
+        )
+    partner = np.asarray(partner)
+    if len(partner) != len(study.samples):
+        raise EvalError(
+            f"expected one row of partner for each of the {len(study.samples)} samples "
+            f"(NaN where there is none), got {len(partner)}"
+        )
+    return partner
+
+
+def _pairs(rows: Rows, partner):
+    """Test rows that have a partner; every query has one right answer."""
+    rows, dropped = _drop(
+        rows, lambda part: ~np.isfinite(partner[part.index]).all(axis=1)
+    )
+    _require_rows(rows)
+    labels = {"test": np.ones(len(rows["test"]), np.int32)}
+    columns = ("image_to_expression", "expression_to_image")
+    return rows, labels, columns, {"without_partner": dropped["test"]}
 
 
 def bags_of(
-    study,
-    rows: FoldRows,
-    features: Float[np.ndarray, "T E"] | FileRows,
-    most: int,
-    length: int,
-) -> tuple[Float[np.ndarray, "n M E"], Bool[np.ndarray, "n M"]]:
-    """The tiles of each row's sample, inside the fold, padded to one length.
+    study, parts: Sequence[FoldRows], features: Features, most: int
+) -> list[tuple[Float[np.ndarray, "n M E"], Bool[np.ndarray, "n M"]]]:
+    """The tiles of each row's sample, inside its fold, all padded to one length.
 
     Args:
-      study: whose.
-      rows: samples.
-      features: embeddings of all tiles.
-      most: tiles of a sample at most; more are thinned evenly.
-      length: M, which is at least the most tiles that a sample then has.
+      study: Whose.
+      parts: Samples by fold.
+      features: Embeddings of all tiles.
+      most: Tiles of a sample at most; more are thinned evenly.
+
+    Returns:
+      Bags and masks of each part. M is a power of two: tasks of about one size share a
+      compile.
     """
-    owner = pd.Index(rows.sample).get_indexer(
-        _ids(study.tiles["sample_id"])[rows.tiles]
-    )
-    bags = np.zeros((len(rows), length, features.shape[1]), np.float32)
-    mask = np.zeros((len(rows), length), bool)
-    # -1 are tiles of samples without a label.
-    order = np.argsort(owner, kind="stable")[int((owner < 0).sum()) :]
-    for row, mine in enumerate(np.split(order, np.cumsum(bag_sizes(study, rows))[:-1])):
-        tiles = rows.tiles[mine]
-        if len(tiles) > most:
-            tiles = tiles[np.arange(most) * len(tiles) // most]
-        bags[row, : len(tiles)] = features[tiles]
-        mask[row, : len(tiles)] = True
-    return bags, mask
-
-
-def bag_sizes(study, rows: FoldRows) -> Int[np.ndarray, "n"]:
-    """How many tiles each row's sample has inside the fold."""
-    owner = pd.Index(rows.sample).get_indexer(
-        _ids(study.tiles["sample_id"])[rows.tiles]
-    )
-    return np.bincount(owner[owner >= 0], minlength=len(rows))
-
-
-def without_expression(expression, rows: FoldRows) -> Shaped[np.ndarray, "n"]:
-    """True for rows whose sample has no expression."""
-    return ~np.isin(rows.sample, np.asarray(expression.obs_names, dtype=np.str_))
+    sample_of = _ids(study.tiles["sample_id"])
+    owners = [
+        pd.Index(rows.sample).get_indexer(sample_of[rows.tiles]) for rows in parts
+    ]
+    sizes = [
+        np.bincount(owner[owner >= 0], minlength=len(rows))
+        for owner, rows in zip(owners, parts, strict=True)
+    ]
+    largest = int(max(size.max() for size in sizes))
+    length = 1 << (min(largest, most) - 1).bit_length()
+    bags = []
+    for rows, owner, size in zip(parts, owners, sizes, strict=True):
+        bag = np.zeros((len(rows), length, features.shape[1]), np.float32)
+        mask = np.zeros((len(rows), length), bool)
+        # -1 are tiles of samples without a label.
+        order = np.argsort(owner, kind="stable")[int((owner < 0).sum()) :]
+        for row, mine in enumerate(np.split(order, np.cumsum(size)[:-1])):
+            tiles = rows.tiles[mine]
+            if len(tiles) > most:
+                tiles = tiles[np.arange(most) * len(tiles) // most]
+            bag[row, : len(tiles)] = features[tiles]
+            mask[row, : len(tiles)] = True
+        bags.append((bag, mask))
+    return bags

@@ -4,19 +4,24 @@ A task is a declaration; `pathjax evaluate --tasks NAME_OR_FILE.json` runs a lis
 """
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from pathjax.datasets.benchmarks.registry import BENCHMARKS
-from pathjax.evals.tasks import Task, TaskError
+from pathjax.evals import EvalError
+from pathjax.evals.tasks import Task
+from pathjax.registry import did_you_mean
 
 
 def _demo() -> list[Task]:
     """Two tile-level and five patient-level tasks on patients never fine-tuned on."""
 
     def task(name: str, target: str | None, kind: str = "classification", **more):
-        folds = {"split": "cohort", "fit": "probe_fit", "test": "probe_test"}
-        return Task(name, "demo", target, kind, **(folds | more))
+        return Task(
+            name, "demo", target, kind, "cohort", "probe_fit", "probe_test", **more
+        )
 
     return [
         task("tissue", "tile_class", level="tile"),
@@ -29,37 +34,33 @@ def _demo() -> list[Task]:
     ]
 
 
-def _her2st() -> list[Task]:
-    """Expression, cluster and retrieval, on a new section and on a new patient.
+def _her2st_fold(label: str, split: str, test: str, cluster: bool = True) -> list[Task]:
+    """Expression, cluster and retrieval on one fold.
 
     Cluster ids are per patient, so clusters of another patient cannot be asked for.
     """
 
-    def task(name: str, target: str | None, kind: str, test: str, **more):
-        return Task(name, "her2st", target, kind, "c_sections", "train", test, **more)
+    def task(name, target, kind, fit="train", **more):
+        return Task(f"{name} {label}", "her2st", target, kind, split, fit, test, **more)
 
-    found = []
-    for label, fold in (("C5", "new_section"), ("B4", "new_patient")):
-        found.append(task(f"expression {label}", None, "expression", fold, genes=100))
-        if fold == "new_section":
-            found.append(task(f"cluster {label}", "cluster", "classification", fold))
-        found.append(
-            dataclasses.replace(task(f"recall@10 {label}", None, "retrieval", fold),
-                                fit=None)
-        )  # fmt: skip
-    return found
+    return [
+        task("expression", None, "expression", genes=100),
+        *([task("cluster", "cluster", "classification")] if cluster else []),
+        task("recall@10", None, "retrieval", fit=None),
+    ]
+
+
+def _her2st() -> list[Task]:
+    """On a new section and on a new patient."""
+    return [
+        *_her2st_fold("C5", "c_sections", "new_section"),
+        *_her2st_fold("B4", "c_sections", "new_patient", cluster=False),
+    ]
 
 
 def _her2st_dev() -> list[Task]:
-    """The same on section C4 after C2 and C3: for choosing hyper-parameters."""
-    return [
-        Task("expression C4", "her2st", None, "expression", "c_sections_dev",
-             "train", "val", genes=100),
-        Task("cluster C4", "her2st", "cluster", "classification", "c_sections_dev",
-             "train", "val"),
-        Task("recall@10 C4", "her2st", None, "retrieval", "c_sections_dev",
-             None, "val"),
-    ]  # fmt: skip
+    """On section C4 after C2 and C3: for choosing hyper-parameters."""
+    return _her2st_fold("C4", "c_sections_dev", "val")
 
 
 def _benchmark(name: str, column: str | None = None) -> Task:
@@ -68,10 +69,10 @@ def _benchmark(name: str, column: str | None = None) -> Task:
     eva's linear probe: where there is a val fold that is not scored, it chooses the
     epoch; else the scored fold does, as in eva.
     """
-    one = BENCHMARKS[name]
-    select = "val" if "val" in one.counts and one.scored != "val" else None
+    known = BENCHMARKS[name]
+    select = "val" if "val" in known.counts and known.scored != "val" else None
     return Task(column or name, name, "label", "classification", "benchmark", "train",
-                one.scored, select, level="tile", protocol="eva-linear/1")  # fmt: skip
+                known.scored, select, level="tile", protocol="eva-linear/1")  # fmt: skip
 
 
 EVA = {
@@ -94,9 +95,9 @@ TCGA = {
 }
 
 
-def _eva() -> list[Task]:
-    """The tile benchmarks of kaiko's eva, as it runs them."""
-    return [_benchmark(name, column) for column, name in EVA.items()]
+def _benchmarks(**columns: str) -> list[Task]:
+    """The tile benchmarks of kaiko's eva, as it runs them; column name to set."""
+    return [_benchmark(name, column) for column, name in columns.items()]
 
 
 def _tcga(protocol: str | None = None) -> list[Task]:
@@ -134,57 +135,56 @@ def _tcga_regions() -> list[Task]:
 def _ten(breast: str) -> list[Task]:
     """The ten columns of Table 1, with one of the two breast subtypings."""
     tiles = {name: EVA[name] for name in ("BACH", "PCam test", "MHIST")}
-    tiles["CRC-MSI"] = "crc-msi"
     patients = [
         task
         for task in _tcga()
         if not task.name.startswith("TCGA breast") or task.name == breast
     ]
-    return [_benchmark(name, column) for column, name in tiles.items()] + patients
+    return _benchmarks(**tiles, **{"CRC-MSI": "crc-msi"}) + patients
 
 
-SUITES = {
+SUITES: dict[str, Callable[[], list[Task]]] = {
     "ten": lambda: _ten("TCGA breast IDC/ILC"),
     "ten-pam50": lambda: _ten("TCGA breast PAM50"),
-    "eva": _eva,
+    "eva": lambda: _benchmarks(**EVA),
     "tcga": _tcga,
     "tcga-abmil": lambda: _tcga("eva-abmil/1"),
     "tcga-regions": _tcga_regions,
     "demo": _demo,
     "her2st": _her2st,
     "her2st-dev": _her2st_dev,
-} | {name: lambda name=name: [_benchmark(name)] for name in BENCHMARKS}
+} | {name: functools.partial(_benchmarks, **{name: name}) for name in BENCHMARKS}
 
 
 def load_tasks(name: str) -> list[Task]:
     """The tasks of a shipped list, or of a JSON file: a list of objects.
 
     Raises:
-      TaskError: neither, or an object with unknown or missing keys.
+      EvalError: Neither, or an object with unknown or missing keys.
     """
     if name in SUITES:
         return SUITES[name]()
     path = Path(name)
     if not path.is_file():
-        raise TaskError(
-            f"no list of tasks {name!r}: there are {', '.join(SUITES)}, or give a JSON "
-            "file"
+        raise EvalError(
+            f"unknown list of tasks {name!r}; {did_you_mean(name, SUITES)}. Your own is "
+            "a JSON file"
         )
     fields = {field.name for field in dataclasses.fields(Task)}
-    tasks, found = [], []
+    tasks, problems = [], []
     for place, entry in enumerate(json.loads(path.read_text(encoding="utf-8"))):
-        unknown = sorted(set(entry) - fields)
+        unknown = [key for key in entry if key not in fields]
+        problems += [
+            f"task {place}: unknown key {key!r}; {did_you_mean(key, fields)}"
+            for key in unknown
+        ]
         if unknown:
-            found.append(
-                f"task {place} has unknown keys {', '.join(unknown)}; there are "
-                f"{', '.join(sorted(fields))}"
-            )
             continue
         entry = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
         try:
             tasks.append(Task(**entry))
         except TypeError as error:
-            found.append(f"task {place}: {error}")
-    if found:
-        raise TaskError(f"{path}: " + "; ".join(found))
+            problems.append(f"task {place}: {error}")
+    if problems:
+        raise EvalError(f"{path}: " + "; ".join(problems))
     return tasks

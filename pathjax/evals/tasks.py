@@ -3,29 +3,31 @@
     Task + Study -> Task.problems (nothing is computed on a bad task)
     Task + Study + tile embeddings -> run.run_task -> TaskOutcome
 
-How it is asked is a protocol (protocols.py).
+How it is asked is a protocol (protocols.py), how it is scored a metric
+(stats/metrics.py).
 """
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Num, Shaped
 
 from pathjax.data.study import StudyError
-from pathjax.evals.protocols import OWN_PROTOCOL, PROBES_OF_KIND, PROTOCOLS
+from pathjax.evals import EvalError
+from pathjax.evals.protocols import OWN_PROTOCOL, PROTOCOLS, Protocol
+from pathjax.registry import RegistryError, did_you_mean
+from pathjax.stats.metrics import find_metric
 
+# Kind -> its own metric, and what prediction its metrics may need.
 METRIC_OF_KIND = {
-    "classification": "balanced_accuracy",
-    "expression": "pearson",
-    "regression": "pearson",
-    "retrieval": "recall",
+    "classification": ("balanced_accuracy", ("classes", "scores")),
+    "expression": ("pearson", ("values",)),
+    "regression": ("pearson", ("values",)),
+    "retrieval": ("recall@10", ("hits",)),
 }
 EACH = "*"
-
-
-class TaskError(ValueError):
-    """A task cannot be run on a study; the message lists all that is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,21 +35,24 @@ class Task:
     """One column of the table.
 
     Attributes:
-      name: the column's name; unique in a table.
-      study: the study's name.
-      target: a target of the study; ignored for expression and retrieval.
+      name: The column's name; unique in a table.
+      study: The study's name.
+      target: A target of the study; ignored for expression and retrieval.
       kind: "classification", "expression", "regression" or "retrieval".
-      split, fit, test: the split and its folds. Test "*" is cross-validation: each fold
+      split, fit, test: The split and its folds. Test "*" is cross-validation: each fold
         of the split is tested once by a probe fitted on all others; `fit` is None then.
-      select: the fold that chooses the strength; None: cross-validation over the fit
-        fold's patients.
+      select: The fold that chooses the regularisation; None: cross-validation over the
+        fit fold's patients.
       level: "tile" or "sample"; a sample's embedding is the mean of its tiles'.
-      protocol: a name in PROTOCOLS; None is the kind's own.
-      genes: for expression: how many of the genes most variable over the FIT fold's
+      protocol: A name in PROTOCOLS, or `package.module:NAME` of one's own; None is the
+        kind's own.
+      genes: For expression: how many of the genes most variable over the FIT fold's
         samples, or a list of names.
-      classes: for classification: the classes asked for; rows of others are left out
+      classes: For classification: the classes asked for; rows of others are left out
         and counted. Empty: all.
-      site_preserved: fit and test have to share no site; it is refused if they do.
+      site_preserved: Fit and test must share no site; the task is refused if they do.
+      metric: A name in stats.metrics.METRICS, or `package.module:NAME` of one's own;
+        None is the kind's own.
     """
 
     name: str
@@ -63,11 +68,25 @@ class Task:
     genes: int | tuple[str, ...] = 100
     classes: tuple[str, ...] = ()
     site_preserved: bool = False
+    metric: str | None = None
 
     @property
     def protocol_name(self) -> str:
         """The named protocol, or the kind's own."""
         return self.protocol or OWN_PROTOCOL.get(self.kind, "none")
+
+    def find_protocol(self, **options: Any) -> Protocol:
+        """The protocol with these options; `recall@k` as metric sets its k."""
+        cut = re.fullmatch(r"recall@(\d+)", self.metric or "")
+        if cut:
+            options = {"k": int(cut[1])} | options
+        return PROTOCOLS[self.protocol_name].with_options(options)
+
+    def metric_name(self, protocol: Protocol) -> str:
+        """The named metric, or the kind's own; of retrieval with the protocol's k."""
+        if self.kind == "retrieval":
+            return f"recall@{protocol.probe.k}"
+        return self.metric or METRIC_OF_KIND[self.kind][0]
 
     @property
     def crossed(self) -> bool:
@@ -75,154 +94,172 @@ class Task:
         return self.test == EACH
 
     @property
-    def metric(self) -> str:
-        """balanced_accuracy, pearson or recall; "unknown" for an unknown kind."""
-        return METRIC_OF_KIND.get(self.kind, "unknown")
-
-    @property
     def folds(self) -> dict[str, str | None]:
-        """Role -> fold, as it stands in results."""
+        """Role -> fold, as in results."""
         return {"fit": self.fit, "select": self.select, "test": self.test}
 
-    def rounds(self, study) -> list[dict[str, tuple[str, ...]]]:
-        """Role -> folds of each fit: one round, or one for each fold of the split."""
+    def fits(self, study) -> list[dict[str, tuple[str, ...]]]:
+        """Role -> folds of each fit: one, or one for each fold of the split."""
         if not self.crossed:
-            named = {role: fold for role, fold in self.folds.items() if fold}
-            return [{role: (fold,) for role, fold in named.items()}]
+            return [{role: (fold,) for role, fold in self.folds.items() if fold}]
         folds = tuple(study.split(self.split).folds)
         return [
-            {"fit": tuple(one for one in folds if one != test), "test": (test,)}
+            {"fit": tuple(fold for fold in folds if fold != test), "test": (test,)}
             for test in folds
         ]
 
     def test_tiles(self, study) -> Int[np.ndarray, "n"]:
         """Row numbers into `study.tiles` of everything that is tested."""
-        tested = [name for one in self.rounds(study) for name in one["test"]]
+        tested = [name for roles in self.fits(study) for name in roles["test"]]
         rows = [study.fold_tiles(self.split, fold) for fold in tested]
         return np.sort(np.concatenate(rows))
 
     def problems(self, study) -> list[str]:
         """All that keeps the task from being run on the study; empty when nothing."""
-        found = []
+        problems = []
         if self.study != study.name:
-            found.append(f"is for study {self.study!r}, this is {study.name!r}")
+            problems.append(f"expected study {self.study!r}, got {study.name!r}")
         if self.kind not in METRIC_OF_KIND:
-            known = ", ".join(METRIC_OF_KIND)
-            return [*found, f"kind is {self.kind!r}, wanted one of {known}"]
+            known = did_you_mean(self.kind, METRIC_OF_KIND)
+            return [*problems, f"unknown kind {self.kind!r}; {known}"]
         if self.level not in ("tile", "sample"):
-            found.append(f"level is {self.level!r}, wanted tile or sample")
-        protocol = PROTOCOLS.get(self.protocol_name)
-        if protocol is None:
-            known = ", ".join(PROTOCOLS)
-            found.append(f"protocol {self.protocol!r} is unknown; there are {known}")
-        else:
-            found += self._protocol_problems(study, protocol)
-        found += self._target_problems(study) + self._fold_problems(study)
-        return found
+            problems.append(f"expected level tile or sample, got {self.level!r}")
+        return (
+            problems
+            + self._protocol_problems(study)
+            + self._metric_problems()
+            + self._target_problems(study)
+            + self._fold_problems(study)
+        )
 
-    def _protocol_problems(self, study, protocol) -> list[str]:
-        found = []
-        if protocol.probe not in PROBES_OF_KIND[self.kind]:
-            found.append(f"protocol {protocol.name} cannot score kind {self.kind}")
-        if protocol.probe == "abmil" and self.level != "sample":
-            found.append(
-                f"protocol {protocol.name} is of samples, level is {self.level}"
+    def _protocol_problems(self, study) -> list[str]:
+        try:
+            protocol = self.find_protocol()
+        except (RegistryError, EvalError) as error:
+            return [str(error)]
+        name, probe, problems = protocol.name, protocol.probe, []
+        if self.kind not in probe.kinds:
+            kinds = " or ".join(probe.kinds)
+            problems.append(
+                f"protocol {name} is for {kinds}, the task's kind is {self.kind}"
+            )
+        if probe.samples_only and self.level != "sample":
+            problems.append(
+                f"protocol {name} is for samples, the level is {self.level}"
             )
         within = study.targets.get(protocol.within) if protocol.within else None
         if protocol.within and (within is None or within.level != "sample"):
-            found.append(
-                f"protocol {protocol.name} takes r within {protocol.within}, which is "
-                f"no target of samples of {study.name}: add it, or use ridge/1"
+            problems.append(
+                f"protocol {name} scores within {protocol.within}, which is no target of "
+                f"samples of {study.name}: add it, or use ridge/1"
             )
         if self.classes and self.kind != "classification":
-            found.append(f"classes are named, and kind {self.kind} has none")
-        return found
+            problems.append(f"classes are for classification, the kind is {self.kind}")
+        return problems
+
+    def _metric_problems(self) -> list[str]:
+        own, needs = METRIC_OF_KIND[self.kind]
+        try:
+            metric = find_metric(self.metric or own)
+        except RegistryError as error:
+            return [str(error)]
+        if metric.needs not in needs:
+            has = " and ".join(needs)
+            name = metric.name
+            return [f"metric {name} needs {metric.needs}, kind {self.kind} has {has}"]
+        return []
 
     def _target_problems(self, study) -> list[str]:
         if self.kind in ("expression", "retrieval"):
-            found = []
+            problems = []
             if self.kind == "expression" and not study.has_expression:
-                found.append(f"study {study.name} has no expression")
+                problems.append(f"study {study.name} has no expression")
             if self.level != "sample":
-                found.append(f"kind {self.kind} is of samples, level is {self.level}")
-            return found
+                problems.append(
+                    f"kind {self.kind} is for samples, the level is {self.level}"
+                )
+            return problems
         target = study.targets.get(self.target)
         if target is None:
             known = ", ".join(study.targets) or "none"
-            return [f"target {self.target!r} is unknown; the study has {known}"]
-        found = []
-        strange = [one for one in self.classes if one not in target.classes]
-        if strange and target.classes:
-            found.append(
-                f"target {self.target} has no classes {', '.join(strange)}; it has "
+            return [f"unknown target {self.target!r}; the study has {known}"]
+        problems = []
+        unknown = [name for name in self.classes if name not in target.classes]
+        if unknown and target.classes:
+            problems.append(
+                f"target {self.target} has no classes {', '.join(unknown)}; it has "
                 f"{', '.join(target.classes)}"
             )
         if target.level != self.level:
-            found.append(
+            problems.append(
                 f"target {self.target} is of level {target.level}, the task of "
                 f"{self.level}"
             )
-        wanted = "class" if self.kind == "classification" else "number"
-        if target.kind != wanted:
-            found.append(
-                f"target {self.target} is a {target.kind}, {self.kind} wants a {wanted}"
+        expected = "class" if self.kind == "classification" else "number"
+        if target.kind != expected:
+            problems.append(
+                f"{self.kind} expects a target that is a {expected}, {self.target} is a "
+                f"{target.kind}"
             )
-        return found
+        return problems
 
     def _fold_problems(self, study) -> list[str]:
         if self.split not in study.split_names:
             known = ", ".join(study.split_names) or "none"
-            return [f"split {self.split!r} is unknown; the study has {known}"]
+            return [f"unknown split {self.split!r}; the study has {known}"]
         folds = study.split(self.split).folds
-        wanted = {role: fold for role, fold in self.folds.items() if fold is not None}
+        named = {role: fold for role, fold in self.folds.items() if fold is not None}
         if self.crossed:
-            found = []
+            problems = []
             if self.fit or self.select or self.kind == "retrieval":
-                found.append(
-                    'test "*" is cross-validation over all folds of the split: it goes '
-                    "without fit and select, and not with retrieval"
+                problems.append(
+                    'test "*" is cross-validation over all folds of the split: it takes '
+                    "no fit and select fold, and is not for retrieval"
                 )
             if len(folds) < 2:
-                found.append(f"split {self.split} has {len(folds)} fold, wanted 2")
-            return found
+                problems.append(
+                    f"expected at least 2 folds in split {self.split}, got {len(folds)}"
+                )
+            return problems
         if self.fit is None and self.kind != "retrieval":
             return ["no fit fold is named"]
-        found = [
+        problems = [
             f"{role} fold {fold!r} is not in split {self.split}, which has "
             f"{', '.join(folds)}"
-            for role, fold in wanted.items()
+            for role, fold in named.items()
             if fold not in folds
         ]
-        if len(set(wanted.values())) < len(wanted):
-            found.append(f"one fold has two roles: {wanted}")
-        return found
+        if len(set(named.values())) < len(named):
+            problems.append(f"one fold has two roles: {named}")
+        return problems
 
     def validate(self, study) -> None:
-        """Raises TaskError with everything that is wrong, if anything is."""
-        found = self.problems(study)
-        if found:
-            raise TaskError(f"task {self.name}: " + "; ".join(found))
+        """Raises EvalError with everything that is wrong, if anything is."""
+        problems = self.problems(study)
+        if problems:
+            raise EvalError(f"task {self.name}: " + "; ".join(problems))
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskOutcome:
-    """What a task found for one set of embeddings.
+    """The result of a task for one set of embeddings.
 
     Attributes:
-      task, study, fingerprint, synthetic: what was asked, and of which data.
-      protocol: the protocol's label, with the options that differ from it.
-      metric: as in results, with k for recall.
-      value, chance: of probe seed 0 or the mean of runs, 0 to 1 (r: -1 to 1).
-      truth, prediction: per test row: class numbers `[n]`, predicted ones `[n, R]`
-        where R runs are averaged; values `[n, G]` (NaN for a gene that the row's fold
-        did not choose); or for retrieval 1 and hits `[n, 2]`.
-      columns: class names, gene names or directions that number them.
-      unit, patient: ids of the test rows.
-      stratum: number of the stratum that r is taken within, 0 where all are pooled.
-      combine: how strata make one r (statistics.Terms).
-      shared_patients: patients on both sides, which the split declares.
-      hyper: everything that was chosen or counted on the way.
-      per_fold: a record per probe seed.
+      task, study, fingerprint, synthetic: What was asked, and of which data.
+      protocol: The protocol's label, with the options that differ from it.
+      metric: The metric's name, with k for recall.
+      value, chance: The score of probe seed 0, or the mean of runs, and of guessing.
+      truth, prediction: Test rows, the prediction as the metric needs it
+        (stats.metric.Metric): truth class numbers `[n]`, values `[n, G]` (NaN for a gene
+        that the row's fold did not choose), or 1 for retrieval. Averaged runs are axis 1
+        of the prediction.
+      columns: Class names, gene names or directions that number them.
+      unit, patient: Ids of the test rows.
+      stratum: Number of the stratum that values are scored within, 0 where pooled.
+      combine: How strata make one score.
+      shared_patients: Patients on both sides, which the split declares.
+      hyper: Everything that was chosen or counted.
+      per_fold: A record per probe seed.
     """
 
     task: Task
@@ -254,23 +291,21 @@ class TaskOutcome:
 
 
 def validate_all(tasks, studies) -> None:
-    """Checks tasks against studies by name; raises one TaskError with all problems."""
-    found = []
+    """Checks tasks against studies by name; raises one EvalError with all problems."""
+    problems = []
     names = [task.name for task in tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        found.append(f"task names occur twice: {', '.join(twice)}")
+        problems.append(f"task names occur twice: {', '.join(twice)}")
     for task in tasks:
         if task.study not in studies:
             known = ", ".join(studies) or "none"
-            found.append(
-                f"task {task.name}: no study {task.study!r}; there are {known}"
-            )
-            continue
-        try:
-            problems = task.problems(studies[task.study])
-        except StudyError as error:  # an unreadable study is one problem among others
-            problems = [str(error)]
-        found += [f"task {task.name}: {problem}" for problem in problems]
-    if found:
-        raise TaskError("\n".join(found))
+            own = [f"no study {task.study!r}; there are {known}"]
+        else:
+            try:
+                own = task.problems(studies[task.study])
+            except StudyError as error:  # an unreadable study is one problem of several
+                own = [str(error)]
+        problems += [f"task {task.name}: {problem}" for problem in own]
+    if problems:
+        raise EvalError("\n".join(problems))

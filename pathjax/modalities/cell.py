@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from pathjax.evals.fits.round import pad
-from pathjax.evals.logistic import logistic_sweep
-from pathjax.evals.plan import PlanError, make_plan
-from pathjax.evals.probes import ridge_sweep
+from pathjax.evals import EvalError
+from pathjax.evals.folds import fold_weights
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation, most_variable, prepare
@@ -91,7 +89,7 @@ def predict(
         y = truth if classes else truth[:, columns]
         try:
             found, record = _probe(kind, x, y, patient, train, test, classes)
-        except PlanError as error:
+        except EvalError as error:
             raise ModalityError(f"fold {one}: {error}") from error
         rows = np.flatnonzero(test)
         score[np.ix_(rows, columns)] = found
@@ -116,44 +114,30 @@ def _require_disjoint(patient, fold) -> None:
 
 def _probe(kind, x, y, patient, train, test, classes):
     """Predictions of the test rows, and how they were come by."""
-    protocol = PROTOCOLS[PROBE[kind]]
+    probe = PROTOCOLS[PROBE[kind]].probe
     rows = np.flatnonzero(train)
     if classes and len(np.unique(y[rows])) < 2:
-        raise PlanError("the training rows are of one class")
-    offset, spread = np.float32(0), np.float32(1)
-    if not classes:
-        # In units of the training rows, so that genes weigh alike.
-        offset, spread = y[rows].mean(axis=0), y[rows].std(axis=0)
-        spread = np.where(spread > 0, spread, 1.0)
-        y = (y - offset) / spread
-    plan = make_plan(
+        raise EvalError("the training rows are of one class")
+    weights = fold_weights(
         np.unique(patient[rows], return_inverse=True)[1],
         np.zeros(len(rows), bool),
         y[rows] if classes else None,
         seeds=1,
-        folds=protocol.folds,
-        seed=protocol.resample_seed,
+        folds=probe.folds,
+        seed=probe.resample_seed,
     )
-    known, query = pad(x[rows]), pad(x[test])
-    labels = pad(y[rows].astype(np.int32 if classes else np.float32))
-    weights = pad(plan.train, 2), pad(plan.hold, 2)
-    grid = np.asarray(protocol.strengths, np.float32)
-    if classes:
-        sweep = logistic_sweep(
-            *(known, labels, *weights, grid, query),
-            classes=classes,
-            balanced=protocol.balanced,
-            final=plan.final,
-            steps=protocol.steps,
-            tolerance=protocol.tolerance,
-        )
-    else:
-        sweep = ridge_sweep(*(known, labels, *weights, grid, query), final=plan.final)
-    found = np.asarray(sweep.prediction)[0, : int(test.sum())] * spread + offset
-    return found, {
+    sweep = probe.fit_arrays(
+        x[rows],
+        y[rows].astype(np.int32) if classes else y[rows],
+        weights,
+        x[test],
+        classes=classes,
+        fit_values=y[rows],
+    )
+    return sweep.prediction[0], {
         "train": len(rows),
         "test": int(test.sum()),
-        "strength": float(protocol.strengths[int(sweep.choice[0])]),
+        "strength": float(probe.grid[int(sweep.choice[0])]),
     }
 
 

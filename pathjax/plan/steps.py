@@ -2,7 +2,7 @@
 
 Nothing is allocated and nothing runs: states and batches are shapes with shardings. The
 training and validation steps are those of `program.py`, which `train` runs too; the
-embedding step is `evals/embed.py`'s, the probe `evals/logistic.py`'s.
+embedding step is `evals/embed.py`'s, the probe `evals/probes/logistic.py`'s.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from pathjax.embeddings.embed import make_embed_step
-from pathjax.evals import logistic
-from pathjax.evals.fits.round import bucket
+from pathjax.evals.probes import logistic
+from pathjax.evals.probes.base import bucket
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.models.attention import compiled_for
 from pathjax.models.variants import ViTConfig
@@ -49,7 +49,7 @@ from pathjax.train.telemetry.flops import Flops, jaxpr_flops
 
 STEPS = ("train", "validation", "embedding", "probe")
 EMBED_BATCH = 64  # tiles of `pathjax embed`, before rounding up to the devices
-PROBE = PROTOCOLS["linear/1"]
+PROBE = PROTOCOLS["linear/1"].probe
 PROBE_ROWS = 4096
 NOTHING_SAID = Sizes()
 
@@ -260,7 +260,7 @@ def _probe(vit: ViTConfig, target: Target, here, samples: int) -> Step:
         like(n, dtype="int32"),
         weights,
         weights,
-        like(len(PROBE.strengths)),
+        like(len(PROBE.l2)),
         like(n, width),
     )
 

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from pathjax.evals import EvalError
 from pathjax.evals.results import (
-    ResultsError,
     entry_problems,
     git_commit,
     make_entry,
@@ -85,7 +85,7 @@ def test_names_that_read_alike_get_files_of_their_own(tmp_path):
 def test_one_task_name_stands_for_one_study(tmp_path):
     write_results(tmp_path, [(entry(outcome()), None)])
     other = outcome(study="elsewhere")
-    with pytest.raises(ResultsError, match="of study made and of study elsewhere"):
+    with pytest.raises(EvalError, match="of study made and of study elsewhere"):
         write_results(tmp_path, [(entry(other, model="n"), None)])
 
 
@@ -93,15 +93,15 @@ def test_bad_entries_are_refused_together_and_nothing_is_written(tmp_path):
     made = entry(outcome())
     bad = [{**made, "value": float("nan")}, {**made, "seed": "0"}]
     del bad[1]["chance"]
-    with pytest.raises(ResultsError) as caught:
+    with pytest.raises(EvalError) as caught:
         write_results(tmp_path / "run", [(one, None) for one in bad])
     message = str(caught.value)
-    assert "entry 0: value is nan" in message
+    assert "entry 0: expected value to be finite, got nan" in message
     assert "entry 1 lacks chance" in message
-    assert "entry 1: seed is '0', wanted int or NoneType" in message
+    assert "entry 1: expected seed to be int or NoneType, got '0'" in message
     assert not (tmp_path / "run").exists()
-    assert entry_problems(3, "entry 7") == ["entry 7 is a int, wanted an object"]
-    assert "wanted int" in entry_problems({**made, "n": True}, "e")[0]
+    assert entry_problems(3, "entry 7") == ["entry 7: expected an object, got int"]
+    assert "to be int" in entry_problems({**made, "n": True}, "e")[0]
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_bad_entries_are_refused_together_and_nothing_is_written(tmp_path):
     [
         (None, "run `pathjax evaluate` first"),
         ("{", "is not JSON"),
-        ("[]", "has schema None"),
-        ('{"schema": 1}', "has schema 1, this pathjax reads 2"),
+        ("[]", "expected schema 2, got None"),
+        ('{"schema": 1}', "expected schema 2, got 1"),
         ('{"schema": 2, "entries": []}', "lacks entries"),
         ('{"schema": 2, "entries": [{}], "provenance": {}}', "entry 0 lacks model"),
     ],
@@ -118,7 +118,7 @@ def test_bad_entries_are_refused_together_and_nothing_is_written(tmp_path):
 def test_files_that_are_not_ours_are_refused(tmp_path, content, message):
     if content is not None:
         (tmp_path / "results.json").write_text(content)
-    with pytest.raises(ResultsError, match=message):
+    with pytest.raises(EvalError, match=message):
         read_results(tmp_path)
 
 
@@ -128,10 +128,10 @@ def test_predictions_outside_the_run_or_lacking_arrays_are_refused(tmp_path):
     (read,) = read_results(tmp_path / "run").entries
     np.savez(tmp_path / "secret.npz", truth=1)
     for name in ("../secret.npz", "predictions/gone.npz"):
-        with pytest.raises(ResultsError, match="copy the run folder whole"):
+        with pytest.raises(EvalError, match="copy the run folder whole"):
             read_predictions(tmp_path / "run", {**read, "predictions": name})
     np.savez(tmp_path / "run" / "part.npz", truth=1)
-    with pytest.raises(ResultsError, match="lacks prediction, patient"):
+    with pytest.raises(EvalError, match="lacks prediction, patient"):
         read_predictions(tmp_path / "run", {**read, "predictions": "part.npz"})
 
 

@@ -8,9 +8,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from pathjax.data.expression import select
+from pathjax.evals import EvalError
 from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
-from pathjax.evals.tasks import Task, TaskError
+from pathjax.evals.tasks import Task
 from pathjax.stats.metrics import balanced_accuracy, mean_pearson
 
 STATUS = Task("status", "made", "status", "classification", "cohort", "fit", "test")
@@ -117,7 +118,7 @@ def test_undeclared_patients_on_both_sides_are_refused(study, features):
     split = study.split("sections")
     hidden = dataclasses.replace(split, shared_patients=())
     task = dataclasses.replace(STATUS, split="sections")
-    with pytest.raises(TaskError, match="30 patients are in fit and test"):
+    with pytest.raises(EvalError, match="30 patients are in fit and test"):
         run_task(task, Tampered(study, split=lambda _: hidden), features)
 
 
@@ -125,7 +126,7 @@ def test_one_row_on_both_sides_is_refused_even_when_declared(study, features):
     task = dataclasses.replace(STATUS, split="sections")
     everything = np.arange(len(study.tiles))
     leaky = Tampered(study, fold_tiles=lambda split, fold: everything)
-    with pytest.raises(TaskError, match="120 samples are in fit and test"):
+    with pytest.raises(EvalError, match="120 samples are in fit and test"):
         run_task(task, leaky, features)
 
 
@@ -133,7 +134,7 @@ def test_one_fit_patient_needs_a_select_fold(study, features):
     task = dataclasses.replace(
         GENES, split="lone", fit="one", test="test", genes=("G0", "G1")
     )
-    with pytest.raises(TaskError, match="Name a select fold"):
+    with pytest.raises(EvalError, match="Name a select fold"):
         run_task(task, study, features, **QUICK)
     outcome = run_task(
         dataclasses.replace(task, select="two"), study, features, **QUICK
@@ -176,19 +177,19 @@ def test_retrieval_both_ways(study, features):
     assert outcome.prediction.shape == (40, 2)
     inside = run_task(task, study, features, partner=partner, k=1, per_slide=True)
     assert inside.chance == pytest.approx(0.5)
-    with pytest.raises(TaskError, match="only contrastive models"):
+    with pytest.raises(EvalError, match="only contrastive models"):
         run_task(task, study, features)
-    with pytest.raises(TaskError, match="one for each of the 120 samples"):
+    with pytest.raises(EvalError, match="for each of the 120 samples"):
         run_task(task, study, features, partner=partner[:5])
 
 
 def test_bad_features_are_refused(study, features):
-    with pytest.raises(TaskError, match="one row for each of the 240 tiles"):
+    with pytest.raises(EvalError, match="one row for each of the 240 tiles"):
         run_task(STATUS, study, features[:10])
     broken = features.copy()
     first = study.fold_tiles("cohort", "fit")[3]
     broken[first] = np.nan
-    with pytest.raises(TaskError, match="first sample P00a1"):
+    with pytest.raises(EvalError, match="first sample P00a1"):
         run_task(STATUS, study, broken)
-    with pytest.raises(TaskError, match="no option"):
+    with pytest.raises(EvalError, match="no option"):
         run_task(STATUS, study, features, folders=3)

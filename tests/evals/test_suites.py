@@ -6,8 +6,8 @@ import json
 import pytest
 
 from pathjax.datasets.demo import build_demo
+from pathjax.evals import EvalError
 from pathjax.evals.suites import load_tasks
-from pathjax.evals.tasks import TaskError
 
 
 def test_the_demo_list_fits_the_demo_study(tmp_path):
@@ -30,11 +30,13 @@ def test_a_file_of_tasks(tmp_path):
     path.write_text(json.dumps([dataclasses.asdict(first)]))
     assert load_tasks(str(path)) == [first]
     path.write_text(json.dumps([{"nmae": 1}, {"name": "x"}]))
-    with pytest.raises(TaskError) as caught:
+    with pytest.raises(EvalError) as caught:
         load_tasks(str(path))
-    assert "task 0 has unknown keys nmae" in str(caught.value)
+    assert "task 0: unknown key 'nmae'; did you mean 'name'?" in str(caught.value)
     assert "task 1" in str(caught.value)
-    with pytest.raises(TaskError, match="there are ten, ten-pam50"):
+    with pytest.raises(
+        EvalError, match="unknown list of tasks 'dmeo'; did you mean 'demo'"
+    ):
         load_tasks("dmeo")
 
 

@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
-from pathjax.evals.protocols import PROTOCOLS, ProtocolError
-from pathjax.evals.tasks import Task, TaskError, validate_all
+from pathjax.evals import EvalError
+from pathjax.evals.protocols import PROTOCOLS
+from pathjax.evals.tasks import Task, validate_all
 
 GOOD = Task("t", "made", "status", "classification", "cohort", "fit", "test", "select")
 
@@ -12,30 +13,50 @@ def test_good_tasks_have_no_problems(study):
     expression = Task("e", "made", None, "expression", "cohort", "fit", "test")
     tile = dataclasses.replace(GOOD, name="tile", target="tissue", level="tile")
     validate_all([GOOD, expression, tile], {"made": study})
-    assert expression.protocol_name == "ridge/1" and expression.metric == "pearson"
+    assert (
+        expression.protocol_name == "ridge/1"
+        and expression.metric_name(expression.find_protocol()) == "pearson"
+    )
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"study": "other"}, "is for study 'other'"),
-        ({"kind": "guess"}, "kind is 'guess'"),
-        ({"level": "slide"}, "level is 'slide'"),
-        ({"protocol": "linear/9"}, "protocol 'linear/9' is unknown"),
-        ({"protocol": "ridge/1"}, "cannot score kind classification"),
-        ({"target": "grade"}, "target 'grade' is unknown; the study has tissue"),
+        ({"study": "other"}, "expected study 'other', got 'made'"),
+        ({"kind": "guess"}, "unknown kind 'guess'"),
+        ({"level": "slide"}, "expected level tile or sample, got 'slide'"),
+        (
+            {"protocol": "linear/9"},
+            "unknown protocol 'linear/9'; did you mean 'linear/1'",
+        ),
+        (
+            {"protocol": "ridge/1"},
+            "is for expression or regression, the task's kind is classification",
+        ),
+        ({"target": "grade"}, "unknown target 'grade'; the study has tissue"),
         ({"target": "tissue"}, "is of level tile"),
-        ({"target": "purity"}, "is a number, classification wants a class"),
-        ({"kind": "regression"}, "is a class, regression wants a number"),
-        ({"split": "none"}, "split 'none' is unknown; the study has cohort"),
+        (
+            {"target": "purity"},
+            "classification expects a target that is a class, purity is a number",
+        ),
+        (
+            {"kind": "regression"},
+            "regression expects a target that is a number, status is a class",
+        ),
+        ({"split": "none"}, "unknown split 'none'; the study has cohort"),
         ({"fit": "train"}, "fit fold 'train' is not in split cohort"),
         ({"fit": None}, "no fit fold"),
+        ({"metric": "aurok"}, "unknown metric 'aurok'; did you mean 'auroc'"),
+        (
+            {"metric": "pearson"},
+            "pearson needs values, kind classification has classes",
+        ),
         ({"select": "test"}, "one fold has two roles"),
-        ({"kind": "expression", "target": None, "level": "tile"}, "is of samples"),
+        ({"kind": "expression", "target": None, "level": "tile"}, "is for samples"),
     ],
 )
 def test_each_problem_is_named(study, change, message):
-    with pytest.raises(TaskError, match="task t: ") as caught:
+    with pytest.raises(EvalError, match="task t: ") as caught:
         dataclasses.replace(GOOD, **change).validate(study)
     assert message in str(caught.value)
 
@@ -43,7 +64,7 @@ def test_each_problem_is_named(study, change, message):
 def test_problems_are_collected(study):
     bad = dataclasses.replace(GOOD, target="grade", split="none", protocol="x")
     assert len(bad.problems(study)) == 3
-    with pytest.raises(TaskError) as caught:
+    with pytest.raises(EvalError) as caught:
         validate_all(
             [bad, GOOD, GOOD, dataclasses.replace(GOOD, study="z")], {"made": study}
         )
@@ -54,14 +75,15 @@ def test_problems_are_collected(study):
 
 def test_options_are_named_in_the_label():
     plain = PROTOCOLS["linear/1"]
-    assert plain.with_options({"seeds": plain.seeds}) is plain
+    assert plain.with_options({"seeds": plain.probe.seeds}) is plain
     changed = plain.with_options({"seeds": 2, "balanced": False})
     assert changed.name == "linear/1 (balanced=False, seeds=2)"
-    assert changed.seeds == 2
-    with pytest.raises(ProtocolError, match=r"near: \{'seed': \['seeds'\]\}"):
+    assert changed.probe.seeds == 2 and not changed.probe.balanced
+    with pytest.raises(EvalError, match="no option 'seed'; did you mean 'seeds'"):
         plain.with_options({"seed": 3})
 
 
 def test_grids_begin_with_the_strongest():
     for protocol in PROTOCOLS.values():
-        assert list(protocol.strengths) == sorted(protocol.strengths, reverse=True)
+        grid = getattr(protocol.probe, "grid", ())
+        assert list(grid) == sorted(grid, reverse=True)

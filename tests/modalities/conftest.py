@@ -19,6 +19,7 @@ def short_grids():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("linear/1", "ridge/1"):
             whole = PROTOCOLS[name]
-            few = dataclasses.replace(whole, strengths=whole.strengths[1:6:2])
-            patch.setitem(PROTOCOLS, name, few)
+            probe = dataclasses.replace(whole.probe, l2=whole.probe.l2[1:6:2])
+            few = dataclasses.replace(whole, probe=probe)
+            patch.setitem(PROTOCOLS._items, name, few)
         yield

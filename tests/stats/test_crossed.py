@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pathjax.data.study import Split
+from pathjax.evals import EvalError
 from pathjax.evals.run import run_task
-from pathjax.evals.tasks import Task, TaskError
+from pathjax.evals.tasks import Task
 from pathjax.stats.correlation import per_gene_pearson
 from pathjax.stats.metrics import balanced_accuracy
 
@@ -92,8 +93,8 @@ def test_r_is_taken_within_folds_and_of_the_genes_each_chose(crossed, features):
 
 def test_what_cannot_be_crossed_is_refused(crossed, features):
     bad = dataclasses.replace(STATUS, fit="fold0")
-    assert "goes without fit and select" in bad.problems(crossed)[0]
-    with pytest.raises(TaskError, match="not with retrieval"):
+    assert "takes no fit and select fold" in bad.problems(crossed)[0]
+    with pytest.raises(EvalError, match="not for retrieval"):
         run_task(dataclasses.replace(bad, kind="retrieval"), crossed, features)
 
 
@@ -101,5 +102,5 @@ def test_a_site_on_both_sides_is_refused_where_sites_are_to_be_preserved(
     crossed, features
 ):
     asked = dataclasses.replace(STATUS, site_preserved=True)
-    with pytest.raises(TaskError, match=r"1 sites are in fit and test, first \['S'\]"):
+    with pytest.raises(EvalError, match=r"1 sites are in fit and test, first \['S'\]"):
         run_task(asked, crossed, features, **QUICK)

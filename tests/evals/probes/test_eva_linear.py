@@ -8,19 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathjax.evals.eva_linear import EVA, EVA_DOCS, LinearOptions, linear_sweep
-from pathjax.evals.minibatch import (
-    RecipeError,
+from pathjax.evals import EvalError
+from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
+from pathjax.evals.probes.minibatch import (
     epoch_order,
     macro_recall,
     predicted_class,
     run_keys,
     uniform_linear,
 )
+from pathjax.evals.protocols import PROTOCOLS
 from pathjax.stats.metrics import balanced_accuracy
 
 # 70 rows are 5 batches, the last of 6 rows: at most 30 epochs, a patience of 6.
-SMALL = LinearOptions(batch=16, max_steps=150)
+SMALL = EvaLinear(batch=16, steps=150)
+EVA, EVA_DOCS = (
+    PROTOCOLS[name].probe for name in ("eva-linear/1", "eva-linear-docs/1")
+)
 SEEDS = np.arange(3)
 RATES = np.array([3e-3, 3e-2], np.float32)
 
@@ -146,8 +150,8 @@ def early_stopped(run, data, orders, rate, options):
       its logits of seven rows.
     """
     x, y, val_x, val_y = data
-    epochs = options.max_steps // -(-len(x) // options.batch)
-    patience = int(np.ceil(0.2 * options.max_steps / -(-len(x) // options.batch)))
+    epochs = options.steps // -(-len(x) // options.batch)
+    patience = int(np.ceil(0.2 * options.steps / -(-len(x) // options.batch)))
     best, waited, history, doubts, kept = -np.inf, 0, [], [], None
     one_row = 1 / np.bincount(val_y).min() / len(np.unique(val_y))
     for epoch in range(epochs):
@@ -202,7 +206,7 @@ def test_every_run_is_that_of_a_numpy_loop(classes):
 @pytest.mark.parametrize("options", [EVA, EVA_DOCS], ids=["eva", "docs"])
 def test_every_run_is_that_of_a_torch_loop(classes, options):
     """1,000 rows are 4 batches of 256: 75 epochs at most, a patience of 15."""
-    options = dataclasses.replace(options, max_steps=300)
+    options = dataclasses.replace(options, steps=300)
     data = *made(classes, rows=1000, width=32), *made(classes, 500, 32, draw=1)
     rates = np.array([3e-4, 1e-2], np.float32)
     sweep = linear_sweep(
@@ -224,7 +228,7 @@ def test_every_run_is_that_of_a_torch_loop(classes, options):
 
 
 def test_the_two_forms_of_the_protocol_differ():
-    docs = LinearOptions(batch=16, max_steps=150, weight_decay=0.0, warm_epochs=0)
+    docs = EvaLinear(batch=16, steps=150, weight_decay=0.0, warm_epochs=0)
     assert not np.allclose(swept(2).kernel, swept(2, docs).kernel, atol=1e-3)
     assert (EVA.weight_decay, EVA.warm_epochs) == (0.01, 5)
     assert EVA.warm_factor == 1 / 3
@@ -246,7 +250,7 @@ def test_patience_is_that_of_each_of_evas_configs(rows, patience):
 
 @pytest.mark.parametrize("rows", [0, 12_500 * 256 + 1])
 def test_no_whole_epoch_is_an_error(rows):
-    with pytest.raises(RecipeError, match=f"{rows} training rows.*enlarge batch"):
+    with pytest.raises(EvalError, match=f"{rows} training rows.*Enlarge batch"):
         EVA.recipe(rows)
 
 
@@ -324,7 +328,7 @@ def test_real_tiles_are_told_apart_as_by_scikit_learn(real_data):
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     y = np.array([int(files[i].stem[-1]) for i in keep], np.int32)
     fit, val, test = np.split(np.random.default_rng(0).permutation(len(y)), (240, 360))
-    options = LinearOptions(max_steps=300)
+    options = EvaLinear(steps=300)
     sweep = linear_sweep(
         x[fit], y[fit], x[val], y[val], x[test], np.arange(5), RATES,
         classes=2, options=options,

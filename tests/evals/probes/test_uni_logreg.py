@@ -6,7 +6,7 @@ import scipy.optimize
 import scipy.special
 from sklearn.linear_model import LogisticRegression
 
-from pathjax.evals.uni_logreg import uni_logreg
+from pathjax.evals.probes.uni_logreg import uni_logreg
 
 WIDTH = 100
 

@@ -1,6 +1,6 @@
-"""The slide-level probe of kaiko's eva: gated attention over bags, as one program.
+"""The slide-level probe of kaiko's eva: gated attention over bags of tiles.
 
-    bags with masks: train, validation, query; seeds -> abmil_fit -> AbmilFit
+`abmil_fit` is the solver, `Abmil` the probe.
 
 Attention-based multiple instance learning (Ilse et al. 2018, arXiv:1802.04712) as eva
 has it (github.com/kaiko-ai/eva at 73b61a7, vision/models/networks/abmil.py and
@@ -15,18 +15,32 @@ validation slides after each, stopped after 20 without a better one; 20 runs. As
 linear probe, eva's default scheduler makes it a third of the learning rate during the
 first 5 epochs, and weights decay by torch's 0.01. There is no dropout in it.
 
-eva marks padding by rows of -inf; here a mask does, and what is under it is of no
-matter. A bag without any instance attends to nothing: its pooled features are 0.
+eva marks padding by rows of -inf; here a mask does, and what is under it does not
+matter. A bag without any instance attends to nothing: its pooled features are 0. eva
+takes a sample's first 1,000 tiles in a shuffled order; here a larger bag is thinned
+evenly, which does not depend on a seed.
+
+The fit fold is eva's train, the select fold its val, which chooses the epoch. Where a
+task names no select fold, a fifth of the fit fold's patients, stratified, is held out.
 """
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from pathjax.evals.minibatch import (
+from pathjax.evals.probes.base import (
+    Fit,
+    Probe,
+    Problem,
+    class_probabilities,
+    over_devices,
+)
+from pathjax.evals.probes.minibatch import (
     Recipe,
     class_loss,
     fit_runs,
@@ -34,14 +48,80 @@ from pathjax.evals.minibatch import (
     predicted_class,
     uniform_linear,
 )
-from pathjax.evals.probes import EXACT
+from pathjax.evals.probes.sweep import EXACT
 
 LEARNING_RATE = 1e-3
-RUNS = 20
+GIBIBYTE = 1 << 30  # of bags in one batch of all runs that are fitted side by side
 EVA = Recipe(batch=32, epochs=100, patience=20)
 PROJECTED = 128
 ATTENTION = 128
 MLP = (128, 64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Abmil(Probe):
+    """eva's attention probe of samples.
+
+    Attributes:
+      learning_rate: Of AdamW.
+      seeds: Runs, which differ in first parameters and row orders.
+      bag: The most tiles of a sample, evenly spaced among its own.
+      folds, resample_seed: The fit fold is cut into this many, one of which chooses the
+        epoch, where the task names no select fold.
+    """
+
+    kinds = ("classification",)
+    samples_only = True
+    averaged = True
+    learning_rate: float = LEARNING_RATE
+    seeds: int = 20
+    bag: int = 1000
+    folds: int = 5
+    resample_seed: int = 0
+
+    def fit(self, problem: Problem) -> Fit:
+        roles = [*problem.learned, "test"]
+        bags = problem.bags([problem.rows[role] for role in roles], self.bag)
+        parts = {
+            role: (*bag, problem.labels[role])
+            for role, bag in zip(roles, bags, strict=True)
+        }
+        length, width = bags[0][0].shape[1:]
+        if "select" in parts:
+            train, val = parts["fit"], parts["select"]
+            words = f"fold {problem.names['select']}: epoch"
+        else:
+            weights, info = problem.fold_weights(1, self.folds, self.resample_seed)
+            held_out = weights.val[0, 0] > 0
+            words = (
+                f"one of {info['chosen_by']} of the fit fold by {info['groups']}: epoch"
+            )
+            train, val = (
+                tuple(part[rows] for part in parts["fit"])
+                for rows in (~held_out, held_out)
+            )
+        together = max(1, GIBIBYTE // (EVA.batch * length * width * 4))
+        fit = functools.partial(
+            abmil_fit, classes=problem.classes, learning_rate=self.learning_rate
+        )
+        fits = [
+            over_devices(
+                fit,
+                [*train, *val, *parts["test"][:2]],
+                [np.arange(first, min(first + together, self.seeds))],
+            )
+            for first in range(0, self.seeds, together)
+        ]
+        info = {
+            "chosen_by": words,
+            "groups": "none: samples are shuffled",
+            "best_epoch": [int(e) for one in fits for e in one.epoch],
+            "epochs": [int(e) for one in fits for e in one.epochs],
+            "tiles_in_a_bag": length,
+        }
+        logits = np.concatenate([np.asarray(one.logits) for one in fits])
+        rates = (self.learning_rate,) * self.seeds
+        return Fit(class_probabilities(logits), rates, info)
 
 
 class AbmilFit(NamedTuple):
@@ -76,8 +156,8 @@ def abmil_init(key: Key[Array, ""], width: int, classes: int) -> dict[str, Any]:
     }
     keys = jax.random.split(key, len(sizes))
     return {
-        name: uniform_linear(one, *size)
-        for one, (name, size) in zip(keys, sizes.items(), strict=True)
+        name: uniform_linear(own, *size)
+        for own, (name, size) in zip(keys, sizes.items(), strict=True)
     }
 
 
@@ -140,7 +220,7 @@ def abmil_fit(
 ) -> AbmilFit:
     """Fits R probes side by side and applies them to the query bags.
 
-    Beside the bags a step needs memory for R batches of them. Runs do not depend on
+    Besides the bags, a step needs memory for R batches of them. Runs do not depend on
     each other: where that is too much, fit some seeds after the others.
 
     Args:
@@ -153,11 +233,11 @@ def abmil_fit(
     """
 
     def every_bag(params, bags, mask):
-        def one(bag):
+        def logits(bag):
             return abmil_logits(params, bag[0][None], bag[1][None])[0]
 
         # In batches: hidden features of all instances at once may be too many.
-        return jax.lax.map(one, (bags, mask), batch_size=recipe.batch)
+        return jax.lax.map(logits, (bags, mask), batch_size=recipe.batch)
 
     fits = fit_runs(
         init=lambda key: abmil_init(key, bags.shape[2], classes),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathjax.evals.abmil import (
+from pathjax.evals.probes.abmil import (
     EVA,
     LEARNING_RATE,
     abmil_attention,
@@ -17,7 +17,7 @@ from pathjax.evals.abmil import (
     abmil_init,
     abmil_logits,
 )
-from pathjax.evals.minibatch import Recipe, epoch_order, run_keys
+from pathjax.evals.probes.minibatch import Recipe, epoch_order, run_keys
 from pathjax.stats.metrics import balanced_accuracy
 
 WIDTH = 5

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from pathjax.evals.fits.devices import over_devices
+from pathjax.evals.probes.base import over_devices
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
 

@@ -1,6 +1,6 @@
 """UNI's linear probe of tiles: logistic regression with a penalty set by the sizes.
 
-    train x, y; query x -> uni_logreg -> logits
+`uni_logreg` is the solver, `UniLogreg` the probe.
 
 github.com/mahmoodlab/UNI, uni/downstream/eval_patch_features/linear_probe.py and
 logistic_regression.py (Chen et al. 2024, doi:10.1038/s41591-024-02857-3): features as
@@ -14,20 +14,64 @@ first is UNI's default. It is no probe for few features: below some tens C is so
 that the minimum is at W = 0, a kink where L-BFGS stops, with a gradient above tolerance.
 
 Inside, features are standardised and the kernel is penalised as if they were not, which
-changes the way to the minimum and not the minimum. Rows are not weighted, nothing is
-chosen; the probe that chooses a strength is in logistic.py.
+changes the way to the minimum and not the minimum. Rows are not weighted and nothing is
+chosen; logistic.py chooses its regularisation.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from pathjax.evals.logistic import minimise
-from pathjax.evals.probes import EXACT, moments
+from pathjax.evals.probes.base import (
+    Fit,
+    Probe,
+    Problem,
+    class_probabilities,
+    require_classes,
+)
+from pathjax.evals.probes.logistic import minimise
+from pathjax.evals.probes.sweep import EXACT, moments
+
+
+@dataclasses.dataclass(frozen=True)
+class UniLogreg(Probe):
+    """UNI's logistic regression: fit and select rows together, nothing is chosen.
+
+    Attributes:
+      squared: scikit-learn's penalty in place of UNI's.
+      steps, tolerance: Of L-BFGS.
+    """
+
+    kinds = ("classification",)
+    squared: bool = False
+    steps: int = 1000
+    tolerance: float = 1e-7
+
+    def fit(self, problem: Problem) -> Fit:
+        require_classes(problem)
+        result = uni_logreg(
+            problem.joined("features"),
+            problem.y,
+            problem.test.features,
+            classes=problem.classes,
+            squared=self.squared,
+            steps=self.steps,
+            tolerance=self.tolerance,
+        )
+        info = {
+            "chosen_by": "nothing: the cost follows from features and classes",
+            "groups": "none",
+            "solver_steps": [int(result.steps)],
+            "converged": bool(result.gradient <= self.tolerance),
+        }
+        probabilities = class_probabilities(np.asarray(result.logits))
+        return Fit(probabilities[None], info=info)
 
 
 class UniFit(NamedTuple):

@@ -1,11 +1,9 @@
-"""Which rows fit a probe, which choose its strength: groups of patients, as weights.
+"""Which rows fit a probe and which choose its regularisation, as weights of rows.
 
-A plan is two arrays of weights, so that a sweep over seeds, inner folds and strengths
-has one shape and compiles once. Rows are never dropped, they weigh nothing.
+    groups (patients) of labelled rows -> fold_weights -> FoldWeights -> a probe's sweep
 
-    labelled fit and select rows -> make_plan -> Plan -> probes.*_sweep
-
-NumPy only. It does not fit anything and knows no study.
+Weights have one shape for all seeds and inner folds, so a sweep compiles once; rows are
+never dropped, they weigh nothing. NumPy only: it fits nothing and knows no study.
 """
 
 import dataclasses
@@ -13,24 +11,22 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-
-class PlanError(ValueError):
-    """Fit and select rows cannot be arranged as asked; the message says why."""
+from pathjax.evals import EvalError
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class FoldWeights:
     """Weights of R probe seeds x F fits over N rows.
 
     Attributes:
       train: `[R, F, N]` float32, how much a row counts in a fit.
-      hold: `[R, F, N]` float32, how much it counts in choosing the strength.
-      final: which of the F fits is the probe that is used.
-      folds: how many inner folds choose the strength; 0 with a select fold.
+      val: `[R, F, N]` float32, how much it counts in choosing the regularisation.
+      final: Which of the F fits is the probe that is used.
+      folds: How many inner folds choose; 0 with a select fold.
     """
 
     train: Float[np.ndarray, "R F N"]
-    hold: Float[np.ndarray, "R F N"]
+    val: Float[np.ndarray, "R F N"]
     final: int
     folds: int
 
@@ -44,9 +40,9 @@ def bootstrap_counts(
     Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 6.
     """
     count = int(groups.max()) + 1
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=seeds)
-    drawn[:1] = 1
-    return drawn[:, groups].astype(np.float32)
+    counts = rng.multinomial(count, np.full(count, 1 / count), size=seeds)
+    counts[:1] = 1
+    return counts[:, groups].astype(np.float32)
 
 
 def inner_folds(
@@ -71,7 +67,7 @@ def inner_folds(
     return fold[groups]
 
 
-def make_plan(
+def fold_weights(
     groups: Int[np.ndarray, "N"],
     select: Bool[np.ndarray, "N"],
     labels: Int[np.ndarray, "N"] | None = None,
@@ -79,57 +75,56 @@ def make_plan(
     seeds: int,
     folds: int,
     seed: int = 0,
-) -> Plan:
+) -> FoldWeights:
     """Arranges fit and select rows for `seeds` probe seeds.
 
     A probe seed is a bootstrap sample of the fit fold's groups (patients); seed 0 is
-    the full fit fold. With a select fold the strength is chosen on it; without one, by
-    cross-validation over groups inside the fit fold, and a row drawn twice counts twice
-    on whichever side it is.
+    the full fit fold. With a select fold the regularisation is chosen on it; without
+    one, by cross-validation over groups inside the fit fold, where a row drawn twice
+    counts twice on whichever side it is.
 
     Args:
-      groups: group number of each row, 0 to the number of groups - 1.
-      select: which rows are of the select fold; all False when there is none.
-      labels: class numbers, to deal groups evenly; None for numbers.
-      seeds: how many probe seeds, at least 1.
-      folds: inner folds wanted; capped at the number of groups.
-      seed: of the resampling.
+      groups: Group number of each row, 0 to the number of groups - 1.
+      select: Which rows are of the select fold; all False when there is none.
+      labels: Class numbers, to deal groups evenly; None for values.
+      seeds: How many probe seeds, at least 1.
+      folds: Inner folds; capped at the number of groups.
+      seed: Of the resampling.
 
     Raises:
-      PlanError: no fit row, or a single group and no select fold.
+      EvalError: No fit row, or a single group and no select fold.
     """
     if seeds < 1 or folds < 2:
-        raise PlanError(f"seeds={seeds} and folds={folds}: wanted at least 1 and 2")
+        raise EvalError(
+            f"expected at least 1 seed and 2 folds, got seeds={seeds}, folds={folds}"
+        )
     fit = np.flatnonzero(~select)
     if not fit.size:
-        raise PlanError("the fit fold has no labelled row")
+        raise EvalError("the fit fold has no labelled row")
     names, inside = np.unique(groups[fit], return_inverse=True)
     rng = np.random.default_rng(seed)
-    drawn = np.zeros((seeds, len(groups)), np.float32)
-    drawn[:, fit] = bootstrap_counts(inside, seeds, rng)
+    counts = np.zeros((seeds, len(groups)), np.float32)
+    counts[:, fit] = bootstrap_counts(inside, seeds, rng)
     if select.any():
-        hold = np.broadcast_to(select.astype(np.float32), drawn.shape)
-        return Plan(drawn[:, None], hold[:, None], final=0, folds=0)
+        val = np.broadcast_to(select.astype(np.float32), counts.shape)
+        return FoldWeights(counts[:, None], val[:, None], final=0, folds=0)
     if len(names) < 2:
-        raise PlanError(
-            "the fit fold has one group (patient) and there is no select fold: no "
-            "strength can be chosen on other patients. Name a select fold"
+        raise EvalError(
+            "the fit fold has one group (patient) and there is no select fold: "
+            "regularisation cannot be chosen on other patients. Name a select fold"
         )
     folds = min(folds, len(names))
     fold = np.full(len(groups), -1)
     known = None if labels is None else labels[fit]
     fold[fit] = inner_folds(inside, known, folds, rng)
     outside = fold[None, :] == np.arange(folds)[:, None]  # [F, N]
-    train = np.concatenate(
-        [drawn[:, None] * ~outside[None], drawn[:, None]], axis=1, dtype=np.float32
-    )
-    hold = np.concatenate(
-        [drawn[:, None] * outside[None], np.zeros_like(drawn)[:, None]],
-        axis=1,
-        dtype=np.float32,
+    whole, none = counts[:, None], np.zeros_like(counts)[:, None]
+    train, val = (
+        np.concatenate(parts, axis=1, dtype=np.float32)
+        for parts in ([whole * ~outside[None], whole], [whole * outside[None], none])
     )
     # A bootstrap may draw groups of one inner fold only; that fit has nothing to learn
     # from and its held-out rows must not choose.
-    hold[train.sum(-1) == 0] = 0
+    val[train.sum(-1) == 0] = 0
     train[train.sum(-1) == 0] = 1
-    return Plan(train, hold, final=folds, folds=folds)
+    return FoldWeights(train, val, final=folds, folds=folds)

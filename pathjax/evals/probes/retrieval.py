@@ -1,7 +1,8 @@
 """Image to expression retrieval: recall@k over a test fold, both ways, with chance.
 
-Pair-aware: rows with one `pair_id` (one patient, or one sample) are all right answers.
-Masked rows are neither asked nor offered. NumPy only; it does not embed anything.
+`recall_at_k` counts, `Retrieval` is the probe. Pair-aware: rows with one `pair_id` (one
+patient, or one sample) are all right answers. Masked rows are neither queries nor
+answers. NumPy only; it does not embed anything.
 """
 
 import dataclasses
@@ -9,13 +10,45 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-
-class RetrievalError(ValueError):
-    """Embeddings cannot be compared as given; the message says why."""
+from pathjax.evals import EvalError
+from pathjax.evals.probes.base import Fit, Probe, Problem
 
 
 @dataclasses.dataclass(frozen=True)
-class Retrieval:
+class Retrieval(Probe):
+    """Recall@k of the test rows against their partner embeddings; learns nothing.
+
+    Attributes:
+      k: How many answers are looked at.
+      per_slide: Each query is asked within its own slide only.
+    """
+
+    kinds = ("retrieval",)
+    samples_only = True
+    k: int = 10
+    per_slide: bool = False
+
+    def fit(self, problem: Problem) -> Fit:
+        test = problem.test
+        result = recall_at_k(
+            test.features,
+            problem.partner,
+            self.k,
+            group=test.slide if self.per_slide else None,
+        )
+        info = {
+            "k": self.k,
+            "per_slide": self.per_slide,
+            "image_to_expression": result.image_to_expression,
+            "expression_to_image": result.expression_to_image,
+        }
+        return Fit(
+            result.hits[None].astype(np.float32), info=info, chance=result.chance
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recall:
     """Recall@k of n queries.
 
     Attributes:
@@ -78,8 +111,8 @@ def chance_recall(pair_id: Int[np.ndarray, "n"], k: int) -> float:
     _, inverse, count = np.unique(pair_id, return_inverse=True, return_counts=True)
     right = count[inverse]
     miss = np.ones(n)
-    for drawn in range(min(k, n)):
-        miss *= np.maximum(n - right - drawn, 0) / (n - drawn)
+    for answer in range(min(k, n)):
+        miss *= np.maximum(n - right - answer, 0) / (n - answer)
     return float(1 - miss.mean())
 
 
@@ -91,42 +124,44 @@ def recall_at_k(
     pair_id: Int[np.ndarray, "n"] | None = None,
     mask: Bool[np.ndarray, "n"] | None = None,
     group: Shaped[np.ndarray, "n"] | None = None,
-) -> Retrieval:
+) -> Recall:
     """Recall@k both ways.
 
     Args:
-      image, expression: embeddings, row i of one belongs to row i of the other.
+      image, expression: embeddings; rows i belong together.
       k: how many answers are looked at.
-      pair_id: rows that share one are right answers to each other; None: each its own.
+      pair_id: rows that share an id are right answers to each other; None: each its own.
       mask: False rows are left out on both sides.
       group: slide of each row: each query is then asked within its own slide only,
         which takes away what is known from the slide's colour. None: pooled.
 
     Raises:
-      RetrievalError: shapes differ, k < 1, nothing unmasked, or non-finite values.
+      EvalError: shapes differ, k < 1, nothing unmasked, or non-finite values.
     """
     image, expression = np.asarray(image), np.asarray(expression)
     if image.shape != expression.shape or image.ndim != 2:
-        raise RetrievalError(
-            f"image {image.shape} and expression {expression.shape}: wanted two equal "
-            "shapes [n, E]; embed both with the two towers of one model"
+        raise EvalError(
+            "expected image and expression of one shape [n, E], got "
+            f"{image.shape} and {expression.shape}: embed both with one model's towers"
         )
     keep = np.ones(len(image), bool) if mask is None else np.asarray(mask, bool)
     if k < 1 or not keep.any():
-        raise RetrievalError(f"k={k}, {keep.sum()} unmasked rows: wanted at least 1")
+        raise EvalError(
+            f"expected k and rows of at least 1, got k={k}, {keep.sum()} rows"
+        )
     image, expression = image[keep], expression[keep]
     if not (np.isfinite(image).all() and np.isfinite(expression).all()):
-        raise RetrievalError("an embedding holds values that are not finite")
+        raise EvalError("an embedding holds values that are not finite")
     pair_id = np.arange(len(keep)) if pair_id is None else np.asarray(pair_id)
     pair_id = pair_id[keep]
     group = np.zeros(len(keep)) if group is None else np.asarray(group)
     group = group[keep]
     hits = np.empty((len(image), 2), bool)
     chance = 0.0
-    for one in np.unique(group):
-        rows = np.flatnonzero(group == one)
+    for name in np.unique(group):
+        rows = np.flatnonzero(group == name)
         pairs, z_image, z_expression = pair_id[rows], image[rows], expression[rows]
         hits[rows, 0] = ranks(z_image, z_expression, pairs) <= k
         hits[rows, 1] = ranks(z_expression, z_image, pairs) <= k
         chance += chance_recall(pairs, k) * len(rows) / len(image)
-    return Retrieval(k, hits, chance, len(image))
+    return Recall(k, hits, chance, len(image))

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pathjax.data.images import decode_tile
 from pathjax.datasets.her2st import build_her2st
-from pathjax.evals.hest_ridge import hest_alpha, hest_choice, hest_ridge
+from pathjax.evals.probes.hest_ridge import hest_alpha, hest_choice, hest_ridge
 from pathjax.stats.metrics import mean_pearson
 
 GENES = 50

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathjax.evals.plan import PlanError, bootstrap_counts, inner_folds, make_plan
+from pathjax.evals import EvalError
+from pathjax.evals.folds import bootstrap_counts, fold_weights, inner_folds
 
 
 @settings(max_examples=40, deadline=None)
@@ -21,17 +22,17 @@ def test_no_group_is_on_both_sides_and_every_row_is_held_out(
     group = np.concatenate([np.arange(groups), rng.integers(0, groups, rows)])
     labels = rng.integers(0, 3, len(group))
     none = np.zeros(len(group), bool)
-    plan = make_plan(group, none, labels, seeds=seeds, folds=folds, seed=seed)
+    plan = fold_weights(group, none, labels, seeds=seeds, folds=folds, seed=seed)
     assert plan.folds == min(folds, groups)
     assert plan.final == plan.folds
     for r in range(seeds):
         for f in range(plan.folds):
-            if plan.hold[r, f].any():
+            if plan.val[r, f].any():
                 trained = set(group[plan.train[r, f] > 0])
-                held = set(group[plan.hold[r, f] > 0])
+                held = set(group[plan.val[r, f] > 0])
                 assert not trained & held
     # Seed 0 is the full fit set: each row is held out exactly once.
-    np.testing.assert_array_equal(plan.hold[0].sum(axis=0), 1)
+    np.testing.assert_array_equal(plan.val[0].sum(axis=0), 1)
     np.testing.assert_array_equal(plan.train[0, plan.final], 1)
 
 
@@ -47,10 +48,10 @@ def test_bootstrap_draws_as_many_groups_as_there_are():
 
 def test_select_rows_choose_and_are_never_fitted():
     select = np.array([False] * 6 + [True] * 3)
-    plan = make_plan(np.arange(9), select, seeds=3, folds=5)
+    plan = fold_weights(np.arange(9), select, seeds=3, folds=5)
     assert plan.folds == 0 and plan.final == 0
     assert (plan.train[:, 0, select] == 0).all()
-    np.testing.assert_array_equal(plan.hold[:, 0], np.tile(select, (3, 1)))
+    np.testing.assert_array_equal(plan.val[:, 0], np.tile(select, (3, 1)))
 
 
 def test_folds_are_even_in_classes():
@@ -63,20 +64,20 @@ def test_folds_are_even_in_classes():
 
 def test_same_seed_same_plan():
     arguments = (np.arange(20) // 2, np.zeros(20, bool))
-    a = make_plan(*arguments, seeds=3, folds=4, seed=1)
-    b = make_plan(*arguments, seeds=3, folds=4, seed=1)
-    c = make_plan(*arguments, seeds=3, folds=4, seed=2)
+    a = fold_weights(*arguments, seeds=3, folds=4, seed=1)
+    b = fold_weights(*arguments, seeds=3, folds=4, seed=1)
+    c = fold_weights(*arguments, seeds=3, folds=4, seed=2)
     np.testing.assert_array_equal(a.train, b.train)
     assert (a.train != c.train).any()
 
 
 def test_one_group_without_a_select_fold_is_refused():
-    with pytest.raises(PlanError, match="Name a select fold"):
-        make_plan(np.zeros(5, int), np.zeros(5, bool), seeds=1, folds=5)
+    with pytest.raises(EvalError, match="Name a select fold"):
+        fold_weights(np.zeros(5, int), np.zeros(5, bool), seeds=1, folds=5)
 
 
 def test_nothing_to_fit_is_refused():
-    with pytest.raises(PlanError, match="no labelled row"):
-        make_plan(np.arange(3), np.ones(3, bool), seeds=1, folds=5)
-    with pytest.raises(PlanError, match="at least 1 and 2"):
-        make_plan(np.arange(3), np.zeros(3, bool), seeds=0, folds=5)
+    with pytest.raises(EvalError, match="no labelled row"):
+        fold_weights(np.arange(3), np.ones(3, bool), seeds=1, folds=5)
+    with pytest.raises(EvalError, match="at least 1 seed and 2 folds"):
+        fold_weights(np.arange(3), np.zeros(3, bool), seeds=0, folds=5)

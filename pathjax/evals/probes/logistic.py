@@ -1,13 +1,11 @@
-"""Logistic regression probes over cached embeddings, many fits side by side.
+"""Logistic regression: `logistic_sweep` the solver, `Logistic` the probe.
 
-    x, y, Plan's weights, strengths -> logistic_sweep (jitted) -> Sweep
-
-What holds for all probes is said in probes.py. All fits of a sweep multiply the same
-features, whatever rows they count, so that one matrix product serves them all.
+All fits of a sweep multiply the same features, whatever rows they count, so that one
+matrix product serves them all. What sweeps share is in sweep.py.
 """
 
+import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +13,14 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from pathjax.evals.probes import EXACT, Sweep, choose, moments
+from pathjax.evals.probes.sweep import (
+    EXACT,
+    GridProbe,
+    Sweep,
+    choose,
+    moments,
+    powers_of_ten,
+)
 
 # A masked logit: far below any other, and finite so that 0 * it is 0.
 ABSENT = -1e9
@@ -24,20 +29,41 @@ ABSENT = -1e9
 AT_ONCE, COPIES = 1 << 27, 8
 
 
-class LogisticFit(NamedTuple):
-    """P fitted classifiers on shared features: softmax(((x - mean) / scale) @ w + b).
+@dataclasses.dataclass(frozen=True)
+class Logistic(GridProbe):
+    """Multinomial logistic regression.
 
-    With two classes K is 1 and the one logit is the second class's, which makes the
-    penalty scikit-learn's; with C > 2 classes K is C.
+    Attributes:
+      l2: The grid, per unit of sample weight: scikit-learn's C is 1 / (l2 * n).
+      balanced: Classes weigh equally in the loss, as they do in the metric.
+      steps, tolerance: Of L-BFGS.
     """
 
-    mean: Float[Array, "E"]
-    scale: Float[Array, "E"]
-    kernel: Float[Array, "P E K"]
-    bias: Float[Array, "P K"]
-    present: Float[Array, "P C"]
-    steps: Int[Array, "P"]
-    gradient: Float[Array, "P"]
+    kinds = ("classification",)
+    l2: tuple[float, ...] = powers_of_ten(2, -4, 8)
+    balanced: bool = True
+    steps: int = 300
+    tolerance: float = 1e-4
+
+    @property
+    def grid(self):
+        return self.l2
+
+    def sweep(self, x, y, grid, query, train, val, *, final, classes):
+        return logistic_sweep(
+            *(x, y, train, val, grid, query),
+            classes=classes,
+            balanced=self.balanced,
+            final=final,
+            steps=self.steps,
+            tolerance=self.tolerance,
+        )
+
+    def info(self, sweep):
+        return {
+            "solver_steps": [int(one) for one in sweep.steps],
+            "converged": bool((sweep.gradient <= self.tolerance).all()),
+        }
 
 
 def _log_softmax(kernel, bias, present, x):
@@ -94,7 +120,15 @@ def minimise(loss, start, steps: int, tolerance: ArrayLike):
 
 
 def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance):
-    """One classifier on x that is standardised already up to this fit's own rows."""
+    """One classifier on x that is standardised already up to this fit's own rows.
+
+    Minimises the weighted mean log loss + l2 / 2 * |kernel|^2 on features standardised
+    by the rows of `weight`; the bias is not penalised. With two classes K is 1 and the
+    logit is the second class's, which makes the penalty scikit-learn's; otherwise K is C.
+
+    Returns:
+      kernel [E, K], bias [K], present [C], steps, gradient.
+    """
     per_class = jnp.matmul(weight, onehot, precision=EXACT)
     present = (per_class > 0).astype(jnp.float32)
     if balanced:
@@ -127,44 +161,6 @@ def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance
     return *shared(params), present, count, gradient
 
 
-@functools.partial(jax.jit, static_argnames=("classes", "balanced", "steps"))
-def fit_logistic(
-    x: Float[Array, "N E"],
-    y: Int[Array, "N"],
-    weight: Float[Array, "P N"],
-    l2: Float[Array, "P"],
-    *,
-    classes: int,
-    balanced: bool = False,
-    steps: int = 300,
-    tolerance: ArrayLike = 1e-5,
-) -> LogisticFit:
-    """P multinomial logistic regressions on shared features, fitted side by side.
-
-    Minimises, for each p, the weighted mean log loss + l2[p] / 2 * |kernel|^2 on
-    features standardised by the rows of weight[p]; the bias is not penalised.
-    scikit-learn's C is 1 / (l2 * sum of weights).
-
-    Args:
-      x: features.
-      y: class numbers, 0 to classes - 1; of no matter where the weight is 0.
-      weight: how much each row counts in each fit.
-      l2: strength of each fit.
-      classes: number of classes, at least 2.
-      balanced: weigh classes equally (scikit-learn's class_weight="balanced").
-      steps, tolerance: L-BFGS stops when the gradient's largest entry is below
-        `tolerance`, and after `steps` at the latest.
-    """
-    x, centre, spread = _standardised(x, weight)
-    mean, scale = _moments_of_fits(x, weight)
-    fit = functools.partial(
-        _fit_logistic, balanced=balanced, steps=steps, tolerance=tolerance
-    )
-    onehot = jax.nn.one_hot(y, classes)
-    parts = jax.vmap(fit, (None, None, 0, 0, 0, 0))(x, onehot, mean, scale, weight, l2)
-    return LogisticFit(centre, spread, *parts)
-
-
 def _standardised(x, weight):
     """x by the mean and spread of all rows that some fit counts, and those."""
     x = x.astype(jnp.float32)
@@ -188,19 +184,12 @@ def _side_by_side(run, numbers, rows: int, classes: int):
     return jax.lax.map(run, numbers, batch_size=size)
 
 
-@jax.jit
-def predict_logistic(fit: LogisticFit, x: Float[Array, "Q E"]) -> Float[Array, "P Q C"]:
-    """Log-probabilities of each row by each of the P fits."""
-    x = (x.astype(jnp.float32) - fit.mean[None, :]) / fit.scale[None, :]
-    return jax.vmap(_log_softmax, (0, 0, 0, None))(fit.kernel, fit.bias, fit.present, x)
-
-
 @functools.partial(jax.jit, static_argnames=("classes", "balanced", "final", "steps"))
 def logistic_sweep(
     x: Float[Array, "N E"],
     y: Int[Array, "N"],
     train: Float[Array, "R F N"],
-    hold: Float[Array, "R F N"],
+    val: Float[Array, "R F N"],
     l2: Float[Array, "S"],
     query: Float[Array, "Q E"],
     *,
@@ -210,55 +199,48 @@ def logistic_sweep(
     steps: int = 300,
     tolerance: ArrayLike = 1e-4,
 ) -> Sweep:
-    """Fits R x F x S classifiers, chooses a strength per seed, predicts the query.
+    """Fits R x F x S classifiers, chooses one per seed, predicts the query.
 
     Args:
-      x, y, classes, balanced, steps, tolerance: as in `fit_logistic`.
-      train, hold, final: a Plan's.
-      l2: strengths, the strongest first (ties go to the first).
-      query: rows to predict.
+      x, y: Features and class numbers, 0 to classes - 1.
+      train, val, final: Of FoldWeights.
+      l2: Regularisations, the strongest first (ties go to the first).
+      query: Rows to predict.
+      classes: Number of classes, at least 2.
+      balanced: Weigh classes equally (scikit-learn's class_weight="balanced").
+      steps, tolerance: L-BFGS stops when the gradient's largest entry is below
+        `tolerance`, and after `steps` at the latest.
     """
     seeds, fits, rows = train.shape
     many, onehot = len(l2), jax.nn.one_hot(y, classes)
     if balanced:
-        per_class = jnp.einsum("rfn,nc->rc", hold, onehot, precision=EXACT)
+        per_class = jnp.einsum("rfn,nc->rc", val, onehot, precision=EXACT)
         share = 1.0 / jnp.where(per_class > 0, per_class, 1.0)
-        hold = hold * jnp.einsum("rc,nc->rn", share, onehot)[:, None, :]
-    train, hold = (part.reshape(seeds * fits, rows) for part in (train, hold))
+        val = val * jnp.einsum("rc,nc->rn", share, onehot)[:, None, :]
+    train, val = (part.reshape(seeds * fits, rows) for part in (train, val))
     x, centre, spread = _standardised(x, train)
     mean, scale = _moments_of_fits(x, train)
 
-    def one(number):
+    def fit(number):
         which, strength = number // many, l2[number % many]
-        found = _fit_logistic(
-            x,
-            onehot,
-            mean[which],
-            scale[which],
-            train[which],
-            strength,
-            balanced,
-            steps,
-            tolerance,
+        kernel, bias, present, count, gradient = _fit_logistic(
+            *(x, onehot, mean[which], scale[which], train[which]),
+            *(strength, balanced, steps, tolerance),
         )
-        kernel, bias, present = found[:3]
         # A class that a fit never saw costs every strength the same: leave its rows
         # out.
-        held = hold[which] * present[y]
+        held = val[which] * present[y]
         logp = _log_softmax(kernel, bias, present, x)
         logp = jnp.take_along_axis(logp, y[:, None], axis=1)[:, 0]
-        return found, -jnp.sum(held * jnp.maximum(logp, -50.0)), held.sum()
+        loss = -jnp.sum(held * jnp.maximum(logp, -50.0))
+        return (kernel, bias, present, count, gradient), loss, held.sum()
 
     numbers = jnp.arange(seeds * fits * many)
-    parts, losses, counts = _side_by_side(one, numbers, rows, classes)
+    parts, losses, counts = _side_by_side(fit, numbers, rows, classes)
     losses = losses.reshape(seeds, fits, many)
     loss, choice = choose(losses, counts.reshape(seeds, fits, many)[:, :, 0])
-    chosen = (jnp.arange(seeds) * fits + final) * many + choice
-    probe = LogisticFit(centre, spread, *(part[chosen] for part in parts))
-    return Sweep(
-        jnp.exp(predict_logistic(probe, query)),
-        choice,
-        loss,
-        probe.steps,
-        probe.gradient,
-    )
+    last = (jnp.arange(seeds) * fits + final) * many + choice
+    kernel, bias, present, count, gradient = (part[last] for part in parts)
+    query = (query.astype(jnp.float32) - centre[None, :]) / spread[None, :]
+    logp = jax.vmap(_log_softmax, (0, 0, 0, None))(kernel, bias, present, query)
+    return Sweep(jnp.exp(logp), choice, loss, count, gradient)

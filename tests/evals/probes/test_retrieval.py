@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathjax.evals.retrieval import (
-    RetrievalError,
+from pathjax.evals import EvalError
+from pathjax.evals.probes.retrieval import (
     chance_recall,
     ranks,
     recall_at_k,
@@ -91,13 +91,13 @@ def test_perfect_embeddings_retrieve_everything_also_in_pieces():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"image": np.zeros((3, 2))}, "two towers"),
-        ({"k": 0}, "k=0"),
-        ({"mask": np.zeros(4, bool)}, "0 unmasked"),
+        ({"image": np.zeros((3, 2))}, "one model's towers"),
+        ({"k": 0}, "got k=0"),
+        ({"mask": np.zeros(4, bool)}, "0 rows"),
         ({"image": np.full((4, 2), np.nan)}, "not finite"),
     ],
 )
 def test_bad_input_is_refused(change, message):
     arguments = {"image": np.ones((4, 2)), "expression": np.ones((4, 2)), "k": 1}
-    with pytest.raises(RetrievalError, match=message):
+    with pytest.raises(EvalError, match=message):
         recall_at_k(**(arguments | change))

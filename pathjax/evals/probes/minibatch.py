@@ -6,11 +6,11 @@ It does what a Lightning trainer with `EarlyStopping` and `ModelCheckpoint` on o
 monitored score does, for all runs at once: rows shuffled anew each epoch, the last
 short batch kept, a validation after each epoch, the best epoch's parameters returned.
 A `while_loop` over epochs ends when the last run has stopped, a `scan` over batches is
-inside, runs are a `vmap` axis. Batches are gathered by row number, so that the rows lie
-on the device once whatever P is.
+inside, runs are a `vmap` axis. Batches are gathered by row number, so the device holds
+the rows once whatever P is.
 
-It knows no model and no data: `loss` and `score` close over those. It holds no state,
-and the same keys give the same fits, alone or beside others.
+`loss` and `score` close over model and data. The same keys give the same fits, alone or
+beside others.
 """
 
 import dataclasses
@@ -23,9 +23,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-
-class RecipeError(ValueError):
-    """A fit cannot be run as asked; the message says why and what would do."""
+from pathjax.evals import EvalError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +54,9 @@ class Recipe:
 
     def __post_init__(self):
         if min(self.batch, self.epochs, self.patience) < 1:
-            raise RecipeError(
-                f"batch={self.batch}, epochs={self.epochs}, patience={self.patience}: "
-                "wanted at least 1 of each"
+            raise EvalError(
+                f"expected batch, epochs and patience of at least 1, got {self.batch}, "
+                f"{self.epochs} and {self.patience}"
             )
 
 
@@ -95,7 +93,7 @@ def epoch_order(
     one array, a third to a sixth of an argsort's time on a CPU, which was half of a
     linear probe's. Up to 2^18 rows at least 14 bits are random, so that the rows with
     equal ones, which stay in the order of rows, are 16 on average; which batch a row is
-    in, and with which others, does not hang on them. Above that it is an argsort.
+    in, and with which others, does not depend on them. Above that it is an argsort.
     """
     bits = jax.random.bits(jax.random.fold_in(key, epoch), (rows,))
     low = (rows - 1).bit_length()
@@ -108,7 +106,7 @@ def epoch_order(
 def uniform_linear(
     key: Key[Array, ""], inputs: int, outputs: int
 ) -> dict[str, Float[Array, "..."]]:
-    """A linear layer's first parameters, as `torch.nn.Linear` draws them.
+    """A linear layer's first parameters, as `torch.nn.Linear` initialises them.
 
     Kernel and bias are uniform within 1 / sqrt(inputs): He et al. 2015
     (arXiv:1502.01852) with a = sqrt(5).
@@ -146,7 +144,7 @@ def macro_recall(
 
     A class that is predicted but not there counts as 0, and one that is neither is
     left out, as torchmetrics' macro average has it. Where every class is there, as it
-    should be in a validation fold, this is `statistics.balanced_accuracy`.
+    should be in a validation fold, this is the metric `balanced_accuracy`.
     """
     number = jnp.arange(classes)[None, :]
     member = truth[:, None] == number
@@ -177,16 +175,16 @@ def adamw(gradient, moments: Moments, params, rate, recipe: Recipe):
     """
     b1, b2 = recipe.b1, recipe.b2
     count = moments.count + 1
-    lean = [-jnp.expm1(count * math.log(b)) for b in (b1, b2)]  # 1 - b ** count
+    shrink = [-jnp.expm1(count * math.log(b)) for b in (b1, b2)]  # 1 - b ** count
     first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, moments.first, gradient)
     second = jax.tree.map(
         lambda v, g: b2 * v + (1 - b2) * g * g, moments.second, gradient
     )
 
     def move(p, m, v):
-        spread = jnp.sqrt(v / lean[1]) + recipe.eps
+        spread = jnp.sqrt(v / shrink[1]) + recipe.eps
         # Decay in torch's order: 1 - 3e-6 rounded is what its weights shrink by.
-        return p * (1 - rate * recipe.weight_decay) - rate * (m / lean[0]) / spread
+        return p * (1 - rate * recipe.weight_decay) - rate * (m / shrink[0]) / spread
 
     params = jax.tree.map(move, params, first, second)
     return params, Moments(count, first, second)
@@ -240,9 +238,9 @@ def fit_runs(
         params, moments = jax.vmap(train, (0, 0, 0, None, 0))(
             params, moments, order_key, epoch, learning_rate
         )
-        found = jax.vmap(score)(params)
-        # A run that has stopped goes on until the last has; its result stays.
-        better = active & (found > fits.score)
+        scores = jax.vmap(score)(params)
+        # A stopped run keeps training until the last one stops; its result stays.
+        better = active & (scores > fits.score)
         fits = Fits(
             params=jax.tree.map(
                 lambda new, old: jnp.where(
@@ -251,10 +249,10 @@ def fit_runs(
                 params,
                 fits.params,
             ),
-            score=jnp.where(better, found, fits.score),
+            score=jnp.where(better, scores, fits.score),
             epoch=jnp.where(better, epoch, fits.epoch),
             epochs=fits.epochs + active,
-            history=fits.history.at[:, epoch].set(jnp.where(active, found, jnp.nan)),
+            history=fits.history.at[:, epoch].set(jnp.where(active, scores, jnp.nan)),
         )
         # Validations since the best one.
         active &= epoch - fits.epoch < recipe.patience

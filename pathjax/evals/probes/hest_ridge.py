@@ -1,35 +1,73 @@
 """The ridge regression of the HEST-Benchmark: expression from embeddings.
 
-    train x, y; query x -> hest_ridge -> predictions of every alpha -> r
-    inner folds -> hest_choice -> which alpha
+`hest_ridge` and `hest_choice` are the solver, `HestRidge` the probe.
 
 Scaler, 256 principal components and ridge without intercept, all fitted on the train
 rows (github.com/mahmoodlab/HEST, src/hest/bench/trainer.py and benchmark.py; Jaume et
 al. 2024, arXiv:2406.16192). HEST's alpha is 100 / (components x genes) on the sum of
 squares; the paper's table is without components. The score is Pearson r of each gene
 over all query rows, whichever slide they are from, and its mean over genes. Targets are
-log1p of raw counts there, without library-size normalisation; which values are handed
-in here is the caller's to say.
+log1p of raw counts there, without library-size normalisation; the caller chooses which
+values are passed here.
 
 Components are found exactly, by one decomposition of the scaled features, where
 scikit-learn's PCA picks a solver by size and may draw at random (hence HEST's seed 1).
 Where rows or features are fewer, there are as many components as there can be, and
-HEST's alpha counts those. Without an intercept the predictions lack the genes' means, as HEST's
-do; r does not see it.
-
-It reads no file and knows no task; ridge with an intercept is in probes.py.
+HEST's alpha counts those. Without an intercept the predictions lack the genes' means, as
+HEST's do; r does not see it.
 """
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from pathjax.evals.probes import EXACT, moments
+from pathjax.evals.probes.base import Fit, Probe, Problem, chosen
+from pathjax.evals.probes.sweep import EXACT, moments
 
 COMPONENTS = 256
 PENALTY = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HestRidge(Probe):
+    """HEST's ridge: at HEST's alpha, or at one chosen from a grid.
+
+    Attributes:
+      alphas: The grid, chosen from on the select fold, or over folds of the fit fold's
+        patients. Empty: HEST's alpha, and fit and select rows are learned from together.
+      components: Principal components; 0 is none.
+      folds, resample_seed: Of the choice.
+    """
+
+    kinds = ("expression",)
+    alphas: tuple[float, ...] = ()
+    components: int = COMPONENTS
+    folds: int = 5
+    resample_seed: int = 0
+
+    def fit(self, problem: Problem) -> Fit:
+        x, y, query = problem.joined("features"), problem.y, problem.test.features
+        if self.alphas:
+            grid = np.asarray(self.alphas, np.float32)
+            weights, info = problem.fold_weights(1, self.folds, self.resample_seed)
+            held_out = weights.val[0].sum(axis=1) > 0
+            parts = weights.train[0][held_out], weights.val[0][held_out]
+            loss = hest_choice(x, y, *parts, grid, components=self.components)
+            choice = [int(np.argmin(loss))]
+            alpha, more = chosen(self.alphas, choice, np.asarray(loss)[None])
+            info, weight = more | info, weights.train[0, weights.final]
+        else:
+            alpha = (hest_alpha(self.components, *x.shape, y.shape[1]),)
+            info = {"chosen_by": "nothing: alpha is HEST's", "groups": "none"}
+            weight = np.ones(len(x), np.float32)
+        prediction = hest_ridge(
+            x, y, query, np.float32(alpha), weight, components=self.components
+        )
+        return Fit(np.asarray(prediction), alpha, info)
 
 
 def kept_components(components: int, rows: int, features: int) -> int:
@@ -89,7 +127,7 @@ def hest_choice(
     x: Float[Array, "N E"],
     y: Float[Array, "N G"],
     train: Float[Array, "F N"],
-    hold: Float[Array, "F N"],
+    val: Float[Array, "F N"],
     alpha: Float[Array, "S"],
     *,
     components: int = COMPONENTS,
@@ -98,16 +136,16 @@ def hest_choice(
 
     Args:
       x, y: features and log expression of the train rows.
-      train, hold: for each inner fold, 1 for rows that are learned from, and that the
+      train, val: for each inner fold, 1 for rows that are learned from, and that the
         error is of.
       alpha, components: as in `hest_ridge`.
     """
 
     def held_out(part):
-        train, hold = part
+        train, val = part
         mean = jnp.matmul(train, y, precision=EXACT) / train.sum()
-        found = hest_ridge(x, y, x, alpha, train, components=components)
-        error = ((found + mean[None, None] - y[None]) ** 2).mean(axis=2)
-        return jnp.matmul(error, hold, precision=EXACT)
+        guess = hest_ridge(x, y, x, alpha, train, components=components)
+        error = ((guess + mean[None, None] - y[None]) ** 2).mean(axis=2)
+        return jnp.matmul(error, val, precision=EXACT)
 
-    return jax.lax.map(held_out, (train, hold)).sum(axis=0) / hold.sum()
+    return jax.lax.map(held_out, (train, val)).sum(axis=0) / val.sum()

@@ -5,29 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pathjax.evals.eva_linear import EVA, EVA_DOCS, LinearOptions, linear_sweep
-from pathjax.evals.protocols import PROTOCOLS
+from pathjax.evals import EvalError
+from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
 from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
-from pathjax.evals.tasks import Task, TaskError
+from pathjax.evals.tasks import Task
 from pathjax.stats.metrics import balanced_accuracy
 
 TISSUE = Task(
     "tissue", "made", "tissue", "classification", "cohort", "fit", "test", "select",
     level="tile", protocol="eva-linear/1",
 )  # fmt: skip
-QUICK = {"seeds": 3, "steps": 400, "batch": 32, "strengths": (3e-2, 3e-3)}
-
-
-@pytest.mark.parametrize(
-    "name, options", [("eva-linear/1", EVA), ("eva-linear-docs/1", EVA_DOCS)]
-)
-def test_protocols_are_evas(name, options):
-    protocol = PROTOCOLS[name]
-    assert (protocol.strengths, protocol.seeds) == ((3e-4,), 5)
-    assert (protocol.batch, protocol.steps) == (options.batch, options.max_steps)
-    assert protocol.weight_decay == options.weight_decay
-    assert protocol.warm_epochs == options.warm_epochs
+QUICK = {"seeds": 3, "steps": 400, "batch": 32, "learning_rates": (3e-2, 3e-3)}
 
 
 def test_a_task_is_scored_by_each_runs_best_epoch(study, features):
@@ -44,7 +33,7 @@ def test_a_task_is_scored_by_each_runs_best_epoch(study, features):
     sweep = linear_sweep(
         rows["fit"].features, y["fit"], rows["select"].features, y["select"],
         rows["test"].features, np.arange(3), np.array((3e-2, 3e-3), np.float32),
-        classes=3, options=LinearOptions(batch=32, max_steps=400),
+        classes=3, options=EvaLinear(batch=32, steps=400),
     )  # fmt: skip
     np.testing.assert_array_equal(outcome.truth, y["test"])
     np.testing.assert_array_equal(outcome.prediction.T, sweep.prediction)
@@ -57,7 +46,9 @@ def test_a_task_is_scored_by_each_runs_best_epoch(study, features):
     assert hyper["stdev_of_runs"] == pytest.approx(np.std(values, ddof=1))
     assert hyper["chosen_by"] == "fold select: epoch and learning rate"
     assert hyper["best_epoch"][0] == sweep.epoch[0, sweep.choice[0]]
-    assert outcome.protocol.startswith("eva-linear/1 (batch=32, seeds=3, steps=400")
+    assert outcome.protocol.startswith(
+        "eva-linear/1 (batch=32, learning_rates=(0.03, 0.003), seeds=3, steps=400)"
+    )
 
 
 def test_without_a_select_fold_the_scored_fold_chooses_and_the_record_says_so(
@@ -70,5 +61,5 @@ def test_without_a_select_fold_the_scored_fold_chooses_and_the_record_says_so(
 
 
 def test_too_few_steps_for_the_fit_fold_is_an_error(study, features):
-    with pytest.raises(TaskError, match="task tissue: 112 training rows are 4 batches"):
+    with pytest.raises(EvalError, match="task tissue: 112 training rows are 4 batches"):
         run_task(TISSUE, study, features, **(QUICK | {"steps": 3}))

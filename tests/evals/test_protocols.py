@@ -10,11 +10,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pathjax.data.expression import select
-from pathjax.evals.labels import ROLES
+from pathjax.evals import EvalError
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.rows import bags_of, fold_rows
 from pathjax.evals.run import run_task
-from pathjax.evals.tasks import Task, TaskError
+from pathjax.evals.tasks import Task
 from pathjax.stats.correlation import per_gene_pearson
 from pathjax.stats.metrics import mean_pearson
 
@@ -34,7 +34,9 @@ def labelled(study, features, *roles, level="sample", target="status"):
 def test_uni_learns_from_fit_and_select_as_scikit_learn_does(study, features):
     task = dataclasses.replace(STATUS, select="select", protocol="uni-logreg/1")
     outcome = run_task(task, study, features, squared=True)
-    (x1, y1), (x2, y2), (query, truth) = labelled(study, features, *ROLES)
+    (x1, y1), (x2, y2), (query, truth) = labelled(
+        study, features, "fit", "select", "test"
+    )
     x, y = np.concatenate([x1, x2]), np.concatenate([y1, y2])
     model = LogisticRegression(C=x.shape[1] * 2 / 100, tol=1e-8, max_iter=5000)
     guess = model.fit(x.astype(np.float64), y).predict(query)
@@ -49,7 +51,7 @@ def test_uni_refuses_a_class_that_is_in_the_test_fold_only(study, features):
         "t", "made", "tissue", "classification", "lone", "one", "test",
         level="tile", protocol="uni-logreg/1",
     )  # fmt: skip
-    with pytest.raises(TaskError, match="1 of 3 classes are in the test fold only"):
+    with pytest.raises(EvalError, match="1 of 3 classes are in the test fold only"):
         run_task(task, study, features, allow_unseen=True)
 
 
@@ -92,10 +94,10 @@ def test_hest_chooses_alpha_inside_the_fit_fold(study, features):
     task = dataclasses.replace(GENES, protocol="hest-cv-alpha/1")
     outcome = run_task(task, study, features)
     hyper = outcome.hyper
-    grid = PROTOCOLS["hest-cv-alpha/1"].strengths
+    grid = PROTOCOLS["hest-cv-alpha/1"].probe.alphas
     assert hyper["chosen_by"] == "5 folds" and hyper["groups"] == "patient"
     assert hyper["strength"] == grid[int(np.argmin(hyper["held_out_loss"]))]
-    fixed = run_task(task, study, features, strengths=(hyper["strength"],))
+    fixed = run_task(task, study, features, alphas=(hyper["strength"],))
     np.testing.assert_allclose(outcome.prediction, fixed.prediction, atol=1e-4)
     chosen = run_task(dataclasses.replace(task, select="select"), study, features)
     assert chosen.hyper["chosen_by"] == "fold select"
@@ -110,14 +112,13 @@ def test_counts_are_wanted_where_there_are_none(study, features):
 def test_bags_are_a_samples_own_tiles_thinned_evenly(study, features):
     rows = fold_rows(study, "sample", "cohort", "test", features)
     rows = rows.keep(np.arange(len(rows)) % 3 > 0)
-    bags, mask = bags_of(study, rows, features, most=8, length=4)
+    ((bags, mask),) = bags_of(study, [rows], features, most=8)
     of = study.tiles["sample_id"].to_numpy()
     for place, sample in enumerate(rows.sample):
-        assert mask[place].tolist() == [True, True, False, False]
-        np.testing.assert_array_equal(bags[place, :2], features[of == sample])
-        assert not bags[place, 2:].any()
-    one, mask = bags_of(study, rows, features, most=1, length=1)
-    assert mask.all()
+        assert mask[place].tolist() == [True, True]
+        np.testing.assert_array_equal(bags[place], features[of == sample])
+    ((one, mask),) = bags_of(study, [rows], features, most=1)
+    assert mask.all() and one.shape[1] == 1
     np.testing.assert_array_equal(one[:, 0], bags[:, 0])
 
 
@@ -140,7 +141,9 @@ def test_abmil_is_of_samples(study):
         "t", "made", "tissue", "classification", "cohort", "fit", "test",
         level="tile", protocol="eva-abmil/1",
     )  # fmt: skip
-    assert task.problems(study) == ["protocol eva-abmil/1 is of samples, level is tile"]
+    assert task.problems(study) == [
+        "protocol eva-abmil/1 is for samples, the level is tile"
+    ]
 
 
 def test_r_within_classes_is_of_what_is_left_when_their_means_are_off(study, features):
@@ -155,4 +158,4 @@ def test_r_within_classes_is_of_what_is_left_when_their_means_are_off(study, fea
     r = per_gene_pearson(plain.truth, plain.prediction, kind)
     assert inside.value == pytest.approx(np.nanmean(r)) != plain.value
     problem = dataclasses.replace(within, protocol="tcga-expression/1").problems(study)
-    assert "takes r within cancer_type, which is no target" in problem[0]
+    assert "scores within cancer_type, which is no target" in problem[0]

@@ -8,8 +8,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pathjax.evals.logistic import fit_logistic, logistic_sweep, predict_logistic
-from pathjax.evals.plan import make_plan
+from pathjax.evals.folds import fold_weights
+from pathjax.evals.probes.logistic import logistic_sweep
 
 FINE = {"tolerance": 1e-6, "steps": 500}
 
@@ -40,44 +40,45 @@ def oracle(x, y, weight, l2, query, balanced=False):
     return model.predict_proba(scaler.transform(query))
 
 
+def fit_each(x, y, weight, l2, query, classes=3, balanced=False, **options):
+    """A sweep of P probe seeds with one fit each: P fits side by side."""
+    weight = np.asarray(weight, np.float32)[:, None]
+    return logistic_sweep(
+        *(x, y, weight, weight, np.array([l2], np.float32), query),
+        **{"classes": classes, "balanced": balanced, "final": 0, **FINE, **options},
+    )
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_probabilities_equal_those_of_scikit_learn(classes):
     x, y = made(classes=classes)
     query, _ = made(rows=80, classes=classes, draw=2)
-    l2 = np.array([1.0, 0.1, 0.01], np.float32)
-    weight = np.ones((3, len(x)), np.float32)
-    fit = fit_logistic(x, y, weight, l2, classes=classes, **FINE)
-    probability = np.exp(predict_logistic(fit, query))
-    for place, one in enumerate(l2):
-        wanted = oracle(x, y, weight[place], one, query)
-        np.testing.assert_allclose(probability[place], wanted, atol=2e-5)
-        assert (probability[place].argmax(1) == wanted.argmax(1)).all()
+    for l2 in (1.0, 0.1, 0.01):
+        weight = np.ones((1, len(x)))
+        found = fit_each(x, y, weight, l2, query, classes).prediction[0]
+        wanted = oracle(x, y, weight[0], l2, query)
+        np.testing.assert_allclose(found, wanted, atol=2e-5)
+        assert (found.argmax(1) == wanted.argmax(1)).all()
 
 
 @pytest.mark.parametrize("balanced", [False, True])
 def test_weighted_rows_count_as_often_as_they_weigh(balanced):
     x, y = made()
     rng = np.random.default_rng(1)
-    # Not balanced: each fit has weights of its own, fitted side by side.
-    weight = rng.poisson(1.0, (4, len(x))).astype(np.float32)
-    l2 = np.full(4, 0.05, np.float32)
-    fit = fit_logistic(x, y, weight, l2, classes=3, balanced=balanced, **FINE)
-    probability = np.exp(predict_logistic(fit, x))
+    # Each fit has weights of its own, fitted side by side.
+    weight = rng.poisson(1.0, (4, len(x)))
+    found = fit_each(x, y, weight, 0.05, x, balanced=balanced).prediction
     for place in range(4):
-        repeated = np.repeat(np.arange(len(x)), weight[place].astype(int))
+        repeated = np.repeat(np.arange(len(x)), weight[place])
         ones = np.ones(len(repeated))
         wanted = oracle(x[repeated], y[repeated], ones, 0.05, x, balanced)
-        np.testing.assert_allclose(probability[place], wanted, atol=2e-5)
+        np.testing.assert_allclose(found[place], wanted, atol=2e-5)
 
 
-def fit_one(x, y, weight, l2=0.1, classes=3, tolerance=1e-6):
-    """Log-probabilities by one fit, in a shape whose compile other tests share."""
-    weight = np.tile(weight, (4, 1)).astype(np.float32)
-    l2 = np.full(4, l2, np.float32)
-    fit = fit_logistic(
-        x, y, weight, l2, classes=classes, tolerance=tolerance, steps=500
-    )
-    return fit, predict_logistic(fit, x)[0]
+def fit_one(x, y, weight, classes=3, **options):
+    """The sweep and its probabilities, in a shape whose compile other tests share."""
+    sweep = fit_each(x, y, np.tile(weight, (4, 1)), 0.1, x, classes, **options)
+    return sweep, np.asarray(sweep.prediction[0])
 
 
 def test_rows_of_weight_zero_change_nothing():
@@ -87,21 +88,20 @@ def test_rows_of_weight_zero_change_nothing():
     other = x.copy()
     other[100:] = 1e4 * np.random.default_rng(3).normal(size=other[100:].shape)
     first, second = (fit_one(one, y, weight)[1][:100] for one in (x, other))
-    np.testing.assert_allclose(np.exp(first), np.exp(second), atol=1e-5)
+    np.testing.assert_allclose(first, second, atol=1e-5)
 
 
 def test_class_absent_from_a_fit_is_impossible_there():
     x, y = made()
-    _, logp = fit_one(x, y, (y != 2).astype(float))
-    probability = np.exp(logp)
+    _, probability = fit_one(x, y, (y != 2).astype(float))
     assert probability[:, 2].max() == 0
     np.testing.assert_allclose(probability.sum(-1), 1, atol=1e-5)
 
 
 def test_only_one_class_of_two_predicts_that_class():
     x, y = made(classes=2)
-    _, logp = fit_one(x, y, (y == 1).astype(float), classes=2)
-    np.testing.assert_allclose(np.exp(logp)[:, 1], 1)
+    _, probability = fit_one(x, y, (y == 1).astype(float), classes=2)
+    np.testing.assert_allclose(probability[:, 1], 1)
 
 
 def test_constant_feature_does_no_harm():
@@ -117,10 +117,10 @@ def test_sweep_chooses_as_a_loop_over_scikit_learn_does():
     x, y = made(rows=200)
     groups = np.arange(200) // 5
     strengths = np.array([10.0, 0.3, 0.03, 0.001], np.float32)
-    plan = make_plan(groups, np.zeros(200, bool), y, seeds=2, folds=3, seed=4)
+    plan = fold_weights(groups, np.zeros(200, bool), y, seeds=2, folds=3, seed=4)
     query, _ = made(rows=50, draw=3)
     sweep = logistic_sweep(
-        x, y, plan.train, plan.hold, strengths, query,
+        x, y, plan.train, plan.val, strengths, query,
         classes=3, balanced=False, final=plan.final, **FINE,
     )  # fmt: skip
     for seed in range(2):
@@ -129,8 +129,8 @@ def test_sweep_chooses_as_a_loop_over_scikit_learn_does():
             total = 0.0
             for fold in range(3):
                 p = oracle(x, y, plan.train[seed, fold], l2, x)
-                total -= plan.hold[seed, fold] @ np.log(p[np.arange(200), y])
-            losses.append(total / plan.hold[seed].sum())
+                total -= plan.val[seed, fold] @ np.log(p[np.arange(200), y])
+            losses.append(total / plan.val[seed].sum())
         np.testing.assert_allclose(sweep.loss[seed], losses, rtol=1e-4)
         best = int(np.argmin(losses))
         assert int(sweep.choice[seed]) == best
@@ -141,17 +141,17 @@ def test_sweep_chooses_as_a_loop_over_scikit_learn_does():
 def test_padding_changes_nothing_and_same_shapes_compile_once():
     x, y = made(rows=200)
     none = np.zeros(200, bool)
-    plan = make_plan(np.arange(200) // 5, none, y, seeds=2, folds=3)
+    plan = fold_weights(np.arange(200) // 5, none, y, seeds=2, folds=3)
     strengths = np.array([1.0, 0.1, 0.02, 0.01], np.float32)
     options = {"classes": 3, "balanced": False, "final": plan.final, **FINE}
     query = x[:50]
-    plain = logistic_sweep(x, y, plan.train, plan.hold, strengths, query, **options)
+    plain = logistic_sweep(x, y, plan.train, plan.val, strengths, query, **options)
     rows = ((0, 0), (0, 0), (0, 28))
     arguments = (
         np.pad(x, ((0, 28), (0, 0))),
         np.pad(y, (0, 28)),
         np.pad(plan.train, rows),
-        np.pad(plan.hold, rows),
+        np.pad(plan.val, rows),
         strengths,
     )
     padded = logistic_sweep(*arguments, query, **options)
@@ -172,6 +172,6 @@ def test_solver_stops_by_tolerance_and_reports_it():
 
 def test_solver_stops_after_its_steps_also_under_an_outer_jit():
     x, y = made(rows=60)
-    weight, l2 = np.ones((1, 60), np.float32), np.array([0.1], np.float32)
-    run = jax.jit(functools.partial(fit_logistic, classes=3, tolerance=0.0, steps=3))
-    assert int(run(x, y, weight, l2).steps[0]) == 3
+    run = jax.jit(functools.partial(fit_each, weight=np.ones((1, 60)), l2=0.1,
+                                    tolerance=0.0, steps=3))  # fmt: skip
+    assert int(run(x, y, query=x).steps[0]) == 3

@@ -1,0 +1,186 @@
+"""Probes whose regularisation is chosen from a grid over held-out patients.
+
+    x, y, FoldWeights, grid -> a jitted sweep -> Sweep -> Fit
+
+Probe seeds, inner folds and the grid are batch dimensions of one program; rows that do
+not count have weight 0, so ragged folds need no second compile. For all of them:
+features are standardised by the rows that a fit counts, and no other; the choice is of
+the smallest held-out loss (log loss, squared error), not of the best metric, which moves
+in steps on a small fold and would pick by luck; ties go to the stronger regularisation.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from pathjax.evals.folds import FoldWeights
+from pathjax.evals.probes.base import Fit, Probe, Problem, chosen, over_devices, pad
+
+# Products are exact float32 on every device; TPUs and GPUs would round to fewer bits.
+EXACT = jax.lax.Precision.HIGHEST
+ROWS_AT_ONCE = 4096
+
+
+def powers_of_ten(high: int, low: int, count: int) -> tuple[float, ...]:
+    """A grid from 10^high down to 10^low: the strongest regularisation first."""
+    return tuple(float(f"{value:.3g}") for value in np.logspace(high, low, count))
+
+
+class Sweep(NamedTuple):
+    """Outcome of a sweep over R probe seeds and a grid of S.
+
+    Attributes:
+      prediction: `[R, Q, T]` class probabilities or values of the query rows, by the
+        final fit with the chosen regularisation.
+      choice: `[R]` index of the chosen one.
+      loss: `[R, S]` mean held-out loss.
+      steps: `[R]` solver steps of the final fit (0 where there is no solver).
+      gradient: `[R]` largest entry of its last gradient.
+    """
+
+    prediction: Float[Array, "R Q T"]
+    choice: Int[Array, "R"]
+    loss: Float[Array, "R S"]
+    steps: Int[Array, "R"]
+    gradient: Float[Array, "R"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GridProbe(Probe):
+    """A probe with a grid; a subclass has `grid` and `sweep`.
+
+    Attributes:
+      seeds: Probe seeds: 0 is the whole fit fold, the others are bootstrap samples of
+        its patients. The score is seed 0's; the others show how much the composition of
+        the fit fold matters.
+      folds: Inner folds over patients, where the task names no select fold.
+      resample_seed: Of inner folds and probe seeds.
+    """
+
+    seeds: int = 5
+    folds: int = 5
+    resample_seed: int = 0
+
+    @property
+    def grid(self) -> tuple[float | int, ...]:
+        """What is chosen from, the strongest regularisation first."""
+        raise NotImplementedError
+
+    def sweep(self, x, y, grid, query, train, val, *, final: int, classes: int):
+        """Runs the jitted sweep; `y` is class numbers, or values if `classes` is 0."""
+        raise NotImplementedError
+
+    def info(self, sweep: Sweep) -> dict[str, Any]:
+        """More for the record."""
+        return {}
+
+    def fit(self, problem: Problem) -> Fit:
+        weights, info = problem.fold_weights(self.seeds, self.folds, self.resample_seed)
+        sweep = self.fit_arrays(
+            problem.joined("features"),
+            problem.y,
+            weights,
+            problem.test.features,
+            classes=problem.classes,
+            fit_values=problem.labels["fit"],
+        )
+        strength, choice = chosen(self.grid, sweep.choice, sweep.loss)
+        return Fit(sweep.prediction, strength, choice | info | self.info(sweep))
+
+    def fit_arrays(
+        self,
+        x: Float[np.ndarray, "N E"],
+        y: Num[np.ndarray, "N *T"],
+        weights: FoldWeights,
+        query: Float[np.ndarray, "Q E"],
+        *,
+        classes: int,
+        fit_values: Num[np.ndarray, "n *T"],
+    ) -> Sweep:
+        """Sweeps plain arrays, padded so that tasks of about one size share a compile.
+
+        Args:
+          x, y: Features and labels of the rows that are learned from.
+          weights: Of these rows.
+          query: Rows to predict.
+          classes: How many; 0 for values.
+          fit_values: Labels of the fit rows. Values are learned in their units, so that
+            genes weigh alike and float32 loses nothing.
+        """
+        offset, spread = np.float32(0), np.float32(1)
+        if not classes:
+            offset, spread = fit_values.mean(axis=0), fit_values.std(axis=0)
+            spread = np.where(spread > 0, spread, np.ones_like(spread))
+            y = ((y - offset) / spread).astype(np.float32)
+        sweep = over_devices(
+            lambda x, y, grid, query, train, val: self.sweep(
+                *(x, y, grid, query, train, val), final=weights.final, classes=classes
+            ),
+            [pad(x), pad(y), np.asarray(self.grid, np.float32), pad(query)],
+            [pad(weights.train, 2), pad(weights.val, 2)],
+        )
+        prediction = sweep.prediction[:, : len(query)] * spread + offset
+        return sweep._replace(prediction=prediction)
+
+
+def moments(
+    x: Float[Array, "N E"], weight: Float[Array, "N"]
+) -> tuple[Float[Array, "E"], Float[Array, "E"]]:
+    """Weighted mean and standard deviation; a constant feature gets scale 1."""
+    total = weight.sum()
+    mean = jnp.matmul(weight, x, precision=EXACT) / total
+
+    def squares(x, weight):
+        away = x - mean[None, :]
+        return jnp.matmul(weight, away**2, precision=EXACT)
+
+    # Block by block: deviations of all rows at once would be as large as x.
+    whole = len(x) // ROWS_AT_ONCE
+    variance = squares(x[whole * ROWS_AT_ONCE :], weight[whole * ROWS_AT_ONCE :])
+    if whole:
+
+        def add(block, so_far):
+            start = block * ROWS_AT_ONCE
+            rows = jax.lax.dynamic_slice_in_dim(x, start, ROWS_AT_ONCE)
+            return so_far + squares(
+                rows, jax.lax.dynamic_slice_in_dim(weight, start, ROWS_AT_ONCE)
+            )
+
+        variance = jax.lax.fori_loop(0, whole, add, variance)
+    variance = variance / total
+    # Rounding leaves a constant feature a variance of about eps^2 of its square.
+    constant = variance <= 1e-10 * (mean**2 + 1e-20)
+    return mean, jnp.where(constant, 1.0, jnp.sqrt(jnp.where(constant, 1.0, variance)))
+
+
+def choose(losses, val):
+    """Mean held-out loss `[R, S]` and its smallest, from sums `[R, F, S]`, `[R, F]`."""
+    mean = losses.sum(axis=1) / jnp.maximum(val.sum(axis=1), 1e-9)[:, None]
+    return mean, jnp.argmin(mean, axis=1)
+
+
+def sweep_fits(held_out, predict, extra, train, val, grid: int, final: int) -> Sweep:
+    """Runs R x F fits one after the other, chooses, and predicts by the final fits.
+
+    Args:
+      held_out: (train weights, val weights, extra of the seed) to losses `[S]`, summed.
+      predict: (train weights, index of the choice) to a prediction.
+      extra: `[R, ...]` what else a seed's fits need.
+      train, val: `[R, F, N]`.
+      grid, final: S, and which of F is the final fit.
+    """
+    seeds, fits, rows = train.shape
+    flat = (
+        train.reshape(seeds * fits, rows),
+        val.reshape(seeds * fits, rows),
+        jnp.repeat(extra, fits, axis=0),
+    )
+    losses = jax.lax.map(held_out, flat).reshape(seeds, fits, grid)
+    mean, choice = choose(losses, val.sum(axis=2))
+    prediction = jax.lax.map(predict, (train[:, final], choice))
+    none = jnp.zeros((seeds,))
+    return Sweep(prediction, choice, mean, none.astype(jnp.int32), none)
