@@ -63,7 +63,7 @@ def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
 
     Raises:
       ReportError: No entry at all, or one model, seed and task in two folders.
-      ResultsError: A folder cannot be read.
+      EvalError: A folder cannot be read.
     """
     loaded: dict[tuple, Scored] = {}
     origin: dict[tuple, Path] = {}

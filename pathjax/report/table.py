@@ -232,7 +232,7 @@ def write_report(
 
     Raises:
       ReportError: Results do not fit into one table.
-      ResultsError: A run folder cannot be read.
+      EvalError: A run folder cannot be read.
     """
     table, scored = _load(run_dirs, replicates, title)
     out = Path(out)

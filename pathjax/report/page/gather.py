@@ -69,7 +69,7 @@ def gather(
 
     Raises:
       ReportError: Files cannot be read (all of them listed).
-      ResultsError: A run folder cannot be read.
+      EvalError: A run folder cannot be read.
     """
     paths = [Path(source) for source in sources]
     folders = [path for path in paths if path.suffix.lower() != ".csv"]
