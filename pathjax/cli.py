@@ -16,6 +16,7 @@ import pathjax
 from pathjax.commands import (
     bench,
     data,
+    demo,
     evals,
     figure,
     modalities,
@@ -83,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=pathjax.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    groups = (data, tile, text, models, training, bench, plan, evals, predict)
+    groups = (demo, data, tile, text, models, training, bench, plan, evals, predict)
     for group in (*groups, modalities, figure):
         group.add(commands)
     return parser

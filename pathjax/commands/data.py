@@ -7,38 +7,49 @@ from pathjax.commands import datasets, tcga, text
 
 
 def add(commands) -> None:
-    """Adds `data` and all that it builds."""
-    data = commands.add_parser("data", help="build, check and show studies")
+    """Adds `data` and its subcommands."""
+    data = commands.add_parser("data", help="build, check, split and show studies")
     kinds = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    check = kinds.add_parser("check", help="verify a study")
-    check.add_argument("study", type=Path)
+    check = kinds.add_parser("check", help="check that a study is valid")
+    check.add_argument("study", type=Path, help="study folder")
     check.set_defaults(run=run_check)
-    show = kinds.add_parser("show", help="describe a study")
-    show.add_argument("study", type=Path)
-    show.add_argument("--sheet", type=Path, help="contact sheet (PNG) to write")
+    show = kinds.add_parser("show", help="print a summary of a study")
+    show.add_argument("study", type=Path, help="study folder")
+    show.add_argument(
+        "--sheet", type=Path, metavar="FILE.png", help="also write sample tiles here"
+    )
     show.set_defaults(run=run_show)
     split = kinds.add_parser(
         "split",
-        help="add a split to a study; its fingerprint changes by it",
-        description="Assigns a study's patients to folds and adds splits/NAME.json. The "
-        "study's fingerprint changes: results made before are of another study.",
+        help="add a split to a study",
+        description="Assigns the patients of a study to folds and writes "
+        "splits/NAME.json. This changes the study's fingerprint, so results computed "
+        "before are not reused.",
     )
-    split.add_argument("study", type=Path)
-    split.add_argument("--name", required=True, help="of the split")
-    how = split.add_mutually_exclusive_group(required=True)
-    how.add_argument("--folds", type=int, metavar="K", help="equal folds fold0, ...")
-    how.add_argument(
+    split.add_argument("study", type=Path, help="study folder")
+    split.add_argument("--name", required=True, help="name of the split")
+    folds = split.add_mutually_exclusive_group(required=True)
+    folds.add_argument(
+        "--folds", type=int, metavar="K", help="number of equal folds fold0, fold1, ..."
+    )
+    folds.add_argument(
         "--fractions",
         metavar="FOLD=SHARE,...",
-        help="named folds, as train=.6,val=.1,probe_fit=.15,probe_test=.15",
+        help="named folds, such as train=.6,val=.1,probe_fit=.15,probe_test=.15",
     )
     split.add_argument(
-        "--site-preserved", action="store_true", help="a site is in one fold only"
+        "--site-preserved",
+        action="store_true",
+        help="keep all patients of a site in the same fold",
     )
     split.add_argument(
-        "--stratify", nargs="+", default=[], metavar="TARGET", help="classes to balance"
+        "--stratify",
+        nargs="+",
+        default=[],
+        metavar="TARGET",
+        help="class targets to balance across folds",
     )
-    split.add_argument("--seed", type=int, default=0)
+    split.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     split.set_defaults(run=run_split)
     text.add_reports(kinds)
     datasets.add(kinds)

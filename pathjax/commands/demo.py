@@ -1,77 +1,121 @@
-"""`pathjax demo`: the whole experiment on a synthetic study, with one call.
+"""`pathjax demo`: the whole experiment on a synthetic study, in one call.
 
-    study -> base (DINO) -> contrastive and regression, several seeds -> probes -> table
+    study -> base (DINO) -> contrastive and regression -> probes -> table and page
 
-Every stage resumes: run it again after an interruption and it goes on. The stages are
-those of any experiment; `launch/her2st.sh` runs them on real data.
+Every stage resumes: run the command again after an interruption and it continues. The
+stages are those of any experiment; `launch/her2st.sh` runs them on real data.
 """
 
+import argparse
 from pathlib import Path
 
-from pathjax.config import load
-from pathjax.data.show import save_contact_sheet
-from pathjax.datasets.demo import build_demo
-from pathjax.evals.evaluate import Candidate, evaluate
-from pathjax.evals.suites import load_tasks
-from pathjax.progress import console, stage
-from pathjax.report.table import print_table, write_report
-from pathjax.train.trainer import train
-
 OBJECTIVES = ("contrastive", "regression")
-# Patients and tiles of each; the smoke size only shows that all stages work.
-SIZE = {"patients": 640, "tiles_per_patient": 6}
-SMOKE_SIZE = {"patients": 64, "tiles_per_patient": 3}
+# Patients and tiles of each patient. `quick` takes minutes and has a real effect; `full`
+# is the experiment of docs/results.md; `smoke` only shows that all stages work.
+SIZES = {
+    "quick": {"patients": 800, "tiles_per_patient": 4},
+    "full": {"patients": 640, "tiles_per_patient": 6},
+    "smoke": {"patients": 64, "tiles_per_patient": 3},
+}
+SEEDS = {"quick": 1, "full": 3, "smoke": 1}
 
 
-def run(out: Path, *, seeds: int = 3, smoke: bool = False) -> Path:
+def add(commands) -> None:
+    """Adds `demo`."""
+    demo = commands.add_parser(
+        "demo",
+        help="run the whole experiment on a synthetic study",
+        description="Builds a synthetic study, pre-trains a small base, fine-tunes it "
+        "with two objectives, scores all models with the same probes, and writes the "
+        "table and a page. Takes about four minutes on two CPU cores. Run the same "
+        "command again to continue after an interruption.",
+    )
+    demo.add_argument(
+        "--out",
+        type=Path,
+        help="output folder (default: runs/demo, runs/demo-full or runs/demo-smoke)",
+    )
+    demo.add_argument(
+        "--seeds",
+        type=int,
+        help="fine-tuning runs of each objective (default: 1; with --full 3)",
+    )
+    size = demo.add_mutually_exclusive_group()
+    size.add_argument(
+        "--full",
+        action="store_true",
+        help="the larger study and longer training of the docs; about 15 minutes",
+    )
+    size.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a minimal run to test the installation; its numbers mean nothing",
+    )
+    demo.set_defaults(run=run_demo)
+
+
+def run_demo(args: argparse.Namespace) -> None:
+    size = "full" if args.full else "smoke" if args.smoke else "quick"
+    default = "runs/demo" if size == "quick" else f"runs/demo-{size}"
+    run(args.out or Path(default), size=size, seeds=args.seeds)
+
+
+def run(out: Path, *, size: str = "quick", seeds: int | None = None) -> Path:
     """Runs or resumes the demo.
 
     Args:
-      out: the run folder.
-      seeds: fine-tuning runs of each objective.
-      smoke: a cohort and models too small to learn from, for tests.
+      out: Output folder.
+      size: `quick`, `full` or `smoke`.
+      seeds: Fine-tuning runs of each objective; by default 1, for `full` 3.
 
     Returns:
-      The folder with the table and the figures.
+      The folder with the table and the figures; the page is OUT/index.html.
     """
-    suffix = ",smoke" if smoke else ""
-    size = SMOKE_SIZE if smoke else SIZE
-    with stage("synthetic study", size["patients"] * size["tiles_per_patient"]) as bar:
+    from pathjax.config import load
+    from pathjax.data.show import save_contact_sheet
+    from pathjax.datasets.demo import build_demo
+    from pathjax.evals.evaluate import Candidate, evaluate
+    from pathjax.evals.suites import load_tasks
+    from pathjax.progress import console, stage
+    from pathjax.report.page import write_page
+    from pathjax.report.table import print_table, write_report
+    from pathjax.train.trainer import train
+
+    seeds = SEEDS[size] if seeds is None else seeds
+    cohort = SIZES[size]
+    with stage(
+        "synthetic study", cohort["patients"] * cohort["tiles_per_patient"]
+    ) as bar:
         study = build_demo(
-            out / "study",
-            **size,
-            progress=lambda done, total: bar(done),
+            out / "study", **cohort, progress=lambda done, total: bar(done)
         )
     save_contact_sheet(study, out / "tiles.png")
 
-    def tune(mode: str, workdir: Path, **values) -> None:
+    flag = "" if size == "full" else f",{size}"
+
+    def train_one(mode: str, workdir: Path, title: str, **values) -> None:
         config = load(
-            f"configs/demo.py:{mode}{suffix}", {"study": str(study.root)} | values
+            f"configs/demo.py:{mode}{flag}", {"study": str(study.root)} | values
         )
-        title = f"{mode} {workdir.name.rpartition('-')[2]}" if values else mode
         with stage(title, config.optim.steps) as bar:
             train(config, workdir, bar)
 
     base = out / "base"
-    tune("pretrain", base)
+    train_one("pretrain", base, "pretrain")
     candidates = [Candidate("base", str(base))]
     for seed in range(seeds):
         for mode in OBJECTIVES:
             workdir = out / f"{mode}-{seed}"
-            tune(mode, workdir, init=str(base), seed=seed)
+            train_one(mode, workdir, f"{mode} {seed}", init=str(base), seed=seed)
             candidates.append(Candidate(mode, str(workdir), "base", seed))
 
     with stage("probes", len(candidates)) as bar:
-        evaluate(
-            candidates,
-            study,
-            load_tasks("demo"),
-            out,
-            progress=bar,
-            seeds=1,  # the table shows the probe of the whole fit fold alone
-        )
+        # seeds=1: one probe fitted on the whole fit fold, no subsampled ones.
+        evaluate(candidates, study, load_tasks("demo"), out, progress=bar, seeds=1)
     with stage("report", 1):
         table, _ = write_report([out], out / "report")
+        page = write_page([out], table, out)
     print_table(table)
     console.print(f"tables, figures and results: {out / 'report'}", highlight=False)
+    print(page)
     return out / "report"

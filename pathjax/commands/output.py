@@ -1,10 +1,10 @@
-"""What commands that build something say at their end."""
+"""Messages that several commands print at their end."""
 
 from pathlib import Path
 
 
 def print_built(study) -> None:
-    """What was built and what was skipped, with reasons."""
+    """Prints the size of a built study, and what was skipped with reasons."""
     print(
         f"{study.root}: {len(study)} tiles, {len(study.samples)} samples"
         + (", synthetic" if study.synthetic else "")
@@ -13,8 +13,8 @@ def print_built(study) -> None:
 
 
 def print_skipped(skipped, where: Path) -> None:
-    """What was passed over, the first ten with their reasons."""
-    for entry in skipped[:10]:
-        print(f"skipped {entry['what']}: {entry['reason']}")
+    """Prints the first ten skipped items with their reasons; `where` has all of them."""
+    for item in skipped[:10]:
+        print(f"skipped {item['what']}: {item['reason']}")
     if len(skipped) > 10:
-        print(f"... and {len(skipped) - 10} more, in {where}")
+        print(f"... and {len(skipped) - 10} more, see {where}")

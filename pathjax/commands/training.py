@@ -1,4 +1,4 @@
-"""`pathjax demo`, `train` and `embed`: what runs a model."""
+"""`pathjax train` and `embed`: what runs a model."""
 
 import argparse
 import contextlib
@@ -10,13 +10,7 @@ from pathjax.commands.output import print_skipped
 
 
 def add(commands) -> None:
-    """Adds all three."""
-    demo = commands.add_parser("demo", help="everything, on a synthetic study")
-    demo.add_argument("--out", type=Path, default=Path("runs/demo"))
-    demo.add_argument("--seeds", type=int, default=3, help="fine-tuning seeds")
-    demo.add_argument("--smoke", action="store_true", help="tiny, for a test")
-    demo.set_defaults(run=run_demo)
-
+    """Adds both."""
     train = commands.add_parser(
         "train",
         help="one training run",
@@ -91,12 +85,6 @@ def overrides(rest: Sequence[str]) -> dict[str, str]:
                 raise ValueError(f"{key} has no value: write {key}=VALUE")
         found[key.removeprefix("--config.")] = value
     return found
-
-
-def run_demo(args: argparse.Namespace) -> None:
-    from pathjax.commands.demo import run
-
-    run(args.out, seeds=args.seeds, smoke=args.smoke)
 
 
 def keep_compiled(folder: str | None) -> None:

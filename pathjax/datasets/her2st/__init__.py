@@ -1,15 +1,13 @@
 """her2st: HER2-positive breast cancer, spatial transcriptomics with H&E.
 
 Andersson et al., Nature Communications 12:6012 (2021), doi:10.1038/s41467-021-26271-2;
-36 sections of 8 patients; a spot is 100 micrometres wide, spots lie 200 micrometres
+36 sections of 8 patients; a spot is 100 micrometres wide, spots are 200 micrometres
 apart. pathjax downloads nothing: it reads what a user unpacked.
 
-    layout.py      which files belong to a section
-    tables.py      counts, spot positions and labels, with every fault named
+    source.py      the files of a section, and readers of its tables
     geometry.py    micrometres per pixel from the spot pitch
-    image.py       decoding, the section's background colour, where tissue is
-    tiles.py       one tile, cut and resampled once
-    section.py     what one section offers, joined by spot
+    image.py       decoding, background colour, tissue, tiles
+    section.py     a section's counts, positions and labels, joined by spot
     expression.py  one table of counts over all sections
     build.py       the paired study
     tissue.py      unlabelled tissue tiles for pre-training

@@ -1,29 +1,35 @@
 """Builds the paired study: a sample is a spot with one tile and its counts.
 
-What is wrong with a spot costs the spot, what is wrong with a section costs the
-section; both are named in study.json. Fatal is only what leaves nothing to build.
+A bad spot is left out, and so is a bad section; study.json lists both with reasons. It
+is an error only if nothing is left to build.
 """
 
+import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import UInt8
 
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study, StudyError, Target
 from pathjax.data.study_writer import StudyWriter
-from pathjax.datasets.her2st import shards
 from pathjax.datasets.her2st.expression import expression_table
 from pathjax.datasets.her2st.image import (
     background_colour,
     blanked,
     block_px,
+    cut_tile,
     read_image,
 )
-from pathjax.datasets.her2st.layout import SectionError, SectionFiles, find_sections
-from pathjax.datasets.her2st.section import Section, read_section
-from pathjax.datasets.her2st.tiles import cut_tile
+from pathjax.datasets.her2st.section import Section, Slide, read_section
+from pathjax.datasets.her2st.source import SectionError, choose_sections
+from pathjax.files import write_json
+
+Row = dict[str, Any]
 
 SITE = "her2st"
 # A tile enlarged more than this shows less than its mpp promises. Upstream's images
@@ -61,26 +67,6 @@ C_SECTIONS = (
 )
 
 
-def chosen_sections(
-    source: str | Path, sections: tuple[str, ...] | None
-) -> list[SectionFiles]:
-    """The files of the sections asked for, or of all.
-
-    Raises:
-      StudyError: a section asked for does not exist.
-    """
-    found = find_sections(source)
-    if sections is None:
-        return list(found.values())
-    unknown = [name for name in sections if name not in found]
-    if unknown or not sections:
-        raise StudyError(
-            f"{source} has no section {', '.join(unknown) or 'asked for'}; it has "
-            f"{', '.join(found)}"
-        )
-    return [found[name] for name in dict.fromkeys(sections)]
-
-
 def build_her2st(
     source: str | Path,
     out: str | Path,
@@ -91,67 +77,64 @@ def build_her2st(
     quality: int = 90,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
-    """Builds the her2st study, or what of it is missing in `out`.
+    """Builds the her2st study, or completes the one in `out`.
 
     Args:
-      source: the unpacked data (see layout.py).
+      source: the unpacked data (see source.py).
       out: the study's directory.
       tile_um: side of a tile in micrometres; a spot is 100 wide.
       tile_px: side of a stored tile in pixels.
-      sections: which; None for all there are.
+      sections: which; None for all.
       quality: of the JPEG tiles.
       progress: called with (spots done, spots in all).
 
     Returns:
-      The study. Samples have, beside targets, `array_x`, `array_y` (array position),
+      The study. Besides targets, samples have `array_x`, `array_y` (array position),
       `pixel_x`, `pixel_y` (image pixels), `source_mpp` (of the image), `enlargement`
       (tile pixels per image pixel) and `upsampled` (enlargement above 1.5). Tiles have
-      `filled`, the share of their area that lies outside the picture.
+      `filled`, the share of their area outside the picture.
 
     Raises:
       StudyError: nothing can be built, or `out` was begun with other parameters.
     """
     if not (tile_um > 0 and tile_px > 0):
-        raise StudyError(f"tile_um {tile_um} and tile_px {tile_px}: wanted above 0")
+        raise StudyError(f"expected sizes above 0, got tile_um {tile_um}, {tile_px} px")
     read, skipped = [], []
-    for files in chosen_sections(source, sections):
+    for files in choose_sections(source, sections):
         try:
             read.append(read_section(files))
         except SectionError as error:
             skipped.append((files.section, str(error)))
-    if not read:
-        raise StudyError(f"no section of {source} can be used:\n" + _listing(skipped))
-
-    mpp = tile_um / tile_px
+    _refuse_none(read, source, skipped)
     provenance = {**PROVENANCE, "sections": {}}
     writer = StudyWriter(
         out,
         name="her2st",
         tile_px=tile_px,
-        mpp=mpp,
+        mpp=tile_um / tile_px,
         gene_id_type="symbol",
         synthetic=False,
         provenance=provenance,
         build={"tile_um": tile_um, "tile_px": tile_px, "jpeg_quality": quality},
     )
-    total = sum(len(section.counts.indptr) - 1 for section in read)
+    total = sum(len(section.sample_ids) for section in read)
     done = 0
     used = []
     for section in read:
         name = section.slide.section
+        cut = functools.partial(_cut_spots, section, tile_um, tile_px, quality)
         try:
-            made = _shard(writer, section, tile_um, tile_px, quality)
+            info = write_shard(writer, section.slide, cut)
         except SectionError as error:
             skipped.append((name, str(error)))
         else:
             # The writer writes provenance last, in finish().
-            provenance["sections"][name] = section.slide.facts() | made
+            provenance["sections"][name] = section.slide.facts() | info
             used.append(section)
         done += len(section.sample_ids)
         if progress:
             progress(done, total)
-    if not used:
-        raise StudyError(f"no section of {source} can be used:\n" + _listing(skipped))
+    _refuse_none(used, source, skipped)
 
     splits, missing = splits_for(used)
     notes = [note for section in used for note in section.notes]
@@ -166,51 +149,81 @@ def build_her2st(
     )
 
 
-def _listing(skipped: list[tuple[str, str]]) -> str:
-    return "\n".join(f"  - {what}: {reason}" for what, reason in skipped)
+def _refuse_none(
+    sections: list[Section], source: str | Path, skipped: list[tuple[str, str]]
+) -> None:
+    if not sections:
+        reasons = "\n".join(f"  - {what}: {reason}" for what, reason in skipped)
+        raise StudyError(f"no section of {source} can be used:\n{reasons}")
 
 
-def _shard(
-    writer: StudyWriter, section: Section, tile_um: float, tile_px: int, quality: int
-) -> dict[str, object]:
-    """Writes a section's tiles, unless they are there; returns what to say of them."""
+def write_shard(
+    writer: StudyWriter,
+    slide: Slide,
+    cut: Callable[[UInt8[np.ndarray, "H W 3"]], tuple[list[Row], Row]],
+) -> Row:
+    """Writes a section's tiles, unless they were cut from the same files before.
+
+    Args:
+      writer: of the study.
+      slide: the section.
+      cut: gives arguments of `ShardWriter.add` for each tile of the decoded image, and
+        what to record in the provenance.
+
+    Returns:
+      What `cut` records.
+    """
+    # The writer knows whether a shard is complete; this file, whether its sources have
+    # changed since.
+    path = writer.root / ".build" / f"{slide.section}.sources.json"
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["sources"] == slide.sources and writer.has_shard(slide.section):
+            return kept["made"]
+    rows, info = cut(read_image(slide.path))
+    with writer.shard(slide.section) as shard:
+        for row in rows:
+            shard.add(patient_id=slide.patient, site=SITE, **row)
+    write_json(path, {"sources": slide.sources, "made": info})
+    return info
+
+
+def _cut_spots(
+    section: Section,
+    tile_um: float,
+    tile_px: int,
+    quality: int,
+    image: UInt8[np.ndarray, "H W 3"],
+) -> tuple[list[Row], Row]:
+    """One tile per spot, for `write_shard`."""
     slide = section.slide
-    made = shards.kept(writer, slide.section, slide.sources)
-    if made is not None:
-        return made
-    image = read_image(slide.path)
     background = background_colour(image, block_px(slide.mpp))
     blank = blanked(image) if slide.viewer else None
     side = tile_um / slide.mpp
-    filled = []
-    with writer.shard(slide.section) as shard:
-        for sample_id, spot in zip(
-            section.sample_ids, slide.spots.itertuples(), strict=True
-        ):
-            tile, share = cut_tile(
-                image, (spot.pixel_x, spot.pixel_y), side, tile_px, background, blank
-            )
-            filled.append(share)
-            shard.add(
-                encode_jpeg(tile, quality),
-                tile_id=sample_id,
-                sample_id=sample_id,
-                patient_id=slide.patient,
-                site=SITE,
-                x=round(spot.pixel_x - side / 2),
-                y=round(spot.pixel_y - side / 2),
-                mpp=tile_um / tile_px,
-                filled=share,
-            )
-    made = {
+    rows = []
+    for sample_id, spot in zip(
+        section.sample_ids, slide.spots.itertuples(), strict=True
+    ):
+        centre = (spot.pixel_x, spot.pixel_y)
+        tile, filled = cut_tile(image, centre, side, tile_px, background, blank)
+        rows.append(
+            {
+                "data": encode_jpeg(tile, quality),
+                "tile_id": sample_id,
+                "sample_id": sample_id,
+                "x": round(spot.pixel_x - side / 2),
+                "y": round(spot.pixel_y - side / 2),
+                "mpp": tile_um / tile_px,
+                "filled": filled,
+            }
+        )
+    return rows, {
         "background_rgb": background.tolist(),
-        "tiles": len(filled),
-        "tiles_with_filled_edges": int(np.count_nonzero(filled)),
+        "tiles": len(rows),
+        "tiles_with_filled_edges": sum(row["filled"] > 0 for row in rows),
         "source_px_per_tile": round(side, 1),
         "upsampled": tile_px / side > UPSAMPLED_FROM,
     }
-    shards.keep(writer, slide.section, slide.sources, made)
-    return made
 
 
 def sample_table(sections: list[Section], tile_um: float, tile_px: int) -> pd.DataFrame:
@@ -243,35 +256,29 @@ def sample_table(sections: list[Section], tile_um: float, tile_px: int) -> pd.Da
 
 
 def targets_for(samples: pd.DataFrame) -> list[Target]:
-    """The targets that at least one sample has."""
+    """Targets with at least one value."""
     described = {
         "cluster": "upstream's expression cluster; numbers are per patient, so is the "
         "name: C:3 has nothing to do with B:3",
         "pathologist": "tissue type by a pathologist; undetermined is missing",
     }
-    targets = [
-        Target(
-            name,
-            "sample",
-            "class",
-            tuple(sorted(samples[name].dropna().unique())),
-            text,
-        )
-        for name, text in described.items()
-        if samples[name].notna().any()
-    ]
+    targets = []
+    for name, text in described.items():
+        classes = tuple(sorted(samples[name].dropna().unique()))
+        if classes:
+            targets.append(Target(name, "sample", "class", classes, text))
     text = "counts of the spot over all genes"
     return [*targets, Target("total_counts", "sample", "number", (), text)]
 
 
 def splits_for(sections: list[Section]) -> tuple[list[Split], list[tuple[str, str]]]:
-    """The splits whose every section is there, and why others are not."""
+    """Splits whose sections are all present, and the reasons for leaving out others."""
     slides = {section.slide.section for section in sections}
     patients = sorted({section.slide.patient for section in sections})
     splits, missing = [], []
     if {"B", "C"} <= set(patients):
         folds = {"train": ("C",), "test": ("B",)}
-        other = tuple(one for one in patients if one not in ("B", "C"))
+        other = tuple(name for name in patients if name not in ("B", "C"))
         if other:
             folds["other"] = other
         splits.append(Split("patients", folds, note="train on C, test on B"))
@@ -280,10 +287,10 @@ def splits_for(sections: list[Section]) -> tuple[list[Split], list[tuple[str, st
         missing.append(("split patients", reason))
     for split in C_SECTIONS:
         lacking = sorted(
-            {one for fold in split.folds.values() for one in fold} - slides
+            {name for fold in split.folds.values() for name in fold} - slides
         )
         if lacking:
-            reason = f"needs sections that are not there: {', '.join(lacking)}"
+            reason = f"needs missing sections: {', '.join(lacking)}"
             missing.append((f"split {split.name}", reason))
         else:
             splits.append(split)

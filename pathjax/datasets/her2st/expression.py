@@ -1,9 +1,8 @@
 """One table of counts over all sections: genes matched by symbol, raw counts kept.
 
-Genes are the union over sections. Upstream's files list only genes that were seen in
-their section, so a gene absent from a file had no counts there: zero is what was
-measured, and an intersection would lose genes for no reason. Upstream's symbols are
-kept; gene selection and scaling belong to training.
+Genes are the union over sections: upstream's files list only genes seen in their
+section, so a gene absent from a file had zero counts there. Upstream's symbols are kept.
+Gene selection and scaling belong to training.
 """
 
 import re
@@ -14,6 +13,7 @@ import pandas as pd
 import scipy.sparse
 
 from pathjax.datasets.her2st.section import Section
+from pathjax.datasets.her2st.source import sum_columns
 
 PER = 10_000.0
 SUFFIXED = re.compile(r"(.+)\.\d+")
@@ -25,8 +25,8 @@ def expression_table(sections: list[Section]) -> anndata.AnnData:
     Returns:
       AnnData with `layers["counts"]` (CSR float32, whole numbers), `X` = log1p of
       counts per 10,000 of the spot's own total (CSR float32), `var["sections"]` (how
-      many sections list the gene) and `uns["pathjax"]`, which says all this and which
-      symbols were summed.
+      many sections list the gene) and `uns["pathjax"]` (a description, and the symbols
+      that were summed).
     """
     listed: dict[str, int] = {}
     summed: dict[str, int] = {}
@@ -44,12 +44,8 @@ def expression_table(sections: list[Section]) -> anndata.AnnData:
 
     parts = []
     for section in sections:
-        columns = np.array([place[target[gene]] for gene in section.genes])
-        spread = scipy.sparse.csr_matrix(
-            (np.ones(len(columns), np.float32), (np.arange(len(columns)), columns)),
-            shape=(len(columns), len(genes)),
-        )
-        parts.append(section.counts @ spread)
+        columns = [place[target[gene]] for gene in section.genes]
+        parts.append(section.counts @ sum_columns(columns, len(genes)))
     counts = scipy.sparse.csr_matrix(scipy.sparse.vstack(parts), dtype=np.float32)
     total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     scale = scipy.sparse.diags((PER / total).astype(np.float32))
@@ -81,7 +77,7 @@ def expression_table(sections: list[Section]) -> anndata.AnnData:
 def _base(gene: str, listed: dict[str, int]) -> str:
     """The symbol that a repeated one was renamed from upstream: MATR3.1 is MATR3.
 
-    Only where the plain symbol exists too: in AC243756.1 the number is a version.
+    Only if the plain symbol exists too: in AC243756.1 the number is a version.
     """
     match = SUFFIXED.fullmatch(gene)
     return match[1] if match and match[1] in listed else gene

@@ -1,9 +1,9 @@
 """Micrometres per pixel of a section, from the known distance between its spots.
 
-The array is printed: spots lie 200 micrometres apart, in 33 columns and 35 rows (Stahl
+The array is printed: spots are 200 micrometres apart, in 33 columns and 35 rows (Stahl
 et al., Science 353:78 (2016), doi:10.1126/science.aaf2403). So pixel positions against
-array positions give the scale, whatever the scanner or a later resizing did. Nothing
-is read from the image's own metadata: upstream's says 72 dpi, which is no measurement.
+array positions give the scale, whatever the scanner or a later resizing did. The
+image's own metadata is not read: upstream's says 72 dpi, which is not a measurement.
 """
 
 import dataclasses
@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from pathjax.datasets.her2st.layout import SectionError
+from pathjax.datasets.her2st.source import SectionError
 
 PITCH_UM = 200.0
 ARRAY = (33, 35)  # columns, rows
 
 MIN_PAIRS = 6  # neighbouring spots per direction that a median is taken of
-# Limits, with what the six sections at hand show in brackets: how much the pitch along
-# x and y may differ (at most 1.0 %), the root mean square distance of spots from the
-# fitted grid in pitches (at most 0.09), and how far a single spot may lie from it (at
-# most 0.30). Micrometres per pixel: from a 40x scan to a tenth of upstream's images.
+# Limits, with the largest values seen in six sections in brackets: difference of the
+# pitch along x and y (1.0 %), root mean square distance of spots from the fitted grid
+# in pitches (0.09), and distance of a single spot from it (0.30). Micrometres per
+# pixel: from a 40x scan to a tenth of the resolution of upstream's images.
 MAX_ANISOTROPY = 0.05
 MAX_SKEW_DEGREES = 3.0
 MAX_RMS = 0.2
@@ -38,7 +38,7 @@ class Pitch:
       step_x, step_y: length of one array step in pixels.
       rotation: degrees by which the array is turned in the image.
       rms: root mean square distance of the spots from the grid, in pitches.
-      off: True for spots that lie more than MAX_OFF pitches from the grid.
+      off: True for spots more than MAX_OFF pitches from the grid.
       mpp: micrometres per pixel of the frame that the positions are in.
     """
 
@@ -53,14 +53,14 @@ class Pitch:
 def fit_pitch(
     array_xy: Float[np.ndarray, "S 2"], pixel_xy: Float[np.ndarray, "S 2"]
 ) -> Pitch:
-    """Fits an affine map of pixel on array positions; missing spots do no harm.
+    """Fits an affine map of pixel on array positions; spots may be missing.
 
-    Starts from medians over neighbouring spots, which up to half of the spots cannot
-    mislead, and refines by least squares over spots within MAX_OFF pitches.
+    Starts from medians over neighbouring spots, which tolerate up to half of the spots
+    being wrong, and refines by least squares over spots within MAX_OFF pitches.
 
     Args:
-      array_xy: whole array positions `[S, 2]`.
-      pixel_xy: pixel positions `[S, 2]`.
+      array_xy: whole array positions.
+      pixel_xy: pixel positions.
 
     Raises:
       SectionError: the pitch cannot be measured, or is implausible; says how.
@@ -75,60 +75,62 @@ def fit_pitch(
         ]
         if len(pairs) < MIN_PAIRS:
             raise SectionError(
-                f"{len(pairs)} pairs of neighbouring spots along {'xy'[direction[1]]}, "
-                f"wanted {MIN_PAIRS} to measure the pitch"
+                f"expected {MIN_PAIRS} pairs of neighbouring spots along "
+                f"{'xy'[direction[1]]} to measure the pitch, got {len(pairs)}"
             )
         first, second = np.array(pairs).T
         steps.append(np.median(pixel_xy[second] - pixel_xy[first], axis=0))
+
+    def distance(matrix, origin) -> np.ndarray:
+        pitch = np.sqrt(abs(np.linalg.det(matrix)))
+        if not pitch > 0:
+            raise SectionError(
+                f"the spots' steps in pixels {matrix.tolist()} are no grid"
+            )
+        return np.linalg.norm(pixel_xy - array_xy @ matrix - origin, axis=1) / pitch
+
     matrix = np.array(steps)  # rows: the step along x, the step along y
-    origin = np.median(pixel_xy - array_xy @ matrix, axis=0)
-    pitch = np.sqrt(abs(np.linalg.det(matrix)))
-    if not pitch > 0:
-        raise SectionError(f"the spots' steps in pixels {matrix.tolist()} are no grid")
-    distance = np.linalg.norm(pixel_xy - array_xy @ matrix - origin, axis=1) / pitch
-    near = distance <= MAX_OFF
+    away = distance(matrix, np.median(pixel_xy - array_xy @ matrix, axis=0))
+    near = away <= MAX_OFF
     if near.mean() >= 0.5:
         design = np.column_stack([array_xy, np.ones(len(array_xy))])
         solved = np.linalg.lstsq(design[near], pixel_xy[near], rcond=None)[0]
-        matrix, origin = solved[:2], solved[2]
-        pitch = np.sqrt(abs(np.linalg.det(matrix)))
-        distance = np.linalg.norm(pixel_xy - array_xy @ matrix - origin, axis=1) / pitch
-    off = distance > MAX_OFF
-    rms = float(np.sqrt(np.mean(distance[~off] ** 2))) if (~off).any() else np.inf
-    return _plausible(matrix, rms, off)
+        matrix = solved[:2]
+        away = distance(matrix, solved[2])
+    off = away > MAX_OFF
+    rms = float(np.sqrt(np.mean(away[~off] ** 2))) if (~off).any() else np.inf
 
-
-def _plausible(matrix: np.ndarray, rms: float, off: np.ndarray) -> Pitch:
-    """The fit as a Pitch, or all that is wrong with it as one SectionError."""
     step_x, step_y = np.linalg.norm(matrix, axis=1)
     mpp = float(PITCH_UM / np.sqrt(step_x * step_y))
     cosine = np.clip(matrix[0] @ matrix[1] / (step_x * step_y), -1, 1)
     skew = abs(90.0 - np.degrees(np.arccos(cosine)))
-    problems = []
-    if np.linalg.det(matrix) < 0:
-        problems.append(
-            "the array is mirrored in the image: pixel_x and pixel_y may be swapped"
-        )
-    if abs(step_x / step_y - 1) > MAX_ANISOTROPY:
-        problems.append(
-            f"a step is {step_x:.1f} px along x and {step_y:.1f} px along y, wanted "
-            f"equal within {MAX_ANISOTROPY:.0%}"
-        )
-    if skew > MAX_SKEW_DEGREES:
-        problems.append(f"x and y are {skew:.1f} degrees from a right angle")
-    if rms > MAX_RMS:
-        problems.append(
-            f"spots lie {rms:.2f} pitches off their grid, wanted at most {MAX_RMS}"
-        )
-    if off.mean() > MAX_OFF_SHARE:
-        problems.append(
-            f"{int(off.sum())} of {len(off)} spots lie more than {MAX_OFF} pitches "
-            f"off the grid, wanted at most {MAX_OFF_SHARE:.0%}"
-        )
-    if not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
-        problems.append(
-            f"{mpp:.3g} micrometres per pixel, wanted {MPP_RANGE[0]} to {MPP_RANGE[1]}"
-        )
+    checks = [
+        (
+            np.linalg.det(matrix) >= 0,
+            "the array is mirrored in the image: pixel_x and pixel_y may be swapped",
+        ),
+        (
+            abs(step_x / step_y - 1) <= MAX_ANISOTROPY,
+            f"steps are {step_x:.1f} px along x, {step_y:.1f} px along y: not equal",
+        ),
+        (
+            skew <= MAX_SKEW_DEGREES,
+            f"x and y are {skew:.1f} degrees from a right angle",
+        ),
+        (
+            rms <= MAX_RMS,
+            f"spots are {rms:.2f} pitches off their grid, expected at most {MAX_RMS}",
+        ),
+        (
+            off.mean() <= MAX_OFF_SHARE,
+            f"{off.sum()} of {len(off)} spots are over {MAX_OFF} pitches off the grid",
+        ),
+        (
+            MPP_RANGE[0] <= mpp <= MPP_RANGE[1],
+            f"{mpp:.3g} micrometres per pixel, expected {MPP_RANGE}",
+        ),
+    ]
+    problems = [text for passed, text in checks if not passed]
     if problems:
         raise SectionError("bad spot pitch: " + "; ".join(problems))
     rotation = float(np.degrees(np.arctan2(matrix[0, 1], matrix[0, 0])))
@@ -147,10 +149,10 @@ def frame_size(spots: pd.DataFrame) -> tuple[int, int] | None:
       spots: from `read_spots`.
 
     Returns:
-      The size, or None where the columns are absent.
+      The size, or None if the columns are absent.
 
     Raises:
-      SectionError: the columns do not obey that rule.
+      SectionError: the columns do not follow that rule.
     """
     if not {"new_x", "new_y"} <= set(spots.columns):
         return None
@@ -175,7 +177,7 @@ def image_scale(
     """Image pixels per pixel of the frame, along x and y; 1.0 without a frame.
 
     Raises:
-      SectionError: image and frame have another shape: they are not the same picture.
+      SectionError: image and frame differ in shape, so they are not the same picture.
     """
     if frame is None:
         return 1.0, 1.0
@@ -185,6 +187,6 @@ def image_scale(
     if abs(scale_x / scale_y - 1) > slack:
         raise SectionError(
             f"the image is {image_size[0]} x {image_size[1]} px, but the spots were "
-            f"placed on one of {frame[0]} x {frame[1]}: another shape, so another image"
+            f"placed on one of {frame[0]} x {frame[1]}: expected the same shape"
         )
     return scale_x, scale_y

@@ -1,13 +1,11 @@
-"""A section's image: decoding within a stated limit, its background, its tissue.
+"""A section's image: decoding, background colour, tissue, and tiles cut from it.
 
 A section is decoded once, whole, to uint8: about 275 MB for upstream's 92 megapixels.
-Nothing here knows spots or tiles.
+Nothing here knows spots.
 """
 
-import contextlib
 import io
-import warnings
-from collections.abc import Iterator
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +15,20 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from pathjax.data.images import JPEG_MAGIC
-from pathjax.datasets.her2st.layout import SectionError
+from pathjax.datasets.her2st.source import SectionError
 
-# Upstream's images have 92 megapixels, just above Pillow's limit for images that might
-# be decompression bombs. 250 allows a finer scan of the same array and bounds memory
-# to 0.75 GB (1 GB through Pillow). The limit is ours and for these files only.
+# Upstream's images have 92 megapixels. 250 allows a finer scan of the same array and
+# bounds memory to 0.75 GB.
 MAX_PIXELS = 250_000_000
 
+RESAMPLE = Image.Resampling.BICUBIC
+SUPPORT = 2.0  # reach of the bicubic filter in source pixels, times the reduction
 BLOCK_UM = 16.0  # about one and a half nuclei: a block of tissue holds an edge
 # Brightest value that counts as blanked to black; haematoxylin leaves more than this.
 BLACK = 2
 RIM = 3  # pixels that the blanking bleeds into what is left of the picture
 SQUARE = np.ones((3, 3), bool)
+BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -37,7 +37,7 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
       SectionError: no JPEG or PNG, or more than MAX_PIXELS.
     """
-    return _size(path, _bytes(path))
+    return _open(path)[0]
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
@@ -46,63 +46,37 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     Raises:
       SectionError: broken or truncated, of another format, or above MAX_PIXELS.
     """
-    data = _bytes(path)
-    _size(path, data)
+    _, data = _open(path)
     try:
         if data[:3] == JPEG_MAGIC:
             return simplejpeg.decode_jpeg(data, "RGB")
-        with _pillow_limit(), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             return np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except BROKEN as error:
         raise SectionError(
             f"{path} is broken ({error}): download or unpack it again"
         ) from error
 
 
-def _bytes(path: Path) -> bytes:
+def _open(path: Path) -> tuple[tuple[int, int], bytes]:
+    """Width and height, and the file's bytes."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SectionError(f"{path} cannot be read: {error}") from error
-
-
-def _size(path: Path, data: bytes) -> tuple[int, int]:
-    try:
+        data = path.read_bytes()
         if data[:3] == JPEG_MAGIC:
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
         else:
-            with _pillow_limit(), Image.open(io.BytesIO(data), formats=["PNG"]) as one:
-                width, height = one.size
-    except (OSError, ValueError, SyntaxError) as error:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as png:
+                width, height = png.size
+    except BROKEN as error:
         raise SectionError(
-            f"{path} is no JPEG or PNG that can be read ({error}): download or unpack "
-            "it again"
+            f"{path} is no readable JPEG or PNG ({error}): download or unpack it again"
         ) from error
     if width * height > MAX_PIXELS:
         raise SectionError(
             f"{path} has {width} x {height} pixels, more than the {MAX_PIXELS:,} "
             "allowed: reduce it"
         )
-    return width, height
-
-
-@contextlib.contextmanager
-def _pillow_limit() -> Iterator[None]:
-    """Pillow's bomb limit at MAX_PIXELS, and an error instead of its warning."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            try:
-                yield
-            except (
-                Image.DecompressionBombWarning,
-                Image.DecompressionBombError,
-            ) as error:
-                raise ValueError(str(error)) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+    return (width, height), data
 
 
 def otsu(values: np.ndarray, bins: int = 256) -> float:
@@ -130,7 +104,7 @@ def tissue_mask(
     By local contrast: the standard deviation of green (where both stains absorb) in a
     block, Otsu's threshold on its logarithm. Colour would be the usual choice, but
     upstream's sections lie in smears of bled eosin as saturated as tissue, and B4's
-    fat is as pale as glass; both are told apart by texture.
+    fat is as pale as glass; both are recognised by texture.
     """
     rows, columns = image.shape[0] // block, image.shape[1] // block
     spread = np.empty((rows, columns), np.float32)
@@ -143,7 +117,7 @@ def tissue_mask(
 
 
 def block_px(mpp: float) -> int:
-    """Pixels that BLOCK_UM takes, at least 4: fewer tell no texture."""
+    """Pixels that BLOCK_UM takes, at least 4: fewer show no texture."""
     return max(4, round(BLOCK_UM / mpp))
 
 
@@ -152,7 +126,7 @@ def background_colour(
 ) -> UInt8[np.ndarray, "3"]:
     """The median colour of a section outside its tissue; white where all is tissue.
 
-    Pixels blanked to black are no background.
+    Pixels blanked to black are ignored.
     """
     mask = tissue_mask(image, block)
     rows, columns = mask.shape
@@ -166,10 +140,64 @@ def background_colour(
 def blanked(image: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
     """True where an image was blanked to black, as the viewer's copies are.
 
-    Specks are no blanking, so only areas wider than 5 pixels count; the rim, where
-    reducing the image mixed black into the picture, counts too.
+    Only areas wider than 5 pixels count, so that specks do not. The rim counts too:
+    there, reducing the image mixed black into the picture.
     """
     core = scipy.ndimage.binary_erosion(
         image.max(axis=-1) <= BLACK, SQUARE, iterations=2, border_value=1
     )
     return scipy.ndimage.binary_dilation(core, SQUARE, iterations=2 + RIM)
+
+
+def cut_tile(
+    image: UInt8[np.ndarray, "H W 3"],
+    centre: tuple[float, float],
+    side: float,
+    tile_px: int,
+    background: UInt8[np.ndarray, "3"],
+    blank: Bool[np.ndarray, "H W"] | None = None,
+) -> tuple[UInt8[np.ndarray, "P P 3"], float]:
+    """Cuts one square tile.
+
+    Resampled once, by Pillow's antialiased bicubic filter over a box with fractional
+    edges, so that neither the size nor the centre is rounded to source pixels.
+
+    Args:
+      image: the section `[H, W, 3]`.
+      centre: x and y in image pixels; pixel i covers i to i + 1.
+      side: of the tile in image pixels; may be fractional.
+      tile_px: side of the tile returned.
+      background: fills what is beyond the image's edge and where `blank`.
+      blank: True where the image has no picture.
+
+    Returns:
+      The tile `[tile_px, tile_px, 3]`, and the share of its area that was filled in.
+    """
+    height, width = image.shape[:2]
+    left, top = centre[0] - side / 2, centre[1] - side / 2
+    margin = math.ceil(SUPPORT * max(1.0, side / tile_px)) + 1
+    x0, y0 = math.floor(left) - margin, math.floor(top) - margin
+    x1, y1 = math.ceil(left + side) + margin, math.ceil(top + side) + margin
+    window = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+    window[:] = background
+    inside = (
+        slice(max(y0, 0), max(min(y1, height), 0)),
+        slice(max(x0, 0), max(min(x1, width), 0)),
+    )
+    piece = image[inside]
+    if blank is not None:
+        piece = np.where(blank[inside][..., None], background, piece)
+    filled = np.ones(window.shape[:2], bool)
+    if piece.size:
+        at_y, at_x = inside[0].start - y0, inside[1].start - x0
+        place = (
+            slice(at_y, at_y + piece.shape[0]),
+            slice(at_x, at_x + piece.shape[1]),
+        )
+        window[place] = piece
+        filled[place] = False if blank is None else blank[inside]
+    box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
+    tile = Image.fromarray(window).resize((tile_px, tile_px), RESAMPLE, box=box)
+    core = filled[math.floor(box[1]) : math.ceil(box[3])]
+    core = core[:, math.floor(box[0]) : math.ceil(box[2])]
+    return np.asarray(tile), float(core.mean())

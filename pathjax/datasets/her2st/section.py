@@ -1,7 +1,7 @@
-"""Joins what one section offers by spot; everything left out is named.
+"""Joins a section's counts, positions and labels by spot; everything left out is noted.
 
-Counts decide: a spot is a row of the counts that has a position. Labels are optional.
-No image is decoded here; only its header is read, for the scale.
+A spot is a row of the counts that has a position. Labels are optional. No image is
+decoded here; only its header is read, for the scale.
 """
 
 import dataclasses
@@ -12,12 +12,11 @@ import pandas as pd
 import scipy.sparse
 
 from pathjax.data.study import sha256
-from pathjax.datasets.her2st import geometry, tables
+from pathjax.datasets.her2st import geometry, source
 from pathjax.datasets.her2st.image import image_size
-from pathjax.datasets.her2st.layout import SectionError, SectionFiles
-from pathjax.datasets.her2st.tables import Note, spot_name
+from pathjax.datasets.her2st.source import Note, SectionError, SectionFiles, spot_name
 
-# Not a tissue type but its absence, so a missing label; NA is how R writes missing.
+# Labels that mean missing; R writes NA.
 UNKNOWN_LABELS = ("undetermined", "", "na", "nan")
 
 
@@ -34,7 +33,7 @@ class Slide:
       mpp: micrometres per image pixel.
       pitch: the fit that gave it.
       spots: positions by (x, y): columns pixel_x, pixel_y in image pixels.
-      sources: SHA-256 by file of what decides the tiles.
+      sources: SHA-256 by name of the files that the tiles depend on.
       notes: spots left out.
     """
 
@@ -51,12 +50,12 @@ class Slide:
     notes: list[Note]
 
     def facts(self) -> dict[str, object]:
-        """What provenance says of the scale, ready for JSON."""
+        """Image and scale for the study's provenance, ready for JSON."""
         return {
             "image": self.path.name,
             "image_px": list(self.size),
             "viewer_copy": self.viewer,
-            "scale_of_spot_frame": [round(one, 5) for one in self.scale],
+            "scale_of_spot_frame": [round(factor, 5) for factor in self.scale],
             "mpp": round(self.mpp, 5),
             "spots_in_fit": len(self.pitch.off),
             "step_px": [
@@ -79,7 +78,7 @@ class Section:
       counts: `[spots, genes]` float32.
       cluster, pathologist: labels per spot, None where missing.
       summed: symbols that the counts had more than once.
-      notes: all that is left out.
+      notes: what was left out.
     """
 
     slide: Slide
@@ -93,7 +92,7 @@ class Section:
     @property
     def sample_ids(self) -> list[str]:
         return [
-            f"{self.slide.section}_{spot_name(one)}" for one in self.slide.spots.index
+            f"{self.slide.section}_{spot_name(spot)}" for spot in self.slide.spots.index
         ]
 
 
@@ -102,14 +101,14 @@ def read_slide(files: SectionFiles, *, viewer: bool = True) -> Slide:
 
     Args:
       files: of the section.
-      viewer: take the viewer's reduced copy where there is no full image.
+      viewer: fall back to the viewer's reduced copy.
 
     Raises:
       SectionError: no image or positions, or no plausible scale.
     """
-    spots_path = files.wanted("spots")
+    spots_path = files.table("spots")
     path, reduced = files.image(viewer=viewer)
-    spots, notes = tables.read_spots(spots_path)
+    spots, notes = source.read_spots(spots_path)
     pixel_xy = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
     array_xy = np.array(spots.index.tolist(), np.float64)
     try:
@@ -127,7 +126,7 @@ def read_slide(files: SectionFiles, *, viewer: bool = True) -> Slide:
     for spot, far, lost in zip(spots.index, pitch.off, outside, strict=True):
         if far:
             reason = f"{spots_path.name} puts it more than {geometry.MAX_OFF} pitches "
-            notes.append((spot_name(spot), reason + "from its place in the array"))
+            notes.append((spot_name(spot), reason + "from its array position"))
         elif lost:
             reason = f"{spots_path.name} puts it outside {path.name}"
             notes.append((spot_name(spot), reason))
@@ -142,7 +141,7 @@ def read_slide(files: SectionFiles, *, viewer: bool = True) -> Slide:
         mpp=float(pitch.mpp / np.sqrt(scale[0] * scale[1])),
         pitch=pitch,
         spots=placed[~(pitch.off | outside)],
-        sources={one.name: sha256(one) for one in (spots_path, path)},
+        sources={file.name: sha256(file) for file in (spots_path, path)},
         notes=notes,
     )
 
@@ -151,12 +150,12 @@ def read_section(files: SectionFiles) -> Section:
     """Everything of a section but its pixels.
 
     Raises:
-      SectionError: a file that it cannot do without is missing or unusable.
+      SectionError: a required file is missing or unusable.
     """
-    counts_path = files.wanted("counts")
+    counts_path = files.table("counts")
     slide = read_slide(files)
-    counts = tables.read_counts(counts_path)
-    notes = [*slide.notes, *counts.notes]
+    counts = source.read_counts(counts_path)
+    notes = list(slide.notes)
     named = {what for what, _ in notes}
     total = np.asarray(counts.matrix.sum(axis=1)).ravel()
     rows = []
@@ -178,7 +177,7 @@ def read_section(files: SectionFiles) -> Section:
     if not rows:
         raise SectionError(
             f"{counts_path} and the positions have no spot in common"
-            + (f"; first of {len(notes)} faults: {notes[0][1]}" if notes else "")
+            + (f"; first of {len(notes)} problems: {notes[0][1]}" if notes else "")
         )
     kept = [counts.spots[row] for row in rows]
     cluster, cluster_notes = _labels(files.cluster, kept, known)
@@ -193,7 +192,7 @@ def read_section(files: SectionFiles) -> Section:
         genes=counts.genes,
         counts=counts.matrix[rows],
         # Cluster numbers were given per patient: C's 3 has nothing to do with B's.
-        cluster=[None if one is None else f"{files.patient}:{one}" for one in cluster],
+        cluster=[label and f"{files.patient}:{label}" for label in cluster],
         pathologist=pathologist,
         summed=counts.summed,
         notes=[
@@ -204,25 +203,27 @@ def read_section(files: SectionFiles) -> Section:
 
 
 def normalised(label: str) -> str | None:
-    """A label in lower case with single spaces; None if it says nothing.
-
-    Upstream writes "undetermined" for spots that nobody could tell.
-    """
+    """A label in lower case with single spaces; None if it means missing."""
     text = " ".join(label.replace("_", " ").lower().split())
     return None if text in UNKNOWN_LABELS else text
 
 
 def _labels(
-    path: Path | None, kept: list[tables.Spot], known: set[tables.Spot]
+    path: Path | None, kept: list[source.Spot], known: set[source.Spot]
 ) -> tuple[list[str | None], list[Note]]:
-    """Labels of the spots kept; labels of spots that do not exist are noted."""
+    """Labels of the spots kept, and notes on labels of unknown spots."""
     if path is None:
         return [None] * len(kept), []
     try:
-        labels, notes = tables.read_labels(path)
+        labels, notes = source.read_labels(path)
     except SectionError as error:  # a section without labels is still a section
         return [None] * len(kept), [(path.name, str(error))]
     for spot in labels:
         if spot not in known:
-            notes.append((spot_name(spot), f"{path.name} labels it, but no counts do"))
+            notes.append(
+                (
+                    spot_name(spot),
+                    f"{path.name} has a label for it, but there are no counts",
+                )
+            )
     return [normalised(labels.get(spot, "")) for spot in kept], notes

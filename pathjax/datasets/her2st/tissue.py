@@ -1,31 +1,30 @@
 """Builds a study of unlabelled tissue tiles at several magnifications (pre-training).
 
-Tiles lie on a grid over the tissue, between spots as well as on them, and know nothing
-of expression. Only the sections asked for are opened: a base model pre-trained on it
-has never seen the sections that it is tested on.
+Tiles form a grid over the tissue, on spots and between them, without expression. Only
+the named sections are opened, so that a base model pre-trained on this study has never
+seen the sections that it is tested on.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study, StudyError
 from pathjax.data.study_writer import StudyWriter
-from pathjax.datasets.her2st import shards
-from pathjax.datasets.her2st.build import PROVENANCE, SITE, chosen_sections
+from pathjax.datasets.her2st.build import PROVENANCE, SITE, Row, write_shard
 from pathjax.datasets.her2st.image import (
     background_colour,
     block_px,
-    read_image,
+    cut_tile,
     tissue_mask,
 )
-from pathjax.datasets.her2st.layout import SectionError
 from pathjax.datasets.her2st.section import Slide, read_slide
-from pathjax.datasets.her2st.tiles import cut_tile
+from pathjax.datasets.her2st.source import SectionError, choose_sections
 
 
 def build_her2st_tissue(
@@ -40,12 +39,12 @@ def build_her2st_tissue(
     quality: int = 90,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
-    """Builds the tissue study, or what of it is missing in `out`.
+    """Builds the tissue study, or completes the one in `out`.
 
     Args:
-      source: the unpacked data (see layout.py); counts are not needed.
+      source: the unpacked data (see source.py); counts are not needed.
       out: the study's directory.
-      sections: the only ones that are opened.
+      sections: which; no other is opened.
       tile_ums: sides of tiles in micrometres; all are stored with `tile_px` pixels.
       tile_px: side of a stored tile in pixels.
       overlap: of neighbouring tiles, as a share of their side, from 0 to below 1.
@@ -55,19 +54,19 @@ def build_her2st_tissue(
 
     Returns:
       The study: a sample is a section; tiles have `tile_um` and `tissue` (the share);
-      split "all" has one fold, train. The study's mpp is that of the finest tiles,
-      each tile's own stands in its row.
+      split "all" has one fold, train. The study's mpp is that of the finest tiles;
+      each tile's row has its own.
 
     Raises:
-      StudyError: a section asked for does not exist, none can be used, or `out` was
-        begun with other parameters.
+      StudyError: a section does not exist, none can be used, or `out` was begun with
+        other parameters.
     """
     if not tile_ums or min(tile_ums) <= 0 or tile_px <= 0 or not 0 <= overlap < 1:
         raise StudyError(
-            f"tile_ums {tile_ums}, tile_px {tile_px}, overlap {overlap}: wanted sizes "
-            "above 0 and an overlap from 0 to below 1"
+            "expected sizes above 0 and an overlap from 0 to below 1, got tile_ums "
+            f"{tile_ums}, tile_px {tile_px}, overlap {overlap}"
         )
-    chosen = chosen_sections(source, sections)
+    chosen = choose_sections(source, sections)
     provenance = {
         **PROVENANCE,
         "tiles": "on a grid over tissue; no labels, no expression",
@@ -94,13 +93,14 @@ def build_her2st_tissue(
         try:
             # A viewer's copy is too coarse, and has a map with drawn lines pasted in.
             slide = read_slide(files, viewer=False)
-            made = _shard(
-                writer, slide, tile_ums, tile_px, overlap, min_tissue, quality
+            how = (tile_ums, tile_px, overlap, min_tissue, quality)
+            info = write_shard(
+                writer, slide, functools.partial(_cut_tissue, slide, *how)
             )
         except SectionError as error:
             writer.skip(files.section, str(error))
         else:
-            provenance["sections"][slide.section] = slide.facts() | made
+            provenance["sections"][slide.section] = slide.facts() | info
             used.append(slide)
         if progress:
             progress(done, len(chosen))
@@ -121,77 +121,68 @@ def build_her2st_tissue(
     )
 
 
-def _shard(
-    writer: StudyWriter,
+def _cut_tissue(
     slide: Slide,
     tile_ums: tuple[float, ...],
     tile_px: int,
     overlap: float,
     min_tissue: float,
     quality: int,
-) -> dict[str, object]:
-    """Writes a section's tiles, unless they are there; returns what to say of them."""
-    made = shards.kept(writer, slide.section, slide.sources)
-    if made is not None:
-        return made
-    image = read_image(slide.path)
+    image: UInt8[np.ndarray, "H W 3"],
+) -> tuple[list[Row], Row]:
+    """Tiles on a grid over the tissue, for `write_shard`."""
     block = block_px(slide.mpp)
     mask = tissue_mask(image, block)
     background = background_colour(image, block)
-    grids = {
-        tile_um: tissue_grid(mask, tile_um / slide.mpp / block, overlap, min_tissue)
-        for tile_um in tile_ums
-    }
-    if not any(len(grid) for grid in grids.values()):
+    rows: list[Row] = []
+    counts = {}
+    for tile_um in tile_ums:
+        side = tile_um / slide.mpp
+        grid = tissue_grid(mask, side / block, overlap, min_tissue)
+        counts[f"{tile_um:g} um"] = len(grid)
+        for left, top, share in grid:
+            x, y = left * block, top * block
+            centre = (x + side / 2, y + side / 2)
+            tile, _ = cut_tile(image, centre, side, tile_px, background)
+            rows.append(
+                {
+                    "data": encode_jpeg(tile, quality),
+                    "tile_id": f"{slide.section}_{tile_um:g}um_{round(x)}x{round(y)}",
+                    "sample_id": slide.section,
+                    "x": round(x),
+                    "y": round(y),
+                    "mpp": tile_um / tile_px,
+                    "tile_um": float(tile_um),
+                    "tissue": share,
+                }
+            )
+    if not rows:
         raise SectionError(
             f"{slide.path}: no place where {min_tissue:.0%} of a tile is tissue"
         )
-    with writer.shard(slide.section) as shard:
-        for tile_um, grid in grids.items():
-            side = tile_um / slide.mpp
-            for left, top, share in grid:
-                x, y = left * block, top * block
-                centre = (x + side / 2, y + side / 2)
-                tile, _ = cut_tile(image, centre, side, tile_px, background)
-                shard.add(
-                    encode_jpeg(tile, quality),
-                    tile_id=f"{slide.section}_{tile_um:g}um_{round(x)}x{round(y)}",
-                    sample_id=slide.section,
-                    patient_id=slide.patient,
-                    site=SITE,
-                    x=round(x),
-                    y=round(y),
-                    mpp=tile_um / tile_px,
-                    tile_um=float(tile_um),
-                    tissue=float(share),
-                )
-    made = {
-        "tissue_mm2": round(float(mask.sum()) * (block * slide.mpp / 1000) ** 2, 3),
-        "tiles": {f"{tile_um:g} um": len(grid) for tile_um, grid in grids.items()},
-    }
-    shards.keep(writer, slide.section, slide.sources, made)
-    return made
+    area = float(mask.sum()) * (block * slide.mpp / 1000) ** 2
+    return rows, {"tissue_mm2": round(area, 3), "tiles": counts}
 
 
 def tissue_grid(
     mask: Bool[np.ndarray, "h w"], side: float, overlap: float, min_tissue: float
 ) -> list[tuple[float, float, float]]:
-    """Squares of a regular grid that hold enough tissue.
+    """Squares of a regular grid with enough tissue.
 
     Args:
-      mask: True where tissue is, one value per block.
+      mask: True for tissue, one value per block.
       side: of a square, in blocks; may be fractional.
       overlap: share of the side by which neighbours overlap.
       min_tissue: least share of tissue, counted over whole blocks.
 
     Returns:
-      Left, top (in blocks) and the share of tissue of each; squares lie inside.
+      Left, top (in blocks) and the share of tissue of each square inside the mask.
     """
     height, width = mask.shape
     sums = np.zeros((height + 1, width + 1), np.int64)
     sums[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
     step = side * (1 - overlap)
-    found = []
+    squares = []
     for top in np.arange(0.0, height - side + 1e-9, step):
         for left in np.arange(0.0, width - side + 1e-9, step):
             y0, x0 = int(top), int(left)
@@ -200,5 +191,5 @@ def tissue_grid(
             held = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
             share = held / ((y1 - y0) * (x1 - x0))
             if share >= min_tissue:
-                found.append((float(left), float(top), float(share)))
-    return found
+                squares.append((float(left), float(top), float(share)))
+    return squares

@@ -4,8 +4,8 @@ import pytest
 import scipy.sparse
 
 from pathjax.datasets.her2st.expression import expression_table
-from pathjax.datasets.her2st.layout import find_sections
 from pathjax.datasets.her2st.section import read_section
+from pathjax.datasets.her2st.source import find_sections
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 
 from pathjax.datasets.her2st.geometry import fit_pitch, frame_size, image_scale
-from pathjax.datasets.her2st.layout import SectionError, find_sections
-from pathjax.datasets.her2st.tables import read_spots
+from pathjax.datasets.her2st.source import SectionError, find_sections, read_spots
 
 
 def grid(step=290.0, degrees=0.0, missing=0.0, jitter=0.0, seed=0):
@@ -48,11 +47,14 @@ def test_misplaced_spots_are_marked_and_do_not_move_the_rest():
     ("change", "reason"),
     [
         (lambda xy, p: (xy, p[:, ::-1]), "pixel_x and pixel_y may be swapped"),
-        (lambda xy, p: (xy, p * [1.0, 1.2]), "290.0 px along x and 348.0 px along y"),
+        (lambda xy, p: (xy, p * [1.0, 1.2]), "290.0 px along x, 348.0 px along y"),
         (lambda xy, p: (xy, p + p[:, ::-1] * [0.1, 0]), "degrees from a right angle"),
-        (lambda xy, p: (xy, p * 20), "0.0345 micrometres per pixel, wanted 0.15"),
+        (lambda xy, p: (xy, p * 20), "0.0345 micrometres per pixel, expected .0.15"),
         (lambda xy, p: (xy, p * 0 + 7), "no grid"),
-        (lambda xy, p: (xy[:8], p[:8]), "0 pairs of neighbouring spots along x"),
+        (
+            lambda xy, p: (xy[:8], p[:8]),
+            "6 pairs of neighbouring spots along x to measure the pitch, got 0",
+        ),
     ],
 )
 def test_implausible_pitches_say_why(change, reason):
@@ -91,7 +93,7 @@ def test_scale_of_a_reduced_image():
     scale = image_scale((2000, 2138), (6954, 7435))
     np.testing.assert_allclose(scale, (2000 / 6954, 2138 / 7435), rtol=0)
     assert image_scale((100, 300), None) == (1.0, 1.0)
-    with pytest.raises(SectionError, match="2000 x 1500.*6954 x 7435.*another image"):
+    with pytest.raises(SectionError, match="2000 x 1500.*6954 x 7435.*same shape"):
         image_scale((2000, 1500), (6954, 7435))
 
 

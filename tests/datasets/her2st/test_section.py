@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pathjax.datasets.her2st.layout import SectionError, find_sections
 from pathjax.datasets.her2st.section import normalised, read_section, read_slide
+from pathjax.datasets.her2st.source import SectionError, find_sections
 
 
 def read(root, section="C2"):
@@ -92,7 +92,7 @@ def test_spots_far_from_the_grid_or_outside_the_image_are_named(tmp_path, made):
     section = read(tmp_path)
     assert "C2_7x11" not in section.sample_ids
     [(what, reason)] = section.notes
-    assert what == "C2_7x11" and "pitches from its place" in reason
+    assert what == "C2_7x11" and "pitches from its array position" in reason
 
 
 def test_a_bad_pitch_names_the_file(tmp_path, made):
@@ -128,9 +128,9 @@ def test_a_reduced_image_has_its_own_mpp(tmp_path, made):
 @pytest.mark.parametrize(
     ("missing", "reason"),
     [
-        ("data/ST-imgs/C/C2/made_HE_C2.jpg", "no image: wanted"),
-        ("data/ST-cnts/C2.tsv.gz", "no counts file: wanted"),
-        ("data/ST-spotfiles/C2_selection.tsv", "no spots file: wanted"),
+        ("data/ST-imgs/C/C2/made_HE_C2.jpg", "no image: expected"),
+        ("data/ST-cnts/C2.tsv.gz", "no counts file: expected"),
+        ("data/ST-spotfiles/C2_selection.tsv", "no spots file: expected"),
     ],
 )
 def test_missing_files_are_fatal_for_the_section(tmp_path, made, missing, reason):
@@ -145,7 +145,7 @@ def test_no_spot_in_common_is_fatal_for_the_section(tmp_path, made):
     for row in content.counts[1:]:
         row[0] = f"{int(row[0].split('x')[0]) + 50}x1{row[0].split('x')[1]}"
     content.write(tmp_path)
-    with pytest.raises(SectionError, match="no spot in common; first of 72 faults"):
+    with pytest.raises(SectionError, match="no spot in common; first of 72 problems"):
         read(tmp_path)
 
 

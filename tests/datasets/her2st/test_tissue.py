@@ -108,7 +108,7 @@ def test_grid_counts_tissue_like_a_plain_loop():
 
 
 def test_real_viewer_copy_is_refused(real_data, tmp_path):
-    with pytest.raises(StudyError, match="reduced copy, unfit here"):
+    with pytest.raises(StudyError, match="reduced copy, too coarse"):
         build_her2st_tissue(real_data / "her2st", tmp_path / "out", sections=("A1",))
 
 
