@@ -1,44 +1,44 @@
-"""`pathjax bench`: our step, forward, loader, probe, tiler against peers.
+"""`pathjax bench`: speed and memory of ours against named peers, in interleaved turns.
 
-Nothing heavy is imported here: the workers of peers import this package too.
+Each benchmark is a module with `Options`, `entries(options, folder)` and a `Contestant`
+that a worker process runs. Nothing heavy is imported here: the workers of peers import
+this package too.
 """
 
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
+NAMES = ("step", "forward", "loader", "probe", "tile", "scale")
 
-def run_bench(what: str, peer: bool, out: Path | None, options: Sequence[str]) -> int:
-    """Runs one benchmark, prints it and writes its JSON; the exit status.
+
+def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> int:
+    """Runs one benchmark, prints it and writes its JSON; returns the exit status.
 
     Args:
-      what: "step", "forward", "loader", "probe", "eva", "tile", or "scale".
+      what: one of `NAMES`, or "eva", an old name for the probe against kaiko-eva.
       peer: run the peers too.
       out: JSON file to write, or None.
-      options: `--config.NAME=VALUE` words; `bench/options.py` lists the names.
+      words: `--config.NAME=VALUE`; see `Options` of the benchmark.
 
     Raises:
-      BenchError: an option, a contestant or a peer's library that is not there.
+      BenchError: an invalid option, an unknown contestant or a peer that is not
+        installed.
     """
-    module = {
-        "eva": "EvaOptions",
-        "probe": "ProbeOptions",
-        "tile": "TileBenchOptions",
-        "scale": "ScaleOptions",
-    }
-    if what in module:
-        from pathjax.bench.options import parse_options
-        from pathjax.files import write_json
+    from pathjax.bench import runner
+    from pathjax.bench.options import BenchError, parse_options
+    from pathjax.files import write_json
 
-        bench = importlib.import_module(f"pathjax.bench.{what}")
-        parsed = parse_options(getattr(bench, module[what]), options)
-        alone = what in ("scale",)
-        found = bench.measure(parsed) if alone else bench.measure(parsed, peer)
-        bench.show(found)
-        if out is not None:
-            write_json(out, found)
-        return 0
-    from pathjax.bench.run import run
-
-    run(what, peer, out, options)
+    if what == "eva":
+        who = "pathjax,eva" if peer else "pathjax"
+        eva = [f"--config.contestants={who}", "--config.max_steps=948"]
+        print(f"bench eva is now: bench probe{' --peer' * peer} {' '.join(eva)}")
+        what, words = "probe", [*eva, *words]
+    if what not in NAMES:
+        raise BenchError(f"expected bench {', '.join(NAMES)}, got {what!r}")
+    bench = importlib.import_module(f"pathjax.bench.{what}")
+    result = runner.run(what, bench, parse_options(bench.Options, words), peer)
+    runner.show(result)
+    if out is not None:
+        write_json(out, result)
     return 0

@@ -1,17 +1,15 @@
-"""eva's side of `bench eva`: kaiko-eva's own trainer on a cache in its own layout.
+"""kaiko-eva's own trainer on the features of `bench probe`, in its own layout.
 
-    features.npy, manifest.csv -> one .pt a row -> eva's run_evaluation, runs times
+    features.npz -> one .pt a row, manifest.csv -> eva's run_evaluation
 
 The parts and settings are those of eva's configs/vision/pathology/offline/
-classification/{patch_camelyon,bach}.yaml, as their `eva fit` puts them together. Left
-out are the two callbacks that do nothing in a fit or only log the yaml file. A binary
-task's targets are made floating by a function here, so that torchvision, from which the
-yaml takes it, is not needed.
-
-Nothing of pathjax but worker.py is imported: this runs under an interpreter that has
-kaiko-eva 0.4.5, on PyTorch's CPU build.
+classification/patch_camelyon.yaml, as `eva fit` puts them together, without two
+callbacks that do nothing in a fit. Targets are made floating by a function here, so that
+torchvision is not needed. Needs kaiko-eva 0.4.5 on PyTorch's CPU build, and nothing of
+pathjax but worker.py.
 """
 
+import csv
 import functools
 import importlib.metadata
 import tempfile
@@ -27,26 +25,34 @@ from eva.core.metrics import structs
 from eva.core.trainers import functional
 from lightning.pytorch import callbacks, loggers
 
-from pathjax.bench.worker import serve
+from pathjax.bench.worker import Contestant, serve
+
+MONITOR = "val/BinaryBalancedAccuracy"
 
 
 def write_tensors(folder: Path) -> None:
-    """Writes each row as eva's `ClassificationEmbeddingsWriter` does: a list of one."""
-    import pandas as pd
-
-    features = np.load(folder / "features.npy")
-    names = pd.read_csv(folder / "manifest.csv")["embeddings"]
-    for name, row in zip(names, features, strict=True):
-        torch.save([torch.tensor(row)], folder / name)
+    """Writes rows as eva's `ClassificationEmbeddingsWriter` does: a list of one each."""
+    with (
+        np.load(folder / "features.npz") as file,
+        (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as out,
+    ):
+        manifest = csv.writer(out)
+        manifest.writerow(("origin", "embeddings", "target", "split"))
+        for fold in ("train", "val"):
+            rows = zip(file[f"{fold}_x"], file[f"{fold}_y"], strict=True)
+            for number, (row, target) in enumerate(rows):
+                name = f"{fold}_{number}"
+                torch.save([torch.tensor(row)], folder / f"{name}.pt")
+                manifest.writerow((f"{name}.png", f"{name}.pt", int(target), fold))
 
 
 def to_float(target: torch.Tensor) -> torch.Tensor:
-    """What `BCEWithLogitsLoss` wants; at the top, for loader processes to find it."""
+    """For `BCEWithLogitsLoss`; at module level, so that loader processes find it."""
     return target.to(torch.float32)
 
 
 class Started(torch.nn.Linear):
-    """A linear layer that starts from given parameters."""
+    """A linear layer with given first parameters."""
 
     def __init__(self, folder: str, run: int):
         with np.load(Path(folder) / "starts.npz") as file:
@@ -74,47 +80,59 @@ class Watch(callbacks.Callback):
             self.marks[-1].append((trainer.global_step, time.perf_counter()))
 
 
-class EvaRuns:
-    """The contestant; its work is done when it is made, and it takes no turns."""
+class EvaRuns(Contestant):
+    """All runs to their early stops once; then a part of one run in each turn."""
 
     def __init__(self, options: dict[str, Any]):
-        folder = Path(options["folder"])
-        if not (folder / "written").exists():
-            write_tensors(folder)
-            (folder / "written").touch()
-        torch.manual_seed(0)  # eva seeds nothing; this makes a table that repeats
-        binary = options["classes"] == 2
-        score = "BinaryBalancedAccuracy" if binary else "MulticlassAccuracy"
-        monitor, watch = f"val/{score}", Watch()
-        with tempfile.TemporaryDirectory(prefix="pathjax-bench-") as logs:
-            trainer = make_trainer(logs, options, monitor, watch)
-            data = make_data(folder, options)
-            begun, scores = time.perf_counter(), []
-            for run in range(options["runs"]):
-                model = make_model(options, run)
-                found, _ = functional.run_evaluation(
-                    trainer, model, data, run_id=run, verbose=False
-                )
-                scores.append(found[0][monitor])
-            seconds = time.perf_counter() - begun
+        self._options, self._folder = options, Path(options["folder"])
+        if not (self._folder / "manifest.csv").exists():
+            write_tensors(self._folder)
+        torch.manual_seed(0)  # eva seeds nothing; this makes results repeat
+        scores, marks = self._fit(options["runs"], options["max_steps"])
+        an_epoch = options["steps_an_epoch"]
         self.info = {
+            "unit": "steps",
             "versions": {
                 name: importlib.metadata.version(name)
                 for name in ("kaiko-eva", "torch", "lightning", "torchmetrics")
             },
             "threads": torch.get_num_threads(),
-            "seconds": seconds,
+            "note": "steps a second after the first epoch, validations counted",
             "scores": scores,
-            "marks": watch.marks,
+            "epochs": [run[-1][0] // an_epoch for run in marks],
+            "paired": options["starts"] == "ours",
         }
 
+    def _fit(self, runs: int, max_steps: int):
+        """Scores, and (step, seconds) after each validation, of some runs."""
+        options, watch, scores = self._options, Watch(), []
+        with tempfile.TemporaryDirectory(prefix="pathjax-bench-") as logs:
+            trainer = make_trainer(logs, options, runs, max_steps, watch)
+            data = make_data(self._folder, options)
+            for run in range(runs):
+                model = make_model(options, run)
+                found, _ = functional.run_evaluation(
+                    trainer, model, data, run_id=run, verbose=False
+                )
+                scores.append(found[0][MONITOR])
+        return scores, watch.marks
 
-def make_trainer(logs: str, options: dict[str, Any], monitor: str, watch: Watch):
+    def run(self, count: int) -> tuple[int, float]:
+        """One run of `count` times `peer_steps` steps, after its first epoch."""
+        an_epoch = self._options["steps_an_epoch"]
+        epochs = 1 + -(-count * self._options["peer_steps"] // an_epoch)
+        _, ((first, *_, last),) = self._fit(1, epochs * an_epoch)
+        return last[0] - first[0], last[1] - first[1]
+
+
+def make_trainer(
+    logs: str, options: dict[str, Any], runs: int, max_steps: int, watch: Watch
+) -> eva.Trainer:
     """eva's trainer with the callbacks and the logger of its configs."""
     return eva.Trainer(
-        n_runs=options["runs"],
+        n_runs=runs,
         default_root_dir=logs,
-        max_steps=options["max_steps"],
+        max_steps=max_steps,
         checkpoint_type="best",
         accelerator="cpu",
         callbacks=[
@@ -124,11 +142,11 @@ def make_trainer(logs: str, options: dict[str, Any], monitor: str, watch: Watch)
                 filename="best",
                 save_last=False,
                 save_top_k=1,
-                monitor=monitor,
+                monitor=MONITOR,
                 mode="max",
             ),
             callbacks.EarlyStopping(
-                monitor, min_delta=0, patience=options["patience"], mode="max"
+                MONITOR, min_delta=0, patience=options["patience"], mode="max"
             ),
             watch,
         ],
@@ -138,24 +156,16 @@ def make_trainer(logs: str, options: dict[str, Any], monitor: str, watch: Watch)
 
 def make_model(options: dict[str, Any], run: int) -> eva.HeadModule:
     """eva's head; its own start or, if asked, that of our run of the same number."""
-    binary = options["classes"] == 2
-    columns = 1 if binary else options["classes"]
     head = {
         "class_path": "torch.nn.Linear",
-        "init_args": {"in_features": options["width"], "out_features": columns},
+        "init_args": {"in_features": options["width"], "out_features": 1},
     }
     if options["starts"] == "ours":
         head = Started(options["folder"], run)
-    classes = (
-        metrics.BinaryClassificationMetrics()
-        if binary
-        else metrics.MulticlassClassificationMetrics(options["classes"])
-    )
+    classes = metrics.BinaryClassificationMetrics()
     return eva.HeadModule(
         head=head,
-        criterion=(
-            torch.nn.BCEWithLogitsLoss() if binary else torch.nn.CrossEntropyLoss()
-        ),
+        criterion=torch.nn.BCEWithLogitsLoss(),
         optimizer=functools.partial(torch.optim.AdamW, lr=3e-4),
         metrics=structs.MetricsSchema(common=[metrics.AverageLoss(), classes]),
     )
@@ -163,7 +173,6 @@ def make_model(options: dict[str, Any], run: int) -> eva.HeadModule:
 
 def make_data(folder: Path, options: dict[str, Any]) -> eva.DataModule:
     """eva's datasets and loaders: batches of 256, shuffled for training."""
-    transform = to_float if options["classes"] == 2 else None
     # PyTorch refuses these two of eva's defaults where there are no processes.
     alone = {} if options["workers"] else dict.fromkeys(("prefetch_factor",))
     if not options["workers"]:
@@ -171,7 +180,7 @@ def make_data(folder: Path, options: dict[str, Any]) -> eva.DataModule:
 
     def dataset(split: str):
         return eva.datasets.EmbeddingsClassificationDataset(
-            str(folder), "manifest.csv", split=split, target_transforms=transform
+            str(folder), "manifest.csv", split=split, target_transforms=to_float
         )
 
     def loader(shuffle: bool) -> eva.DataLoader:

@@ -1,22 +1,40 @@
-"""`pathjax bench forward`: embedding tiles with our encoder, in a worker.
+"""`pathjax bench forward`: embedding batches of tiles, against PyTorch and timm.
 
 What is timed is what `pathjax embed` runs on the device: uint8 tiles to pooled float32
 embeddings, normalised inside.
 """
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
-from pathjax.bench.step import FLOPS_SOURCE
-from pathjax.bench.worker import serve
+from pathjax.bench.options import Common
+from pathjax.bench.runner import Entry
+from pathjax.bench.step import FLOPS_SOURCE, vit_entries
+from pathjax.bench.worker import Contestant, jax_matrix, serve
 
 WARM_UP = 2  # batches
 
 
-class Forward:
-    """Our contestant; see `worker.Contestant`."""
+@dataclasses.dataclass(frozen=True)
+class Options(Common):
+    """Shape of the ViT, and the number of tiles in a batch."""
+
+    variant: str = "S/16"
+    image_px: int = 224
+    gelu: str = "exact"
+    batch: int = 32
+
+
+def entries(options: Options, folder: Path | None = None) -> list[Entry]:
+    """All contestants, ours first."""
+    return vit_entries("forward", options)
+
+
+class Forward(Contestant):
+    """Our encoder."""
 
     def __init__(self, options: dict[str, Any]):
-        self._dtype = options["dtype"]
         import jax
         import jaxlib
         import numpy as np
@@ -26,7 +44,7 @@ class Forward:
         from pathjax.objectives.objective import init_vit
         from pathjax.parallel.allocator import choose
 
-        self._jax = jax
+        self._jax, self._dtype = jax, options["dtype"]
         vit = vit_config(
             options["variant"],
             image_px=options["image_px"],
@@ -54,22 +72,15 @@ class Forward:
             "note": f"allocator: {choose().reason}",
         }
 
-    def prepare(self) -> None:
-        """Nothing goes on between turns."""
-
     def run(self, count: int) -> int:
         """`count` batches."""
         for _ in range(count):
-            found = self._step(self._params, self._images)
-        self._jax.block_until_ready(found)
+            embeddings = self._step(self._params, self._images)
+        self._jax.block_until_ready(embeddings)
         return count * len(self._images)
 
     def matrix(self) -> dict[str, float]:
-        if self._dtype != "float32":  # the float32 contestant measures it
-            return {}
-        from pathjax.bench.matrix import jax_matrix
-
-        return jax_matrix()
+        return jax_matrix() if self._dtype == "float32" else {}
 
 
 if __name__ == "__main__":

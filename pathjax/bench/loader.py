@@ -1,25 +1,76 @@
-"""`pathjax bench loader`: our loader in a worker, and the limit it is held against.
+"""`pathjax bench loader`: our loader against tf.data and against its own limit.
 
-The limit is the same decoding and augmentation into buffers that are used again, from
-records in memory, with no order, reading, queue or batch object around it: in threads
-and in processes. What a loader loses against the better of the two is its own.
+The limit is the same decoding and augmentation into reused buffers, from records in
+memory, without order, reading, queue or batch objects: in threads and in processes.
+What a loader loses against the better of the two is its own overhead.
 """
 
+import dataclasses
 import multiprocessing
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-from pathjax.bench.worker import serve
+from pathjax.bench.options import Common
+from pathjax.bench.runner import Entry
+from pathjax.bench.worker import Contestant, serve
 
-UNTIMED = (
-    12  # batches before a turn, so that it does not begin with what was read ahead
-)
+UNTIMED = 12  # batches before a turn, so that it does not start with read-ahead ones
 
 
-class OurLoader:
-    """`train_batches` as a training run uses it; see `worker.Contestant`."""
+@dataclasses.dataclass(frozen=True)
+class Options(Common):
+    """Tiles and batches.
+
+    Attributes:
+      images: Folder of tissue images to cut the tiles from; "" looks into monuseg/ of
+        the folder PATHJAX_TEST_DATA, and draws synthetic tissue if there is none.
+      tiles, tile_px, image_px: Number of tiles, their side, the side of the crops.
+      batch: Tiles in a batch.
+      buffer: Batches that our loader reads ahead.
+    """
+
+    count: int = 100
+    images: str = ""
+    tiles: int = 2048
+    tile_px: int = 256
+    image_px: int = 224
+    batch: int = 64
+    buffer: int = 4
+
+
+def entries(options: Options, folder: Path) -> list[Entry]:
+    """All contestants, ours first."""
+    base = dataclasses.asdict(options) | {"folder": str(folder)}
+
+    def ours(name: str, label: str, kind: str) -> Entry:
+        return Entry(name, label, "pathjax.bench.loader", base | {"kind": kind})
+
+    def peer(name: str, label: str, kind: str) -> Entry:
+        module, values = "pathjax.bench.loader_peer", base | {"kind": kind}
+        return Entry(name, label, module, values, True, ("tensorflow",))
+
+    return [
+        ours("pathjax", "pathjax", "loader"),
+        ours("limit-threads", "decode and augment, threads", "threads"),
+        ours("limit-processes", "decode and augment, processes", "processes"),
+        peer("tf.data", "tf.data", "plain"),
+        peer("tf.data-fused", "tf.data, decode_and_crop", "fused"),
+    ]
+
+
+def prepare(options: Options, folder: Path) -> dict[str, Any]:
+    """Builds the study; returns its description for the result."""
+    from pathjax.bench.loader_data import build
+
+    study, source = build(folder, options)
+    size = (folder / "tiles.npz").stat().st_size / len(study.tiles)
+    return {"tiles": {"made_of": source, "mean_bytes": round(size)}}
+
+
+class OurLoader(Contestant):
+    """`train_batches` as a training run uses it."""
 
     def __init__(self, options: dict[str, Any]):
         import grain
@@ -65,11 +116,8 @@ class OurLoader:
             next(self._iterator)
         return count * self._batch
 
-    def matrix(self) -> dict[str, float]:
-        return {}
 
-
-class Limit:
+class Limit(Contestant):
     """Decoding and augmenting alone, in threads or in processes."""
 
     def __init__(self, options: dict[str, Any]):
@@ -97,9 +145,6 @@ class Limit:
             "note": f"{self._workers} {self._kind}",
         }
 
-    def prepare(self) -> None:
-        """Nothing is read ahead."""
-
     def run(self, count: int) -> int:
         """`count` batches, shared by the workers."""
         shares = [
@@ -121,9 +166,6 @@ class Limit:
             for thread in threads:
                 thread.join()
         return count * self._batch
-
-    def matrix(self) -> dict[str, float]:
-        return {}
 
 
 class Decoder:
@@ -158,7 +200,7 @@ def obey(job: Decoder, pipe: Any) -> None:
 
 
 def read_records(path: Path) -> list[bytes]:
-    """The encoded tiles that `tissue.build` wrote."""
+    """The encoded tiles that `loader_data.build` wrote."""
     import numpy as np
 
     with np.load(path) as file:

@@ -14,13 +14,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is im
 import numpy as np
 import tensorflow as tf
 
-from pathjax.bench.worker import serve
+from pathjax.bench.worker import Contestant, serve
 
 UNTIMED = 40  # batches before a turn, from a new iterator: for AUTOTUNE to settle
 
 
-class TFData:
-    """The contestant; see `worker.Contestant`."""
+class TFData(Contestant):
+    """A tf.data pipeline."""
 
     def __init__(self, options: dict[str, Any]):
         threads = options["threads"]
@@ -52,9 +52,9 @@ class TFData:
         self._dataset = dataset.with_options(pool)
         self._iterator = None
         batch = next(iter(self._dataset))
-        wanted = (self._batch, px, px, 3)
-        if tuple(batch.shape) != wanted or batch.dtype != tf.uint8:
-            raise ValueError(f"found {batch.dtype}{batch.shape}, wanted uint8{wanted}")
+        shape = (self._batch, px, px, 3)
+        if tuple(batch.shape) != shape or batch.dtype != tf.uint8:
+            raise ValueError(f"expected uint8{shape}, got {batch.dtype}{batch.shape}")
         self.info = {
             "versions": {"tensorflow": tf.__version__, "numpy": np.__version__},
             "threads": threads,
@@ -63,10 +63,10 @@ class TFData:
         }
 
     def prepare(self) -> None:
-        """A new iterator for each turn, which `run` drops.
+        """Makes a new iterator for each turn, which `run` drops.
 
-        One that lived on would read ahead during the turns of others: AUTOTUNE buffers
-        more than a turn takes, and the turn would time a queue.
+        A lasting one would read ahead during the turns of others: AUTOTUNE buffers more
+        than a turn takes, and the turn would time a queue.
         """
         self._iterator = iter(self._dataset)
         for _ in range(UNTIMED):
@@ -77,9 +77,6 @@ class TFData:
             next(self._iterator).numpy()  # no copy on the CPU
         self._iterator = None
         return count * self._batch
-
-    def matrix(self) -> dict[str, float]:
-        return {}
 
 
 def decode_then_crop(data, side: int, px: int):

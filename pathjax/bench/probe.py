@@ -1,39 +1,44 @@
-"""eva's linear probe: our whole sweep against a loop of PyTorch's, in seconds.
+"""`pathjax bench probe`: eva's linear probe, our whole sweep against PyTorch and eva.
 
-    ProbeOptions -> measure -> seconds, epochs and scores -> show
-
-The sweep is timed with its compilation, as a user meets it the first time, and again
-without. The peer runs some steps of the same fit and is extrapolated to the steps that
-our runs took, each to its own early stop; it does not validate. It is PyTorch with its
-data at hand, twice: batches cut from a tensor, which is the least any loop of PyTorch
-does, and its DataLoader. eva itself does the latter inside Lightning and is slower by
-far; it is no contestant here.
-
-Features are synthetic, of PCam's two classes and 384 numbers, one in 13 of its rows.
+A turn of ours is a whole sweep, compiled: all runs to their own early stops; its first
+start, with imports and compilation, is `ready_seconds`. A PyTorch peer runs some steps of
+the same fit without validation: batches cut from a tensor, which is the least that any
+loop of PyTorch does, or its DataLoader. `eva` is kaiko-eva itself, which also runs to
+its early stops once, so that balanced accuracies can be compared. All are compared in
+optimiser steps a second. Features are synthetic, with the two classes and the width of
+PCam, and one in 13 of its rows.
 """
 
 import dataclasses
+import math
+import statistics
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pathjax.bench.options import PRIVATE, BenchError, Common
+from pathjax.bench.options import Common
+from pathjax.bench.runner import Entry
+from pathjax.bench.worker import Contestant, serve
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbeOptions(Common):
-    """Of `bench probe`; rounds, threads and the peer's interpreter mean nothing here.
+class Options(Common):
+    """Features, runs and limits.
 
     Attributes:
-      rows, val_rows, width: of the features.
-      runs: seeds, side by side here, one after the other there.
-      max_steps: of a run, at most; 12,500 is eva's.
-      peer_steps: of the peer, before extrapolation.
-      peer_threads: of PyTorch; with more than one it waits for its threads longer than
-        they work.
+      rows, val_rows, width: Of the features.
+      runs: Seeds; simultaneous in ours, one after the other in a peer.
+      max_steps: Of a run, at most; eva's is 12,500, which takes eva half an hour. The
+        patience is a fifth of it, as in eva.
+      peer_steps: Of a peer in a turn.
+      peer_threads: Of PyTorch, which waits for its threads longer than they work.
     """
 
+    rounds: int = 3
+    count: int = 1
     rows: int = 20_000
     val_rows: int = 4_000
     width: int = 384
@@ -43,125 +48,164 @@ class ProbeOptions(Common):
     peer_threads: int = 1
 
 
-def made(options: ProbeOptions) -> list[np.ndarray]:
-    """Train and validation features and classes; a linear rule with noise."""
-    rng = np.random.default_rng(0)
-    rule = rng.normal(size=options.width) / np.sqrt(options.width)
-    found = []
-    for rows in (options.rows, options.val_rows):
-        x = rng.normal(size=(rows, options.width)).astype(np.float32)
-        found += [x, (x @ rule + rng.normal(0, 0.7, rows) > 0).astype(np.int32)]
-    return found
-
-
-def measure(options: ProbeOptions, peer: bool) -> dict[str, Any]:
-    """Times our sweep and, if asked, the peer.
-
-    Raises:
-      BenchError: the peer is asked for and PyTorch is not installed.
-    """
-    data = made(options)
-    # The peer first: a library that is not there is known at once.
-    theirs = _torch_seconds(data, options) if peer else {}
-    ours = _sweep_seconds(data, options)
-    return {
-        "options": {
-            name: value
-            for name, value in dataclasses.asdict(options).items()
-            if name not in PRIVATE
-        },
-        "pathjax": ours,
-        "peer_seconds_a_step": theirs,
-        "peer_seconds": {name: one * ours["steps"] for name, one in theirs.items()},
-    }
-
-
-def _sweep_seconds(data, options: ProbeOptions) -> dict[str, Any]:
-    import jax
-
-    from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
+def entries(options: Options, folder: Path) -> list[Entry]:
+    """All contestants, ours first."""
+    from pathjax.evals.probes.eva_linear import EvaLinear
 
     protocol = EvaLinear(steps=options.max_steps)
+    base = dataclasses.asdict(options) | {
+        "folder": str(folder),
+        "patience": protocol.recipe(options.rows).patience,
+        "steps_an_epoch": -(-options.rows // protocol.batch),
+        "starts": "",
+    }
 
-    def run():
-        begun = time.perf_counter()
+    def torch(name: str, label: str, kind: str) -> Entry:
+        module, values = "pathjax.bench.probe_peer", base | {"kind": kind}
+        return Entry(name, label, module, values, True, ("torch",))
+
+    def eva(name: str, label: str, **changes) -> Entry:
+        module, values = "pathjax.bench.eva_peer", base | changes
+        return Entry(name, label, module, values, True, ("eva",), "eva", False)
+
+    return [
+        Entry("pathjax", "pathjax", "pathjax.bench.probe", base),
+        torch("torch", "PyTorch, tensor slices", "slices"),
+        torch("torch-loader", "PyTorch, DataLoader", "loader"),
+        eva("eva", "kaiko-eva", workers=0),
+        eva("eva-workers", "kaiko-eva, 4 loader processes", workers=4),
+        eva("eva-our-starts", "kaiko-eva from our starts", workers=0, starts="ours"),
+    ]
+
+
+def prepare(options: Options, folder: Path) -> dict[str, Any]:
+    """Writes the features, and the first parameters of our runs."""
+    write_features(folder, options.rows, options.val_rows, options.width)
+    write_starts(folder, options.width, options.runs)
+    return {}
+
+
+def write_features(folder: Path, rows: int, val_rows: int, width: int) -> None:
+    """Writes two folds with two classes by a noisy linear rule."""
+    rng = np.random.default_rng(0)
+    rule = rng.normal(size=width) / np.sqrt(width)
+    arrays = {}
+    for fold, count in (("train", rows), ("val", val_rows)):
+        x = rng.normal(size=(count, width)).astype(np.float32)
+        arrays[f"{fold}_x"] = x
+        arrays[f"{fold}_y"] = x @ rule + rng.normal(0, 0.7, count) > 0
+    np.savez(folder / "features.npz", **arrays)
+
+
+def write_starts(folder: Path, width: int, runs: int) -> None:
+    """Writes the first parameters of our runs, for eva to start from."""
+    import jax
+
+    from pathjax.evals.probes.minibatch import run_keys, uniform_linear
+
+    starts = jax.vmap(lambda seed: uniform_linear(run_keys(seed)[0], width, 1))(
+        np.arange(runs)
+    )
+    np.savez(folder / "starts.npz", **jax.tree.map(np.asarray, starts))
+
+
+class Sweep(Contestant):
+    """Our sweep: all runs in one program."""
+
+    def __init__(self, options: dict[str, Any]):
+        start = time.perf_counter()
+        import jax
+
+        from pathjax.evals.probes.eva_linear import EvaLinear
+
+        self._options, self._jax = options, jax
+        self._protocol = EvaLinear(steps=options["max_steps"])
+        with np.load(Path(options["folder"]) / "features.npz") as file:
+            self._data = [
+                file[f"{fold}_{kind}"].astype(dtype)
+                for fold in ("train", "val")
+                for kind, dtype in (("x", np.float32), ("y", np.int32))
+            ]
+        self._sweep()
+        self.info = {
+            "unit": "steps",
+            "versions": {"jax": jax.__version__},
+            "threads": options["threads"],
+            "note": f"{self._steps} steps to the early stops of {options['runs']} runs",
+            "cold_seconds": time.perf_counter() - start,
+            "steps": self._steps,
+            "epochs": self._epochs.tolist(),
+            "scores": self._scores.tolist(),
+        }
+
+    def _sweep(self) -> None:
+        from pathjax.evals.probes.eva_linear import linear_sweep
+
         sweep = linear_sweep(
-            *data,
-            data[2],
-            np.arange(options.runs),
-            np.array(protocol.learning_rates, np.float32),
+            *self._data,
+            self._data[2],
+            np.arange(self._options["runs"]),
+            np.array(self._protocol.learning_rates, np.float32),
             classes=2,
-            options=protocol,
+            options=self._protocol,
         )
-        jax.block_until_ready(sweep)
-        return time.perf_counter() - begun, sweep
+        self._jax.block_until_ready(sweep)
+        self._epochs = np.asarray(sweep.epochs)[:, 0]
+        self._scores = np.asarray(sweep.score)[:, 0]
+        self._steps = int(self._epochs.sum()) * self._options["steps_an_epoch"]
 
-    (cold, _), (warm, sweep) = run(), run()
-    epochs = np.asarray(sweep.epochs)[:, 0]
+    def run(self, count: int) -> int:
+        """`count` whole sweeps."""
+        for _ in range(count):
+            self._sweep()
+        return count * self._steps
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    """Balanced accuracies and seconds of the whole sweep, in words."""
+    contestants = result["contestants"]
+    ours = contestants["pathjax"]
+    lines = [f"pathjax: {ours['cold_seconds']:.1f} s with imports and compilation"]
+    for one in contestants.values():
+        seconds = ours["steps"] / one["items_per_second"]["median"]
+        lines.append(f"{one['label']}: {seconds:.1f} s for {ours['steps']} steps")
+        if "scores" in one and one is not ours:
+            paired = one.get("paired", False)
+            gap = agreement(ours["scores"], one["scores"], paired=paired)
+            lines.append(
+                f"balanced accuracy, pathjax - {one['label']}: {gap['points']:+.2f} "
+                f"points (standard error {gap['standard_error']:.2f})"
+            )
+    return lines
+
+
+def agreement(
+    ours: Sequence[float], theirs: Sequence[float], *, paired: bool
+) -> dict[str, float]:
+    """Our mean minus theirs, in points of 100, and its standard error.
+
+    The error is that of run-by-run differences if `paired`, where runs share their
+    start, else of two independent means of unequal variance (Welch 1947, Biometrika
+    34:28).
+
+    Raises:
+      ValueError: fewer than two runs, or unequal numbers of runs.
+    """
+    if len(ours) != len(theirs) or len(ours) < 2:
+        raise ValueError(
+            f"expected the same number of runs, at least 2, got {len(ours)} and "
+            f"{len(theirs)}"
+        )
+    if paired:
+        gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
+        variance = statistics.variance(gaps)
+    else:
+        variance = statistics.variance(ours) + statistics.variance(theirs)
     return {
-        "cold_seconds": cold,
-        "warm_seconds": warm,
-        "epochs": epochs.tolist(),
-        "steps": int(epochs.sum()) * -(-options.rows // protocol.batch),
-        "balanced_accuracy": np.asarray(sweep.score)[:, 0].tolist(),
+        "points": 100 * (statistics.mean(ours) - statistics.mean(theirs)),
+        "standard_error": 100 * math.sqrt(variance / len(ours)),
     }
 
 
-def _torch_seconds(data, options: ProbeOptions) -> dict[str, float]:
-    """Seconds a step of each kind of loop."""
-    try:
-        import torch
-    except ImportError as error:
-        raise BenchError(
-            "bench probe --peer needs PyTorch in this interpreter: install torch"
-        ) from error
-    torch.set_num_threads(options.peer_threads)
-    x, y = torch.tensor(data[0]), torch.tensor(data[1], dtype=torch.float32)
-
-    def cut():
-        for rows in torch.randperm(len(x)).split(256):
-            yield x[rows], y[rows]
-
-    dataset = torch.utils.data.TensorDataset(x, y)
-    loader = torch.utils.data.DataLoader(dataset, batch_size=256, shuffle=True)
-
-    def seconds(batches) -> float:
-        layer = torch.nn.Linear(options.width, 1)
-        optimiser = torch.optim.AdamW(layer.parameters(), lr=3e-4)
-        begun, done = time.perf_counter(), 0
-        while True:
-            for features, target in batches():
-                optimiser.zero_grad()
-                torch.nn.functional.binary_cross_entropy_with_logits(
-                    layer(features)[:, 0], target
-                ).backward()
-                optimiser.step()
-                done += 1
-                if done == options.peer_steps:
-                    return (time.perf_counter() - begun) / done
-
-    return {"torch": seconds(cut), "torch, DataLoader": seconds(lambda: iter(loader))}
-
-
-def show(found: dict[str, Any]) -> None:
-    """Prints the result as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    ours, options = found["pathjax"], found["options"]
-    table = Table(
-        title=f"{options['runs']} runs of eva's linear probe on {options['rows']} x "
-        f"{options['width']}, {ours['steps']} steps in all"
-    )
-    for title in ("contestant", "seconds", "pathjax, compiling, is faster by"):
-        table.add_column(title, justify="left" if title == "contestant" else "right")
-    cold = ours["cold_seconds"]
-    table.add_row("pathjax, compiling", f"{cold:.2f}", "")
-    table.add_row("pathjax, compiled", f"{ours['warm_seconds']:.2f}", "")
-    for name, seconds in found["peer_seconds"].items():
-        table.add_row(
-            f"{name} (from {options['peer_steps']} steps)",
-            f"{seconds:.1f}",
-            f"{seconds / cold:.1f}x",
-        )
-    Console().print(table)
+if __name__ == "__main__":
+    serve(Sweep)

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,14 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 import pathjax
-from pathjax.bench.duel import Record, Worker, paired_ratio, spread
 from pathjax.bench.options import PRIVATE
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had images_per_second in place of items_per_second and unit
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory and what else was running when it was called."""
+    """Processor, cores, memory and the current load."""
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -35,11 +35,38 @@ def machine() -> dict[str, Any]:
     }
 
 
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median and range, and the value of each round."""
+    values = list(values)
+    return {
+        "median": statistics.median(values),
+        "min": min(values),
+        "max": max(values),
+        "rounds": values,
+    }
+
+
+def rates(turns: Sequence[Mapping[str, Any]], clock: str = "seconds") -> list[float]:
+    """Items per second of each turn, or per CPU second; empty if that is unknown."""
+    if any(turn[clock] is None for turn in turns):
+        return []
+    return [turn["items"] / turn[clock] for turn in turns]
+
+
+def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
+    """Ratios round by round, with median and range.
+
+    Raises:
+      ValueError: the numbers of rounds differ.
+    """
+    return spread([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
 def result(
     what: str,
     options: Mapping[str, Any],
-    workers: Mapping[str, Worker],
-    records: Mapping[str, Record],
+    workers: Mapping[str, Any],
+    turns: Mapping[str, Sequence[Mapping[str, Any]]],
     matrix: Mapping[str, Sequence[float]],
     before: Mapping[str, Any],
     extra: Mapping[str, Any],
@@ -47,22 +74,18 @@ def result(
     """Everything that was measured.
 
     `ratios` compare the first contestant with each other one, and each of ours with each
-    peer. `share` is the part of the best library's matrix-product rate, the median over
-    rounds of both.
+    peer. `share_of_matrix_rate` is relative to the best library's matrix product.
     """
-    best = max((spread(rates)["median"] for rates in matrix.values()), default=None)
+    best = max((statistics.median(rate) for rate in matrix.values()), default=None)
     first = next(iter(workers))
     flops = workers[first].info.get("flops_per_image")
-    found = {}
+    contestants = {}
     for name, worker in workers.items():
-        record = records[name]
-        rate = spread(record.rates)
-        found[name] = {
+        rate, cpu = spread(rates(turns[name])), rates(turns[name], "cpu_seconds")
+        contestants[name] = {
             "label": worker.entry.label,
-            "images_per_second": {**rate, "rounds": record.rates},
-            "images_per_cpu_second": spread(record.cpu_rates)
-            if record.cpu_rates
-            else None,
+            "items_per_second": rate,
+            "items_per_cpu_second": spread(cpu) if cpu else None,
             "share_of_matrix_rate": rate["median"] * flops / best / 1e9
             if flops and best
             else None,
@@ -73,6 +96,7 @@ def result(
     return {
         "schema": SCHEMA,
         "what": what,
+        "unit": workers[first].info.get("unit", "images"),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "pathjax": pathjax.__version__,
         "python": platform.python_version(),
@@ -80,21 +104,18 @@ def result(
         "load_after": list(os.getloadavg()),
         "options": {k: v for k, v in options.items() if k not in PRIVATE},
         **extra,
-        "matrix_gflops": {
-            name: {**spread(rates), "rounds": list(rates)}
-            for name, rates in matrix.items()
-        },
-        "contestants": found,
+        "matrix_gflops": {name: spread(rate) for name, rate in matrix.items()},
+        "contestants": contestants,
         "ratios": [
             {"of": one, "to": other}
-            | paired_ratio(records[one].rates, records[other].rates)
+            | paired_ratio(rates(turns[one]), rates(turns[other]))
             for one, other in pairs(workers)
         ],
     }
 
 
-def pairs(workers: Mapping[str, Worker]) -> list[tuple[str, str]]:
-    """Whom to compare with whom."""
+def pairs(workers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The pairs to compare."""
     first, *rest = workers
     peers = [name for name in rest if workers[name].entry.peer]
     ours = [name for name in rest if name not in peers]
@@ -104,65 +125,58 @@ def pairs(workers: Mapping[str, Worker]) -> list[tuple[str, str]]:
 def show(found: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints a result as tables."""
     console = console or Console(file=sys.stdout)
-    first = next(iter(found["contestants"]))
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    contestants = found["contestants"]
+    first = next(iter(contestants))
     ratios = {r["to"]: r for r in found["ratios"] if r["of"] == first}
-    table = Table(title=f"bench {found['what']}: images per second")
-    columns = ("contestant", "median", "min to max", f"{first} is", "peak memory")
-    shares = bool(found["matrix_gflops"])
-    for name in (*columns, "of matrix rate") if shares else columns:
+    table = Table(title=f"bench {found['what']}: {found['unit']} per second")
+    columns = ["contestant", "median", "min to max", f"{first} is", "peak memory"]
+    columns += ["of matrix rate"] if found["matrix_gflops"] else []
+    for name in columns:
         table.add_column(name, justify="left" if name == "contestant" else "right")
-    for name, one in found["contestants"].items():
-        rate, ratio = one["images_per_second"], ratios.get(name)
+    for name, one in contestants.items():
+        rate, ratio = one["items_per_second"], ratios.get(name)
         row = [
             one["label"],
             f"{rate['median']:.4g}",
             f"{rate['min']:.4g} to {rate['max']:.4g}",
-            f"{ratio['median']:.2f}x ({ratio['min']:.2f} to {ratio['max']:.2f})"
-            if ratio
-            else "",
+            _ratio(ratio) if ratio else "",
             f"{one['peak_resident_bytes'] / 1e9:.2f} GB",
         ]
-        if shares:
-            share = one["share_of_matrix_rate"]
-            row.append(f"{share:.0%}" if share is not None else "")
-        table.add_row(*row)
+        share = one["share_of_matrix_rate"]
+        table.add_row(*row, *[f"{share:.0%}"] * (share is not None))
     console.print(table)
     for ratio in found["ratios"]:
         if ratio["of"] != first:
-            one, other = (found["contestants"][ratio[k]]["label"] for k in ("of", "to"))
-            console.print(
-                f"{one} is {ratio['median']:.2f}x {other} "
-                f"({ratio['min']:.2f} to {ratio['max']:.2f})",
-                highlight=False,
-            )
+            one, other = (contestants[ratio[end]]["label"] for end in ("of", "to"))
+            line(f"{one} is {_ratio(ratio)} {other}")
+    for text in found.get("summary", []):
+        line(text)
     for name, rate in found["matrix_gflops"].items():
-        console.print(
+        line(
             f"float32 matrix product, {name}: {rate['median']:.0f} GFLOP/s "
-            f"({rate['min']:.0f} to {rate['max']:.0f})",
-            highlight=False,
+            f"({rate['min']:.0f} to {rate['max']:.0f})"
         )
-    for one in found["contestants"].values():
+    for one in contestants.values():
         versions = ", ".join(f"{k} {v}" for k, v in one["versions"].items())
-        line = f"{one['label']}: {versions}; {one['threads']} threads; {one['note']}"
-        console.print(line, highlight=False, soft_wrap=True)
-    flops = found["contestants"][first].get("flops_per_image")
-    if flops:
-        source = found["contestants"][first]["flops_source"]
-        console.print(
-            f"{flops / 1e9:.1f} GFLOP an image: {source}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        line(f"{one['label']}: {versions}; {one['threads']} threads; {one['note']}")
+    if flops := contestants[first].get("flops_per_image"):
+        line(f"{flops / 1e9:.1f} GFLOP an image: {contestants[first]['flops_source']}")
     place, load = found["machine"], found["machine"]["load"][0]
-    console.print(
+    line(
         f"{place['processor']}, {place['cores']} cores, "
         f"{place['memory_bytes'] / 2**30:.0f} GiB, Python {found['python']}; load "
-        f"{load:.1f} before, {found['load_after'][0]:.1f} after",
-        highlight=False,
+        f"{load:.1f} before, {found['load_after'][0]:.1f} after"
     )
-    cores = found["options"]["threads"]
     if load > 0.5:
         console.print(
-            f"[yellow]the machine was not idle before (load {load:.1f} on {cores} of "
-            "its cores): trust the ratios, and them with care[/yellow]"
+            f"[yellow]the machine was not idle before the run (load {load:.1f}): compare "
+            "ratios, not rates[/yellow]"
         )
+
+
+def _ratio(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['median']:.2f}x ({ratio['min']:.2f} to {ratio['max']:.2f})"

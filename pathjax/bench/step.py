@@ -1,14 +1,17 @@
-"""`pathjax bench step`: one training step of ours, in a worker.
+"""`pathjax bench step`: the trainer's own training step, against PyTorch and timm.
 
-The step is the trainer's own: `make_train_step` with the contrastive objective, AdamW,
-uint8 images normalised inside, logs read one step late, host batches made global. Only
-the data is made up, once, on the host.
+`make_train_step` with the contrastive objective, AdamW, uint8 images normalised inside,
+logs read one step late, host batches made global. Only the data is synthetic.
 """
 
+import dataclasses
 import time
+from pathlib import Path
 from typing import Any
 
-from pathjax.bench.worker import serve
+from pathjax.bench.options import Common
+from pathjax.bench.runner import Entry
+from pathjax.bench.worker import Contestant, jax_matrix, serve
 
 FLOPS_SOURCE = (
     "cost analysis of our lowered step before optimisation (multiplications and "
@@ -17,11 +20,79 @@ FLOPS_SOURCE = (
 WARM_UP = 2  # steps
 
 
-class Step:
-    """Our contestant; see `worker.Contestant`. On all devices, or those of `mesh`."""
+@dataclasses.dataclass(frozen=True)
+class Options(Common):
+    """Size of the training step.
+
+    Attributes:
+      variant, image_px, gelu: Of the ViT.
+      batch, genes: B and G; one tile per sample.
+      layers, width: Of the expression MLP; its dropout is 0.1 in all contestants.
+      embed_dim: Of the shared space.
+    """
+
+    variant: str = "S/16"
+    image_px: int = 224
+    gelu: str = "exact"
+    batch: int = 16
+    genes: int = 2000
+    layers: int = 4
+    width: int = 512
+    embed_dim: int = 128
+
+
+def entries(options: Options, folder: Path | None = None) -> list[Entry]:
+    """All contestants, ours first."""
+    return vit_entries("step", options)
+
+
+def vit_entries(what: str, options: Any) -> list[Entry]:
+    """Contestants of `bench step` and `bench forward`, ours first."""
+    from pathjax.models.vit import vit_config
+    from pathjax.parallel.allocator import TUNABLE
+
+    config = vit_config(options.variant, image_px=options.image_px, gelu=options.gelu)
+    shape = ("patch", "width", "depth", "heads", "mlp_dim")
+    base = dataclasses.asdict(options) | {
+        "vit": {name: getattr(config, name) for name in shape},
+        "dtype": "float32",
+        "attention": "auto",
+    }
+    # A contestant inherits what the command line set for itself; "" unsets it again.
+    untuned, huge_pages = {"GLIBC_TUNABLES": ""}, {"GLIBC_TUNABLES": TUNABLE}
+
+    def ours(name: str, label: str, default=True, environ=None, **changes) -> Entry:
+        environ = {"JAX_PLATFORMS": "cpu", **(environ or {})}
+        module, values = f"pathjax.bench.{what}", base | changes
+        return Entry(name, label, module, values, default=default, environ=environ)
+
+    def peer(name: str, label: str, default=True, environ=untuned, **changes) -> Entry:
+        return Entry(
+            name,
+            label,
+            f"pathjax.bench.{what}_peer",
+            base | changes,
+            peer=True,
+            modules=("torch", "timm"),
+            default=default,
+            environ=environ,
+        )
+
+    return [
+        ours("pathjax", "pathjax float32"),
+        ours("pathjax-bf16", "pathjax bfloat16", dtype="bfloat16"),
+        ours("untuned", "pathjax, allocator untuned", False, untuned),
+        ours("xla-attention", "pathjax, JAX's attention", False, attention="xla"),
+        peer("torch", "PyTorch eager float32"),
+        peer("torch-bf16", "PyTorch bfloat16 autocast", dtype="bfloat16"),
+        peer("torch-malloc", "PyTorch float32, huge pages", False, huge_pages),
+    ]
+
+
+class Step(Contestant):
+    """Our training step, on all devices or those of `mesh`."""
 
     def __init__(self, options: dict[str, Any], mesh: Any = None):
-        self._dtype = options["dtype"]
         import flax
         import jax
         import jaxlib
@@ -36,6 +107,7 @@ class Step:
         from pathjax.train.state import make_state
         from pathjax.train.step import make_train_step
 
+        self._dtype = options["dtype"]
         self._jax, self._to_global, self._mesh = jax, to_global, mesh or make_mesh()
         vit = vit_config(
             options["variant"],
@@ -68,10 +140,10 @@ class Step:
         )
         step = make_train_step(objective, tx, self._mesh, shardings)
         self._key = jax.random.key(1)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         lowered = step.lower(self._state, to_global(self.batch, self._mesh), self._key)
         self._step = lowered.compile()
-        compile_seconds = time.perf_counter() - begun
+        compile_seconds = time.perf_counter() - start
         self.run(WARM_UP)
         device = jax.devices()[0]
         memory = self._step.memory_analysis()
@@ -88,9 +160,6 @@ class Step:
             "note": f"allocator: {choose().reason}",
         }
 
-    def prepare(self) -> None:
-        """Nothing goes on between turns."""
-
     def run(self, count: int) -> int:
         """`count` steps, as the trainer's loop takes them."""
         pending = None
@@ -104,11 +173,7 @@ class Step:
         return count * len(self.batch["mask"])
 
     def matrix(self) -> dict[str, float]:
-        if self._dtype != "float32":  # the float32 contestant measures it
-            return {}
-        from pathjax.bench.matrix import jax_matrix
-
-        return jax_matrix()
+        return jax_matrix() if self._dtype == "float32" else {}
 
 
 def synthetic_batch(np: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""`pathjax bench step --peer`: the same training step in PyTorch, in a worker.
+"""`pathjax bench step --peer`: the same training step in PyTorch.
 
-timm's ViT, the same expression MLP, InfoNCE and AdamW, eager. PyTorch gets what suits it
-best: its memory format and its AdamW implementation are chosen by timing them here, and
-its convolution reads images in its own layout. Runs under any interpreter that has
-torch and timm; pathjax's own dependencies are not needed.
+timm's ViT, the same expression MLP, InfoNCE and AdamW, eager; the fastest memory format
+and AdamW implementation are chosen by timing them here. Runs under any interpreter that
+has torch and timm; pathjax's own dependencies are not needed.
 """
 
 import math
@@ -16,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pathjax.bench.worker import serve
+from pathjax.bench.worker import Contestant, serve, torch_matrix
 
 WARM_UP = 2  # steps
 ADAMW = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
@@ -40,7 +39,7 @@ def make_vit(options: dict[str, Any]) -> nn.Module:
 
 
 def normalised(image: torch.Tensor) -> torch.Tensor:
-    """`image [B, 3, H, W] uint8` as the network wants it."""
+    """`image [B, 3, H, W] uint8` normalised with ImageNet's statistics, float32."""
     mean, std = (
         torch.tensor(values).view(1, 3, 1, 1)
         for values in (IMAGENET_MEAN, IMAGENET_STD)
@@ -83,35 +82,69 @@ def info_nce(z_image, z_genes, log_scale) -> torch.Tensor:
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
-class TorchStep:
-    """The contestant; see `worker.Contestant`."""
+class TorchContestant(Contestant):
+    """What the peers of `bench step` and `bench forward` share.
+
+    A subclass sets `_model`, and `_image [B, 3, H, W] uint8`.
+    """
+
+    _model: nn.Module
 
     def __init__(self, options: dict[str, Any]):
         torch.set_num_threads(options["threads"])
         torch.manual_seed(0)
-        self._bfloat16 = options["autocast"]
-        random = np.random.default_rng(0)
+        self._bfloat16 = options["dtype"] == "bfloat16"
+        self._random = np.random.default_rng(0)
         count, px = options["batch"], options["image_px"]
-        image = random.integers(0, 256, (count, 3, px, px), np.uint8)
-        genes = random.normal(size=(count, options["genes"])).astype(np.float32)
-        self._image, self._genes = torch.from_numpy(image), torch.from_numpy(genes)
+        image = self._random.integers(0, 256, (count, 3, px, px), np.uint8)
+        self._image = torch.from_numpy(image)
+
+    def matrix(self) -> dict[str, float]:
+        return {} if self._bfloat16 else torch_matrix()
+
+    def _describe(self, note: str, tried: dict[str, float]) -> dict[str, Any]:
+        return {
+            "versions": {"torch": torch.__version__, "timm": timm.__version__},
+            "threads": torch.get_num_threads(),
+            "parameters": sum(p.numel() for p in self._model.parameters()),
+            "note": f"chosen as fastest: {note}",
+            "tried_seconds": tried,
+        }
+
+    def _choose_layout(self) -> tuple[str, dict[str, float]]:
+        """Times both memory formats and keeps the faster."""
+        plain, seconds = self._image, {}
+        formats = {
+            "contiguous": torch.contiguous_format,
+            "channels last": torch.channels_last,
+        }
+
+        def use(name: str) -> None:
+            self._image = plain.contiguous(memory_format=formats[name])
+            self._model.to(memory_format=formats[name])
+
+        for name in formats:
+            use(name)
+            seconds[name] = best_seconds(lambda: self.run(1), 2)
+        best = min(seconds, key=seconds.get)
+        use(best)
+        return best, seconds
+
+
+class TorchStep(TorchContestant):
+    """The training step."""
+
+    def __init__(self, options: dict[str, Any]):
+        super().__init__(options)
+        genes = self._random.normal(size=(options["batch"], options["genes"]))
+        self._genes = torch.from_numpy(genes.astype(np.float32))
         self._model = Model(options).train()
         adamw, adamw_seconds = self._choose_adamw()
         layout, layout_seconds = self._choose_layout()
         self.run(WARM_UP)
-        self.info = {
-            "versions": {"torch": torch.__version__, "timm": timm.__version__},
-            "threads": torch.get_num_threads(),
-            "parameters": sum(p.numel() for p in self._model.parameters()),
-            "note": f"chosen as fastest: AdamW {adamw}, {layout}",
-            "tried_seconds": {
-                f"AdamW {name}": seconds for name, seconds in adamw_seconds.items()
-            }
-            | {f"step, {name}": seconds for name, seconds in layout_seconds.items()},
-        }
-
-    def prepare(self) -> None:
-        """Nothing goes on between turns."""
+        tried = {f"AdamW {name}": value for name, value in adamw_seconds.items()}
+        tried |= {f"step, {name}": value for name, value in layout_seconds.items()}
+        self.info = self._describe(f"AdamW {adamw}, {layout}", tried)
 
     def run(self, count: int) -> int:
         """`count` steps."""
@@ -120,18 +153,11 @@ class TorchStep:
             self._optimizer.step()
         return count * len(self._image)
 
-    def matrix(self) -> dict[str, float]:
-        if self._bfloat16:  # the float32 contestant measures it
-            return {}
-        from pathjax.bench.matrix import torch_matrix
-
-        return torch_matrix()
-
     def _backward(self) -> None:
         self._model.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            found = self._model(self._image, self._genes)
-        info_nce(*found).backward()
+            outputs = self._model(self._image, self._genes)
+        info_nce(*outputs).backward()
 
     def _choose_adamw(self) -> tuple[str, dict[str, float]]:
         """Times torch's implementations of AdamW and keeps the fastest."""
@@ -141,42 +167,26 @@ class TorchStep:
             {"params": decayed, "weight_decay": 0.05},
             {"params": others, "weight_decay": 0.0},
         ]
-        made = {
+        optimizers = {
             name: torch.optim.AdamW([dict(g) for g in groups], lr=1e-6, **options)
             for name, options in ADAMW.items()
         }
         self._backward()
-        seconds = {name: best_seconds(one.step, 3) for name, one in made.items()}
+        seconds = {name: best_seconds(one.step, 3) for name, one in optimizers.items()}
         best = min(seconds, key=seconds.get)
-        self._optimizer = made[best]
-        return best, seconds
-
-    def _choose_layout(self) -> tuple[str, dict[str, float]]:
-        """Times the step in both memory formats and keeps the faster."""
-        plain, seconds = self._image, {}
-        formats = {
-            "contiguous": torch.contiguous_format,
-            "channels last": torch.channels_last,
-        }
-        for name, layout in formats.items():
-            self._image = plain.contiguous(memory_format=layout)
-            self._model.to(memory_format=layout)
-            seconds[name] = best_seconds(lambda: self.run(1), 2)
-        best = min(seconds, key=seconds.get)
-        self._image = plain.contiguous(memory_format=formats[best])
-        self._model.to(memory_format=formats[best])
+        self._optimizer = optimizers[best]
         return best, seconds
 
 
 def best_seconds(action, repeats: int) -> float:
-    """The least of some timings, after one to warm up."""
+    """The shortest of some timings, after one to warm up."""
     action()
-    found = []
+    seconds = []
     for _ in range(repeats):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         action()
-        found.append(time.perf_counter() - begun)
-    return min(found)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 if __name__ == "__main__":

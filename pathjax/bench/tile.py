@@ -1,147 +1,183 @@
-"""`pathjax bench tile`: cutting a large slide, against OpenSlide alone and histolab.
+"""`pathjax bench tile`: cutting a large slide, against OpenSlide and histolab.
 
     pathjax bench tile [--peer --config.peer_python=PYTHON] [--config.data=DIR] [--out FILE]
 
-A slide of 40,000 px and one of half its side are made of real tissue. On the large one
-ours and OpenSlide with libjpeg take turns, with one thread and with several; the small
-one is histolab's, on which it takes minutes, and ours beside it. Peak memory is that of
-a fresh process for each slide.
+A slide of 40,000 px and one of half its side are made of real tissue. *pathjax* is
+`tile_slide` with overview, tissue, grid, thumbnail, tiles, shard and note; *openslide*
+reads and encodes the same tiles and keeps nothing. histolab gets the small slide.
 """
 
+import concurrent.futures
 import dataclasses
-import json
 import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import numpy as np
 
-import pathjax
-from pathjax.bench import tile_peer
-from pathjax.bench.options import PRIVATE, BenchError, Common
-from pathjax.bench.report import machine
-from pathjax.bench.tile_slide import make_slide, tissue
+from pathjax.bench.options import Common
+from pathjax.bench.runner import Entry
+from pathjax.bench.worker import Contestant, serve
 
-BARS = {"openslide": 0.85, "histolab": 8.0, "memory": 1.3}
+TILE, MPP, QUALITY = 224, 0.5, 90
 
 
 @dataclasses.dataclass(frozen=True)
-class TileBenchOptions(Common):
-    """Of `bench tile`; `contestants` means nothing here.
+class Options(Common):
+    """Slides.
 
     Attributes:
-      side: of the large slide in pixels; the other has half of it.
-      data: folder with wsi/; "" takes PATHJAX_TEST_DATA.
+      side: Of the large slide in pixels; the small one has half of it.
+      data: Folder with wsi/; "" takes PATHJAX_TEST_DATA.
     """
 
     rounds: int = 3
+    count: int = 1
     side: int = 40_000
     data: str = ""
 
 
-def measure(options: TileBenchOptions, peer: bool) -> dict[str, Any]:
-    """Makes the slides and times everyone.
+def entries(options: Options, folder: Path) -> list[Entry]:
+    """All contestants, ours first."""
 
-    Raises:
-      BenchError: no tissue to make slides of, or a contestant that failed.
-    """
-    before, pixels = machine(), tissue(options.data)
-    with tempfile.TemporaryDirectory(prefix="pathjax-bench-") as name:
-        folder = Path(name)
-        large = make_slide(folder / "large.tiff", pixels, options.side)
-        small = make_slide(folder / "small.tiff", pixels, options.side // 2)
-        turns: dict[str, list[dict[str, Any]]] = {}
-        for turn in range(options.rounds):
-            for threads in dict.fromkeys((1, options.threads)):
-                for who in ("ours", "openslide"):
-                    found = _run(who, large, folder, threads, turn)
-                    turns.setdefault(f"{who}, {threads}", []).append(found)
-        quarter = _run("ours", small, folder, 1, options.rounds)
-        peers = {}
-        if peer:
-            for check in ("tissue", "all"):
-                peers[f"histolab, {check}"] = _histolab(small, folder, check, options)
-            peers["ours"] = _run("ours", small, folder, 1, options.rounds + 1)
-    return {
-        "benchmark": "tile",
-        "options": {
-            key: value
-            for key, value in dataclasses.asdict(options).items()
-            if key not in (*PRIVATE, "data")
-        },
-        "versions": {"pathjax": pathjax.__version__},
-        "machine": before,
-        "turns": turns,
-        "quarter": quarter,
-        "small": peers,
-        "ratios": ratios(turns, quarter, peers),
-        "bars": BARS,
-    }
+    def entry(name: str, label: str, slide: str, threads: int) -> Entry:
+        kind = "ours" if name.startswith("pathjax") else "openslide"
+        values = {
+            "kind": kind,
+            "slide": str(folder / f"{slide}.tiff"),
+            "out": str(folder / name),
+            "threads": threads,
+        }
+        return Entry(name, label, "pathjax.bench.tile", values, kind == "openslide")
 
+    def histolab(check: str) -> Entry:
+        values = {
+            "slide": str(folder / "small.tiff"),
+            "out": str(folder / f"histolab-{check}"),
+            "check": check,
+            "threads": 1,
+        }
+        return Entry(
+            f"histolab-{check}",
+            f"histolab, {check} (small slide)",
+            "pathjax.bench.tile_peer",
+            values,
+            peer=True,
+            modules=("histolab",),
+        )
 
-def ratios(turns, quarter, peers) -> dict[str, float]:
-    """Our rate over each peer's, the median over turns, and memory large over small."""
-    found = {}
-    for name, ours in turns.items():
-        who, threads = name.split(", ")
-        if who == "ours":
-            theirs = turns[f"openslide, {threads}"]
-            each = [rate(a) / rate(b) for a, b in zip(ours, theirs, strict=True)]
-            found[f"openslide, {threads}"] = statistics.median(each)
-    largest = max(one["peak"] for one in turns["ours, 1"])
-    found["memory"] = largest / quarter["peak"]
-    if peers:
-        for name in sorted(peers.keys() - {"ours"}):
-            found[name] = rate(peers["ours"]) / rate(peers[name])
-    return found
+    several = options.threads
+    found = [
+        entry("pathjax", "pathjax, 1 thread", "large", 1),
+        entry("openslide", "openslide, 1 thread", "large", 1),
+        entry("pathjax-threads", f"pathjax, {several} threads", "large", several),
+        entry("openslide-threads", f"openslide, {several} threads", "large", several),
+        entry("pathjax-small", "pathjax, 1 thread (small slide)", "small", 1),
+    ]
+    return [*found, histolab("tissue"), histolab("all")]
 
 
-def rate(one: dict[str, Any]) -> float:
-    """Tiles a second."""
-    return one["tiles"] / one["seconds"]
+def prepare(options: Options, folder: Path) -> dict[str, Any]:
+    """Writes both slides, and the corners of their tiles for OpenSlide."""
+    from pathjax.bench.tile_slide import make_slide, tissue
+
+    pixels = tissue(options.data)
+    for name, side in (("large", options.side), ("small", options.side // 2)):
+        slide = make_slide(folder / f"{name}.tiff", pixels, side)
+        np.save(slide.with_suffix(".npy"), cut(slide, folder / "first", 1))
+        shutil.rmtree(folder / "first")
+    return {}
 
 
-def _run(who: str, slide: Path, folder: Path, threads: int, turn: int) -> dict:
-    out = folder / f"{slide.stem}-{threads}-{turn}"
-    places = folder / f"{slide.stem}.npy"
-    words = [who, str(slide), str(out), str(places), str(threads)]
-    found = _json([sys.executable, "-m", "pathjax.bench.tile_worker", *words])
-    shutil.rmtree(out, ignore_errors=True)  # a gigabyte in each turn; OpenSlide's: none
-    return found
+def cut(slide: Path, out: Path, threads: int) -> np.ndarray:
+    """Tiles a slide into a study at `out`; returns the corners of its tiles [N, 2]."""
+    from pathjax.data.study import read_frame
+    from pathjax.wsi.manifest import SlideRow
+    from pathjax.wsi.tile import TileOptions, tile_slide
+
+    row = SlideRow(
+        path=str(slide),
+        slide_id="slide",
+        patient_id="p",
+        sample_id="s",
+        site="x",
+        mpp=MPP,
+        mpp_source="bench",
+    )
+    options = TileOptions(mpp=MPP, tile_px=TILE, quality=QUALITY)
+    report = tile_slide(row, out, options, threads=threads)
+    if report.status != "tiled":
+        raise ValueError(f"the slide was skipped: {report.reason}")
+    return read_frame(out / ".build" / "slide.parquet")[["x", "y"]].to_numpy()
 
 
-def _histolab(slide: Path, folder: Path, check: str, options: TileBenchOptions) -> dict:
-    python = options.peer_python or sys.executable
-    out = folder / f"histolab-{check}"
-    out.mkdir()
-    return _json([python, str(tile_peer.__file__), str(slide), str(out), check])
+class Tiler(Contestant):
+    """Ours, or OpenSlide's `read_region` of the same tiles and libjpeg."""
+
+    def __init__(self, options: dict[str, Any]):
+        import openslide
+
+        import pathjax
+        import pathjax.wsi.tile
+
+        self._slide, self._out = Path(options["slide"]), Path(options["out"])
+        self._kind, self._threads = options["kind"], options["threads"]
+        self.info = {
+            "unit": "tiles",
+            "versions": {
+                "pathjax": pathjax.__version__,
+                "openslide": openslide.__library_version__,
+            },
+            "threads": self._threads,
+            "note": self._slide.name,
+        }
+
+    def prepare(self) -> None:
+        shutil.rmtree(self._out, ignore_errors=True)
+
+    def run(self, count: int) -> int:
+        """Cuts the slide `count` times."""
+        tiles = 0
+        for number in range(count):
+            if self._kind == "ours":
+                out = self._out / str(number)
+                tiles += len(cut(self._slide, out, self._threads))
+            else:
+                tiles += self._read()
+        return tiles
+
+    def _read(self) -> int:
+        import openslide
+
+        from pathjax.data.images import encode_jpeg
+
+        handles = threading.local()
+
+        def encode(corner) -> int:
+            if not hasattr(handles, "slide"):
+                handles.slide = openslide.OpenSlide(str(self._slide))
+            region = handles.slide.read_region(tuple(map(int, corner)), 0, (TILE, TILE))
+            return len(encode_jpeg(np.asarray(region.convert("RGB")), QUALITY))
+
+        corners = np.load(self._slide.with_suffix(".npy"))
+        if self._threads == 1:
+            return len([encode(corner) for corner in corners])
+        with concurrent.futures.ThreadPoolExecutor(self._threads) as pool:
+            return len(list(pool.map(encode, corners, chunksize=32)))
 
 
-def _json(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"bench tile: {' '.join(command[:4])} failed, as said above")
-    return json.loads(done.stdout.splitlines()[-1])
+def summary(result: dict[str, Any]) -> list[str]:
+    """Peak memory on the large slide over that on the small one."""
+    contestants = result["contestants"]
+    if not {"pathjax", "pathjax-small"} <= contestants.keys():
+        return []
+    large, small = (
+        contestants[name]["peak_resident_bytes"]
+        for name in ("pathjax", "pathjax-small")
+    )
+    return [f"peak memory, large / small slide: {large / small:.2f}"]
 
 
-def show(found: dict[str, Any]) -> None:
-    """Prints rates, ratios and bars."""
-    table = Table(title="tiles of 224 px a second, and peak memory")
-    for head in ("contestant, threads", "tiles", "tiles/s by turn", "peak MiB"):
-        table.add_column(head)
-    rows = found["turns"] | {"ours, 1 (a quarter of the size)": [found["quarter"]]}
-    rows |= {f"{who} (a quarter)": [one] for who, one in found["small"].items()}
-    for name, turns in rows.items():
-        rates = ", ".join(f"{rate(one):.0f}" for one in turns)
-        peaks = [one["peak"] / 2**20 for one in turns if "peak" in one]
-        memory = f"{max(peaks):.0f}" if peaks else ""
-        table.add_row(name, str(turns[0]["tiles"]), rates, memory)
-    console = Console()
-    console.print(table)
-    for name, value in found["ratios"].items():
-        console.print(f"{name}: {value:.2f}, wanted {BARS[name.split(',')[0]]}")
+if __name__ == "__main__":
+    serve(Tiler)

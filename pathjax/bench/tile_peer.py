@@ -1,45 +1,61 @@
-"""histolab's grid tiler on a slide: run by an interpreter that has histolab 0.7.
+"""`pathjax bench tile --peer`: histolab's grid tiler, by an interpreter that has it.
 
-    PYTHON tile_peer.py SLIDE OUT [CHECK]      prints JSON: tiles, seconds
-
-It imports nothing of pathjax, whose Python is newer than histolab's. CHECK is "tissue"
-for its default, which looks for tissue in each tile, or "all", which keeps every tile
-of the slide and so does less than any study needs.
+histolab 0.7 needs Python 3.10, so nothing but worker.py is imported of pathjax. `check`
+is "tissue" for its default, which looks for tissue in each tile, or "all", which keeps
+every tile of the slide and so does less than any study needs.
 """
 
-import json
 import os
-import sys
-import time
+import shutil
 from importlib.metadata import version
 
+from histolab.slide import Slide
+from histolab.tile import Tile
+from histolab.tiler import GridTiler
 
-def main() -> None:
-    from histolab.slide import Slide
-    from histolab.tile import Tile
-    from histolab.tiler import GridTiler
+from pathjax.bench.worker import Contestant, serve
 
-    def save(tile, path):
-        tile.image.convert("RGB").save(path, quality=90)
 
-    # Its own fails: it hands OpenSlide's RGBA to the JPEG encoder. PNG, its default,
-    # would be slower and no fair comparison.
-    Tile.save = save
-    slide, out, check = [*sys.argv[1:], "tissue"][:3]
-    tiler = GridTiler(
-        tile_size=(224, 224),
-        level=0,
-        check_tissue=check == "tissue",
-        tissue_percent=35.0,
-        suffix=".jpg",
-    )
-    start = time.perf_counter()
-    tiler.extract(Slide(slide, processed_path=out), log_level="ERROR")
-    seconds = time.perf_counter() - start
-    tiles = sum(name.endswith(".jpg") for name in os.listdir(out))
-    found = {"tiles": tiles, "seconds": seconds, "histolab": version("histolab")}
-    print(json.dumps(found))
+def save(tile, path):
+    tile.image.convert("RGB").save(path, quality=90)
+
+
+# Its own fails: it hands OpenSlide's RGBA to the JPEG encoder. PNG, its default, would
+# be slower and no fair comparison.
+Tile.save = save
+
+
+class Histolab(Contestant):
+    """The grid tiler."""
+
+    def __init__(self, options):
+        self._slide, self._out = options["slide"], options["out"]
+        self._tiler = GridTiler(
+            tile_size=(224, 224),
+            level=0,
+            check_tissue=options["check"] == "tissue",
+            tissue_percent=35.0,
+            suffix=".jpg",
+        )
+        self.info = {
+            "unit": "tiles",
+            "versions": {"histolab": version("histolab")},
+            "threads": 1,
+            "note": os.path.basename(self._slide),
+        }
+
+    def prepare(self):
+        shutil.rmtree(self._out, ignore_errors=True)
+        os.makedirs(self._out)
+
+    def run(self, count):
+        """Cuts the slide `count` times into one folder."""
+        for _ in range(count):
+            slide = Slide(self._slide, processed_path=self._out)
+            self._tiler.extract(slide, log_level="ERROR")
+        tiles = sum(name.endswith(".jpg") for name in os.listdir(self._out))
+        return count * tiles
 
 
 if __name__ == "__main__":
-    main()
+    serve(Histolab)

@@ -1,9 +1,7 @@
 """A large slide to time tiling on: real tissue, repeated, as a scanner's pyramid.
 
-    a real slide's region -> JPEG blocks, each encoded once -> tiled pyramidal TIFF
-
-Its blocks decode like any scanner's; that they repeat saves encoding, not reading: every
-block lies in the file in its own place.
+Distinct JPEG blocks are encoded once and written many times: that saves encoding, not
+reading.
 """
 
 import io
@@ -30,13 +28,13 @@ def tissue(data: str = "") -> UInt8[np.ndarray, "2048 2048 3"]:
     """The region, of the slide in wsi/ of `data` or of PATHJAX_TEST_DATA.
 
     Raises:
-      BenchError: there is no such slide.
+      BenchError: no such file.
     """
     folder = Path(data or os.environ.get("PATHJAX_TEST_DATA", "."))
     path = folder / "wsi" / "CMU-1-Small-Region.svs"
     if not path.is_file():
         raise BenchError(
-            f"there is no {path}: name the folder with wsi/CMU-1-Small-Region.svs "
+            f"no file {path}: name the folder with wsi/CMU-1-Small-Region.svs "
             "(OpenSlide's test data) by --config.data=DIR or PATHJAX_TEST_DATA"
         )
     return open_slide(path).read(64, 512, 0, SIDE, SIDE)

@@ -1,72 +1,96 @@
-"""The worker's side of a benchmark: does a turn when told to, over its pipes.
+"""The worker's side of a benchmark: runs one contestant's turns, over its pipes.
 
-A contestant runs in a process of its own, so that no two thread pools share one. It
-reads commands as JSON lines from standard input and answers on what was its standard
-output; what libraries print goes to standard error. Only the standard library is
+Each contestant has a process of its own, so that no two thread pools share one. It
+reads commands as JSON lines from standard input and answers on its original standard
+output; whatever libraries print goes to standard error. Only the standard library is
 imported here, because a peer's interpreter need not have pathjax's dependencies.
 """
 
 import json
 import os
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 IDLE_SHARE = 0.05  # of one core, under which a process counts as idle
 LONGEST_WAIT = 20.0  # seconds for read-ahead buffers to fill
+MATRIX_SIDE = 2048  # 17 GFLOP and 50 MB: large enough for the best kernels
+MATRIX_REPEATS = 5
 
 
-class Contestant(Protocol):
-    """What a worker runs; made once, warm when made."""
+class Contestant:
+    """What a worker runs; the constructor takes the options and warms up.
 
-    info: dict[str, Any]  # "children": True where other processes do the work
+    Attributes:
+      info: Facts for the JSON: `versions`, `threads`, `note`; `children` is True if
+        other processes do the work, `unit` names what is counted ("images").
+    """
+
+    info: dict[str, Any]
 
     def prepare(self) -> None:
-        """What comes before a turn and is not timed."""
+        """Untimed work before a turn."""
 
-    def run(self, count: int) -> int:
-        """Does `count` units of work, finished on return; the number of images."""
+    def run(self, count: int) -> int | tuple[int, float]:
+        """Does `count` units of work and waits for them.
+
+        Returns:
+          The number of items, and the seconds where not all of the turn is to count.
+        """
+        raise NotImplementedError
 
     def matrix(self) -> dict[str, float]:
-        """GFLOP/s of a matrix product by library, empty where that is no matter."""
+        """GFLOP/s of a float32 matrix product by library; empty if not relevant."""
+        return {}
 
 
 def serve(make: Callable[[dict[str, Any]], Contestant]) -> None:
-    """Makes the contestant from the options in `argv[1]` and obeys until told to quit.
+    """Builds the contestant from the options in `argv[1]` and obeys commands.
 
     Commands are `{"do": "run", "count": n}`, `{"do": "matrix"}` and `{"do": "quit"}`.
     """
     options = json.loads(sys.argv[1])
-    answers = take_stdout()
+    answers = os.dup(1)
+    os.dup2(2, 1)
     use_cores(options["threads"])
-    begun = time.perf_counter()
+
+    def say(value: dict[str, Any]) -> None:
+        os.write(answers, (json.dumps(value) + "\n").encode())
+
+    start = time.perf_counter()
     contestant = make(options)
-    ready = {"info": contestant.info, "ready_seconds": time.perf_counter() - begun}
-    say(answers, ready)
+    say({"info": contestant.info, "ready_seconds": time.perf_counter() - start})
     for line in sys.stdin:
         command = json.loads(line)
-        if command["do"] == "run":
-            say(answers, turn(contestant, command["count"]))
-        elif command["do"] == "matrix":
-            say(answers, {"gflops": contestant.matrix(), "peak_bytes": peak_bytes()})
-        else:
+        if command["do"] == "quit":
             break
+        say(obey(contestant, **command))
 
 
-def turn(contestant: Contestant, count: int) -> dict[str, float]:
-    """One timed turn; returns when the process has come to rest.
+def obey(contestant: Contestant, do: str, count: int = 0) -> dict[str, Any]:
+    """Answers one command, "run" or "matrix"."""
+    if do == "run":
+        return turn(contestant, count)
+    return {"gflops": contestant.matrix(), "peak_bytes": peak_bytes()}
 
-    A loader goes on reading ahead after its turn, which would slow the next contestant.
+
+def turn(contestant: Contestant, count: int) -> dict[str, Any]:
+    """One timed turn; returns when the process is idle again.
+
+    A loader reads ahead after its turn, which would slow the next contestant.
     """
     contestant.prepare()
-    cpu, begun = time.process_time(), time.perf_counter()
-    images = contestant.run(count)
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    cpu, start = time.process_time(), time.perf_counter()
+    done = contestant.run(count)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    if isinstance(done, tuple):
+        done, seconds = done
     settle()
     return {
-        "images": images,
+        "items": done,
         "seconds": seconds,
         "cpu_seconds": None if contestant.info.get("children") else cpu,
         "peak_bytes": peak_bytes(),
@@ -83,17 +107,6 @@ def settle(pause: float = 0.1) -> None:
             return
 
 
-def take_stdout() -> int:
-    """Keeps standard output for answers and sends what is printed to standard error."""
-    answers = os.dup(1)
-    os.dup2(2, 1)
-    return answers
-
-
-def say(answers: int, value: dict[str, Any]) -> None:
-    os.write(answers, (json.dumps(value) + "\n").encode())
-
-
 def use_cores(threads: int) -> None:
     """Binds the process to `threads` cores, by which XLA sizes its thread pool.
 
@@ -101,11 +114,11 @@ def use_cores(threads: int) -> None:
       ValueError: there are fewer.
     """
     if not hasattr(os, "sched_setaffinity"):
-        return  # macOS: every contestant sees all cores alike
+        return  # macOS: every contestant sees all cores
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < threads:
         raise ValueError(
-            f"found {len(cores)} cores, wanted {threads}: give --config.threads="
+            f"expected {threads} cores, got {len(cores)}: give --config.threads="
             f"{len(cores)}"
         )
     os.sched_setaffinity(0, cores[:threads])
@@ -124,3 +137,36 @@ def peak_bytes() -> int:
                     return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def matrix_rate(product: Callable[[], object], side: int = MATRIX_SIDE) -> float:
+    """GFLOP/s of a square matrix product, the median after one to warm up."""
+    product()
+    seconds = []
+    for _ in range(MATRIX_REPEATS):
+        start = time.perf_counter()
+        product()
+        seconds.append(time.perf_counter() - start)
+    return 2e-9 * side**3 / statistics.median(seconds)
+
+
+def jax_matrix(side: int = MATRIX_SIDE) -> dict[str, float]:
+    """The rate of JAX on its default device, float32."""
+    import jax
+
+    a, b = jax.random.normal(jax.random.key(0), (2, side, side))
+    product = jax.jit(lambda a, b: a @ b)
+    return {"jax": matrix_rate(lambda: product(a, b).block_until_ready(), side)}
+
+
+def torch_matrix(side: int = MATRIX_SIDE) -> dict[str, float]:
+    """The rates of PyTorch and NumPy, one after the other."""
+    import numpy as np
+    import torch
+
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    c, d = a.numpy(), b.numpy()
+    return {
+        "torch": matrix_rate(lambda: a @ b, side),
+        "numpy": matrix_rate(lambda: np.matmul(c, d), side),
+    }

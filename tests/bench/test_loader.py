@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathjax.bench.contestants import loader_entries
+from pathjax.bench import loader as bench
 from pathjax.bench.loader import Decoder, Limit, OurLoader, read_records
-from pathjax.bench.options import LoaderOptions
-from pathjax.bench.tissue import build
+from pathjax.bench.loader_data import build, find_images
+from pathjax.bench.options import BenchError
+from pathjax.data.check import check_study
+from pathjax.data.images import decode_tile
 
-OPTIONS = LoaderOptions(tiles=24, tile_px=32, image_px=24, batch=8, threads=2)
+OPTIONS = bench.Options(tiles=24, tile_px=32, image_px=24, batch=8, threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,8 @@ def folder(tmp_path_factory):
 
 
 def made(kind, name, folder):
-    return kind(dict(loader_entries(OPTIONS, folder)[name].options))
+    (entry,) = (one for one in bench.entries(OPTIONS, folder) if one.name == name)
+    return kind(dict(entry.options))
 
 
 def test_ours_counts_images(folder):
@@ -72,3 +75,31 @@ def test_peer_counts_images(folder, name):
     peer.prepare()
     assert peer._iterator is not None and peer._iterator is not first
     assert os.path.exists(folder / f"tiles-{os.getpid()}.tfrecord")
+
+
+def test_a_valid_study_and_the_same_bytes_for_peers(tmp_path, folder):
+    options = bench.Options(images=str(folder), tiles=9, tile_px=32)
+    study, source = build(tmp_path, options)
+    assert source == "real tissue, 1 images" and not study.synthetic
+    assert not check_study(study).problems
+    records = read_records(tmp_path / "tiles.npz")
+    assert sorted(records) == sorted(study.tile_bytes(range(9)))
+    assert decode_tile(records[0]).shape == (32, 32, 3)
+    pixels = np.asarray(Image.open(folder / "noise.png"))
+    assert abs(decode_tile(records[0]).mean() - pixels.mean()) < 10
+
+
+def test_images_that_are_too_small_or_missing(tmp_path, folder):
+    options = bench.Options(images=str(folder), tiles=2, tile_px=65)
+    with pytest.raises(BenchError, match="at least 65 px, got 64 x 64"):
+        build(tmp_path, options)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BenchError, match="out for synthetic tissue"):
+        find_images(str(tmp_path / "empty"))
+
+
+def test_synthetic_tissue_where_there_are_no_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATHJAX_TEST_DATA", str(tmp_path))
+    study, source = build(tmp_path, bench.Options(tiles=16, tile_px=32))
+    assert source.startswith("synthetic") and study.synthetic
+    assert len(study.tiles) == 16

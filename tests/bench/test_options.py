@@ -2,28 +2,26 @@
 
 import pytest
 
-from pathjax.bench.options import (
-    BenchError,
-    LoaderOptions,
-    StepOptions,
-    parse_options,
-)
+from pathjax.bench import loader, step
+from pathjax.bench.options import BenchError, parse_options
 
 
 def test_reads_values_by_type():
-    options = parse_options(StepOptions, ["--config.variant=Ti/16", "--config.batch=4"])
+    options = parse_options(
+        step.Options, ["--config.variant=Ti/16", "--config.batch=4"]
+    )
     assert (options.variant, options.batch) == ("Ti/16", 4)
-    assert options.genes == StepOptions().genes
+    assert options.genes == step.Options().genes
 
 
 def test_names_every_mistake():
     with pytest.raises(BenchError) as caught:
         parse_options(
-            LoaderOptions,
+            loader.Options,
             ["--config.bach=4", "--config.tiles=0", "--config.count=x", "--batch=3"],
         )
     text = str(caught.value)
-    assert "bach: no such option, near are batch" in text
-    assert "tiles=0: wanted a whole number above 0" in text
-    assert "count=x: wanted a whole number above 0" in text
-    assert "--batch=3: wanted --config.NAME=VALUE" in text
+    assert "unknown option 'bach'; did you mean batch" in text
+    assert "tiles=0: expected a whole number above 0" in text
+    assert "count=x: expected a whole number above 0" in text
+    assert "expected --config.NAME=VALUE, got --batch=3" in text

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pathjax.bench import report
-from pathjax.bench.duel import Entry, Record
+from pathjax.bench.runner import Entry
 
 
 class Stub:
@@ -19,32 +19,36 @@ class Stub:
         self.peak_bytes, self.ready_seconds = peak_bytes, 1.5
 
 
+def turn(seconds, cpu_seconds):
+    return {"items": 16, "seconds": seconds, "cpu_seconds": cpu_seconds}
+
+
 @pytest.fixture
 def found():
     workers = {
         "pathjax": Stub("ours", 4e9, flops_per_image=20e9, flops_source="counted"),
         "torch": Stub("theirs", 2e9),
     }
-    records = {
-        "pathjax": Record([16, 16, 16], [2.0, 1.0, 2.0], [4.0, 2.0, 4.0]),
-        "torch": Record([16, 16, 16], [4.0, 3.0, 2.0], [None] * 3),
+    turns = {
+        "pathjax": [turn(2.0, 4.0), turn(1.0, 2.0), turn(2.0, 4.0)],
+        "torch": [turn(4.0, None), turn(3.0, None), turn(2.0, None)],
     }
     matrix = {"jax": [400.0, 200.0, 300.0], "torch": [100.0, 100.0, 100.0]}
     before = {"processor": "P", "cores": 2, "memory_bytes": 2**33, "load": [1.0, 0, 0]}
     options = {"threads": 2, "images": "/home/me", "peer_python": "/home/me/python"}
-    return report.result("step", options, workers, records, matrix, before, {})
+    return report.result("step", options, workers, turns, matrix, before, {})
 
 
 def test_numbers(found):
     ours, theirs = (found["contestants"][name] for name in ("pathjax", "torch"))
-    assert ours["images_per_second"] == {
+    assert ours["items_per_second"] == {
         "median": 8.0,
         "min": 8.0,
         "max": 16.0,
         "rounds": [8.0, 16.0, 8.0],
     }
-    assert ours["images_per_cpu_second"]["median"] == 4.0
-    assert theirs["images_per_cpu_second"] is None
+    assert ours["items_per_cpu_second"]["median"] == 4.0
+    assert theirs["items_per_cpu_second"] is None
     # 8 images of 20 GFLOP a second on a machine whose best library does 300 GFLOP/s;
     # the peer is counted with the same work, 16/3 images a second.
     assert ours["share_of_matrix_rate"] == pytest.approx(160 / 300)
@@ -72,7 +76,7 @@ def test_tables(found):
     assert "53%" in text and "4.00 GB" in text
     assert "matrix product, jax: 300 GFLOP/s (200 to 400)" in text
     assert "20.0 GFLOP an image: counted" in text
-    assert "not idle before (load 1.0" in text
+    assert "not idle before the run (load 1.0)" in text
 
 
 def test_machine_is_described():

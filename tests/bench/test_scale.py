@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from pathjax.bench import scale
+from pathjax.bench import runner, scale
 from pathjax.bench.options import BenchError
 
 TINY = {
@@ -22,27 +22,31 @@ TINY = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["weak", "strong"])
-def test_sizes_and_efficiency(scaling, capsys):
+def test_sizes_and_efficiency(scaling):
     assert jax.device_count() == 8
-    found = scale.measure(scale.ScaleOptions(**TINY, scaling=scaling, devices=2))
-    sizes = {(one["devices"], one["mesh"]): one for one in found["sizes"]}
-    assert set(sizes) == {(1, "data"), (2, "data"), (2, "fsdp")}
-    for (n, _), one in sizes.items():
+    options = scale.Options(**TINY, scaling=scaling, devices=2)
+    found = runner.run("scale", scale, options, peer=False)
+    assert list(found["contestants"]) == ["1-data", "2-data", "2-fsdp"]
+    for one in found["contestants"].values():
+        n = one["devices"]
         assert one["batch"] == (4 * n if scaling == "weak" else 4)
-        rate = one["images_per_second"]
+        rate = one["items_per_second"]
         assert 0 < rate["min"] <= rate["median"] <= rate["max"]
-    assert sizes[1, "data"]["efficiency"]["rounds"] == [1.0, 1.0]
-    assert found["simulated"]
-    scale.show(found)
-    assert "efficiency says nothing here" in " ".join(capsys.readouterr().out.split())
+        assert one["peak_resident_bytes"] > 0
+    assert found["contestants"]["1-data"]["efficiency"] == [1.0]
+    two = found["contestants"]["2-data"]["items_per_second"]["rounds"]
+    alone = found["contestants"]["1-data"]["items_per_second"]["rounds"]
+    expected = sorted(b / a / 2 for a, b in zip(alone, two, strict=True))
+    assert found["contestants"]["2-data"]["efficiency"] == pytest.approx(expected)
+    assert "efficiency means nothing here" in found["summary"][-1]
 
 
 def test_options_that_do_not_fit():
     assert jax.device_count() == 8  # from here on their number is fixed
     for options, named in (
-        ({"scaling": "up"}, "scaling=up: wanted weak or strong"),
-        ({"devices": 99}, "devices=99, and there are 8"),
+        ({"scaling": "up"}, "scaling=up: expected weak or strong"),
+        ({"devices": 99}, "devices=99: expected at most 8"),
         ({"scaling": "strong", "batch": 12}, "batch=12 does not divide over 8"),
     ):
         with pytest.raises(BenchError, match=named):
-            scale.measure(scale.ScaleOptions(**TINY | options))
+            scale.local_workers(scale.Options(**TINY | options))

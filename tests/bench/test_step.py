@@ -1,4 +1,4 @@
-"""The step worker trains: ours here, PyTorch's where it is installed."""
+"""The step trains and the encoder embeds: ours here, PyTorch's where installed."""
 
 import dataclasses
 
@@ -6,18 +6,23 @@ import jax
 import numpy as np
 import pytest
 
-from pathjax.bench.contestants import vit_entries
-from pathjax.bench.options import StepOptions
+from pathjax import objectives
+from pathjax.bench import forward, step
 from pathjax.bench.step import Step, synthetic_batch
+from pathjax.models.vit import vit_config
 
 # Sizes of the smallest ViT; the batch divides over the tests' eight devices.
-TINY = StepOptions(
+TINY = step.Options(
     variant="Xs/8", image_px=16, batch=8, genes=12, layers=2, width=8, embed_dim=4
 )
 
 
-def tiny(name):
-    return dict(vit_entries("step", TINY)[name].options)
+TINY_FORWARD = forward.Options(variant="Xs/8", image_px=16, batch=4)
+
+
+def tiny(name, bench=step, options=TINY):
+    (entry,) = (one for one in bench.entries(options) if one.name == name)
+    return dict(entry.options)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def test_info_says_what_was_run(ours):
     assert info["note"].startswith("allocator: ")
     # At least two operations per multiplication, forward and twice backward, of the
     # ViT's own matrices for 5 tokens.
-    config = vit_entries("step", TINY)["pathjax"].options["vit"]
+    config = tiny("pathjax")["vit"]
     width, depth = config["width"], config["depth"]
     matrices = depth * (4 * width**2 + 2 * width * config["mlp_dim"])
     least = 6 * 5 * matrices
@@ -95,3 +100,27 @@ def test_losses_agree():
     mask, pairs = np.ones(6, bool), np.arange(6, dtype=np.int32)
     ours = losses.info_nce(z[0], z[1], jax.numpy.asarray(scale), mask, pairs).mean()
     assert np.isclose(float(ours), theirs.item(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pathjax", "pathjax-bf16"])
+def test_forward_is_the_encoder(name):
+    options = tiny(name, forward, TINY_FORWARD)
+    ours = forward.Forward(options)
+    assert ours.run(2) == 8
+    vit = vit_config("Xs/8", image_px=16, dtype=options["dtype"])
+    expected = objectives.encode(vit, ours._params, ours._images)
+    got = ours._step(ours._params, ours._images)
+    assert got.shape == (4, vit.width) and got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, atol=1e-5 if name == "pathjax" else 0.1)
+    assert ours.info["parameters"] == sum(p.size for p in jax.tree.leaves(ours._params))
+
+
+@pytest.mark.peer
+def test_the_peer_embeds_as_many():
+    pytest.importorskip("timm")
+    from pathjax.bench.forward_peer import TorchForward
+
+    theirs = TorchForward(tiny("torch", forward, TINY_FORWARD))
+    assert theirs.run(2) == 8
+    ours = forward.Forward(tiny("pathjax", forward, TINY_FORWARD))
+    assert theirs.info["parameters"] == ours.info["parameters"]

@@ -1,16 +1,12 @@
 """The bench of the tiler: its slide, its arithmetic, its contestants on a small slide."""
 
-import json
-
 import numpy as np
 import openslide
 import pytest
 
+from pathjax.bench import tile
 from pathjax.bench.options import BenchError
-from pathjax.bench.tile import rate, ratios
 from pathjax.bench.tile_slide import make_slide, tissue
-from pathjax.bench.tile_worker import openslide as read_by_openslide
-from pathjax.bench.tile_worker import ours
 
 
 @pytest.fixture(scope="module")
@@ -45,30 +41,17 @@ def test_a_side_of_no_whole_blocks_is_filled(tmp_path, pixels):
 
 
 def test_both_contestants_cut_the_same_tiles(tmp_path, pixels):
-    slide = make_slide(tmp_path / "made.tiff", pixels, 2048)
-    places = tmp_path / "places.npy"
-    tiles = ours(slide, tmp_path / "study", places, 1)
-    corners = np.load(places)
-    assert tiles == len(corners) > 0
-    assert (corners % 224 == 0).all()
-    assert read_by_openslide(slide, tmp_path / "none", places, 2) == tiles
+    slide = make_slide(tmp_path / "large.tiff", pixels, 2048)
+    corners = tile.cut(slide, tmp_path / "study", 1)
+    assert len(corners) > 0 and (corners % 224 == 0).all()
+    np.save(slide.with_suffix(".npy"), corners)
+    entries = {e.name: e for e in tile.entries(tile.Options(), tmp_path)}
+    for name in ("pathjax", "openslide", "openslide-threads"):
+        contestant = tile.Tiler(dict(entries[name].options))
+        contestant.prepare()
+        assert contestant.run(1) == len(corners)
 
 
 def test_no_tissue_to_make_a_slide_of_is_refused(tmp_path):
     with pytest.raises(BenchError, match="by --config.data=DIR"):
         tissue(str(tmp_path))
-
-
-def test_ratios_are_medians_of_neighbours():
-    def turn(tiles, seconds, peak):
-        return {"tiles": tiles, "seconds": seconds, "peak": peak}
-
-    turns = {
-        "ours, 1": [turn(100, 1, 300), turn(100, 2, 330), turn(100, 4, 310)],
-        "openslide, 1": [turn(100, 2, 1), turn(100, 2, 1), turn(100, 2, 1)],
-    }
-    small = {"ours": turn(80, 1, 1), "histolab, tissue": turn(40, 5, 1)}
-    found = ratios(turns, turn(25, 1, 300), small)
-    assert found == {"openslide, 1": 1, "memory": 1.1, "histolab, tissue": 10}
-    assert json.loads(json.dumps(found)) == found
-    assert rate(turn(30, 2, 1)) == 15

@@ -1,19 +1,20 @@
 """The study that the loader benchmark reads: tiles cut from tissue images.
 
-Real images where a folder is given, synthetic tissue otherwise; the report says which.
-The same encoded tiles go to peers as one .npz, which they can read without pathjax.
+Real images where a folder is given, else synthetic tissue; the result says which. Peers
+read the same encoded tiles from one .npz, without pathjax.
 """
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image
 
-from pathjax.bench.options import BenchError, LoaderOptions
+from pathjax.bench.options import BenchError
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study
 from pathjax.data.study_writer import StudyWriter
@@ -24,18 +25,18 @@ SYNTHETIC_IMAGES = 16
 
 
 def find_images(folder: str) -> list[Path]:
-    """Images to cut from; empty where synthetic tissue has to do.
+    """Images to cut tiles from; none for synthetic tissue.
 
     Raises:
-      BenchError: a folder was named and holds none.
+      BenchError: the folder holds none.
     """
     named = folder or os.environ.get("PATHJAX_TEST_DATA", "")
     root = Path(named) if folder else Path(named or ".") / "monuseg"
     found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
     if folder and not found:
         raise BenchError(
-            f"images={folder}: no {', '.join(SUFFIXES)} there; leave it out for "
-            "synthetic tissue"
+            f"images={folder}: expected {', '.join(SUFFIXES)} files there; leave it "
+            "out for synthetic tissue"
         )
     return found
 
@@ -55,8 +56,8 @@ def read_images(paths: list[Path], side: int) -> Iterator[UInt8[np.ndarray, "H W
         yield render_tile(patient, 0, tile_px=2 * side, mpp=0.5, seed=0)[0]
 
 
-def cut_tiles(options: LoaderOptions) -> tuple[list[bytes], str]:
-    """Encoded tiles (JPEG, quality 90) from random places, and what they are made of.
+def cut_tiles(options: Any) -> tuple[list[bytes], str]:
+    """Encoded tiles (JPEG, quality 90) from random places, and their source.
 
     Raises:
       BenchError: an image is smaller than a tile.
@@ -69,8 +70,8 @@ def cut_tiles(options: LoaderOptions) -> tuple[list[bytes], str]:
     for image in read_images(paths, side):
         if min(image.shape[:2]) < side:
             raise BenchError(
-                f"found an image of {image.shape[0]} x {image.shape[1]} px, wanted at "
-                f"least {side} px: give --config.tile_px or other --config.images"
+                f"expected images of at least {side} px, got {image.shape[0]} x "
+                f"{image.shape[1]} px: give --config.tile_px or other --config.images"
             )
         for _ in range(share):
             top = random.integers(image.shape[0] - side + 1)
@@ -80,11 +81,11 @@ def cut_tiles(options: LoaderOptions) -> tuple[list[bytes], str]:
     return tiles[: options.tiles], f"{kind} tissue, {images} images"
 
 
-def build(folder: Path, options: LoaderOptions) -> tuple[Study, str]:
+def build(folder: Path, options: Any) -> tuple[Study, str]:
     """Writes the study to `folder`/study and its tiles to `folder`/tiles.npz.
 
     Returns:
-      The study, and what it is made of.
+      The study, and the source of its tiles.
     """
     tiles, made_of = cut_tiles(options)
     writer = StudyWriter(

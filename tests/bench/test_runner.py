@@ -1,0 +1,183 @@
+"""Turns and choices of contestants, a worker's process, and the command end to end."""
+
+import json
+import os
+import sys
+import textwrap
+
+import pytest
+
+from pathjax.bench import forward, loader, probe, run_bench, step, tile
+from pathjax.bench.options import BenchError
+from pathjax.bench.report import paired_ratio, rates
+from pathjax.bench.runner import Entry, Worker, choose, require_modules, take_turns
+from pathjax.bench.worker import jax_matrix
+
+
+class Fake:
+    """Takes as long as told, and notes when it was asked."""
+
+    def __init__(self, name, seconds, diary, gflops=None):
+        self.name, self.seconds, self.diary = name, iter(seconds), diary
+        self.gflops = gflops or {}
+
+    def ask(self, do, count=0):
+        self.diary.append((self.name, do))
+        if do == "matrix":
+            return {"gflops": self.gflops}
+        seconds = next(self.seconds)
+        return {"items": 8 * count, "seconds": seconds, "cpu_seconds": 2 * seconds}
+
+
+def test_turns_alternate_and_a_round_ends_with_the_matrix():
+    diary, seen = [], []
+    workers = {
+        "a": Fake("a", [1.0, 2.0], diary, {"jax": 400.0}),
+        "b": Fake("b", [2.0, 4.0], diary, {"torch": 200.0, "numpy": 220.0}),
+    }
+    turns, matrix = take_turns(workers, 2, 3, lambda *given: seen.append(given))
+    one = [("a", "run"), ("b", "run"), ("a", "matrix"), ("b", "matrix")]
+    assert diary == one * 2
+    assert rates(turns["a"]) == [24.0, 12.0]
+    assert rates(turns["b"]) == [12.0, 6.0]
+    assert rates(turns["b"], "cpu_seconds") == [6.0, 3.0]
+    assert matrix == {"jax": [400.0] * 2, "torch": [200.0] * 2, "numpy": [220.0] * 2}
+    assert seen[-1] == (2, "")
+
+
+def test_a_machine_that_drifts_leaves_the_ratio():
+    # Halved in the second round, a fifth in the third: the ratio of medians is 1.5 too,
+    # but only pairs have no spread.
+    ours, theirs = [30.0, 15.0, 6.0], [20.0, 10.0, 4.0]
+    assert paired_ratio(ours, theirs) == {
+        "median": 1.5,
+        "min": 1.5,
+        "max": 1.5,
+        "rounds": [1.5, 1.5, 1.5],
+    }
+
+
+def test_ratio_is_the_median_of_pairs_not_the_ratio_of_medians():
+    found = paired_ratio([10.0, 40.0, 30.0], [10.0, 20.0, 60.0])
+    assert found["rounds"] == [1.0, 2.0, 0.5]
+    assert (found["median"], found["min"], found["max"]) == (1.0, 0.5, 2.0)
+    with pytest.raises(ValueError):
+        paired_ratio([1.0], [1.0, 2.0])
+
+
+def test_cpu_rate_is_unknown_where_children_work():
+    turn = {"items": 8, "seconds": 1.0, "cpu_seconds": None}
+    assert rates([turn]) == [8.0] and rates([turn], "cpu_seconds") == []
+
+
+@pytest.fixture
+def worker(tmp_path):
+    """Starts a worker whose contestant is written in the test."""
+
+    def start(body):
+        (tmp_path / "guest.py").write_text(
+            "from pathjax.bench.worker import Contestant, serve\n"
+            "class Guest(Contestant):\n"
+            "    info = {'note': 'hello'}\n"
+            "    def __init__(self, options): print('noise')\n"
+            "    def matrix(self): return {'guest': 1.0}\n"
+            + textwrap.indent(textwrap.dedent(body), "    ")
+            + "\nserve(Guest)\n"
+        )
+        entry = Entry("guest", "Guest", "guest", {"threads": 1})
+        return Worker(entry, sys.executable, os.environ | {"PYTHONPATH": str(tmp_path)})
+
+    return start
+
+
+def test_a_worker_answers_through_its_noise(worker):
+    with worker(
+        "def run(self, count):\n    print('more')\n    return 5 * count"
+    ) as one:
+        one.start()
+        assert one.info == {"note": "hello"}
+        answer = one.ask("run", count=3)
+        assert answer["items"] == 15
+        assert answer["seconds"] > 0 and answer["cpu_seconds"] >= 0
+        assert one.ask("matrix")["gflops"] == {"guest": 1.0}
+        assert one.peak_bytes > 1_000_000
+
+
+def test_a_worker_that_dies_leaves_its_last_words(worker):
+    with worker("def run(self, count): raise RuntimeError('no paper')") as one:
+        one.start()
+        with pytest.raises(BenchError, match="guest ended with status 1(.|\n)*paper"):
+            one.ask("run", count=1)
+
+
+def test_a_turn_may_say_how_long_it_counts(worker):
+    with worker("def run(self, count): return 6 * count, 2.0") as one:
+        one.start()
+        answer = one.ask("run", count=1)
+        assert (answer["items"], answer["seconds"]) == (6, 2.0)
+
+
+def test_a_missing_peer_is_named_with_what_to_do():
+    guest = Entry("x", "X", "m", {}, modules=("json",))
+    require_modules(guest, sys.executable)
+    guest = Entry("x", "X", "m", {}, modules=("json", "no_such_peer"))
+    with pytest.raises(BenchError) as caught:
+        require_modules(guest, sys.executable)
+    text = str(caught.value)
+    assert "found no no_such_peer" in text and "json" not in text
+    assert "pip install 'pathjax[peers]'" in text and "peer_python" in text
+
+
+@pytest.mark.parametrize("bench", [step, forward, loader, probe, tile])
+def test_ours_comes_first_and_peers_need_the_flag(bench, tmp_path):
+    entries = bench.entries(bench.Options(), tmp_path)
+    alone, all_of_them = (choose(entries, peer, "") for peer in (False, True))
+    assert alone[0].name == all_of_them[0].name == "pathjax"
+    assert not any(entry.modules for entry in alone)
+    assert any(entry.modules for entry in all_of_them)
+
+
+def test_contestants_differ_in_what_their_names_say():
+    entries = {entry.name: entry for entry in step.entries(step.Options())}
+    assert entries["pathjax"].options["dtype"] == "float32"
+    assert entries["pathjax-bf16"].options["dtype"] == "bfloat16"
+    assert entries["untuned"].environ["GLIBC_TUNABLES"] == ""
+    assert entries["torch-bf16"].options["dtype"] == "bfloat16"
+    assert entries["torch"].options["vit"]["width"] == 384
+    assert "hugetlb=1" in entries["torch-malloc"].environ["GLIBC_TUNABLES"]
+
+
+def test_refuses_before_anything_is_started():
+    with pytest.raises(BenchError, match="'bathc'; did you mean batch"):
+        run_bench("step", False, None, ["--config.bathc=3"])
+    with pytest.raises(BenchError, match="expected bench step, .* got 'lodaer'"):
+        run_bench("lodaer", False, None, [])
+    with pytest.raises(BenchError, match="are peers: add --peer"):
+        run_bench("step", False, None, ["--config.contestants=torch"])
+    with pytest.raises(BenchError, match="contestants tensorrt; expected pathjax"):
+        run_bench("step", True, None, ["--config.contestants=pathjax,tensorrt"])
+
+
+def test_a_matrix_product_has_a_rate():
+    assert jax_matrix(side=64)["jax"] > 0
+
+
+SMALL_STEP = (
+    "variant=Xs/8 image_px=16 batch=2 genes=8 layers=1 width=8 embed_dim=4 count=1 "
+    "rounds=2 threads=1 contestants=pathjax"
+)
+
+
+@pytest.mark.slow
+def test_the_command_prints_and_writes(tmp_path, capsys):
+    out = tmp_path / "step.json"
+    words = [f"--config.{word}" for word in SMALL_STEP.split()]
+    assert run_bench("step", False, out, words) == 0
+    found = json.loads(out.read_text())
+    ours = found["contestants"]["pathjax"]
+    assert len(ours["items_per_second"]["rounds"]) == 2
+    assert ours["device"].startswith("cpu") and ours["share_of_matrix_rate"] > 0
+    assert ours["peak_resident_bytes"] > 1e8
+    assert len(found["matrix_gflops"]["jax"]["rounds"]) == 2
+    assert found["ratios"] == [] and found["options"]["variant"] == "Xs/8"
+    assert "pathjax float32" in capsys.readouterr().out
