@@ -147,7 +147,7 @@ def show(found: Mapping[str, Any], console: Console | None = None) -> None:
             f"{one['peak_resident_bytes'] / 1e9:.2f} GB",
         ]
         share = one["share_of_matrix_rate"]
-        table.add_row(*row, *[f"{share:.0%}"] * (share is not None))
+        table.add_row(*row, *([] if share is None else [f"{share:.0%}"]))
     console.print(table)
     for ratio in found["ratios"]:
         if ratio["of"] != first:
