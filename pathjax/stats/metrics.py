@@ -210,6 +210,7 @@ def find_metric(name: str) -> Metric:
 def metric_label(name: str) -> str:
     """What a table calls a metric; its name where a finished table names another."""
     try:
-        return find_metric(name).label
+        metric = find_metric(name)
     except RegistryError:
         return name
+    return metric.label + ("" if metric.higher_is_better else ", lower is better")

@@ -1,4 +1,4 @@
-"""docs/add-a-task.md, followed to the letter."""
+"""docs/extend/task.md: the page's declaration and commands."""
 
 import json
 import re
@@ -10,8 +10,8 @@ import pytest
 from pathjax.cli import main
 from pathjax.evals.results import read_results
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-TEXT = (REPOSITORY / "docs" / "add-a-task.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEXT = (REPOSITORY / "docs" / "extend" / "task.md").read_text(encoding="utf-8")
 
 
 def blocks(kind: str) -> list[str]:
@@ -39,10 +39,11 @@ def test_each_line_does_what_the_page_says(tmp_path, monkeypatch, capsys):
     assert entry["declared"] == json.loads(declaration)[0] | {
         "select": None, "genes": 100, "classes": [], "site_preserved": False,
     }  # fmt: skip
+    assert entry["metric"] == "auroc" and entry["chance"] == 0.5
     assert entry["n_patients"] == 24 and 0 <= entry["value"] <= 1
     assert "MSI" in (tmp_path / "results" / "report" / "table.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["protocols.md", "study.md"])
+@pytest.mark.parametrize("page", ["../protocols.md", "../study.md", "probe.md"])
 def test_pages_it_points_to_are_there(page):
-    assert f"]({page})" in TEXT and (REPOSITORY / "docs" / page).is_file()
+    assert f"]({page})" in TEXT and (REPOSITORY / "docs" / "extend" / page).is_file()

@@ -1,0 +1,80 @@
+"""docs/extend/probe.md and metric.md: their files and commands, in an empty folder."""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pathjax.cli import main
+from pathjax.evals import EvalError
+from pathjax.evals.results import read_predictions, read_results
+from pathjax.evals.suites import load_tasks
+from pathjax.stats.metrics import find_metric
+
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "extend"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Runs a page in a folder of its own; returns its results."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+
+    def run(page: str, module: str):
+        text = (PAGES / page).read_text(encoding="utf-8")
+        code, task, commands = (
+            re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)[1]
+            for kind in ("python", "json", "bash")
+        )
+        (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
+        (tmp_path / "tissue.json").write_text(task, encoding="utf-8")
+        for line in commands.strip().splitlines():
+            program, *words = shlex.split(line)
+            assert (program, main(words)) == ("pathjax", 0), line
+        return read_results(tmp_path / "results")
+
+    yield run
+    for module in ("my_probe", "my_metric"):
+        sys.modules.pop(module, None)
+
+
+def test_a_probe_of_ones_own(project, capsys):
+    results = project("probe.md", "my_probe")
+    (entry,) = results.entries
+    assert entry["protocol"] == "nearest-mean/1" and entry["value"] > 0.5
+    assert entry["hyper"]["smallest_class"] > 0
+    assert "nearest-mean/1" in Path("results/report/table.md").read_text()
+    # A task that the probe cannot do is refused before anything is computed.
+    tasks = json.loads(Path("tissue.json").read_text())
+    tasks[0] |= {"kind": "regression", "target": "purity", "level": "sample"}
+    Path("tissue.json").write_text(json.dumps(tasks))
+    words = "evaluate c=handcrafted --tasks tissue.json --study study --out other"
+    assert main(shlex.split(words)) == 1
+    assert "is for classification, the task's kind is regression" in capsys.readouterr().err  # fmt: skip
+
+
+def test_a_metric_of_ones_own(project):
+    results = project("metric.md", "my_metric")
+    (entry,) = results.entries
+    assert entry["metric"] == "my_metric:BRIER"
+    rows = read_predictions(results.root, entry)
+    hit = np.eye(len(rows["columns"]))[rows["truth"]]
+    wanted = ((rows["prediction"] - hit) ** 2).sum(axis=1).mean()
+    assert entry["value"] == pytest.approx(wanted)
+    assert entry["chance"] == 1 - 1 / len(np.unique(rows["truth"]))
+    assert not find_metric(entry["metric"]).higher_is_better
+    table = Path("results/report/table.md").read_text()
+    assert "Brier score, lower is better, chance" in table
+    (row,) = json.loads(Path("results/report/table.json").read_text())["cells"]
+    assert row["low"] < row["value"] < row["high"]
+
+
+def test_an_old_word_still_works_with_a_note(tmp_path, capsys):
+    assert main(shlex.split(f"evaluate c=yardstick --tasks demo --study {tmp_path} --out x")) == 1  # fmt: skip
+    assert "yardstick is now called handcrafted" in capsys.readouterr().err
+    with pytest.raises(EvalError, match="unknown list of tasks"):
+        load_tasks("demp")
