@@ -1,8 +1,8 @@
-"""Reads a server's answer to a request for embeddings; trusts nothing in it.
+"""Parses a server's answer to a request for embeddings, trusting nothing in it.
 
-The protocol is OpenAI's: {"data": [{"index": 0, "embedding": [...]}, ...], "usage":
-{"prompt_tokens": 5}}, in any order. What is sound is kept, for it is paid for; the
-rest is named.
+OpenAI's protocol: {"data": [{"index": 0, "embedding": [...]}, ...], "usage":
+{"prompt_tokens": 5}}, in any order. Valid vectors are kept even when others in the same
+answer are not, because they have been paid for.
 """
 
 import collections
@@ -16,15 +16,15 @@ from jaxtyping import Float
 def read_answer(
     content: bytes, count: int, width: int | None
 ) -> tuple[dict[int, Float[np.ndarray, "T"]], list[str], int]:
-    """The sound vectors of an answer.
+    """The valid vectors of an answer.
 
     Args:
-      content: the body.
-      count: how many texts were sent.
-      width: T; None takes the commonest length.
+      content: Body of the answer.
+      count: Number of texts sent.
+      width: Expected length T of a vector; None takes the most common length.
 
     Returns:
-      Vectors by index; what was wrong, a few words each; tokens that were billed.
+      Vectors by index; problems, a few words each; tokens billed (0 if not stated).
     """
     try:
         body = json.loads(content)
@@ -33,50 +33,43 @@ def read_answer(
             raise TypeError
     except (ValueError, KeyError, TypeError):
         return {}, ["the answer is no JSON with a list of data"], 0
-    faults, sound = set(), []
+    problems, valid = set(), []
     for entry in entries:
-        index, vector, fault = _read_entry(entry, count)
-        if fault:
-            faults.add(fault)
-        else:
-            sound.append((index, vector))
-    if width is None and sound:
-        lengths = collections.Counter(len(vector) for _, vector in sound)
+        try:
+            valid.append(_read_entry(entry, count))
+        except ValueError as error:
+            problems.add(str(error))
+    if width is None and valid:
+        lengths = collections.Counter(len(vector) for _, vector in valid)
         width = lengths.most_common(1)[0][0]
-    found: dict[int, np.ndarray] = {}
-    torn = set()
-    for index, vector in sound:
+    vectors: dict[int, np.ndarray] = {}
+    ambiguous = set()
+    for index, vector in valid:
         if len(vector) != width:
-            faults.add(f"a vector of {len(vector)} numbers, wanted {width}")
-        elif index in found and not np.array_equal(found[index], vector):
-            faults.add("two vectors for one text")
-            torn.add(index)
-        else:
-            found[index] = vector
+            problems.add(f"a vector of {len(vector)} numbers, expected {width}")
+        elif not np.array_equal(vectors.setdefault(index, vector), vector):
+            problems.add("two vectors for one text")
+            ambiguous.add(index)
     if len(entries) < count:
-        faults.add(f"{len(entries)} vectors for {count} texts")
-    whole = {index: one for index, one in found.items() if index not in torn}
-    return whole, sorted(faults), _tokens(body)
+        problems.add(f"{len(entries)} vectors for {count} texts")
+    vectors = {i: vector for i, vector in vectors.items() if i not in ambiguous}
+    usage = body.get("usage")
+    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    billed = tokens if type(tokens) is int and tokens > 0 else 0
+    return vectors, sorted(problems), billed
 
 
-def _read_entry(entry: Any, count: int) -> tuple[int, np.ndarray, str]:
-    nothing = np.empty(0, np.float32)
+def _read_entry(entry: Any, count: int) -> tuple[int, np.ndarray]:
+    """Index and vector of one entry; ValueError says what is wrong with it."""
     index = entry.get("index") if isinstance(entry, dict) else None
     if type(index) is not int or not 0 <= index < count:
-        return -1, nothing, "a vector of no text that was sent"
+        raise ValueError("a vector of no text that was sent")
     try:
         vector = np.asarray(entry.get("embedding"), np.float32)
     except (ValueError, TypeError, OverflowError):
-        return index, nothing, "a vector that is no list of numbers"
+        vector = np.empty(0, np.float32)
     if vector.ndim != 1 or not vector.size:
-        return index, nothing, "a vector that is no list of numbers"
+        raise ValueError("a vector that is no list of numbers")
     if not np.isfinite(vector).all() or not vector.any():
-        return index, nothing, "a vector that is not finite, or all zero"
-    return index, vector, ""
-
-
-def _tokens(body: dict[str, Any]) -> int:
-    """Tokens that the server says it billed; 0 when it does not say."""
-    usage = body.get("usage")
-    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return tokens if type(tokens) is int and tokens > 0 else 0
+        raise ValueError("a vector that is not finite, or all zero")
+    return index, vector

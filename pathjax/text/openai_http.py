@@ -1,16 +1,15 @@
-"""Embeddings from a server of OpenAI's protocol, over HTTP.
+"""Embeddings over HTTP from a server that speaks OpenAI's protocol.
 
-The key is read from an environment variable when a request is sent, and is nowhere
-else: not in an attribute, a repr, a log, an error or a file. Texts go to the base URL
-and to no other host: redirects are not followed. Batches, waits and tries again; what
-is kept, and where, is `backend.py`'s.
+The key is read from an environment variable for each request and is kept nowhere: not
+in an attribute, a repr, a log, an error or a file. Texts go to the base URL only:
+redirects are not followed. The `openai` client retries; this module batches, checks
+answers and cuts texts that the server finds too long. `backend.py` caches.
 """
 
 import os
 import re
-import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,58 +19,53 @@ from pathjax.optional_deps import need
 from pathjax.text import openai_models
 from pathjax.text.answer import read_answer
 from pathjax.text.backend import mean
-from pathjax.text.retry import (
-    LONGEST_ASKED,
-    asked_to_wait,
-    backoff,
-    is_too_long,
-    is_transient,
-)
 from pathjax.text.tokens import counter, cut, halves, truncate
 
 BASE_URL = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 LONG = ("average", "truncate")
-# An answer that was billed and is no good is asked for again so often, in a row.
+# Consecutive answers without a valid vector (each may be billed) before giving up.
 BAD_ANSWERS = 3
-SHORTEST = (
-    64  # characters; a server that refuses these as too long means something else
+# Characters. A server that rejects shorter texts as too long means something else.
+SHORTEST = 64
+# "This model's maximum context length is 8192 tokens", "input is too long", ...
+TOO_LONG = re.compile(
+    r"context.length|too.long|too.many.tokens|max\w*.(input.)?(context|token)|"
+    r"tokens.per.request|longer than",
+    re.IGNORECASE,
 )
 
 Answers = list[tuple[int, np.ndarray]]
 
 
-class _Failed(Exception):
-    """A request that may succeed later: why, and the wait that was asked for."""
-
-    def __init__(self, reason: str, wait: float | None = None):
-        super().__init__(reason)
-        self.wait = wait
-
-
 class _TooLong(Exception):
-    """The texts have more tokens than the server takes."""
+    """The texts have more tokens than the server accepts."""
+
+
+def is_too_long(status: int, message: str) -> bool:
+    """True when the texts have more tokens than the model, or a request, accepts."""
+    return status == 413 or (status in (400, 422) and bool(TOO_LONG.search(message)))
 
 
 def checked_url(url: str, *, insecure: bool = False) -> str:
     """The base URL, if reports and a key may be sent there.
 
     Raises:
-      TextError: it is not https (unless local, or `insecure`), or holds a password.
+      TextError: It is not https (unless local or `insecure`), or holds a password.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise TextError(
             "the base URL holds a name, a password or a query, which would be written "
-            f"down: wanted https://HOST/PATH; a key goes into ${KEY_VARIABLE}"
+            f"to files; expected https://HOST/PATH, with the key in ${KEY_VARIABLE}"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise TextError(f"base URL {url!r} is none: wanted https://HOST/PATH")
+        raise TextError(f"expected a base URL https://HOST/PATH, got {url!r}")
     if parts.scheme == "http" and parts.hostname not in LOCAL and not insecure:
         raise TextError(
-            f"base URL {url} is not encrypted: reports and the key could be read on "
-            "their way. Use https, or name --insecure if the network is yours"
+            f"base URL {url} is not encrypted: others could read the reports and the "
+            "key. Use https, or --insecure if the network is yours"
         )
     return url.rstrip("/")
 
@@ -80,23 +74,21 @@ class OpenAIBackend:
     """A model behind a server of OpenAI's protocol.
 
     Args:
-      model: its name there.
-      base_url: of the server; $OPENAI_BASE_URL or OpenAI's if None.
-      key_variable: the environment variable that holds the key. A local server may do
-        without.
-      dimensions: T, for models that can shorten their vectors.
-      max_tokens: of a text; the model's if None, 512 for an unknown one.
-      long: what happens to longer texts: "average" of their pieces, or "truncate".
-      batch: texts per request at most.
-      request_tokens: tokens per request at most.
-      retries: failures in a row before it gives up.
-      timeout: seconds to wait for a connection, or for more of an answer.
-      insecure: allows http to other machines.
-      sleep: waits; tests give their own.
+      model: Name of the model on the server.
+      base_url: URL of the server; $OPENAI_BASE_URL or OpenAI's if None.
+      key_variable: Environment variable that holds the key. Optional for a local server.
+      dimensions: Vector length T, for models that can shorten their vectors.
+      max_tokens: Longest text; the model's limit if None, 512 for an unknown model.
+      long: "average" the pieces of longer texts, or "truncate" them.
+      batch: Maximum texts per request.
+      request_tokens: Maximum tokens per request.
+      retries: Failed requests in a row that are retried.
+      timeout: Seconds to wait for a connection, or for more of an answer.
+      insecure: Allow http to other machines.
 
     Raises:
-      TextError: the URL, or a setting, cannot be.
-      RuntimeError: the package openai is missing.
+      TextError: Invalid URL or setting.
+      RuntimeError: The package openai is missing.
     """
 
     name = "openai"
@@ -115,22 +107,22 @@ class OpenAIBackend:
         retries: int = 8,
         timeout: float = 60.0,
         insecure: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
     ):
         known = openai_models.MODELS.get(model, openai_models.UNKNOWN)
         url = base_url or os.environ.get("OPENAI_BASE_URL") or BASE_URL
+        limits = openai_models.MAX_TEXTS, openai_models.MAX_REQUEST_TOKENS
         problems = []
         if long not in LONG:
-            problems.append(f"long is {long!r}, wanted {' or '.join(LONG)}")
-        if not 1 <= batch <= openai_models.MAX_TEXTS:
-            problems.append(f"batch is {batch}, wanted 1 to {openai_models.MAX_TEXTS}")
-        if not 1 <= request_tokens <= openai_models.MAX_REQUEST_TOKENS:
-            wanted = f"1 to {openai_models.MAX_REQUEST_TOKENS}"
-            problems.append(f"request_tokens is {request_tokens}, wanted {wanted}")
+            problems.append(f"long: expected {' or '.join(LONG)}, got {long!r}")
+        if not 1 <= batch <= limits[0]:
+            problems.append(f"batch: expected 1 to {limits[0]}, got {batch}")
+        if not 1 <= request_tokens <= limits[1]:
+            expected = f"expected 1 to {limits[1]}, got {request_tokens}"
+            problems.append(f"request_tokens: {expected}")
         if max_tokens is not None and max_tokens < 8:
-            problems.append(f"max_tokens is {max_tokens}, wanted 8 or more")
+            problems.append(f"max_tokens: expected 8 or more, got {max_tokens}")
         if dimensions is not None and not known.shortens:
-            problems.append(f"{model} has {known.dimensions} dimensions, no others")
+            problems.append(f"{model} always has {known.dimensions} dimensions")
         if problems:
             raise TextError("; ".join(problems))
         need("openai", "text")
@@ -139,10 +131,10 @@ class OpenAIBackend:
         self.local = urllib.parse.urlsplit(url).hostname in LOCAL
         self.count, self.counted = counter(known.encoding)
         self.max_tokens = max_tokens or known.max_tokens
-        self.billed = 0  # tokens, as the server says
+        self.billed = 0  # tokens, as stated by the server
         self._key_variable, self._dimensions = key_variable, dimensions
         self._long, self._batch, self._request_tokens = long, batch, request_tokens
-        self._retries, self._timeout, self._sleep = retries, timeout, sleep
+        self._retries, self._timeout = retries, timeout
         self._width = dimensions or known.dimensions
 
     @property
@@ -155,20 +147,22 @@ class OpenAIBackend:
         }
 
     def pieces(self, text: str) -> list[str]:
-        """One piece, or several of `max_tokens` at most; or the beginning."""
+        """One piece, or several of at most `max_tokens`; or the beginning."""
         if self._long == "average" or self.count(text) <= self.max_tokens:
             return cut(text, self.max_tokens, self.count)
         return [truncate(text.strip(), self.max_tokens, self.count)]
 
     def embed(self, pieces: Sequence[str]) -> Iterator[Answers]:
-        """Asks for vectors batch by batch; yields each answer before the next request.
+        """Requests vectors batch by batch; yields each answer before the next request.
 
         Raises:
-          TextError: the server refuses, or fails too often.
+          TextError: The server refuses, or fails too often.
         """
-        # Connections are kept open; it knows no key.
+        # Keeps connections open; it does not know the key.
         http = need("openai", "text").DefaultHttpxClient(
-            timeout=self._timeout, follow_redirects=False
+            timeout=self._timeout,
+            follow_redirects=False,
+            event_hooks={"response": [_do_not_retry_used_up_quota]},
         )
         with http as self._http:
             for rows in self._batches(pieces):
@@ -190,38 +184,27 @@ class OpenAIBackend:
             yield rows
 
     def _ask(self, texts: list[str]) -> Iterator[Answers]:
-        """Vectors of one batch; only what is still missing is asked for again."""
+        """Vectors of one batch; only what is still missing is requested again."""
         missing = list(range(len(texts)))
-        failures = bad = 0
+        bad = 0
         while missing:
             try:
                 content = self._send([texts[i] for i in missing])
             except _TooLong:
                 yield from self._in_two(texts, missing)
                 return
-            except _Failed as failed:
-                failures += 1
-                if failures > self._retries:
-                    raise TextError(
-                        f"{self.base_url} failed {failures} times in a row, last: "
-                        f"{failed}. What was answered is kept: run it again later"
-                    ) from None
-                self._sleep(backoff(failures, failed.wait))
-                continue
-            found, faults, billed = read_answer(content, len(missing), self._width)
+            found, problems, billed = read_answer(content, len(missing), self._width)
             self.billed += billed
             if found:
                 self._width = self._width or len(next(iter(found.values())))
                 yield [(missing[i], vector) for i, vector in sorted(found.items())]
-            missing = [one for i, one in enumerate(missing) if i not in found]
-            failures, bad = 0, 0 if found else bad + 1
+            missing = [row for i, row in enumerate(missing) if i not in found]
+            bad = 0 if found else bad + 1
             if missing and bad == BAD_ANSWERS:
                 raise TextError(
-                    f"{self.base_url} answered badly {bad} times in a row for model "
-                    f"{self.model}: {'; '.join(faults)}. What was sound is kept"
+                    f"{self.base_url} gave {bad} invalid answers in a row for model "
+                    f"{self.model}: {'; '.join(problems)}. Valid vectors are cached"
                 )
-            if missing:
-                self._sleep(backoff(bad, None))
 
     def _in_two(self, texts: list[str], missing: list[int]) -> Iterator[Answers]:
         """Half the texts at a time; a single text as the mean of its halves."""
@@ -240,15 +223,16 @@ class OpenAIBackend:
             parts = [halves(text)[0]]
         else:
             parts = [part for part in halves(text) if part.strip()]
-        found = {i: one for answers in self._ask(parts) for i, one in answers}
-        yield [(missing[0], mean([(len(parts[i]), one) for i, one in found.items()]))]
+        found = {i: vector for answers in self._ask(parts) for i, vector in answers}
+        weighted = [(len(parts[i]), vector) for i, vector in found.items()]
+        yield [(missing[0], mean(weighted))]
 
     def _send(self, texts: list[str]) -> bytes:
         """One request; the body of the answer.
 
         Raises:
-          TextError: refused for good.
-          _Failed, _TooLong: see there.
+          TextError: Refused, or failed after all retries.
+          _TooLong: See there.
         """
         answer = self._request(texts)
         if isinstance(answer, Exception):
@@ -260,9 +244,12 @@ class OpenAIBackend:
         openai = need("openai", "text")
         key = self._key()
         extra = {"dimensions": self._dimensions} if self._dimensions else {}
-        # A client a request: none outlives it, and with it the key.
+        # One client per request, so that the key does not outlive it.
         client = openai.OpenAI(
-            api_key=key, base_url=self.base_url, max_retries=0, http_client=self._http
+            api_key=key,
+            base_url=self.base_url,
+            max_retries=self._retries,
+            http_client=self._http,
         )
         try:
             return client.embeddings.with_raw_response.create(
@@ -271,10 +258,10 @@ class OpenAIBackend:
         except openai.APIStatusError as error:
             return self._refused(error, key)
         except openai.APITimeoutError:
-            return _Failed(f"no answer for {self._timeout:g} s")
+            return self._failed(f"no answer for {self._timeout:g} s")
         except openai.APIConnectionError as error:
             reason = str(error.__cause__ or error).replace(key, "[key]")
-            return _Failed(f"no connection ({reason[:200]})")
+            return self._failed(f"no connection ({reason[:200]})")
 
     def _key(self) -> str:
         key = os.environ.get(self._key_variable, "").strip()
@@ -284,35 +271,46 @@ class OpenAIBackend:
                 f"{self._key_variable}"
             )
         if not re.fullmatch(r"[!-~]*", key):
-            # The package would quote it in its error.
+            # The client would quote the key in its error.
             raise TextError(
                 f"the key in ${self._key_variable} holds a space, a line break or a "
                 "character that no key has"
             )
         return key or "none"
 
+    def _failed(self, reason: str) -> TextError:
+        return TextError(
+            f"{self.base_url} failed {self._retries + 1} times in a row, last: "
+            f"{reason}. Earlier answers are cached: run it again later"
+        )
+
     def _refused(self, error: Any, key: str) -> Exception:
-        """What an answer with an error's status means."""
+        """What an error status means, after the client's retries."""
         status = error.status_code
         message = str(error.message).replace(key, "[key]")[:300]
         if is_too_long(status, message):
             return _TooLong()
-        wait = asked_to_wait(error.response.headers)
-        if wait is not None and wait > LONGEST_ASKED:
-            return TextError(
-                f"{self.base_url} asks to wait {wait:.0f} s (status {status}): run it "
-                "again then; what was answered is kept"
-            )
-        if is_transient(status, error.code):
-            return _Failed(f"status {status}", wait)
-        if status in (401, 403):  # whose message may hold parts of the key
-            return TextError(
-                f"{self.base_url} refuses the key in ${self._key_variable} (status "
-                f"{status})"
-            )
+        refuses = f"{self.base_url} refuses (status {status})"
+        if status in (401, 403):  # the message may hold parts of the key
+            return TextError(f"{refuses} the key in ${self._key_variable}")
         if 300 <= status < 400:
             return TextError(
-                f"{self.base_url} sends elsewhere (status {status}): name the right "
-                "base URL; reports are not sent after a redirect"
+                f"{self.base_url} redirects (status {status}): give the final base "
+                "URL; reports are not sent after a redirect"
             )
-        return TextError(f"{self.base_url} refuses (status {status}): {message}")
+        wait = error.response.headers.get("retry-after", "")
+        if wait and status in (429, 503) and error.code != "insufficient_quota":
+            return TextError(
+                f"{self.base_url} is busy (status {status}, Retry-After {wait}): run it "
+                "again then; earlier answers are cached"
+            )
+        transient = status in (408, 409, 429) or status >= 500
+        if transient and error.code != "insufficient_quota":
+            return self._failed(f"status {status}")
+        return TextError(f"{refuses}: {message}")
+
+
+def _do_not_retry_used_up_quota(response: Any) -> None:
+    """Tells the client that waiting does not help, by the header that it obeys."""
+    if response.status_code == 429 and b"insufficient_quota" in response.read():
+        response.headers["x-should-retry"] = "false"

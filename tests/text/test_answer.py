@@ -28,7 +28,7 @@ def test_without_a_known_length_the_commonest_counts():
     content = body(entry(0, 1.0), entry(1, 1.0, 2.0), entry(2, 3.0, 4.0))
     found, faults, _ = read_answer(content, 3, None)
     assert sorted(found) == [1, 2]
-    assert faults == ["a vector of 1 numbers, wanted 2"]
+    assert faults == ["a vector of 1 numbers, expected 2"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ Whatever happens, each text gets its own vector and is answered (paid) once.
 """
 
 import random
+import time
+import types
 
 import numpy as np
 import pytest
@@ -13,21 +15,18 @@ from text_server import vector_of
 from pathjax.data.text_store import TextError
 from pathjax.text.backend import make_plan, run
 from pathjax.text.cache import VectorCache
-from pathjax.text.openai_http import OpenAIBackend, checked_url
+from pathjax.text.openai_http import OpenAIBackend, checked_url, is_too_long
 
 TEXTS = [f"report {i} of a carcinoma" for i in range(20)]
 
 
-class Waits(list):
-    """A sleep that does not, and keeps what was asked for."""
-
-    def __call__(self, seconds):
-        self.append(seconds)
-
-
-@pytest.fixture
-def waits():
-    return Waits()
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """Seconds that the client would have slept."""
+    asked = []
+    clock = types.SimpleNamespace(sleep=asked.append, time=time.time)
+    monkeypatch.setattr("openai._base_client.time", clock)
+    return asked
 
 
 @pytest.fixture
@@ -37,10 +36,10 @@ def cache(tmp_path):
 
 
 @pytest.fixture
-def backend(server, waits):
+def backend(server):
     def make(**how):
         how = {"batch": 5, "timeout": 0.3, "base_url": server.url} | how
-        return OpenAIBackend("m", sleep=waits, **how)
+        return OpenAIBackend("m", **how)
 
     return make
 
@@ -114,10 +113,9 @@ def test_any_order_of_faults(server, backend, cache, seed):
 def test_the_wait_that_is_asked_for(server, backend, cache, waits):
     server.script.extend([bad.throttle("7"), bad.throttle("0.25"), bad.refuse(500)])
     embed(backend(), cache)
-    assert waits[0] >= 7
-    assert 0.25 <= waits[1] <= 1 and 1 <= waits[2] <= 2
+    assert waits[:2] == [7, 0.25] and 1 <= waits[2] <= 2
     server.script.append(bad.throttle("4000"))
-    with pytest.raises(TextError, match="asks to wait 4000 s"):
+    with pytest.raises(TextError, match="is busy .status 429, Retry-After 4000"):
         embed(backend(), cache, ["another text"])
 
 
@@ -132,7 +130,7 @@ def test_it_gives_up_and_keeps_what_it_has(server, backend, cache):
 
 def test_answers_that_stay_bad_are_not_paid_for_for_ever(server, backend, cache):
     server.script.extend([bad.changed([1.0, 2.0])] * 9)
-    message = "answered badly 3 times in a row for model m: a vector of 2 numbers"
+    message = "3 invalid answers in a row for model m: a vector of 2 numbers"
     with pytest.raises(TextError, match=message):
         embed(backend(dimensions=bad.WIDTH), cache)
     assert len(server.requests) == 4  # the first had four sound vectors: kept
@@ -142,11 +140,11 @@ def test_answers_that_stay_bad_are_not_paid_for_for_ever(server, backend, cache)
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (bad.refuse(401), r"refuses the key in \$OPENAI_API_KEY \(status 401\)"),
+        (bad.refuse(401), r"refuses .status 401. the key in \$OPENAI_API_KEY"),
         (bad.refuse(404, "no model m"), "refuses .status 404.*no model m"),
         (bad.refuse(400, "bad input"), "refuses .status 400.*bad input"),
         (bad.refuse(429, "pay first", code="insufficient_quota"), "pay first"),
-        (bad.refuse(307, headers=[("Location", "http://x")]), "sends elsewhere"),
+        (bad.refuse(307, headers=[("Location", "http://x")]), "redirects"),
     ],
 )
 def test_a_refusal_is_not_tried_again(server, backend, cache, answer, message):
@@ -223,8 +221,8 @@ def test_a_model_that_changed_its_length_is_named(server, backend, cache):
         ("http://example.org/v1", "is not encrypted"),
         ("https://user:pass@example.org/v1", "holds a name, a password"),
         ("https://example.org/v1?key=abc", "holds a name, a password or a query"),
-        ("ftp://example.org", "wanted https"),
-        ("example.org", "wanted https"),
+        ("ftp://example.org", "expected a base URL https"),
+        ("example.org", "expected a base URL https"),
     ],
 )
 def test_urls_that_are_refused(url, message):
@@ -249,7 +247,7 @@ def test_settings_that_cannot_be_are_listed():
             request_tokens=10**6,
             max_tokens=1,
         )
-    for part in ("1536 dimensions", "long is", "batch", "request_tokens", "max_tokens"):
+    for part in ("1536 dimensions", "long:", "batch", "request_tokens", "max_tokens"):
         assert part in str(caught.value)
 
 
@@ -262,3 +260,18 @@ def test_a_key_has_to_be_there_and_whole(monkeypatch):
     with pytest.raises(TextError, match="holds a space") as caught:
         list(elsewhere.embed(["text"]))
     assert "two" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "expected"),
+    [
+        (400, "This model's maximum context length is 8192 tokens, however", True),
+        (400, "Invalid 'input': maximum 300000 tokens per request", True),
+        (422, "inputs must have less than 512 tokens; input is too long", True),
+        (413, "Payload Too Large", True),
+        (400, "dimensions is not supported", False),
+        (500, "context length", False),
+    ],
+)
+def test_refusals_of_length(status, message, expected):
+    assert is_too_long(status, message) is expected
