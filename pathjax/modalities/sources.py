@@ -87,7 +87,7 @@ def from_tables(
 
     Raises:
       ModalityError: the RNA has no tumour sample.
-      LabelError: a table cannot be read.
+      TcgaError: a table cannot be read.
     """
     data = anndata.read_h5ad(rna)
     obs = data.obs.astype(str)

@@ -22,8 +22,9 @@ from pathjax.data.study import Study, StudyError, Target, sha256
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.tcga.expression import of_patients
 from pathjax.datasets.tcga.labels import Labels, read_labels
-from pathjax.datasets.tcga.pairing import Pairing, PairingError, pair
+from pathjax.datasets.tcga.pairing import Pairing, pair
 from pathjax.datasets.tcga.splits import tcga_splits
+from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.datasets.tcga.vocabulary import CLASSES, DESCRIPTIONS
 from pathjax.files import atomic_path
 
@@ -67,7 +68,7 @@ def build_tcga(
 
     Raises:
       StudyError: `slides` is no such study, or `out` was begun from another.
-      LabelError, PairingError: see labels.py, pairing.py.
+      TcgaError, TcgaError: see labels.py, pairing.py.
     """
     source = _study_of_tiles(Path(slides), Path(out), progress)
     _refuse_shared_shards(source)
@@ -168,7 +169,7 @@ def _read_rna(path: str | Path) -> anndata.AnnData:
     try:
         return anndata.read_h5ad(path)
     except (OSError, ValueError, KeyError) as error:
-        raise PairingError(
+        raise TcgaError(
             f"{path} cannot be read as AnnData ({error}): make it with `pathjax data "
             "tcga-rna`"
         ) from error

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pathjax.datasets.tcga.rna_table import RnaError, opened, text_of
+from pathjax.datasets.tcga.tables import TcgaError, read_tsv
 
 ENSEMBL = re.compile(r"(ENSGR?\d{10,11})(?:\.\d+)?(_PAR_Y)?(?:\.\d+)?")
 CODING = "protein_coding"
@@ -87,7 +87,7 @@ def reconcile(
       keep_all: keeps genes that code for no protein.
 
     Raises:
-      RnaError: no gene is left.
+      TcgaError: no gene is left.
     """
     place: dict[str, int] = {}
     rows: list[tuple[str, str, str]] = []  # ensembl, symbol, type of each gene
@@ -117,7 +117,7 @@ def reconcile(
         keep = (var["gene_type"] == CODING).to_numpy()
         report["not_protein_coding"] = int((~keep).sum())
     if not keep.any():
-        raise RnaError(
+        raise TcgaError(
             f"none of {len(ids)} rows is a gene to keep, first ids {list(ids[:3])}: "
             "wanted Ensembl ids or symbols"
         )
@@ -144,34 +144,28 @@ def read_gene_map(path: str | Path) -> dict[str, tuple[str, str]]:
     gene_name, gene_type).
 
     Raises:
-      RnaError: it cannot be read, or has no such columns.
+      TcgaError: it cannot be read, or has no such columns.
     """
     path = Path(path)
-    with opened(path) as file:
-        text = text_of(file.read(), path)
-    lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
-    header, *table = [line.split("\t") for line in lines] or [[]]
-    header = [name.strip('"') for name in header]
+    header, rows = read_tsv(path)
     places = [
         next((header.index(name) for name in names if name in header), None)
         for names in (("gene_id", "id", "#id"), ("gene_name", "gene"), ("gene_type",))
     ]
     if places[0] is None or places[1] is None:
-        raise RnaError(
-            f"{path.name} has the columns {', '.join(header[:6]) or 'none'}: wanted "
-            "gene_id (or id), gene_name (or gene) and, if known, gene_type"
+        raise TcgaError(
+            f"{path.name}: expected columns gene_id (or id), gene_name (or gene) and, "
+            f"if known, gene_type; got {', '.join(header[:6]) or 'none'}"
         )
     found: dict[str, tuple[str, str]] = {}
-    for fields in table:
+    for _, fields in rows:
         values = [
-            fields[place].strip('"')
-            if place is not None and place < len(fields)
-            else ""
+            fields[place] if place is not None and place < len(fields) else ""
             for place in places
         ]
         ensembl, _ = stable_id(values[0])
         if ensembl:
             found.setdefault(ensembl, (values[1], values[2]))
     if not found:
-        raise RnaError(f"{path.name} has no Ensembl gene id in its column of ids")
+        raise TcgaError(f"{path.name} has no Ensembl gene id in its column of ids")
     return found

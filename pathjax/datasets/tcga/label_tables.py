@@ -18,12 +18,8 @@ from pathlib import Path
 from typing import TextIO
 
 from pathjax.data.tcga_barcodes import BarcodeError, find
-from pathjax.datasets.tcga.rna_table import RnaError, opened
+from pathjax.datasets.tcga.tables import TcgaError, opened
 from pathjax.datasets.tcga.vocabulary import CLASSES, MISSING, claims_of
-
-
-class LabelError(ValueError):
-    """A source of labels cannot be read; the message says all that is wrong with it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +86,13 @@ def text_file(path: Path) -> Iterator[TextIO]:
     """A text file, unpacked where it is gzip or a zip of one file.
 
     Raises:
-      LabelError: also when what is read in the block turns out to be broken.
+      TcgaError: also when what is read in the block turns out to be broken.
     """
     try:
         with opened(path) as raw:
             yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-    except (RnaError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TcgaError(
             f"{path} cannot be read: {error}. Wanted a CSV or TSV file, plain, .gz or "
             "alone in a .zip"
         ) from error
@@ -106,7 +102,7 @@ def header_of(path: Path) -> Header:
     """The header of a table.
 
     Raises:
-      LabelError: the file cannot be read as text, or has no header.
+      TcgaError: the file cannot be read as text, or has no header.
     """
     with text_file(path) as file:
         for number, line in enumerate(itertools.islice(file, COMMENTS)):
@@ -114,7 +110,7 @@ def header_of(path: Path) -> Header:
                 separator = "\t" if "\t" in line else ","
                 names = next(csv.reader([line], delimiter=separator))
                 return Header(tuple(map(str.strip, names)), separator, number)
-    raise LabelError(f"{path} has no header in its first {COMMENTS} lines")
+    raise TcgaError(f"{path} has no header in its first {COMMENTS} lines")
 
 
 def read_table(path: Path) -> list[Claim]:
@@ -124,7 +120,7 @@ def read_table(path: Path) -> list[Claim]:
     out; so are empty cells.
 
     Raises:
-      LabelError: the file cannot be read, has no key or no label column, or has rows
+      TcgaError: the file cannot be read, has no key or no label column, or has rows
         of another length than its header or cells that are no barcode or no known
         word: all at once.
     """
@@ -133,13 +129,13 @@ def read_table(path: Path) -> list[Claim]:
     labels = [name for name in header.names if name in COLUMNS and name != key]
     if key is None or not labels:
         shown = ", ".join(header.names[:8]) + (", ..." if header.names[8:] else "")
-        raise LabelError(
+        raise TcgaError(
             f"{path} is no table of labels: it has the columns {shown}; wanted one of "
             f"{', '.join(KEYS)} and at least one of {', '.join(COLUMNS)}"
         )
     twice = sorted({one for one in (key, *labels) if header.names.count(one) > 1})
     if twice:
-        raise LabelError(f"{path} has the columns {', '.join(twice)} more than once")
+        raise TcgaError(f"{path} has the columns {', '.join(twice)} more than once")
     places = {name: header.names.index(name) for name in (key, *labels)}
     claims: dict[Claim, None] = {}
     problems: list[str] = []
@@ -160,10 +156,10 @@ def read_table(path: Path) -> list[Claim]:
             line = header.lines + 1 + reader.line_num
             problems += [f"line {line}: {fault}" for fault in faults]
     if not rows:
-        raise LabelError(f"{path} has a header and no row")
+        raise TcgaError(f"{path} has a header and no row")
     if problems:
         more = len(problems) - SHOWN
-        raise LabelError(
+        raise TcgaError(
             f"{path} has {len(problems)} things that cannot be used:\n  - "
             + "\n  - ".join(problems[:SHOWN])
             + (f"\n  - and {more} more" if more > 0 else "")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pathjax.datasets.tcga.label_tables import Claim, LabelError, header_of, read_table
+from pathjax.datasets.tcga.label_tables import Claim, header_of, read_table
 from pathjax.datasets.tcga.maf import is_maf, read_maf, read_sequenced
+from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.datasets.tcga.vocabulary import CLASSES
 
 
@@ -43,7 +44,7 @@ def read_labels(
         without it a patient absent from a MAF has no TP53 status.
 
     Raises:
-      LabelError: all files that cannot be used, at once; or no MAF needs `sequenced`.
+      TcgaError: all files that cannot be used, at once; or no MAF needs `sequenced`.
     """
     listed = () if sequenced is None else read_sequenced(sequenced)
     claims: list[Claim] = []
@@ -54,7 +55,7 @@ def read_labels(
             maf = is_maf(header_of(path).names)
             mafs += maf
             claims += read_maf(path, listed) if maf else read_table(path)
-        except LabelError as error:
+        except TcgaError as error:
             problems.append(str(error))
     if sequenced is not None and not mafs and not problems:
         problems.append(
@@ -62,7 +63,7 @@ def read_labels(
             "the MAF too, or leave the list out"
         )
     if problems:
-        raise LabelError("\n".join(problems))
+        raise TcgaError("\n".join(problems))
     return join(claims)
 
 

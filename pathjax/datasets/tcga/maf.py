@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from pathjax.data.tcga_barcodes import BarcodeError, find
-from pathjax.datasets.tcga.label_tables import Claim, LabelError, header_of, text_file
+from pathjax.datasets.tcga.label_tables import Claim, header_of, text_file
+from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.datasets.tcga.vocabulary import MUTATED, WILD_TYPE
 
 GENE, CLASS, SAMPLE, FILTER = (
@@ -68,12 +69,12 @@ def read_sequenced(path: str | Path) -> set[str]:
     """Sequenced samples, 15 characters each, from a file with one barcode a line.
 
     Raises:
-      LabelError: the file cannot be read, or lines are no tumour sample's barcode.
+      TcgaError: the file cannot be read, or lines are no tumour sample's barcode.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} cannot be read: {error}") from error
+        raise TcgaError(f"{path} cannot be read: {error}") from error
     found, problems = set(), []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -85,7 +86,7 @@ def read_sequenced(path: str | Path) -> set[str]:
             found.add(sample)
     if problems or not found:
         what = f"; no sample: {', '.join(problems[:5])}" if problems else ""
-        raise LabelError(
+        raise TcgaError(
             f"{path}: wanted one barcode a line of at least 15 characters, such as "
             f"TCGA-3C-AALI-01, and found {len(found)}{what}"
         )
@@ -100,7 +101,7 @@ def read_maf(path: Path, sequenced: Iterable[str] = ()) -> Iterator[Claim]:
       sequenced: samples (15 characters) that were sequenced, in the MAF or not.
 
     Raises:
-      LabelError: the file cannot be read, lacks a column, or has TP53 rows of a class
+      TcgaError: the file cannot be read, lacks a column, or has TP53 rows of a class
         that is not known or samples that are no barcode: all at once.
     """
     path = Path(path)
@@ -122,7 +123,7 @@ def read_maf(path: Path, sequenced: Iterable[str] = ()) -> Iterator[Claim]:
         mutated |= {names[name] for name in hits[SAMPLE][passed] if names[name]}
     if problems:
         listed = "; ".join(list(problems)[:5])
-        raise LabelError(
+        raise TcgaError(
             f"{path} has {len(problems)} things that are not known: {listed}. Wanted "
             f"samples such as TCGA-3C-AALI-01A-11D-A41B-09 and the classes "
             f"{', '.join(sorted(NON_SILENT | SILENT))}"
@@ -136,7 +137,7 @@ def _chunks(path: Path) -> Iterator[pd.DataFrame]:
     header = header_of(path)
     lacking = [one for one in (GENE, CLASS, SAMPLE) if one not in header.names]
     if lacking:
-        raise LabelError(f"{path} lacks the columns {', '.join(lacking)} of a MAF")
+        raise TcgaError(f"{path} lacks the columns {', '.join(lacking)} of a MAF")
     with text_file(path) as file:
         try:
             pieces = pd.read_csv(
@@ -153,7 +154,7 @@ def _chunks(path: Path) -> Iterator[pd.DataFrame]:
                 # A MAF without FILTER (cBioPortal's) has been filtered already.
                 yield rows if FILTER in rows else rows.assign(**{FILTER: "PASS"})
         except pd.errors.ParserError as error:
-            raise LabelError(f"{path} cannot be read as a MAF: {error}") from error
+            raise TcgaError(f"{path} cannot be read as a MAF: {error}") from error
 
 
 def _passed(flags: str) -> bool:

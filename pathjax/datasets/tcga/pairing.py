@@ -24,10 +24,7 @@ from pathlib import PurePath
 import pandas as pd
 
 from pathjax.data.tcga_barcodes import Barcode, BarcodeError, find
-
-
-class PairingError(ValueError):
-    """Slides and RNA cannot be paired at all; the message says why."""
+from pathjax.datasets.tcga.tables import TcgaError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +61,7 @@ def pair(
       keep_unpaired: keep the slides of patients without RNA, for labels alone.
 
     Raises:
-      PairingError: the RNA lacks a column or has a row twice, or no slide is left; the
+      TcgaError: the RNA lacks a column or has a row twice, or no slide is left; the
         latter with the commonest reasons.
     """
     unmatched: list[tuple[str, str, str, str, bool]] = []
@@ -113,7 +110,7 @@ def pair(
     if not used:
         reasons = table["reason"].value_counts().head(5)
         listed = "; ".join(f"{count} x {text}" for text, count in reasons.items())
-        raise PairingError(f"no slide can be paired with RNA: {listed or 'no slides'}")
+        raise TcgaError(f"no slide can be paired with RNA: {listed or 'no slides'}")
     used.sort()
     patients = [barcodes[place].patient for place in used]
     kept = slides.iloc[used].assign(
@@ -159,7 +156,7 @@ def _rna(
     lacking = [name for name in ("case_id", "sample_type") if name not in obs]
     if lacking or not obs.index.is_unique:
         what = f"lacks the columns {', '.join(lacking)}" if lacking else "repeats a row"
-        raise PairingError(
+        raise TcgaError(
             f"the RNA {what}: make it with `pathjax data tcga-rna`, which names rows "
             "by sample and fills case_id and sample_type"
         )

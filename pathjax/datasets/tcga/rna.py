@@ -18,11 +18,12 @@ import pandas as pd
 
 import pathjax
 from pathjax.datasets.tcga.genes import read_gene_map
-from pathjax.datasets.tcga.rna_porpoise import has_expression, header_of, read_cases
+from pathjax.datasets.tcga.rna_porpoise import has_expression, read_cases
 from pathjax.datasets.tcga.rna_star import find_star_files, read_star
-from pathjax.datasets.tcga.rna_table import Note, RnaError, RnaTable, named, opened
+from pathjax.datasets.tcga.rna_table import Note, RnaTable, named
 from pathjax.datasets.tcga.rna_units import UNITS
 from pathjax.datasets.tcga.rna_xena import read_matrix
+from pathjax.datasets.tcga.tables import TcgaError, header_of, opened
 from pathjax.files import atomic_path
 
 GENE_RULES = (
@@ -67,21 +68,21 @@ def read_rna(
       `X` was made, units found and the evidence, genes by fate, files, skipped.
 
     Raises:
-      RnaError: nothing can be used, units cannot be told, files do not go together, or
+      TcgaError: nothing can be used, units cannot be told, files do not go together, or
         something was left out and `strict` is set.
     """
     source = Path(source)
     if units is not None and units not in UNITS:
-        raise RnaError(
+        raise TcgaError(
             f"units {units!r} are not known, wanted one of {', '.join(UNITS)}"
         )
     if not source.exists():
-        raise RnaError(f"{source} does not exist")
+        raise TcgaError(f"{source} does not exist")
     if isinstance(sample_sheet, str | Path):
         sample_sheet = [sample_sheet]
     if source.is_dir() and find_star_files(source):
         if units is not None:
-            raise RnaError("STAR counts have known units: leave --units out")
+            raise TcgaError("STAR counts have known units: leave --units out")
         table = read_star(
             source,
             sheets=[Path(one) for one in sample_sheet],
@@ -94,7 +95,7 @@ def read_rna(
         table = _joined(tables)
         table.skipped = skipped + table.skipped
     if strict and table.skipped:
-        raise RnaError(
+        raise TcgaError(
             f"{len(table.skipped)} samples or files of {source} cannot be used:\n"
             + _listing(table.skipped)
         )
@@ -105,7 +106,7 @@ def write_rna(rna: anndata.AnnData, out: str | Path) -> None:
     """Saves to `.h5ad`, whole or not at all."""
     out = Path(out)
     if out.suffix != ".h5ad":
-        raise RnaError(f"{out} should end in .h5ad")
+        raise TcgaError(f"{out} should end in .h5ad")
     with atomic_path(out) as partial:
         rna.write_h5ad(partial, compression="gzip")
 
@@ -126,15 +127,15 @@ def _reader(path: Path) -> Callable[..., RnaTable]:
     """The reader of a file, by its first line.
 
     Raises:
-      RnaError: none reads it.
+      TcgaError: none reads it.
     """
     with opened(path) as file:
         line = file.readline()
     if b"\t" in line:
         return read_matrix
-    if has_expression(header_of(line, path)):
+    if has_expression(header_of(line, path, ",")):
         return read_cases
-    raise RnaError(
+    raise TcgaError(
         f"{path.name} is neither a tab-separated matrix of genes by samples nor a CSV "
         "with <GENE>_rnaseq columns"
     )
@@ -162,19 +163,19 @@ def _read_files(
                 path, units=units, gene_map=gene_map, keep_all=keep_all
             )
             if table.units == "mean-normalised" and units is None:
-                raise RnaError(
+                raise TcgaError(
                     f"{path.name} is mean-normalised ({'; '.join(table.evidence)}): "
                     "levels between genes are gone. Use the matrix before that step "
                     "(HiSeqV2), or ask for it with --units mean-normalised"
                 )
-        except RnaError as error:
+        except TcgaError as error:
             skipped.append((path.name, str(error)))
         else:
             tables.append(table)
         if progress:
             progress(done, len(files))
     if not tables:
-        raise RnaError(
+        raise TcgaError(
             f"{source} has no RNA that can be used:\n" + _listing(skipped)
             if skipped
             else f"{source} holds no file"
@@ -186,11 +187,11 @@ def _joined(tables: list[RnaTable]) -> RnaTable:
     """One table of all samples and the genes that every table has.
 
     Raises:
-      RnaError: scales differ, or no gene is common.
+      TcgaError: scales differ, or no gene is common.
     """
     scales = {table.x_units: table.files[0][0] for table in tables}
     if len(scales) > 1:
-        raise RnaError(
+        raise TcgaError(
             "files of different scales cannot be joined: "
             + ", ".join(f"{name} is in {scale}" for scale, name in scales.items())
         )
@@ -200,7 +201,7 @@ def _joined(tables: list[RnaTable]) -> RnaTable:
     for table in tables[1:]:
         names = names[names.isin(table.var.index)]
     if names.empty:
-        raise RnaError(
+        raise TcgaError(
             "no gene is common to all files: "
             + ", ".join(
                 f"{table.files[0][0]} has {table.var.index[0]}" for table in tables

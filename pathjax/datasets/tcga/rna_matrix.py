@@ -15,7 +15,8 @@ from jaxtyping import Float32
 
 from pathjax.datasets.tcga import genes as gene_rules
 from pathjax.datasets.tcga import rna_units
-from pathjax.datasets.tcga.rna_table import Note, RnaError, RnaTable
+from pathjax.datasets.tcga.rna_table import Note, RnaTable
+from pathjax.datasets.tcga.tables import TcgaError
 
 MOSTLY = 0.5
 
@@ -44,12 +45,12 @@ def table_from(
       files, skipped: handed on.
 
     Raises:
-      RnaError: no sample or gene is left, a value is infinite, the units cannot be told
+      TcgaError: no sample or gene is left, a value is infinite, the units cannot be told
         or contradict the values, or genes cannot be made unique.
     """
     if np.isinf(values).any():
         row = int(np.argwhere(np.isinf(values).any(axis=0))[0, 0])
-        raise RnaError(f"{name}: {ids[row]} has an infinite value: mend the file")
+        raise TcgaError(f"{name}: {ids[row]} has an infinite value: mend the file")
     # Rows that are no genes would count as expression in a sample's sum.
     is_gene = [not gene_rules.SUMMARY.fullmatch(one) for one in ids]
     dropped = {"no_gene": is_gene.count(False)}
@@ -64,21 +65,21 @@ def table_from(
         ids = [one for one, out in zip(ids, missing, strict=True) if not out]
     if not values.size:
         reason = f", first: {faults[0][0]}: {faults[0][1]}" if faults else ""
-        raise RnaError(f"{name} has no sample with values for its genes{reason}")
+        raise TcgaError(f"{name} has no sample with values for its genes{reason}")
 
     evidence = ["given by the user"]
     if units is None:
         units, evidence = rna_units.recognise(values, name)
     if fault := rna_units.contradiction(units, values):
-        raise RnaError(
+        raise TcgaError(
             f"{name} is not in {rna_units.UNITS[units].title}: {fault}. Evidence: "
             f"{'; '.join(evidence)}"
         )
     genes = gene_rules.reconcile(ids, gene_map=gene_map, keep_all=keep_all)
     try:
         x, counts = rna_units.convert(units, values, genes)
-    except RnaError as error:
-        raise RnaError(f"{name}: {error}") from error
+    except TcgaError as error:
+        raise TcgaError(f"{name}: {error}") from error
     report = genes.report | {key: n for key, n in dropped.items() if n}
     report["rows"] = len(missing) + dropped["no_gene"]
     return RnaTable(

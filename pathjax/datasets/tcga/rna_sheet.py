@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pathjax.data.tcga_barcodes import Barcode, BarcodeError, parse
-from pathjax.datasets.tcga.rna_table import Note, RnaError, opened, text_of
+from pathjax.datasets.tcga.rna_table import Note
+from pathjax.datasets.tcga.tables import TcgaError, opened, read_tsv, text_of
 
 FOUND_BY = ("gdc_sample_sheet*.tsv", "metadata.cart*.json")
 # "Tissue Type" took the place of "Sample Type"; both say Normal of normal tissue.
@@ -55,16 +56,15 @@ def read_sheets(paths: Sequence[Path]) -> tuple[dict[str, SheetRow], list[Note]]
     left out.
 
     Raises:
-      RnaError: a sheet cannot be read, lacks columns, or none has a usable row.
+      TcgaError: a sheet cannot be read, lacks columns, or none has a usable row.
     """
     found: dict[str, SheetRow] = {}
     refused: set[str] = set()
     notes: list[Note] = []
     for path in paths:
         with opened(path) as file:
-            text = text_of(file.read(), path)
-        read = _metadata if text.lstrip().startswith("[") else _sheet
-        rows, faults = read(text, path)
+            is_json = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        rows, faults = (_metadata if is_json else _sheet)(path)
         notes += faults
         for row in rows:
             known = found.setdefault(row.file, row)
@@ -86,33 +86,28 @@ def read_sheets(paths: Sequence[Path]) -> tuple[dict[str, SheetRow], list[Note]]
         del found[name]
     if not found:
         reason = f", first: {notes[0][0]}: {notes[0][1]}" if notes else ""
-        raise RnaError(
+        raise TcgaError(
             f"{', '.join(path.name for path in paths)} names no file of a TCGA sample"
             f"{reason}"
         )
     return found, notes
 
 
-def _sheet(text: str, path: Path) -> tuple[list[SheetRow], list[Note]]:
-    lines = [line for line in text.splitlines() if line.strip()]
-    header, *table = [line.split("\t") for line in lines] or [[]]
-    header = [name.strip().strip('"') for name in header]
+def _sheet(path: Path) -> tuple[list[SheetRow], list[Note]]:
+    header, table = read_tsv(path)
     lacking = [name for name in NEEDED if name not in header]
     if lacking:
-        raise RnaError(
+        raise TcgaError(
             f"{path.name} lacks the columns {', '.join(lacking)}; it has "
             f"{', '.join(header[:8]) or 'none'}: give GDC's sample sheet as downloaded"
         )
     rows, notes = [], []
-    for number, fields in enumerate(table, start=2):
+    for number, fields in table:
         if len(fields) != len(header):
             fault = f"{len(fields)} fields where the header has {len(header)}"
             notes.append((f"line {number}", f"{path.name}: {fault}"))
             continue
-        entry = {
-            name: field.strip().strip('"')
-            for name, field in zip(header, fields, strict=True)
-        }
+        entry = dict(zip(header, fields, strict=True))
         file = plain_name(entry["File Name"])
         try:
             rows.append(_row(file, entry))
@@ -143,11 +138,13 @@ def _row(file: str, entry: dict[str, str]) -> SheetRow:
     return SheetRow(file, barcode, "", entry.get("Project ID", ""))
 
 
-def _metadata(text: str, path: Path) -> tuple[list[SheetRow], list[Note]]:
+def _metadata(path: Path) -> tuple[list[SheetRow], list[Note]]:
+    with opened(path) as file:
+        text = text_of(file.read(), path)
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RnaError(
+        raise TcgaError(
             f"{path.name} is no JSON ({error}): download it again"
         ) from error
     rows, notes = [], []

@@ -30,13 +30,12 @@ from pathjax.datasets.tcga.rna_sheet import (
 )
 from pathjax.datasets.tcga.rna_table import (
     Note,
-    RnaError,
     RnaTable,
     observations,
-    opened,
     sample_as_given,
 )
 from pathjax.datasets.tcga.rna_units import MILLION, TPM_X
+from pathjax.datasets.tcga.tables import TcgaError, opened
 
 ENDING = ".rna_seq.augmented_star_gene_counts.tsv"
 TYPES = {
@@ -83,13 +82,13 @@ def parse_star(path: Path) -> StarFile:
     """One file, checked by itself.
 
     Raises:
-      RnaError: it cannot be read, lacks a column, has another width in some line, or
+      TcgaError: it cannot be read, lacks a column, has another width in some line, or
         values that are no counts or no TPM.
     """
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise RnaError(f"{path.name} cannot be read ({error})") from error
+        raise TcgaError(f"{path.name} cannot be read ({error})") from error
     data = raw
     if path.name.endswith(".gz"):
         with opened(path) as file:
@@ -103,7 +102,7 @@ def parse_star(path: Path) -> StarFile:
     header = data[begin : data.find(b"\n", begin)].rstrip(b"\r").split(b"\t")
     lacking = [name for name in TYPES if name.encode() not in header]
     if lacking:
-        raise RnaError(
+        raise TcgaError(
             f"{path.name} lacks the columns {', '.join(lacking)}: wanted a STAR-counts "
             "file as GDC gives it"
         )
@@ -119,19 +118,19 @@ def parse_star(path: Path) -> StarFile:
             ),
         )
     except pyarrow.ArrowException as error:
-        raise RnaError(f"{path.name} is damaged: {error}") from error
+        raise TcgaError(f"{path.name} is damaged: {error}") from error
     names = table["gene_id"]
     table = table.filter(pyarrow.compute.starts_with(names, "ENSG")).combine_chunks()
     counts, tpm = table["unstranded"], table["tpm_unstranded"]
     if counts.null_count or tpm.null_count:
-        raise RnaError(f"{path.name} has genes without a count or TPM")
+        raise TcgaError(f"{path.name} has genes without a count or TPM")
     counts, tpm = counts.to_numpy(), tpm.to_numpy()
     if not len(counts) or counts.min() < 0 or counts.max() > LARGEST_COUNT:
-        raise RnaError(f"{path.name} has no genes, or counts below 0 or above 2^31")
+        raise TcgaError(f"{path.name} has no genes, or counts below 0 or above 2^31")
     total = float(tpm.sum())
     # Written so that a NaN fails too.
     if not (tpm.min() >= 0 and abs(total / MILLION - 1) < TPM_WITHIN):
-        raise RnaError(
+        raise TcgaError(
             f"{path.name}: tpm_unstranded sums to {total:,.0f} over {len(tpm)} genes, "
             "wanted 1,000,000: it is cut short, or not TPM"
         )
@@ -161,11 +160,11 @@ def read_star(
       progress: called with (files done, files in all).
 
     Raises:
-      RnaError: there is no sheet, or no file that can be used.
+      TcgaError: there is no sheet, or no file that can be used.
     """
     sheets = list(sheets) or find_sheets(folder)
     if not sheets:
-        raise RnaError(
+        raise TcgaError(
             f"{folder} has no sample sheet: download it from the GDC cart and give it "
             "as --sample-sheet; file names do not say whose sample they are"
         )
@@ -174,7 +173,7 @@ def read_star(
     skipped += unmatched
     reference = _first_good(files, skipped)
     if reference is None:
-        raise RnaError(
+        raise TcgaError(
             f"no STAR-counts file of {folder} can be used:\n"
             + "\n".join(f"  - {what}: {reason}" for what, reason in skipped[:20])
         )
@@ -243,7 +242,7 @@ def _first_good(files: list[Path], skipped: list[Note]) -> StarFile | None:
     for path in files:
         try:
             return parse_star(path)
-        except RnaError as error:
+        except TcgaError as error:
             faults.append((path.name, str(error)))
     skipped += faults
     return None
@@ -260,14 +259,14 @@ def _fill(
 ) -> list[tuple[str, str, int] | None]:
     """Writes every file's row; returns name, SHA-256 and size, None for a bad one."""
 
-    def one(place: int) -> tuple[str, str, int] | RnaError:
+    def one(place: int) -> tuple[str, str, int] | TcgaError:
         path = files[place]
         try:
             star = parse_star(path)
-        except RnaError as error:
+        except TcgaError as error:
             return error
         if not star.genes["gene_id"].equals(reference.genes["gene_id"]):
-            return RnaError(
+            return TcgaError(
                 f"{path.name} has other genes ({star.genes.num_rows}) than the first "
                 f"file ({reference.genes.num_rows}): wanted one gene model"
             )
@@ -279,7 +278,7 @@ def _fill(
     # Parsing and hashing leave Python's lock; each file's row is its own.
     with ThreadPoolExecutor(THREADS) as pool:
         for place, facts in enumerate(pool.map(one, range(len(files)))):
-            if isinstance(facts, RnaError):
+            if isinstance(facts, TcgaError):
                 skipped.append((files[place].name, str(facts)))
                 read.append(None)
             else:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from pathjax.datasets.tcga.genes import Genes
-from pathjax.datasets.tcga.rna_table import RnaError
+from pathjax.datasets.tcga.tables import TcgaError
 
 TOIL_PSEUDOCOUNT = 0.001
 # Xena prints four decimals: log2(0.001) = -9.96578 stands there as -9.9658.
@@ -99,7 +99,7 @@ def recognise(values: Float32[np.ndarray, "n G"], name: str) -> tuple[str, list[
       name: the file's name.
 
     Raises:
-      RnaError: the evidence allows several scales or none.
+      TcgaError: the evidence allows several scales or none.
     """
     some = np.unique(np.linspace(0, len(values) - 1, LOOKED_AT).astype(int))
     seen = values[some].astype(np.float64)
@@ -111,7 +111,7 @@ def recognise(values: Float32[np.ndarray, "n G"], name: str) -> tuple[str, list[
     else:
         unit = _positive(seen, high, words, evidence)
     if unit is None:
-        raise RnaError(
+        raise TcgaError(
             f"{name}: the units cannot be told ({'; '.join(evidence)}): give --units, "
             f"one of {', '.join(UNITS)}"
         )
@@ -210,13 +210,13 @@ def convert(
     250,000; above they may be off by two in a million.
 
     Raises:
-      RnaError: genes occur twice on a scale whose values cannot be added, or a sample
+      TcgaError: genes occur twice on a scale whose values cannot be added, or a sample
         has nothing but zeros where a sum is divided by.
     """
     units = UNITS[unit]
     if units.linear is None and genes.more:
         twice = sorted({genes.var.index[gene] for gene, _ in genes.more})
-        raise RnaError(
+        raise TcgaError(
             f"{len(twice)} genes occur more than once, first {', '.join(twice[:5])}: "
             f"{units.title} cannot be added; leave one row of each"
         )
@@ -232,7 +232,7 @@ def convert(
         kept = genes.gather(linear)
         if units.kind in ("count", "fpkm") and (total == 0).any():
             row = begin + int(np.flatnonzero(total == 0)[0])
-            raise RnaError(
+            raise TcgaError(
                 f"sample number {row + 1} is zero for all genes: leave it out"
             )
         if counts is not None:

@@ -12,7 +12,7 @@ from pathjax.data.samples import gather
 from pathjax.data.study import Study, StudyError
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.tcga.build import build_tcga
-from pathjax.datasets.tcga.pairing import PairingError
+from pathjax.datasets.tcga.tables import TcgaError
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_rows_are_read_across_row_groups(parts, monkeypatch):
 
 
 def test_what_cannot_be_built_is_refused(parts, tiny_study, tmp_path):
-    with pytest.raises(PairingError, match="cannot be read as AnnData"):
+    with pytest.raises(TcgaError, match="cannot be read as AnnData"):
         build_tcga(**parts | {"rna": parts["labels"][0]})
     joined = StudyWriter(
         tmp_path / "joined",
@@ -120,7 +120,7 @@ def test_what_cannot_be_built_is_refused(parts, tiny_study, tmp_path):
     joined.finish(samples=samples.assign(site="s"), targets=[], splits=[])
     with pytest.raises(StudyError, match="pathjax tile"):
         build_tcga(**parts | {"slides": joined.root})
-    with pytest.raises(PairingError, match="neither its id nor its file name"):
+    with pytest.raises(TcgaError, match="neither its id nor its file name"):
         build_tcga(**parts | {"slides": tiny_study.root})
     build_tcga(**parts)
     tile_study(tmp_path / "other", [f"{one}-01Z-00-DX1" for one in PATIENTS])

@@ -5,7 +5,7 @@ import pytest
 from tiny_rna import GENES, star_text
 
 from pathjax.datasets.tcga.genes import read_gene_map, reconcile, stable_id
-from pathjax.datasets.tcga.rna_table import RnaError
+from pathjax.datasets.tcga.tables import TcgaError
 
 IDS, SYMBOLS, TYPES = (list(column) for column in zip(*GENES, strict=True))
 
@@ -66,9 +66,9 @@ def test_rows_of_one_symbol_are_added_where_there_are_no_ids():
 
 
 def test_nothing_left_is_an_error():
-    with pytest.raises(RnaError, match="none of 2 rows is a gene"):
+    with pytest.raises(TcgaError, match="none of 2 rows is a gene"):
         reconcile(["?", ""])
-    with pytest.raises(RnaError, match="none of 1 rows"):
+    with pytest.raises(TcgaError, match="none of 1 rows"):
         reconcile(["ENSG00000000002"], ["A"], ["lncRNA"])
 
 
@@ -89,10 +89,10 @@ def test_gene_maps(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("gene\tx\n", "has the columns gene, x"), ("id\tgene\nA\tB\n", "no Ensembl")],
+    [("gene\tx\n", "got gene, x"), ("id\tgene\nA\tB\n", "no Ensembl")],
 )
 def test_what_is_no_gene_map_is_refused(tmp_path, text, reason):
     path = tmp_path / "map.tsv"
     path.write_text(text)
-    with pytest.raises(RnaError, match=reason):
+    with pytest.raises(TcgaError, match=reason):
         read_gene_map(path)

@@ -7,7 +7,8 @@ import zipfile
 import pandas as pd
 import pytest
 
-from pathjax.datasets.tcga.label_tables import Claim, LabelError, read_table
+from pathjax.datasets.tcga.label_tables import Claim, read_table
+from pathjax.datasets.tcga.tables import TcgaError
 
 A, B = "TCGA-3C-AALI", "TCGA-3C-AALJ"
 
@@ -71,13 +72,13 @@ def test_kinds_of_file(tmp_path):
     ],
 )
 def test_files_that_are_refused(tmp_path, text, match):
-    with pytest.raises(LabelError, match=match):
+    with pytest.raises(TcgaError, match=match):
         read_table(written(tmp_path, text))
 
 
 def test_all_bad_cells_are_named_at_once(tmp_path):
     path = written(tmp_path, f"case_id,tp53,lung\n{A},7,LUAD\nP1,1,\n{B},1,KIRC\n")
-    with pytest.raises(LabelError, match="3 things") as caught:
+    with pytest.raises(TcgaError, match="3 things") as caught:
         read_table(path)
     message = str(caught.value)
     assert "line 2: tp53 '7' is not known, wanted one of mutated" in message
@@ -134,6 +135,6 @@ def test_whatever_a_table_holds_the_error_has_a_name(tmp_path):
             kept = kept[: len(kept) // 2]
         try:
             read_table(written(tmp_path, kept, name))
-        except LabelError:
+        except TcgaError:
             refused += 1
     assert 100 < refused < 300

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from pathjax.datasets.tcga.label_tables import Claim, LabelError
+from pathjax.datasets.tcga.label_tables import Claim
 from pathjax.datasets.tcga.labels import join, read_labels
+from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.datasets.tcga.vocabulary import CLASSES
 
 A, B = "TCGA-3C-AALI", "TCGA-3C-AALJ"
@@ -44,7 +45,7 @@ def test_all_files_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     (tmp_path / "b.maf").write_text("Hugo_Symbol\tTumor_Sample_Barcode\nTP53\tx\n")
     paths = [tmp_path / "a.csv", tmp_path / "b.maf", tmp_path / "absent.csv"]
-    with pytest.raises(LabelError) as caught:
+    with pytest.raises(TcgaError) as caught:
         read_labels(paths)
     for path in paths:
         assert str(path) in str(caught.value)
@@ -53,7 +54,7 @@ def test_all_files_that_cannot_be_used_are_named(tmp_path):
 def test_a_list_of_sequenced_samples_wants_a_maf(tmp_path):
     (tmp_path / "a.csv").write_text(f"patient_id,tp53\n{A},1\n")
     (tmp_path / "sequenced.txt").write_text(f"{A}-01\n")
-    with pytest.raises(LabelError, match="no MAF"):
+    with pytest.raises(TcgaError, match="no MAF"):
         read_labels([tmp_path / "a.csv"], tmp_path / "sequenced.txt")
 
 

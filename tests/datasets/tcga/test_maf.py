@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from pathjax.datasets.tcga.label_tables import LabelError
 from pathjax.datasets.tcga.maf import read_maf, read_sequenced
+from pathjax.datasets.tcga.tables import TcgaError
 
 COLUMNS = "Hugo_Symbol\tChromosome\tVariant_Classification\tTumor_Sample_Barcode\tNote"
 ROWS = [
@@ -86,7 +86,7 @@ def test_what_is_not_known_is_named_at_once(tmp_path):
         ("KRAS", "Silent", "sample 7", "PASS"),
         ("KRAS", "Silent", "TCGA-AA-0012", "PASS"),
     ]
-    with pytest.raises(LabelError, match="3 things") as caught:
+    with pytest.raises(TcgaError, match="3 things") as caught:
         said(maf(tmp_path, rows))
     for part in ("'Something'", "'sample 7'", "'TCGA-AA-0012'"):
         assert part in str(caught.value)
@@ -95,7 +95,7 @@ def test_what_is_not_known_is_named_at_once(tmp_path):
 def test_a_table_without_classes_is_refused(tmp_path):
     path = tmp_path / "x.maf"
     path.write_text("Hugo_Symbol\tTumor_Sample_Barcode\nTP53\tTCGA-AA-0001-01\n")
-    with pytest.raises(LabelError, match="lacks the columns Variant_Classification"):
+    with pytest.raises(TcgaError, match="lacks the columns Variant_Classification"):
         said(path)
 
 
@@ -103,7 +103,7 @@ def test_a_table_without_classes_is_refused(tmp_path):
 def test_a_list_of_sequenced_samples_that_is_refused(tmp_path, text):
     path = tmp_path / "sequenced.txt"
     path.write_text(text)
-    with pytest.raises(LabelError, match="one barcode a line"):
+    with pytest.raises(TcgaError, match="one barcode a line"):
         read_sequenced(path)
 
 
@@ -124,6 +124,6 @@ def test_whatever_a_maf_holds_the_error_has_a_name(tmp_path):
         path.write_bytes(kept[: source.choice([len(kept), len(kept) // 2])])
         try:
             said(path)
-        except LabelError:
+        except TcgaError:
             refused += 1
     assert 50 < refused < 200

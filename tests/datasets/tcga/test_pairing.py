@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from pathjax.data.tcga_barcodes import find
-from pathjax.datasets.tcga.pairing import PairingError, pair
+from pathjax.datasets.tcga.pairing import pair
+from pathjax.datasets.tcga.tables import TcgaError
 
 
 def slide_table(*names, **columns):
@@ -110,7 +111,7 @@ def test_patients_without_rna_are_kept_if_asked_for():
     ],
 )
 def test_slides_that_cannot_be_paired(name, columns, reason):
-    with pytest.raises(PairingError, match=reason):
+    with pytest.raises(TcgaError, match=reason):
         pair(slide_table(name, **columns), rna_table(f"{A}-01A"))
 
 
@@ -122,11 +123,11 @@ def test_a_file_name_is_asked_where_the_id_says_too_little():
 
 def test_rna_that_cannot_be_paired():
     slides = slide_table(f"{A}{DX}")
-    with pytest.raises(PairingError, match="lacks the columns sample_type"):
+    with pytest.raises(TcgaError, match="lacks the columns sample_type"):
         pair(slides, rna_table(f"{A}-01A").drop(columns="sample_type"))
-    with pytest.raises(PairingError, match="repeats a row"):
+    with pytest.raises(TcgaError, match="repeats a row"):
         pair(slides, rna_table(f"{A}-01A", f"{B}-01A").set_axis(["x", "x"]))
-    with pytest.raises(PairingError, match="sample type is not known"):
+    with pytest.raises(TcgaError, match="sample type is not known"):
         pair(slides, rna_table(A))
 
 
@@ -149,7 +150,7 @@ def test_whatever_the_names_are_nothing_is_lost_or_mixed():
         slides = slide_table(*sorted(names))
         try:
             pairing = pair(slides, rna, frozen=True, keep_unpaired=keep)
-        except PairingError:
+        except TcgaError:
             continue
         paired += 1
         table = pairing.unmatched

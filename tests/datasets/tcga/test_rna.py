@@ -19,7 +19,7 @@ from tiny_rna import (
 from pathjax.cli import main
 from pathjax.data.study import sha256
 from pathjax.datasets.tcga.rna import read_rna, skipped_of, write_rna
-from pathjax.datasets.tcga.rna_table import RnaError
+from pathjax.datasets.tcga.tables import TcgaError
 
 TPM = tpm(6, 50)
 IDS = [f"ENSG{i:011d}.4" for i in range(50)]
@@ -88,7 +88,7 @@ def test_files_of_a_folder_are_joined_by_gene(tmp_path):
     np.testing.assert_array_equal(rna.X[6:], rna.X[:6])
     [skipped] = skipped_of(rna)
     assert skipped["what"] == "readme.md" and "is neither" in skipped["reason"]
-    with pytest.raises(RnaError, match=r"1 samples or files .*\n.*readme\.md"):
+    with pytest.raises(TcgaError, match=r"1 samples or files .*\n.*readme\.md"):
         read_rna(tmp_path, strict=True)
 
 
@@ -113,7 +113,7 @@ def test_genes_that_a_file_lacks_are_dropped_and_counted(tmp_path):
 def test_mean_normalised_only_when_asked_for(tmp_path):
     values = NORMAL * np.linspace(0.1, 4, 30)
     path = matrix(tmp_path / "HiSeqV2_PANCAN", values, [f"G{i}" for i in range(30)])
-    with pytest.raises(RnaError, match="is mean-normalised.*--units mean-normalised"):
+    with pytest.raises(TcgaError, match="is mean-normalised.*--units mean-normalised"):
         read_rna(path)
     rna = read_rna(path, units="mean-normalised")
     assert "less the gene's mean" in rna.uns["pathjax"]["x"]
@@ -122,24 +122,24 @@ def test_mean_normalised_only_when_asked_for(tmp_path):
 def test_what_does_not_go_together_is_refused(tmp_path):
     matrix(tmp_path / "a.tsv")
     matrix(tmp_path / "HiSeqV2.tsv", np.log2(TPM * 20 + 1))
-    with pytest.raises(RnaError, match=r"different scales.*norm_count"):
+    with pytest.raises(TcgaError, match=r"different scales.*norm_count"):
         read_rna(tmp_path)
     (tmp_path / "HiSeqV2.tsv").unlink()
     matrix(tmp_path / "b.tsv", ids=[f"G{i}" for i in range(50)])
-    with pytest.raises(RnaError, match="no gene is common"):
+    with pytest.raises(TcgaError, match="no gene is common"):
         read_rna(tmp_path)
 
 
 def test_bad_arguments(tmp_path):
-    with pytest.raises(RnaError, match="does not exist"):
+    with pytest.raises(TcgaError, match="does not exist"):
         read_rna(tmp_path / "absent")
-    with pytest.raises(RnaError, match="holds no file"):
+    with pytest.raises(TcgaError, match="holds no file"):
         read_rna(tmp_path)
-    with pytest.raises(RnaError, match="'TPM' are not known, wanted one of tpm, fpkm"):
+    with pytest.raises(TcgaError, match="'TPM' are not known, wanted one of tpm, fpkm"):
         read_rna(tmp_path, units="TPM")
-    with pytest.raises(RnaError, match="leave --units out"):
+    with pytest.raises(TcgaError, match="leave --units out"):
         read_rna(star_folder(tmp_path), units="tpm")
-    with pytest.raises(RnaError, match=r"should end in \.h5ad"):
+    with pytest.raises(TcgaError, match=r"should end in \.h5ad"):
         write_rna(None, tmp_path / "rna")
 
 

@@ -1,4 +1,4 @@
-"""Damaged input gives RnaError or a finite table, never anything else."""
+"""Damaged input gives TcgaError or a finite table, never anything else."""
 
 import gzip
 import io
@@ -19,7 +19,7 @@ from tiny_rna import (
 )
 
 from pathjax.datasets.tcga.rna import read_rna
-from pathjax.datasets.tcga.rna_table import RnaError
+from pathjax.datasets.tcga.tables import TcgaError
 
 TRIES = 120
 
@@ -85,7 +85,7 @@ def attempt(source) -> bool:
     """True when the damaged source could be read; all it gives is then usable."""
     try:
         rna = read_rna(source)
-    except RnaError as error:
+    except TcgaError as error:
         assert str(error)
         return False
     assert rna.n_obs and rna.n_vars and np.isfinite(rna.X).all()

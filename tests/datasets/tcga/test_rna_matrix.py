@@ -6,7 +6,8 @@ from tiny_rna import barcodes, tpm
 
 from pathjax.data.tcga_barcodes import parse
 from pathjax.datasets.tcga.rna_matrix import table_from
-from pathjax.datasets.tcga.rna_table import RnaError, observations
+from pathjax.datasets.tcga.rna_table import observations
+from pathjax.datasets.tcga.tables import TcgaError
 
 VALUES = tpm(6, 50)
 IDS = [f"G{i}" for i in range(50)]
@@ -66,14 +67,14 @@ def test_summary_rows_do_not_count_as_expression():
 
 def test_given_units_are_checked():
     assert table(VALUES / 2, units="tpm").evidence == ["m.tsv: given by the user"]
-    with pytest.raises(RnaError, match=r"m\.tsv is not in z-scores: no value is neg"):
+    with pytest.raises(TcgaError, match=r"m\.tsv is not in z-scores: no value is neg"):
         table(VALUES, units="z-score")
 
 
 def test_infinite_values_and_nothing_left_are_errors():
     values = VALUES.copy()
     values[3, 9] = np.inf
-    with pytest.raises(RnaError, match=r"m\.tsv: G9 has an infinite value"):
+    with pytest.raises(TcgaError, match=r"m\.tsv: G9 has an infinite value"):
         table(values)
-    with pytest.raises(RnaError, match="no sample with values.*TCGA-05-4000-01"):
+    with pytest.raises(TcgaError, match="no sample with values.*TCGA-05-4000-01"):
         table(VALUES * np.nan)

@@ -10,7 +10,7 @@ import pytest
 from tiny_rna import porpoise_text
 
 from pathjax.datasets.tcga.rna_porpoise import has_expression, read_cases
-from pathjax.datasets.tcga.rna_table import RnaError
+from pathjax.datasets.tcga.tables import TcgaError
 
 GENES = [f"G{i}" for i in range(40)]
 VALUES = np.round(np.random.default_rng(0).normal(size=(25, 40)), 4)
@@ -78,7 +78,7 @@ BAD = {
 @pytest.mark.parametrize("fault", BAD)
 def test_damaged_tables_are_refused(tmp_path, fault):
     text, reason = BAD[fault]
-    with pytest.raises(RnaError, match=reason):
+    with pytest.raises(TcgaError, match=reason):
         read_cases(write(tmp_path / "t.csv", text))
 
 

@@ -6,7 +6,7 @@ import pytest
 from tiny_rna import SAMPLES, STAR, sheet_text
 
 from pathjax.datasets.tcga.rna_sheet import find_sheets, read_sheets
-from pathjax.datasets.tcga.rna_table import RnaError
+from pathjax.datasets.tcga.tables import TcgaError
 
 ALIQUOT = "TCGA-05-4244-01A-01R-1107-07"
 
@@ -91,5 +91,5 @@ def test_a_bad_row_costs_itself(tmp_path, old, new, reason):
     ],
 )
 def test_what_is_no_sheet_is_refused(tmp_path, text, reason):
-    with pytest.raises(RnaError, match=reason):
+    with pytest.raises(TcgaError, match=reason):
         read_sheets([write(tmp_path / "a.tsv", text)])

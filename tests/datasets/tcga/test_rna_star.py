@@ -8,7 +8,7 @@ import pytest
 from tiny_rna import GENES, SAMPLES, STAR, star_folder, star_text, star_values
 
 from pathjax.datasets.tcga.rna_star import parse_star, read_star
-from pathjax.datasets.tcga.rna_table import RnaError
+from pathjax.datasets.tcga.tables import TcgaError
 
 # Places in GENES of the genes kept, and the one that its copy on Y is added to.
 KEPT = [0, 1, 2, 3, 5]
@@ -119,9 +119,9 @@ def test_no_sheet_and_no_good_file_are_errors(tmp_path):
     for path in tmp_path.glob(f"*{STAR}"):
         path.write_bytes(b"\x00\xff" * 100)
     with pytest.raises(
-        RnaError, match=r"no STAR-counts file of .* can be used(.|\n)*uuid-2"
+        TcgaError, match=r"no STAR-counts file of .* can be used(.|\n)*uuid-2"
     ):
         read_star(tmp_path)
     next(tmp_path.glob("gdc_*")).unlink()
-    with pytest.raises(RnaError, match="has no sample sheet"):
+    with pytest.raises(TcgaError, match="has no sample sheet"):
         read_star(tmp_path)

@@ -6,7 +6,8 @@ import zipfile
 import pytest
 
 from pathjax.data.tcga_barcodes import parse
-from pathjax.datasets.tcga.rna_table import RnaError, named, observations, opened
+from pathjax.datasets.tcga.rna_table import named, observations
+from pathjax.datasets.tcga.tables import TcgaError, opened
 
 
 def read(path):
@@ -30,9 +31,9 @@ def test_damaged_files_are_named(tmp_path):
     path = tmp_path / "a.gz"
     for data in (gzip.compress(b"text" * 99)[:-9], b"\x1f\x8bjunk", b"PK\x03\x04junk"):
         path.write_bytes(data)
-        with pytest.raises(RnaError, match=r"a\.gz cannot be read.*download it again"):
+        with pytest.raises(TcgaError, match=r"a\.gz cannot be read.*download it again"):
             read(path)
-    with pytest.raises(RnaError, match="cannot be read"):
+    with pytest.raises(TcgaError, match="cannot be read"):
         read(tmp_path / "absent")
 
 
@@ -41,7 +42,7 @@ def test_an_archive_of_several_files_is_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.csv", "x")
         archive.writestr("b.csv", "x")
-    with pytest.raises(RnaError, match="holds 2 files, wanted one"):
+    with pytest.raises(TcgaError, match="expected one file in the archive, got 2"):
         read(path)
 
 

@@ -5,8 +5,8 @@ import pytest
 from tiny_rna import tpm
 
 from pathjax.datasets.tcga.genes import reconcile
-from pathjax.datasets.tcga.rna_table import RnaError
 from pathjax.datasets.tcga.rna_units import UNITS, contradiction, convert, recognise
+from pathjax.datasets.tcga.tables import TcgaError
 
 TPM = tpm(30, 400)
 COUNTS = np.random.default_rng(1).poisson(np.minimum(TPM, 30_000)).astype(float)
@@ -55,7 +55,7 @@ def test_recognised_without_a_name(unit):
 
 @pytest.mark.parametrize("unit", [one for one in CASES if one not in BY_VALUE][:-1])
 def test_never_guessed_without_a_name(unit):
-    with pytest.raises(RnaError, match="units cannot be told.*--units"):
+    with pytest.raises(TcgaError, match="units cannot be told.*--units"):
         recognise(as_file(CASES[unit][0]), "matrix")
 
 
@@ -70,13 +70,13 @@ def test_never_guessed_without_a_name(unit):
     ],
 )
 def test_ambiguous_values_are_refused(values):
-    with pytest.raises(RnaError, match="cannot be told"):
+    with pytest.raises(TcgaError, match="cannot be told"):
         recognise(as_file(values), "matrix")
 
 
 def test_the_name_decides_only_among_what_values_allow():
     assert recognise(as_file(np.log2(TPM + 1)), "fpkm.tsv")[0] == "log2-tpm-1"
-    with pytest.raises(RnaError):
+    with pytest.raises(TcgaError):
         recognise(as_file(np.log2(TPM / 3 + 1)), "tpm_and_fpkm.tsv")
 
 
@@ -134,7 +134,7 @@ def test_copies_are_added_before_the_logarithm():
 
 def test_z_scores_are_not_added():
     genes = reconcile(["A", "A", *IDS[2:]])
-    with pytest.raises(RnaError, match="1 genes occur more than once, first A"):
+    with pytest.raises(TcgaError, match="1 genes occur more than once, first A"):
         convert("z-score", NORMAL.astype(np.float32), genes)
     x, _ = convert("z-score", NORMAL.astype(np.float32), reconcile(IDS))
     np.testing.assert_array_equal(x, NORMAL.astype(np.float32))
