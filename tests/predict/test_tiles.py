@@ -65,7 +65,7 @@ def test_a_slide_and_a_folder(make_model, tmp_path):
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "a_x8_y4.png")
     images = open_input(folder, view)
     assert images.table[["x", "y"]].iloc[0].tolist() == [8, 4]
-    assert "does not say its scale" in images.notes[0]
+    assert "has no scale and no patients" in images.notes[0]
 
 
 def identity(tile):
