@@ -1,4 +1,4 @@
-"""`pathjax figure tsne`: embeddings in the plane, by a target."""
+"""`pathjax figure tsne`: embeddings in the plane, coloured by a target."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ def add(commands) -> None:
         help="t-SNE or UMAP of slides, RNA or report texts, coloured by a target, with "
         "the purity of neighbourhoods",
     )
-    tsne.add_argument("study", nargs="?", type=Path, help="none with --labels")
+    tsne.add_argument("study", nargs="?", type=Path, help="omit with --labels")
     tsne.add_argument(
         "--of",
         required=True,
@@ -30,15 +30,18 @@ def add(commands) -> None:
     tsne.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     tsne.add_argument("--method", choices=("tsne", "umap"), default="tsne")
     tsne.add_argument("--labels", type=Path, nargs="+", default=[], metavar="PATH")
-    tsne.add_argument("--most", type=int, default=20_000, help="rows at most")
+    tsne.add_argument("--most", type=int, default=20_000, help="maximum number of rows")
     tsne.add_argument("--seed", type=int, default=0)
     tsne.set_defaults(run=run_tsne)
 
 
 def run_tsne(args: argparse.Namespace) -> None:
-    from pathjax.modalities.picture import make_picture
-    from pathjax.modalities.scatter import told, write
-    from pathjax.modalities.subject import read_subject
+    from pathjax.modalities.scatter import (
+        describe,
+        make_picture,
+        read_subject,
+        write,
+    )
 
     subject = read_subject(
         args.study,
@@ -51,4 +54,4 @@ def run_tsne(args: argparse.Namespace) -> None:
     picture = make_picture(subject, args.by, method=args.method, seed=args.seed)
     for path in write(picture, args.out):
         print(path)
-    print(told(picture) or f"no two classes of {args.by} are known here")
+    print(describe(picture) or f"fewer than two classes of {args.by} are known")

@@ -1,13 +1,11 @@
-"""What the matrix looks like: a heat map, bars with intervals, and a CSV.
+"""The matrix of modalities and targets: a heat map, bars with intervals, and tables.
 
-    results.json's content -> write_all -> matrix.csv, matrix.md, grid.json,
-                                           heatmap.png, bars.png
+    content of results.json -> write_all -> matrix.csv, matrix.md, grid.json,
+                                            heatmap.png, bars.png
 
-Made from results alone. Colour never says anything that a number beside it does not.
+Made from results alone. Colour only repeats numbers.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,28 +13,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathjax.files import atomic_path, write_json, write_text
-from pathjax.report.style import PALETTE, plain
+from pathjax.files import write_csv, write_json, write_text
+from pathjax.report.style import PALETTE, plain, save
 
 TITLES = {
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC (macro, one against rest)",
     "pearson": "mean r",
 }
-COLUMNS = (
-    "target",
-    "kind",
-    "modalities",
-    "rows",
-    "n",
-    "patients",
-    "classes",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "chance",
-)
+COLUMNS = ("target", "kind", "modalities", "rows", "n", "patients", "classes", "metric",
+           "value", "low", "high", "chance")  # fmt: skip
+HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++")
 
 
 def rows_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -57,18 +44,14 @@ def rows_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 def write_all(result: Mapping[str, Any], out: Path) -> list[Path]:
     """Writes the table and the figures; returns their paths."""
     rows = rows_of(result)
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    for row in rows:
-        short = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()}
-        table.writerow(short)
-    write_text(out / "matrix.csv", text.getvalue())
-    common = [row for row in rows if row["rows"] == "common"]
+    cells = ((row[name] for name in COLUMNS) for row in rows)
+    lines = ([f"{v:.4f}" if isinstance(v, float) else v for v in row] for row in cells)
+    write_csv(out / "matrix.csv", COLUMNS, lines)
+    common, note = [row for row in rows if row["rows"] == "common"], _note(result)
     write_text(out / "matrix.md", markdown(rows))
-    write_json(out / "grid.json", grid_of(common, _note(result)))
-    draw_heatmap(common, out / "heatmap.png", _note(result))
-    draw_bars(common, out / "bars.png", _note(result))
+    write_json(out / "grid.json", grid_of(common, note))
+    draw_heatmap(common, out / "heatmap.png", note)
+    draw_bars(common, out / "bars.png", note)
     names = ("matrix.csv", "matrix.md", "grid.json", "heatmap.png", "bars.png")
     return [out / name for name in names]
 
@@ -124,7 +107,7 @@ def shown(target: str) -> str:
 
 
 def first_metric(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """AUROC of classes, r of numbers: what has one chance level for all targets."""
+    """AUROC of classes, r of numbers: metrics with one chance level for all targets."""
     return [row for row in rows if row["metric"] in ("auroc", "pearson")]
 
 
@@ -151,26 +134,31 @@ def draw_heatmap(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> No
         )
         low = 0.5 if metric == "auroc" else 0.0
         panel.imshow(grid, cmap="cividis", vmin=low, vmax=1.0, aspect="auto")
-        for (y, x), one in np.ndenumerate(grid):
-            dark = one < (low + 1) / 2
-            text = "–" if np.isnan(one) else f"{one:.2f}"
-            colour = "white" if dark and not np.isnan(one) else "black"
+        for (y, x), number in np.ndenumerate(grid):
+            text = "–" if np.isnan(number) else f"{number:.2f}"
+            colour = "white" if number < (low + 1) / 2 else "black"
             panel.text(x, y, text, ha="center", va="center", color=colour, fontsize=9)
-        names = [plain(shown(one)) for one in targets]
+        names = [plain(shown(target)) for target in targets]
         panel.set_xticks(range(len(targets)), names, rotation=35, ha="right")
         panel.set_yticks(range(len(modalities)), modalities)
         panel.set_title(f"{TITLES[metric]}; chance {low:g}", fontsize=9)
         panel.tick_params(length=0)
     figure.supxlabel(plain(note), fontsize=7)
-    with atomic_path(Path(path)) as partial:
-        figure.savefig(partial, bbox_inches="tight")
+    save(figure, path)
 
 
 def draw_bars(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> None:
-    """Bars with 95 % intervals; a tick on each says what guessing gives."""
-    metrics = [one for one in TITLES if any(row["metric"] == one for row in rows)]
+    """Bars with 95 % intervals; a dotted line on each is its chance level."""
+    metrics = [m for m in TITLES if any(row["metric"] == m for row in rows)]
     modalities = _ordered(rows, "modalities")
-    hatches = ("", "//", "..", "xx", "\\\\", "oo", "++")
+    looks = {
+        name: {
+            "color": PALETTE[number % len(PALETTE)],
+            "hatch": HATCHES[number % len(HATCHES)],
+            "edgecolor": "white",
+        }
+        for number, name in enumerate(modalities)
+    }
     size = max(len(_ordered(rows, "target")), 2)
     figure = Figure(
         figsize=(1.6 + size * (0.6 + 0.22 * len(modalities)), 2.6 * len(metrics) + 0.6),
@@ -183,29 +171,15 @@ def draw_bars(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> None:
         targets = _ordered(own, "target")
         width = 0.8 / len(modalities)
         for row in own:
-            number = modalities.index(row["modalities"])
-            x = (
-                targets.index(row["target"])
-                + (number - (len(modalities) - 1) / 2) * width
-            )
-            axes.bar(
-                x,
-                row["value"],
-                width * 0.92,
-                color=PALETTE[number % len(PALETTE)],
-                hatch=hatches[number % len(hatches)],
-                edgecolor="white",
-                linewidth=0.3,
-            )
+            offset = modalities.index(row["modalities"]) - (len(modalities) - 1) / 2
+            x = targets.index(row["target"]) + offset * width
+            look = looks[row["modalities"]]
+            axes.bar(x, row["value"], width * 0.92, linewidth=0.3, **look)
             axes.plot([x, x], [row["low"], row["high"]], color="black", linewidth=1)
             edge = width * 0.46
-            axes.plot(
-                [x - edge, x + edge],
-                [row["chance"]] * 2,
-                color="black",
-                linestyle=":",
-                linewidth=1.2,
-            )
+            chance = [row["chance"]] * 2
+            dotted = {"color": "black", "linestyle": ":", "linewidth": 1.2}
+            axes.plot([x - edge, x + edge], chance, **dotted)
         n = {row["target"]: row["n"] for row in own}
         names = [plain(f"{shown(t)}\nn = {n[t]}") for t in targets]
         axes.set_xticks(range(len(targets)), names, fontsize=8)
@@ -213,17 +187,9 @@ def draw_bars(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> None:
         axes.set_ylim(min(0.0, *(row["low"] for row in own)), 1.02)
         axes.set_ylabel(TITLES[metric], fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    for number, name in enumerate(modalities):
-        panels[0].bar(
-            [0],
-            [0],
-            color=PALETTE[number % len(PALETTE)],
-            hatch=hatches[number % len(hatches)],
-            edgecolor="white",
-            label=name,
-        )
+    for name, look in looks.items():
+        panels[0].bar([0], [0], label=name, **look)
     panels[0].plot([], [], color="black", linestyle=":", label="chance")
     figure.legend(loc="outside right upper", fontsize=8)
     figure.supxlabel(plain(note), fontsize=7)
-    with atomic_path(Path(path)) as partial:
-        figure.savefig(partial, bbox_inches="tight")
+    save(figure, path)

@@ -1,166 +1,328 @@
-"""The picture of embeddings in the plane, with the figure and the data beside it.
+"""Embeddings in the plane, coloured by a target: what `pathjax figure tsne` does.
 
-    places, labels, Purity -> draw -> FILE.png, FILE.csv (x, y, label, id), FILE.json
+    study or RNA with labels, what of it, a target -> read_subject -> Subject
+    Subject -> make_picture (projected, purity measured) -> Picture
+    Picture -> write -> FILE.png, FILE.csv (x, y, label, id), FILE.json
 
-Colours are Okabe & Ito's with a marker shape each, so that no class is told by colour
-alone; numbers have one scale of lightness.
+Rows are samples, or tiles where the target is one of tiles and the file holds tiles.
 """
 
-import csv
 import dataclasses
-import io
+import importlib.metadata
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
-from jaxtyping import Float
+import pandas as pd
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from pathjax.files import atomic_path, write_json, write_text
-from pathjax.modalities.projection import Purity
-from pathjax.report.style import PALETTE, plain
+import pathjax
+from pathjax.data.study import Study
+from pathjax.embeddings.embedding_file import read_embeddings
+from pathjax.files import write_csv, write_json
+from pathjax.modalities.cohort import Cohort, ModalityError
+from pathjax.modalities.projection import Purity, project, purity, reduced
+from pathjax.modalities.sources import from_study, from_tables
+from pathjax.report.style import plain, save, style
 
-MARKERS = "os^DvPX*<>p"
+RNA = "rna"
 NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
+LIBRARY = {"tsne": "openTSNE", "umap": "umap-learn"}
 UNKNOWN = "(none)"
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """What is shown.
+class Subject:
+    """Rows to be shown.
 
     Attributes:
-      title: of what, by what.
-      method: "tsne" or "umap".
-      places: `[n, 2]`.
-      labels: class names or values; None or NaN where not known.
-      ids: of the rows.
-      embedding, plane: purity in the embedding and in the picture, or None where no
-        two classes are known.
-      about: for the record, JSON values.
-      note: a line under the picture.
+      what: "slide", "rna", "text" or "tiles".
+      features: `[n, E]`.
+      labels: Class names (object, None where unknown) or values (float, NaN).
+      ids, patient: Of the rows; patients as numbers.
+      cohort: Name of the study or file.
+      synthetic: Whether the data are synthetic.
     """
 
-    title: str
-    method: str
-    places: Float[np.ndarray, "n 2"]
+    what: str
+    features: Float[np.ndarray, "n E"]
     labels: np.ndarray
     ids: np.ndarray
-    embedding: Purity | None
-    plane: Purity | None
-    about: dict[str, Any]
-    note: str = ""
+    patient: Int[np.ndarray, "n"]
+    cohort: str
+    synthetic: bool
 
     @property
     def numbers(self) -> bool:
+        """Whether labels are numbers."""
         return np.issubdtype(self.labels.dtype, np.floating)
 
+    @property
+    def known(self) -> np.ndarray:
+        """`[n]`, which rows have a label."""
+        if self.numbers:
+            return np.isfinite(self.labels)
+        return np.array([label is not None for label in self.labels])
 
-def style(number: int) -> tuple[str, str]:
-    """Colour and marker of a class; no two of the first 77 share both."""
-    turn = number // len(PALETTE)
-    return PALETTE[number % len(PALETTE)], MARKERS[(number + turn) % len(MARKERS)]
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A projected subject.
+
+    Attributes:
+      subject: Its rows.
+      title: Of what, by what.
+      method: "tsne" or "umap".
+      places: `[n, 2]`.
+      embedding, plane: Purity in the embedding and in the picture, or None where there
+        are no two classes.
+      about: For the record, JSON values.
+    """
+
+    subject: Subject
+    title: str
+    method: str
+    places: Float[np.ndarray, "n 2"]
+    embedding: Purity | None
+    plane: Purity | None
+    about: dict[str, Any]
 
 
-def told(picture: Picture) -> str:
-    """The figure beside the picture, in words."""
+def read_subject(
+    study: Path | None,
+    of: str,
+    by: str,
+    *,
+    labels: Sequence[Path] = (),
+    most: int = 20_000,
+    seed: int = 0,
+) -> Subject:
+    """Reads the rows to be shown.
+
+    Args:
+      study: A study, or None with `labels`.
+      of: "rna" (the study's expression), an embedding file of tiles or of texts, or an
+        AnnData of RNA.
+      by: A target, or TARGET@OTHER=CLASS to show the samples of that class only.
+      labels: Tables of labels, for RNA without a study.
+      most: Maximum number of rows; a random sample of more.
+      seed: Of that sample.
+
+    Raises:
+      ModalityError: There is no such file or target.
+    """
+    what = kind_of(of)
+    if study is None:
+        if what != "rna" or of == RNA or not labels:
+            raise ModalityError(
+                "without a study, expected --of FILE.h5ad of `pathjax data tcga-rna` and "
+                "--labels with tables of labels"
+            )
+        return _of_cohort(from_tables(Path(of), labels), "rna", by, most, seed)
+    opened = Study(study)
+    target = opened.targets.get(by)
+    if target is not None and target.level == "tile":
+        if what != "slide":
+            raise ModalityError(
+                f"{by} is a target of tiles: expected --of an embedding file of tiles"
+            )
+        return _of_tiles(opened, Path(of), by, most, seed)
+    cohort = from_study(opened, **({} if of == RNA else {what: Path(of)}))
+    return _of_cohort(cohort, what, by, most, seed)
+
+
+def kind_of(of: str) -> str:
+    """What `--of` names: "rna", "slide" or "text".
+
+    Raises:
+      ModalityError: No such file, or one of another kind.
+    """
+    path = Path(of)
+    if of == RNA or (path.suffix == ".h5ad" and path.is_file()):
+        return "rna"
+    if not path.is_file():
+        raise ModalityError(
+            f"--of {of}: expected rna, or a file: embeddings of tiles (`pathjax embed`), "
+            "of reports (`pathjax text embed`), or RNA (.h5ad)"
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            return "text" if "sample_id" in file else "slide"
+    except OSError as error:
+        raise ModalityError(f"{path} cannot be read: {error}") from error
+
+
+def _sampled(count: int, most: int, seed: int):
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def _of_cohort(cohort: Cohort, what: str, by: str, most: int, seed: int) -> Subject:
+    if what not in cohort.modalities:
+        raise ModalityError(f"{cohort.name} has no expression to show")
+    question = cohort.question(by)
+    if question.kind not in ("class", "number"):
+        raise ModalityError(f"--by {by}: expected a target with classes or numbers")
+    rows = cohort.modalities[what].rows
+    if question.where:
+        column, value = question.where
+        rows = rows[(cohort.samples[column].iloc[rows].astype(object) == value)]
+    rows = rows[_sampled(len(rows), most, seed)]
+    return Subject(
+        what=what,
+        features=cohort.modalities[what].at(rows),
+        labels=_labels(cohort.samples[question.target].iloc[rows], question.kind),
+        ids=cohort.samples["sample_id"].iloc[rows].to_numpy(),
+        patient=np.unique(cohort.patients[rows], return_inverse=True)[1],
+        cohort=cohort.name,
+        synthetic=cohort.synthetic,
+    )
+
+
+def _of_tiles(study: Study, path: Path, by: str, most: int, seed: int) -> Subject:
+    rows = _sampled(len(study.tiles), most, seed)
+    table = study.tiles.iloc[rows]
+    return Subject(
+        what="tiles",
+        features=read_embeddings(path, study).features[rows],
+        labels=_labels(table[by], study.targets[by].kind),
+        ids=table["tile_id"].astype(str).to_numpy(),
+        patient=np.unique(table["patient_id"].astype(str), return_inverse=True)[1],
+        cohort=study.name,
+        synthetic=study.synthetic,
+    )
+
+
+def _labels(column: pd.Series, kind: str) -> np.ndarray:
+    if kind == "number":
+        return pd.to_numeric(column).to_numpy(np.float64)
+    values = column.astype(object)
+    return values.where(values.notna(), None).to_numpy(object)
+
+
+def make_picture(
+    subject: Subject, by: str, *, method: str = "tsne", seed: int = 0
+) -> Picture:
+    """Projects the rows and measures the purity of neighbourhoods.
+
+    Args:
+      subject: The rows.
+      by: The target's name, for the title.
+      method: "tsne" or "umap".
+      seed: Of the projection.
+
+    Raises:
+      ModalityError: Too few rows.
+      RuntimeError: The library is not installed.
+    """
+    x = reduced(subject.features, standardise=subject.what == "rna")
+    places = project(x, method, seed)
+    embedding, plane, known = None, None, subject.known
+    number = subject.labels[known]
+    if not subject.numbers:
+        number = np.unique(number.astype(str), return_inverse=True)[1]
+    if known.sum() > 2 if subject.numbers else len(np.unique(number)) > 1:
+        patient = subject.patient[known]
+        embedding = purity(x[known], number, patient)
+        plane = purity(places[known], number, patient)
+    made = "; synthetic" if subject.synthetic else ""
+    return Picture(
+        subject,
+        f"{subject.what} of {subject.cohort}, by {by} ({len(x)} rows{made})",
+        method,
+        places,
+        embedding,
+        plane,
+        about={
+            "of": subject.what,
+            "by": by,
+            "cohort": subject.cohort,
+            "synthetic": subject.synthetic,
+            "seed": seed,
+            "features": subject.features.shape[1],
+            "components": x.shape[1],
+            "versions": {
+                "pathjax": pathjax.__version__,
+                LIBRARY[method]: importlib.metadata.version(LIBRARY[method]),
+            },
+        },
+    )
+
+
+def describe(picture: Picture) -> str:
+    """The purity of the picture, in words; "" where there is none."""
     if picture.embedding is None:
         return ""
-    one, two = picture.embedding, picture.plane
-    what = "r with the neighbours' mean" if picture.numbers else "k-NN purity"
-    mine = ", of other patients" if one.other_patients else ""
+    own, plane = picture.embedding, picture.plane
+    numbers = picture.subject.numbers
+    what = "r with the neighbours' mean" if numbers else "k-NN purity"
+    others = ", of other patients" if own.other_patients else ""
     return (
-        f"{what} ({one.k} nearest{mine}): {one.value:.2f} in the embedding, "
-        f"{two.value:.2f} here; chance {one.chance:.2f}"
+        f"{what} ({own.k} nearest{others}): {own.value:.2f} in the embedding, "
+        f"{plane.value:.2f} here; chance {own.chance:.2f}"
     )
 
 
 def write(picture: Picture, path: Path) -> list[Path]:
     """Writes the picture, its data and its record; returns the three paths."""
-    path = Path(path)
+    path, subject = Path(path), picture.subject
     _draw(picture, path)
-    known = _known(picture)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["x", "y", "label", "id"])
-    for place, label, has, one in zip(
-        picture.places, picture.labels, known, picture.ids, strict=True
-    ):
-        shown = label if has else "" if picture.numbers else UNKNOWN
-        table.writerow([f"{place[0]:.4f}", f"{place[1]:.4f}", shown, one])
-    write_text(path.with_suffix(".csv"), text.getvalue())
+    rows = zip(picture.places, subject.labels, subject.known, subject.ids, strict=True)
+    unknown = "" if subject.numbers else UNKNOWN
+    write_csv(
+        path.with_suffix(".csv"),
+        ("x", "y", "label", "id"),
+        (
+            [f"{x:.4f}", f"{y:.4f}", label if known else unknown, row]
+            for (x, y), label, known, row in rows
+        ),
+    )
+    measured = {"embedding": picture.embedding, "plane": picture.plane}
     record = {
         "title": picture.title,
         "method": picture.method,
-        "rows": len(picture.ids),
-        "labelled": int(known.sum()),
-        **{
-            name: dataclasses.asdict(one)
-            for name, one in (
-                ("embedding", picture.embedding),
-                ("plane", picture.plane),
-            )
-            if one is not None
-        },
+        "rows": len(subject.ids),
+        "labelled": int(subject.known.sum()),
+        **{key: dataclasses.asdict(p) for key, p in measured.items() if p is not None},
         **picture.about,
     }
     write_json(path.with_suffix(".json"), record)
     return [path, path.with_suffix(".csv"), path.with_suffix(".json")]
 
 
-def _known(picture: Picture) -> np.ndarray:
-    if picture.numbers:
-        return np.isfinite(picture.labels)
-    return np.array([one is not None for one in picture.labels])
-
-
 def _draw(picture: Picture, path: Path) -> None:
     figure = Figure(figsize=(7.2, 5.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    known = _known(picture)
+    labels, known = picture.subject.labels, picture.subject.known
     size = float(np.clip(6000 / len(known), 3, 30))
-    x, y = picture.places.T
-    axes.scatter(
-        *(x[~known], y[~known]), s=size / 2, color="lightgrey", marker=".", zorder=1
-    )
-    if picture.numbers:
-        shown = axes.scatter(
-            *(x[known], y[known]), s=size, c=picture.labels[known], cmap="cividis"
-        )
+
+    def dots(rows, **look):
+        return axes.scatter(*picture.places[rows].T, **{"s": size, **look})
+
+    dots(~known, s=size / 2, color="lightgrey", marker=".", zorder=1)
+    if picture.subject.numbers:
+        shown = dots(known, c=labels[known], cmap="cividis")
         figure.colorbar(shown, ax=axes, shrink=0.7)
     else:
-        names = sorted(set(picture.labels[known]))
-        for number, name in enumerate(names):
+        for number, name in enumerate(sorted(set(labels[known]))):
             colour, marker = style(number)
-            own = picture.labels == name
-            axes.scatter(
-                *(x[own], y[own]),
-                s=size,
-                color=colour,
-                marker=marker,
-                linewidths=0,
-                alpha=0.8,
-                label=plain(f"{name} (n = {int(own.sum())})"),
-                zorder=2,
-            )
+            own = labels == name
+            label = plain(f"{name} (n = {int(own.sum())})")
+            dots(own, color=colour, marker=marker, linewidths=0, alpha=0.8, label=label,
+                 zorder=2)  # fmt: skip
         if not known.all():
-            axes.scatter(
-                [], [], color="lightgrey", label=f"{UNKNOWN} (n = {(~known).sum()})"
-            )
-        figure.legend(
-            loc="outside right upper", fontsize=8, markerscale=max(1.0, 4 / size**0.5)
-        )
+            label = f"{UNKNOWN} (n = {(~known).sum()})"
+            axes.scatter([], [], color="lightgrey", label=label)
+        scale = max(1.0, 4 / size**0.5)
+        figure.legend(loc="outside right upper", fontsize=8, markerscale=scale)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(plain(f"{NAMES[picture.method]}: {picture.title}"), fontsize=10)
-    lines = [
-        line
-        for one in (told(picture), picture.note)
-        if one
-        for line in textwrap.wrap(one, 110)
-    ]
-    axes.set_xlabel(plain("\n".join(lines)), fontsize=8)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, bbox_inches="tight")
+    axes.set_xlabel(plain("\n".join(textwrap.wrap(describe(picture), 110))), fontsize=8)
+    save(figure, path)

@@ -1,24 +1,34 @@
-"""The picture's files: coordinates, record, and a style for every class."""
+"""What a picture is of, from a study or from tables, and its files."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from pathjax.modalities.projection import Purity
-from pathjax.modalities.scatter import Picture, style, told, write
+from pathjax.embeddings.embedding_file import write_embeddings
+from pathjax.modalities.cohort import ModalityError
+from pathjax.modalities.projection import Purity, purity
+from pathjax.modalities.scatter import (
+    Picture,
+    Subject,
+    describe,
+    make_picture,
+    read_subject,
+    write,
+)
 
 
 def picture(labels):
     n = len(labels)
+    ids = np.array([f"S{i}" for i in range(n)])
     return Picture(
+        subject=Subject("text", np.zeros((n, 1)), labels, ids, np.arange(n), "d", True),
         title="text of demo, by type ($x$)",
         method="tsne",
         places=np.random.default_rng(0).normal(size=(n, 2)),
-        labels=labels,
-        ids=np.array([f"S{i}" for i in range(n)]),
         embedding=Purity(0.9, 0.5, 10, True),
         plane=Purity(0.8, 0.5, 10, True),
         about={"seed": 0},
@@ -45,21 +55,70 @@ def test_numbers(tmp_path):
     assert [row.split(",")[2] for row in rows] == ["0.5", "", "2.0"]
 
 
-def test_no_two_classes_look_alike():
-    assert len({style(number) for number in range(77)}) == 77
-    # Neighbours in the legend differ in colour and in shape.
-    for one in range(76):
-        colour, marker = style(one)
-        assert colour != style(one + 1)[0] and marker != style(one + 1)[1]
-
-
 def test_the_figure_says_chance():
-    text = told(picture(np.array(["a", "b"], object)))
+    text = describe(picture(np.array(["a", "b"], object)))
     assert "0.90" in text and "chance 0.50" in text and "of other patients" in text
-    assert "r with" in told(picture(np.array([1.0, 2.0])))
+    assert "r with" in describe(picture(np.array([1.0, 2.0])))
 
 
-@pytest.mark.parametrize("number", [0, 6, 7, 30])
-def test_styles_are_of_the_palette(number):
-    colour, marker = style(number)
-    assert colour.startswith("#") and len(marker) == 1
+@pytest.fixture(scope="module")
+def tiles(tiny_study, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiles") / "tiles.h5"
+    features = np.random.default_rng(0).normal(size=(len(tiny_study), 4))
+    write_embeddings(path, tiny_study, features.astype(np.float32), {"model": "m"})
+    return path
+
+
+def test_rna_of_samples(tiny_study):
+    found = read_subject(tiny_study.root, "rna", "group")
+    assert found.features.shape == (12, 20) and found.what == "rna"
+    assert set(found.labels) == {"low", "high"} and found.synthetic
+    assert len(np.unique(found.patient)) == 12
+    numbers = read_subject(tiny_study.root, "rna", "latent")
+    assert numbers.labels.dtype == np.float64
+    some = read_subject(tiny_study.root, "rna", "latent@group=low")
+    assert 0 < len(some.ids) < 12
+
+
+def test_tiles_by_their_own_target_and_samples_by_theirs(tiny_study, tiles):
+    own = read_subject(tiny_study.root, str(tiles), "tile_class")
+    assert own.what == "tiles" and len(own.ids) == len(tiny_study)
+    assert len(np.unique(own.patient)) == 12
+    few = read_subject(tiny_study.root, str(tiles), "tile_class", most=20)
+    assert len(few.ids) == 20 and set(few.ids) < set(own.ids)
+    assert len(read_subject(tiny_study.root, str(tiles), "group").ids) == 12
+
+
+@pytest.mark.parametrize(
+    ("of", "by", "told"),
+    [
+        ("none.h5", "group", "expected rna, or a file"),
+        ("rna", "tile_class", "embedding file of tiles"),
+        ("rna", "groups", "near are group"),
+        ("rna", "expression", "classes or numbers"),
+    ],
+)
+def test_what_cannot_be_shown_is_told(tiny_study, of, by, told):
+    with pytest.raises(ModalityError, match=told):
+        read_subject(tiny_study.root, of, by)
+
+
+def test_tables_need_labels():
+    with pytest.raises(ModalityError, match="--labels"):
+        read_subject(None, "rna", "group")
+
+
+def test_the_picture_measures_the_labelled_rows(tiny_study, monkeypatch):
+    found = read_subject(tiny_study.root, "rna", "group")
+    labels = found.labels.copy()
+    labels[0] = None
+    found = dataclasses.replace(found, labels=labels)
+    places = np.random.default_rng(0).normal(size=(12, 2))
+    monkeypatch.setattr(
+        "pathjax.modalities.scatter.project", lambda x, method, seed: places
+    )
+    picture = make_picture(found, "group")
+    number = (found.labels[1:] == "low").astype(int)
+    wanted = purity(places[1:], number, found.patient[1:])
+    assert picture.plane == wanted and picture.embedding.k == 10
+    assert "12 rows; synthetic" in picture.title
