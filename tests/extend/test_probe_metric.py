@@ -69,8 +69,8 @@ def test_a_metric_of_ones_own(project):
     assert not find_metric(entry["metric"]).higher_is_better
     table = Path("results/report/table.md").read_text()
     assert "Brier score, lower is better, chance" in table
-    (row,) = json.loads(Path("results/report/table.json").read_text())["cells"]
-    assert row["low"] < row["value"] < row["high"]
+    row = json.loads(Path("results/report/table.json").read_text())["cells"][0]
+    assert row["value_low"] < row["value"] < row["value_high"]
 
 
 def test_an_old_word_still_works_with_a_note(tmp_path, capsys):
