@@ -69,5 +69,5 @@ def test_train_names_the_nearest_key(tiny_study, tmp_path, capsys):
             "--config.optim.lrr=1",
         ]
     )
-    assert status == 1 and "near are optim.lr" in capsys.readouterr().err
+    assert status == 1 and "did you mean 'optim.lr'" in capsys.readouterr().err
     assert time.monotonic() - begun < 60 and not any(tmp_path.iterdir())

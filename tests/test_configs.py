@@ -4,16 +4,11 @@ import jax
 import pytest
 
 from pathjax.config import ConfigError, load
-from pathjax.data.expression import GenePanel
 from pathjax.models.adaptation import MODES
 from pathjax.models.model_file import Model
 from pathjax.models.vit import vit_config
-from pathjax.train.setup import (
-    build_objective,
-    encoder_config,
-    example_batch,
-    view_options,
-)
+from pathjax.train.inputs import make_objective
+from pathjax.train.program import example_batch
 
 CONFIGS = [
     f"configs/{name}.py:{mode}{smoke}"
@@ -47,19 +42,18 @@ def test_shipped_config(path):
     needs_init = path in ADAPT or path in TCGA and path not in FROM_NOTHING
     config = load(path, SET if needs_init else None)
     init = Model({}, vit_config("L/16", layerscale=1e-5), {}) if config.init else None
-    vit = encoder_config(config, init)
-    panel = None
-    if config.objective.name != "dino":
-        genes = tuple(map(str, range(config.data.genes)))
-        panel = GenePanel(genes, None, None, 1)
-    text_dim = 8 if config.data.text else 0
-    objective = build_objective(config, vit, panel, text_dim)
-    example = example_batch(config, objective, vit, panel, text_dim)
+    objective = make_objective(
+        config,
+        config.encoder(init),
+        n_genes=config.data.genes,
+        text_dim=8 if config.data.text else 0,
+    )
+    example = example_batch(config, objective)
     assert ("text" in example) == ("multimodal" in path)
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, _ = jax.eval_shape(objective.init, key, example)
     assert ("vit" in params) == (config.adapt.mode != "towers")
-    assert view_options(config) is not None
+    assert config.views(objective) is not None
     assert config.data.batch % 8 == 0  # a pod's worth of devices, and these tests'
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
-from pathjax.config import nearest
 from pathjax.data.study import Target
+from pathjax.registry import did_you_mean
 
 EXPRESSION = "expression"
 QUESTION = re.compile(r"([^@=]+)(?:@([^@=]+)=(.+))?")
@@ -134,7 +134,7 @@ class Cohort:
         if name not in known:
             raise ModalityError(
                 f"target {name!r} of {text!r}: {self.name} has no such target of "
-                f"samples; near are {nearest(name, known)}"
+                f"samples; {did_you_mean(name, known)}"
             )
         kind = EXPRESSION if name == EXPRESSION else self.targets[name].kind
         if kind == EXPRESSION and "rna" not in self.modalities:
@@ -146,8 +146,7 @@ class Cohort:
         there = set(self.samples[other].dropna().astype(str))
         if value not in there:
             raise ModalityError(
-                f"{text!r}: no sample has {other}={value}; near are "
-                f"{nearest(value, sorted(there))}"
+                f"{text!r}: no sample has {other}={value}; {did_you_mean(value, there)}"
             )
         return Question(text, name, kind, (other, value))
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pathjax.models.blocks import block_name
-from pathjax.models.lora import DOWN, UP, LoRA
+from pathjax.models.lora import DOWN, TARGETS, UP, LoRA
 from pathjax.models.variants import ViTConfig
 
 Mode = Literal["full", "last", "lora", "towers"]
@@ -32,11 +32,11 @@ class Adaptation:
     rank, alpha, targets: of "lora".
     """
 
-    mode: Mode
-    blocks: int
-    rank: int
-    alpha: float
-    targets: Sequence[str]
+    mode: Mode = "full"
+    blocks: int = 2
+    rank: int = 8
+    alpha: float = 8.0
+    targets: Sequence[str] = TARGETS
 
     def problems(self) -> list[str]:
         """What is wrong with the options, for one error with everything."""

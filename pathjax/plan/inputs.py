@@ -8,16 +8,12 @@ and the width of the text embeddings are needed.
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-from ml_collections import ConfigDict
-
-from pathjax.config import ConfigError, objective_of
-from pathjax.data.expression import GenePanel
 from pathjax.data.text_store import read_text
 from pathjax.models.model_file import Model, ModelFileError, load_model
+from pathjax.run_config import ConfigError, RunConfig
 
 
-def initial_model(config: ConfigDict) -> Model | None:
+def initial_model(config: RunConfig) -> Model | None:
     """The model that a run starts from: from its file, or its shape by name.
 
     Raises:
@@ -34,7 +30,7 @@ def initial_model(config: ConfigDict) -> Model | None:
         name = Path(config.init).name
         if name in zoo.MODELS:
             return Model({}, zoo.get(name).vit, {"image_px": config.data.image_px})
-        if config.model.get("variant"):
+        if config.model.variant:
             return None
         raise ConfigError(
             f"init={config.init} is no model here and no name of `pathjax models`, so "
@@ -55,29 +51,26 @@ class Sizes:
     genes: int | None = None
     text: int | None = None
 
-    def panel(self, config: ConfigDict) -> GenePanel | None:
-        """A panel of the length that the run's will have; its numbers are made up.
+    def n_genes(self, config: RunConfig) -> int:
+        """The length of the run's gene panel, 0 without expression.
 
         Raises:
           ConfigError: the config's list is not here and `genes` was not given.
         """
-        if not objective_of(config).needs_genes:
-            return None
-        count = self.genes or int(config.data.genes)
-        if config.data.gene_list and not self.genes:
-            path = Path(config.data.gene_list)
-            if not path.is_file():
-                raise ConfigError(
-                    f"data.gene_list={path} is not here, so the number of genes is "
-                    "unknown: give --genes=N"
-                )
-            lines = path.read_text(encoding="utf-8").splitlines()
-            count = sum(bool(line.strip()) for line in lines)
-        names = tuple(f"gene {number}" for number in range(count))
-        zeros = np.zeros(count, np.float32)
-        return GenePanel(names, zeros, zeros + 1, 1)
+        objective = config.objective.build()
+        if not (objective.needs_genes or objective.needs_counts):
+            return 0
+        if self.genes:
+            return self.genes
+        if config.data.gene_list and not Path(config.data.gene_list).is_file():
+            raise ConfigError(
+                f"data.gene_list={config.data.gene_list} is not here, so the number of "
+                "genes is unknown: give --genes=N"
+            )
+        genes = config.data.panel_genes()
+        return genes if isinstance(genes, int) else len(genes)
 
-    def text_dim(self, config: ConfigDict) -> int:
+    def text_dim(self, config: RunConfig) -> int:
         """The width of the run's text embeddings, 0 without.
 
         Raises:
@@ -96,7 +89,7 @@ class Sizes:
         return read_text(path).values.shape[1]
 
 
-def training_samples(config: ConfigDict) -> int | None:
+def training_samples(config: RunConfig) -> int | None:
     """Samples of the training fold, if the study is here."""
     from pathjax.data.study import Study
 

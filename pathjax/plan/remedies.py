@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
-from pathjax.config import override, validate
 from pathjax.parallel.hardware import Target
 from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import device_bytes
 from pathjax.plan.steps import DoesNotFit, Step, build, plan_steps
+from pathjax.run_config import RunConfig
 
 # What is set of the config, and what it costs; None where there is nothing to change.
 Change = tuple[dict[str, Any], str] | None
@@ -44,7 +43,7 @@ class Remedy:
 
 
 def find_remedies(
-    config: ConfigDict,
+    config: RunConfig,
     target: Target,
     devices: Sequence[jax.Device],
     refused: DoesNotFit,
@@ -67,7 +66,7 @@ def find_remedies(
     changes: dict[str, Any] = {}
     notes: list[str] = []
     for number in range(tries):
-        now = changed_config(config, changes)
+        now = config.replace(changes)
         excess = needed / limit if needed and limit else 2.0
         change = None
         if number < tries - 1:
@@ -94,7 +93,7 @@ def find_remedies(
 
 
 def _try(config, changes, note, flags, target, devices, sizes) -> Remedy:
-    changed = changed_config(config, changes)
+    changed = config.replace(changes)
     try:
         (step,) = plan_steps(changed, target, devices, sizes=sizes, steps=("train",))
     except DoesNotFit as error:
@@ -110,29 +109,20 @@ def _cost(step: Step, note: str) -> str:
     return f"{note}; at least {step.bound.seconds:.3g} s a step"
 
 
-def changed_config(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
-    """A copy with dotted keys set, validated."""
-    changed = config.copy_and_resolve_references()
-    changed.unlock()
-    override(changed, changes)
-    validate(changed)
-    return changed.lock()
-
-
-def _remat(config: ConfigDict) -> Change:
+def _remat(config: RunConfig) -> Change:
     if config.model.get("remat") or config.adapt.mode == "towers":
         return None
     return {"model.remat": True}, "blocks are computed twice"
 
 
-def _wider_fsdp(config: ConfigDict, devices, limit, sizes) -> Change:
+def _wider_fsdp(config: RunConfig, devices, limit, sizes) -> Change:
     """The least fsdp that leaves half of the memory to other things."""
     if limit is None:
         return None
     now = config.mesh.fsdp
     fsdp = now
     for fsdp in (d for d in _divisors(len(devices)) if d >= now):
-        wider = changed_config(config, {"mesh.fsdp": fsdp, "mesh.data": -1})
+        wider = config.replace({"mesh.fsdp": fsdp, "mesh.data": -1})
         program, _ = build(wider, devices, sizes)
         state, _ = program.abstract_state()
         if device_bytes(state) <= STATE_SHARE * limit:
@@ -143,7 +133,7 @@ def _wider_fsdp(config: ConfigDict, devices, limit, sizes) -> Change:
     return changes, f"parameters are gathered over {fsdp} devices"
 
 
-def _more_parts(config: ConfigDict, devices, excess: float) -> Change:
+def _more_parts(config: RunConfig, devices, excess: float) -> Change:
     """Parts by which rows in flight, and with them temporaries, shrink enough."""
     now = config.optim.accumulate
     possible = [d for d in _divisors(config.data.batch // len(devices)) if d > now]
@@ -155,7 +145,7 @@ def _more_parts(config: ConfigDict, devices, excess: float) -> Change:
     return {"optim.accumulate": parts}, note
 
 
-def _smaller_batch(config: ConfigDict, devices, excess: float) -> Change:
+def _smaller_batch(config: RunConfig, devices, excess: float) -> Change:
     """Half, a quarter, ... of the batch: fewer negatives, another learning rate."""
     unit = len(devices) * config.optim.accumulate
     batch = config.data.batch

@@ -1,7 +1,7 @@
 """The real steps of a run, compiled for a target with abstract arrays, and measured.
 
 Nothing is allocated and nothing runs: states and batches are shapes with shardings. The
-training and validation steps are those of `program.py`, which `train` runs too; the
+training and validation steps are those of train/program.py, which `train` runs too; the
 embedding step is `evals/embed.py`'s, the probe `evals/probes/logistic.py`'s.
 """
 
@@ -12,8 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from pathjax.embeddings.embed import make_embed_step
 from pathjax.evals.probes import logistic
@@ -27,7 +25,6 @@ from pathjax.parallel.mesh import (
     batch_sharding,
     make_mesh,
     replicated,
-    require_divisible,
 )
 from pathjax.plan.bound import Bound, bound
 from pathjax.plan.collectives import Collective, collectives
@@ -43,9 +40,11 @@ from pathjax.plan.memory import (
     read_overflow,
 )
 from pathjax.plan.traffic import bytes_accessed
+from pathjax.run_config import RunConfig
+from pathjax.train.inputs import make_objective
 from pathjax.train.program import Program, make_program
-from pathjax.train.setup import encoder_config
 from pathjax.train.telemetry.flops import Flops, jaxpr_flops
+from pathjax.train.telemetry.mfu import model_flops
 
 STEPS = ("train", "validation", "embedding", "probe")
 EMBED_BATCH = 64  # tiles of `pathjax embed`, before rounding up to the devices
@@ -101,35 +100,24 @@ class Step:
     seconds: float
 
 
-def target_mesh(config: ConfigDict, devices: Sequence[jax.Device]) -> Mesh:
-    """The run's mesh on the target, with the checks that `train` makes.
-
-    Raises:
-      MeshError: mesh or batch do not divide.
-    """
-    mesh = make_mesh(config.mesh.data, config.mesh.fsdp, devices)
-    parts = config.optim.accumulate
-    name = "data.batch" if parts == 1 else "data.batch / optim.accumulate"
-    require_divisible(config.data.batch // parts, mesh, name)
-    return mesh
-
-
 def build(
-    config: ConfigDict, devices: Sequence[jax.Device], sizes: Sizes
+    config: RunConfig, devices: Sequence[jax.Device], sizes: Sizes
 ) -> tuple[Program, ViTConfig]:
     """The run's programs on a target's devices, and its encoder.
 
     Raises:
       ConfigError, MeshError, ObjectiveError, ValueError: it cannot be run.
     """
-    mesh = target_mesh(config, devices)
-    vit = encoder_config(config, initial_model(config))
-    panel, text_dim = sizes.panel(config), sizes.text_dim(config)
-    return make_program(config, vit, panel, mesh, text_dim), vit
+    mesh = config.make_mesh(devices)
+    vit = config.encoder(initial_model(config))
+    objective = make_objective(
+        config, vit, sizes.n_genes(config), sizes.text_dim(config)
+    )
+    return make_program(config, objective, mesh), vit
 
 
 def plan_steps(
-    config: ConfigDict,
+    config: RunConfig,
     target: Target,
     devices: Sequence[jax.Device],
     host: Sequence[jax.Device] = (),
@@ -162,7 +150,7 @@ def plan_steps(
         for name in steps:
             told(f"compiling the {name} step for {target.name}")
             if name in ("train", "validation"):
-                one = _run_step(name, config, program, target, sizes)
+                one = _run_step(name, config, program, target)
             elif name == "embedding":
                 one = _embedding(config, vit, target, host or devices)
             else:
@@ -171,7 +159,7 @@ def plan_steps(
     return found
 
 
-def _run_step(name, config, program: Program, target: Target, sizes) -> Step:
+def _run_step(name, config, program: Program, target: Target) -> Step:
     state, shardings = program.abstract_state()
     batch = program.abstract_batch()
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -186,7 +174,7 @@ def _run_step(name, config, program: Program, target: Target, sizes) -> Step:
     }
     model = None
     if train and (config.model.get("remat") or config.optim.accumulate > 1):
-        model = _model_flops(config, program, sizes)
+        model = model_flops(program)
     images = ("image", "crops_global", "crops_local")
     parts = config.optim.accumulate
     rows = {config.data.batch // d for d in (1, parts)}
@@ -203,21 +191,6 @@ def _run_step(name, config, program: Program, target: Target, sizes) -> Step:
         row_sizes=rows | {count * config.data.tiles for count in rows},
         model=model,
     )
-
-
-def _model_flops(config: ConfigDict, program: Program, sizes: Sizes) -> Flops:
-    """Of the same step with nothing computed twice."""
-    plain = config.copy_and_resolve_references()
-    with plain.unlocked():
-        plain.model.remat = False
-        plain.optim.accumulate = 1
-    vit = encoder_config(plain, initial_model(plain))
-    panel, text_dim = sizes.panel(plain), sizes.text_dim(plain)
-    other = make_program(plain, vit, panel, program.mesh, text_dim)
-    state, shardings = other.abstract_state()
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    traced = other.train_step(shardings).trace(state, other.abstract_batch(), key)
-    return jaxpr_flops(traced.jaxpr)
 
 
 def _embedding(config, vit: ViTConfig, target: Target, here) -> Step:

@@ -49,7 +49,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "chip": dataclasses.asdict(target.chip),
         "basis": basis(target),
         "versions": versions,
-        "config": json.loads(config.to_json()),
+        "config": config.to_dict(),
         "train_samples": training_samples(config),
     }
     sizes = Sizes(request["genes"], request["text_dim"])

@@ -1,7 +1,7 @@
-"""The programs of a run: its state, its steps, and the shapes that they take.
+"""The compiled programs of a run: its state and steps, and the shapes they take.
 
-Made from the config in one place, for `train`, which runs them, and for `plan`, which
-compiles them for devices that are not there. Nothing here reads data or takes a step.
+Made from the config in one place, for `train`, which runs them, and for `pathjax plan`,
+which compiles them for absent devices. Nothing here reads data or takes a step.
 """
 
 import dataclasses
@@ -11,15 +11,11 @@ from typing import Any
 import jax
 import optax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from pathjax.config import adaptation
-from pathjax.data.expression import GenePanel
-from pathjax.models.variants import ViTConfig
-from pathjax.objectives import Objective
+from pathjax.objectives import Objective, Params
 from pathjax.parallel.mesh import batch_sharding, state_sharding
-from pathjax.train.optim import Params, make_optimizer, make_schedule
-from pathjax.train.setup import build_objective, example_batch
+from pathjax.run_config import RunConfig
+from pathjax.train.optim import make_optimizer, make_schedule
 from pathjax.train.state import TrainState, make_state, state_creator
 from pathjax.train.step import make_eval_step, make_train_step
 
@@ -29,12 +25,12 @@ class Program:
     """What is compiled for a run.
 
     Attributes:
-      objective: with the encoder inside.
-      tx: the optimiser.
-      example: shapes and dtypes of a global batch.
-      freeze: patterns of parameters that are not trained.
-      mesh: the devices.
-      parts: that a batch goes through the encoders in (`optim.accumulate`).
+      objective: Set up, with the encoder's configuration.
+      tx: The optimiser.
+      example: Shapes and dtypes of a global batch.
+      freeze: Patterns of parameters that are not trained.
+      mesh: The devices.
+      parts: In which a batch passes through the encoders (`optim.accumulate`).
     """
 
     objective: Objective
@@ -47,7 +43,7 @@ class Program:
     def make_state(
         self, key: jax.Array, init: Params | None = None, init_name: str = ""
     ) -> tuple[TrainState, Any]:
-        """The initial state on the devices, and its shardings; see `state.make_state`."""
+        """The initial state on the devices, and its shardings; see state.make_state."""
         return make_state(
             self.objective,
             self.tx,
@@ -60,7 +56,7 @@ class Program:
         )
 
     def abstract_state(self) -> tuple[TrainState, Any]:
-        """The state's shapes, dtypes and shardings, without a byte of it."""
+        """The state's shapes, dtypes and shardings, without allocating it."""
         create = state_creator(
             self.objective, self.tx, self.example, freeze=self.freeze
         )
@@ -89,27 +85,18 @@ def _placed(leaf, sharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def make_program(
-    config: ConfigDict,
-    vit: ViTConfig,
-    panel: GenePanel | None,
-    mesh: Mesh,
-    text_dim: int = 0,
-) -> Program:
+def make_program(config: RunConfig, objective: Objective, mesh: Mesh) -> Program:
     """The programs that a config describes.
 
     Args:
-      config: from `config.load`.
-      vit: the encoder to train, from `assembly.encoder_config`.
-      panel: of genes; only its length is read. None without expression.
-      mesh: of the run.
-      text_dim: of the text embeddings, 0 without.
+      config: Of the run.
+      objective: Set up for the run.
+      mesh: Of the run.
 
     Raises:
-      ObjectiveError, ValueError: options that cannot be built.
+      ValueError: Options that cannot be built.
     """
-    objective = build_objective(config, vit, panel, text_dim)
-    optim = config.optim
+    optim, vit = config.optim, objective.spec.vit
     schedule = make_schedule(
         steps=optim.steps, lr=optim.lr, warmup=optim.warmup, end_lr=optim.end_lr
     )
@@ -125,8 +112,33 @@ def make_program(
     return Program(
         objective=objective,
         tx=tx,
-        example=example_batch(config, objective, vit, panel, text_dim),
-        freeze=(*optim.freeze, *adaptation(config).frozen(vit)),
+        example=example_batch(config, objective),
+        freeze=(*optim.freeze, *config.adapt.frozen(vit)),
         mesh=mesh,
         parts=optim.accumulate,
     )
+
+
+def example_batch(
+    config: RunConfig, objective: Objective
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of a global batch, for initialisation."""
+    b, k, px = config.data.batch, config.data.tiles, config.data.image_px
+    crops, spec = config.multicrop, objective.spec
+    small = (crops.local_px, crops.local_px, 3)
+    shapes = {
+        "image": ((b, k, px, px, 3), "uint8"),
+        "embedding": ((b, k, spec.vit.embed_dim), "float32"),
+        "crops_global": ((b, crops.global_crops, px, px, 3), "uint8"),
+        "crops_local": ((b, crops.local_crops, *small), "uint8"),
+        "expression": ((b, spec.n_genes), "float32"),
+        "counts": ((b, spec.n_genes), "float32"),
+        "library": ((b,), "float32"),
+        "text": ((b, spec.text_dim), "float32"),
+        "has_expression": ((b,), "bool"),
+        "has_text": ((b,), "bool"),
+        "mask": ((b,), "bool"),
+        "pair_id": ((b,), "int32"),
+    }
+    keys = dict.fromkeys([*objective.requires, "mask", "pair_id"])
+    return {key: jax.ShapeDtypeStruct(*shapes[key]) for key in keys}

@@ -11,10 +11,9 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from pathjax.config import ConfigError, flat_keys
 from pathjax.data.expression import require_same_genes
+from pathjax.run_config import ConfigError, flatten
 
 # Keys that change how a run is done, not what it computes: free on resume.
 FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh.")
@@ -42,8 +41,7 @@ def comparable(fixed: dict[str, Any], init: str = "") -> dict[str, Any]:
       fixed: config, panel, study, versions and layout, as in a checkpoint.
       init: what identifies the parameters that the run starts from.
     """
-    config = ConfigDict(fixed["config"])
-    named = {f"config.{key}": _lookup(config, key) for key in flat_keys(config)}
+    named = {f"config.{k}": v for k, v in flatten(fixed["config"]).items()}
     for key in PATHS:
         del named[f"config.{key}"]
     panel = json.dumps(fixed["panel"], sort_keys=True).encode()
@@ -86,15 +84,13 @@ def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:
       ConfigError: naming each key that differs.
       GeneListError: the gene lists differ.
     """
-    found, wanted = ConfigDict(meta["config"]), ConfigDict(fixed["config"])
-    keys = sorted(set(flat_keys(found)) | set(flat_keys(wanted)))
-    differing = []
-    for key in keys:
-        if key.startswith(FREE_KEYS) or key in PATHS:
-            continue
-        there, here = _lookup(found, key), _lookup(wanted, key)
-        if there != here:
-            differing.append(f"{key}: {there!r} there, {here!r} here")
+    saved, given = flatten(meta["config"]), flatten(fixed["config"])
+    differing = [
+        f"{key}: {saved.get(key)!r} there, {given.get(key)!r} here"
+        for key in sorted({*saved, *given})
+        if not key.startswith(FREE_KEYS) and key not in PATHS
+        if saved.get(key) != given.get(key)
+    ]
     if meta["study"] != fixed["study"]:
         differing.append(f"study: {meta['study']} there, {fixed['study']} here")
     there, here = (whose_text(one) for one in (meta, fixed))
@@ -120,12 +116,3 @@ def whose_text(fixed: dict[str, Any]) -> str:
         f"{text['dimensions']} values by {text['backend']} {text['model']}, "
         f"{text['fingerprint'][:23]}"
     )
-
-
-def _lookup(config: ConfigDict, key: str) -> Any:
-    node = config
-    for part in key.split("."):
-        if not isinstance(node, ConfigDict) or part not in node:
-            return None
-        node = node[part]
-    return list(node) if isinstance(node, tuple) else node

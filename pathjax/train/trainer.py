@@ -1,53 +1,38 @@
-"""`train(config, workdir)`: the one loop, whatever the objective.
+"""`train(config, workdir)`: the one entry to training, whatever the objective.
 
-DINO pre-training, contrastive and regression fine-tuning differ by objective; the
-command line, the tests, the notebooks and a pod all call this. A run that is killed at
+The command line, the tests, the notebooks and a pod all call it. A run that is killed at
 any moment and started again ends bit for bit as if it had not been.
 
-    study -> panel -> batches -> state -> [validate, save, next batch, step]* -> model
+    config -> inputs -> program -> state -> fit with hooks -> model.safetensors
 """
 
 import dataclasses
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
-from ml_collections import ConfigDict
+import numpy as np
+from jax.sharding import Mesh
 
 import pathjax
-from pathjax.config import validate
-from pathjax.data.pipeline import train_batches
-from pathjax.data.samples import gather
-from pathjax.data.study import Study
-from pathjax.embeddings.cache import cached_embeddings, identity
+from pathjax.config import Config, resolve
+from pathjax.embeddings.cache import identity
 from pathjax.files import write_json
-from pathjax.models.blocks import from_plain
-from pathjax.models.model_file import load_model
+from pathjax.models.model_file import FILE
 from pathjax.parallel.collective import MeshSlice, is_first, require_same
-from pathjax.parallel.mesh import make_mesh, replicated, require_divisible
+from pathjax.parallel.mesh import replicated
 from pathjax.parallel.preemption import Preemption
 from pathjax.progress import console
+from pathjax.run_config import RunConfig
 from pathjax.train.checkpoint import Checkpoints
-from pathjax.train.loop import Loop, Stopping
-from pathjax.train.program import make_program
-from pathjax.train.resume import (
-    comparable,
-    continuation,
-    layout,
-    require_same_run,
-)
-from pathjax.train.setup import (
-    encoder_config,
-    make_finish,
-    model_meta,
-    read_panel,
-    read_texts,
-    require_negatives,
-    require_same_scale,
-    text_dim_of,
-    view_options,
-)
+from pathjax.train.export import Exporter, model_meta
+from pathjax.train.hooks import Feed, Saver, StepLog, Stopping, Validator
+from pathjax.train.inputs import Inputs, read_inputs
+from pathjax.train.loop import Hooks, fit
+from pathjax.train.program import Program, make_program
+from pathjax.train.resume import comparable, continuation, layout, require_same_run
+from pathjax.train.state import TrainState
 from pathjax.train.telemetry.metric_writer import MetricWriter
 from pathjax.train.telemetry.mfu import model_flops, peak_flops
 from pathjax.train.telemetry.profiler import Profile
@@ -57,12 +42,12 @@ from pathjax.train.telemetry.watchdog import Watchdog
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What a run left.
+    """The outcome of a run.
 
     Attributes:
-      model: path of model.safetensors (best on validation, else last).
-      step: steps taken; fewer than configured after early stopping.
-      best: the best validation value, None without validation.
+      model: Path of model.safetensors (best on validation, else last).
+      step: Steps taken; fewer than configured after early stopping.
+      best: The best validation value; None without validation.
     """
 
     model: Path
@@ -71,160 +56,193 @@ class TrainResult:
 
 
 def train(
-    config: ConfigDict,
+    config: Config,
     workdir: str | Path,
     progress: Callable[..., None] | None = None,
 ) -> TrainResult:
     """Runs or resumes one training run.
 
     Args:
-      config: from `config.load`.
-      workdir: the run's folder; holds config.json, metrics.jsonl, checkpoints/ and
+      config: From `config.load`, or a ConfigDict as config files make it.
+      workdir: The run's folder: config.json, metrics.jsonl, checkpoints/ and
         model.safetensors.
-      progress: called with (steps done, a note).
-
-    Returns:
-      Where the model is, and how it went.
+      progress: Called with (steps done, a note).
 
     Raises:
-      ConfigError: the config cannot be run, or another run lies in `workdir`.
-      StudyError, GeneListError, TextError: the data do not fit.
-      MeshError: the batch does not divide over the devices.
-      NonFiniteError: the loss was not finite.
-      CheckpointError: a checkpoint could not be written or read.
-      ProcessError: the processes of a run were not given the same.
-      Preempted: a signal said to stop; what was done is saved.
+      ConfigError, ObjectiveError: The config cannot be run, or `workdir` holds another
+        run.
+      StudyError, GeneListError, TextError: The data do not fit.
+      MeshError: The batch does not divide over the devices.
+      NonFiniteError: The loss was not finite.
+      CheckpointError: A checkpoint could not be written or read.
+      ProcessError: The processes of a run were started differently.
+      Preempted: A signal said to stop; what was done is saved.
     """
-    validate(config)
-    workdir = Path(workdir)
-    mesh = make_mesh(config.mesh.data, config.mesh.fsdp)
-    parts = config.optim.accumulate
-    require_divisible(
-        config.data.batch // parts,
-        mesh,
-        "data.batch" if parts == 1 else "data.batch / optim.accumulate",
+    config, workdir = resolve(config), Path(workdir)
+    mesh = config.make_mesh()
+    inputs = read_inputs(config)
+    record = run_record(inputs, mesh)
+    samples = inputs.training_fold()
+    held_out = inputs.fold(config.val_fold) if config.val_fold else None
+    features, part = inputs.features(workdir), MeshSlice(mesh)
+    program = make_program(config, inputs.objective, mesh)
+    key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
+    state, shardings = program.make_state(key, inputs.start(), config.init)
+    run = Run(
+        config=config,
+        workdir=workdir,
+        record=record,
+        program=program,
+        feed=Feed(
+            inputs.train_batches(samples, part, features),
+            mesh,
+            inputs.objective.requires,
+        ),
+        held_out=lambda: inputs.eval_batches(held_out, part, features),
+        export=Exporter(
+            workdir,
+            inputs.objective,
+            inputs.init,
+            model_meta(inputs, samples, record),
+        ),
+        sample_ids=inputs.study.samples["sample_id"].to_numpy(),
+        progress=progress or (lambda done, note="": None),
     )
-    part = MeshSlice(mesh)
+    return run(state, shardings, key)
 
-    study = Study(config.study)
-    init = load_model(config.init) if config.init else None
-    require_same_scale(config, study, init)
-    vit = encoder_config(config, init)
-    panel = read_panel(study, config, init)
-    texts = read_texts(study, config)
-    fixed = {
-        "config": json.loads(config.to_json()),
-        "panel": panel.to_json() if panel else None,
-        "text": texts.scale.to_json() if texts else None,
-        "study": {"name": study.name, "fingerprint": study.fingerprint},
+
+def run_record(inputs: Inputs, mesh: Mesh) -> dict[str, Any]:
+    """What identifies a run, for its checkpoints; the same on every process.
+
+    Raises:
+      ProcessError: The processes were started differently.
+    """
+    record = inputs.record() | {
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
         "layout": layout(mesh),
     }
     if jax.process_count() > 1:
-        start = identity(config.init).split()[-1] if config.init else ""
-        require_same(comparable(fixed, start))
-    program = make_program(config, vit, panel, mesh, text_dim_of(fixed))
-    objective = program.objective
-    counts = "counts" in objective.requires
-    reading = {
-        "unit": config.data.unit,
-        "pair_by": config.data.pair_by,
-        "panel": panel,
-        "counts": counts,
-        "drop_unpaired": config.data.drop_unpaired,
-        "texts": texts,
-    }
-    samples = gather(study, config.split, config.fold, **reading)
-    require_negatives(config, samples)
-    validation = None
-    if config.val_fold:
-        validation = gather(study, config.split, config.val_fold, **reading)
+        init = inputs.config.init
+        require_same(comparable(record, identity(init).split()[-1] if init else ""))
+    return record
 
-    towers = config.adapt.mode == "towers"
-    features = None
-    if towers:
-        features = cached_embeddings(
-            workdir / "embeddings.h5", init, identity(config.init), study
-        )
-    iterator = train_batches(
-        study,
-        samples,
-        batch=config.data.batch,
-        tiles=config.data.tiles,
-        image_px=config.data.image_px,
-        options=view_options(config),
-        seed=config.seed,
-        threads=config.data.threads,
-        buffer=config.data.buffer,
-        part=part,
-        features=features,
-    )
-    start_from = None
-    if init is not None and not towers:
-        start_from = {"vit": from_plain(vit, init.params["vit"])}
-    key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
-    state, shardings = program.make_state(key, start_from, config.init)
 
-    stopping = Stopping(config.eval.mode, config.eval.patience)
-    with (
-        Preemption() as preemption,
-        Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
-        Profile(workdir, config.log.profile) as profile,
-    ):
-        start, validated = checkpoints.latest() or 0, True
-        if start:
-            meta = checkpoints.meta(start)
-            require_same_run(meta, fixed, workdir)
-            state = checkpoints.restore(start, state)
-            iterator.set_state(meta["iterator"])
-            stopping = Stopping(**meta["stopping"])
-            validated = meta.get("validated", True)
-            told = continuation(meta, fixed)
-            if told and is_first():
-                console.print(told, highlight=False)
-        if is_first():
-            write_json(workdir / "config.json", fixed)
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run that is set up: resumes from its last checkpoint and calls `fit`.
 
-        peak, flops = peak_flops(mesh.devices.flat, vit.dtype), None
-        if peak:
-            once = vit.replace(remat=False)
-            flops = model_flops(
-                make_program(config, once, panel, mesh, text_dim_of(fixed))
-            )
-        images = config.data.batch * config.data.tiles
-        timer = StepTimer(start, images, flops, peak)
-        loop = Loop(
-            config=config,
-            workdir=workdir,
-            mesh=mesh,
-            key=key,
-            study=study,
-            objective=objective,
-            validation=validation,
-            part=part,
-            train_step=program.train_step(shardings),
-            eval_step=program.eval_step(shardings),
-            stopping=stopping,
-            fixed=fixed,
-            model_meta=model_meta(config, fixed, study, samples, init),
-            finish=make_finish(vit, init),
-            features=features,
-            progress=progress or (lambda done, note="": None),
-            preemption=preemption,
-            timer=timer,
-            profile=profile,
-            validated=validated,
-        )
+    Attributes:
+      config, workdir: As in `train`.
+      record: From `run_record`.
+      program: What is compiled.
+      feed: Training batches.
+      held_out: Returns an iterator over validation batches.
+      export: Writes the model file.
+      sample_ids: Of the study, by row.
+      progress: Called with (steps done, a note).
+    """
+
+    config: RunConfig
+    workdir: Path
+    record: dict[str, Any]
+    program: Program
+    feed: Feed
+    held_out: Callable[[], Iterator[Any]]
+    export: Exporter
+    sample_ids: np.ndarray
+    progress: Callable[..., None]
+
+    def __call__(
+        self, state: TrainState, shardings: Any, key: jax.Array
+    ) -> TrainResult:
+        """Trains from the newest checkpoint, or from `state`."""
+        config, workdir = self.config, self.workdir
         with (
-            Watchdog(workdir, timer, config.log.stall_seconds),
-            MetricWriter(
-                workdir,
-                start,
-                tensorboard=config.log.tensorboard,
-                active=is_first(),
-                validated=validated,
-            ) as writer,
+            Preemption() as preemption,
+            Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
+            Profile(workdir, config.log.profile) as profile,
         ):
-            state = loop.run(state, start, iterator, checkpoints, writer)
-        step = int(state.step)
-    return TrainResult(workdir / "model.safetensors", step, stopping.best)
+            state, start, stopping, validated = self._resume(checkpoints, state)
+            if is_first():
+                write_json(workdir / "config.json", self.record)
+            timer = self._timer(start)
+            with (
+                Watchdog(workdir, timer, config.log.stall_seconds),
+                MetricWriter(
+                    workdir, start, config.log.tensorboard, is_first(), validated
+                ) as writer,
+            ):
+                log = StepLog(workdir, self.sample_ids, writer, timer, config.log.every)
+                save = Saver(
+                    checkpoints,
+                    self.record,
+                    self.feed.iterator,
+                    stopping,
+                    timer,
+                    config.checkpoint.every,
+                )
+                validate = Validator(
+                    config.eval,
+                    _with_key(self.program.eval_step(shardings), key),
+                    self.held_out,
+                    self.program.mesh,
+                    stopping,
+                    preemption,
+                    writer,
+                    timer,
+                )
+                state = fit(
+                    _with_key(self.program.train_step(shardings), key),
+                    state,
+                    self.feed,
+                    Hooks(
+                        log=log,
+                        validate=validate if config.eval.every else None,
+                        save=save,
+                        export=self.export,
+                        stopping=stopping,
+                        preemption=preemption,
+                        profile=profile,
+                        timer=timer,
+                        progress=self.progress,
+                    ),
+                    workdir=workdir,
+                    start=start,
+                    steps=config.optim.steps,
+                    validated=validated,
+                )
+            step = int(state.step)
+            # Without validation the last parameters are the model. A run that had ended
+            # before is left alone, unless it was killed before it could write them.
+            ended_before = step == start and (workdir / FILE).exists()
+            if not config.eval.every and not ended_before:
+                self.export(state, step)
+        return TrainResult(workdir / FILE, step, stopping.best)
+
+    def _resume(
+        self, checkpoints: Checkpoints, state: TrainState
+    ) -> tuple[TrainState, int, Stopping, bool]:
+        """State, step, early stopping, and whether that step was validated."""
+        stopping = Stopping(self.config.eval.mode, self.config.eval.patience)
+        start = checkpoints.latest()
+        if not start:
+            return state, 0, stopping, True
+        meta = checkpoints.meta(start)
+        require_same_run(meta, self.record, self.workdir)
+        state = checkpoints.restore(start, state)
+        self.feed.iterator.set_state(meta["iterator"])
+        message = continuation(meta, self.record)
+        if message and is_first():
+            console.print(message, highlight=False)
+        validated = meta.get("validated", True)
+        return state, start, Stopping(**meta["stopping"]), validated
+
+    def _timer(self, start: int) -> StepTimer:
+        data, vit = self.config.data, self.program.objective.spec.vit
+        peak = peak_flops(self.program.mesh.devices.flat, vit.dtype)
+        flops = model_flops(self.program).total if peak else None
+        return StepTimer(start, data.batch * data.tiles, flops, peak)
+
+
+def _with_key(step: Callable, key: jax.Array) -> Callable:
+    return lambda state, batch: step(state, batch, key)

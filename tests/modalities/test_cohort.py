@@ -20,7 +20,7 @@ def test_questions_name_a_target_and_who_is_asked(cohort):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("kinds", "near are kind"),
+        ("kinds", "did you mean 'kind'"),
         ("kind@size=1", "no target with classes"),
         ("kind@other=w", "no sample has other=w"),
     ],

@@ -24,14 +24,14 @@ def test_an_unknown_model_is_refused_and_a_variant_stands_for_it(tmp_path):
 
 def test_the_panel_has_the_config_s_length(tmp_path):
     config = load(f"{TCGA},variant=S/16")
-    assert len(Sizes().panel(config).genes) == 2000
-    assert len(Sizes(genes=7).panel(config).genes) == 7
+    assert Sizes().n_genes(config) == 2000
+    assert Sizes(genes=7).n_genes(config) == 7
     genes = tmp_path / "genes.txt"
     listed = load(f"{TCGA},variant=S/16", {"data.gene_list": str(genes)})
     with pytest.raises(ConfigError, match="--genes=N"):
-        Sizes().panel(listed)
+        Sizes().n_genes(listed)
     genes.write_text("TP53\n\nERBB2\n")
-    assert len(Sizes().panel(listed).genes) == 2
+    assert Sizes().n_genes(listed) == 2
 
 
 def test_samples_are_those_of_the_study_if_it_is_here(tiny_study):

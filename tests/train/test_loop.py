@@ -2,7 +2,7 @@
 
 import pytest
 
-from pathjax.train.loop import Stopping, due
+from pathjax.train.hooks import Stopping, due
 
 
 @pytest.mark.parametrize(

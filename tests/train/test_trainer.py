@@ -13,10 +13,10 @@ from pathjax.data.expression import GeneListError
 from pathjax.data.study import Study, StudyError
 from pathjax.models.model_file import load_model
 from pathjax.parallel.mesh import MeshError
+from pathjax.train import train
 from pathjax.train.checkpoint import Checkpoints
-from pathjax.train.loop import NonFiniteError
+from pathjax.train.hooks import NonFiniteError
 from pathjax.train.telemetry.metric_writer import read_metrics
-from pathjax.train.trainer import train
 
 
 def run(study, workdir, **values):
@@ -184,7 +184,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_samples(tiny_study, tm
 def test_what_cannot_be_run_is_refused_before_it_starts(tiny_study, tmp_path):
     with pytest.raises(MeshError, match="data.batch=6 does not divide over 8 devices"):
         run(tiny_study, tmp_path, **{"data.batch": 6})
-    with pytest.raises(ConfigError, match="near are data.batch"):
+    with pytest.raises(ConfigError, match="did you mean 'data.batch'"):
         run(tiny_study, tmp_path, **{"data.bacth": 6})
     with pytest.raises(StudyError, match="set data.genes to at most"):
         run(tiny_study, tmp_path, **{"data.genes": 5000})

@@ -13,7 +13,7 @@ import jax
 
 from pathjax.parallel.hardware import CHIPS, Chip
 from pathjax.train.program import Program
-from pathjax.train.telemetry.flops import jaxpr_flops
+from pathjax.train.telemetry.flops import Flops, jaxpr_flops
 
 # `device_kind` of TPUs, as JAX's own tables have it (jax/_src/pallas/mosaic/tpu_info.py).
 TPU_KINDS = {
@@ -51,14 +51,17 @@ def peak_flops(devices: Iterable[jax.Device], dtype: str) -> float | None:
     return sum(peaks) if all(peaks) else None
 
 
-def model_flops(program: Program) -> int:
-    """FLOPs of one training step over all devices, accumulated parts as one.
+def model_flops(program: Program) -> Flops:
+    """FLOPs of one training step over all devices, each computed once.
 
-    The program's encoder must not rematerialise, or its blocks count twice. It traces
-    the step once more, and compiles nothing.
+    Of the same step without rematerialisation and accumulation. Traces it once more,
+    and compiles nothing.
     """
-    once = dataclasses.replace(program, parts=1)
+    objective = program.objective
+    vit = objective.spec.vit.replace(remat=False)
+    objective = objective.setup(dataclasses.replace(objective.spec, vit=vit))
+    once = dataclasses.replace(program, objective=objective, parts=1)
     state, shardings = once.abstract_state()
     key = jax.eval_shape(lambda: jax.random.key(0))
     traced = once.train_step(shardings).trace(state, once.abstract_batch(), key)
-    return jaxpr_flops(traced.jaxpr).total
+    return jaxpr_flops(traced.jaxpr)

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 from tiny_study import config_for
 
+from pathjax.config import resolve
 from pathjax.parallel.mesh import make_mesh
+from pathjax.train.inputs import make_objective
 from pathjax.train.program import make_program
-from pathjax.train.setup import encoder_config, read_panel
 from pathjax.train.telemetry.mfu import chip_of, model_flops, peak_flops
 
 
@@ -45,18 +46,18 @@ def test_the_peak_is_of_all_devices_and_of_the_precision():
 def test_model_flops_by_hand_whatever_is_accumulated(tiny_study):
     """2 per weight, row and product; a backward pass is twice the forward one."""
     values = {"objective.name": "regression", "data.tiles": 1, "model.scan": False}
-    config = config_for(tiny_study, **values)
-    vit = encoder_config(config, None)
-    panel = read_panel(tiny_study, config, None)
-    program = make_program(config, vit, panel, make_mesh())
+    config = resolve(config_for(tiny_study, **values))
+    vit = config.encoder(None)
+    objective = make_objective(config, vit, n_genes=8)
+    program = make_program(config, objective, make_mesh())
     batch, tokens, patches = 8, 5, 4
     width, mlp = vit.width, vit.mlp_dim
     block = tokens * (4 * width * width + 2 * width * mlp) + 2 * tokens**2 * width
     embed = patches * vit.patch**2 * 3 * width
-    found = model_flops(program)
+    found = model_flops(program).total
     # No gradient with respect to pixels; the rest is the small head.
     encoder = 2 * batch * (3 * block + 2 * embed)
     assert encoder <= found <= 1.1 * encoder
-    config.optim.accumulate = 2
-    parts = make_program(config, vit, panel, make_mesh())
-    assert parts.parts == 2 and model_flops(parts) == found
+    config = config.replace({"optim.accumulate": 2})
+    parts = make_program(config, objective, make_mesh())
+    assert parts.parts == 2 and model_flops(parts).total == found

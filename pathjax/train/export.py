@@ -1,0 +1,100 @@
+"""model.safetensors: the parameters of a run, and what later stages must know of them.
+
+Written by `Exporter` when a validation improves, or at the end of a run without one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pathjax.data.samples import Samples
+from pathjax.models.blocks import to_plain
+from pathjax.models.model_file import Model, save_model
+from pathjax.models.variants import ViTConfig
+from pathjax.objectives import Objective, Params
+from pathjax.parallel.collective import is_first, to_host
+from pathjax.train.inputs import Inputs
+from pathjax.train.optim import merge
+from pathjax.train.state import TrainState
+
+# Metadata of a public model that all models tuned from it inherit.
+INHERITED = ("foundation", "preprocess")
+
+
+class Exporter:
+    """Writes a state's parameters as `WORKDIR/model.safetensors`.
+
+    Args:
+      workdir: The run's folder.
+      objective: Set up for the run.
+      init: The model that the run started from, or None.
+      meta: From `model_meta`.
+    """
+
+    def __init__(
+        self, workdir: Path, objective: Objective, init: Model | None, meta: dict
+    ):
+        self._workdir, self._objective = workdir, objective
+        self._init, self._meta = init, meta
+
+    def __call__(self, state: TrainState, step: int) -> None:
+        """Every process calls it; the first one writes."""
+        params = merge(state.params, state.frozen)
+        host = to_host(self._objective.export(params, state.extra))
+        if is_first():
+            vit, plain = finish(self._objective.spec.vit, host, self._init)
+            meta = self._meta | {"step": step}
+            save_model(self._workdir, Model(plain, vit, meta))
+
+
+def finish(
+    vit: ViTConfig, params: Params, init: Model | None
+) -> tuple[ViTConfig, Params]:
+    """The encoder's config and all parameters in the plain form of model files.
+
+    A frozen encoder, whose cached embeddings were read, is taken from `init`.
+    """
+    if "vit" not in params:
+        return init.vit, {**params, "vit": init.params["vit"]}
+    plain, encoder = to_plain(vit, params["vit"])
+    return plain, {**params, "vit": encoder}
+
+
+def model_meta(
+    inputs: Inputs, samples: Samples, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Metadata of model.safetensors.
+
+    Args:
+      inputs: Of the run.
+      samples: It was trained on.
+      record: As in checkpoints.
+    """
+    config, study = inputs.config, inputs.study
+    rows = study.samples.iloc[samples.row]
+    seen = {
+        "study": study.name,
+        "fingerprint": study.fingerprint,
+        "synthetic": study.synthetic,
+        "objective": config.objective.name,
+        "patients": sorted(set(rows["patient_id"].astype(str))),
+        "slides": samples.slides(study),
+        "sites": sorted(set(rows["site"].astype(str))),
+    }
+    before = inputs.init.meta if inputs.init else {"audit": []}
+    objective = dict(record["config"]["objective"])
+    if inputs.objective.spec.text_dim:
+        objective["text_dim"] = inputs.objective.spec.text_dim
+    return {key: before[key] for key in INHERITED if key in before} | {
+        "name": config.name,
+        "objective": objective,
+        "image_px": config.data.image_px,
+        # What an image must be like to be shown to the model (predict/).
+        "tiles": {"px": study.tile_px, "mpp": study.mpp},
+        "panel": record["panel"],
+        "text": record["text"],
+        "versions": record["versions"],
+        "config": record["config"],
+        "init": config.init,
+        "seed": config.seed,
+        "audit": [*before["audit"], seen],
+    }

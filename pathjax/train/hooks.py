@@ -1,0 +1,250 @@
+"""What happens between steps: logging, validation, checkpoints.
+
+Each hook is small and knows nothing of the others; `loop.fit` calls them in order.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grain.python as grain
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from pathjax.data.batch import check_batch
+from pathjax.files import write_json
+from pathjax.parallel.collective import is_first, rows_of_all
+from pathjax.parallel.mesh import to_global
+from pathjax.parallel.preemption import Preemption
+from pathjax.run_config import ConfigError, EvalConfig
+from pathjax.train.checkpoint import Checkpoints
+from pathjax.train.state import TrainState
+from pathjax.train.step import means_of
+from pathjax.train.telemetry.metric_writer import MetricWriter
+from pathjax.train.telemetry.timing import StepTimer, note
+
+Batch = dict[str, jax.Array]
+
+
+class NonFiniteError(FloatingPointError):
+    """The loss is NaN or infinite; the message names the step and the samples."""
+
+
+def due(step: int, every: int) -> bool:
+    """True at multiples of `every`, except step 0; never if `every` is 0."""
+    return bool(every) and step > 0 and step % every == 0
+
+
+class Feed:
+    """Training batches on the devices, with the rows of their samples.
+
+    Args:
+      iterator: Of host batches; its state is that of the batches consumed.
+      mesh: Of the run.
+      requires: Keys that a batch must have; checked on the first one.
+    """
+
+    def __init__(
+        self, iterator: grain.DatasetIterator, mesh: Mesh, requires: tuple[str, ...]
+    ):
+        self.iterator = iterator
+        self._mesh, self._requires, self._checked = mesh, requires, False
+
+    def __next__(self) -> tuple[Batch, np.ndarray]:
+        batch = next(self.iterator)
+        if not self._checked:
+            check_batch(batch, self._requires)
+            self._checked = True
+        return to_global(batch, self._mesh), batch["sample"]
+
+
+@dataclasses.dataclass
+class Stopping:
+    """Early stopping's record; part of every checkpoint."""
+
+    mode: str
+    patience: int
+    best: float | None = None
+    best_step: int = 0
+    worse: int = 0
+
+    def update(self, step: int, value: float) -> bool:
+        """Records a validation; True if it is the best so far."""
+        sign = 1.0 if self.mode == "max" else -1.0
+        if self.best is None or sign * value > sign * self.best:
+            self.best, self.best_step, self.worse = value, step, 0
+            return True
+        self.worse += 1
+        return False
+
+    @property
+    def stop(self) -> bool:
+        """Whether the run should end."""
+        return bool(self.patience) and self.worse >= self.patience
+
+
+class StepLog:
+    """Reads the numbers of steps one step late, and refuses a loss that is not finite.
+
+    Late, because the device computes a step while the host reads the numbers of the
+    step before and loads the next batch.
+
+    Args:
+      workdir: The run's folder.
+      sample_ids: Of the study, by row.
+      writer, timer: Of the run.
+      every: Steps between lines.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        sample_ids: np.ndarray,
+        writer: MetricWriter,
+        timer: StepTimer,
+        every: int,
+    ):
+        self._workdir, self._sample_ids = workdir, sample_ids
+        self._writer, self._timer, self._every = writer, timer, every
+        self._pending: tuple[int, dict[str, jax.Array], np.ndarray] | None = None
+        self.note = ""
+
+    def push(self, step: int, logs: dict[str, jax.Array], rows: np.ndarray) -> None:
+        """Looks at the step before, and keeps this one for later."""
+        self.flush()
+        self._pending = (step, logs, rows)
+
+    def flush(self) -> None:
+        """Looks at the last step.
+
+        Raises:
+          NonFiniteError: Its loss is not finite.
+        """
+        if self._pending is None:
+            return
+        (step, logs, rows), self._pending = self._pending, None
+        with self._timer.phase("step"):
+            host = jax.device_get(logs)
+        self._timer.moved(step)
+        values = {name: float(value) for name, value in host.items()}
+        if not np.isfinite(values["loss"]):
+            self._refuse(step, values, rows)
+        if due(step, self._every):
+            times = self._timer.flush(step)
+            self.note = note(times)
+            self._writer.write(
+                step, {f"train/{k}": v for k, v in values.items()} | times
+            )
+
+    def _refuse(self, step: int, values: dict[str, float], rows: np.ndarray) -> None:
+        names = [str(name) for name in self._sample_ids[rows_of_all(rows)]]
+        path = self._workdir / "nonfinite.json"
+        text = {name: str(value) for name, value in values.items()}
+        if is_first():
+            write_json(path, {"step": step, "samples": names, "metrics": text})
+        raise NonFiniteError(
+            f"the loss is {values['loss']} at step {step}; the batch held "
+            f"{len(names)} samples: {', '.join(names[:8])}"
+            f"{', ...' if len(names) > 8 else ''} (all in {path}). Look at their tiles "
+            "and expression, or lower optim.lr. The last checkpoint is from before"
+        )
+
+
+class Validator:
+    """Computes the metric to choose the best model and to stop by.
+
+    Args:
+      config: Section `eval`.
+      eval_step: (state, batch) -> sums over rows and their counts.
+      batches: Returns an iterator over the validation fold.
+      mesh, stopping, preemption, writer, timer: Of the run.
+    """
+
+    def __init__(
+        self,
+        config: EvalConfig,
+        eval_step: Callable[[TrainState, Batch], dict[str, jax.Array]],
+        batches: Callable[[], Iterator[dict[str, np.ndarray]]],
+        mesh: Mesh,
+        stopping: Stopping,
+        preemption: Preemption,
+        writer: MetricWriter,
+        timer: StepTimer,
+    ):
+        self._config, self._eval_step, self._batches = config, eval_step, batches
+        self._mesh, self._stopping, self._preemption = mesh, stopping, preemption
+        self._writer, self._timer = writer, timer
+        self.note = ""
+
+    def due(self, step: int, last: bool) -> bool:
+        """Whether to validate after `step`."""
+        return due(step, self._config.every) or bool(last and self._config.every)
+
+    def __call__(self, state: TrainState, step: int) -> bool | None:
+        """Whether the state is the best so far; None if a signal came first."""
+        totals: dict[str, float] = {}
+        batches = self._batches()
+        with self._timer.phase("validation"), contextlib.closing(batches):
+            for batch in batches:
+                if self._preemption.reached():
+                    return None
+                sums = self._eval_step(state, to_global(batch, self._mesh))
+                for name, value in jax.device_get(sums).items():
+                    totals[name] = totals.get(name, 0.0) + float(value)
+                self._timer.moved(step)
+        means = {f"val/{name}": value for name, value in means_of(totals).items()}
+        self._writer.write(step, means)
+        metric = self._config.metric
+        if metric not in means:
+            raise ConfigError(
+                f"eval.metric={metric!r}: expected one of {', '.join(sorted(means))}"
+            )
+        self.note = f"{metric} {means[metric]:.4g}"
+        return self._stopping.update(step, means[metric])
+
+
+class Saver:
+    """Writes checkpoints.
+
+    Args:
+      checkpoints: Of the run.
+      record: Constant entries of each checkpoint's metadata.
+      iterator: Of training batches.
+      stopping, timer: Of the run.
+      every: Steps between checkpoints.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        record: dict[str, Any],
+        iterator: grain.DatasetIterator,
+        stopping: Stopping,
+        timer: StepTimer,
+        every: int,
+    ):
+        self._checkpoints, self._record, self._iterator = checkpoints, record, iterator
+        self._stopping, self._timer, self._every = stopping, timer, every
+
+    def due(self, step: int) -> bool:
+        """Whether to save after `step`."""
+        return due(step, self._every)
+
+    def __call__(self, step: int, state: TrainState, validated: bool) -> None:
+        """Begins to write; `validated` is False if a validation is still to be done."""
+        meta = self._record | {
+            "step": step,
+            "iterator": self._iterator.get_state(),
+            "stopping": dataclasses.asdict(self._stopping),
+            "validated": validated,
+        }
+        with self._timer.phase("save"):
+            self._checkpoints.save(step, state, meta)
+
+    def wait(self) -> None:
+        """Returns when the last checkpoint is complete."""
+        with self._timer.phase("save"):
+            self._checkpoints.wait()

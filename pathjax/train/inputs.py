@@ -1,0 +1,245 @@
+"""What a run reads before anything is compiled: study, start, genes, text, samples.
+
+    study, init -> encoder, gene panel, text -> samples of a fold -> batches
+
+Nothing here takes a step. Refuses data that do not fit the objective or the start.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grain.python as grain
+import numpy as np
+
+from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
+from pathjax.data.pipeline import eval_batches, train_batches
+from pathjax.data.samples import Samples, gather
+from pathjax.data.study import Study
+from pathjax.data.text_scale import Texts, fit_text
+from pathjax.data.text_store import read_text
+from pathjax.data.transforms import MultiCrop
+from pathjax.embeddings.cache import cached_embeddings, identity
+from pathjax.models.blocks import from_plain
+from pathjax.models.model_file import Model, load_model
+from pathjax.models.variants import ViTConfig
+from pathjax.objectives import Objective, Params, Spec
+from pathjax.parallel.slice import Slice
+from pathjax.run_config import ConfigError, RunConfig, refuse
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a run reads.
+
+    Attributes:
+      config: Of the run.
+      study: With tiles and labels.
+      init: The model to start from, or None.
+      vit: Configuration of the encoder to train.
+      panel: Genes and their scale on the training fold; None without expression.
+      texts: Text embeddings and their scale; None without.
+      objective: Set up for the run.
+    """
+
+    config: RunConfig
+    study: Study
+    init: Model | None
+    vit: ViTConfig
+    panel: GenePanel | None
+    texts: Texts | None
+    objective: Objective
+
+    def record(self) -> dict[str, Any]:
+        """Config, genes, text and study as plain data, for checkpoints."""
+        return {
+            "config": json.loads(json.dumps(self.config.to_dict())),
+            "panel": self.panel.to_json() if self.panel else None,
+            "text": self.texts.scale.to_json() if self.texts else None,
+            "study": {"name": self.study.name, "fingerprint": self.study.fingerprint},
+        }
+
+    def fold(self, name: str) -> Samples:
+        """The samples of a fold.
+
+        Raises:
+          StudyError: The fold is empty, or samples lack expression.
+        """
+        return gather(
+            self.study,
+            self.config.split,
+            name,
+            unit=self.config.data.unit,
+            pair_by=self.config.data.pair_by,
+            panel=self.panel,
+            counts=self.objective.needs_counts,
+            drop_unpaired=self.config.data.drop_unpaired,
+            texts=self.texts,
+        )
+
+    def training_fold(self) -> Samples:
+        """The samples to train on.
+
+        Raises:
+          ConfigError: The objective needs negatives and there are none.
+          StudyError: As `fold`.
+        """
+        samples = self.fold(self.config.fold)
+        require_negatives(self.config, self.objective, samples)
+        return samples
+
+    def train_batches(
+        self, samples: Samples, part: Slice, features: np.ndarray | None
+    ) -> grain.DatasetIterator:
+        """An endless iterator over augmented batches; this process's part."""
+        data = self.config.data
+        return train_batches(
+            self.study,
+            samples,
+            batch=data.batch,
+            tiles=data.tiles,
+            image_px=data.image_px,
+            options=self.config.views(self.objective),
+            seed=self.config.seed,
+            threads=data.threads,
+            buffer=data.buffer,
+            part=part,
+            features=features,
+        )
+
+    def eval_batches(
+        self, samples: Samples, part: Slice, features: np.ndarray | None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Each sample once, without augmentation; this process's part."""
+        data = self.config.data
+        return eval_batches(
+            self.study,
+            samples,
+            batch=data.batch,
+            tiles=data.tiles,
+            image_px=data.image_px,
+            threads=data.threads,
+            part=part,
+            features=features,
+        )
+
+    def features(self, workdir: Path) -> np.ndarray | None:
+        """Embeddings of all tiles by the frozen encoder; None if tiles are read."""
+        if self.init is None or not self.objective.spec.cached:
+            return None
+        name, file = identity(self.config.init), workdir / "embeddings.h5"
+        return cached_embeddings(file, self.init, name, self.study)
+
+    def start(self) -> Params | None:
+        """Encoder parameters to start from; None for fresh or frozen ones."""
+        if self.init is None or self.objective.spec.cached:
+            return None
+        return {"vit": from_plain(self.vit, self.init.params["vit"])}
+
+
+def read_inputs(config: RunConfig) -> Inputs:
+    """Reads everything but samples.
+
+    Raises:
+      ConfigError, ObjectiveError: The data do not fit the config.
+      StudyError, GeneListError, TextError: The data are not what they should be.
+    """
+    study = Study(config.study)
+    init = load_model(config.init) if config.init else None
+    require_same_scale(config, study, init)
+    vit = config.encoder(init)
+    panel, texts = read_panel(study, config, init), read_texts(study, config)
+    text_dim = texts.scale.to_json()["dimensions"] if texts else 0
+    objective = make_objective(config, vit, len(panel.genes) if panel else 0, text_dim)
+    return Inputs(config, study, init, vit, panel, texts, objective)
+
+
+def make_objective(
+    config: RunConfig, vit: ViTConfig, n_genes: int = 0, text_dim: int = 0
+) -> Objective:
+    """The config's objective, set up for a run.
+
+    Raises:
+      RegistryError, ObjectiveError: It cannot be set up.
+    """
+    cached = config.adapt.mode == "towers"
+    spec = Spec(vit, n_genes, text_dim, config.optim.steps, cached)
+    return config.objective.build().setup(spec)
+
+
+def read_panel(study: Study, config: RunConfig, init: Model | None) -> GenePanel | None:
+    """Fits the gene panel on the training fold, if the objective needs expression."""
+    objective = config.objective.build()
+    if not (objective.needs_genes or objective.needs_counts):
+        return None
+    ids = study.samples["sample_id"].to_numpy()
+    train = list(ids[study.fold_samples(config.split, config.fold)])
+    expression = study.expression()
+    if config.data.drop_unpaired or config.data.text:
+        train = [sample for sample in train if sample in expression.obs_names]
+    panel = fit_panel(expression, train, config.data.panel_genes())
+    # Heads of the model to start from expect its genes in its order.
+    if init is not None and init.meta.get("panel") and set(init.params) != {"vit"}:
+        require_same_genes(init.meta["panel"]["genes"], panel.genes, config.init)
+    return panel
+
+
+def read_texts(study: Study, config: RunConfig) -> Texts | None:
+    """Reads the text embeddings, if there are any, and fits their scale on train.
+
+    Raises:
+      TextError: The file does not hold text embeddings.
+      StudyError: Too few training samples have a text.
+    """
+    if not config.data.text:
+        return None
+    embeddings = read_text(Path(config.data.text))
+    train = study.fold_samples(config.split, config.fold)
+    ids = study.samples["sample_id"].to_numpy()[train]
+    return Texts(embeddings, fit_text(embeddings, list(ids)))
+
+
+def require_same_scale(config: RunConfig, study: Study, init: Model | None) -> None:
+    """Refuses tiles whose scale differs between training and later embedding.
+
+    A public model resizes its input; training crops. They agree if tiles have the size
+    that the model resizes to. Multi-crop views have many scales, so any size will do.
+
+    Raises:
+      ConfigError: Naming the tile size to build the study with.
+    """
+    asked = init.meta.get("preprocess") if init else None
+    if asked is None or config.objective.build().views is MultiCrop:
+        return
+    found = []
+    if study.tile_px != asked["resize"]:
+        found.append(
+            f"study {study.name} has tiles of {study.tile_px} px, but {config.init} "
+            f"resizes its input to {asked['resize']}: build the study with tiles of "
+            f"{asked['resize']} px, or training sees another magnification"
+        )
+    if config.data.image_px != asked["crop"]:
+        found.append(
+            f"data.image_px={config.data.image_px}, but {config.init} takes "
+            f"{asked['crop']}: set data.image_px={asked['crop']}"
+        )
+    refuse(found)
+
+
+def require_negatives(
+    config: RunConfig, objective: Objective, samples: Samples
+) -> None:
+    """Refuses a fold without negatives if the objective needs them.
+
+    Raises:
+      ConfigError: Naming the key that pairs samples.
+    """
+    if objective.needs_negatives and len(set(samples.pair_id)) < 2:
+        raise ConfigError(
+            f"objective {config.objective.name} needs negatives, but all "
+            f"{len(samples)} samples of fold {config.fold!r} share one "
+            f"{config.data.pair_by}: set data.pair_by=sample_id to contrast the spots "
+            "of one patient, or choose a fold with more patients"
+        )
