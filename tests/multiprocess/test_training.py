@@ -12,9 +12,10 @@ import pytest
 from launched import run_together
 from tiny_study import config_for
 
+from pathjax import run_config
 from pathjax.models.model_file import load_model
 from pathjax.parallel.mesh import make_mesh
-from pathjax.train import trainer as train
+from pathjax.train import train
 from pathjax.train.telemetry.metric_writer import read_metrics
 
 # The validation fold has two patients: one process's part of its only batch is padding.
@@ -82,11 +83,11 @@ def assert_agree(one, two):
 def train_on_four(monkeypatch):
     """`train` on four of the simulated devices of this process."""
 
-    def mesh(data, fsdp):
+    def mesh(data, fsdp, _):
         return make_mesh(data, fsdp, among=jax.devices()[:4])
 
-    monkeypatch.setattr(train, "make_mesh", mesh)
-    return train.train
+    monkeypatch.setattr(run_config, "make_mesh", mesh)
+    return train
 
 
 @pytest.fixture(scope="module")

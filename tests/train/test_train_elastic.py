@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from tiny_study import config_for
 
+from pathjax import run_config
 from pathjax.models.model_file import load_model
 from pathjax.parallel import mesh
 from pathjax.parallel.mesh import MeshError, make_mesh
-from pathjax.train import trainer as train
+from pathjax.train import train
 from pathjax.train.checkpoint import Checkpoints
 
 STEPS = {"val_fold": "val", "eval.every": 3, "log.every": 1}
@@ -21,11 +22,11 @@ def on_devices(monkeypatch):
     monkeypatch.setattr(mesh.state_sharding, "__defaults__", (1024,))
 
     def run(devices, *args):
-        def some(data, fsdp):
+        def some(data, fsdp, _):
             return make_mesh(data, fsdp, among=jax.devices()[:devices])
 
-        monkeypatch.setattr(train, "make_mesh", some)
-        return train.train(*args)
+        monkeypatch.setattr(run_config, "make_mesh", some)
+        return train(*args)
 
     return run
 

@@ -1,0 +1,70 @@
+"""An objective from outside the package: the example of the docs, used as written."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pathjax.cli import main
+from pathjax.models.model_file import load_model
+from pathjax.train.telemetry.metric_writer import read_metrics
+
+PAGE = Path(__file__).parents[2] / "docs" / "extend" / "objective.md"
+NAME = "my_objective:Cosine"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with the page's module, and no more."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "my_objective.py").write_text(block)
+    return tmp_path
+
+
+def train(study, *more):
+    return main(
+        [
+            "train",
+            "--config=configs/demo.py:regression,smoke",
+            "--workdir=run",
+            f"--config.study={study.root}",
+            "--config.split=main",
+            "--config.fold=train",
+            "--config.val_fold=val",
+            "--config.data.image_px=16",
+            "--config.data.genes=6",
+            "--config.model.depth=1",
+            "--config.log.every=1",
+            f"--config.objective.name={NAME}",
+            *more,
+        ]
+    )
+
+
+def test_it_trains_is_scored_and_predicts(folder, tiny_study):
+    assert train(tiny_study, "--config.objective.eps=1e-5") == 0
+    rows = read_metrics(folder / "run" / "metrics.jsonl")
+    losses = [row["train/loss"] for row in rows if "train/loss" in row]
+    assert len(losses) == 6 and np.isfinite(losses).all()
+    assert all(-1 <= row["val/cosine"] <= 1 for row in rows if "val/cosine" in row)
+    model = load_model("run")
+    assert model.meta["objective"] == {"name": NAME, "eps": 1e-5}
+    assert model.params["head"]["kernel"].shape == (96, 6)
+
+    assert main(["predict", "run", str(tiny_study.root), "--out", "predicted"]) == 0
+    assert (folder / "predicted" / "predicted.json").is_file()
+
+
+def test_its_needs_and_options_are_checked(folder, tiny_study, capsys):
+    assert train(tiny_study, "--config.data.genes=0") == 1
+    assert f"{NAME} needs gene expression: set data.genes" in capsys.readouterr().err
+    assert train(tiny_study, "--config.objective.epz=1") == 1
+    assert "unknown option 'objective.epz'" in capsys.readouterr().err
+    assert train(tiny_study, "--config.data.text=reports.h5") == 1
+    assert "does not read text" in capsys.readouterr().err
+    assert train(tiny_study, "--config.objective.name=my_objective:Sine") == 1
+    assert "cannot import objective 'my_objective:Sine'" in capsys.readouterr().err
+    assert not (folder / "run").exists()
