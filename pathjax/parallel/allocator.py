@@ -4,11 +4,14 @@ On a CPU a training step takes its temporaries as one block of gigabytes and giv
 back: with pages of 4 KiB the kernel maps and zeroes 600,000 of them in every step, a
 quarter of the step's time. With huge pages (2 MiB) it is 1,200. glibc asks the kernel
 for them if `glibc.malloc.hugetlb=1` is set when a process starts, so the command line
-restarts itself once with that variable. No memory is kept that was freed. Memory of
-GPUs and TPUs has allocators of its own. docs/performance.md has the measurements.
+restarts itself once with that variable. What a compilation leaves behind is given back
+as well. docs/performance.md has the measurements. GPUs and TPUs have allocators of
+their own.
 """
 
+import ctypes
 import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Mapping
@@ -73,6 +76,30 @@ def restart_with_huge_pages() -> None:
         sys.stderr.flush()
         os.environ.update(variables)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+LONG_SECONDS = 0.2  # a shorter compilation leaves little behind
+
+
+@functools.cache  # once a process
+def trim_after_compilation() -> None:
+    """From now on gives freed memory back to the system after each long compilation.
+
+    The compiler frees hundreds of megabytes in small blocks, which glibc would keep.
+    """
+    import jax
+
+    trim = (
+        getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    )
+    if trim is not None:  # glibc
+
+        def compiled(event: str, seconds: float, **info) -> None:
+            if event == COMPILED and seconds >= LONG_SECONDS:
+                trim(0)
+
+        jax.monitoring.register_event_duration_secs_listener(compiled)
 
 
 def _set_by_user(environ: Mapping[str, str]) -> str:

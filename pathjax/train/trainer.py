@@ -20,6 +20,7 @@ from pathjax.config import Config, resolve
 from pathjax.embeddings.cache import identity
 from pathjax.files import write_json
 from pathjax.models.model_file import FILE
+from pathjax.parallel.allocator import trim_after_compilation
 from pathjax.parallel.collective import MeshSlice, is_first, require_same
 from pathjax.parallel.mesh import replicated
 from pathjax.parallel.preemption import Preemption
@@ -79,6 +80,7 @@ def train(
       Preempted: A signal said to stop; what was done is saved.
     """
     config, workdir = resolve(config), Path(workdir)
+    trim_after_compilation()
     mesh = config.make_mesh()
     inputs = read_inputs(config)
     record = run_record(inputs, mesh)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import types
 
+import jax
 import pytest
 
 from pathjax.parallel import allocator
@@ -62,6 +64,17 @@ def test_versions_of_the_c_library(monkeypatch, version, has):
     assert allocator._has_tunable() is has
     monkeypatch.setattr(allocator.os, "confstr_names", {})
     assert not allocator._has_tunable()
+
+
+def test_gives_memory_back_after_long_compilations(monkeypatch):
+    trimmed = []
+    library = types.SimpleNamespace(malloc_trim=trimmed.append)
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: library)
+    allocator.trim_after_compilation.__wrapped__()
+    jax.monitoring.record_event_duration_secs(allocator.COMPILED, 0.01)
+    assert trimmed == []
+    jax.monitoring.record_event_duration_secs(allocator.COMPILED, 5.0)
+    assert trimmed == [0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="replaces a process on Linux")
