@@ -67,12 +67,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
         )
     if chosen.quick:
         # Chosen on synthetic cohorts of other seeds than the demo's.
-        steps = 60 if chosen.mode == "pretrain" else 100
+        steps = 50 if chosen.mode == "pretrain" else 100
         config.optim.update({"steps": steps, "warmup": steps // 10})
         if config.val_fold:
             config.data.tiles = 2
-            config.optim.lr = 2e-3
-            config.eval.every = 20
     if chosen.smoke:
         config.model.depth = 2
         config.data.batch = 8

@@ -1,6 +1,6 @@
 """A synthetic cohort: tiles that look like H&E and expression, from shared latents.
 
-    latents.py       the hidden truth of a patient
+    latents.py       latent variables of a patient
     canvas.py        grids in micrometres, smooth and fibrous noise
     architecture.py  lattices, cell borders, glands
     nuclei.py        nuclei and their stain
@@ -11,10 +11,10 @@
     programmes.py    gene programmes and negative-binomial counts
     reports.py       report texts
     cohort.py        splits
-    build.py         all of it into a study
+    build.py         the study
 
-Everything that comes out is labelled synthetic. It is for trying pathjax and testing
-it; nothing learned from it holds for patients.
+The study is labelled synthetic. It is for trying and testing pathjax; nothing learned
+from it holds for patients.
 """
 
 from pathjax.datasets.demo.build import build_demo

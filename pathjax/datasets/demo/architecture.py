@@ -1,6 +1,6 @@
-"""Where cells lie: lattices, cell borders, glands and nests, in micrometres.
+"""Positions of cells: lattices, cell borders, glands and nests, in micrometres.
 
-Pure geometry on a canvas' knots; what is drawn there is `tissue.py`'s.
+Geometry on a canvas' knots only; `tissue.py` decides what is drawn there.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pathjax.datasets.demo.canvas import Canvas, Points
 
 Knots = Float[np.ndarray, "k k"]
-MARGIN_UM = 12.0  # cells are placed this far outside a tile, so its edge is like within
+MARGIN_UM = 12.0  # cells are placed this far outside a tile, so that its edge looks like its centre
 
 
 def lattice(
@@ -21,14 +21,14 @@ def lattice(
     jitter: float = 0.22,
     margin: float = MARGIN_UM,
 ) -> Points:
-    """A turned hexagonal lattice over the tile, each point moved at random.
+    """A rotated, jittered hexagonal lattice over the tile.
 
     Args:
       canvas: the tile.
-      rng: where randomness comes from.
-      spacing: distance of neighbours, µm.
-      jitter: standard deviation of the move, in spacings.
-      margin: how far points reach over the tile's edge, µm.
+      rng: random generator.
+      spacing: distance between neighbours, µm.
+      jitter: standard deviation of the displacement, in spacings.
+      margin: how far points extend beyond the tile's edge, µm.
     """
     half = canvas.side / 2 + margin
     rows = int(np.ceil(half * np.sqrt(2) / spacing / 0.866)) + 1
@@ -51,7 +51,7 @@ def borders(canvas: Canvas, points: Points) -> tuple[Knots, Knots, np.ndarray]:
 
     Returns:
       (nearest, gap, owner): distance to the nearest point, how much farther the second
-      nearest is (0 on a border between cells), and the nearest point's number.
+      nearest is (0 on a border between cells), and the index of the nearest.
     """
     y, x = canvas.knots
     count = y.size
@@ -89,7 +89,7 @@ class Bodies:
     warp: tuple[Knots, Knots]
 
     def depths(self, y, x) -> np.ndarray:
-        """µm inside each body (negative outside) of places of the warped plane.
+        """Depth in µm inside each body at positions of the warped plane; negative outside.
 
         Args:
           y, x: arrays that broadcast together, trailing axis of length 1 for bodies.
@@ -101,7 +101,7 @@ class Bodies:
         return self.radius - np.sqrt(along * along + across * across)
 
     def depth(self, canvas: Canvas) -> tuple[Knots, np.ndarray]:
-        """Depth in the innermost body on the knots, and that body's number."""
+        """Depth in the innermost body on the knots, and that body's index."""
         y, x = canvas.knots
         each = self.depths(
             (y + self.warp[0])[:, :, None], (x + self.warp[1])[:, :, None]
@@ -117,11 +117,11 @@ class Bodies:
         spacing: float,
         scatter: float,
     ) -> tuple[Points, np.ndarray, np.ndarray]:
-        """Places along each body's outline, `depth` µm inside it.
+        """Positions along each body's outline, `depth` µm inside it.
 
         Returns:
           (place, angle, owner): (y, x) in the tile, direction to the body's centre, and
-          the number of the body.
+          the index of the body.
         """
         ring = np.maximum(self.radius - depth, 0.5)
         counts = np.maximum(np.rint(2 * np.pi * ring / spacing), 1).astype(int)
@@ -136,7 +136,7 @@ class Bodies:
         sine, cosine = np.sin(self.angle[owner]), np.cos(self.angle[owner])
         dy, dx = along * sine + across * cosine, along * cosine - across * sine
         warped = self.centre[owner] + np.stack([dy, dx], axis=1)
-        # A place that another body covers as deeply is not on the joint outline.
+        # A position as deep in another body is not on the joint outline.
         every = self.depths(warped[:, :1], warped[:, 1:])
         own = every[np.arange(len(owner)), owner]
         free = every.max(axis=1) < own + 1.0
@@ -161,10 +161,10 @@ def bodies(
 
     Args:
       canvas: the tile.
-      rng: where randomness comes from.
+      rng: random generator.
       radius, gap: µm.
-      stretch: largest ratio of long axis to mean radius.
-      warp: how far outlines are bent, µm.
+      stretch: maximum ratio of long axis to mean radius.
+      warp: displacement of outlines, µm.
       spread: coefficient of variation of the radius.
     """
     centre = lattice(canvas, rng, 2 * radius + gap, 0.10, margin=2 * radius)

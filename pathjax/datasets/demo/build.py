@@ -1,9 +1,9 @@
-"""Builds the synthetic study: renders tiles, draws expression, labels and reports.
+"""Builds the synthetic study: renders tiles, samples expression, labels and reports.
 
-A shard holds a group of patients and is built whole or not at all, so that a killed
-build goes on where it stopped. A patient depends on (seed, patient number) alone:
-neither the number of workers nor the size of the cohort changes it. (Across machines
-the last bit of an exponential may differ, and with it a byte.)
+A shard holds a group of patients and is written completely or not at all, so that an
+interrupted build resumes. A patient depends on (seed, patient number) only: neither the
+number of workers nor the size of the cohort changes it. (Across machines the last bit of
+an exponential may differ, and with it a byte.)
 """
 
 import concurrent.futures
@@ -54,61 +54,49 @@ TARGETS = [
 Tile = dict[str, Any]
 
 
-def render_patient(
-    patient: Patient, *, tiles: int, tile_px: int, mpp: float, seed: int
-) -> list[Tile]:
-    """The tiles of one patient as keyword arguments of `ShardWriter.add`."""
-    site = SITES[patient.site]
-    side = int(np.ceil(np.sqrt(tiles)))
-    rows = []
-    for number in range(tiles):
-        rgb, tissue = render_tile(patient, number, tile_px=tile_px, mpp=mpp, seed=seed)
-        rows.append(
-            {
-                "data": encode_jpeg(rgb, site.quality),
-                "tile_id": f"{patient.patient_id}-T{number + 1:03d}",
-                "sample_id": patient.patient_id,
-                "patient_id": patient.patient_id,
-                "site": site.code,
-                "slide_id": f"{patient.patient_id}-S1",
-                "x": (number % side) * tile_px,
-                "y": (number // side) * tile_px,
-                "mpp": mpp,
-                "tile_class": tissue,
-            }
-        )
-    return rows
-
-
 def render_group(
     numbers: range, tiles: int, tile_px: int, mpp: float, seed: int
 ) -> list[Tile]:
-    """The tiles of a shard; what a worker does."""
-    return [
-        tile
-        for number in numbers
-        for tile in render_patient(
-            draw_patient(seed, number),
-            tiles=tiles,
-            tile_px=tile_px,
-            mpp=mpp,
-            seed=seed,
-        )
-    ]
+    """The tiles of some patients as arguments of `ShardWriter.add`; a worker's job."""
+    side = int(np.ceil(np.sqrt(tiles)))
+    rows = []
+    for patient in (draw_patient(seed, number) for number in numbers):
+        name, site = patient.patient_id, SITES[patient.site]
+        for tile in range(tiles):
+            rgb, tissue = render_tile(
+                patient, tile, tile_px=tile_px, mpp=mpp, seed=seed
+            )
+            rows.append(
+                {
+                    "data": encode_jpeg(rgb, site.quality),
+                    "tile_id": f"{name}-T{tile + 1:03d}",
+                    "sample_id": name,
+                    "patient_id": name,
+                    "site": site.code,
+                    "slide_id": f"{name}-S1",
+                    "x": (tile % side) * tile_px,
+                    "y": (tile // side) * tile_px,
+                    "mpp": mpp,
+                    "tile_class": tissue,
+                }
+            )
+    return rows
 
 
 def render_groups(
-    groups: list[range], workers: int, *how: Any
+    groups: list[range], workers: int, *options: Any
 ) -> Iterator[tuple[range, list[Tile]]]:
-    """Rendered groups, in order, made by so many processes (1: this one)."""
+    """Rendered groups in order; one worker is this process."""
     if workers <= 1:
         for group in groups:
-            yield group, render_group(group, *how)
+            yield group, render_group(group, *options)
         return
-    # spawn: JAX may have started threads here, which a forked child would not have.
+    # Spawn, because JAX may have started threads, which a forked child would lack.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        pending = [(group, pool.submit(render_group, group, *how)) for group in groups]
+        pending = [
+            (group, pool.submit(render_group, group, *options)) for group in groups
+        ]
         try:
             for group, future in pending:
                 yield group, future.result()
@@ -119,14 +107,14 @@ def render_groups(
 def draw_expression(seed: int, patients: list[Patient], count: int):
     """AnnData of the cohort: raw counts, their log-normalised X, and the latents.
 
-    `obsm["latents"]` holds the hidden truth, for tests and ceilings; no target reads it.
+    `obsm["latents"]` is the ground truth, for tests and upper bounds; no target reads it.
     """
     import anndata
 
     genes = draw_genes(seed, count)
-    counts = np.stack([draw_counts(seed, one, genes) for one in patients])
+    counts = np.stack([draw_counts(seed, patient, genes) for patient in patients])
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [one.patient_id for one in patients]
+    names = [patient.patient_id for patient in patients]
     expression = anndata.AnnData(
         X=np.log1p(counts / total * 1e4).astype(np.float32),
         obs=pd.DataFrame({"patient_id": names}, index=names),
@@ -148,23 +136,20 @@ def draw_expression(seed: int, patients: list[Patient], count: int):
 def sample_table(seed: int, patients: list[Patient]) -> pd.DataFrame:
     """A row per patient with its labels; about 3 % of each label are missing."""
     rows = []
-    for one in patients:
-        lost = stream(seed, Stream.MISSING, one.number).random(3) < LABEL_MISSING
-        labels = {
-            "tp53": TP53[one.tp53],
-            "subtype": SUBTYPES[one.basal],
-            "msi": MSI[one.msi],
-        }
-        known = zip(labels.items(), lost, strict=True)
+    for patient in patients:
+        rng = stream(seed, Stream.MISSING, patient.number)
+        tp53, subtype, msi = rng.random(3) >= LABEL_MISSING
         rows.append(
             {
-                "sample_id": one.patient_id,
-                "patient_id": one.patient_id,
-                "site": SITES[one.site].code,
-                "cancer_type": CANCER_TYPES[one.cancer_type],
-                **{name: None if gone else value for (name, value), gone in known},
-                "purity": one.purity,
-                "grade": float(one.grade),
+                "sample_id": patient.patient_id,
+                "patient_id": patient.patient_id,
+                "site": SITES[patient.site].code,
+                "cancer_type": CANCER_TYPES[patient.cancer_type],
+                "tp53": TP53[patient.tp53] if tp53 else None,
+                "subtype": SUBTYPES[patient.basal] if subtype else None,
+                "msi": MSI[patient.msi] if msi else None,
+                "purity": patient.purity,
+                "grade": float(patient.grade),
             }
         )
     return pd.DataFrame(rows)
@@ -173,9 +158,9 @@ def sample_table(seed: int, patients: list[Patient]) -> pd.DataFrame:
 def report_table(seed: int, patients: list[Patient]) -> pd.DataFrame:
     """Reports of nine patients in ten."""
     rows = [
-        {"sample_id": one.patient_id, "text": write_report(seed, one)}
-        for one in patients
-        if stream(seed, Stream.MISSING, one.number, 1).random() >= REPORT_MISSING
+        {"sample_id": patient.patient_id, "text": write_report(seed, patient)}
+        for patient in patients
+        if stream(seed, Stream.MISSING, patient.number, 1).random() >= REPORT_MISSING
     ]
     return pd.DataFrame(rows, columns=["sample_id", "text"])
 
@@ -192,38 +177,37 @@ def build_demo(
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> Study:
-    """Builds the synthetic study, or finishes one that was begun.
+    """Builds the synthetic study, or completes the one in `out`.
 
     Args:
       out: the study's directory.
-      patients: at least 20, two for each tenth that the smallest fold takes.
-      tiles_per_patient: tiles of each.
+      patients: at least 20.
+      tiles_per_patient: tiles of each patient.
       tile_px: side of a tile in pixels, at least 16.
       mpp: micrometres per pixel, 0.1 to 4.
       genes: at least two per programme.
-      seed: decides everything, not negative.
+      seed: of all randomness, not negative.
       progress: called with (tiles done, tiles in all).
-      workers: processes that render; None takes the CPUs this process may use. They
-        are spawned, so a script that asks for more than one needs the usual
-        `if __name__ == "__main__"`.
+      workers: processes that render; None uses all available CPUs. They are spawned,
+        so with more than one a script needs `if __name__ == "__main__"`.
 
     Raises:
-      ValueError: parameters out of range, all of them at once.
+      ValueError: parameters are out of range; lists all of them.
       StudyError: `out` was begun with other parameters.
     """
-    wanted = [
-        (patients >= FEWEST_PATIENTS, f"patients {patients}, wanted >= 20"),
-        (tiles_per_patient >= 1, f"tiles_per_patient {tiles_per_patient}, wanted >= 1"),
-        (tile_px >= 16, f"tile_px {tile_px}, wanted >= 16"),
-        (0.1 <= mpp <= 4, f"mpp {mpp}, wanted 0.1 to 4"),
-        (tile_px * mpp >= 16, f"a tile is {tile_px * mpp} µm wide, wanted >= 16"),
-        (genes >= FEWEST_GENES, f"genes {genes}, wanted >= {FEWEST_GENES}"),
-        (seed >= 0, f"seed {seed}, wanted >= 0"),
-        (workers is None or workers >= 1, f"workers {workers}, wanted >= 1"),
+    checks = [
+        (patients >= FEWEST_PATIENTS, f"at least 20 patients, got patients {patients}"),
+        (tiles_per_patient >= 1, f"tiles, got tiles_per_patient {tiles_per_patient}"),
+        (tile_px >= 16, f"at least 16 pixels, got tile_px {tile_px}"),
+        (0.1 <= mpp <= 4, f"0.1 to 4 µm per pixel, got mpp {mpp}"),
+        (tile_px * mpp >= 16, f"tiles of 16 µm or more, got {tile_px * mpp}"),
+        (genes >= FEWEST_GENES, f"at least {FEWEST_GENES} genes, got genes {genes}"),
+        (seed >= 0, f"a seed of 0 or more, got seed {seed}"),
+        (workers is None or workers >= 1, f"at least 1 worker, got workers {workers}"),
     ]
-    wrong = [text for holds, text in wanted if not holds]
+    wrong = [text for passed, text in checks if not passed]
     if wrong:
-        raise ValueError(f"the demo cannot be built: {'; '.join(wrong)}")
+        raise ValueError(f"cannot build the demo: expected {'; '.join(wrong)}")
     cohort = [draw_patient(seed, number) for number in range(patients)]
     writer = StudyWriter(
         out,
@@ -248,7 +232,7 @@ def build_demo(
             "seed": seed,
         },
     )
-    # The order of shards is that of patients, also when some are there already.
+    # Shards are in the order of patients, also when some exist already.
     groups = [
         range(first, min(first + GROUP, patients))
         for first in range(0, patients, GROUP)
@@ -263,12 +247,10 @@ def build_demo(
     if progress:
         progress(done, total)
     if workers is None:
-        workers = (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        )
-    workers = min(workers, len(missing))
-    how = (tiles_per_patient, tile_px, mpp, seed)
-    for group, tiles in render_groups(missing, workers, *how):
+        available = getattr(os, "sched_getaffinity", lambda _: (0,))
+        workers = len(available(0))
+    options = (tiles_per_patient, tile_px, mpp, seed)
+    for group, tiles in render_groups(missing, min(workers, len(missing)), *options):
         with writer.shard(names[group]) as shard:
             for tile in tiles:
                 shard.add(**tile)

@@ -1,10 +1,10 @@
 """The drawing surface of a synthetic tile: grids in micrometres, and smooth noise.
 
 All geometry is in micrometres, so that a nucleus keeps its size at any pixel size. Two
-grids cover a tile: the fine one (about 0.5 µm) that is drawn on, and knots 1 µm apart
-on which slow fields (distances, masks) are computed and then lifted by a cubic B-spline.
-No matrix product and no FFT is used: their rounding may depend on the number of
-threads, and a tile's bytes must not. Nothing here knows tissue.
+grids cover a tile: a fine one (about 0.5 µm) for drawing, and knots 1 µm apart on which
+smooth fields (distances, masks) are computed and then interpolated by a cubic B-spline.
+Matrix products and FFTs are avoided: their rounding may depend on the number of threads,
+and a tile's bytes must not. Nothing here depends on the tissue.
 """
 
 import dataclasses
@@ -30,9 +30,9 @@ def spline_taps(
     """Knots needed, the four cubic B-spline weights, and the first knot per pixel.
 
     Args:
-      n: pixels along an axis; their centres lie at (i + 0.5) * step.
+      n: pixels along an axis, with centres at (i + 0.5) * step.
       step: pixel side in µm.
-      scale: knot distance in µm; knot k lies at (k - 1) * scale.
+      scale: knot distance in µm; knot k is at (k - 1) * scale.
     """
     position = (np.arange(n) + 0.5) * step / scale
     first = np.floor(position).astype(np.intp)
@@ -79,19 +79,19 @@ class Canvas:
 
     @functools.cached_property
     def knots(self) -> tuple[Float[np.ndarray, "k 1"], Float[np.ndarray, "1 k"]]:
-        """Places (y, x) in µm of the knots that `smooth` lifts from."""
+        """Positions (y, x) in µm of the knots that `smooth` interpolates."""
         count, _, _ = spline_taps(self.n, self.step, KNOT_UM)
         place = ((np.arange(count) - 1) * KNOT_UM).astype(np.float32)
         return place[:, None], place[None, :]
 
     @functools.cached_property
     def pixels(self) -> tuple[Float[np.ndarray, "N 1"], Float[np.ndarray, "1 N"]]:
-        """Places (y, x) in µm of the drawing pixels' centres."""
+        """Positions (y, x) in µm of the drawing pixels' centres."""
         place = ((np.arange(self.n) + 0.5) * self.step).astype(np.float32)
         return place[:, None], place[None, :]
 
     def smooth(self, knots: Float[np.ndarray, "k k"]) -> Surface:
-        """Lifts a field given on `knots` to the drawing pixels."""
+        """Interpolates a field on `knots` to the drawing pixels."""
         return lift(knots, self.n, self.step, KNOT_UM)
 
     def noise(self, rng: np.random.Generator, scale: float) -> Surface:
@@ -138,16 +138,16 @@ class Fibres:
     wave: Float[np.ndarray, "k k"]
 
     def coordinates(self, y, x, wave):
-        """(along, across) of places in µm; `wave` is the displacement there."""
+        """(along, across) of positions in µm; `wave` is the displacement there."""
         sine, cosine = np.float32(np.sin(self.angle)), np.float32(np.cos(self.angle))
         return x * cosine + y * sine, y * cosine - x * sine + wave
 
     def texture(
         self, canvas: Canvas, rng: np.random.Generator, length: float, width: float
     ) -> Surface:
-        """Noise drawn out along the fibres: features of `length` x `width` µm."""
+        """Noise stretched along the fibres: features of `length` x `width` µm."""
         lattice = rng.standard_normal((64, 64), np.float32)
-        coarse = width > 4 * KNOT_UM  # then the knots resolve it, at less cost
+        coarse = width > 4 * KNOT_UM  # the knots resolve it, and are cheaper
         places = canvas.knots if coarse else canvas.pixels
         wave = self.wave if coarse else canvas.smooth(self.wave)
         along, across = self.coordinates(*places, wave)
@@ -158,14 +158,14 @@ class Fibres:
 
 
 def fibres(canvas: Canvas, rng: np.random.Generator, waviness: float) -> Fibres:
-    """Draws a direction field; `waviness` is the waves' height in µm."""
+    """Samples a direction field; `waviness` is the amplitude in µm."""
     wave = canvas.knot_noise(rng, 26.0) + np.float32(0.4) * canvas.knot_noise(rng, 9.0)
     wave *= np.float32(waviness)
     return Fibres(float(rng.uniform(0, np.pi)), wave)
 
 
 def bilinear(lattice: np.ndarray, rows: Surface, columns: Surface) -> Surface:
-    """Periodic lattice (64 x 64) read between its points, smoothstep weights."""
+    """Interpolates a periodic lattice (64 x 64) with smoothstep weights."""
     size = lattice.shape[0]
     row, column = np.floor(rows), np.floor(columns)
     v, u = rows - row, columns - column

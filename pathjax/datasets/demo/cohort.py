@@ -1,4 +1,4 @@
-"""Who is in which fold: splits of a synthetic cohort by patient and by whole site."""
+"""Splits of a synthetic cohort by patient and by whole site."""
 
 import itertools
 
@@ -9,8 +9,8 @@ from pathjax.datasets.demo.latents import CANCER_TYPES, Patient, Stream, stream
 from pathjax.datasets.demo.stain import SITES
 
 FOLDS = {"finetune": 0.5, "finetune_val": 0.1, "probe_fit": 0.2, "probe_test": 0.2}
-# Ten patients in a row share the folds like this: every run of patients of one kind
-# is spread over the folds in proportion.
+# The folds of ten consecutive patients, so that each kind of patient is spread over the
+# folds in proportion.
 TURN = (0, 2, 0, 3, 0, 1, 0, 2, 0, 3)
 FEWEST_PATIENTS = 2 * len(TURN)
 
@@ -22,9 +22,9 @@ def cohort_split(seed: int, patients: list[Patient]) -> Split:
     order = np.lexsort(
         (
             chance,
-            [one.tp53 for one in patients],
-            [one.msi for one in patients],
-            [one.cancer_type for one in patients],
+            [patient.tp53 for patient in patients],
+            [patient.msi for patient in patients],
+            [patient.cancer_type for patient in patients],
         )
     )
     start = int(rng.integers(len(TURN)))
@@ -41,12 +41,12 @@ def cohort_split(seed: int, patients: list[Patient]) -> Split:
 
 
 def site_split(patients: list[Patient]) -> Split | None:
-    """Folds of whole sites, as near to the wanted sizes as sites allow.
+    """Folds of whole sites, with sizes as close to FOLDS as sites allow.
 
-    A probe is then tested on a stain that neither it nor fine-tuning has seen (the
-    idea of Howard et al. 2021, doi:10.1038/s41467-021-24698-1). All 4^6 ways to share
-    six sites among four folds are tried; the best matches the folds' shares of every
-    cancer type. None when fewer sites than folds have patients.
+    A probe is then tested on a stain that neither it nor fine-tuning has seen (Howard et
+    al. 2021, doi:10.1038/s41467-021-24698-1). Of all 4^6 assignments of six sites to four
+    folds, the one that best matches the folds' shares of every cancer type is used.
+    Returns None if fewer sites than folds have patients.
     """
     count = np.zeros((len(SITES), len(CANCER_TYPES)))
     for one in patients:

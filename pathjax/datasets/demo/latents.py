@@ -1,9 +1,8 @@
-"""The hidden truth of a synthetic patient: what shapes both tiles and expression.
+"""Latent variables of a synthetic patient, which shape both tiles and expression.
 
-Everything is drawn from (seed, patient number) alone, so that a patient is the same in
-a cohort of any size. The figures are invented; only the directions follow what is
-known: TP53 mutation goes with pleomorphism, larger nuclei and proliferation, mismatch
-repair deficiency with lymphocytes and mucin. Nothing here draws or counts.
+They depend on (seed, patient number) only, so that a patient is the same in a cohort of
+any size. The numbers are invented; only the directions follow known biology: TP53 mutation goes with pleomorphism, larger nuclei and proliferation, mismatch
+repair deficiency with lymphocytes and mucin.
 """
 
 import dataclasses
@@ -19,11 +18,11 @@ TP53 = ("wild-type", "mutated")
 SUBTYPES = ("luminal-like", "basal-like")
 MSI = ("MSS-like", "MSI-like")
 
-# Part of patients with each label, by cancer type: associated, but not determined.
+# Fraction of patients with each label, by cancer type: associated, not determined.
 TP53_RATE = (0.45, 0.60, 0.40, 0.45)
 BASAL_RATE = (0.40, 0.60, 0.40, 0.50)
 MSI_RATE = (0.40, 0.25, 0.30, 0.30)
-# How much more often a type is seen at each site than the site's share says.
+# Factor on each site's share, by cancer type.
 SITE_TYPE = np.array(
     [
         [1.6, 0.7, 1.3, 0.6, 1.0, 0.8],
@@ -55,18 +54,18 @@ def stream(seed: int, name: Stream, *which: int) -> np.random.Generator:
 
 @dataclasses.dataclass(frozen=True)
 class Patient:
-    """Latents of one patient. Fractions and strengths lie between 0 and 1.
+    """Latents of one patient. Fractions and strengths are between 0 and 1.
 
     Attributes:
       number: from 0 on.
       site: index into SITES.
       cancer_type: index into CANCER_TYPES.
       tp53, basal, msi: mutated, basal-like, MSI-like.
-      composition: expected part of tiles in each of TISSUES; adds up to 1.
+      composition: expected fraction of tiles of each of TISSUES; sums to 1.
       infiltration: lymphocytes among and around tumour cells.
       proliferation: cycling tumour cells.
       differentiation: how well glands, keratin or nests are formed.
-      pleomorphism: how unequal the tumour nuclei are.
+      pleomorphism: variation of the tumour nuclei.
       nuclear_size: factor on the diameter of tumour nuclei, about 1.
       chromatin: coarseness of tumour chromatin.
       basophilia: haematoxylin in tumour cytoplasm.
@@ -102,7 +101,7 @@ class Patient:
         return self.composition[TISSUES.index("tumour")]
 
     def numbers(self) -> dict[str, float]:
-        """All latents as numbers by name, for expression, probes and tests."""
+        """All latents as numbers by name."""
         values = {f"is_{name}": 0.0 for name in CANCER_TYPES}
         values[f"is_{CANCER_TYPES[self.cancer_type]}"] = 1.0
         values |= dict(zip(TISSUES, self.composition, strict=True))
@@ -114,9 +113,9 @@ class Patient:
 
 
 def draw_patient(seed: int, number: int) -> Patient:
-    """Draws patient `number` (from 0 on) of the cohort with this seed.
+    """Samples patient `number` (from 0) of the cohort with this seed.
 
-    Types come in blocks of four patients, one of each: cohorts are balanced.
+    Each block of four patients has one of each type, so cohorts are balanced.
     """
     types = len(CANCER_TYPES)
     block = stream(seed, Stream.TYPE, number // types)

@@ -1,9 +1,9 @@
-"""Nuclei: where they lie, how they look, and the haematoxylin they take up.
+"""Nuclei: position, appearance and haematoxylin.
 
 A nucleus is an ellipse with a warped outline, an anti-aliased edge, a rim darker than
 its centre (the membrane of a vesicular nucleus), clumped chromatin and a nucleolus. All
-nuclei of a tile are drawn at once, as equal square stamps. Placement in tissue is
-`architecture.py`'s.
+nuclei of a tile are drawn at once, as square stamps of equal size. `architecture.py`
+places them in tissue.
 """
 
 import dataclasses
@@ -43,13 +43,13 @@ class Nuclei:
         return len(self.length)
 
     def take(self, index: np.ndarray) -> "Nuclei":
-        """The nuclei that `index` (a mask or numbers) names."""
+        """The nuclei selected by `index` (a mask or indices)."""
         return Nuclei(
             *(getattr(self, one.name)[index] for one in dataclasses.fields(self))
         )
 
     def changed(self, index: np.ndarray, other: "Nuclei") -> "Nuclei":
-        """A copy whose nuclei at mask `index` look like `other`'s, place kept."""
+        """A copy with `other`'s appearance where mask `index` is True; positions stay."""
         arrays = {"place": self.place}
         for field in dataclasses.fields(self)[1:]:
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
@@ -81,10 +81,10 @@ def nuclei(
     nucleolus: float = 0.0,
     outline: float = 0.06,
 ) -> Nuclei:
-    """Draws nuclei at the given places.
+    """Samples nuclei at the given positions.
 
     Args:
-      rng: where randomness comes from.
+      rng: random generator.
       place: (y, x) in µm.
       diameter: mean diameter in µm of the circle of equal area.
       spread: coefficient of variation of the diameter (log-normal).
@@ -98,7 +98,7 @@ def nuclei(
     if angle is None:
         angle = rng.uniform(0, np.pi, n)
     darkness = np.exp((0.10 + 0.8 * spread) * rng.standard_normal(n))
-    # Larger nuclei hold much the same stain in a larger section: a little paler.
+    # Larger nuclei hold about as much stain in a larger area: slightly paler.
     dilution = (radius / (0.5 * diameter)) ** -0.3
     return Nuclei(
         place=np.asarray(place, np.float32).reshape(n, 2),
@@ -118,14 +118,14 @@ def draw_nuclei(
 ) -> tuple[Surface, Surface]:
     """Haematoxylin and cover (0 to 1) of the nuclei, both `[N, N]`.
 
-    Where nuclei overlap in the thickness of the section the stain is darker than that
-    of one, but less than the sum, for each is cut.
+    Where nuclei overlap, the stain is darker than that of a single nucleus but less than
+    the sum, because the section cuts each of them.
     """
     size = canvas.n * canvas.n
     chromatin = canvas.noise(rng, 0.9) + 0.6 * canvas.noise(rng, 1.8)
     outline = canvas.noise(rng, 2.6)
     flats, edges, values = [], [], []
-    # Two sizes of stamp, so that one giant nucleus does not make every stamp giant.
+    # Two stamp sizes, so that a giant nucleus does not enlarge every stamp.
     order = np.argsort(cells.length, kind="stable")
     for chosen in np.split(order, [int(0.8 * len(cells))]):
         if len(chosen):
@@ -152,7 +152,7 @@ def stamps(
     chromatin: Surface,
     outline: Surface,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels that nuclei touch: flat index, cover and haematoxylin, one entry each."""
+    """Flat index, cover and haematoxylin of all pixels that nuclei touch."""
     step = np.float32(canvas.step)
     reach = int(np.ceil(1.25 * float(cells.length.max()) / canvas.step)) + 1
     centre = np.floor(cells.place / step).astype(np.int32)

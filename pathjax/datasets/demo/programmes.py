@@ -1,11 +1,11 @@
 """Bulk expression of a synthetic patient: gene programmes and negative-binomial counts.
 
-A programme is a set of genes that answer together to a patient's latents. The log of a
-gene's mean is its base level plus its programmes' scores times its loadings, near
-linear in the latents; counts are negative binomial about that mean (the usual model of
-RNA-seq: Robinson & Smyth 2008, doi:10.1093/biostatistics/kxm030). Marker genes bear
-real HGNC symbols so that a reader knows what is meant; the values are invented. Nothing
-here looks at tiles.
+A programme is a set of genes that respond together to a patient's latents. The log of a
+gene's mean is its base level plus its programmes' scores times its loadings, nearly
+linear in the latents; counts are negative binomial around that mean (the usual model of
+RNA-seq: Robinson & Smyth 2008, doi:10.1093/biostatistics/kxm030). Marker genes have
+real HGNC symbols so that a reader knows what is meant; the values are invented. Tiles
+are not used here.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from pathjax.datasets.demo.latents import Patient, Stream, stream
 
-# Genes by programme; "-" before a symbol: it falls when the programme rises.
+# Genes by programme; a gene with "-" falls when the programme rises.
 MARKERS: dict[str, str] = {
     "glandular": "CDX2 KRT20 VIL1 CDH17 LGALS4 GPA33 PHGR1 TSPAN8",
     "squamous": "TP63 KRT6A DSG3 SPRR1B SPRR3 KRT13 IVL PKP1",
@@ -51,7 +51,7 @@ class Genes:
       symbols: unique names.
       programme: each gene's first programme, "housekeeping" or "noise".
       base: mean log expression.
-      loadings: answer of each gene to each of PROGRAMMES.
+      loadings: response of each gene to each of PROGRAMMES.
       dispersion: of the negative binomial: variance = mean + dispersion * mean².
     """
 
@@ -63,15 +63,15 @@ class Genes:
 
 
 def draw_genes(seed: int, count: int) -> Genes:
-    """Draws `count` genes: markers in turn over the programmes, then SYN0001 onwards.
+    """Samples `count` genes: markers, round-robin over programmes, then SYN0001, ...
 
     Raises:
       ValueError: too few genes for two per programme.
     """
     if count < FEWEST_GENES:
         raise ValueError(
-            f"genes is {count}, wanted at least {FEWEST_GENES}: two for each of "
-            f"{len(MARKERS)} programmes"
+            f"expected at least {FEWEST_GENES} genes (two for each of {len(MARKERS)} "
+            f"programmes), got {count}"
         )
     rng = stream(seed, Stream.GENES)
     listed = {name: text.split() for name, text in MARKERS.items()}
@@ -83,7 +83,7 @@ def draw_genes(seed: int, count: int) -> Genes:
         if turn < len(names)
     ][:count]
     loadings = np.zeros((count, len(PROGRAMMES)))
-    # Each gene draws its own row, so that a longer panel begins like a shorter one.
+    # Each gene samples its own row, so that a longer panel starts with a shorter one.
     base, dispersion = np.empty(count), np.empty(count)
     symbols, programme = [], []
     for g in range(count):
@@ -107,11 +107,11 @@ def draw_genes(seed: int, count: int) -> Genes:
 
 
 def scores(patient: Patient) -> Float[np.ndarray, "P"]:
-    """What each of PROGRAMMES does in a patient, about -2 to 2, without noise."""
+    """Score of each of PROGRAMMES in a patient, about -2 to 2, without noise."""
     value = patient.numbers()
 
     def part(tissue: str, middle: float) -> float:
-        """A tissue's share as a fold change: log2 about its middle."""
+        """A tissue's share as log2 fold change relative to `middle`."""
         return float(np.clip(np.log2((value[tissue] + 0.01) / middle), -2, 2))
 
     cells = 0.5 * part("lymphocytes", 0.08) + 4.0 * (patient.infiltration - 0.3)
@@ -126,7 +126,7 @@ def scores(patient: Patient) -> Float[np.ndarray, "P"]:
         "adipose": part("adipose", 0.08),
         "tumour": 5.0 * (patient.purity - 0.6),
         "normal": part("normal", 0.08),
-        # Also answers to how far the mutation shows: pleomorphism without it is rare.
+        # Also responds to visible pleomorphism, which is rare without the mutation.
         "tp53_loss": 1.6 * (patient.tp53 - 0.5) + 1.2 * (patient.pleomorphism - 0.45),
         "basal": 1.6 * (patient.basal - 0.5) + 1.2 * (patient.chromatin - 0.5),
         "msi": 1.8 * (patient.msi - 0.35),
@@ -148,7 +148,7 @@ def negative_binomial(
 
 
 def draw_counts(seed: int, patient: Patient, genes: Genes) -> Int[np.ndarray, "G"]:
-    """Raw counts of one patient, int32; depends on (seed, patient, genes) alone."""
+    """Raw counts of one patient, int32; depends on (seed, patient, genes) only."""
     rng = stream(seed, Stream.COUNTS, patient.number)
     activity = scores(patient) + ACTIVITY_SD * rng.standard_normal(len(PROGRAMMES))
     logs = genes.base + genes.loadings @ activity

@@ -1,7 +1,7 @@
-"""Short report texts that follow from a patient's latents, in varied words.
+"""Short report texts from a patient's latents, in varied words.
 
-Templates only; every text says that it is synthetic. What a pathologist would not see
-on the slide (TP53, MSI status) is stated as a further test, and not in every report.
+Templates only; every text says that it is synthetic. What a pathologist cannot see on
+the slide (TP53, MSI status) appears as a further test, and not in every report.
 """
 
 import numpy as np
@@ -22,40 +22,49 @@ GRADES = (
 
 
 def write_report(seed: int, patient: Patient) -> str:
-    """The report of one patient; depends on (seed, patient) alone."""
+    """The report of one patient; depends on (seed, patient) only."""
     rng = stream(seed, Stream.REPORT, patient.number)
 
-    def one(*options: str) -> str:
+    def choose(*options: str) -> str:
         return options[int(rng.integers(len(options)))]
 
-    name, grade = one(*NAMES[patient.cancer_type]), one(*GRADES[patient.grade - 1])
+    name, grade = (
+        choose(*NAMES[patient.cancer_type]),
+        choose(*GRADES[patient.grade - 1]),
+    )
     percent = int(5 * np.round(20 * patient.purity))
     sentences = [
-        one("Synthetic report.", "This is a synthetic report.", "Report (synthetic)."),
-        one(f"Sections show a {name}, {grade}.", f"Diagnosis: {name}; {grade}."),
-        one(
+        choose(
+            "Synthetic report.", "This is a synthetic report.", "Report (synthetic)."
+        ),
+        choose(f"Sections show a {name}, {grade}.", f"Diagnosis: {name}; {grade}."),
+        choose(
             f"Tumour makes up about {percent} % of the section.",
             f"Estimated tumour content {percent} %.",
         ),
     ]
     if patient.pleomorphism > 0.55:
-        nuclei = one("Nuclei vary markedly in size and shape.", "Marked pleomorphism.")
+        nuclei = choose(
+            "Nuclei vary markedly in size and shape.", "Marked pleomorphism."
+        )
     elif patient.pleomorphism > 0.35:
-        nuclei = one("Moderate nuclear pleomorphism.", "Nuclei are somewhat unequal.")
+        nuclei = choose(
+            "Moderate nuclear pleomorphism.", "Nuclei are somewhat unequal."
+        )
     else:
-        nuclei = one("Nuclei are uniform.", "Little nuclear pleomorphism.")
+        nuclei = choose("Nuclei are uniform.", "Little nuclear pleomorphism.")
     mitoses = ("few", "several", "frequent")[
         int(np.digitize(patient.proliferation, (0.35, 0.55)))
     ]
     sentences.append(f"{nuclei} Mitoses are {mitoses}.")
     if patient.infiltration > 0.42:
-        sentences.append(one("Brisk lymphocytes.", "Dense lymphocytic infiltrate."))
+        sentences.append(choose("Brisk lymphocytes.", "Dense lymphocytic infiltrate."))
     elif patient.infiltration < 0.2:
-        sentences.append(one("Few lymphocytes.", "Hardly any inflammation."))
+        sentences.append(choose("Few lymphocytes.", "Hardly any inflammation."))
     if patient.mucin > 0.4:
-        sentences.append(one("Pools of mucin are seen.", "Extracellular mucin."))
+        sentences.append(choose("Pools of mucin are seen.", "Extracellular mucin."))
     if patient.composition[5] > 0.04:
-        sentences.append(one("Focal necrosis.", "Necrosis is present."))
+        sentences.append(choose("Focal necrosis.", "Necrosis is present."))
     tests = []
     if rng.random() < 0.5:
         stain = "abnormal" if patient.tp53 else "wild-type pattern"

@@ -1,7 +1,7 @@
-"""A tile being laid out: collagen, cytoplasm, mucin, red cells, and how nuclei look.
+"""Parts of a tile: collagen, cytoplasm, mucin, red cells, and kinds of nuclei.
 
-The parts that the recipes of `tumours.py` and `tissue.py` are made of. All sizes are in
-µm and those of ordinary histology: lymphocyte nuclei 6 to 7, tumour nuclei 7 to 11.
+The recipes of `tumours.py` and `tissue.py` combine them. Sizes are in µm and follow
+ordinary histology: lymphocyte nuclei 6 to 7, tumour nuclei 7 to 11.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ TUMOUR_DIAMETER_UM = (8.6, 8.8, 7.6, 7.2)  # mean nucleus by cancer type
 
 @dataclasses.dataclass
 class Sheet:
-    """A tile being laid out: two concentrations `[N, N]` and groups of nuclei."""
+    """A tile being drawn: two concentrations `[N, N]` and groups of nuclei."""
 
     canvas: Canvas
     rng: np.random.Generator
@@ -37,7 +37,7 @@ def ramp(field: np.ndarray, width: float) -> np.ndarray:
 def tumour_nuclei(
     sheet: Sheet, place: Points, angle=None, scale=1.0, elongation=1.25, haem=1.25
 ) -> Nuclei:
-    """Nuclei that carry the patient's size, pleomorphism, chromatin and nucleoli."""
+    """Nuclei with the patient's size, pleomorphism, chromatin and nucleoli."""
     one = sheet.patient
     return nuclei(
         sheet.rng,
@@ -106,7 +106,7 @@ def with_mitoses(sheet: Sheet, cells: Nuclei) -> Nuclei:
 
 
 def with_lymphocytes(sheet: Sheet, cells: Nuclei, part: float) -> Nuclei:
-    """Replaces a part of nuclei by lymphocytes between the cells."""
+    """Replaces a fraction of the nuclei by lymphocytes."""
     chosen = sheet.rng.random(len(cells)) < part
     return cells.changed(chosen, lymphocytes(sheet, cells.place))
 
@@ -115,7 +115,7 @@ def add_stroma(sheet: Sheet, *, cells: float = 1.0, dense: float = 0.5) -> None:
     """Fills the sheet with collagen, fibroblasts and scattered lymphocytes.
 
     Args:
-      sheet: what is laid out.
+      sheet: the tile.
       cells: density of fibroblasts, 1 is ordinary.
       dense: 0 for loose, pale stroma, 1 for dense collagen.
     """
@@ -154,7 +154,7 @@ def add_epithelium(
     """Covers the stroma where `depth` is positive with cytoplasm.
 
     Args:
-      sheet: what is laid out.
+      sheet: the tile.
       depth: µm inside the epithelium, on the knots.
       centres: nuclei, whose Voronoi cells are the cells.
       eosin: of the cytoplasm.

@@ -1,10 +1,10 @@
-"""Stain and scanner: from concentrations to RGB, differently at every site.
+"""Stain and scanner: from concentrations to RGB, different at every site.
 
-Light passes the section by Beer and Lambert's law, I = I0 * exp(-C @ M), with M the
+Light passes through the section by the Beer-Lambert law, I = I0 * exp(-C @ M), with M the
 absorption of haematoxylin and eosin in red, green and blue. Sites differ in M, in how
 much of each stain they use, in their lamp, focus, noise and JPEG quality, and slides
-differ within a site: the confounding that real multi-centre data have (Howard et al.
-2021, doi:10.1038/s41467-021-24698-1). Nothing here knows tissue.
+differ within a site: the confounding of real multi-centre data (Howard et al. 2021,
+doi:10.1038/s41467-021-24698-1). Nothing here depends on the tissue.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ EOSIN = (0.072, 0.990, 0.105)
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """How one hospital stains and scans.
+    """Stain and scanner of a hospital.
 
     Attributes:
       code: two digits, part of patient ids.
-      share: part of all patients.
-      haematoxylin, eosin: what is added to the absorption vectors (red, green, blue).
+      share: fraction of all patients.
+      haematoxylin, eosin: added to the absorption vectors (red, green, blue).
       gain: factors on the concentrations of haematoxylin and eosin.
       white: lamp colour, RGB of an empty field.
       focus: standard deviation of the blur, µm.
@@ -62,7 +62,7 @@ SITES = (
 
 @dataclasses.dataclass(frozen=True)
 class Scanner:
-    """One slide's stain and scan.
+    """Stain and scanner settings of a slide.
 
     Attributes:
       matrix: absorption `[2, 3]`: haematoxylin, eosin by red, green, blue.
@@ -80,7 +80,7 @@ class Scanner:
 
 
 def draw_scanner(rng: np.random.Generator, site: Site) -> Scanner:
-    """The stain and scan of one slide of a site."""
+    """Samples the stain and scanner settings of a slide."""
     matrix = np.array([HAEMATOXYLIN, EOSIN]) + [site.haematoxylin, site.eosin]
     matrix = np.clip(matrix + 0.02 * rng.standard_normal((2, 3)), 0.005, None)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
@@ -100,7 +100,7 @@ def transmit(
     matrix: Float[np.ndarray, "2 3"],
     white: Float[np.ndarray, "3"],
 ) -> Float[np.ndarray, "H W 3"]:
-    """Intensity by Beer and Lambert's law: white * exp(-C @ matrix).
+    """Intensity by the Beer-Lambert law: white * exp(-C @ matrix).
 
     Args:
       haematoxylin, eosin: concentrations, optical density (natural logarithm) per unit

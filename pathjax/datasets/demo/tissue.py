@@ -30,7 +30,7 @@ from pathjax.datasets.demo.tumours import TUMOURS
 
 
 def stroma(sheet: Sheet) -> None:
-    """Collagen with fibroblasts and now and then a vessel."""
+    """Collagen with fibroblasts and occasional vessels."""
     rng = sheet.rng
     add_stroma(sheet, cells=rng.uniform(0.6, 1.4), dense=rng.uniform(0.3, 0.95))
     if rng.random() < 0.35:
@@ -90,7 +90,7 @@ def lymphoid(sheet: Sheet) -> None:
 
 
 def adipose(sheet: Sheet) -> None:
-    """Fat: empty vacuoles with thin walls, a nucleus here and there in a wall."""
+    """Fat: empty vacuoles with thin walls and a few nuclei."""
     canvas, rng = sheet.canvas, sheet.rng
     add_stroma(sheet, cells=0.6, dense=0.4)
     warp = [canvas.knot_noise(rng, 20.0) * np.float32(3.0) for _ in range(2)]
@@ -214,7 +214,7 @@ RECIPES = {
 
 
 def draw_tissue(patient: Patient, tile: int, seed: int) -> str:
-    """The tissue class of a tile, drawn from the patient's composition."""
+    """Samples the tissue class of a tile from the patient's composition."""
     rng = stream(seed, Stream.TILE, patient.number, tile, 0)
     return TISSUES[int(rng.choice(len(TISSUES), p=patient.composition))]
 
@@ -246,7 +246,7 @@ def render_tile(
 
     Args:
       patient: whose tile.
-      tile: its number; a tile depends on (seed, patient, tile) alone.
+      tile: its number; a tile depends on (seed, patient, tile) only.
       tile_px: side in pixels.
       mpp: µm per pixel.
       seed: of the cohort.

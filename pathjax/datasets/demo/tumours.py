@@ -1,7 +1,6 @@
-"""The four tumours: what tells their architectures apart, and where latents show.
+"""The four tumours: their architectures, and how latents change them.
 
-What a recipe reads of a patient is listed in `latents.py`; the other tissues are in
-`tissue.py`.
+`latents.py` lists the latents; the other tissues are in `tissue.py`.
 """
 
 import numpy as np

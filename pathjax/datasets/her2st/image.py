@@ -190,10 +190,7 @@ def cut_tile(
     filled = np.ones(window.shape[:2], bool)
     if piece.size:
         at_y, at_x = inside[0].start - y0, inside[1].start - x0
-        place = (
-            slice(at_y, at_y + piece.shape[0]),
-            slice(at_x, at_x + piece.shape[1]),
-        )
+        place = (slice(at_y, at_y + piece.shape[0]), slice(at_x, at_x + piece.shape[1]))
         window[place] = piece
         filled[place] = False if blank is None else blank[inside]
     box = (left - x0, top - y0, left - x0 + side, top - y0 + side)

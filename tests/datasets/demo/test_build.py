@@ -47,7 +47,7 @@ def test_workers_and_reruns_give_the_same_bytes(study, tmp_path):
     }
 
 
-def test_a_killed_build_goes_on(study, tmp_path):
+def test_an_interrupted_build_resumes(study, tmp_path):
     def stop(done, total):
         if done > 48:
             raise KeyboardInterrupt

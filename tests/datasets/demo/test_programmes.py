@@ -51,7 +51,7 @@ def test_a_longer_panel_begins_like_a_shorter_one():
 
 
 def test_too_few_genes():
-    with pytest.raises(ValueError, match=f"wanted at least {FEWEST_GENES}"):
+    with pytest.raises(ValueError, match=f"expected at least {FEWEST_GENES}"):
         draw_genes(0, 10)
 
 

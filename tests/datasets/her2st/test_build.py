@@ -151,7 +151,7 @@ def test_a_rerun_keeps_what_is_there_and_adds_what_is_new(source, tmp_path):
     assert check_study(more).problems == ()
 
 
-def test_a_build_stopped_halfway_goes_on(source, tmp_path):
+def test_an_interrupted_build_resumes(source, tmp_path):
     out = tmp_path / "out"
 
     class Killed(Exception):
