@@ -97,7 +97,7 @@ def parse(text: str) -> Barcode:
     match = _WHOLE.fullmatch(text)
     if match is None:
         raise BarcodeError(
-            f"{text!r} is no TCGA barcode; wanted one such as TCGA-3C-AALI, "
+            f"{text!r} is no TCGA barcode; expected one such as TCGA-3C-AALI, "
             "TCGA-3C-AALI-01, TCGA-3C-AALI-01A-11R-A41B-07 or TCGA-3C-AALI-01Z-00-DX1"
         )
     return _from(match)

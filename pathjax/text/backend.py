@@ -106,7 +106,7 @@ def run(
     widths = sorted({len(one) for one in whole.values()})
     if len(widths) > 1:
         raise TextError(
-            f"vectors of model {backend.model} have {widths} numbers, wanted one "
+            f"vectors of model {backend.model} have {widths} numbers, expected one "
             f"length: the server has changed its model; remove {cache.path}"
         )
     return np.stack(

@@ -74,7 +74,7 @@ class MiniLMBackend:
             self.model = "all-MiniLM-L6-v2"
         self.max_tokens = min(max_tokens or longest, longest)
         if self.max_tokens < 8:
-            raise TextError(f"max_tokens is {self.max_tokens}, wanted 8 or more")
+            raise TextError(f"max_tokens is {self.max_tokens}, expected 8 or more")
         self.counted = "counted with the model's tokeniser"
         self._long, self._batch = long, batch
         self._positions = config["max_position_embeddings"]
@@ -143,8 +143,8 @@ def _config(folder: Path) -> tuple[dict[str, Any], int]:
     Raises:
       TextError: all that is missing, or that this module does not do.
     """
-    wanted = ("config.json", "model.safetensors", "tokenizer.json")
-    lacking = [one for one in wanted if not (folder / one).is_file()]
+    expected = ("config.json", "model.safetensors", "tokenizer.json")
+    lacking = [one for one in expected if not (folder / one).is_file()]
     if lacking:
         raise TextError(f"{folder} lacks {', '.join(lacking)}: it holds no encoder")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -155,7 +155,7 @@ def _config(folder: Path) -> tuple[dict[str, Any], int]:
         ("position_embedding_type", "absolute"),
     ):
         if config.get(key, value) != value:
-            problems.append(f"{key} is {config[key]!r}, wanted {value!r}")
+            problems.append(f"{key} is {config[key]!r}, expected {value!r}")
     pooling = _json(folder / "1_Pooling" / "config.json")
     if not pooling.get("pooling_mode_mean_tokens", True):
         problems.append("it does not pool by the mean over tokens")

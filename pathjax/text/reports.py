@@ -69,7 +69,7 @@ def read_reports(
     named = [one for one in (TCGA_NAME, *IDS) if one in table]
     if "text" not in table or not named:
         raise TextError(
-            f"{path} has the columns {', '.join(map(str, table.columns))}; wanted text "
+            f"{path} has the columns {', '.join(map(str, table.columns))}; expected text "
             f"and one of {', '.join((TCGA_NAME, *IDS))}"
         )
     tcga = named[0] == TCGA_NAME
@@ -143,7 +143,7 @@ def _content(path: Path) -> bytes:
         # macOS adds files of its own.
         names = [one for one in archive.namelist() if not one.startswith("__MACOSX")]
         if len(names) != 1:
-            raise ValueError(f"the archive holds {names[:5]}, wanted one table")
+            raise ValueError(f"the archive holds {names[:5]}, expected one table")
         return archive.read(names[0])
 
 

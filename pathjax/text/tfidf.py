@@ -38,7 +38,7 @@ def tfidf_vectors(
     """
     fitted = [text for text, use in zip(texts, fit, strict=True) if use]
     if len(fitted) < 3:
-        raise TextError(f"TF-IDF is fitted to {len(fitted)} texts, wanted 3 or more")
+        raise TextError(f"TF-IDF is fitted to {len(fitted)} texts, expected 3 or more")
     words = need("sklearn.feature_extraction.text", "text").TfidfVectorizer(
         sublinear_tf=True,
         strip_accents="unicode",

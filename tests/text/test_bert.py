@@ -77,8 +77,8 @@ def test_it_is_bert_and_padding_does_not_count():
             ids[i, : len(one)], mask[i, : len(one)] = one, 1
         with jax.default_matmul_precision("highest"):
             found = sentence_vectors(params, ids, mask, form=FORM)
-        wanted = [numpy_vector(params, one) for one in texts]
-        np.testing.assert_allclose(found, wanted, atol=2e-5)
+        expected = [numpy_vector(params, one) for one in texts]
+        np.testing.assert_allclose(found, expected, atol=2e-5)
     assert found.shape == (3, D)
 
 

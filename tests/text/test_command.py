@@ -106,8 +106,8 @@ def test_killed_midway_and_run_again_only_the_rest_is_paid(embed, server, tmp_pa
     assert len(server.requests) == asked + 2
     assert len(server.paid) == 13 and set(server.paid.values()) == {1}
     found = read_text(tmp_path / "out.h5")
-    wanted = [bad.vector_of(TEXTS[one]) for one in found.sample_ids[:12]]
-    np.testing.assert_allclose(found.values[:12], wanted, rtol=1e-6)
+    expected = [bad.vector_of(TEXTS[one]) for one in found.sample_ids[:12]]
+    np.testing.assert_allclose(found.values[:12], expected, rtol=1e-6)
 
 
 def echo_key(request):

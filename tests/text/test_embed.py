@@ -53,8 +53,8 @@ def test_over_http(server, table, tmp_path):
         )
     assert steps == [(5, 12), (10, 12), (12, 12)]
     assert found.sample_ids[0] == "P00"
-    wanted = [bad.vector_of(text) for text in load_texts(table).texts]
-    np.testing.assert_allclose(found.values, wanted, rtol=1e-6)
+    expected = [bad.vector_of(text) for text in load_texts(table).texts]
+    np.testing.assert_allclose(found.values, expected, rtol=1e-6)
     assert found.meta["model"] == "m" and found.meta["base_url"] == server.url
     assert bad.KEY not in str(found.meta)
 

@@ -91,7 +91,7 @@ def test_a_model_says_which_it_is(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "mpnet"}, "model_type is 'mpnet', wanted 'bert'"),
+        ({"model_type": "mpnet"}, "model_type is 'mpnet', expected 'bert'"),
         ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
         ({"num_hidden_layers": 2}, "lacks 16 weights of BERT, first"),
         (None, "lacks model.safetensors"),
@@ -116,6 +116,6 @@ def test_the_packaged_model_gives_what_pytorch_does():
     found = vectors(backend, ["Invasive ductal carcinoma of the breast."])
     assert found.shape == (1, 384)
     # transformers 5.24 with torch 2.6, mean over tokens, unit length; seen once.
-    wanted = [0.02165575, -0.02229031, -0.03397203, 0.02815449]
-    wanted += [-0.02551940, -0.06725618, -0.02132305, -0.04471732]
-    np.testing.assert_allclose(found[0, :8], wanted, atol=1e-6)
+    expected = [0.02165575, -0.02229031, -0.03397203, 0.02815449]
+    expected += [-0.02551940, -0.06725618, -0.02132305, -0.04471732]
+    np.testing.assert_allclose(found[0, :8], expected, atol=1e-6)

@@ -70,7 +70,7 @@ def test_an_archive_has_to_be_one_table(tmp_path):
     with zipfile.ZipFile(tmp_path / "r.zip", "w") as archive:
         archive.writestr("a.csv", "")
         archive.writestr("b.csv", "")
-    with pytest.raises(TextError, match=r"holds \['a.csv', 'b.csv'\], wanted one"):
+    with pytest.raises(TextError, match=r"holds \['a.csv', 'b.csv'\], expected one"):
         read_reports(tmp_path / "r.zip")
     (tmp_path / "r.csv.gz").write_bytes(b"patient_id,text")
     with pytest.raises(TextError, match="cannot be read as CSV: Not a gzipped file"):
@@ -119,7 +119,10 @@ def test_equal_texts_of_different_patients_are_named(tmp_path):
     ("content", "message"),
     [
         (None, "there is no file"),
-        (b"a,text\n1,x\n", "has the columns a, text; wanted text and one of patient_f"),
+        (
+            b"a,text\n1,x\n",
+            "has the columns a, text; expected text and one of patient_f",
+        ),
         (b"patient_id,report\n1,x\n", "has the columns patient_id, report"),
         (b"", "cannot be read as CSV"),
         (b'patient_id,text\n1,"never closed', "cannot be read as CSV"),

@@ -30,10 +30,10 @@ def test_it_is_tf_idf_as_defined():
     tf = np.where(counts, 1 + np.log(np.maximum(counts, 1)), 0)
     rows = tf * (1 + np.log(5 / (1 + (counts > 0).sum(0))))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    wanted = TruncatedSVD(2, random_state=0).fit_transform(rows)
-    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    expected = TruncatedSVD(2, random_state=0).fit_transform(rows)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     found = tfidf_vectors(texts, np.ones(4, bool), dimensions=2)
-    np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-5)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
 
 
 def test_texts_that_are_not_fitted_change_nothing():
@@ -49,7 +49,7 @@ def test_texts_that_are_not_fitted_change_nothing():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["one text", "two texts"], "fitted to 2 texts, wanted 3 or more"),
+        (["one text", "two texts"], "fitted to 2 texts, expected 3 or more"),
         (["aa", "bb", "cc"], "finds no word to use"),
         (["aa xx", "aa xx", "cc", "dd"], None),
         (["aa 1", "aa", "bb"], "finds 1 words in 3 texts: too few"),

@@ -2,7 +2,7 @@
 
 benchmark.py  what a benchmark is, as data; shared listing
 registry.py   all of them by name, light enough for the command line
-bach.py ...   one module per set: facts, layout, folds
+image_folders.py, mhist.py, pcam.py   facts, layout and folds of each set
 acquire.py    parts in the user's folder, or downloaded
 archives.py   unpacking, with members that lead elsewhere refused
 stored.py     one published image to the bytes that are stored

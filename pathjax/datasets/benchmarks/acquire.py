@@ -86,7 +86,7 @@ def acquire(
 
 
 def instructions(parts) -> str:
-    """A line per part: the files wanted and where to get them."""
+    """A line per part: the files needed and where to get them."""
     lines = []
     for part in parts:
         names = [*part.places, *([part.archive] if part.archive else [])]

@@ -1,7 +1,7 @@
 """Unpacks what is published: zip, tar.gz and gz, whole or not at all.
 
 A member that would land outside its folder, and anything that is no plain file, is
-refused with the whole archive. Only the wanted folder of an archive is written. No
+refused with the whole archive. Only the requested folder of an archive is written. No
 format that can run code is read.
 """
 
@@ -37,7 +37,7 @@ def unpack(archive: Path, kind: str, inside: str, target: Path) -> None:
     Args:
       archive: the file.
       kind: its published name, whose ending says what it is.
-      inside: folder of the archive that is wanted; an archive without it is unpacked
+      inside: folder of the archive to unpack; an archive without it is unpacked
         as it is.
       target: the folder to make, or for gz the file.
 
@@ -56,7 +56,7 @@ def unpack(archive: Path, kind: str, inside: str, target: Path) -> None:
                 shutil.copyfileobj(source, file, PIECE)
         else:
             raise BenchmarkError(
-                f"{archive} is no archive known here; wanted .zip, .gz, "
+                f"{archive} is no archive known here; expected .zip, .gz, "
                 f"{', '.join(TAR)}"
             )
         os.replace(partial, target)
@@ -101,14 +101,14 @@ def _write_members(
                 f"{archive} holds {name!r}, which is a link or leads out of its "
                 "folder: refused whole; download it from its source"
             )
-        wanted = bool(prefix) and parts[: len(prefix)] == prefix
-        if wanted and whole:
+        expected = bool(prefix) and parts[: len(prefix)] == prefix
+        if expected and whole:
             whole = False
             shutil.rmtree(folder)
             folder.mkdir()
-        if wanted:
+        if expected:
             parts = parts[len(prefix) :]
-        if wanted or whole:
+        if expected or whole:
             path = folder.joinpath(*parts)
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, "wb") as file:

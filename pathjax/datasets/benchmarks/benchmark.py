@@ -132,7 +132,7 @@ def class_images(
     if strange:
         raise BenchmarkError(
             f"{folder} has the folders {', '.join(strange)}, which are no class; "
-            f"wanted {', '.join(known)}: unpack the published archive anew"
+            f"expected {', '.join(known)}: unpack the published archive anew"
         )
     return [
         (name, path)

@@ -169,9 +169,9 @@ def count_difference(benchmark: Benchmark, records: Sequence[Record]) -> str:
     """Found against published counts per fold; empty where they agree."""
     found = collections.Counter(record.fold for record in records)
     return ", ".join(
-        f"{fold} {found[fold]:,} images for {wanted:,} published"
-        for fold, wanted in benchmark.counts.items()
-        if found[fold] != wanted
+        f"{fold} {found[fold]:,} images for {expected:,} published"
+        for fold, expected in benchmark.counts.items()
+        if found[fold] != expected
     )
 
 

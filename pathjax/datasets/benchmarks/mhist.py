@@ -41,7 +41,7 @@ def read(parts: Mapping[str, Path]) -> Iterator[Record]:
             if not known or Path(name).name != name:
                 raise BenchmarkError(
                     f"{table}, line {rows.line_num}: image {name!r}, label {label!r}, "
-                    f"partition {fold!r}; wanted a file name, {' or '.join(CLASSES)}, "
+                    f"partition {fold!r}; expected a file name, {' or '.join(CLASSES)}, "
                     "train or test: use the published file"
                 )
             yield Record(Path(name).stem, label, fold, parts["images"] / name)

@@ -106,13 +106,13 @@ def _labels(images: Path, labels: Path) -> list[int]:
         ) from error
     if shape != (len(values), PX, PX, 3):
         raise BenchmarkError(
-            f"{images} has shape {shape}, wanted {(len(values), PX, PX, 3)} for the "
+            f"{images} has shape {shape}, expected {(len(values), PX, PX, 3)} for the "
             f"{len(values)} labels of {labels}: they are not of one set"
         )
     strange = sorted(set(values.tolist()) - {0, 1})
     if strange:
         raise BenchmarkError(
-            f"{labels} has the labels {strange[:5]}, wanted 0 and 1: download it again"
+            f"{labels} has the labels {strange[:5]}, expected 0 and 1: download it again"
         )
     return [int(value) for value in values]
 

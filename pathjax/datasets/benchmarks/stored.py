@@ -52,7 +52,7 @@ def stored_tile(
         if size[0] * size[1] > MAX_PIXELS:
             raise ValueError(f"{size[0]} x {size[1]} px, more than {MAX_PIXELS:,}")
         if mode == "F" or mode.startswith("I"):
-            raise ValueError(f"pixels of mode {mode}, wanted 8 bits a channel")
+            raise ValueError(f"pixels of mode {mode}, expected 8 bits a channel")
         pixels = decode_tile(image)
     except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error

@@ -35,7 +35,7 @@ def of_patients(
       ValueError: another rule.
     """
     if rule not in RULES:
-        raise ValueError(f"aliquots {rule!r}: wanted one of {', '.join(RULES)}")
+        raise ValueError(f"aliquots {rule!r}: expected one of {', '.join(RULES)}")
     used = {
         p: list(names[:1] if rule == "first" else names)
         for p, names in aliquots.items()

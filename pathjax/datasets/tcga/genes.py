@@ -119,7 +119,7 @@ def reconcile(
     if not keep.any():
         raise TcgaError(
             f"none of {len(ids)} rows is a gene to keep, first ids {list(ids[:3])}: "
-            "wanted Ensembl ids or symbols"
+            "expected Ensembl ids or symbols"
         )
     renumbered = np.cumsum(keep) - 1
     more = [(int(renumbered[gene]), row) for gene, row in more if keep[gene]]

@@ -130,7 +130,7 @@ def read_table(path: Path) -> list[Claim]:
     if key is None or not labels:
         shown = ", ".join(header.names[:8]) + (", ..." if header.names[8:] else "")
         raise TcgaError(
-            f"{path} is no table of labels: it has the columns {shown}; wanted one of "
+            f"{path} is no table of labels: it has the columns {shown}; expected one of "
             f"{', '.join(KEYS)} and at least one of {', '.join(COLUMNS)}"
         )
     twice = sorted({one for one in (key, *labels) if header.names.count(one) > 1})
@@ -181,13 +181,15 @@ def _row(
             continue
         said = claims_of(COLUMNS[column], text)
         if said is None:
-            faults.append(f"{column} {text!r} is not known{_wanted(column)}")
+            faults.append(f"{column} {text!r} is not known{_expected(column)}")
             continue
         for label, value in said.items():
             claims[Claim(barcode.patient, label, value, source)] = None
     return claims, faults
 
 
-def _wanted(column: str) -> str:
+def _expected(column: str) -> str:
     classes = CLASSES.get(COLUMNS[column])
-    return f", wanted one of {', '.join(classes)}" if classes else ", an OncoTree code"
+    return (
+        f", expected one of {', '.join(classes)}" if classes else ", an OncoTree code"
+    )

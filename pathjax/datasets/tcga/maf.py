@@ -87,7 +87,7 @@ def read_sequenced(path: str | Path) -> set[str]:
     if problems or not found:
         what = f"; no sample: {', '.join(problems[:5])}" if problems else ""
         raise TcgaError(
-            f"{path}: wanted one barcode a line of at least 15 characters, such as "
+            f"{path}: expected one barcode a line of at least 15 characters, such as "
             f"TCGA-3C-AALI-01, and found {len(found)}{what}"
         )
     return found

@@ -74,7 +74,7 @@ def read_rna(
     source = Path(source)
     if units is not None and units not in UNITS:
         raise TcgaError(
-            f"units {units!r} are not known, wanted one of {', '.join(UNITS)}"
+            f"units {units!r} are not known, expected one of {', '.join(UNITS)}"
         )
     if not source.exists():
         raise TcgaError(f"{source} does not exist")

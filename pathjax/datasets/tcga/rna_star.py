@@ -103,7 +103,7 @@ def parse_star(path: Path) -> StarFile:
     lacking = [name for name in TYPES if name.encode() not in header]
     if lacking:
         raise TcgaError(
-            f"{path.name} lacks the columns {', '.join(lacking)}: wanted a STAR-counts "
+            f"{path.name} lacks the columns {', '.join(lacking)}: expected a STAR-counts "
             "file as GDC gives it"
         )
     try:
@@ -132,7 +132,7 @@ def parse_star(path: Path) -> StarFile:
     if not (tpm.min() >= 0 and abs(total / MILLION - 1) < TPM_WITHIN):
         raise TcgaError(
             f"{path.name}: tpm_unstranded sums to {total:,.0f} over {len(tpm)} genes, "
-            "wanted 1,000,000: it is cut short, or not TPM"
+            "expected 1,000,000: it is cut short, or not TPM"
         )
     return StarFile(
         genes=table.select(["gene_id", "gene_name", "gene_type"]),
@@ -268,7 +268,7 @@ def _fill(
         if not star.genes["gene_id"].equals(reference.genes["gene_id"]):
             return TcgaError(
                 f"{path.name} has other genes ({star.genes.num_rows}) than the first "
-                f"file ({reference.genes.num_rows}): wanted one gene model"
+                f"file ({reference.genes.num_rows}): expected one gene model"
             )
         counts[place] = genes.gather(star.counts)
         x[place] = np.log2(genes.gather(star.tpm) + 1.0)

@@ -192,7 +192,7 @@ def contradiction(unit: str, values: Float32[np.ndarray, "n G"]) -> str | None:
         return None if low < 0 else f"no value is negative (smallest {low:.5g})"
     least = TOIL_ZERO - PRINTED if unit.endswith("0.001") else 0.0
     if low < least:
-        return f"the smallest value is {low:.5g}, wanted {least:.5g} or more"
+        return f"the smallest value is {low:.5g}, expected {least:.5g} or more"
     if unit.startswith("log2-") and high > LARGEST_LOG2:
         return f"the largest value is {high:.5g}, too large for a log2"
     if unit == "count" and (values != np.rint(values)).any():

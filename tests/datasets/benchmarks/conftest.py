@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathjax.datasets.benchmarks.bach import CLASSES as BACH_CLASSES
-from pathjax.datasets.benchmarks.bracs import CLASSES as BRACS_CLASSES
-from pathjax.datasets.benchmarks.crc import CLASSES as CRC_CLASSES
-from pathjax.datasets.benchmarks.crc import FOLDERS as CRC_FOLDERS
+from pathjax.datasets.benchmarks.image_folders import (
+    BACH_CLASSES,
+    BRACS_CLASSES,
+    CRC_CLASSES,
+    CRC_FOLDERS,
+)
 
 
 def image_bytes(form, size=(12, 8), colour=(200, 90, 160)):

@@ -137,8 +137,8 @@ def test_stored_tiles_are_what_evaluation_would_make_of_the_image(tmp_path):
     Image.fromarray(pixels).save(path)
     data, side = stored_tile(path.read_bytes(), 22)
     assert side == 46
-    wanted = Preprocess(22, 22, "bilinear")(pixels)
-    np.testing.assert_array_equal(decode_tile(data), wanted)
+    expected = Preprocess(22, 22, "bilinear")(pixels)
+    np.testing.assert_array_equal(decode_tile(data), expected)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
@@ -152,7 +152,7 @@ def test_an_image_of_the_right_size_is_stored_as_published(tmp_path, form):
 def test_images_that_cannot_be_stored(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(path)
-    with pytest.raises(ValueError, match="wanted 8 bits a channel"):
+    with pytest.raises(ValueError, match="expected 8 bits a channel"):
         stored_tile(path.read_bytes(), 4)
     Image.new("RGB", (40, 40)).save(path)
     monkeypatch.setattr("pathjax.datasets.benchmarks.stored.MAX_PIXELS", 1000)

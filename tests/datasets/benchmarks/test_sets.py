@@ -8,9 +8,11 @@ from pathjax.data.check import check_study
 from pathjax.data.image_folder import read_image
 from pathjax.data.images import decode_tile
 from pathjax.datasets.benchmarks import BENCHMARKS, BenchmarkError
-from pathjax.datasets.benchmarks.bach import VALIDATION
-from pathjax.datasets.benchmarks.breakhis import VALIDATION as HELD_OUT
 from pathjax.datasets.benchmarks.build import build_benchmark, listed
+from pathjax.datasets.benchmarks.image_folders import (
+    BACH_VALIDATION,
+    BREAKHIS_VALIDATION,
+)
 from pathjax.evals.suites import load_tasks
 
 
@@ -63,8 +65,8 @@ def test_bach_folds_are_eva_s_ranges_over_the_listing(built):
         for prefix in ("b", "is", "iv", "n")
         for number in range(1, 101)
     ]
-    wanted = [listing[i] for start, end in VALIDATION for i in range(start, end)]
-    assert list(folds["val"]) == wanted
+    expected = [listing[i] for start, end in BACH_VALIDATION for i in range(start, end)]
+    assert list(folds["val"]) == expected
     assert folds["val"]["b042"] == "Benign" and folds["train"]["n100"] == "Normal"
     assert study.mpp == pytest.approx(0.42 * 1536 / 8)
     assert len(study.split("benchmark").folds["val"]) == 132  # an image, a patient
@@ -74,7 +76,7 @@ def test_bach_in_part_has_no_folds(trees, tmp_path):
     trees["bach"](tmp_path)
     photos = tmp_path / "ICIAR2018_BACH_Challenge" / "Photos"
     (photos / "Benign" / "b001.tif").unlink()
-    with pytest.raises(BenchmarkError, match="has 399 images, wanted 400"):
+    with pytest.raises(BenchmarkError, match="has 399 images, expected 400"):
         build_benchmark(
             BENCHMARKS["bach"], tmp_path / "out", manual_dir=tmp_path, partial=True
         )
@@ -90,7 +92,7 @@ def test_a_folder_that_is_no_class(trees, tmp_path, put_image):
     trees["crc"](tmp_path)
     put_image(tmp_path / "CRC-VAL-HE-7K" / "XXX" / "XXX-AAAAAAAA.tif")
     with pytest.raises(
-        BenchmarkError, match=r"folders XXX, which are no class; wanted"
+        BenchmarkError, match=r"folders XXX, which are no class; expected"
     ):
         build_benchmark(
             BENCHMARKS["crc"], tmp_path / "out", manual_dir=tmp_path, partial=True
@@ -138,7 +140,7 @@ def test_mhist_partition_is_the_fold(built):
         ("Partition", "Fold", "lacks the columns Partition"),
         ("aaa.png,SSA", "aaa.png,XX", "label 'XX'"),
         (",train", ",dev", "partition 'dev'"),
-        ("MHIST_aaa.png", "../MHIST_aaa.png", "wanted a file name"),
+        ("MHIST_aaa.png", "../MHIST_aaa.png", "expected a file name"),
     ],
 )
 def test_mhist_table_is_checked(trees, tmp_path, old, new, message):
@@ -166,10 +168,10 @@ def test_breakhis_takes_40x_of_four_types_split_by_eva_s_patients(built):
 
 
 def test_breakhis_every_listed_patient_is_held_out(trees, tmp_path):
-    trees["breakhis"](tmp_path, {"F": sorted(HELD_OUT)})
+    trees["breakhis"](tmp_path, {"F": sorted(BREAKHIS_VALIDATION)})
     slides = {"slides": tmp_path / "BreaKHis_v1" / "histology_slides"}
     records = listed(BENCHMARKS["breakhis"], slides)
-    assert len(HELD_OUT) == 14 and len(records) == 28
+    assert len(BREAKHIS_VALIDATION) == 14 and len(records) == 28
     assert {record.fold for record in records} == {"val"}
 
 
@@ -196,7 +198,7 @@ def test_gleason_unknown_class_or_array(trees, tmp_path, put_image, name):
     discovery = tmp_path / "train_validation_patches_750"
     put_image(discovery / f"{name}.jpg")
     parts = {"discovery": discovery, "test": tmp_path / "test_patches_750" / "patho_1"}
-    with pytest.raises(BenchmarkError, match="wanted a name as ZT76"):
+    with pytest.raises(BenchmarkError, match="expected a name as ZT76"):
         list(BENCHMARKS["gleason"].read(parts))
 
 
@@ -231,10 +233,10 @@ def test_pcam_pixels_are_those_of_the_file(built, tmp_path):
     study = built("pcam")
     name = "camelyonpatch_level_2_split_test_x.h5"
     with h5py.File(tmp_path / "files" / name) as file:
-        wanted = file["x"][:]
+        expected = file["x"][:]
     rows = study.fold_tiles("benchmark", "test")
     tiles = [decode_tile(data) for data in study.tile_bytes(rows)]
-    np.testing.assert_array_equal(tiles, wanted)
+    np.testing.assert_array_equal(tiles, expected)
 
 
 def test_pcam_broken_files(trees, small, tmp_path):
@@ -250,7 +252,7 @@ def test_pcam_broken_files(trees, small, tmp_path):
 
     with h5py.File(labels, "w") as file:
         file["y"] = [0, 1, 2, 0, 1]
-    with pytest.raises(BenchmarkError, match=r"labels \[2\], wanted 0 and 1"):
+    with pytest.raises(BenchmarkError, match=r"labels \[2\], expected 0 and 1"):
         build()
     with h5py.File(labels, "w") as file:
         file["y"] = [0, 1]

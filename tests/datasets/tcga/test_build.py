@@ -164,10 +164,10 @@ def test_the_real_regions(real_data, tmp_path):
     paired = pairs["bulk_table"].str.contains("blca|kirc|kirp|stad", na=False)
     assert set(study.expression().obs_names) == set(pairs.index[paired])
     assert paired.sum() == 9
-    wanted = pairs["TP53_mut"][paired].map({1.0: "mutated", 0.0: "wild type"})
-    found = study.samples.set_index("sample_id")["tp53"][wanted.index]
-    assert found[wanted.notna()].tolist() == wanted.dropna().tolist()
-    assert found[wanted.isna()].isna().all()
+    expected = pairs["TP53_mut"][paired].map({1.0: "mutated", 0.0: "wild type"})
+    found = study.samples.set_index("sample_id")["tp53"][expected.index]
+    assert found[expected.notna()].tolist() == expected.dropna().tolist()
+    assert found[expected.isna()].isna().all()
 
 
 @pytest.mark.slow  # starts Dask's workers

@@ -49,5 +49,5 @@ def test_the_mean_of_aliquots(sparse):
 
 
 def test_another_rule_is_refused():
-    with pytest.raises(ValueError, match="wanted one of first, mean"):
+    with pytest.raises(ValueError, match="expected one of first, mean"):
         of_patients(rna(), ALIQUOTS, "median")

@@ -11,7 +11,7 @@ IDS, SYMBOLS, TYPES = (list(column) for column in zip(*GENES, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("ENSG00000141510.18", ("ENSG00000141510", False)),
         ("ENSG00000141510", ("ENSG00000141510", False)),
@@ -21,8 +21,8 @@ IDS, SYMBOLS, TYPES = (list(column) for column in zip(*GENES, strict=True))
         ("ENSMUSG00000059552", ("", False)),
     ],
 )
-def test_stable_id(text, wanted):
-    assert stable_id(text) == wanted
+def test_stable_id(text, expected):
+    assert stable_id(text) == expected
 
 
 def test_names_are_symbols_where_one_gene_has_it():

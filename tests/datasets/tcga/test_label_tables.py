@@ -43,16 +43,16 @@ def test_samples_of_normal_tissue_say_nothing(tmp_path):
 
 def test_kinds_of_file(tmp_path):
     text = f"patient_id,cancer_type\n{A},BRCA\n".encode()
-    wanted = [(A, "cancer_type", "BRCA")]
-    assert said(written(tmp_path, gzip.compress(text), "x.csv.gz")) == wanted
-    assert said(written(tmp_path, b"\xef\xbb\xbf" + text, "bom.csv")) == wanted
-    assert said(written(tmp_path, text.replace(b"\n", b"\r\n"), "dos.csv")) == wanted
-    assert said(written(tmp_path, b"# from a friend\n" + text, "x.csv")) == wanted
+    expected = [(A, "cancer_type", "BRCA")]
+    assert said(written(tmp_path, gzip.compress(text), "x.csv.gz")) == expected
+    assert said(written(tmp_path, b"\xef\xbb\xbf" + text, "bom.csv")) == expected
+    assert said(written(tmp_path, text.replace(b"\n", b"\r\n"), "dos.csv")) == expected
+    assert said(written(tmp_path, b"# from a friend\n" + text, "x.csv")) == expected
     quoted = text.replace(b"patient_id", b'"patient_id"')
-    assert said(written(tmp_path, quoted, "q.csv")) == wanted
+    assert said(written(tmp_path, quoted, "q.csv")) == expected
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("inside.csv", text)
-    assert said(tmp_path / "x.zip") == wanted
+    assert said(tmp_path / "x.zip") == expected
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_all_bad_cells_are_named_at_once(tmp_path):
     with pytest.raises(TcgaError, match="3 things") as caught:
         read_table(path)
     message = str(caught.value)
-    assert "line 2: tp53 '7' is not known, wanted one of mutated" in message
+    assert "line 2: tp53 '7' is not known, expected one of mutated" in message
     assert "line 3: 'P1' should hold the barcode" in message
     assert "line 4: lung 'KIRC'" in message
 
@@ -104,8 +104,10 @@ def test_real_tables(real_data):
     path = real_data / "tcga_bulk" / "tcga_luad_all_clean.csv.zip"
     table = pd.read_csv(path, usecols=["case_id", "TP53_mut"]).drop_duplicates()
     found = {c.patient: c.value for c in read_table(path) if c.label == "tp53"}
-    wanted = table.set_index("case_id")["TP53_mut"].map({1: "mutated", 0: "wild type"})
-    assert found == wanted.to_dict()
+    expected = table.set_index("case_id")["TP53_mut"].map(
+        {1: "mutated", 0: "wild type"}
+    )
+    assert found == expected.to_dict()
 
 
 def test_whatever_a_table_holds_the_error_has_a_name(tmp_path):

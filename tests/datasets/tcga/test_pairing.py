@@ -176,8 +176,8 @@ def test_the_published_pairs(real_data):
     names = sorted(path.stem for path in (real_data / "monuseg").rglob("*.jpg"))
     rna = rna_table(*(f"{case}-01" for case in cases))
     pairing = pair(slide_table(*names), rna, frozen=True)
-    wanted = sorted(pairs["patient"][pairs["bulk_table"].notna()])
-    assert list(pairing.aliquots) == wanted and len(wanted) == 23
+    expected = sorted(pairs["patient"][pairs["bulk_table"].notna()])
+    assert list(pairing.aliquots) == expected and len(expected) == 23
     assert len(pairing.unmatched) == 7 + len(cases) - 23
     diagnostic = pair(slide_table(*names), rna)
     assert len(diagnostic.aliquots) == sum("DX" in name for name in names) - 7

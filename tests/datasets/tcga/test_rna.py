@@ -135,7 +135,9 @@ def test_bad_arguments(tmp_path):
         read_rna(tmp_path / "absent")
     with pytest.raises(TcgaError, match="holds no file"):
         read_rna(tmp_path)
-    with pytest.raises(TcgaError, match="'TPM' are not known, wanted one of tpm, fpkm"):
+    with pytest.raises(
+        TcgaError, match="'TPM' are not known, expected one of tpm, fpkm"
+    ):
         read_rna(tmp_path, units="TPM")
     with pytest.raises(TcgaError, match="leave --units out"):
         read_rna(star_folder(tmp_path), units="tpm")

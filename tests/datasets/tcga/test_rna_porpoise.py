@@ -105,13 +105,13 @@ def test_real_cohorts(real_data, cohort):
     with zipfile.ZipFile(path) as archive:
         data = archive.read(archive.namelist()[0])
     genes = ["TP53", "EGFR", "ERBB2"]
-    wanted = pd.read_csv(
+    expected = pd.read_csv(
         io.BytesIO(data), usecols=["case_id", *(f"{one}_rnaseq" for one in genes)]
     ).drop_duplicates()
-    assert list(table.obs["case_id"]) == list(wanted["case_id"])
+    assert list(table.obs["case_id"]) == list(expected["case_id"])
     np.testing.assert_allclose(
         table.x[:, table.var.index.get_indexer(genes)],
-        wanted[[f"{one}_rnaseq" for one in genes]],
+        expected[[f"{one}_rnaseq" for one in genes]],
         rtol=1e-6,
     )
     assert all(re.fullmatch(r"[A-Z0-9]{2}", site) for site in table.obs["site"])

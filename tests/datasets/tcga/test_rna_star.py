@@ -14,7 +14,7 @@ from pathjax.datasets.tcga.tables import TcgaError
 KEPT = [0, 1, 2, 3, 5]
 
 
-def wanted(seed):
+def expected(seed):
     counts, tpm = (np.array(one, float) for one in star_values(seed))
     for values in (counts, tpm):
         values[1] += values[6]
@@ -33,7 +33,7 @@ def test_counts_and_tpm(tmp_path, nested, packed):
     assert list(table.obs["sample_type"]) == ["01", "01", "11"]
     assert set(table.obs["project"]) == {"TCGA-LUAD"}
     for row in range(3):
-        counts, x = wanted(row)
+        counts, x = expected(row)
         np.testing.assert_array_equal(table.counts[row], counts)
         np.testing.assert_allclose(table.x[row], x, rtol=1e-6)
     assert table.skipped == [] and done[-1] == (3, 3)
@@ -83,8 +83,8 @@ def test_a_bad_file_costs_itself(tmp_path, fault):
     path.write_text(text)
     table = read_star(tmp_path)
     assert list(table.obs["sample"]) == [SAMPLES[0], SAMPLES[2]]
-    np.testing.assert_array_equal(table.counts[1], wanted(2)[0])
-    np.testing.assert_allclose(table.x[1], wanted(2)[1], rtol=1e-6)
+    np.testing.assert_array_equal(table.counts[1], expected(2)[0])
+    np.testing.assert_allclose(table.x[1], expected(2)[1], rtol=1e-6)
     [(what, why)] = table.skipped
     assert what == path.name
     assert re.search(reason, why), why

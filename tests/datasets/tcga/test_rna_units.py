@@ -122,8 +122,8 @@ def test_counts_are_kept_and_normalised(unit):
     x, counts = convert(unit, values, reconcile(IDS))
     np.testing.assert_array_equal(counts, COUNTS)
     assert counts.dtype == np.int32
-    wanted = np.log1p(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4)
-    np.testing.assert_allclose(x, wanted, rtol=1e-5)
+    expected = np.log1p(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4)
+    np.testing.assert_allclose(x, expected, rtol=1e-5)
 
 
 def test_copies_are_added_before_the_logarithm():

@@ -59,7 +59,7 @@ def test_columns_that_are_no_samples_are_left_out(tmp_path):
 
 
 def test_header_as_r_writes_it_and_windows_line_ends(tmp_path):
-    wanted = read_matrix(write(tmp_path / "m.tsv", TEXT)).x
+    expected = read_matrix(write(tmp_path / "m.tsv", TEXT)).x
     for text in (
         TEXT.removeprefix("sample\t"),
         TEXT.replace("\n", "\r\n"),
@@ -69,7 +69,7 @@ def test_header_as_r_writes_it_and_windows_line_ends(tmp_path):
         ),
     ):
         found = read_matrix(write(tmp_path / "m.tsv", text)).x
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_gene_map_gives_symbols_and_the_coding_filter(tmp_path):
