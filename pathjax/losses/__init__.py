@@ -1,9 +1,9 @@
-"""Losses: one value per example, float32, with shapes that must agree exactly.
+"""Losses: one float32 value per example.
 
-The caller reduces, once, with the batch's mask. Losses in which rows meet each other
-(contrastive, Pearson) take the mask themselves: a masked row is neither a negative nor
-part of a statistic, and its value is 0. What masked rows hold, NaN included, reaches
-neither a value nor a gradient. Nothing here knows of models, meshes or configs.
+The caller reduces, once, with the batch's mask. Losses in which rows meet (contrastive,
+Pearson) take the mask themselves: a masked row is neither a negative nor part of a
+statistic, and its value is 0. What masked rows hold, NaN included, reaches neither a
+value nor a gradient. Nothing here knows models, meshes or configs.
 """
 
 from pathjax.losses.contrastive import (

@@ -1,10 +1,10 @@
 """Contrastive losses: rows of one modality against all rows of another.
 
-Both losses are the mean of two directions, and a direction is computed a chunk of rows
-at a time: the similarities of a chunk to all keys are made, used and forgotten, and
-made again for the gradient. So `[B, B]` is never whole in memory, forward or backward.
-A direction takes its queries and keys apart, so that over several devices each has its
-own queries, and the keys of all (`mesh.over_rows`).
+Both losses are the mean of two directions. A direction is computed one chunk of rows at
+a time: the similarities of a chunk to all keys are computed, reduced and discarded, and
+recomputed for the gradient, so that `[B, B]` is never in memory as a whole. Queries and
+keys are separate arguments: each device has its own queries and the keys of all
+(`mesh.over_rows`).
 """
 
 import dataclasses
@@ -18,18 +18,18 @@ from pathjax.losses.shapes import check_arrays, check_rows
 
 
 class ChunkError(ValueError):
-    """A chunk that does not divide the batch; the message names those that do."""
+    """A chunk that does not divide the batch; the message names sizes that do."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Embeddings of one modality and whose they are.
+    """Embeddings of one modality, with the samples they belong to.
 
     Attributes:
       z: `[n, E]` float32; rows that do not count are zeros.
-      mask: `[n]`, false for rows that do not count.
-      pair_id: `[n]`, rows that share one are positives of each other.
+      mask: `[n]`, False for rows that do not count.
+      pair_id: `[n]`, Rows that share one are positives of each other.
     """
 
     z: Float[Array, "n E"]
@@ -42,10 +42,10 @@ def emptied(
 ) -> Rows:
     """Rows in float32 with what the mask hides set to 0.
 
-    Before any product, because a NaN times a zero gradient is a NaN.
+    Before any product, because NaN times a zero gradient is NaN.
 
     Raises:
-      ValueError, TypeError: for shapes or dtypes that do not agree.
+      ValueError, TypeError: Shapes or dtypes that do not agree.
     """
     check_rows(z.shape[0], mask, pair_id)
     return Rows(jnp.where(mask[:, None], z, 0).astype(jnp.float32), mask, pair_id)
@@ -55,12 +55,12 @@ def require_chunk(batch: int, chunk: int, devices: int = 1) -> None:
     """Refuses a chunk of rows that does not divide a batch over its devices.
 
     Args:
-      batch: rows, over all devices.
-      chunk: rows at once, over all devices; 0 is all.
-      devices: that rows are divided over.
+      batch: Rows, over all devices.
+      chunk: Rows at once, over all devices; 0 for all.
+      devices: That rows are divided over.
 
     Raises:
-      ChunkError: naming those that do.
+      ChunkError: Naming sizes that do.
     """
     whole = [size for size in range(devices, batch + 1, devices) if not batch % size]
     if chunk and chunk not in whole:
@@ -76,14 +76,14 @@ def require_chunk(batch: int, chunk: int, devices: int = 1) -> None:
 def by_chunks(
     compare: Callable[[Rows], Float[Array, "c"]], queries: Rows, chunk: int = 0
 ) -> Float[Array, "n"]:
-    """`compare` of a chunk of queries after the other, joined.
+    """`compare` of one chunk of queries after the other, joined.
 
-    What it computes inside is forgotten and, for a gradient, computed again.
+    Intermediates are discarded and recomputed for the gradient.
 
     Args:
-      compare: rows -> a value for each.
-      queries: all rows.
-      chunk: rows at once; 0 is all, without recomputing.
+      compare: Rows -> one value each.
+      queries: All rows.
+      chunk: Rows at once; 0 for all, without recomputing.
 
     Raises:
       ChunkError: `chunk` does not divide the rows.
@@ -158,7 +158,7 @@ def sigmoid_one_way(
 def two_sides(z_image, z_expression, log_scale, mask, pair_id) -> tuple[Rows, Rows]:
     """Both modalities of a batch, checked."""
     if z_image.ndim != 2:
-        raise ValueError(f"z_image is {list(z_image.shape)}, wanted [B, E]")
+        raise ValueError(f"z_image is {list(z_image.shape)}, expected [B, E]")
     shape = z_image.shape
     check_arrays(
         {
@@ -202,7 +202,7 @@ def info_nce(
       `[B]` float32, 0 for masked rows.
 
     Raises:
-      ValueError, TypeError: for shapes or dtypes that do not agree.
+      ValueError, TypeError: Shapes or dtypes that do not agree.
       ChunkError: `chunk` does not divide B.
     """
     image, expression = two_sides(z_image, z_expression, log_scale, mask, pair_id)
@@ -234,7 +234,7 @@ def sigmoid_loss(
       `[B]` float32, 0 for masked rows.
 
     Raises:
-      ValueError, TypeError: for shapes or dtypes that do not agree.
+      ValueError, TypeError: Shapes or dtypes that do not agree.
       ChunkError: `chunk` does not divide B.
     """
     check_arrays({"bias": (bias, ())})

@@ -29,19 +29,19 @@ def dino_loss(
       `[B]` float32.
 
     Raises:
-      ValueError, TypeError: for shapes or dtypes that do not agree, or fewer than two
+      ValueError, TypeError: Shapes or dtypes that do not agree, or fewer than two
         student views.
     """
     if student.ndim != 3 or teacher.ndim != 3:
         raise ValueError(
             f"student is {list(student.shape)}, teacher is {list(teacher.shape)}; "
-            "wanted [B, S, P] and [B, V, P]"
+            "expected [B, S, P] and [B, V, P]"
         )
     batch, views, prototypes = student.shape
     own = teacher.shape[1]
     if views < 2 or not 1 <= own <= views:
         raise ValueError(
-            f"found {views} student and {own} teacher views; wanted at least two and "
+            f"found {views} student and {own} teacher views; expected at least two and "
             "the teacher's among them"
         )
     check_arrays(

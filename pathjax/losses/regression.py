@@ -23,7 +23,7 @@ def huber(
     """Mean over genes of Huber's loss (1964): e^2/2 up to |e| = delta, then linear.
 
     Args:
-      delta: in the target's units; for z-scored genes, standard deviations.
+      delta: In the target's units; for z-scored genes, standard deviations.
 
     Returns:
       `[B]` float32.
@@ -38,45 +38,31 @@ def pearson_loss(
     prediction: Float[Array, "B G"],
     target: Float[Array, "B G"],
     mask: Bool[Array, "B"],
-    axis: str = "gene",
     eps: float = 1e-6,
 ) -> Float[Array, "B"]:
-    """1 - Pearson's r, as contributions whose masked mean is the loss.
+    """1 - Pearson's r per gene, as contributions whose masked mean is the loss.
 
-    axis "gene" (the default, as the reported metric is per gene): r_g over the unmasked
-    samples of the batch, averaged over the genes whose target varies there. r_g is a
-    sum over samples of c_ig = dx_ig dy_ig / sqrt(sum dx_g^2 sum dy_g^2); with n
-    unmasked samples example i has 1 - n mean_g(c_ig). A single contribution means
-    nothing (it may be negative); their masked mean is 1 - mean_g(r_g). Small batches
-    make it a noisy loss.
-
-    axis "sample": r over the genes of each sample. Gene means inflate it where targets
-    are not standardised.
+    r_g over the unmasked samples of the batch, averaged over the genes whose target
+    varies there. r_g is a sum over samples of c_ig = dx_ig dy_ig / sqrt(sum dx_g^2 sum
+    dy_g^2); with n unmasked samples, example i has 1 - n mean_g(c_ig). A single
+    contribution has no meaning (it may be negative); the masked mean is 1 - mean_g(r_g).
+    Small batches make it noisy.
 
     Args:
-      eps: added to both variances, so that a constant prediction has r = 0 and a finite
+      eps: Added to both variances, so that a constant prediction has r = 0 and a finite
         gradient.
 
     Returns:
       `[B]` float32, 0 for masked rows. If no target gene varies, r counts as 0.
 
     Raises:
-      ValueError, TypeError: for shapes or dtypes that do not agree, or another axis.
+      ValueError, TypeError: Shapes or dtypes that do not agree.
     """
     check_regression(prediction, target)
     check_rows(prediction.shape[0], mask)
-    if axis not in ("gene", "sample"):
-        raise ValueError(f"axis={axis!r}: wanted 'gene' or 'sample'")
     rows = mask[:, None]
     x = jnp.where(rows, prediction, 0).astype(jnp.float32)
     y = jnp.where(rows, target, 0).astype(jnp.float32)
-    if axis == "sample":
-        dx = x - x.mean(axis=1, keepdims=True)
-        dy = y - y.mean(axis=1, keepdims=True)
-        spread = (jnp.square(dx).mean(axis=1) + eps) * (
-            jnp.square(dy).mean(axis=1) + eps
-        )
-        return jnp.where(mask, 1 - (dx * dy).mean(axis=1) * jax.lax.rsqrt(spread), 0)
     n = jnp.maximum(mask.sum(), 1).astype(jnp.float32)
     dx = jnp.where(rows, x - x.sum(axis=0, keepdims=True) / n, 0)
     dy = jnp.where(rows, y - y.sum(axis=0, keepdims=True) / n, 0)
@@ -122,18 +108,18 @@ def negative_binomial_nll(
     scipy's terms, nbinom(n=1/alpha, p=1/(1 + alpha mu)).
 
     Args:
-      mu: expected counts, positive.
-      log_dispersion: `[G]`; held within [-8, 8], Poisson for any use below.
-      counts: not negative; need not be whole, as with ambient-corrected counts.
+      mu: Expected counts, positive.
+      log_dispersion: `[G]`; clipped to [-8, 8], where smaller values are Poisson in practice.
+      counts: Not negative; need not be integers, as with ambient-corrected counts.
 
     Returns:
       `[B]` float32.
 
     Raises:
-      ValueError, TypeError: for shapes or dtypes that do not agree.
+      ValueError, TypeError: Shapes or dtypes that do not agree.
     """
     if jnp.ndim(mu) != 2:
-        raise ValueError(f"mu is {list(jnp.shape(mu))}, wanted [B, G]")
+        raise ValueError(f"mu is {list(jnp.shape(mu))}, expected [B, G]")
     check_arrays(
         {
             "mu": (mu, mu.shape),

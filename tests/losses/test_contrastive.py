@@ -186,15 +186,23 @@ def test_sigmoid_mean_is_the_papers():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"ze": np.ones((8, 5), np.float32)}, ValueError, r"\[8, 5\], wanted \[8, 6\]"),
-        ({"ze": np.ones((1, 6), np.float32)}, ValueError, r"\[1, 6\], wanted \[8, 6\]"),
+        (
+            {"ze": np.ones((8, 5), np.float32)},
+            ValueError,
+            r"\[8, 5\], expected \[8, 6\]",
+        ),
+        (
+            {"ze": np.ones((1, 6), np.float32)},
+            ValueError,
+            r"\[1, 6\], expected \[8, 6\]",
+        ),
         ({"zi": np.ones((8, 6), np.int32)}, TypeError, "z_image is int32"),
-        ({"zi": np.ones(8, np.float32)}, ValueError, r"wanted \[B, E\]"),
-        ({"mask": np.ones(8, np.float32)}, ValueError, r"wanted bool\[8\]"),
-        ({"mask": np.ones(7, bool)}, ValueError, r"bool\[7\], wanted bool\[8\]"),
-        ({"ids": np.ones((8, 1), np.int32)}, ValueError, r"wanted int\[8\]"),
-        ({"ids": np.ones(8, np.float32)}, ValueError, r"wanted int\[8\]"),
-        ({"scale": jnp.ones(1)}, ValueError, r"log_scale is \[1\], wanted \[\]"),
+        ({"zi": np.ones(8, np.float32)}, ValueError, r"expected \[B, E\]"),
+        ({"mask": np.ones(8, np.float32)}, ValueError, r"expected bool\[8\]"),
+        ({"mask": np.ones(7, bool)}, ValueError, r"bool\[7\], expected bool\[8\]"),
+        ({"ids": np.ones((8, 1), np.int32)}, ValueError, r"expected int\[8\]"),
+        ({"ids": np.ones(8, np.float32)}, ValueError, r"expected int\[8\]"),
+        ({"scale": jnp.ones(1)}, ValueError, r"log_scale is \[1\], expected \[\]"),
     ],
 )
 def test_contrastive_guards(change, error, message):

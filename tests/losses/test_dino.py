@@ -41,11 +41,11 @@ def test_dino_does_not_differentiate_the_teacher():
 @pytest.mark.parametrize(
     ("student", "teacher", "centre", "message"),
     [
-        ((2, 3, 4), (2, 2, 5), (4,), r"teacher is \[2, 2, 5\], wanted \[2, 2, 4\]"),
-        ((2, 3, 4), (2, 2, 4), (1,), r"centre is \[1\], wanted \[4\]"),
+        ((2, 3, 4), (2, 2, 5), (4,), r"teacher is \[2, 2, 5\], expected \[2, 2, 4\]"),
+        ((2, 3, 4), (2, 2, 4), (1,), r"centre is \[1\], expected \[4\]"),
         ((2, 1, 4), (2, 1, 4), (4,), "at least two"),
         ((2, 2, 4), (2, 3, 4), (4,), "2 student and 3 teacher views"),
-        ((2, 4), (2, 4), (4,), r"wanted \[B, S, P\]"),
+        ((2, 4), (2, 4), (4,), r"expected \[B, S, P\]"),
     ],
 )
 def test_dino_guards(student, teacher, centre, message):
