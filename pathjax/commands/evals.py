@@ -26,7 +26,7 @@ def add(commands) -> None:
     evaluation.set_defaults(run=run_evaluate)
 
     audits = commands.add_parser(
-        "audit", help="training patients against the test patients of tasks"
+        "audit", help="compare training patients with the test patients of tasks"
     )
     audits.add_argument(
         "--train",
@@ -44,14 +44,18 @@ def add(commands) -> None:
     )
     add_tasks(audits)
     audits.add_argument(
-        "--site-preserved", action="store_true", help="hold sites apart too"
+        "--site-preserved", action="store_true", help="also keep sites separate"
     )
     audits.add_argument("--out", type=Path, metavar="FILE.json")
     audits.set_defaults(run=run_audit)
 
-    report = commands.add_parser("report", help="tables and figures from results")
+    report = commands.add_parser("report", help="write tables and figures from results")
     report.add_argument("results", nargs="+", type=Path, help="run folders or CSV")
-    report.add_argument("--out", type=Path, help="folder; the first input's if left")
+    report.add_argument(
+        "--out",
+        type=Path,
+        help="output folder (default: report/ in the first input's folder)",
+    )
     add_page(report)
     report.set_defaults(run=run_report)
 
@@ -59,7 +63,9 @@ def add(commands) -> None:
 def add_page(parser: argparse.ArgumentParser) -> None:
     """Whether to write the page, and what else to show in it."""
     parser.add_argument(
-        "--html", action="store_true", help="also one self-contained page, index.html"
+        "--html",
+        action="store_true",
+        help="also write a self-contained page, index.html",
     )
     for name, what in (
         ("points", "CSV of embeddings in the plane: x, y, label, id"),

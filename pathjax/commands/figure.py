@@ -6,7 +6,7 @@ from pathlib import Path
 
 def add(commands) -> None:
     """Adds the command."""
-    parser = commands.add_parser("figure", help="pictures of embeddings")
+    parser = commands.add_parser("figure", help="plot embeddings")
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
     tsne = kinds.add_parser(
         "tsne",

@@ -10,16 +10,21 @@ def add(commands) -> None:
     """Adds the command."""
     parser = commands.add_parser(
         "modalities",
-        help="how well slide, RNA and report text, alone and together, tell each "
-        "target; goes on where it stopped",
+        help="score how well slide, RNA and report text, alone and together, predict "
+        "each target; resumes after an interruption",
     )
-    parser.add_argument("study", nargs="?", type=Path, help="none with --labels")
+    parser.add_argument(
+        "study", nargs="?", type=Path, help="study folder; omit with --labels"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument(
-        "--slide", type=Path, metavar="FILE.h5", help="of `pathjax embed`"
+        "--slide", type=Path, metavar="FILE.h5", help="file written by `pathjax embed`"
     )
     parser.add_argument(
-        "--text", type=Path, metavar="FILE.h5", help="of `pathjax text embed`"
+        "--text",
+        type=Path,
+        metavar="FILE.h5",
+        help="file written by `pathjax text embed`",
     )
     parser.add_argument(
         "--rna",
@@ -35,9 +40,7 @@ def add(commands) -> None:
         metavar="PATH",
         help="no study: RNA and tables of labels, as `pathjax data tcga` takes them",
     )
-    parser.add_argument(
-        "--sequenced", type=Path, help="as `pathjax data tcga` takes it"
-    )
+    parser.add_argument("--sequenced", type=Path, help="see `pathjax data tcga`")
     parser.add_argument(
         "--targets",
         nargs="+",
@@ -45,13 +48,15 @@ def add(commands) -> None:
         help="all of the samples' if left; `expression` is one; @ asks only samples "
         "of a class of another target",
     )
-    parser.add_argument("--folds", type=int, default=5, help="of patients")
+    parser.add_argument(
+        "--folds", type=int, default=5, help="number of folds of patients"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--min-patients", type=int, default=10, help="of a class that is asked for"
     )
     parser.add_argument(
-        "--genes", type=int, default=2000, help="most variable genes kept of RNA"
+        "--genes", type=int, default=2000, help="number of most variable genes to keep"
     )
     parser.add_argument(
         "--components",
@@ -60,7 +65,7 @@ def add(commands) -> None:
         help="principal components of a modality at most; 0 keeps its features",
     )
     parser.add_argument(
-        "--alone", action="store_true", help="no combinations of modalities"
+        "--alone", action="store_true", help="score single modalities only"
     )
     parser.set_defaults(run=run_modalities)
 

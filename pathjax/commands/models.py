@@ -7,32 +7,36 @@ from pathlib import Path
 
 def add(commands) -> None:
     """Adds all three."""
-    models = commands.add_parser("models", help="public models that can be imported")
-    models.add_argument("name", nargs="?", help="everything known of this one")
+    models = commands.add_parser(
+        "models", help="list public models that can be imported"
+    )
+    models.add_argument("name", nargs="?", help="show details of this model")
     models.set_defaults(run=run_models)
 
-    imports = commands.add_parser("import", help="a public model's weights")
-    imports.add_argument("model", help="a name of `pathjax models`")
+    imports = commands.add_parser("import", help="import the weights of a public model")
+    imports.add_argument("model", help="name listed by `pathjax models`")
     imports.add_argument(
         "--weights",
         type=Path,
         metavar="FILE",
-        help="safetensors, .pth, .pt, .bin or .torch; downloaded if left",
+        help=".safetensors, .pth, .pt, .bin or .torch file (default: download)",
     )
     imports.add_argument("--out", type=Path, required=True, metavar="DIR")
     imports.set_defaults(run=run_import)
 
-    export = commands.add_parser("export", help="a model for timm or NumPy, with card")
+    export = commands.add_parser(
+        "export", help="export a model for timm or NumPy, with a model card"
+    )
     export.add_argument("model", type=Path, help="run folder or model.safetensors")
     export.add_argument("--format", choices=("timm", "npz"), required=True)
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
     export.add_argument(
-        "--results", type=Path, help="results.json whose numbers go into the card"
+        "--results", type=Path, help="results.json with scores for the model card"
     )
     export.add_argument(
         "--image-px",
         type=int,
-        help="resize position embeddings to this size by the model's own rule",
+        help="resize position embeddings to this image size",
     )
     export.set_defaults(run=run_export)
 

@@ -32,25 +32,31 @@ def add(commands) -> None:
     plan.add_argument(
         "--steps",
         default="train,validation,embedding,probe",
-        help="which to compile, with commas (all)",
+        help="steps to compile, comma-separated (default: all)",
     )
-    plan.add_argument("--genes", type=int, help="length of the panel, if not known")
-    plan.add_argument("--text-dim", type=int, help="of text embeddings, if not known")
-    plan.add_argument("--samples", type=int, help="samples that train, for epochs")
+    plan.add_argument("--genes", type=int, help="length of the gene panel, if unknown")
+    plan.add_argument(
+        "--text-dim", type=int, help="length of text embeddings, if unknown"
+    )
+    plan.add_argument(
+        "--samples", type=int, help="number of training samples, to compute epochs"
+    )
     plan.add_argument(
         "--tries",
         type=int,
         default=3,
-        help="changes to try by compiling when the job does not fit (3)",
+        help="changes to try when the job does not fit (default: 3)",
     )
     plan.add_argument("--price-per-chip-hour", type=float, metavar="MONEY")
     plan.add_argument(
         "--mfu",
         type=float,
         default=0.4,
-        help="utilisation to expect, beside the bound (0.4)",
+        help="expected utilisation (default: 0.4)",
     )
-    plan.add_argument("--json", type=Path, metavar="FILE", help="everything, as JSON")
+    plan.add_argument(
+        "--json", type=Path, metavar="FILE", help="write everything as JSON"
+    )
     plan.set_defaults(run=run_plan, takes_overrides=True)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 def add(commands) -> None:
     """Adds `predict`."""
     predict = commands.add_parser(
-        "predict", help="expression of tiles from their images, as AnnData and maps"
+        "predict",
+        help="predict expression of tiles from their images, as AnnData and maps",
     )
     predict.add_argument("checkpoint", type=Path, help="run folder or model file")
     predict.add_argument(
@@ -19,7 +20,7 @@ def add(commands) -> None:
         metavar="A,B|FILE",
         help="which, and draw their maps; all of the panel, without maps, if left",
     )
-    predict.add_argument("--split", help="with --fold: part of a study")
+    predict.add_argument("--split", help="predict a fold of a study only, with --fold")
     predict.add_argument("--fold")
     predict.add_argument(
         "--mpp", type=float, help="um/px the model was trained at, if it does not say"
@@ -28,7 +29,10 @@ def add(commands) -> None:
         "--slide-mpp", type=float, help="um/px of the slide, if its file does not say"
     )
     predict.add_argument(
-        "--min-tissue", type=float, default=0.35, help="share of a tile, 0 to 1"
+        "--min-tissue",
+        type=float,
+        default=0.35,
+        help="minimum share of tissue in a tile, 0 to 1",
     )
     predict.add_argument(
         "--pictures",
@@ -36,7 +40,9 @@ def add(commands) -> None:
         metavar="DIR",
         help="a picture of each slide, named as the slide, that x and y are pixels of",
     )
-    predict.add_argument("--max-maps", type=int, default=20, help="maps drawn at most")
+    predict.add_argument(
+        "--max-maps", type=int, default=20, help="maximum number of maps"
+    )
     predict.add_argument(
         "--validation",
         type=Path,
@@ -53,7 +59,7 @@ def add(commands) -> None:
         "--reference",
         type=Path,
         metavar="STUDY",
-        help="whose expression is retrieved",
+        help="study whose expression is retrieved",
     )
     retrieval.add_argument(
         "--reference-part",
@@ -67,10 +73,13 @@ def add(commands) -> None:
         help="of `pathjax text embed`: retrieve reports by the text tower too",
     )
     retrieval.add_argument(
-        "--neighbours", type=int, default=50, help="samples averaged per tile"
+        "--neighbours", type=int, default=50, help="number of samples averaged per tile"
     )
     retrieval.add_argument(
-        "--nearest", type=int, default=5, help="neighbours listed per tile and slide"
+        "--nearest",
+        type=int,
+        default=5,
+        help="number of neighbours listed per tile and slide",
     )
     retrieval.add_argument(
         "--own-patient",

@@ -8,7 +8,7 @@ from pathjax.commands.output import print_skipped
 
 def add(kinds) -> None:
     """Adds `tcga-rna` to the commands of `data`."""
-    rna = kinds.add_parser("tcga-rna", help="bulk RNA of TCGA as one AnnData")
+    rna = kinds.add_parser("tcga-rna", help="write bulk RNA of TCGA as one AnnData")
     rna.add_argument(
         "--source",
         type=Path,
@@ -34,7 +34,7 @@ def add(kinds) -> None:
     rna.add_argument(
         "--keep-all-genes", action="store_true", help="also keep non-coding genes"
     )
-    rna.add_argument("--units", help="of a matrix, where they cannot be determined")
+    rna.add_argument("--units", help="units of a matrix, if they cannot be determined")
     rna.add_argument(
         "--strict", action="store_true", help="fail when anything has to be skipped"
     )

@@ -10,7 +10,7 @@ def add(commands) -> None:
     kinds = text.add_subparsers(title="commands", metavar="COMMAND", required=True)
     embed = kinds.add_parser(
         "embed",
-        help="reports of a study or a table to one file of vectors",
+        help="embed the reports of a study or a table into one file of vectors",
         description="With --backend openai the reports are sent to another machine, "
         "unless --base-url is local: see docs/text.md. minilm and tfidf send nothing.",
     )
@@ -19,24 +19,26 @@ def add(commands) -> None:
         "--backend", choices=("openai", "minilm", "tfidf"), required=True
     )
     embed.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
-    embed.add_argument("--dimensions", type=int, help="of a vector")
-    embed.add_argument("--max-tokens", type=int, help="of a piece of text")
+    embed.add_argument("--dimensions", type=int, help="length of the vectors")
+    embed.add_argument(
+        "--max-tokens", type=int, help="maximum tokens per piece of text"
+    )
     embed.add_argument(
         "--long",
         choices=("average", "truncate"),
         default="average",
-        help="texts longer than that",
+        help="how to embed longer texts (default: average)",
     )
     embed.add_argument(
         "--cache",
         type=Path,
         metavar="FILE",
-        help="of vectors; ~/.cache/pathjax if left",
+        help="cache of vectors (default: in ~/.cache/pathjax)",
     )
     add_table_options(embed)
     http = embed.add_argument_group("--backend openai")
     http.add_argument("--model", default="text-embedding-3-small")
-    http.add_argument("--base-url", help="$OPENAI_BASE_URL or OpenAI's if left")
+    http.add_argument("--base-url", help="default: $OPENAI_BASE_URL, or OpenAI's")
     http.add_argument(
         "--key-variable",
         default="OPENAI_API_KEY",
@@ -47,25 +49,32 @@ def add(commands) -> None:
     http.add_argument("--retries", type=int, default=8)
     http.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
     http.add_argument(
-        "--insecure", action="store_true", help="allow http to other machines"
+        "--insecure",
+        action="store_true",
+        help="allow unencrypted http to other machines",
     )
-    http.add_argument("--price", type=float, metavar="USD", help="for a million tokens")
     http.add_argument(
-        "--max-cost", type=float, metavar="USD", help="agree to a cost up to this"
+        "--price", type=float, metavar="USD", help="price per million tokens"
     )
-    http.add_argument("--yes", action="store_true", help="agree to the cost")
     http.add_argument(
-        "--dry-run", action="store_true", help="say the cost and send nothing"
+        "--max-cost", type=float, metavar="USD", help="accept a cost up to this amount"
+    )
+    http.add_argument("--yes", action="store_true", help="accept any cost")
+    http.add_argument(
+        "--dry-run", action="store_true", help="print the cost and send nothing"
     )
     local = embed.add_argument_group("--backend minilm")
     local.add_argument(
-        "--model-dir", type=Path, metavar="DIR", help="another BERT sentence encoder"
+        "--model-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of another BERT sentence encoder",
     )
     fitted = embed.add_argument_group("--backend tfidf")
     fitted.add_argument(
         "--fit-on",
         metavar="SPLIT:FOLD",
-        help="fit to these patients only; all if left",
+        help="fit on these patients only (default: all)",
     )
     fitted.add_argument("--seed", type=int, default=0)
     embed.set_defaults(run=run_embed)
@@ -78,14 +87,14 @@ def add_reports(kinds) -> None:
     """Adds `data reports`."""
     reports = kinds.add_parser(
         "reports",
-        help="add report texts to a study; its fingerprint changes by it",
+        help="add report texts to a study, which changes its fingerprint",
         description="Reads TCGA_Reports.csv (patient_filename, text), or a CSV, TSV or "
         "Parquet with sample_id or patient_id and text.",
     )
     reports.add_argument("study", type=Path)
     reports.add_argument("--reports", type=Path, required=True, metavar="FILE")
     reports.add_argument(
-        "--replace", action="store_true", help="reports that are there"
+        "--replace", action="store_true", help="replace existing reports"
     )
     add_table_options(reports)
     reports.set_defaults(run=run_reports)
@@ -98,9 +107,11 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=5,
         metavar="N",
-        help="of a table's texts; shorter ones are left out",
+        help="skip texts with fewer words (default: 5)",
     )
-    parser.add_argument("--encoding", default="utf-8", help="of a CSV")
+    parser.add_argument(
+        "--encoding", default="utf-8", help="encoding of a CSV (default: utf-8)"
+    )
 
 
 def run_reports(args: argparse.Namespace) -> None:

@@ -8,22 +8,29 @@ from pathjax.commands.output import print_built
 
 def add(commands) -> None:
     """Adds `tile`."""
-    tile = commands.add_parser("tile", help="tiles of whole slides, as a study")
+    tile = commands.add_parser("tile", help="cut whole slides into tiles, as a study")
     tile.add_argument(
         "--slides", type=Path, required=True, help="folder, or CSV with column path"
     )
     tile.add_argument("--out", type=Path, required=True, metavar="STUDY")
     tile.add_argument("--name", default="tiles", help="name of the study")
-    tile.add_argument("--mpp", type=float, default=0.5, help="um/px of the tiles")
+    tile.add_argument(
+        "--mpp", type=float, default=0.5, help="micrometres per pixel of the tiles"
+    )
     tile.add_argument("--tile-px", type=int, default=224)
     tile.add_argument("--overlap", type=int, default=0, metavar="PX")
     tile.add_argument(
-        "--min-tissue", type=float, default=0.35, help="share of a tile, 0 to 1"
+        "--min-tissue",
+        type=float,
+        default=0.35,
+        help="minimum share of tissue in a tile, 0 to 1",
     )
-    tile.add_argument("--max-tiles", type=int, help="random subset per slide")
-    tile.add_argument("--seed", type=int, default=0, help="of --max-tiles")
+    tile.add_argument(
+        "--max-tiles", type=int, help="maximum tiles per slide, chosen at random"
+    )
+    tile.add_argument("--seed", type=int, default=0, help="random seed of --max-tiles")
     tile.add_argument("--tissue", choices=("otsu", "saturation"), default="otsu")
-    tile.add_argument("--quality", type=int, default=90, help="of the JPEG")
+    tile.add_argument("--quality", type=int, default=90, help="JPEG quality")
     tile.add_argument(
         "--coordinates",
         type=Path,
@@ -31,11 +38,16 @@ def add(commands) -> None:
         help="TRIDENT's or CLAM's h5 files, used instead of finding tissue",
     )
     tile.add_argument(
-        "--mpp-csv", type=Path, metavar="FILE", help="columns wsi,mpp; takes precedence"
+        "--mpp-csv",
+        type=Path,
+        metavar="FILE",
+        help="CSV with columns wsi and mpp, which override the slides' own",
     )
-    tile.add_argument("--workers", type=int, help="processes; default: all cores")
     tile.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a running Dask cluster"
+        "--workers", type=int, help="number of processes (default: all cores)"
+    )
+    tile.add_argument(
+        "--scheduler", metavar="ADDRESS", help="address of a running Dask cluster"
     )
     tile.add_argument(
         "--retry-skipped", action="store_true", help="try skipped slides again"

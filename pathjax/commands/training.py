@@ -13,7 +13,7 @@ def add(commands) -> None:
     """Adds both."""
     train = commands.add_parser(
         "train",
-        help="one training run",
+        help="run or resume one training",
         epilog="--config.KEY=VALUE overrides a value of the config.",
     )
     train.add_argument("--config", required=True, metavar="FILE.py:ARG")
@@ -21,7 +21,7 @@ def add(commands) -> None:
     train.add_argument(
         "--profile",
         metavar="START:STEPS",
-        help="trace so many steps after START into WORKDIR/profile",
+        help="profile STEPS steps after START into WORKDIR/profile",
     )
     train.add_argument(
         "--compilation-cache",
@@ -35,17 +35,21 @@ def add(commands) -> None:
     together.add_argument(
         "--multihost",
         action="store_true",
-        help="find the others by the cluster: Cloud TPU, GKE, Slurm, Open MPI",
+        help="find the other processes through Cloud TPU, GKE, Slurm or Open MPI",
     )
     together.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="of process 0, the same for all"
+        "--coordinator", metavar="HOST:PORT", help="address of process 0"
     )
-    together.add_argument("--processes", type=int, metavar="N", help="how many")
-    together.add_argument("--process", type=int, metavar="I", help="which, from 0")
+    together.add_argument(
+        "--processes", type=int, metavar="N", help="number of processes"
+    )
+    together.add_argument(
+        "--process", type=int, metavar="I", help="index of this process, from 0"
+    )
     train.set_defaults(run=run_train, takes_overrides=True)
 
     embed = commands.add_parser(
-        "embed", help="embeddings of a study's tiles or a folder's images"
+        "embed", help="embed the tiles of a study or the images of a folder"
     )
     embed.add_argument("model", type=Path, help="run folder or model.safetensors")
     embed.add_argument("input", type=Path, help="study or folder of images")
@@ -53,7 +57,7 @@ def add(commands) -> None:
     embed.add_argument(
         "--pool",
         choices=("cls", "mean", "cls_mean"),
-        help="what of the tokens to keep; the model's own if left",
+        help="pooling of the tokens (default: the model's own)",
     )
     embed.add_argument("--batch", type=int, default=64, help="tiles per step")
     embed.add_argument(

@@ -14,11 +14,11 @@ from pathjax.registry import Registry
 class Demo(Dataset):
     """build the synthetic study"""
 
-    patients: int = 240
-    tiles: Annotated[int, "per patient"] = 8
-    tile_px: int = 64
+    patients: Annotated[int, "number of patients"] = 240
+    tiles: Annotated[int, "tiles per patient"] = 8
+    tile_px: Annotated[int, "side of a tile in pixels"] = 64
     mpp: Annotated[float, "micrometres per pixel"] = 1.0
-    seed: int = 0
+    seed: Annotated[int, "random seed"] = 0
 
     source: ClassVar[str] = ""
 
@@ -32,12 +32,12 @@ class Demo(Dataset):
 
 @dataclasses.dataclass(frozen=True)
 class Her2st(Dataset):
-    """build a study from her2st"""
+    """build the her2st study: a tile and its counts per spot"""
 
     tile_um: Annotated[float, "side of a tile in micrometres"] = 112.0
-    tile_px: int = 224
+    tile_px: Annotated[int, "side of a tile in pixels"] = 224
 
-    source: ClassVar[str] = "unpacked archive"
+    source: ClassVar[str] = "folder with the unpacked archive"
 
     def build(self, source: Path | None, out: Path, progress: Progress):
         from pathjax.datasets.her2st import build_her2st
@@ -47,12 +47,12 @@ class Her2st(Dataset):
 
 @dataclasses.dataclass(frozen=True)
 class Her2stTissue(Dataset):
-    """unlabelled tissue of some sections of her2st, for pre-training"""
+    """build a study of unlabelled her2st tiles, for pre-training"""
 
-    sections: tuple[str, ...] = ("C2", "C3", "C4")
-    tile_px: int = 128
+    sections: Annotated[tuple[str, ...], "sections to use"] = ("C2", "C3", "C4")
+    tile_px: Annotated[int, "side of a tile in pixels"] = 128
 
-    source: ClassVar[str] = "unpacked archive"
+    source: ClassVar[str] = "folder with the unpacked archive"
 
     def build(self, source: Path | None, out: Path, progress: Progress):
         from pathjax.datasets.her2st import build_her2st_tissue
@@ -78,7 +78,7 @@ class Tcga(Dataset):
     ] = None
     frozen: Annotated[bool, "also use frozen sections (TS, MS, BS)"] = False
     aliquots: Annotated[
-        Literal["first", "mean"], "which of several aliquots of a patient"
+        Literal["first", "mean"], "how to combine several aliquots of a patient"
     ] = "first"
     keep_unpaired: Annotated[bool, "keep patients without RNA, for labels alone"] = (
         False
@@ -87,7 +87,7 @@ class Tcga(Dataset):
         bool,
         "keep whole sites in one fold where possible (default), or split by patient",
     ] = True
-    seed: Annotated[int, "of the splits"] = 0
+    seed: Annotated[int, "random seed of the splits"] = 0
 
     source: ClassVar[str] = ""
 
@@ -103,12 +103,14 @@ class TileBenchmark(Dataset):
     """a public set of labelled tiles"""
 
     manual_dir: Annotated[
-        Path | None, "published files, as downloaded or unpacked; default: download"
+        Path | None, "folder with the published files; default: download them"
     ] = None
     cache: Annotated[
-        Path | None, "for downloads and unpacked archives; default: ~/.cache/pathjax"
+        Path | None, "folder for downloads and archives; default: ~/.cache/pathjax"
     ] = None
-    partial: Annotated[bool, "accept other image counts than published"] = False
+    partial: Annotated[
+        bool, "accept a number of images that differs from the published one"
+    ] = False
 
     source: ClassVar[str] = ""
     benchmark: ClassVar[Benchmark]
