@@ -1,4 +1,4 @@
-"""`pathjax plan`: what a run needs and takes on hardware that is not here."""
+"""`pathjax plan`: what a run needs and costs on hardware that is not here."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pathjax.commands.training import overrides
 
-# More than one: whoever scripts this can tell "does not fit" from a mistake.
+# Not 1, so that scripts can distinguish "does not fit" from a mistake.
 EXIT_DOES_NOT_FIT = 3
 
 
@@ -70,10 +70,10 @@ def run_plan(args: argparse.Namespace) -> int:
     known = ("train", "validation", "embedding", "probe")
     steps = args.steps.split(",")
     if set(steps) - set(known):
-        raise ValueError(f"--steps={args.steps}: wanted some of {','.join(known)}")
+        raise ValueError(f"--steps={args.steps}: expected some of {','.join(known)}")
     if not 0 < args.mfu <= 1:
-        raise ValueError(f"--mfu={args.mfu}: wanted a share, such as 0.4")
-    begun = time.perf_counter(), children_cpu()
+        raise ValueError(f"--mfu={args.mfu}: expected a fraction, such as 0.4")
+    start = time.perf_counter(), children_cpu()
     request = {
         "config": args.config,
         "overrides": overrides(args.rest),
@@ -84,22 +84,22 @@ def run_plan(args: argparse.Namespace) -> int:
         "steps": steps,
         "tries": args.tries,
     }
-    found = make_plan(request, lambda text: print(text, file=sys.stderr, flush=True))
-    found["train_samples"] = args.samples or found["train_samples"]
-    if "steps" in found:
-        found = add_cost(found, args.price_per_chip_hour, args.mfu)
-    wall, cpu = time.perf_counter() - begun[0], children_cpu() - begun[1]
-    found["planning"] = {"wall_seconds": wall, "cpu_seconds": cpu}
+    result = make_plan(request, lambda text: print(text, file=sys.stderr, flush=True))
+    result["train_samples"] = args.samples or result["train_samples"]
+    if "steps" in result:
+        result = add_cost(result, args.price_per_chip_hour, args.mfu)
+    wall, cpu = time.perf_counter() - start[0], children_cpu() - start[1]
+    result["planning"] = {"wall_seconds": wall, "cpu_seconds": cpu}
     if args.json:
-        write_json(args.json, json.loads(json.dumps(found)))
-    # A file has no width, and a table cut to that of a terminal is of no use there.
+        write_json(args.json, json.loads(json.dumps(result)))
+    # A file has no width; do not cut tables to that of a terminal.
     console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=False)
-    show(found, console)
+    show(result, console)
     console.print(f"Planned in {wall:.0f} s ({cpu:.0f} s of CPU).")
-    return EXIT_DOES_NOT_FIT if "does_not_fit" in found else 0
+    return EXIT_DOES_NOT_FIT if "does_not_fit" in result else 0
 
 
 def children_cpu() -> float:
-    """Seconds of CPU that ended child processes have used."""
+    """CPU seconds of child processes that have ended."""
     times = os.times()
     return times.children_user + times.children_system

@@ -10,8 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from pathjax.plan.hlo import Computation, Instruction, Module, parse
-from pathjax.plan.walk import Run, running
+from pathjax.plan.hlo import Computation, Instruction, Module, Run, parse, running
 
 KINDS = (
     "all-reduce",
@@ -89,7 +88,7 @@ def collectives(compiled: str | Module) -> list[Collective]:
       reduce-scatter.
 
     Raises:
-      HloError: the text is no module.
+      PlanError: the text is no module.
     """
     module = parse(compiled) if isinstance(compiled, str) else compiled
     found: list[Collective] = []
@@ -164,7 +163,7 @@ def _scattered(where: Computation, instruction: Instruction) -> bool:
     """An all-reduce inside a fusion that returns a slice of it.
 
     One that was combined of several returns a tuple of slices, some by way of others;
-    it is told by the name that the TPU compiler gives such fusions.
+    it is recognised by the name that the TPU compiler gives such fusions.
     """
     if instruction.opcode != "all-reduce":
         return False

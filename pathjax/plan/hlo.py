@@ -1,13 +1,17 @@
-"""Reads the text of a compiled module (HLO) into computations and instructions.
+"""Parses the text of a compiled module (HLO): instructions, and how often each runs.
 
-Just enough of XLA's text form to follow who calls whom, how often a loop runs and how
-large an array is: `Compiled.as_text()` of CPUs, GPUs and TPUs. Instructions are not
-interpreted. The grammar is that of XLA's parser (xla/hlo/parser/hlo_parser.cc).
+Just enough of XLA's text form to follow calls, trip counts of loops and sizes of arrays,
+which `cost_analysis()` does not give: it counts a loop's body once and no collectives.
+For `Compiled.as_text()` of CPUs, GPUs and TPUs; the grammar is that of XLA's parser
+(xla/hlo/parser/hlo_parser.cc). Instructions are not interpreted.
 """
 
 import dataclasses
 import functools
 import re
+from collections.abc import Callable, Iterator
+
+from pathjax.plan import PlanError
 
 # Bits of an element; F8 types differ in name only, so they are matched by prefix.
 _BITS = {
@@ -26,10 +30,6 @@ _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 # Instructions through which a loop's counter passes unchanged.
 _SAME = ("copy", "bitcast", "convert", "copy-done", "reshape")
 _LEFT_FOR = {"LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE", "NE": "NE", "EQ": "EQ"}
-
-
-class HloError(ValueError):
-    """A text that is no HLO module."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,14 +116,14 @@ class Module:
     devices: int
 
     def trip_count(self, where: Computation, loop: Instruction) -> int | None:
-        """How often a while loop's body runs; None where the text does not tell.
+        """How often a while loop's body runs; None if the text does not say.
 
         XLA's CPU and GPU compilers write it down. TPU's does not: there it follows from
         the counter's start, step and limit.
         """
-        told = _TRIP_COUNT.search(loop.attributes)
-        if told:
-            return int(told[1])
+        known = _TRIP_COUNT.search(loop.attributes)
+        if known:
+            return int(known[1])
         limit = self._limit(loop)
         if limit is None:
             return None
@@ -245,7 +245,7 @@ def parse(text: str) -> Module:
     """Reads a module.
 
     Raises:
-      HloError: the text has no entry computation.
+      PlanError: the text has no entry computation.
     """
     computations: dict[str, Computation] = {}
     entry, name, lines = "", "", []
@@ -263,9 +263,9 @@ def parse(text: str) -> Module:
             if instruction:
                 lines.append(instruction)
     if not entry:
-        raise HloError(
-            f"no entry computation in {len(text)} characters: wanted the text of a "
-            "compiled module, as Compiled.as_text() gives it"
+        raise PlanError(
+            f"no entry computation in {len(text)} characters: expected the text of a "
+            "compiled module, from Compiled.as_text()"
         )
     head = text[: text.find("\n")]
     devices = 1
@@ -309,3 +309,55 @@ def _closing(line: str, start: int) -> int:
         if depth == 0:
             return at + 1
     return len(line)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An instruction as it runs.
+
+    Attributes:
+      where: name of its computation.
+      instruction: the instruction.
+      repeats: times that it runs.
+      exact: False inside a loop whose length the text does not tell; `repeats` counts
+        that loop once.
+      source: op_name of what called its computation.
+      fused: whether a fusion called it.
+    """
+
+    where: str
+    instruction: Instruction
+    repeats: int
+    exact: bool
+    source: str
+    fused: bool
+
+
+def running(
+    module: Module, enter: Callable[[Instruction, str], bool] | None = None
+) -> Iterator[Run]:
+    """Every instruction that runs; through calls, branches and loops.
+
+    Args:
+      module: the program.
+      enter: (caller, name of a computation) -> whether to go into it; all when None.
+        Of a conditional all branches run, as which one is known only then.
+    """
+
+    def within(name, repeats, exact, source, fused):
+        for one in module.computations[name].instructions:
+            yield Run(name, one, repeats, exact, source, fused)
+            caller = one.op_name or source
+            for inner in one.called:
+                if enter is None or enter(one, inner):
+                    is_fusion = one.opcode == "fusion"
+                    yield from within(inner, repeats, exact, caller, is_fusion)
+            if one.opcode == "while":
+                body = one.attribute("body")
+                if enter is None or enter(one, body):
+                    times = module.trip_count(module.computations[name], one)
+                    known = exact and times is not None
+                    rounds = repeats * (1 if times is None else times)
+                    yield from within(body, rounds, known, caller, False)
+
+    yield from within(module.entry, 1, True, "", False)

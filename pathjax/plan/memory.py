@@ -76,7 +76,7 @@ class Overflow:
     """What a compiler said when a program did not fit.
 
     Attributes:
-      needed, limit: bytes, as far as it told them.
+      needed, limit: bytes, as far as it says.
       buffers: its largest ones, as (bytes, what it is), if it named any.
       message: its words.
     """

@@ -32,7 +32,7 @@ class Remedy:
     Attributes:
       flags: of the command line.
       fits: whether it compiled within the memory.
-      peak: bytes on a device that it needs, as far as the compiler told.
+      peak: bytes on a device that it needs, as far as the compiler says.
       note: what it costs, or why it does not fit.
     """
 
@@ -50,7 +50,7 @@ def find_remedies(
     *,
     sizes: Sizes,
     tries: int,
-    told: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> list[Remedy]:
     """Tries changes, each on top of those before, until one fits.
 
@@ -58,7 +58,7 @@ def find_remedies(
       config, target, devices, sizes: as in `plan_steps`.
       refused: what it raised.
       tries: compiles at most; the last is a smaller batch if nothing else has fitted.
-      told: called with what is being tried.
+      report: called with what is being tried.
     """
     found: list[Remedy] = []
     limit = refused.overflow.limit or target.chip.memory
@@ -83,7 +83,7 @@ def find_remedies(
         flags = tuple(
             f"--config.{key}={_text(value)}" for key, value in changes.items()
         )
-        told(f"trying {' '.join(flags)}")
+        report(f"trying {' '.join(flags)}")
         remedy = _try(config, changes, "; ".join(notes), flags, target, devices, sizes)
         found.append(remedy)
         if remedy.fits:

@@ -58,10 +58,10 @@ def add_cost(
 def show(found: dict[str, Any], console: Console) -> None:
     """Prints a plan, or why there is none and what would fit."""
     config, versions = found["config"], found["versions"]
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     console.print(
         f"{config['name']} on {found['target']}: {found['chips']} chips, "
-        f"{found['chip']['title']} ({told})",
+        f"{found['chip']['title']} ({listed})",
         highlight=False,
     )
     console.print(

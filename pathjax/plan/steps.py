@@ -26,7 +26,6 @@ from pathjax.parallel.mesh import (
     make_mesh,
     replicated,
 )
-from pathjax.plan.bound import Bound, bound
 from pathjax.plan.collectives import Collective, collectives
 from pathjax.plan.hlo import parse
 from pathjax.plan.inputs import Sizes, initial_model
@@ -39,7 +38,7 @@ from pathjax.plan.memory import (
     read_memory,
     read_overflow,
 )
-from pathjax.plan.traffic import bytes_accessed
+from pathjax.plan.roofline import Bound, bound, bytes_accessed
 from pathjax.run_config import RunConfig
 from pathjax.train.inputs import make_objective
 from pathjax.train.program import Program, make_program
@@ -50,7 +49,7 @@ STEPS = ("train", "validation", "embedding", "probe")
 EMBED_BATCH = 64  # tiles of `pathjax embed`, before rounding up to the devices
 PROBE = PROTOCOLS["linear/1"].probe
 PROBE_ROWS = 4096
-NOTHING_SAID = Sizes()
+UNKNOWN = Sizes()
 
 
 class DoesNotFit(Exception):
@@ -122,10 +121,10 @@ def plan_steps(
     devices: Sequence[jax.Device],
     host: Sequence[jax.Device] = (),
     *,
-    sizes: Sizes = NOTHING_SAID,
+    sizes: Sizes = UNKNOWN,
     rows: int | None = None,
     steps: Sequence[str] = STEPS,
-    told: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> list[Step]:
     """Compiles the steps of a run.
 
@@ -137,7 +136,7 @@ def plan_steps(
       sizes: of data that are not here.
       rows: samples that a probe is fitted on.
       steps: which, of `STEPS`.
-      told: called with what is being done.
+      report: called with what is being done.
 
     Raises:
       DoesNotFit: a step needs more memory than there is.
@@ -148,7 +147,7 @@ def plan_steps(
     with compiled_for("cpu" if target.chip.platform == "cpu" else "tpu"):
         # GPUs' fused attention is no part of what is estimated here.
         for name in steps:
-            told(f"compiling the {name} step for {target.name}")
+            report(f"compiling the {name} step for {target.name}")
             if name in ("train", "validation"):
                 one = _run_step(name, config, program, target)
             elif name == "embedding":

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from pathjax.plan.hlo import HloError, parse, parse_instruction, shape_bytes
+from pathjax.plan import PlanError
+from pathjax.plan.hlo import parse, parse_instruction, shape_bytes
 
 
 @pytest.mark.parametrize(
@@ -123,5 +124,5 @@ def test_lengths_of_loops_without_a_count(compare, step, start, count):
 
 
 def test_what_is_no_module_is_refused():
-    with pytest.raises(HloError, match="no entry computation in 5 characters"):
+    with pytest.raises(PlanError, match="no entry computation in 5 characters"):
         parse("hello")

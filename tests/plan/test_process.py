@@ -8,8 +8,8 @@ import pytest
 from pathjax.cli import main
 from pathjax.commands import plan as command
 from pathjax.parallel.hardware import TargetError, parse_target
-from pathjax.plan import process
-from pathjax.plan.process import PlanError, environment, make_plan
+from pathjax.plan import PlanError, process
+from pathjax.plan.process import environment, make_plan
 
 SMOKE = "configs/tcga.py:contrastive,smoke"
 REQUEST = {
@@ -51,9 +51,9 @@ def test_targets_are_checked_before_a_process_starts(monkeypatch):
 def test_the_command_refuses_what_it_does_not_know(capsys):
     line = ["plan", f"--config={SMOKE}", "--target=cpu:2"]
     assert main([*line, "--steps=train,tests"]) == 1
-    assert "wanted some of train,validation" in capsys.readouterr().err
+    assert "expected some of train,validation" in capsys.readouterr().err
     assert main([*line, "--mfu=40"]) == 1
-    assert "wanted a share" in capsys.readouterr().err
+    assert "expected a fraction" in capsys.readouterr().err
 
 
 def test_does_not_fit_has_an_exit_status_of_its_own(monkeypatch, capsys):
@@ -76,7 +76,7 @@ def test_does_not_fit_has_an_exit_status_of_its_own(monkeypatch, capsys):
     }
     asked = []
 
-    def answer(request, told):
+    def answer(request, report):
         asked.append(request)
         return dict(found)
 

@@ -1,15 +1,20 @@
-"""Bytes that a compiled program reads from and writes to a chip's main memory.
+"""The shortest time that a step can take (roofline, Williams et al. 2009), and the
+bytes of main memory that a compiled program accesses, which the bound needs.
 
-Operands and results of every instruction that runs, each once, loops multiplied: what
-XLA's cost analysis calls bytes accessed, which counts a loop's body once. A fusion is
-one instruction; of an operand that it slices, the slices count. Arrays that the
-compiler put into a TPU's on-chip memory are free. Caches are not modelled.
+Computing, memory traffic and links are assumed to overlap perfectly, so a step takes the
+longest of the three: an upper bound on speed, no forecast. Memory traffic is operands and
+results of every instruction that runs, with loops multiplied, where XLA's cost analysis
+counts a loop's body once. A fusion is one instruction; of an operand that it slices, the
+slices count. Arrays in a TPU's on-chip memory are free. Caches are not modelled.
 """
 
+import dataclasses
 import re
+from collections.abc import Sequence
 
-from pathjax.plan.hlo import Computation, Instruction, Module, shape_bytes
-from pathjax.plan.walk import running
+from pathjax.parallel.hardware import Chip
+from pathjax.plan.collectives import Collective
+from pathjax.plan.hlo import Computation, Instruction, Module, running, shape_bytes
 
 # They move nothing, or what they call is counted in their place.
 _FREE = frozenset(
@@ -139,3 +144,62 @@ def _update(inside: Computation, result: Instruction) -> Instruction | None:
     if result.opcode != "dynamic-update-slice":
         return None
     return inside.by_name[result.operands[1]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """Attributes:
+    compute, memory, links: seconds that each takes at the chip's peak; None where the
+      chip has no figure.
+    seconds: the longest.
+    limited_by: which that is.
+    mfu: model FLOPs over what the chips could do in that time.
+    """
+
+    compute: float | None
+    memory: float | None
+    links: float | None
+    seconds: float | None
+    limited_by: str
+    mfu: float | None
+
+
+def bound(
+    chip: Chip,
+    devices: int,
+    *,
+    dtype: str,
+    executed: int,
+    model: int,
+    accessed: int,
+    sent: Sequence[Collective],
+) -> Bound:
+    """The bound of one step.
+
+    Args:
+      chip, devices: the target.
+      dtype: of matrix products.
+      executed: FLOPs on all devices, what is computed twice counted twice.
+      model: FLOPs that the model needs, each once.
+      accessed: bytes that a device moves in main memory.
+      sent: collectives of the program.
+    """
+    peak = chip.peak_of(dtype)
+    if peak is None:
+        return Bound(None, None, None, None, "", None)
+    times = {
+        "compute": executed / devices / peak,
+        "memory": accessed / chip.bandwidth,
+        "links": sum(_seconds(chip, one) for one in sent),
+    }
+    limited_by = max(times, key=times.get)
+    seconds = times[limited_by]
+    mfu = model / devices / peak / seconds if seconds else None
+    return Bound(**times, seconds=seconds, limited_by=limited_by, mfu=mfu)
+
+
+def _seconds(chip: Chip, one: Collective) -> float:
+    """Over all links at once, which flatters small groups; beyond a machine, over its
+    network."""
+    beyond = chip.machine and one.group > chip.machine
+    return one.moved_bytes / (chip.network if beyond else chip.link)
