@@ -1,6 +1,6 @@
-"""Embeddings that are computed once: a file beside a run, used while it is the same.
+"""Embeddings that are computed once and kept in a file while they are the same.
 
-The same means the same study and the same parameters, by the hash of their file. Of
+The same means the same study and the same parameters, by the hash of their file. With
 several processes the first computes and writes, on its own devices, and the others wait
 for the file, which all have to see under the same path.
 """
@@ -13,9 +13,13 @@ from jaxtyping import Float
 
 from pathjax.data.study import Study, sha256
 from pathjax.data.tile_source import StudyTiles
-from pathjax.embeddings.embed import embed_to_file, read_embeddings, write_embeddings
-from pathjax.embeddings.embedding_file import open_embeddings
-from pathjax.embeddings.features import FileRows
+from pathjax.embeddings.embed import embed_to_file
+from pathjax.embeddings.embedding_file import (
+    FileRows,
+    open_embeddings,
+    read_embeddings,
+    write_embeddings,
+)
 from pathjax.models.model_file import FILE, Model
 from pathjax.parallel.collective import first_does
 
@@ -33,17 +37,17 @@ def cached(
     """Features of all tiles of a study: from `path` if they are those of `name`.
 
     Args:
-      path: FILE.h5, written if it is not there or holds another model's.
-      name: what identifies the features' maker.
-      study: whose tiles.
-      compute: makes them, `[T, E]` float32.
+      path: FILE.h5, written if it is missing or has another model's features.
+      name: Identifies what computes the features.
+      study: Whose tiles.
+      compute: Returns them, `[T, E]` float32.
     """
 
     def make() -> np.ndarray:
         if path.exists():
-            found = read_embeddings(path, study)
-            if found.meta["model"] == name:
-                return found.features
+            old = read_embeddings(path, study)
+            if old.meta["model"] == name:
+                return old.features
         features = compute()
         write_embeddings(path, study, features, {"model": name})
         return features
@@ -57,7 +61,7 @@ def cached_embeddings(
 ) -> Float[np.ndarray, "T E"]:
     """Embeddings of all tiles of a study by a model's encoder, in memory.
 
-    An interrupted call goes on where it stopped.
+    An interrupted call resumes.
     """
     return cached_rows(path, model, name, study)[np.arange(len(study))]
 

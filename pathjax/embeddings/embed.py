@@ -23,28 +23,11 @@ from pathjax.data.preprocess import Preprocess
 from pathjax.data.study import Study
 from pathjax.data.tile_source import Prepare, StudyTiles, TileSource
 from pathjax.data.transforms import centre_crop
-from pathjax.embeddings.embedding_file import (
-    EmbeddingError,
-    Embeddings,
-    read_embeddings,
-    read_header,
-    write_embeddings,
-    write_file,
-)
+from pathjax.embeddings.embedding_file import EmbeddingError, read_header, write_file
 from pathjax.embeddings.embedding_rows import EmbeddingRows, differences
 from pathjax.models.model_file import Model
 from pathjax.models.vit import ViTConfig
 from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
-
-__all__ = [
-    "Embedded",
-    "EmbeddingError",
-    "Embeddings",
-    "embed_tiles",
-    "embed_to_file",
-    "read_embeddings",
-    "write_embeddings",
-]
 
 
 @functools.cache
@@ -69,32 +52,20 @@ def make_embed_step(vit: ViTConfig, mesh: Mesh) -> Callable:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Input:
-    """How tiles become the model's input.
+def _preparation(
+    model: Model, source: TileSource
+) -> tuple[int, Prepare, dict[str, Any]]:
+    """Side of the model's input, what makes a tile one, and its description for files.
 
-    Attributes:
-      px: side of the input.
-      prepare: makes a tile one of `px`.
-      told: the same in words, for files.
-    """
-
-    px: int
-    prepare: Prepare
-    told: dict[str, Any]
-
-
-def _input(model: Model, source: TileSource) -> _Input:
-    """What the model asks for; else the middle of tiles, and whole images resized.
-
-    A study's tiles have the scale that they were cut for, so they are not resized;
-    nothing is known of the scale of images in a folder.
+    What the model asks for; otherwise tiles are cropped and images of a folder resized:
+    a study's tiles have the scale that they were cut for, the scale of images in a
+    folder is unknown.
     """
     asked, px = model.meta.get("preprocess"), model.meta["image_px"]
     if asked is None and source.kind == "study":
-        return _Input(px, functools.partial(centre_crop, px=px), {"crop": px})
-    made = Preprocess.from_json(asked) if asked else Preprocess(px, px, "bilinear")
-    return _Input(made.crop, made, dataclasses.asdict(made))
+        return px, functools.partial(centre_crop, px=px), {"crop": px}
+    prepare = Preprocess.from_json(asked) if asked else Preprocess(px, px, "bilinear")
+    return prepare.crop, prepare, dataclasses.asdict(prepare)
 
 
 def _pooled(vit: ViTConfig, pool: str | None) -> ViTConfig:
@@ -118,17 +89,15 @@ def _embed(
       EmbeddingError: a feature is not finite, or a batch has no tiles.
     """
     if batch < 1:
-        raise EmbeddingError(f"batch={batch}: wanted at least 1 tile per step")
-    # This process's own: several processes embed by themselves, if at all.
+        raise EmbeddingError(f"expected a batch of at least 1 tile, got {batch}")
+    # This process's own devices: processes do not embed together.
     devices = jax.local_device_count()
     batch = -(-batch // devices) * devices
     step = _embed_step(vit, devices)
     mesh = make_mesh(among=jax.local_devices())
     params = jax.device_put(model.params["vit"], replicated(mesh))
-    form = _input(model, source)
-    batches = source.batches(
-        rows, batch=batch, px=form.px, prepare=form.prepare, threads=threads
-    )
+    px, prepare, _ = _preparation(model, source)
+    batches = source.batches(rows, batch=batch, px=px, prepare=prepare, threads=threads)
 
     def fetch(pending, part: Batch, start: int):
         features = np.asarray(pending, np.float32)[part["mask"]]
@@ -144,12 +113,12 @@ def _embed(
 
     waiting = None
     for number, part in enumerate(batches):
-        # Of several processes jit takes no array of the host that is to be divided.
+        # With several processes jit accepts no host array that has to be sharded.
         image = jax.device_put(part["image"], batch_sharding(mesh))
-        begun = step(params, image), part, number * batch
+        started = step(params, image), part, number * batch
         if waiting:
             yield fetch(*waiting)
-        waiting = begun
+        waiting = started
     if waiting:
         yield fetch(*waiting)
 
@@ -167,12 +136,12 @@ def embed_tiles(
     """Embeds tiles of a study into memory.
 
     Args:
-      model: whose encoder.
-      study: whose tiles, preprocessed as the model's `preprocess` says; without one
-        cropped to its `image_px` at the centre.
-      rows: which; all when None.
+      model: Whose encoder.
+      study: Whose tiles, preprocessed by the model's `preprocess`, or else cropped to
+        its `image_px` at the centre.
+      rows: Which tiles; all when None.
       pool: "cls", "mean" or "cls_mean"; the model's own when None.
-      batch: tiles per step, rounded up to a multiple of the devices.
+      batch: Tiles per step, rounded up to a multiple of the devices.
       threads: reading threads.
       progress: called with (tiles done, tiles in all).
 
@@ -200,12 +169,12 @@ def embed_tiles(
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """What came of an embedding.
+    """The outcome of `embed_to_file`.
 
     Attributes:
-      rows, width: form of the features, N and E.
+      rows, width: Shape of the features, N and E.
       skipped: {"what", "reason"} for each image that could not be read.
-      kept: tiles that an earlier run had dealt with; all when there was nothing to do.
+      kept: Tiles that an earlier run had processed; all when there was nothing to do.
     """
 
     rows: int
@@ -227,27 +196,27 @@ def embed_to_file(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
-    """Embeds all tiles of a source into FILE.h5, or what of them is missing.
+    """Embeds all tiles of a source into FILE.h5, or those that are missing.
 
-    Rows wait in FILE.h5.partial until all are there. After an interruption the same
-    call goes on where it stopped and ends with the same bytes: a batch takes the same
-    tiles whether others of them are broken or were done before. (Another batch size or
-    other devices are welcome and may differ in a row's last bits.) Memory does not
-    grow with the number of tiles.
+    Rows are collected in FILE.h5.partial until all are there. After an interruption the
+    same call resumes and ends with the same bytes: a batch takes the same tiles whether
+    others are broken or were done before. (Another batch size or other devices are
+    allowed and may change a row's last bits.) Memory does not grow with the number of
+    tiles.
 
     Args:
-      model: whose encoder.
-      source: of the tiles; images of another size are resized as `Preprocess` does.
+      model: Whose encoder.
+      source: Of the tiles; images of another size are resized as `Preprocess` does.
       path: FILE.h5.
-      model_id: what identifies the parameters, such as the hash of their file.
-      meta: more to write into the file.
+      model_id: Identifies the parameters, such as the hash of their file.
+      meta: More to write into the file.
       pool, batch, threads, progress: as in `embed_tiles`.
-      overwrite: replace a file, or an unfinished one, of another model, input or
+      overwrite: Replace a file, or an unfinished one, of another model, input or
         pooling.
 
     Raises:
-      EmbeddingError: `path` holds, or was begun with, something else; no image could
-        be read; a feature is not finite.
+      EmbeddingError: `path` has, or was started with, something else; no image could be
+        read; a feature is not finite.
       StudyError: a tile of a study is broken.
     """
     path = Path(path)
@@ -256,15 +225,15 @@ def embed_to_file(
         "model": model_id,
         "input": source.fingerprint,
         "pool": vit.pool,
-        "preprocess": _input(model, source).told,
+        "preprocess": _preparation(model, source)[2],
     }
     folder = path.with_name(path.name + ".partial")
     finished = _finished(path, identity, overwrite, len(source))
     if finished and not folder.exists():
         return finished
-    begin_anew = overwrite or finished is not None
-    with EmbeddingRows(folder, identity, vit.embed_dim, overwrite=begin_anew) as rows:
-        if finished:  # a run that was killed between its last two steps left rows
+    restart = overwrite or finished is not None
+    with EmbeddingRows(folder, identity, vit.embed_dim, overwrite=restart) as rows:
+        if finished:  # a run that was interrupted between its last two steps left rows
             rows.remove()
             return finished
         kept = rows.tiles
@@ -307,7 +276,7 @@ def embed_to_file(
 def _finished(
     path: Path, identity: dict[str, Any], overwrite: bool, tiles: int
 ) -> Embedded | None:
-    """What FILE.h5 holds, when it is what is wanted; None when it may be written."""
+    """FILE.h5's content when it is the expected one; None when it may be written."""
     if not path.exists():
         return None
     try:
@@ -316,12 +285,12 @@ def _finished(
         if overwrite:
             return None
         raise
-    found = meta.get("identity", {})
-    if found == identity:
+    old = meta.get("identity", {})
+    if old == identity:
         return Embedded(rows, width, meta["skipped"], kept=tiles)
     if overwrite:
         return None
     raise EmbeddingError(
-        f"{path} holds embeddings with {differences(found, identity)}: choose another "
-        "--out, or add --overwrite to replace them"
+        f"{path} has embeddings with {differences(old, identity)}: choose another --out, "
+        "or add --overwrite to replace them"
     )

@@ -1,17 +1,23 @@
-"""The embedding file: features, coords, tile ids in one HDF5 file, whole or not there.
+"""The embedding file: features, coords, tile ids in one HDF5 file, written atomically.
 
     features [N, E] float32    attributes: name, patch_size
     coords   [N, 2] int64      x, y of the upper left corner; attributes below
     tile_id  [N] str           of a study's index, or an image's relative path
-    attribute "pathjax"        JSON: model, input, pooling, what was passed over and why
+    attribute "pathjax"        JSON: model, input, pooling, what was skipped and why
 
 `features` and `coords` are as TRIDENT and CLAM write them. The attributes of `coords`
 are TRIDENT's where they are known: `name`, `patch_size`, `patch_size_level0`,
 `level0_magnification`, `target_magnification`, `overlap`. Nothing is embedded here.
+
+Probes read rows of the file with `take`, so that they are in memory once: XLA's CPU
+client uses a NumPy array in place when it is aligned to 64 bytes, and copies it
+otherwise; NumPy aligns to 16.
 """
 
 import dataclasses
+import functools
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,12 +28,41 @@ from jaxtyping import Float, Int
 
 from pathjax.data.study import Study
 from pathjax.data.tile_source import StudyTiles, TileSource
-from pathjax.embeddings.features import FileRows
 from pathjax.files import atomic_path
+
+BOUNDARY = 64  # bytes
+ROWS_AT_ONCE = 8192
+SPARSE = 8  # a range with fewer than one needed row in this many is not read whole
 
 
 class EmbeddingError(ValueError):
     """An embedding file that is damaged or belongs to something else."""
+
+
+class FileRows:
+    """The features of FILE.h5, `[T, E]` float32, read when rows are asked for."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.shape: tuple[int, int] = self._features.shape
+
+    @functools.cached_property
+    def _features(self) -> h5py.Dataset:
+        return h5py.File(self._path, "r")["features"]
+
+    ndim = 2
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n E"]:
+        if not len(rows):
+            return np.empty((0, self.shape[1]), np.float32)
+        low, high = int(rows.min()), int(rows.max()) + 1
+        if high - low <= SPARSE * len(rows):
+            return self._features[low:high][rows - low]
+        names, place = np.unique(rows, return_inverse=True)
+        return self._features[names][place]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +94,7 @@ def write_file(
       path: FILE.h5.
       blocks: features in order, N rows in all.
       source, rows: the tiles, and which of them these are.
-      meta: written as JSON beside what is said of the source.
+      meta: written as JSON together with the source's name.
       width: E.
       attributes: of `coords`.
 
@@ -75,7 +110,7 @@ def write_file(
             features[done : done + len(block)] = block
             done += len(block)
         if done != len(rows):
-            raise EmbeddingError(f"found {done} rows for {path}, wanted {len(rows)}")
+            raise EmbeddingError(f"{path}: expected {len(rows)} rows, got {done}")
         for key in ("name", "patch_size"):
             if key in attributes:
                 features.attrs[key] = attributes[key]
@@ -87,18 +122,16 @@ def write_file(
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], tuple[int, int]]:
-    """What FILE.h5 says of itself, and the form of its features, (N, E).
+    """FILE.h5's metadata, and the shape of its features, (N, E).
 
     Raises:
-      EmbeddingError: it is no such file.
+      EmbeddingError: It is no embedding file.
     """
     try:
         with h5py.File(path, "r") as file:
             return json.loads(file.attrs["pathjax"]), file["features"].shape
     except (OSError, KeyError) as error:
-        raise EmbeddingError(
-            f"{path} is no embedding file of pathjax: {error}"
-        ) from error
+        raise EmbeddingError(f"{path} is no embedding file: {error}") from error
 
 
 def write_embeddings(
@@ -140,8 +173,38 @@ def _require_of(path: Path, study: Study) -> dict[str, Any]:
     if meta["fingerprint"] != study.fingerprint or count != len(study):
         owner = f"study {meta['study']}" if "study" in meta else "a folder of images"
         raise EmbeddingError(
-            f"{path} holds {count} embeddings of {owner} "
-            f"({meta['fingerprint'][:12]}), wanted {len(study)} of {study.name} "
-            f"({study.fingerprint[:12]}): run `pathjax embed` again"
+            f"{path}: expected {len(study)} embeddings of {study.name} "
+            f"({study.fingerprint[:12]}), got {count} of {owner} "
+            f"({meta['fingerprint'][:12]}): run `pathjax embed` again"
         )
     return meta
+
+
+def aligned(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    """A float32 array, not filled, that JAX uses on a CPU without a copy."""
+    size = 4 * math.prod(shape)
+    buffer = np.empty(size + BOUNDARY, np.uint8)
+    start = -buffer.ctypes.data % BOUNDARY
+    return buffer[start : start + size].view(np.float32).reshape(shape)
+
+
+def take(
+    features: Float[np.ndarray, "T E"] | FileRows, rows: Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "n E"]:
+    """Rows as one aligned array, read a block at a time."""
+    out = aligned((len(rows), features.shape[1]))
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        out[start : start + len(part)] = features[part]
+    return out
+
+
+def not_finite(features: Float[np.ndarray, "n E"]) -> Int[np.ndarray, "bad"]:
+    """Which rows hold a value that is not finite."""
+    return np.concatenate(
+        [
+            start + np.flatnonzero(~np.isfinite(part).all(axis=1))
+            for start in range(0, max(len(features), 1), ROWS_AT_ONCE)
+            for part in (features[start : start + ROWS_AT_ONCE],)
+        ]
+    )

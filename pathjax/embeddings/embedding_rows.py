@@ -1,13 +1,13 @@
-"""Rows of embeddings so far: what lets an interrupted `pathjax embed` go on.
+"""The journal of an embedding run, from which an interrupted `pathjax embed` resumes.
 
     FILE.h5.partial/journal.jsonl   what is embedded, then a line for each chunk
                     rows.f32        the chunks' features, float32, one after the other
 
 A line says how many tiles a chunk takes from the source, how many rows it gives, and
-the CRC-32 of their bytes. After any interruption, `kill -9` and power cuts included,
-what counts is the longest beginning whose lines are whole and whose bytes have their
-sums; the rest is cut off. HDF5 itself has no such guarantee: a file whose writer was
-killed may not open again. So rows are gathered here and copied once, when whole.
+the CRC-32 of their bytes. After any interruption, `kill -9` and power cuts included, the
+longest prefix of whole lines with matching sums counts; the rest is truncated. HDF5 has
+no such guarantee: a file whose writer was killed may not open again. So rows are
+collected here and copied once, when complete.
 """
 
 import contextlib
@@ -33,14 +33,14 @@ class EmbeddingRows:
 
     Args:
       folder: FILE.h5.partial; made if it is not there.
-      identity: what is embedded how, JSON values only.
+      identity: What is embedded and how, JSON values only.
       width: E.
-      overwrite: begin anew where rows of another identity are found.
+      overwrite: Start again where rows of another identity are found.
 
     Attributes:
-      tiles: how many tiles of the source have been dealt with.
+      tiles: How many tiles of the source have been processed.
       rows: how many rows they gave; the others are in `skipped`.
-      skipped: (tile number, reason) of tiles that were passed over.
+      skipped: (tile number, reason) of tiles that were skipped.
       sizes: (height, width) of the tiles as they were stored.
 
     Raises:
@@ -82,23 +82,23 @@ class EmbeddingRows:
             ) from error
 
     def _open(self, identity: dict[str, Any], overwrite: bool) -> None:
-        wanted = {"schema": SCHEMA, "identity": identity, "width": self._width}
+        header = {"schema": SCHEMA, "identity": identity, "width": self._width}
         self._journal.seek(0)
-        found = _parse(self._journal.readline())
-        if found is not None and found != wanted and not overwrite:
-            told = differences(found.get("identity", {}), identity)
+        old = _parse(self._journal.readline())
+        if old is not None and old != header and not overwrite:
+            changes = differences(old.get("identity", {}), identity)
             raise EmbeddingError(
-                f"{self.folder} was begun with {told or 'another layout'}: remove it, "
-                "choose another --out, or add --overwrite to begin anew"
+                f"{self.folder} was started with {changes or 'another layout'}: remove "
+                "it, choose another --out, or add --overwrite to start again"
             )
-        if found == wanted:
-            self._take_up()
+        if old == header:
+            self._resume()
         else:
-            self._cut(0, 0)
-            self._write(wanted)
+            self._truncate(0, 0)
+            self._write(header)
 
-    def _take_up(self) -> None:
-        """Counts what is whole, and cuts off what is not."""
+    def _resume(self) -> None:
+        """Counts complete chunks, and truncates the rest."""
         at = self._journal.tell()
         self._data.seek(0)
         while (line := self._journal.readline()) and (entry := _parse(line)):
@@ -108,9 +108,9 @@ class EmbeddingRows:
                 break
             at = self._journal.tell()
             self._count(entry)
-        self._cut(at, self.rows * self._width * 4)
+        self._truncate(at, self.rows * self._width * 4)
 
-    def _cut(self, journal: int, data: int) -> None:
+    def _truncate(self, journal: int, data: int) -> None:
         self._journal.truncate(journal)
         self._data.truncate(data)
         self._journal.seek(journal)
@@ -140,8 +140,8 @@ class EmbeddingRows:
         """
         if features.shape != (tiles - len(skipped), self._width):
             raise ValueError(
-                f"found features {features.shape} of {tiles} tiles, {len(skipped)} "
-                f"skipped; wanted {(tiles - len(skipped), self._width)}"
+                f"expected features {(tiles - len(skipped), self._width)} of {tiles} "
+                f"tiles, {len(skipped)} skipped, got {features.shape}"
             )
         data = np.ascontiguousarray(features, "<f4").tobytes()
         self._data.write(data)
@@ -166,7 +166,7 @@ class EmbeddingRows:
             yield data.reshape(-1, self._width)
 
     def remove(self) -> None:
-        """Removes the rows; they are in FILE.h5 now, or nobody wants them."""
+        """Removes the rows, which are in FILE.h5 now or not needed."""
         shutil.rmtree(self.folder)
 
     def __enter__(self) -> Self:
@@ -185,10 +185,10 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     """What differs between two identities, in words; empty when nothing does."""
     return "; ".join(
-        f"{key} {found.get(key)!r}, now wanted {wanted.get(key)!r}"
-        for key in dict.fromkeys([*found, *wanted])
-        if found.get(key) != wanted.get(key)
+        f"{key} {old.get(key)!r}, now {new.get(key)!r}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
     )

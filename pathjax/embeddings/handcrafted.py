@@ -1,9 +1,9 @@
-"""Eighteen colour and texture features of a tile: what a learned model has to beat.
+"""Hand-crafted features: 18 numbers for a tile's colour and texture, a baseline.
 
-A tile's mean colour tells nuclei from collagen and fat, which predicts some expression
-with no learning at all. Probed exactly like an encoder's embedding, this is the row in
-the table that says how much of a score is colour. NumPy only; no parameter is fitted,
-and nothing is normalised per study.
+A tile's mean colour separates nuclei from collagen and fat, which predicts some
+expression without learning. Probed exactly like an encoder's embedding, this row of the
+table shows how much of a score is colour. NumPy only; no parameter is fitted, and nothing
+is normalised per study.
 
     0-2    mean of red, green, blue
     3-5    their standard deviation
@@ -29,23 +29,10 @@ from pathjax.data.images import decode_tile
 from pathjax.data.study import Study
 
 FEATURES = (
-    "mean_red",
-    "mean_green",
-    "mean_blue",
-    "sd_red",
-    "sd_green",
-    "sd_blue",
-    "mean_haematoxylin",
-    "mean_eosin",
-    "sd_haematoxylin",
-    "sd_eosin",
-    "p95_haematoxylin",
-    "nuclear_share",
-    "empty_share",
-    "mean_gradient",
-    "sd_gradient",
-    "local_contrast",
-    "coarse_contrast",
+    *("mean_red", "mean_green", "mean_blue", "sd_red", "sd_green", "sd_blue"),
+    *("mean_haematoxylin", "mean_eosin", "sd_haematoxylin", "sd_eosin"),
+    *("p95_haematoxylin", "nuclear_share", "empty_share"),
+    *("mean_gradient", "sd_gradient", "local_contrast", "coarse_contrast"),
     "covariance_stains",
 )
 
@@ -87,13 +74,13 @@ def features(image: UInt8[np.ndarray, "N H W 3"]) -> Float[np.ndarray, "N 18"]:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[-1] != 3:
         raise ValueError(
-            f"found tiles {image.shape} of {image.dtype}, wanted [N, H, W, 3] of uint8"
+            f"expected uint8 tiles [N, H, W, 3], got {image.dtype} {image.shape}"
         )
     if min(image.shape[1:3]) < 28:
-        raise ValueError(f"found tiles of {image.shape[1:3]} px, wanted at least 28")
+        raise ValueError(f"expected tiles of at least 28 px, got {image.shape[1:3]}")
     matrix = unmix()
     # Tile by tile: the intermediates of one 224 px tile are 3 MB, and stay in cache.
-    rows = [_one(tile, matrix) for tile in image]
+    rows = [_of_tile(tile, matrix) for tile in image]
     return np.array(rows, np.float32).reshape(len(image), len(FEATURES))
 
 
@@ -107,7 +94,7 @@ def tile_features(study: Study, batch: int = 64) -> Float[np.ndarray, "T 18"]:
     return np.concatenate(parts)
 
 
-def _one(
+def _of_tile(
     tile: UInt8[np.ndarray, "H W 3"], matrix: Float[np.ndarray, "3 3"]
 ) -> list[float]:
     colour = tile.astype(np.float32) / 255
@@ -118,7 +105,7 @@ def _one(
     gradient = np.hypot(down, right)
     _, spread = _blocks(grey, 28)
     coarse, _ = _blocks(grey, 7)
-    together = (haematoxylin - haematoxylin.mean()) * (eosin - eosin.mean())
+    product = (haematoxylin - haematoxylin.mean()) * (eosin - eosin.mean())
     return [
         *colour.mean(axis=(0, 1)),
         *colour.std(axis=(0, 1)),
@@ -133,7 +120,7 @@ def _one(
         gradient.std(),
         spread.mean(),
         coarse.std(),
-        together.mean(),
+        product.mean(),
     ]
 
 

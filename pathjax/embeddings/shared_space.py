@@ -65,13 +65,9 @@ def joint_embeddings(
         "mask": jnp.ones(len(genes), bool),
     }
     partner = np.full((len(ids), images[0].shape[1]), np.nan, np.float32)
-    partner[paired] = _expression_only(objective, model, inputs)
-    return np.concatenate(images), partner
-
-
-def _expression_only(objective, model: Model, inputs) -> Float[np.ndarray, "n E"]:
-    """The expression tower alone: XLA drops the image tower, whose result is unused."""
+    # The expression tower alone: XLA drops the image tower, whose result is unused.
     run = jax.jit(
-        lambda params, batch: objective.predict(params, batch)["z_expression"]
+        lambda params, inputs: objective.predict(params, inputs)["z_expression"]
     )
-    return np.asarray(run(model.params, inputs))
+    partner[paired] = np.asarray(run(model.params, inputs))
+    return np.concatenate(images), partner

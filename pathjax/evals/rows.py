@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from pathjax.data.expression import most_variable, select
-from pathjax.embeddings.features import ROWS_AT_ONCE, FileRows, not_finite, take
+from pathjax.embeddings.embedding_file import ROWS_AT_ONCE, FileRows, not_finite, take
 from pathjax.evals import EvalError
 from pathjax.evals.probes.base import FoldRows, Problem
 from pathjax.evals.protocols import Protocol

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.embeddings.features import FileRows
+from pathjax.embeddings.embedding_file import FileRows
 from pathjax.evals import EvalError
 from pathjax.evals.probes.base import Fit
 from pathjax.evals.protocols import Protocol

@@ -18,7 +18,7 @@ import pandas as pd
 import pathjax
 from pathjax.data.image_folder import read_image
 from pathjax.data.study import Study
-from pathjax.embeddings.features import FileRows
+from pathjax.embeddings.embedding_file import FileRows
 from pathjax.files import write_csv, write_json
 from pathjax.models.model_file import Model
 from pathjax.predict.annotated import read_columns, spatial_entry, write_annotated

@@ -21,12 +21,8 @@ from pathjax.data.images import decode_tile
 from pathjax.data.preprocess import Preprocess
 from pathjax.data.tile_source import StudyTiles
 from pathjax.data.transforms import centre_crop
-from pathjax.embeddings.embed import (
-    EmbeddingError,
-    embed_tiles,
-    embed_to_file,
-    read_embeddings,
-)
+from pathjax.embeddings.embed import embed_tiles, embed_to_file
+from pathjax.embeddings.embedding_file import EmbeddingError, read_embeddings
 from pathjax.models.model_file import Model, save_model
 from pathjax.models.vit import ViT, ViTConfig, vit_config
 
@@ -234,7 +230,7 @@ def test_something_else_is_refused_unless_told(
 def test_a_file_of_another_program_is_not_replaced_unless_told(model, folder, tmp_path):
     path = tmp_path / "e.h5"
     path.write_bytes(b"mine")
-    with pytest.raises(EmbeddingError, match="no embedding file of pathjax"):
+    with pytest.raises(EmbeddingError, match="no embedding file"):
         embed_to_file(model, folder, path, model_id="a")
     assert path.read_bytes() == b"mine"
     embed_to_file(model, folder, path, model_id="a", batch=8, overwrite=True)
@@ -259,7 +255,9 @@ def test_a_damaged_model_is_told_with_the_first_tile(model, folder, tiny_study):
     with pytest.raises(EmbeddingError, match="not finite"):
         embed_to_file(damaged, folder, path, model_id="a", batch=8)
     assert not path.exists()
-    with pytest.raises(EmbeddingError, match="batch=0: wanted at least 1"):
+    with pytest.raises(
+        EmbeddingError, match="expected a batch of at least 1 tile, got 0"
+    ):
         embed_tiles(model, tiny_study, batch=0)
 
 
@@ -272,7 +270,7 @@ def test_the_command(model, folder, tiny_study, tmp_path, capsys):
     assert "e.h5: 18 x 48" in text
     assert text.count("skipped s") == 2 and f"skipped {folder.paths[3]}: " in text
     assert main([*words, "--out", out]) == 1
-    assert "pool 'cls_mean', now wanted 'cls'" in capsys.readouterr().err
+    assert "pool 'cls_mean', now 'cls'" in capsys.readouterr().err
     assert main([*words, "--out", out, "--overwrite"]) == 0
     words[2] = str(tiny_study.root)
     out = str(tmp_path / "study.h5")

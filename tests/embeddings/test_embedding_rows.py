@@ -88,7 +88,7 @@ def test_rows_of_something_else_are_refused_unless_told(tmp_path, key):
     other = WHO | {key: "other"}
     with pytest.raises(EmbeddingError) as caught:
         EmbeddingRows(tmp_path / "p", other, 3)
-    assert f"begun with {key} {WHO[key]!r}, now wanted 'other'" in str(caught.value)
+    assert f"started with {key} {WHO[key]!r}, now 'other'" in str(caught.value)
     assert "--overwrite" in str(caught.value)
     with EmbeddingRows(tmp_path / "p", WHO, 3) as rows:
         assert rows.tiles == 4  # it was left alone
@@ -98,7 +98,7 @@ def test_rows_of_something_else_are_refused_unless_told(tmp_path, key):
 
 def test_another_layout_is_refused(tmp_path):
     fill(tmp_path / "p", [0])
-    with pytest.raises(EmbeddingError, match="begun with another layout"):
+    with pytest.raises(EmbeddingError, match="started with another layout"):
         EmbeddingRows(tmp_path / "p", WHO, 6)
 
 
@@ -111,7 +111,7 @@ def test_one_process_at_a_time(tmp_path):
 
 
 def test_numbers_have_to_add_up(tmp_path):
-    wrong = pytest.raises(ValueError, match=r"wanted \(3, 3\)")
+    wrong = pytest.raises(ValueError, match=r"expected features \(3, 3\)")
     with EmbeddingRows(tmp_path / "p", WHO, 3) as rows, wrong:
         rows.append(features(4, 0), tiles=4, skipped=[(1, "x")], sizes=set())
     header = (tmp_path / "p" / "journal.jsonl").read_text().splitlines()

@@ -88,8 +88,8 @@ def test_unchanged_by_flips_and_quarter_turns():
 @pytest.mark.parametrize(
     ("tiles", "reason"),
     [
-        (np.zeros((2, 56, 56, 3), np.float32), "float32, wanted .* uint8"),
-        (np.zeros((56, 56, 3), np.uint8), r"wanted \[N, H, W, 3\]"),
+        (np.zeros((2, 56, 56, 3), np.float32), "expected uint8 .* got float32"),
+        (np.zeros((56, 56, 3), np.uint8), r"expected uint8 tiles \[N, H, W, 3\]"),
         (np.zeros((2, 27, 56, 3), np.uint8), "at least 28"),
     ],
 )

@@ -10,7 +10,8 @@ from made_slides import slide, write_tiff
 from PIL import Image
 
 from pathjax.cli import main
-from pathjax.embeddings.embed import EmbeddingError, embed_tiles
+from pathjax.embeddings.embed import embed_tiles
+from pathjax.embeddings.embedding_file import EmbeddingError
 from pathjax.models.model_file import load_model, save_model
 from pathjax.predict import PredictError
 from pathjax.predict.heads import Regression

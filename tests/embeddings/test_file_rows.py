@@ -5,8 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from pathjax.embeddings import features as module
-from pathjax.embeddings.features import FileRows, aligned, not_finite, take
+from pathjax.embeddings import embedding_file as module
+from pathjax.embeddings.embedding_file import FileRows, aligned, not_finite, take
 
 
 @pytest.fixture
