@@ -33,7 +33,7 @@ def add(commands) -> None:
         nargs="+",
         default=[],
         metavar="STUDY:SPLIT[:FOLD]",
-        help="what is to be trained on; the fold is train if left",
+        help="what will be trained on (default fold: train)",
     )
     audits.add_argument(
         "--models",

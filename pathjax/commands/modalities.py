@@ -45,8 +45,8 @@ def add(commands) -> None:
         "--targets",
         nargs="+",
         metavar="TARGET[@OTHER=CLASS]",
-        help="all of the samples' if left; `expression` is one; @ asks only samples "
-        "of a class of another target",
+        help="targets to predict, such as `expression` (default: all of the samples); "
+        "@ uses only samples of a class of another target",
     )
     parser.add_argument(
         "--folds", type=int, default=5, help="number of folds of patients"

@@ -18,12 +18,14 @@ def add(commands) -> None:
     predict.add_argument(
         "--genes",
         metavar="A,B|FILE",
-        help="which, and draw their maps; all of the panel, without maps, if left",
+        help="genes to predict and map (default: the whole panel, without maps)",
     )
     predict.add_argument("--split", help="predict a fold of a study only, with --fold")
     predict.add_argument("--fold")
     predict.add_argument(
-        "--mpp", type=float, help="um/px the model was trained at, if it does not say"
+        "--mpp",
+        type=float,
+        help="um/px the model was trained at, if its file does not say",
     )
     predict.add_argument(
         "--slide-mpp", type=float, help="um/px of the slide, if its file does not say"
@@ -38,7 +40,7 @@ def add(commands) -> None:
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="a picture of each slide, named as the slide, that x and y are pixels of",
+        help="folder of pictures, one per slide and of its name, that x and y refer to",
     )
     predict.add_argument(
         "--max-maps", type=int, default=20, help="maximum number of maps"
@@ -47,12 +49,12 @@ def add(commands) -> None:
         "--validation",
         type=Path,
         metavar="GENES.csv",
-        help="of an earlier --measured: says how far each gene can be trusted",
+        help="scores of each gene, from an earlier run with --measured",
     )
     predict.add_argument(
         "--measured",
         action="store_true",
-        help="draw measured beside predicted, for a study with expression",
+        help="compare with measured expression, for a study that has it",
     )
     retrieval = predict.add_argument_group("contrastive checkpoints")
     retrieval.add_argument(
@@ -64,7 +66,7 @@ def add(commands) -> None:
     retrieval.add_argument(
         "--reference-part",
         metavar="SPLIT:FOLD|all",
-        help="of it; what the model was trained on if left",
+        help="part of that study (default: what the model was trained on)",
     )
     retrieval.add_argument(
         "--reference-text",
