@@ -4,7 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from pathjax.data.expression import select
@@ -193,3 +195,45 @@ def test_bad_features_are_refused(study, features):
         run_task(STATUS, study, broken)
     with pytest.raises(EvalError, match="no option"):
         run_task(STATUS, study, features, folders=3)
+
+
+@pytest.mark.parametrize("protocol", ["linear/1", "eva-linear/1", "knn/1"])
+@pytest.mark.parametrize("metric", ["auroc", "auprc", "f1_macro"])
+def test_a_task_names_its_metric(study, features, protocol, metric):
+    """The value is scikit-learn's of what was saved; of runs it is their mean."""
+    task = dataclasses.replace(
+        STATUS, protocol=protocol, metric=metric, select="select"
+    )
+    options = {"steps": 60} if protocol == "eva-linear/1" else {}
+    outcome = run_task(task, study, features, seeds=2, **options)
+    assert outcome.metric == metric and outcome.n == len(outcome.truth)
+    runs = outcome.prediction
+    runs = np.moveaxis(runs, 1, 0) if protocol == "eva-linear/1" else [runs]
+    truth = outcome.truth
+    wanted = {
+        "auroc": lambda p: roc_auc_score(truth, p[:, 1]),
+        "auprc": lambda p: np.mean(
+            [average_precision_score(truth == c, p[:, c]) for c in (0, 1)]
+        ),
+        "f1_macro": lambda p: f1_score(truth, p, average="macro"),
+    }[metric]
+    assert outcome.value == pytest.approx(np.mean([wanted(run) for run in runs]))
+    if metric == "auroc":
+        np.testing.assert_allclose(np.sum(runs, axis=-1), 1, atol=1e-5)
+        assert outcome.chance == 0.5
+
+
+def test_expression_by_rank_and_recall_at_a_named_k(study, features):
+    outcome = run_task(
+        dataclasses.replace(GENES, metric="spearman"), study, features, **QUICK
+    )
+    each = [
+        spearmanr(t, p)[0]
+        for t, p in zip(outcome.truth.T, outcome.prediction.T, strict=True)
+    ]
+    assert outcome.value == pytest.approx(np.mean(each))
+    find = Task(
+        "f", "made", None, "retrieval", "cohort", None, "test", metric="recall@5"
+    )
+    partner = np.random.default_rng(0).normal(size=(len(study.samples), 16))
+    assert run_task(find, study, features, partner=partner).metric == "recall@5"
