@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 import pathjax
-from pathjax.data.folds import FoldError, Folds, patient_folds
+from pathjax.data.folds import Folds, patient_folds
 from pathjax.data.site_folds import site_folds
 from pathjax.data.study import Split, Study, StudyError, read_frame, sha256
 from pathjax.data.study_writer import SAFE_NAME
@@ -46,7 +46,7 @@ def make_split(
       The split, and what `pathjax data split` prints: counts and notes.
 
     Raises:
-      FoldError: the folds cannot be made, see `patient_folds` and `site_folds`.
+      StudyError: the folds cannot be made, see `patient_folds` and `site_folds`.
       StudyError: the study lacks a target that is named, or it is no class.
     """
     patients, notes = patients_of(study, stratify, with_site=site_preserved)
@@ -72,7 +72,7 @@ def patients_of(
 
     Raises:
       StudyError: a target is unknown or no class.
-      FoldError: a patient is at several sites, asked for with `with_site`.
+      StudyError: a patient is at several sites, asked for with `with_site`.
     """
     problems = []
     for one in targets:
@@ -90,7 +90,7 @@ def patients_of(
         sites = samples.groupby("patient_id")["site"].nunique()
         several = sorted(sites.index[sites > 1])
         if several:
-            raise FoldError(
+            raise StudyError(
                 f"{len(several)} patients are at several sites, first {several[:3]}: "
                 "folds that keep sites whole need one site per patient"
             )

@@ -1,14 +1,10 @@
-"""The batch in memory: checked once, where it enters a step.
-
-Keys and shapes are the contract of docs/architecture.md. This module checks; making
-batches is `pipeline.py`'s, placing them on devices `mesh.py`'s.
-"""
+"""Checks a batch once, where it enters a step (keys: docs/architecture.md)."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-# key -> (number of dimensions, dtype); B leads everywhere.
+# key -> (number of dimensions, dtype); the batch dimension is the first.
 FORMS: dict[str, tuple[int, str]] = {
     "image": (5, "uint8"),
     "embedding": (3, "float32"),
@@ -27,30 +23,29 @@ FORMS: dict[str, tuple[int, str]] = {
 
 
 def check_batch(batch: Mapping[str, np.ndarray], requires: Sequence[str]) -> None:
-    """Refuses a batch that is not what a step was written for.
+    """Refuses a batch that a step cannot take.
 
     Args:
-      batch: host arrays by key.
-      requires: the keys that the objective reads; `mask` always is.
+      batch: Host arrays by key.
+      requires: Keys that the objective reads, besides `mask`.
 
     Raises:
-      ValueError: all that is wrong, at once.
+      ValueError: All problems at once.
     """
-    found = []
-    for key in dict.fromkeys([*requires, "mask"]):
-        if key not in batch:
-            found.append(f"{key} is missing; the batch has {sorted(batch)}")
+    problems = [
+        f"{key} is missing; the batch has {sorted(batch)}"
+        for key in dict.fromkeys([*requires, "mask"])
+        if key not in batch
+    ]
     sizes = {key: len(value) for key, value in batch.items()}
     if len(set(sizes.values())) > 1:
-        found.append(f"the rows disagree: {sizes}")
-    for key, value in batch.items():
-        if key not in FORMS:
-            continue
-        dims, dtype = FORMS[key]
+        problems.append(f"the numbers of rows differ: {sizes}")
+    for key in (key for key in batch if key in FORMS):
+        value, (dims, dtype) = batch[key], FORMS[key]
         if value.ndim != dims or value.dtype != np.dtype(dtype):
-            found.append(
-                f"{key} is {value.dtype}{list(value.shape)}, wanted {dtype} with "
-                f"{dims} dimensions"
+            problems.append(
+                f"{key}: expected {dtype} with {dims} dimensions, got "
+                f"{value.dtype}{list(value.shape)}"
             )
-    if found:
-        raise ValueError("this is no batch for the step: " + "; ".join(found))
+    if problems:
+        raise ValueError("invalid batch: " + "; ".join(problems))

@@ -1,9 +1,7 @@
-"""The gene panel: which genes, in which order, on which scale; fitted on train only.
+"""The gene panel of a model: genes, their order and scale, fitted on training samples.
 
-A panel is fitted once, on the training samples of a fine-tuning run, and travels with
-its checkpoints. Genes are matched by name; another list is refused with what differs.
-Library-size normalisation is not done here: a study's `X` is log-normalised already
-(docs/study.md), because that needs no other sample.
+A panel is fitted once and stored with the run's checkpoints. Genes are matched by name.
+Library size is not normalised here: a study's `X` already is (docs/study.md).
 """
 
 import dataclasses
@@ -20,20 +18,16 @@ from pathjax.data.study import StudyError
 UNIT = "log1p(counts per 10,000)"
 
 
-class GeneListError(ValueError):
-    """Two gene lists that have to agree differ; the message says how."""
-
-
 @dataclasses.dataclass(frozen=True)
 class GenePanel:
     """Genes in order, with the mean and standard deviation of the training samples.
 
     Attributes:
-      genes: names, as in `var_names`.
+      genes: Names, as in `var_names`.
       mean, std: float32 `[G]`, of the log-normalised expression.
-      samples: how many training samples it was fitted on.
-      unit: of the expression before z-scoring.
-      ids: further names of each gene, "symbol" or "ensembl", "" where unknown.
+      samples: Number of training samples.
+      unit: Unit of the expression before z-scoring.
+      ids: Other names of each gene, "symbol" or "ensembl"; "" where unknown.
     """
 
     genes: tuple[str, ...]
@@ -68,7 +62,7 @@ class GenePanel:
             mean=np.asarray(entry["mean"], np.float32),
             std=np.asarray(entry["std"], np.float32),
             samples=entry["samples"],
-            # Panels of before these were kept were all of studies with that unit.
+            # Absent in old panels, which were all of studies with this unit.
             unit=entry.get("unit", UNIT),
             ids={key: tuple(names) for key, names in entry.get("ids", {}).items()},
         )
@@ -84,24 +78,22 @@ def select(
 
     Args:
       expression: AnnData.
-      sample_ids: obs names.
-      genes: var names.
-      layer: a layer such as "counts"; None is `X`.
+      sample_ids: Names in obs.
+      genes: Names in var.
+      layer: A layer such as "counts"; None is `X`.
 
     Raises:
-      GeneListError: genes are asked for that the study does not have.
-      StudyError: samples have no expression, the layer is missing, or a value of
-        theirs is not finite.
+      StudyError: A gene, a sample or the layer is missing, or a value is not finite.
     """
-    lacking = [gene for gene in genes if gene not in expression.var_names]
-    if lacking:
-        raise GeneListError(
-            f"the study lacks {len(lacking)} of {len(genes)} genes, first "
-            f"{lacking[:5]}; it has {expression.n_vars}, such as "
+    missing = [gene for gene in genes if gene not in expression.var_names]
+    if missing:
+        raise StudyError(
+            f"the study lacks {len(missing)} of {len(genes)} genes, first "
+            f"{missing[:5]}; it has {expression.n_vars}, such as "
             f"{list(expression.var_names[:3])}: use a study with these genes, or fit "
             "a new panel"
         )
-    unpaired = [one for one in sample_ids if one not in expression.obs_names]
+    unpaired = [name for name in sample_ids if name not in expression.obs_names]
     if unpaired:
         raise StudyError(
             f"{len(unpaired)} of {len(sample_ids)} samples have no expression, first "
@@ -123,7 +115,7 @@ def select(
         raise StudyError(
             f"{int((~np.isfinite(values)).sum())} values of expression are not "
             f"finite, first sample {sample_ids[row]!r}, gene {genes[column]!r}: "
-            "mend or drop them, pathjax fills nothing in"
+            "fix or drop them, pathjax does not impute"
         )
     return values
 
@@ -131,13 +123,13 @@ def select(
 def most_variable(
     expression, sample_ids: Sequence[str], n_genes: int, layer: str | None = None
 ) -> tuple[str, ...]:
-    """The `n_genes` genes of largest variance over the given samples, by rank.
+    """The `n_genes` genes of largest variance over the samples, by rank.
 
-    Variance is that of the log-normalised `X`, or of log1p of a layer of counts; ties
-    keep the study's order. Genes that are constant over these samples are never chosen.
+    Variance of the log-normalised `X`, or of log1p of a layer of counts. Ties keep the
+    study's order; constant genes are never chosen.
 
     Raises:
-      StudyError: fewer genes vary than were asked for.
+      StudyError: Fewer genes vary.
     """
     names = list(expression.var_names)
     values = select(expression, sample_ids, names, layer).astype(np.float64)
@@ -145,9 +137,9 @@ def most_variable(
     varying = int((variance > 0).sum())
     if n_genes > varying:
         raise StudyError(
-            f"{n_genes} genes were asked for, but only {varying} of {len(names)} vary "
-            f"over the {len(sample_ids)} training samples: set data.genes to at most "
-            f"{varying}"
+            f"expected {n_genes} genes that vary over the {len(sample_ids)} training "
+            f"samples, but only {varying} of {len(names)} vary: set data.genes to at "
+            f"most {varying}"
         )
     order = np.argsort(-variance, kind="stable")[:n_genes]
     return tuple(names[index] for index in order)
@@ -156,25 +148,28 @@ def most_variable(
 def fit_panel(
     expression, sample_ids: Sequence[str], genes: int | Sequence[str]
 ) -> GenePanel:
-    """Fits a panel on training samples.
+    """Fits a panel.
 
     Args:
       expression: AnnData of the whole study.
-      sample_ids: the TRAINING samples; no other row is looked at.
-      genes: how many of the most variable genes, or a list of names.
+      sample_ids: The TRAINING samples; no other row is used.
+      genes: Number of most variable genes, or a list of names.
+
+    Raises:
+      StudyError: A gene is missing, repeated or constant.
     """
     if isinstance(genes, int):
         genes = most_variable(expression, sample_ids, genes)
     twice = sorted({gene for gene in genes if list(genes).count(gene) > 1})
     if twice:
-        raise GeneListError(
+        raise StudyError(
             f"the gene list has {len(twice)} names more than once, first {twice[:3]}"
         )
     values = select(expression, sample_ids, genes).astype(np.float64)
     std = values.std(axis=0)
     constant = [gene for gene, one in zip(genes, std, strict=True) if one == 0]
     if constant:
-        raise GeneListError(
+        raise StudyError(
             f"{len(constant)} genes of the list are constant over the training "
             f"samples, first {constant[:5]}: they cannot be z-scored; drop them"
         )
@@ -192,30 +187,30 @@ def fit_panel(
     )
 
 
-def require_same_genes(wanted: Sequence[str], found: Sequence[str], where: str) -> None:
-    """Refuses a gene list that differs from a checkpoint's, and says how.
+def require_same_genes(
+    expected: Sequence[str], genes: Sequence[str], where: str
+) -> None:
+    """Refuses `genes` that differ from those of the checkpoint `where`.
 
     Raises:
-      GeneListError: names or their order differ.
+      StudyError: Names or their order differ.
     """
-    if tuple(wanted) == tuple(found):
+    if tuple(expected) == tuple(genes):
         return
-    missing = [gene for gene in wanted if gene not in set(found)]
-    extra = [gene for gene in found if gene not in set(wanted)]
-    if not missing and not extra:
-        first = next(
-            i for i, (a, b) in enumerate(zip(wanted, found, strict=True)) if a != b
-        )
-        detail = (
-            f"the order differs from place {first} on: {wanted[first]} wanted, "
-            f"{found[first]} found"
-        )
-    else:
+    missing = [gene for gene in expected if gene not in set(genes)]
+    extra = [gene for gene in genes if gene not in set(expected)]
+    if missing or extra:
         detail = (
             f"{len(missing)} missing, first {missing[:5]}; {len(extra)} too many, "
             f"first {extra[:5]}"
         )
-    raise GeneListError(
-        f"{where} was trained on {len(wanted)} genes, this run has {len(found)}: "
+    else:
+        pairs = enumerate(zip(expected, genes, strict=True))
+        place, (theirs, ours) = next(pair for pair in pairs if len(set(pair[1])) > 1)
+        detail = (
+            f"the order differs from place {place} on: expected {theirs}, got {ours}"
+        )
+    raise StudyError(
+        f"{where} was trained on {len(expected)} genes, this run has {len(genes)}: "
         f"{detail}. Use the checkpoint's own list, or start a new run"
     )

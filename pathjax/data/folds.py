@@ -14,14 +14,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from pathjax.data.study import Split
+from pathjax.data.study import Split, StudyError
 
 NO_LABEL = "(none)"
 EVERYONE = ("all patients", "")
-
-
-class FoldError(ValueError):
-    """Patients cannot be put into the folds asked for; the message lists why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,22 +65,22 @@ def fractions_of(folds: int | Mapping[str, float]) -> dict[str, float]:
     """Fold name -> share of the patients: k equal folds "fold0", ..., or as given.
 
     Raises:
-      FoldError: fewer than two folds, a share that is not above 0, or a sum that is
+      StudyError: fewer than two folds, a share that is not above 0, or a sum that is
         not 1.
     """
     if isinstance(folds, int):
         if folds < 2:
-            raise FoldError(f"{folds} folds: wanted 2 or more")
+            raise StudyError(f"{folds} folds: wanted 2 or more")
         return {f"fold{i}": 1 / folds for i in range(folds)}
     shares = {str(name): float(share) for name, share in folds.items()}
     told = ", ".join(f"{name}={share:g}" for name, share in shares.items())
     if len(shares) < 2:
-        raise FoldError(f"folds are {told or 'none'}: wanted 2 or more")
+        raise StudyError(f"folds are {told or 'none'}: wanted 2 or more")
     if not all(share > 0 for share in shares.values()):
-        raise FoldError(f"fractions are {told}: each has to be above 0")
+        raise StudyError(f"fractions are {told}: each has to be above 0")
     if not abs(sum(shares.values()) - 1) < 1e-6:
         total = sum(shares.values())
-        raise FoldError(f"fractions {told} sum up to {total:g}: wanted 1")
+        raise StudyError(f"fractions {told} sum up to {total:g}: wanted 1")
     return shares
 
 
@@ -92,7 +88,7 @@ def parse_fractions(text: str) -> dict[str, float]:
     """`train=.6,val=.4` as a mapping.
 
     Raises:
-      FoldError: it is not written so, or a fold is named twice.
+      StudyError: it is not written so, or a fold is named twice.
     """
     found: dict[str, float] = {}
     for part in text.split(","):
@@ -103,7 +99,7 @@ def parse_fractions(text: str) -> dict[str, float]:
         except ValueError:
             number = None
         if not name or not equals or number is None or name in found:
-            raise FoldError(
+            raise StudyError(
                 f"fractions {text!r}: cannot read {part!r}; wanted each fold once, as "
                 "train=.6,val=.4"
             )
@@ -115,11 +111,11 @@ def check_patients(patients: pd.DataFrame, columns: Sequence[str], folds: int) -
     """Refuses a table that has not one row per patient and what is asked of it.
 
     Raises:
-      FoldError: all that is wrong.
+      StudyError: all that is wrong.
     """
     lacking = [one for one in ("patient_id", *columns) if one not in patients]
     if lacking:
-        raise FoldError(f"patients lack the columns {', '.join(lacking)}")
+        raise StudyError(f"patients lack the columns {', '.join(lacking)}")
     found = []
     twice = patients["patient_id"][patients["patient_id"].duplicated()]
     if len(twice):
@@ -127,7 +123,7 @@ def check_patients(patients: pd.DataFrame, columns: Sequence[str], folds: int) -
     if len(patients) < folds:
         found.append(f"{len(patients)} patients cannot fill {folds} folds")
     if found:
-        raise FoldError("; ".join(found))
+        raise StudyError("; ".join(found))
 
 
 def class_members(
@@ -204,7 +200,7 @@ def patient_folds(
       seed: who of a stratum goes where.
 
     Raises:
-      FoldError: the folds make no sense, or there are too few patients for them.
+      StudyError: the folds make no sense, or there are too few patients for them.
     """
     shares = fractions_of(folds)
     check_patients(patients, labels, len(shares))
@@ -230,7 +226,7 @@ def patient_folds(
         assigned[rows] = np.repeat(np.arange(len(share)), seats)
     if len(set(assigned.tolist())) < len(share):
         empty = [one for i, one in enumerate(shares) if i not in assigned]
-        raise FoldError(
+        raise StudyError(
             f"{len(patients)} patients leave {', '.join(empty)} without any: wanted "
             "larger fractions or more patients"
         )

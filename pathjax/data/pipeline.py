@@ -3,15 +3,16 @@
     MapDataset.range(samples) -> shuffle -> repeat -> batch (of numbers) -> load
 
 The dataset's elements are numbers until the last step, which reads, decodes and
-augments a whole batch at once: one read call for all its tiles and no Python object per
-record in Grain. Element i of the dataset is the global batch i, so its position is one
-number that means the same for any number of processes. A process loads its own rows.
+augments a whole batch: one read call for all its tiles and no Python object per record
+in Grain. Element i is the global batch i, so that a position means the same for any
+number of processes; each process loads its own rows.
 
 Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool`,
 `pair_id [B] int32`, `sample [B] int32` (row of the study's samples), `expression
 [B, G] float32`; with raw counts `counts [B, G]` and `library [B]`; with text `text
-[B, T] float32` and `has_expression`, `has_text [B] bool`. In place of `image` DINO has `crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, and a frozen
-encoder `embedding [B, K, E]`, computed once for all tiles of the study.
+[B, T] float32` and `has_expression`, `has_text [B] bool`. Instead of `image`, DINO has
+`crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, and a frozen encoder
+`embedding [B, K, E]`, computed once for all tiles of the study.
 """
 
 import functools
@@ -37,7 +38,7 @@ from pathjax.data.transforms import (
 from pathjax.parallel.slice import Slice
 
 Batch = dict[str, np.ndarray]
-# Of `Samples`, as far as they are there.
+# Arrays of `Samples`, where present.
 LABELS = ("expression", "counts", "library", "text", "has_expression", "has_text")
 Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
 
@@ -49,15 +50,15 @@ def decode_row(study: Study, row: int, data: bytes) -> np.ndarray:
     except ValueError as error:
         raise StudyError(
             f"tile {study.tile_id(row)} (row {row}) of study "
-            f"{study.name} is broken: {error}; `pathjax data check` lists all such"
+            f"{study.name} is broken: {error}; `pathjax data check` lists all of them"
         ) from error
 
 
 class TrainLoader:
     """Turns (batch number, sample numbers) into an augmented batch.
 
-    Each record's randomness is a function of (seed, epoch, sample): it does not depend
-    on threads, processes or what was read before.
+    A record's randomness is a function of (seed, epoch, sample) and independent of
+    threads, processes and earlier reads.
     """
 
     def __init__(
@@ -85,13 +86,13 @@ class TrainLoader:
 
     def __call__(self, index: int, numbers: Int[np.ndarray, "B"]) -> Batch:
         mine = self._part.of(self._batch)
-        places = np.arange(index * self._batch, (index + 1) * self._batch)[mine]
+        steps = np.arange(index * self._batch, (index + 1) * self._batch)[mine]
         numbers = np.asarray(numbers)[mine]
         randoms = [
-            np.random.default_rng((self._seed, place // len(self._samples), number))
-            for place, number in zip(places.tolist(), numbers.tolist(), strict=True)
+            np.random.default_rng((self._seed, step // len(self._samples), number))
+            for step, number in zip(steps.tolist(), numbers.tolist(), strict=True)
         ]
-        drawn = np.stack(
+        places = np.stack(
             [
                 draw_tiles(count, self._tiles, random)
                 for count, random in zip(
@@ -99,7 +100,7 @@ class TrainLoader:
                 )
             ]
         )
-        rows = self._samples.rows_at(numbers, drawn)
+        rows = self._samples.rows_at(numbers, places)
         batch = labels(self._samples, numbers)
         batch["mask"] = np.ones(len(numbers), bool)
         if self._features is not None:
@@ -144,11 +145,10 @@ def draw_tiles(
 ) -> Int[np.ndarray, "K"]:
     """K places among a sample's `count` tiles, without repeats while there are enough.
 
-    Each tile is as likely as any other: a patient's larger slide gives more of them.
-    Memory and time do not grow with `count`: NumPy draws few of many by Floyd's
-    algorithm.
+    All tiles are equally likely. Memory and time do not grow with `count`: NumPy
+    samples few of many by Floyd's algorithm.
     """
-    if count == tiles == 1:  # a spot: nothing to draw
+    if count == tiles == 1:  # a spot
         return np.zeros(1, np.int64)
     if count >= tiles:
         return random.choice(count, tiles, replace=False)
@@ -183,19 +183,19 @@ def train_batches(
     """An endless iterator of training batches with a state to save.
 
     Args:
-      study, samples: where from, and which.
-      batch: global batch size.
-      tiles: K, drawn anew each time a sample is seen.
-      image_px: side of the views.
-      options: how they are made.
-      seed: of order, draws and augmentation.
-      threads, buffer: reading threads, and batches read ahead. Both live inside Grain,
-        whose state follows what was yielded.
-      part: this process's part.
-      features: embeddings of all tiles of the study, to be read in place of tiles.
+      study, samples: The data.
+      batch: Global batch size, in samples.
+      tiles: K, sampled anew each time a sample is seen.
+      image_px: Side of the views.
+      options: How views are made.
+      seed: Of order, sampling and augmentation.
+      threads, buffer: Reading threads, and batches read ahead, inside Grain, whose
+        state follows what was yielded.
+      part: This process's part.
+      features: Embeddings of all tiles of the study, used instead of tiles.
 
     Raises:
-      StudyError: the batch does not divide over the processes, or the views are larger
+      StudyError: The batch does not divide over the processes, or the views are larger
         than the stored tiles.
     """
     part = part or Slice()
@@ -245,8 +245,8 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """Each sample once, in order, with K evenly spaced tiles and no augmentation.
 
-    The last batch is padded with masked rows. Every process yields the same number of
-    batches, ceil(samples / batch), whatever falls to it.
+    The last batch is padded with masked rows. Every process yields ceil(samples /
+    batch) batches.
     """
     part = part or Slice()
 
@@ -280,7 +280,7 @@ def tile_batches(
 ) -> Iterator[Batch]:
     """Tiles by row number as `image [B, H, W, 3] uint8` and `mask [B]`, padded.
 
-    `prepare` makes a stored tile one of `image_px`; None cuts it from the middle.
+    `prepare` brings a stored tile to `image_px`; None crops its centre.
     """
     prepare = prepare or functools.partial(centre_crop, px=image_px)
 
@@ -302,6 +302,6 @@ def spread(counts: Int[np.ndarray, "n"], tiles: int) -> Int[np.ndarray, "n K"]:
 def read_ahead(
     count: int, load: Callable[[int], Batch], threads: int
 ) -> Iterator[Batch]:
-    """load(0), load(1), ... in order, made by threads up to four ahead of the reader."""
+    """load(0), load(1), ... in order, prefetched by threads up to four ahead."""
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)
     return iter(grain.MapDataset.range(count).map(load).to_iter_dataset(reading))

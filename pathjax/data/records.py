@@ -1,10 +1,8 @@
 """The encoded tiles of a study, read from its ArrayRecord shards by global row number.
 
-`ArrayRecordDataSource` does the same and starts Python threads in each call, which then
-wait for the reading threads' interpreter lock: a loader with two threads was 8 to 20 %
-slower with it (docs/performance.md). Readers are opened when first used, shared by
-threads, and the least recently used are let go, so that 10^4 shards need some hundred
-file handles; a record is bytes and is not decoded here.
+`ArrayRecordDataSource` does the same but starts Python threads in each call, which
+compete for the interpreter lock with the reading threads: a loader with two threads was
+8 to 20 % slower with it (docs/performance.md). Records stay bytes here.
 """
 
 import threading
@@ -23,12 +21,14 @@ OPEN_READERS = 256
 
 
 class Records:
-    """Records of shards in order, as one list. Opens no shard before it is read.
+    """Records of shards in order, as one list; a shard is opened when first read.
+
+    Threads share the readers, and the least recently used are dropped.
 
     Args:
-      shards: paths of ArrayRecord files, written with `group_size:1`.
-      counts: how many records each has.
-      most: readers kept open.
+      shards: Paths of ArrayRecord files, written with `group_size:1`.
+      counts: Number of records of each.
+      most: Readers kept open.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Records:
         return int(self._ends[-1]) if self._shards else 0
 
     def read(self, rows: Sequence[int]) -> list[bytes]:
-        """Records by number, in the order asked; one call to each shard touched.
+        """Records by number, in the order given; one call to each shard touched.
 
         Raises:
-          IndexError: there is no such record.
-          ValueError: a shard is no ArrayRecord file, or has another number of records.
+          IndexError: A number is out of range.
+          ValueError: A shard is damaged, or has another number of records.
         """
         rows = np.asarray(rows, np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
@@ -59,20 +59,20 @@ class Records:
                 f"record {rows.max() if rows.min() >= 0 else rows.min()} of {len(self)}"
             )
         shards = np.searchsorted(self._ends, rows, side="right")
-        found: list[bytes] = [b""] * len(rows)
+        out: list[bytes] = [b""] * len(rows)
         for shard in np.unique(shards).tolist():
             places = np.flatnonzero(shards == shard)
             first = self._ends[shard] - self._counts[shard]
             records = self._reader(shard).read((rows[places] - first).tolist())
             for place, record in zip(places, records, strict=True):
-                found[place] = record
-        return found
+                out[place] = record
+        return out
 
     def _reader(self, shard: int) -> Any:
-        """The shard's reader, opened if need be.
+        """The shard's reader, opened if necessary.
 
-        Two threads may open the same shard at once, and one that reads may hold a
-        reader that was let go meanwhile: it is closed when the last of them drops it.
+        Two threads may open the same shard at once. A reader that is dropped while a
+        thread reads with it closes when that thread releases it.
         """
         with self._lock:
             if shard in self._readers:
@@ -87,15 +87,15 @@ class Records:
         return reader
 
     def _open(self, shard: int) -> Any:
-        path, wanted = self._shards[shard], int(self._counts[shard])
+        path, count = self._shards[shard], int(self._counts[shard])
         reader = ArrayRecordReader(path, options="")
         if not reader.ok():
             raise ValueError(
-                f"{path} is no whole ArrayRecord file: build the study again"
+                f"{path} is not a complete ArrayRecord file: build the study again"
             )
-        if reader.num_records() != wanted:
+        if reader.num_records() != count:
             raise ValueError(
-                f"{path} has {reader.num_records()} records, study.json says {wanted}: "
+                f"{path} has {reader.num_records()} records, study.json says {count}: "
                 "build the study again"
             )
         return reader

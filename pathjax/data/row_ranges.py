@@ -1,7 +1,7 @@
-"""Row numbers kept as ranges: an array of them that costs nothing per row.
+"""Row numbers stored as ranges, so that they cost nothing per row.
 
-A slide's tiles follow one another in a study, so that 10^8 rows of a fold are some 10^4
-ranges. Numbers only; which rows belong together is for `samples.py`.
+The tiles of a slide are consecutive in a study: 10^8 rows of a fold are some 10^4
+ranges.
 """
 
 import numpy as np
@@ -11,12 +11,11 @@ from jaxtyping import Int
 class RowRanges:
     """The rows `first[i], ..., first[i] + sizes[i] - 1`, for each range in order.
 
-    Place p of the whole is a row as in an array: `take([p])` is `[row]`. Ranges that
-    continue one another are joined.
+    Indexed like an array of the rows; contiguous ranges are joined.
 
     Args:
       first: `[r]` first row of each range.
-      sizes: `[r]` how many rows each has, at least one.
+      sizes: `[r]` number of rows of each, at least one.
     """
 
     def __init__(self, first: Int[np.ndarray, "r"], sizes: Int[np.ndarray, "r"]):
@@ -26,7 +25,7 @@ class RowRanges:
         gap = np.ones(len(first), bool)
         gap[1:] = first[1:] != first[:-1] + (ends - starts)[:-1]
         self.first: Int[np.ndarray, "ranges"] = first[gap]
-        # The place of each range's first row, and behind them the number of rows.
+        # The place of each range's first row, then the number of rows.
         self.places: Int[np.ndarray, "ranges_plus_1"] = np.r_[
             starts[gap], ends[-1:] if len(ends) else 0
         ].astype(np.int64)
@@ -36,14 +35,14 @@ class RowRanges:
 
     @property
     def sizes(self) -> Int[np.ndarray, "ranges"]:
-        """How many rows each range has."""
+        """Number of rows of each range."""
         return np.diff(self.places)
 
     def take(self, places: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
         """The rows at some places, in the shape of `places`.
 
         Raises:
-          IndexError: there is no such place; none counts from the end.
+          IndexError: A place is out of range; none counts from the end.
         """
         places = np.asarray(places, np.int64)
         if places.size and (places.min() < 0 or places.max() >= len(self)):

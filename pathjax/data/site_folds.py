@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.folds import (
-    FoldError,
     Folds,
     check_patients,
     class_members,
@@ -25,6 +24,7 @@ from pathjax.data.folds import (
     made_folds,
 )
 from pathjax.data.site_search import assign_sites
+from pathjax.data.study import StudyError
 
 
 def site_folds(
@@ -43,7 +43,7 @@ def site_folds(
       seed: where the search starts.
 
     Raises:
-      FoldError: the folds make no sense, a site is unknown, there are fewer sites than
+      StudyError: the folds make no sense, a site is unknown, there are fewer sites than
         folds, or a site is larger than the largest fold should be.
     """
     shares = fractions_of(folds)
@@ -52,7 +52,7 @@ def site_folds(
     named = patients["site"].notna() & (patients["site"].astype(str) != "")
     if not named.all():
         first = patients["patient_id"][~named].iloc[0]
-        raise FoldError(f"{int((~named).sum())} patients have no site, first {first}")
+        raise StudyError(f"{int((~named).sum())} patients have no site, first {first}")
     sites, site = np.unique(patients["site"].astype(str), return_inverse=True)
     names, member = class_members(patients, labels)
     counts = np.zeros((len(sites), len(names)), np.int64)
@@ -66,7 +66,7 @@ def site_folds(
 
 def _require_room(sites, sizes, shares: Mapping[str, float]) -> None:
     if len(sites) < len(shares):
-        raise FoldError(
+        raise StudyError(
             f"{len(sites)} sites ({', '.join(sites[:5])}) cannot fill {len(shares)} "
             "folds, as a site is in one fold: wanted fewer folds, or folds of patients"
         )
@@ -74,7 +74,7 @@ def _require_room(sites, sizes, shares: Mapping[str, float]) -> None:
     room = int(np.ceil(shares[name] * sizes.sum() - 1e-9))
     large = [f"{one} ({n})" for one, n in zip(sites, sizes, strict=True) if n > room]
     if large:
-        raise FoldError(
+        raise StudyError(
             f"sites with more patients than the largest fold should have ({name}: "
             f"{room} of {sizes.sum()}): {', '.join(large)}: wanted fewer or larger folds"
         )

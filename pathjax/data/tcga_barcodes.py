@@ -1,4 +1,4 @@
-"""TCGA barcodes: whose tissue a slide, an aliquot or a file name speaks of.
+"""TCGA barcodes: the patient, sample and slide that a name refers to.
 
     "TCGA-3C-AALI-01Z-00-DX1.F6E9A5DF-....svs" -> patient, site, sample type, slide
 
@@ -7,8 +7,7 @@
     TCGA-3C-AALI-01A-11R-A41B-07          aliquot: vial, portion, analyte, plate, centre
     TCGA-3C-AALI-01Z-00-DX1               slide: diagnostic (DX), or frozen (TS, MS, BS)
 
-Grammar and codes: NCI GDC, "TCGA Barcode" and "TCGA Code Tables". Reads names only;
-whether two names belong together is `pairing.py`'s to say.
+Grammar and codes: NCI GDC, "TCGA Barcode" and "TCGA Code Tables". Reads names only.
 """
 
 import dataclasses
@@ -28,13 +27,9 @@ DIAGNOSTIC = "DX"
 FROZEN = ("TS", "MS", "BS")
 
 
-class BarcodeError(ValueError):
-    """A name is no TCGA barcode, holds none, or holds those of several patients."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Barcode:
-    """The parts of one barcode; what it leaves out is "".
+    """The parts of one barcode; missing parts are "".
 
     Attributes:
       site: tissue source site, 2 characters.
@@ -74,53 +69,52 @@ class Barcode:
 
     @property
     def is_aliquot(self) -> bool:
-        """True when it names one vessel, down to plate and centre."""
+        """True when it is complete down to plate and centre."""
         return bool(self.plate)
 
     @property
     def is_diagnostic(self) -> bool:
-        """True of a slide of the formalin-fixed block."""
+        """True for a slide of the formalin-fixed block."""
         return self.slide.startswith(DIAGNOSTIC)
 
     @property
     def is_frozen(self) -> bool:
-        """True of a slide of the frozen portion."""
+        """True for a slide of the frozen portion."""
         return self.slide.startswith(FROZEN)
 
 
 def parse(text: str) -> Barcode:
-    """The barcode that `text` is, as a whole; lower case is taken as upper.
+    """Parses `text`, in upper or lower case, as one barcode.
 
     Raises:
-      BarcodeError: `text` is no barcode.
+      ValueError: `text` is not a barcode.
     """
     match = _WHOLE.fullmatch(text)
     if match is None:
-        raise BarcodeError(
-            f"{text!r} is no TCGA barcode; expected one such as TCGA-3C-AALI, "
-            "TCGA-3C-AALI-01, TCGA-3C-AALI-01A-11R-A41B-07 or TCGA-3C-AALI-01Z-00-DX1"
+        raise ValueError(
+            f"expected a TCGA barcode such as TCGA-3C-AALI, TCGA-3C-AALI-01, TCGA-3C-"
+            f"AALI-01A-11R-A41B-07 or TCGA-3C-AALI-01Z-00-DX1, got {text!r}"
         )
     return _from(match)
 
 
 def find(name: str) -> Barcode:
-    """The longest barcode inside a name, such as a slide's or a tile's file name.
+    """The longest barcode inside a name, such as the file name of a slide or tile.
 
     A barcode ends where its grammar does: what follows, such as a UUID after a dot or a
-    place after an underscore, is not looked at.
+    place after an underscore, is ignored.
 
     Raises:
-      BarcodeError: there is none, or there are those of several patients.
+      ValueError: There is none, or there are those of several patients.
     """
-    found = [_from(match) for match in _INSIDE.finditer(name)]
-    patients = sorted({one.patient for one in found})
+    barcodes = [_from(match) for match in _INSIDE.finditer(name)]
+    patients = sorted({barcode.patient for barcode in barcodes})
     if len(patients) != 1:
-        what = f"those of {', '.join(patients)}" if patients else "none"
-        raise BarcodeError(
-            f"{name!r} should hold the barcode of one patient, such as TCGA-3C-AALI or "
-            f"TCGA-3C-AALI-01Z-00-DX1, and holds {what}"
+        raise ValueError(
+            f"{name!r}: expected the TCGA barcode of one patient, such as TCGA-3C-AALI "
+            f"or TCGA-3C-AALI-01Z-00-DX1, got {', '.join(patients) or 'none'}"
         )
-    return max(found, key=lambda one: sum(map(len, dataclasses.astuple(one))))
+    return max(barcodes, key=lambda code: sum(map(len, dataclasses.astuple(code))))
 
 
 def _from(match: re.Match[str]) -> Barcode:

@@ -1,10 +1,11 @@
-"""The text embedding file: a vector per sample in one HDF5 file, whole or not there.
+"""Text embeddings: the file that holds them, and the scale on which a model reads them.
 
     features  [n, T] float32   a row per sample
     sample_id [n] str          of a study, or a patient's where there is no study
-    attribute "pathjax"        JSON: backend, model, texts, fingerprint, what was done
+    attribute "pathjax"        JSON: backend, model, texts, fingerprint, ...
 
-Nothing is embedded here, and no text is kept: only its hash.
+One HDF5 file, written atomically. Nothing is embedded here, and no text is stored: only
+its hash.
 """
 
 import collections
@@ -12,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 import pathjax
+from pathjax.data.study import StudyError
 from pathjax.files import atomic_path
 
 KIND = "text embeddings"
 
 
 class TextError(ValueError):
-    """Reports, or embeddings of them, are not what they should be."""
+    """Reports, or embeddings of them, cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +37,9 @@ class TextEmbeddings:
     """Frozen embeddings of report texts.
 
     Attributes:
-      sample_ids: whose text each row is; each occurs once.
+      sample_ids: The sample of each row; unique.
       values: `[n, T]` float32, finite.
-      meta: `backend` and `model` at least. A file adds `kind`, `dimensions` (T),
+      meta: At least `backend` and `model`. A file adds `kind`, `dimensions` (T),
         `created` (UTC) and `pathjax` (version); `pathjax text embed` adds `texts`
         (`hash_texts` of what was embedded) and `fingerprint` (of the study or None).
     """
@@ -49,16 +51,13 @@ class TextEmbeddings:
     def align(
         self, sample_ids: Sequence[str]
     ) -> tuple[Float[np.ndarray, "m T"], Bool[np.ndarray, "m"]]:
-        """Rows in another order: `[m, T]`, zeros where there is no text; and where is.
-
-        Args:
-          sample_ids: m ids, as of `study.samples`.
+        """Rows of m samples `[m, T]`, zeros without text; and which have one.
 
         Raises:
-          TextError: not one of them has a text here: ids of another kind.
+          TextError: None of them has a text.
         """
-        rows = {one: i for i, one in enumerate(self.sample_ids)}
-        at = np.array([rows.get(one, -1) for one in sample_ids], np.int64)
+        rows = {name: i for i, name in enumerate(self.sample_ids)}
+        at = np.array([rows.get(name, -1) for name in sample_ids], np.int64)
         present = at >= 0
         if not present.any():
             raise TextError(
@@ -72,25 +71,25 @@ class TextEmbeddings:
 
 
 def hash_texts(pairs: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 of (sample id, text) pairs, whatever their order.
+    """SHA-256 of (sample id, text) pairs in any order.
 
-    It says whether the reports of a study are those that were embedded; the study's
-    fingerprint does not, as it changes with every split that is added.
+    Tells whether the reports of a study are those that were embedded. The study's
+    fingerprint cannot, because it changes with every split that is added.
     """
-    whole = hashlib.sha256()
-    for one, text in sorted(pairs):
-        for part in (one, text):
-            whole.update(hashlib.sha256(part.encode()).digest())
-    return whole.hexdigest()
+    total = hashlib.sha256()
+    for pair in sorted(pairs):
+        for part in pair:
+            total.update(hashlib.sha256(part.encode()).digest())
+    return total.hexdigest()
 
 
 def write_text(path: Path, embeddings: TextEmbeddings) -> None:
     """Writes FILE.h5 atomically.
 
     Raises:
-      TextError: all that is wrong with the embeddings, at once.
+      TextError: All problems of the embeddings at once.
     """
-    refuse(path, problems_of(embeddings))
+    _check(path, embeddings)
     values = np.asarray(embeddings.values, np.float32)
     meta = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -110,47 +109,136 @@ def read_text(path: Path) -> TextEmbeddings:
     """Reads FILE.h5.
 
     Raises:
-      TextError: there is no such file, it is damaged, or it is of another kind.
+      TextError: The file is missing, damaged, or of another kind.
     """
     try:
         with h5py.File(path, "r") as file:
             meta = json.loads(file.attrs["pathjax"])
             if meta.get("kind") != KIND:
                 raise TextError(
-                    f"{path} holds no text embeddings but those of "
-                    f"{meta.get('input', 'something else')}: wanted a file of "
-                    "`pathjax text embed`"
+                    f"{path}: expected text embeddings by `pathjax text embed`, got "
+                    f"embeddings of {meta.get('input', 'something else')}"
                 )
             ids = file["sample_id"].asstr()[:].tolist()
-            found = TextEmbeddings(ids, file["features"][:], meta)
+            embeddings = TextEmbeddings(ids, file["features"][:], meta)
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise TextError(
-            f"{path} is no text embedding file of pathjax: {error}"
+            f"{path} is not a text embedding file of pathjax: {error}"
         ) from error
-    refuse(path, problems_of(found))
-    return found
+    _check(path, embeddings)
+    return embeddings
 
 
-def problems_of(embeddings: TextEmbeddings) -> list[str]:
-    """What is wrong with embeddings; empty when they are sound."""
+def _check(path: Path, embeddings: TextEmbeddings) -> None:
+    """Raises one TextError with all problems of the embeddings, if there are any."""
     values, ids = np.asarray(embeddings.values), list(embeddings.sample_ids)
-    lacking = [key for key in ("backend", "model") if not embeddings.meta.get(key)]
-    found = [f"meta does not say the {key}" for key in lacking]
+    problems = [
+        f"meta lacks the {key}"
+        for key in ("backend", "model")
+        if not embeddings.meta.get(key)
+    ]
     if values.ndim != 2 or not values.size:
-        return [*found, f"values have the shape {values.shape}, wanted [n, T], n > 0"]
-    if len(ids) != len(values):
-        found.append(f"{len(ids)} sample ids for {len(values)} rows")
-    twice = sorted(one for one, n in collections.Counter(ids).items() if n > 1)
-    if twice:
-        found.append(f"{len(twice)} sample ids occur twice, first {twice[:3]}")
-    bad = np.flatnonzero(~np.isfinite(values).all(1))
-    if len(bad):
-        named = [ids[i] for i in bad[:3] if i < len(ids)]
-        found.append(f"{len(bad)} rows are not finite, first {named}")
-    return found
-
-
-def refuse(path: Path, problems: list[str]) -> None:
-    """Raises one TextError with all problems, if there are any."""
+        problems.append(f"expected values [n, T] with n > 0, got {list(values.shape)}")
+    else:
+        if len(ids) != len(values):
+            problems.append(f"{len(ids)} sample ids for {len(values)} rows")
+        counts = collections.Counter(ids)
+        twice = sorted(name for name, n in counts.items() if n > 1)
+        if twice:
+            problems.append(f"{len(twice)} sample ids occur twice, first {twice[:3]}")
+        bad = np.flatnonzero(~np.isfinite(values).all(1))
+        if len(bad):
+            named = [ids[i] for i in bad[:3] if i < len(ids)]
+            problems.append(f"{len(bad)} rows are not finite, first {named}")
     if problems:
         raise TextError(f"{path}: {'; '.join(problems)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextScale:
+    """Scales text embeddings for the model; stored with its checkpoints.
+
+    Centred by the mean of each dimension and divided by one number, both of the training
+    samples. Sentence encoders give all texts of a kind one large common part, which
+    hides their differences. One divisor for all dimensions, because those of an SVD are
+    ordered by importance: z-scores would raise the last ones, which are noise.
+
+    Attributes:
+      mean: `[T]` of the training samples.
+      std: Of all their values about the mean.
+      samples: Number of training samples.
+      fingerprint: `fingerprint_of` the embeddings.
+      backend, model: What embedded the texts.
+    """
+
+    mean: Float[np.ndarray, "T"]
+    std: float
+    samples: int
+    fingerprint: str
+    backend: str
+    model: str
+
+    def normalise(self, values: Float[np.ndarray, "n T"]) -> Float[np.ndarray, "n T"]:
+        """Centred and scaled `[n, T]`."""
+        return ((values - self.mean) / np.float32(self.std)).astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {
+            "mean": [float(value) for value in self.mean],
+            "dimensions": len(self.mean),
+        }
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> "TextScale":
+        fields = {k: v for k, v in entry.items() if k != "dimensions"}
+        return cls(**fields | {"mean": np.asarray(entry["mean"], np.float32)})
+
+
+def fingerprint_of(embeddings: TextEmbeddings) -> str:
+    """SHA-256 of ids and values in the order of ids: the same in any file."""
+    order = np.argsort(np.array(embeddings.sample_ids, str), kind="stable")
+    total = hashlib.sha256()
+    for row in order:
+        total.update(hashlib.sha256(embeddings.sample_ids[row].encode()).digest())
+        total.update(np.ascontiguousarray(embeddings.values[row], "<f4").tobytes())
+    return f"sha256:{total.hexdigest()}"
+
+
+def fit_text(embeddings: TextEmbeddings, train_ids: Collection[str]) -> TextScale:
+    """Fits the scale on the TRAINING samples; no other row is used.
+
+    Raises:
+      StudyError: Fewer than two of them have a text, or all texts are the same.
+    """
+    train = set(train_ids)
+    rows = [i for i, name in enumerate(embeddings.sample_ids) if name in train]
+    if len(rows) < 2:
+        raise StudyError(
+            f"{len(rows)} of {len(train)} training samples, first "
+            f"{sorted(train)[:3]}, have a text embedding; its file has samples such as "
+            f"{embeddings.sample_ids[:3]}: embed the reports of this study"
+        )
+    values = embeddings.values[rows].astype(np.float64)
+    mean = values.mean(axis=0)
+    std = float(np.sqrt(np.square(values - mean).mean()))
+    if std == 0:
+        raise StudyError(
+            f"the text embeddings of all {len(rows)} training samples are the same: "
+            "there is nothing to learn from them"
+        )
+    return TextScale(
+        mean=mean.astype(np.float32),
+        std=std,
+        samples=len(rows),
+        fingerprint=fingerprint_of(embeddings),
+        backend=str(embeddings.meta["backend"]),
+        model=str(embeddings.meta["model"]),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """Text embeddings and their scale."""
+
+    embeddings: TextEmbeddings
+    scale: TextScale

@@ -1,44 +1,49 @@
-"""Where tiles to embed come from: a study, or a folder of images.
+"""Tiles to embed, from a study or from a folder of images, in a fixed order.
 
-    open_source(path) -> batches of uint8 tiles in a fixed order, and what is known of
-    each: id, place on the slide
-
-A source numbers its tiles from 0; order and numbers depend on what is on disk alone,
-so that work on them can be taken up again. Nothing is written or embedded here.
+A source numbers its tiles from 0 by what is on disk alone, so that interrupted work can
+resume. Nothing is written or embedded here.
 """
 
+import abc
 import dataclasses
+import functools
+import hashlib
+import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from pathjax.data.image_folder import ImageFolder
-from pathjax.data.pipeline import Batch, tile_batches
-from pathjax.data.study import Study
+from pathjax.data.images import decode_tile
+from pathjax.data.pipeline import Batch, read_ahead, tile_batches
+from pathjax.data.study import Study, StudyError
 
 Prepare = Callable[[UInt8[np.ndarray, "H W 3"]], UInt8[np.ndarray, "px px 3"]]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+# `8863_idx5_x51_y1251_class0.png` (the IDC set), `slide-x51-y1251.png`, `x51_y1251.png`
+_PLACE = re.compile(r"(?:^|[_-])x(\d{1,9})[_-]y(\d{1,9})(?=[_-]|$)", re.IGNORECASE)
 
 
-class TileSource(Protocol):
-    """What has tiles.
+class TileSource(abc.ABC):
+    """Numbered tiles; `len` counts all of them, broken ones included.
 
     Attributes:
       kind: "study" or "images".
-      name: for a person.
-      fingerprint: changes when the tiles do.
+      name: Shown to the user.
+      fingerprint: Changes when the tiles do.
     """
 
     kind: str
     name: str
     fingerprint: str
 
-    def __len__(self) -> int:
-        """The number of tiles, broken ones included."""
-        ...
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
 
+    @abc.abstractmethod
     def batches(
         self,
         rows: Int[np.ndarray, "n"],
@@ -50,27 +55,26 @@ class TileSource(Protocol):
     ) -> Iterator[Batch]:
         """Tiles by number as `image [batch, px, px, 3] uint8` and `mask [batch]`.
 
-        Padding is masked. A source that passes over broken tiles masks them too and
-        has them in `skipped`, a list of (number, reason); all sizes before `prepare`
-        are in `sizes`, a set of (height, width).
+        Padding is masked. A source that skips broken tiles masks them too and lists
+        them in `skipped` as (number, reason); all sizes before `prepare` are in
+        `sizes`, a set of (height, width).
         """
-        ...
 
+    @abc.abstractmethod
     def tile_ids(self, rows: Int[np.ndarray, "n"]) -> list[str]:
-        """One name per tile, each once."""
-        ...
+        """A unique name per tile."""
 
+    @abc.abstractmethod
     def coords(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 2"]:
-        """x and y of the upper left corner, int64, in pixels of the slide."""
-        ...
+        """x and y of the top left corner in the slide's pixels, int64."""
 
-    def attributes(self, sizes: Collection[tuple[int, int]]) -> dict[str, Any]:
-        """What the tiles have in common, under the names that TRIDENT gives it."""
-        ...
+    @abc.abstractmethod
+    def attributes(self, sizes: Collection[tuple[int, int]] = ()) -> dict[str, Any]:
+        """What the tiles have in common, under TRIDENT's names."""
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyTiles:
+class StudyTiles(TileSource):
     """A study's tiles in the order of its index. A broken one is an error."""
 
     study: Study
@@ -88,15 +92,7 @@ class StudyTiles:
     def __len__(self) -> int:
         return len(self.study)
 
-    def batches(
-        self,
-        rows: Int[np.ndarray, "n"],
-        *,
-        batch: int,
-        px: int,
-        prepare: Prepare,
-        threads: int = 2,
-    ) -> Iterator[Batch]:
+    def batches(self, rows, *, batch, px, prepare, threads=2) -> Iterator[Batch]:
         return tile_batches(
             self.study, rows, batch=batch, image_px=px, prepare=prepare, threads=threads
         )
@@ -110,25 +106,26 @@ class StudyTiles:
     def attributes(self, sizes: Collection[tuple[int, int]] = ()) -> dict[str, Any]:
         """Sizes and magnifications, 10 divided by micrometres per pixel.
 
-        Those at level 0 only where the samples say what they were cut from
-        (`source_mpp`) and it is the same for all, to 1 %.
+        Those at level 0 only where all samples state the same `source_mpp`, to 1 %.
         """
-        known = {"name": self.study.name, "patch_size": self.study.tile_px}
+        tile_px = self.study.tile_px
+        known = {"name": self.name, "patch_size": tile_px}
         mpp = _shared(self.study.tiles["mpp"].to_numpy())
-        if mpp is not None:
-            known["target_magnification"] = 10 / mpp
-        if mpp is not None and "source_mpp" in self.study.samples:
+        if mpp is None:
+            return known
+        known["target_magnification"] = 10 / mpp
+        if "source_mpp" in self.study.samples:
             source = _shared(self.study.samples["source_mpp"].to_numpy())
             if source is not None:
-                side = round(self.study.tile_px * mpp / source)
+                side = round(tile_px * mpp / source)
                 known["level0_magnification"] = 10 / source
                 known["patch_size_level0"] = side
-                gap = self._smallest_step() / side * self.study.tile_px
-                known["overlap"] = round(max(0.0, self.study.tile_px - gap))
+                gap = self._smallest_step() / side * tile_px
+                known["overlap"] = round(max(0.0, tile_px - gap))
         return known
 
     def _smallest_step(self) -> float:
-        """Pixels of level 0 between the nearest two tiles of a slide, along x or y."""
+        """Level-0 pixels between the nearest two tiles of a slide, along x or y."""
         from scipy.spatial import KDTree
 
         steps = [np.inf]
@@ -147,11 +144,118 @@ def _shared(values: np.ndarray) -> float | None:
     return float(np.median(values))
 
 
+class ImageFolder(TileSource):
+    """Every PNG, JPEG and TIFF below a folder, sorted by path; skips broken files.
+
+    Hidden files and folders are left out: macOS adds a `._NAME.png` that is not an
+    image next to each file it copies.
+
+    Attributes:
+      paths: The images relative to `root`, with forward slashes.
+
+    Raises:
+      StudyError: There is no such folder or no image in it.
+    """
+
+    kind = "images"
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        self.name = self.root.resolve().name
+        if not self.root.is_dir():
+            raise StudyError(f"{self.root}: expected a study or a folder of images")
+        self.paths = sorted(_images_below(self.root))
+        if not self.paths:
+            raise StudyError(
+                f"{self.root}: expected a folder of images ({', '.join(SUFFIXES)}) or "
+                "a complete study, got no image and no study.json"
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the images' paths, sizes and times; their bytes are not read."""
+        hashed = hashlib.sha256()
+        for path in self.paths:
+            stat = (self.root / path).stat()
+            line = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            hashed.update(line.encode("utf-8", "surrogateescape"))
+        return hashed.hexdigest()
+
+    def batches(self, rows, *, batch, px, prepare, threads=2) -> Iterator[Batch]:
+        def load(index: int) -> Batch:
+            part = rows[index * batch : (index + 1) * batch]
+            image = np.zeros((batch, px, px, 3), np.uint8)
+            mask = np.zeros(batch, bool)
+            skipped, sizes = [], set()
+            for i, row in enumerate(part.tolist()):
+                try:
+                    tile = read_image(self.root / self.paths[row])
+                except ValueError as error:
+                    skipped.append((row, str(error)))
+                    continue
+                sizes.add(tile.shape[:2])
+                image[i], mask[i] = prepare(tile), True
+            return {"image": image, "mask": mask, "skipped": skipped, "sizes": sizes}
+
+        return read_ahead(-(-len(rows) // batch), load, threads)
+
+    def tile_ids(self, rows: Int[np.ndarray, "n"]) -> list[str]:
+        """The relative paths."""
+        return [self.paths[row] for row in rows]
+
+    def coords(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 2"]:
+        """From names such as `..._x51_y1251...`, else 0, 0."""
+        matches = (_PLACE.search(Path(self.paths[row]).stem) for row in rows)
+        places = [tuple(map(int, m.groups())) if m else (0, 0) for m in matches]
+        return np.array(places, np.int64).reshape(-1, 2)
+
+    def attributes(self, sizes: Collection[tuple[int, int]] = ()) -> dict[str, Any]:
+        """The name, and the side where all images are squares of one size.
+
+        Image files do not state a reliable magnification.
+        """
+        known: dict[str, Any] = {"name": self.name}
+        sides = {side for size in sizes for side in size}
+        if len(sides) == 1:
+            known["patch_size"] = sides.pop()
+        return known
+
+
+def _images_below(root: Path) -> Iterator[str]:
+    """Relative paths; a folder that cannot be opened is an error."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, below, files in os.walk(root, onerror=refuse):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in files:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Reads one image as RGB.
+
+    Raises:
+      ValueError: It cannot be read or decoded, see `images.decode_tile`.
+    """
+    # Pillow's plugins raise almost anything on damaged files (SyntaxError, KeyError,
+    # struct.error, DecompressionBombError), and a folder must survive each.
+    try:
+        return decode_tile(path.read_bytes())
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
 def open_source(path: str | Path) -> TileSource:
     """A study where there is a study.json, else a folder of images.
 
     Raises:
-      StudyError, ImageFolderError: it is neither.
+      StudyError: It is neither.
     """
     path = Path(path)
     if (path / "study.json").is_file():

@@ -37,7 +37,7 @@ def joint_embeddings(
       `[tiles, E]` and `[samples, E]`, unit length; NaN for samples without expression.
 
     Raises:
-      GeneListError: the study lacks genes of the model.
+      StudyError: the study lacks genes of the model.
     """
     panel = GenePanel.from_json(model.meta["panel"])
     objective = objectives.of_model(model)

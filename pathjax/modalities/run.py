@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 import pathjax
-from pathjax.data.folds import FoldError, patient_folds
+from pathjax.data.folds import patient_folds
+from pathjax.data.study import StudyError
 from pathjax.files import atomic_path, write_json
 from pathjax.modalities.cell import PROBE, REPLICATES, Predictions, predict, score
 from pathjax.modalities.cohort import (
@@ -120,7 +121,7 @@ def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
         folds = patient_folds(
             people, options.folds, labels=["label"], seed=options.seed
         )
-    except FoldError as error:
+    except StudyError as error:
         raise ModalityError(f"{question.name}: {error}") from error
     number = {
         name: place for place, name in enumerate(sorted(set(folds.fold.values())))

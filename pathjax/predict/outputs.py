@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 import pathjax
-from pathjax.data.image_folder import read_image
 from pathjax.data.study import Study
+from pathjax.data.tile_source import read_image
 from pathjax.embeddings.embedding_file import FileRows
 from pathjax.files import write_csv, write_json
 from pathjax.models.model_file import Model

@@ -46,7 +46,7 @@ def predict(
 
     Raises:
       PredictError: The model, genes, input or reference cannot be used.
-      StudyError, SlideError, ImageFolderError: The input cannot be read.
+      StudyError, SlideError: The input cannot be read.
       EmbeddingError: `out` is of another model or input, or a feature is not finite.
     """
     options, out = options or Options(), Path(out)

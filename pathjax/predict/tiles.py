@@ -19,11 +19,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from pathjax.data.image_folder import ImageFolder
 from pathjax.data.pipeline import Batch, read_ahead
 from pathjax.data.study import Study
-from pathjax.data.tcga_barcodes import BarcodeError, find
-from pathjax.data.tile_source import Prepare, StudyTiles, TileSource
+from pathjax.data.tcga_barcodes import find
+from pathjax.data.tile_source import ImageFolder, Prepare, StudyTiles, TileSource
 from pathjax.models.model_file import Model
 from pathjax.predict import PredictError
 from pathjax.wsi.base import SUFFIXES, SlideError
@@ -252,7 +251,7 @@ def open_input(
 
     Raises:
       PredictError: Its scale is not the model's, or options do not go together.
-      StudyError, ImageFolderError, SlideError: It cannot be read.
+      StudyError, SlideError: It cannot be read.
     """
     path = Path(path)
     study = (path / "study.json").is_file()
@@ -332,7 +331,7 @@ def _slide(path: Path, view: View, slide_mpp: float | None, min_tissue: float) -
     try:
         barcode = find(source.name)
         patient, site = barcode.patient, barcode.site
-    except BarcodeError:
+    except ValueError:
         patient, site = source.name, ""
     table = pd.DataFrame(
         {

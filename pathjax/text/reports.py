@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from pathjax.data.study import read_frame, sha256
-from pathjax.data.tcga_barcodes import BarcodeError, parse
+from pathjax.data.tcga_barcodes import parse
 from pathjax.data.text_store import TextError
 
 TCGA_NAME = "patient_filename"
@@ -153,7 +153,7 @@ def _patients(names: pd.Series) -> tuple[pd.Series, list[str]]:
     for name in names:
         try:
             out.append(parse(name.split(".")[0]).patient)
-        except BarcodeError:
+        except ValueError:
             out.append("")
     found = pd.Series(out, names.index, dtype=object)
     strange = names[found == ""].tolist()

@@ -18,8 +18,7 @@ from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.pipeline import eval_batches, train_batches
 from pathjax.data.samples import Samples, gather
 from pathjax.data.study import Study
-from pathjax.data.text_scale import Texts, fit_text
-from pathjax.data.text_store import read_text
+from pathjax.data.text_store import Texts, fit_text, read_text
 from pathjax.data.transforms import MultiCrop
 from pathjax.embeddings.cache import cached_embeddings, identity
 from pathjax.models.blocks import from_plain
@@ -144,7 +143,7 @@ def read_inputs(config: RunConfig) -> Inputs:
 
     Raises:
       ConfigError, ObjectiveError: The data do not fit the config.
-      StudyError, GeneListError, TextError: The data are not what they should be.
+      StudyError, TextError: The data are not what they should be.
     """
     study = Study(config.study)
     init = load_model(config.init) if config.init else None

@@ -82,7 +82,7 @@ def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:
 
     Raises:
       ConfigError: naming each key that differs.
-      GeneListError: the gene lists differ.
+      StudyError: the gene lists differ.
     """
     saved, given = flatten(meta["config"]), flatten(fixed["config"])
     differing = [

@@ -72,7 +72,7 @@ def train(
     Raises:
       ConfigError, ObjectiveError: The config cannot be run, or `workdir` holds another
         run.
-      StudyError, GeneListError, TextError: The data do not fit.
+      StudyError, TextError: The data do not fit.
       MeshError: The batch does not divide over the devices.
       NonFiniteError: The loss was not finite.
       CheckpointError: A checkpoint could not be written or read.

@@ -8,7 +8,6 @@ import pytest
 from pathjax.cli import main
 from pathjax.data.add_split import add_split, make_split, patients_of
 from pathjax.data.check import check_study
-from pathjax.data.folds import FoldError
 from pathjax.data.study import Split, Study, StudyError
 
 
@@ -124,7 +123,7 @@ def test_a_patient_of_two_sites_is_refused(broken_copy):
     study = Study(broken_copy.root)
     double = study.samples.iloc[[0]].assign(sample_id="x", site="S2")
     study.__dict__["samples"] = pd.concat([study.samples, double])
-    with pytest.raises(FoldError, match=r"1 patients are at several sites.*P00"):
+    with pytest.raises(StudyError, match=r"1 patients are at several sites.*P00"):
         patients_of(study, [], with_site=True)
 
 

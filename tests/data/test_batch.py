@@ -29,5 +29,5 @@ def test_everything_wrong_is_said_at_once():
         check_batch(batch, ("image", "counts"))
     text = str(caught.value)
     assert "counts is missing" in text and "mask is missing" in text
-    assert "image is float32[2, 8, 8, 3], wanted uint8 with 5 dimensions" in text
-    assert "expression is float64" in text and "the rows disagree" in text
+    assert "image: expected uint8 with 5 dimensions, got float32[2, 8, 8, 3]" in text
+    assert "got float64[3, 3]" in text and "numbers of rows differ" in text

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from pathjax.data.expression import (
-    GeneListError,
     GenePanel,
     fit_panel,
     most_variable,
@@ -69,7 +68,7 @@ def test_select_keeps_the_order_asked_for():
 
 def test_bad_input_is_named():
     expression = make()
-    with pytest.raises(GeneListError, match=r"lacks 1 of 2 genes, first \['Z'\]"):
+    with pytest.raises(StudyError, match=r"lacks 1 of 2 genes, first \['Z'\]"):
         select(expression, IDS, ["A", "Z"])
     with pytest.raises(StudyError, match=r"have no expression, first \['patient9'\]"):
         select(expression, ["patient9"], ["A"])
@@ -78,17 +77,17 @@ def test_bad_input_is_named():
     expression.X[2, 1] = np.nan
     with pytest.raises(StudyError, match="first sample 's2', gene 'B'"):
         select(expression, IDS, GENES)
-    with pytest.raises(GeneListError, match="constant over the training"):
+    with pytest.raises(StudyError, match="constant over the training"):
         fit_panel(make(), IDS, ["A", "D"])
-    with pytest.raises(GeneListError, match=r"more than once, first \['A'\]"):
+    with pytest.raises(StudyError, match=r"more than once, first \['A'\]"):
         fit_panel(make(), IDS, ["A", "B", "A"])
 
 
 def test_a_differing_gene_list_is_refused_with_what_differs():
     require_same_genes(["A", "B"], ["A", "B"], "run")
-    with pytest.raises(GeneListError, match=r"1 missing, first \['B'\]; 1 too many"):
+    with pytest.raises(StudyError, match=r"1 missing, first \['B'\]; 1 too many"):
         require_same_genes(["A", "B"], ["A", "C"], "run")
-    with pytest.raises(GeneListError, match="order differs from place 1 on"):
+    with pytest.raises(StudyError, match="order differs from place 1 on"):
         require_same_genes(["A", "B", "C"], ["A", "C", "B"], "run")
 
 

@@ -7,12 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
-from pathjax.data.folds import (
-    FoldError,
-    fractions_of,
-    parse_fractions,
-    patient_folds,
-)
+from pathjax.data.folds import fractions_of, parse_fractions, patient_folds
+from pathjax.data.study import StudyError
 
 
 def cohort(seed, patients, **classes):
@@ -124,21 +120,21 @@ def test_patients_without_a_label_and_missing_classes_are_told():
     ],
 )
 def test_folds_that_cannot_be_are_refused(folds, message):
-    with pytest.raises(FoldError, match=message):
+    with pytest.raises(StudyError, match=message):
         patient_folds(cohort(0, 6, y=1), folds)
 
 
 def test_bad_tables_are_refused():
     table = cohort(0, 6, y=2)
-    with pytest.raises(FoldError, match="lack the columns z"):
+    with pytest.raises(StudyError, match="lack the columns z"):
         patient_folds(table, 2, labels=["y", "z"])
     twice = pd.concat([table, table.iloc[:2]])
-    with pytest.raises(FoldError, match="2 patients have several rows, first P000"):
+    with pytest.raises(StudyError, match="2 patients have several rows, first P000"):
         patient_folds(twice, 2)
 
 
 def test_fractions_are_read():
     assert parse_fractions("train=.6, val=0.4") == {"train": 0.6, "val": 0.4}
     for text in ("train", "train=x", "a=.5,a=.5", "=1", ""):
-        with pytest.raises(FoldError, match="cannot read"):
+        with pytest.raises(StudyError, match="cannot read"):
             parse_fractions(text)

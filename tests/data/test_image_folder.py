@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathjax.data.image_folder import ImageFolder, ImageFolderError, read_image
 from pathjax.data.images import encode_jpeg
+from pathjax.data.study import StudyError
+from pathjax.data.tile_source import ImageFolder, read_image
 
 
 def tile(seed, height=20, width=20):
@@ -42,7 +43,7 @@ def test_a_folder_without_images_is_an_error(tmp_path, fill):
     if fill == "text":
         (tmp_path / "a.txt").write_text("x")
     where = tmp_path / "missing" if fill == "no folder" else tmp_path
-    with pytest.raises(ImageFolderError, match="wanted a"):
+    with pytest.raises(StudyError, match="expected a"):
         ImageFolder(where)
 
 
@@ -72,7 +73,7 @@ def test_what_cannot_be_read_is_passed_over_with_its_reason(tmp_path):
     assert [row for row, _ in batch["skipped"]] == [1, 3, 4, 5, 6]
     reasons = dict(batch["skipped"])
     assert all(reasons.values())
-    assert "wanted 8 bits a channel" in reasons[6]
+    assert "expected 8 bits per channel" in reasons[6]
     assert not batch["image"][~batch["mask"]].any()
 
 

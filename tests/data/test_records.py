@@ -74,7 +74,7 @@ def test_a_shard_that_is_none(shards, tmp_path):
     bad.write_bytes(b"not a record file" * 100)
     records = Records([*shards, bad], [*COUNTS, 4])
     assert records.read([10])  # the others can be read
-    with pytest.raises(ValueError, match=f"{bad} is no whole ArrayRecord file"):
+    with pytest.raises(ValueError, match=f"{bad} is not a complete ArrayRecord file"):
         records.read([11])
 
 

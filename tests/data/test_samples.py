@@ -6,8 +6,7 @@ import pytest
 from pathjax.data.expression import fit_panel
 from pathjax.data.samples import gather
 from pathjax.data.study import StudyError
-from pathjax.data.text_scale import Texts, fit_text
-from pathjax.data.text_store import TextEmbeddings, TextError
+from pathjax.data.text_store import TextEmbeddings, TextError, Texts, fit_text
 
 
 def panel_of(study, genes=5):
@@ -70,12 +69,14 @@ def test_samples_without_expression_are_refused_or_dropped(tiny_study, monkeypat
 
 def test_a_tile_of_no_sample_is_named(tiny_study, monkeypatch):
     monkeypatch.setitem(tiny_study.__dict__, "samples", tiny_study.samples.iloc[1:])
-    with pytest.raises(StudyError, match="are of sample 'P00', which samples.parquet"):
+    with pytest.raises(
+        StudyError, match="belong to sample 'P00', which samples.parquet"
+    ):
         gather(tiny_study, "main", "train")
 
 
 def test_unknown_options_and_folds(tiny_study):
-    with pytest.raises(StudyError, match="unit is 'slide'"):
+    with pytest.raises(StudyError, match="unit: expected sample or tile, got 'slide'"):
         gather(tiny_study, "main", "train", unit="slide")
     with pytest.raises(StudyError, match="no fold 'nope'"):
         gather(tiny_study, "main", "nope")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathjax.data.folds import FoldError
 from pathjax.data.site_folds import site_folds
+from pathjax.data.study import StudyError
 
 
 def cohort(seed, patients, sites):
@@ -58,17 +58,17 @@ def test_fractions_are_kept_and_a_class_of_one_site_is_told():
 
 def test_what_sites_do_not_allow_is_refused():
     table = cohort(0, 60, 4)
-    with pytest.raises(FoldError, match="4 sites .* cannot fill 5 folds"):
+    with pytest.raises(StudyError, match="4 sites .* cannot fill 5 folds"):
         site_folds(table, 5)
     large = table.assign(site=np.where(np.arange(60) < 40, "BIG", table["site"]))
-    with pytest.raises(FoldError, match=r"\(fold0: 20 of 60\): BIG \(40\)"):
+    with pytest.raises(StudyError, match=r"\(fold0: 20 of 60\): BIG \(40\)"):
         site_folds(large, 3)
     assert (
         site_folds(large, {"a": 0.7, "b": 0.3}).counts.loc["all patients"].min().min()
     )
-    with pytest.raises(FoldError, match="1 patients have no site, first P003"):
+    with pytest.raises(StudyError, match="1 patients have no site, first P003"):
         site_folds(table.assign(site=table["site"].where(table.index != 3)), 2)
-    with pytest.raises(FoldError, match="lack the columns site"):
+    with pytest.raises(StudyError, match="lack the columns site"):
         site_folds(table[["patient_id", "y"]], 2)
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from pathjax.data.study import StudyError
-from pathjax.data.text_scale import TextScale, fingerprint_of, fit_text
-from pathjax.data.text_store import TextEmbeddings
+from pathjax.data.text_store import TextEmbeddings, TextScale, fingerprint_of, fit_text
 
 IDS = [f"P{i:02d}" for i in range(10)]
 META = {"backend": "tfidf", "model": "tfidf-svd"}

@@ -51,8 +51,8 @@ def test_rows_in_the_order_of_a_study(made):
         ({"sample_ids": ["a", "b"]}, "2 sample ids for 3 rows"),
         ({"sample_ids": ["a", "b", "a"]}, "1 sample ids occur twice, first .'a'"),
         ({"values": np.full((3, 4), np.nan)}, "3 rows are not finite, first .'a', 'b'"),
-        ({"values": np.zeros(3)}, r"shape \(3,\), wanted \[n, T\]"),
-        ({"meta": {"backend": "x"}}, "does not say the model"),
+        ({"values": np.zeros(3)}, r"expected values \[n, T\] with n > 0, got \[3\]"),
+        ({"meta": {"backend": "x"}}, "meta lacks the model"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_written(made, tmp_path, change, message):
@@ -63,13 +63,15 @@ def test_what_is_wrong_is_named_and_nothing_written(made, tmp_path, change, mess
 
 def test_a_file_of_another_kind_is_refused(made, tiny_study, tmp_path):
     path = tmp_path / "t.h5"
-    with pytest.raises(TextError, match="no text embedding file"):
+    with pytest.raises(TextError, match="not a text embedding file"):
         read_text(path)
     path.write_bytes(b"not HDF5")
-    with pytest.raises(TextError, match="no text embedding file"):
+    with pytest.raises(TextError, match="not a text embedding file"):
         read_text(path)
     write_embeddings(path, tiny_study, np.zeros((72, 2), np.float32), {"model": "x"})
-    with pytest.raises(TextError, match="no text embeddings but those of study"):
+    with pytest.raises(
+        TextError, match="expected text embeddings .* got embeddings of study"
+    ):
         read_text(path)
     write_text(path, made)
     with h5py.File(path, "r+") as file:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pathjax.data.image_folder import ImageFolder, ImageFolderError
 from pathjax.data.images import decode_tile
-from pathjax.data.tile_source import StudyTiles, open_source
+from pathjax.data.study import StudyError
+from pathjax.data.tile_source import ImageFolder, StudyTiles, open_source
 
 
 def test_a_study_is_known_by_its_file_else_it_is_a_folder_of_images(
@@ -18,7 +18,7 @@ def test_a_study_is_known_by_its_file_else_it_is_a_folder_of_images(
     source = open_source(tiny_study.root)
     assert isinstance(source, StudyTiles) and source.kind == "study"
     assert source.name == "tiny" and source.fingerprint == tiny_study.fingerprint
-    with pytest.raises(ImageFolderError, match=r"no\s+study.json"):
+    with pytest.raises(StudyError, match=r"no\s+study.json"):
         open_source(tmp_path)
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png")
     assert isinstance(open_source(tmp_path), ImageFolder)

@@ -16,10 +16,9 @@ import pytest
 from PIL import Image
 
 from pathjax.cli import main
-from pathjax.data.image_folder import ImageFolder
 from pathjax.data.images import decode_tile
 from pathjax.data.preprocess import Preprocess
-from pathjax.data.tile_source import StudyTiles
+from pathjax.data.tile_source import ImageFolder, StudyTiles
 from pathjax.data.transforms import centre_crop
 from pathjax.embeddings.embed import embed_tiles, embed_to_file
 from pathjax.embeddings.embedding_file import EmbeddingError, read_embeddings

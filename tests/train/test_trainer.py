@@ -9,7 +9,6 @@ import pytest
 from tiny_study import config_for
 
 from pathjax.config import ConfigError
-from pathjax.data.expression import GeneListError
 from pathjax.data.study import Study, StudyError
 from pathjax.models.model_file import load_model
 from pathjax.parallel.mesh import MeshError
@@ -199,7 +198,7 @@ def test_another_run_in_the_folder_is_refused(tiny_study, contrastive, tmp_path)
     same = {"val_fold": "val", "eval.every": 3}
     with pytest.raises(ConfigError, match=r"optim.lr: 0.003 there, 0.1 here"):
         run(tiny_study, workdir, **same, **{"optim.lr": 0.1})
-    with pytest.raises(GeneListError, match="was trained on 8 genes, this run has 7"):
+    with pytest.raises(StudyError, match="was trained on 8 genes, this run has 7"):
         run(tiny_study, workdir, **same, **{"data.genes": 7})
 
 

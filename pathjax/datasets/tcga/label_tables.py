@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from pathjax.data.tcga_barcodes import BarcodeError, find
+from pathjax.data.tcga_barcodes import find
 from pathjax.datasets.tcga.tables import TcgaError, opened
 from pathjax.datasets.tcga.vocabulary import CLASSES, MISSING, claims_of
 
@@ -173,7 +173,7 @@ def _row(
     """What one row claims, and what is wrong with it."""
     try:
         barcode = find(name)
-    except BarcodeError as error:
+    except ValueError as error:
         return {}, [str(error)]
     claims, faults = {}, []
     for column, text in cells.items():

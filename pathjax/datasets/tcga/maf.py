@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pathjax.data.tcga_barcodes import BarcodeError, find
+from pathjax.data.tcga_barcodes import find
 from pathjax.datasets.tcga.label_tables import Claim, header_of, text_file
 from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.datasets.tcga.vocabulary import MUTATED, WILD_TYPE
@@ -165,7 +165,7 @@ def _sample(name: str) -> str | None:
     """15 characters; "" for normal tissue; None where it is no sample's barcode."""
     try:
         barcode = find(name)
-    except BarcodeError:
+    except ValueError:
         return None
     if barcode.is_normal:
         return ""

@@ -23,7 +23,7 @@ from pathlib import PurePath
 
 import pandas as pd
 
-from pathjax.data.tcga_barcodes import Barcode, BarcodeError, find
+from pathjax.data.tcga_barcodes import Barcode, find
 from pathjax.datasets.tcga.tables import TcgaError
 
 
@@ -129,7 +129,7 @@ def _slide(slide: dict[str, object], frozen: bool) -> Barcode | str:
     for name in (slide["slide_id"], PurePath(str(slide["path"] or "")).name):
         try:
             barcode = find(str(name))
-        except BarcodeError:
+        except ValueError:
             continue
         if barcode.sample_type:
             break

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pathjax.data.study import sha256
-from pathjax.data.tcga_barcodes import Barcode, BarcodeError, find, parse
+from pathjax.data.tcga_barcodes import Barcode, find, parse
 from pathjax.datasets.tcga.rna_matrix import table_from
 from pathjax.datasets.tcga.rna_table import Note, RnaTable, observations
 from pathjax.datasets.tcga.tables import TcgaError, header_of, opened, read_values
@@ -92,7 +92,7 @@ def _one_row_per_case(
         try:
             patient = parse(case).patient
             found = [find(slides[row]) for row in mine]
-        except BarcodeError as error:
+        except ValueError as error:
             skipped.append((case, f"{path.name}: {error}"))
             continue
         types = sorted({barcode.sample_type for barcode in found})

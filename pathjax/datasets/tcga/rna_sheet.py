@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pathjax.data.tcga_barcodes import Barcode, BarcodeError, parse
+from pathjax.data.tcga_barcodes import Barcode, parse
 from pathjax.datasets.tcga.rna_table import Note
 from pathjax.datasets.tcga.tables import TcgaError, opened, read_tsv, text_of
 
@@ -111,7 +111,7 @@ def _sheet(path: Path) -> tuple[list[SheetRow], list[Note]]:
         file = plain_name(entry["File Name"])
         try:
             rows.append(_row(file, entry))
-        except BarcodeError as error:
+        except ValueError as error:
             notes.append((file, f"{path.name}: {error}"))
     return rows, notes
 
@@ -120,21 +120,21 @@ def _row(file: str, entry: dict[str, str]) -> SheetRow:
     """One row of a sheet.
 
     Raises:
-      BarcodeError: it names no TCGA sample, several, or one that is not the case's.
+      ValueError: it names no TCGA sample, several, or one that is not the case's.
     """
     # Files of several samples list them: "TCGA-86-8076-10A, TCGA-86-8076-01A".
     samples = sorted({one.strip() for one in entry["Sample ID"].split(",")})
     if len(samples) > 1:
-        raise BarcodeError(f"of several samples: {', '.join(samples)}")
+        raise ValueError(f"of several samples: {', '.join(samples)}")
     barcode = parse(samples[0])
     cases = {one.strip() for one in entry["Case ID"].split(",")}
     if not barcode.sample_type or cases != {barcode.patient}:
-        raise BarcodeError(
+        raise ValueError(
             f"sample {samples[0]!r} is no sample of case {', '.join(sorted(cases))!r}"
         )
     tissue = next((entry[name] for name in TISSUE if entry.get(name)), "")
     if tissue and ("normal" in tissue.lower()) != barcode.is_normal:
-        raise BarcodeError(f"sample {samples[0]} is called {tissue!r}")
+        raise ValueError(f"sample {samples[0]} is called {tissue!r}")
     return SheetRow(file, barcode, "", entry.get("Project ID", ""))
 
 
@@ -160,7 +160,7 @@ def _metadata(path: Path) -> tuple[list[SheetRow], list[Note]]:
             continue
         try:
             barcode = parse(aliquot)
-        except BarcodeError as error:
+        except ValueError as error:
             notes.append((file, f"{path.name}: {error}"))
             continue
         if barcode.is_aliquot:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from pathjax.data.study import sha256
-from pathjax.data.tcga_barcodes import Barcode, BarcodeError, parse
+from pathjax.data.tcga_barcodes import Barcode, parse
 from pathjax.datasets.tcga.rna_matrix import table_from
 from pathjax.datasets.tcga.rna_table import Note, RnaTable, observations
 from pathjax.datasets.tcga.tables import TcgaError, header_of, opened, read_values
@@ -83,7 +83,7 @@ def _columns(
     for place, name in enumerate(header[1:], start=1):
         try:
             barcode = parse(name)
-        except BarcodeError:
+        except ValueError:
             skipped.append((name, f"{path.name}: no TCGA barcode"))
             continue
         if not barcode.sample_type:

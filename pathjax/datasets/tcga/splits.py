@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pathjax.data.folds import FoldError, Folds, patient_folds
+from pathjax.data.folds import Folds, patient_folds
 from pathjax.data.site_folds import site_folds
 from pathjax.data.study import Split, StudyError
 
@@ -51,7 +51,7 @@ def tcga_splits(
     try:
         cohort, by_site, why = _cohort(samples, labels, site_preserved, seed)
         splits.append(cohort.split("cohort", _note(cohort, by_site, why)))
-    except FoldError as error:
+    except StudyError as error:
         faults["cohort"] = str(error)
     held = [one for split in splits for fold in PROBING for one in split.folds[fold]]
     held_out = samples[samples["patient_id"].isin(held)]
@@ -62,7 +62,7 @@ def tcga_splits(
         try:
             made = patient_folds(patients, folds, labels=labels, seed=seed)
             splits.append(made.split(name, _note(made, False, "")))
-        except FoldError as error:
+        except StudyError as error:
             faults[name] = str(error)
     found = leaks(splits, samples, by_site)
     if found:
@@ -78,7 +78,7 @@ def _cohort(
     if site_preserved:
         try:
             return site_folds(samples, FRACTIONS, labels=labels, seed=seed), True, ""
-        except FoldError as error:
+        except StudyError as error:
             why = f"whole sites could not be kept together: {error}"
     return patient_folds(samples, FRACTIONS, labels=labels, seed=seed), False, why
 

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from pathjax.data.check import check_study
-from pathjax.data.image_folder import read_image
 from pathjax.data.images import decode_tile
+from pathjax.data.tile_source import read_image
 from pathjax.datasets.benchmarks import BENCHMARKS, BenchmarkError
 from pathjax.datasets.benchmarks.build import build_benchmark, listed
 from pathjax.datasets.benchmarks.image_folders import (

@@ -82,7 +82,7 @@ def test_all_bad_cells_are_named_at_once(tmp_path):
         read_table(path)
     message = str(caught.value)
     assert "line 2: tp53 '7' is not known, expected one of mutated" in message
-    assert "line 3: 'P1' should hold the barcode" in message
+    assert "line 3: 'P1': expected the TCGA barcode of one patient" in message
     assert "line 4: lung 'KIRC'" in message
 
 

@@ -46,7 +46,7 @@ def test_a_case_whose_rows_differ_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("TCGA-05-4003,TCGA", "case3,TCGA", "no TCGA barcode"),
+        ("TCGA-05-4003,TCGA", "case3,TCGA", "expected a TCGA barcode"),
         ("TCGA-05-4003,TCGA-05-4003", "TCGA-05-4003,TCGA-05-4999", "slides of others"),
         ("TCGA-05-4003-01Z-00-DX4", "TCGA-05-4003", "slides of the sample types none"),
         (

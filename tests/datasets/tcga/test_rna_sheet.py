@@ -65,7 +65,7 @@ def test_sheets_that_disagree_cost_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("\tTCGA-05-4244-01A", "\tHCM-1", "no TCGA barcode"),
+        ("\tTCGA-05-4244-01A", "\tHCM-1", "expected a TCGA barcode"),
         ("TCGA-05-4244\t", "TCGA-05-9999\t", "no sample of case 'TCGA-05-9999'"),
         ("\tTCGA-05-4244-01A", "\tTCGA-05-4244-11A", "called 'Primary Tumor'"),
         ("-01A\tPrimary", "-01A, TCGA-05-4244-11A\tPrimary", "of several samples"),
