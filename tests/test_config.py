@@ -4,15 +4,16 @@ import pytest
 
 from pathjax.config import (
     ConfigError,
+    RunConfig,
     base_config,
     find,
+    flatten,
     load,
     override,
     parse_arg,
     resolve,
     shipped_folder,
 )
-from pathjax.run_config import RunConfig, flatten
 
 
 def runnable(**changes):

@@ -8,9 +8,9 @@ and the width of the text embeddings are needed.
 import dataclasses
 from pathlib import Path
 
+from pathjax.config import ConfigError, RunConfig
 from pathjax.data.text_store import read_text
 from pathjax.models.model_file import Model, ModelFileError, load_model
-from pathjax.run_config import ConfigError, RunConfig
 
 
 def initial_model(config: RunConfig) -> Model | None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import jax
 
+from pathjax.config import RunConfig
 from pathjax.parallel.hardware import Target
 from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import device_bytes
 from pathjax.plan.steps import DoesNotFit, Step, build, plan_steps
-from pathjax.run_config import RunConfig
 
 # What is set of the config, and what it costs; None where there is nothing to change.
 Change = tuple[dict[str, Any], str] | None

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pathjax.config import RunConfig
 from pathjax.embeddings.embed import make_embed_step
 from pathjax.evals.probes import logistic
 from pathjax.evals.probes.base import bucket
@@ -39,7 +40,6 @@ from pathjax.plan.memory import (
     read_overflow,
 )
 from pathjax.plan.roofline import Bound, bound, bytes_accessed
-from pathjax.run_config import RunConfig
 from pathjax.train.inputs import make_objective
 from pathjax.train.program import Program, make_program
 from pathjax.train.telemetry.flops import Flops, jaxpr_flops

@@ -14,12 +14,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from pathjax.config import ConfigError, EvalConfig
 from pathjax.data.batch import check_batch
 from pathjax.files import write_json
 from pathjax.parallel.collective import is_first, rows_of_all
 from pathjax.parallel.mesh import to_global
 from pathjax.parallel.preemption import Preemption
-from pathjax.run_config import ConfigError, EvalConfig
 from pathjax.train.checkpoint import Checkpoints
 from pathjax.train.state import TrainState
 from pathjax.train.step import means_of

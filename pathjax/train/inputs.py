@@ -14,6 +14,7 @@ from typing import Any
 import grain.python as grain
 import numpy as np
 
+from pathjax.config import ConfigError, RunConfig, refuse
 from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.pipeline import eval_batches, train_batches
 from pathjax.data.samples import Samples, gather
@@ -26,7 +27,6 @@ from pathjax.models.model_file import Model, load_model
 from pathjax.models.variants import ViTConfig
 from pathjax.objectives import Objective, Params, Spec
 from pathjax.parallel.slice import Slice
-from pathjax.run_config import ConfigError, RunConfig, refuse
 
 
 @dataclasses.dataclass(frozen=True)

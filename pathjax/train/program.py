@@ -12,9 +12,9 @@ import jax
 import optax
 from jax.sharding import Mesh
 
+from pathjax.config import RunConfig
 from pathjax.objectives import Objective, Params
 from pathjax.parallel.mesh import batch_sharding, state_sharding
-from pathjax.run_config import RunConfig
 from pathjax.train.optim import make_optimizer, make_schedule
 from pathjax.train.state import TrainState, make_state, state_creator
 from pathjax.train.step import make_eval_step, make_train_step

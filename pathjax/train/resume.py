@@ -12,8 +12,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from pathjax.config import ConfigError, flatten
 from pathjax.data.expression import require_same_genes
-from pathjax.run_config import ConfigError, flatten
 
 # Keys that change how a run is done, not what it computes: free on resume.
 FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh.")

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 import pathjax
-from pathjax.config import Config, resolve
+from pathjax.config import Config, RunConfig, resolve
 from pathjax.embeddings.cache import identity
 from pathjax.files import write_json
 from pathjax.models.model_file import FILE
@@ -25,7 +25,6 @@ from pathjax.parallel.collective import MeshSlice, is_first, require_same
 from pathjax.parallel.mesh import replicated
 from pathjax.parallel.preemption import Preemption
 from pathjax.progress import console
-from pathjax.run_config import RunConfig
 from pathjax.train.checkpoint import Checkpoints
 from pathjax.train.export import Exporter, model_meta
 from pathjax.train.hooks import Feed, Saver, StepLog, Stopping, Validator

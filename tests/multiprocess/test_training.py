@@ -12,7 +12,7 @@ import pytest
 from launched import run_together
 from tiny_study import config_for
 
-from pathjax import run_config
+from pathjax.config import sections
 from pathjax.models.model_file import load_model
 from pathjax.parallel.mesh import make_mesh
 from pathjax.train import train
@@ -86,7 +86,7 @@ def train_on_four(monkeypatch):
     def mesh(data, fsdp, _):
         return make_mesh(data, fsdp, among=jax.devices()[:4])
 
-    monkeypatch.setattr(run_config, "make_mesh", mesh)
+    monkeypatch.setattr(sections, "make_mesh", mesh)
     return train
 
 

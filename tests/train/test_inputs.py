@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pathjax.config import ConfigError, RunConfig
 from pathjax.data.samples import gather
 from pathjax.models.model_file import Model
 from pathjax.models.vit import vit_config
-from pathjax.run_config import ConfigError, RunConfig
 from pathjax.train.export import finish
 from pathjax.train.inputs import require_negatives, require_same_scale
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny_study import config_for
 
-from pathjax import run_config
+from pathjax.config import sections
 from pathjax.models.model_file import load_model
 from pathjax.parallel import mesh
 from pathjax.parallel.mesh import MeshError, make_mesh
@@ -25,7 +25,7 @@ def on_devices(monkeypatch):
         def some(data, fsdp, _):
             return make_mesh(data, fsdp, among=jax.devices()[:devices])
 
-        monkeypatch.setattr(run_config, "make_mesh", some)
+        monkeypatch.setattr(sections, "make_mesh", some)
         return train(*args)
 
     return run

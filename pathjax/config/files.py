@@ -1,11 +1,10 @@
-"""The edge between users and runs: config files, command-line overrides, `RunConfig`.
+"""Config files and command-line overrides: the only code that knows `ConfigDict`.
 
     --config=configs/demo.py:contrastive,smoke --config.optim.lr=3e-5
 
 A config file defines `get_config(arg)`, which returns a `ConfigDict` made from
 `base_config()`; `arg` is the part after the colon. Dotted flags override its values.
-Only this module and config files know `ConfigDict`: `load` and `resolve` turn it into a
-typed, checked `RunConfig` (run_config.py), which is what everything else receives.
+`load` and `resolve` turn it into a checked `RunConfig`.
 """
 
 import importlib.util
@@ -15,22 +14,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from pathjax.config.run import RunConfig, flatten
+from pathjax.config.sections import ConfigError, refuse
 from pathjax.registry import did_you_mean
-from pathjax.run_config import ConfigError, RunConfig, flatten, refuse
-
-__all__ = [
-    "Config",
-    "ConfigError",
-    "RunConfig",
-    "base_config",
-    "find",
-    "load",
-    "override",
-    "parse_arg",
-    "resolve",
-    "shipped_folder",
-]
-
 
 # What users may hand in, and what `resolve` makes typed.
 Config = ConfigDict | RunConfig
@@ -95,7 +81,7 @@ def shipped_folder() -> Path:
     spec = importlib.util.find_spec("pathjax.configs")
     if spec and spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
-    return Path(__file__).resolve().parent.parent / "configs"
+    return Path(__file__).resolve().parents[2] / "configs"
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
