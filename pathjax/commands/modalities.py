@@ -91,7 +91,7 @@ def run_modalities(args: argparse.Namespace) -> None:
             Study(args.study), slide=args.slide, text=args.text, rna=args.rna
         )
     else:
-        raise ModalityError("wanted a STUDY, or --rna with --labels")
+        raise ModalityError("expected a STUDY, or --rna with --labels")
     names = args.targets or list(cohort.targets)
     if not args.targets and "rna" in cohort.modalities and len(cohort.modalities) > 1:
         names.append(EXPRESSION)

@@ -1,9 +1,9 @@
-"""One cell: how well some modalities tell one target, by cross-validation over patients.
+"""One cell: how well some modalities predict one target, by cross-validation over patients.
 
     features, labels, folds -> a probe per fold (linear/1 or ridge/1) -> Predictions
     Predictions -> score -> value, interval over patients, chance
 
-The probes, their grids and how a strength is chosen are those of `pathjax evaluate`.
+Probes, grids and the choice of regularisation are those of `pathjax evaluate`.
 """
 
 import dataclasses
@@ -35,16 +35,16 @@ class Predictions:
     """Each row predicted once, by a probe that has not seen its patient.
 
     Attributes:
-      truth: class numbers `[n]`, or values `[n, G]` with NaN for what a fold did not ask.
-      score: class probabilities `[n, C]`, or values `[n, G]`.
+      truth: Class numbers `[n]`, or values `[n, G]` with NaN for genes a fold left out.
+      score: Class probabilities `[n, C]`, or values `[n, G]`.
       fold: `[n]` the fold that a row was tested in.
-      how: strengths, rows and features of each fold.
+      info: Regularisation, rows and features of each fold.
     """
 
     truth: Num[np.ndarray, "n *G"]
     score: Float[np.ndarray, "n _"]
     fold: Int[np.ndarray, "n"]
-    how: list[dict[str, Any]]
+    info: list[dict[str, Any]]
 
 
 def predict(
@@ -78,7 +78,7 @@ def predict(
     wide = classes or truth.shape[1]
     score = np.full((len(fold), wide), np.nan, np.float32)
     asked = np.zeros((len(fold), wide), bool)
-    told = []
+    infos = []
     for one in folds:
         test = fold == one
         train = ~test
@@ -88,18 +88,18 @@ def predict(
         x = prepare(values, train, how)
         y = truth if classes else truth[:, columns]
         try:
-            found, record = _probe(kind, x, y, patient, train, test, classes)
+            predicted, record = _probe(kind, x, y, patient, train, test, classes)
         except EvalError as error:
             raise ModalityError(f"fold {one}: {error}") from error
         rows = np.flatnonzero(test)
-        score[np.ix_(rows, columns)] = found
+        score[np.ix_(rows, columns)] = predicted
         asked[np.ix_(rows, columns)] = True
-        told.append(record | {"fold": int(one), "features": int(x.shape[1])})
+        infos.append(record | {"fold": int(one), "features": int(x.shape[1])})
     if not classes:
         used = asked.any(axis=0)
         truth = np.where(asked, truth, np.nan)[:, used]
         score = np.where(asked, score, 0.0)[:, used]
-    return Predictions(truth, score, fold, told)
+    return Predictions(truth, score, fold, infos)
 
 
 def _require_disjoint(patient, fold) -> None:
@@ -108,7 +108,7 @@ def _require_disjoint(patient, fold) -> None:
     if (count > 1).any():
         raise ModalityError(
             f"{int((count > 1).sum())} patients are in two folds, first number "
-            f"{int(names[count > 1][0])}: what is learned of one would be tested on it"
+            f"{int(names[count > 1][0])}: training patients would be tested on"
         )
 
 
@@ -142,7 +142,7 @@ def _probe(kind, x, y, patient, train, test, classes):
 
 
 def score(
-    kind: str, found: Predictions, patient: Int[np.ndarray, "n"], seed: int = 0
+    kind: str, predictions: Predictions, patient: Int[np.ndarray, "n"], seed: int = 0
 ) -> dict[str, dict[str, float]]:
     """Each metric with its 95 % interval over patients, and what guessing gives.
 
@@ -158,17 +158,17 @@ def score(
     scores = {}
     for name in METRICS_OF_KIND[kind]:
         metric = METRICS[name]
-        guess = found.score
+        guess = predictions.score
         if metric.needs == "classes":
             guess = guess.argmax(axis=1)
         # Classes are scored over all folds together.
-        stratum = found.fold if metric.needs == "values" else None
-        values = metric.terms(found.truth, guess, unit, stratum).evaluate(every)
+        stratum = predictions.fold if metric.needs == "values" else None
+        values = metric.terms(predictions.truth, guess, unit, stratum).evaluate(every)
         low, high = percentile_interval(values[1:])
         scores[name] = {
             "value": float(values[0]),
             "low": low,
             "high": high,
-            "chance": metric.chance_level(found.truth),
+            "chance": metric.chance_level(predictions.truth),
         }
     return scores

@@ -1,7 +1,7 @@
-"""A cohort: samples, what is known of them by modality, and what is asked of them.
+"""A cohort: samples, their features by modality, and the targets to predict.
 
 Rows of a modality need not be those of another: a sample may have a slide and no RNA.
-What is read from where is `sources.py`'s; nothing is fitted here.
+`sources.py` reads it; nothing is fitted here.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ QUESTION = re.compile(r"([^@=]+)(?:@([^@=]+)=(.+))?")
 
 
 class ModalityError(ValueError):
-    """The samples, modalities or targets are not what is needed; the message says."""
+    """Samples, modalities or targets that cannot be used; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Modality:
         return whole.hexdigest()
 
     def at(self, rows: Int[np.ndarray, "m"]) -> Float[np.ndarray, "m E"]:
-        """Values of samples by row number; all of them have to be there."""
+        """Values of samples by row number; all have to be present."""
         place = np.searchsorted(self.rows, rows)
         if not np.array_equal(self.rows[np.minimum(place, len(self) - 1)], rows):
             raise ModalityError(
@@ -100,23 +100,23 @@ class Cohort:
     provenance: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        found = []
+        problems = []
         if self.samples["sample_id"].duplicated().any():
-            found.append("sample ids occur twice")
+            problems.append("sample ids occur twice")
         if not self.modalities:
-            found.append("there is no modality: give --slide, --text or RNA")
+            problems.append("there is no modality: give --slide, --text or RNA")
         for one in self.modalities.values():
             if not len(one):
-                found.append(f"modality {one.name} has none of the samples")
+                problems.append(f"modality {one.name} has none of the samples")
             elif not np.isfinite(one.values).all():
                 bad = one.rows[~np.isfinite(one.values).all(axis=1)]
                 ids = self.samples["sample_id"].iloc[bad[:3]].tolist()
-                found.append(
+                problems.append(
                     f"modality {one.name}: {len(bad)} samples have values that are not "
                     f"finite, first {ids}"
                 )
-        if found:
-            raise ModalityError(f"{self.name}: " + "; ".join(found))
+        if problems:
+            raise ModalityError(f"{self.name}: " + "; ".join(problems))
 
     @property
     def patients(self) -> Shaped[np.ndarray, "N"]:
@@ -133,8 +133,8 @@ class Cohort:
         known = [*self.targets, EXPRESSION]
         if name not in known:
             raise ModalityError(
-                f"target {name!r} of {text!r}: {self.name} has no such target of "
-                f"samples; {did_you_mean(name, known)}"
+                f"{self.name} has no target {name!r} of samples; "
+                f"{did_you_mean(name, known)}"
             )
         kind = EXPRESSION if name == EXPRESSION else self.targets[name].kind
         if kind == EXPRESSION and "rna" not in self.modalities:
@@ -142,7 +142,7 @@ class Cohort:
         if other is None:
             return Question(text, name, kind)
         if other not in self.targets or self.targets[other].kind != "class":
-            raise ModalityError(f"{text!r}: {other!r} is no target with classes")
+            raise ModalityError(f"{text!r}: {other!r} is not a target with classes")
         there = set(self.samples[other].dropna().astype(str))
         if value not in there:
             raise ModalityError(
@@ -164,9 +164,9 @@ class Cohort:
 
     def having(self, names: Sequence[str]) -> Bool[np.ndarray, "N"]:
         """The samples that have all of the modalities."""
-        found = np.ones(len(self.samples), bool)
+        having = np.ones(len(self.samples), bool)
         for name in names:
             own = np.zeros(len(self.samples), bool)
             own[self.modalities[name].rows] = True
-            found &= own
-        return found
+            having &= own
+        return having

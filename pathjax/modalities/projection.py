@@ -3,8 +3,8 @@
     features -> reduced -> project (t-SNE or UMAP) -> [n, 2]
     features, labels    -> neighbours -> purity (classes) or r (numbers), and chance
 
-A picture of this kind shows neighbourhoods and invents distances. The figure beside it
-is of the neighbourhoods themselves: the share of a row's nearest rows that are of its
+Such a picture shows neighbourhoods and invents distances. Purity measures the
+neighbourhoods themselves: the share of a row's nearest rows that are of its
 class, in the embedding and in the picture. Needs the extra `pathjax[figures]`.
 """
 
@@ -59,9 +59,9 @@ def project(
       RuntimeError: the library is missing.
     """
     if method not in METHODS:
-        raise ModalityError(f"method {method!r}: wanted one of {', '.join(METHODS)}")
+        raise ModalityError(f"method {method!r}: expected one of {', '.join(METHODS)}")
     if len(x) < 10:
-        raise ModalityError(f"{len(x)} rows make no picture: wanted 10 or more")
+        raise ModalityError(f"expected 10 or more rows for a picture, got {len(x)}")
     if method == "tsne":
         tsne = need("openTSNE", "figures").TSNE(
             perplexity=min(PERPLEXITY, (len(x) - 1) / 3),
@@ -92,15 +92,15 @@ def neighbours(
     _, count = np.unique(patient, return_counts=True)
     others = n - int(count.max()) >= k
     square = (x**2).sum(axis=1)
-    found = np.empty((n, k), np.int64)
+    near = np.empty((n, k), np.int64)
     for start in range(0, n, ROWS_AT_ONCE):
         rows = np.arange(start, min(start + ROWS_AT_ONCE, n))
         far = square[rows, None] + square[None] - 2 * x[rows] @ x.T
         if others:
             far[patient[rows, None] == patient[None]] = np.inf
         far[np.arange(len(rows)), rows] = np.inf
-        found[rows] = np.argpartition(far, k - 1, axis=1)[:, :k]
-    return found, others
+        near[rows] = np.argpartition(far, k - 1, axis=1)[:, :k]
+    return near, others
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,10 +3,10 @@
     Cohort, questions, Options -> run -> OUT/results.json
                                          OUT/cells/*.json, *.npz   one of each cell
 
-Modalities are compared on the same samples: those that have all of them. Each is also
-scored on all samples that have it, where these are more. Both use the same folds of
-patients, so that no patient is tested by what learned of it. A cell that is there and
-is of the same data and options is not computed again.
+Modalities are compared on the samples that have all of them. Each is also scored on all
+samples that have it, where there are more. Both use the same folds of patients, so that
+no patient is tested by a probe that was trained on it. A finished cell of the same data
+and options is not computed again.
 """
 
 import dataclasses
@@ -42,15 +42,15 @@ COMMON, ALL = "common", "all"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What may be chosen; all of it stands in the results.
+    """What can be chosen; recorded in the results.
 
     Attributes:
-      folds: of patients.
-      seed: of the folds, and of the bootstrap.
-      least: patients that a class has to have, or its samples are left out.
-      combinations: score modalities together too.
-      prepare: sizes of the features' preparation.
-      target_genes: genes that are asked for where expression is the target.
+      folds: Number of folds of patients.
+      seed: Of the folds and the bootstrap.
+      least: Minimum number of patients of a class; smaller classes are left out.
+      combinations: Whether to score modalities together too.
+      prepare: Sizes of the features' preparation.
+      target_genes: Number of genes predicted where expression is the target.
     """
 
     folds: int = 5
@@ -103,7 +103,7 @@ def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
         if len(classes) < 2:
             raise ModalityError(
                 f"{question.name}: {len(classes)} class has {options.least} patients "
-                f"or more (too few: {left_out or 'none'}): wanted two"
+                f"or more (too few: {left_out or 'none'}): expected two"
             )
         truth = np.array([classes.index(one) for one in names], np.int32)
         label = names
@@ -145,20 +145,20 @@ def run(
     command: str = "",
     progress: Callable[..., None] = lambda done, note="", total=0: None,
 ) -> dict[str, Any]:
-    """Runs what is not there yet and writes OUT/results.json.
+    """Computes unfinished cells and writes OUT/results.json.
 
     Args:
-      cohort, questions: what is asked of whom.
-      out: folder; cells of an earlier run in it are kept if they are of the same.
-      options: what may be chosen.
-      command: for the record.
-      progress: called with (cells done, a note, total=cells in all).
+      cohort, questions: The samples, and the targets to predict.
+      out: Folder; finished cells of the same data and options are kept.
+      options: What can be chosen.
+      command: For the record.
+      progress: Called with (cells done, a note, total=cells in all).
 
     Returns:
-      What is in results.json.
+      The content of results.json.
 
     Raises:
-      ModalityError: a question cannot be asked.
+      ModalityError: A target cannot be predicted.
     """
     names = tuple(cohort.modalities)
     asked = [ask(cohort, one, options) for one in questions]
@@ -167,7 +167,7 @@ def run(
     for one, combined in itertools.product(
         asked, combinations_of(names, options.combinations)
     ):
-        # Expression is not asked of itself.
+        # RNA does not predict expression.
         known = [n for n in names if one.question.kind != EXPRESSION or n != "rna"]
         if set(combined) <= set(known):
             common = cohort.having(known)[one.rows]
@@ -207,7 +207,7 @@ def run(
 
 
 def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
-    """One cell's record: read if it is there, else computed and written."""
+    """One cell's record: read if finished, else computed and written."""
     which = one.rows[inside]
     patient = np.unique(cohort.patients[which], return_inverse=True)[1]
     record = {
@@ -234,9 +234,9 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
     name = slug("-".join([one.question.name, *combined, rows]))
     path = out / "cells" / f"{name}-{identity[:12]}.json"
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["identity"] == identity:
-            return found["cell"]
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved["identity"] == identity:
+            return saved["cell"]
     try:
         predicted = predict(
             one.question.kind,
@@ -253,16 +253,20 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
             f"{one.question.name} by {' + '.join(combined)} ({len(which)} samples, "
             f"{rows}): {error}"
         ) from error
-    record |= {"scores": scores, "folds": predicted.how}
+    record |= {"scores": scores, "folds": predicted.info}
     _keep(path.with_suffix(".npz"), predicted, cohort, which)
     write_json(path, {"identity": identity, "cell": record})
     return record
 
 
-def _keep(path: Path, found: Predictions, cohort: Cohort, rows) -> None:
-    """Predictions beside the record, so that other scores can be had of them."""
+def _keep(path: Path, predictions: Predictions, cohort: Cohort, rows) -> None:
+    """Saves the predictions next to the record, for other scores."""
     ids = cohort.samples["sample_id"].iloc[rows].to_numpy(dtype=np.str_)
     with atomic_path(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(
-            file, sample_id=ids, truth=found.truth, score=found.score, fold=found.fold
+            file,
+            sample_id=ids,
+            truth=predictions.truth,
+            score=predictions.score,
+            fold=predictions.fold,
         )

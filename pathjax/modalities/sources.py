@@ -44,15 +44,15 @@ def from_study(
     samples = study.samples.copy()
     samples["sample_id"] = samples["sample_id"].astype(str)
     ids = pd.Index(samples["sample_id"])
-    found = []
+    modalities = []
     if slide is not None:
-        found.append(_slides(study, ids, slide))
+        modalities.append(_slides(study, ids, slide))
     if rna is not None:
-        found.append(_rna(anndata.read_h5ad(rna), ids, str(rna)))
+        modalities.append(_rna(anndata.read_h5ad(rna), ids, str(rna)))
     elif study.has_expression:
-        found.append(_rna(study.expression(), ids, "the study's expression"))
+        modalities.append(_rna(study.expression(), ids, "the study's expression"))
     if text is not None:
-        found.append(_texts(ids, text))
+        modalities.append(_texts(ids, text))
     targets = {
         name: one for name, one in study.targets.items() if one.level == "sample"
     }
@@ -60,7 +60,7 @@ def from_study(
         name=study.name,
         samples=samples,
         targets=targets,
-        modalities={one.name: one for one in found},
+        modalities={modality.name: modality for modality in modalities},
         synthetic=study.synthetic,
         provenance={
             "study": study.name,

@@ -45,8 +45,8 @@ class Nearest:
 
 def person(patient: str, *ids: str) -> str:
     """Identity of a patient across studies: the TCGA barcode in any id, else the id."""
-    found = barcodes([patient, *ids])
-    return min(found) if found else patient
+    known = barcodes([patient, *ids])
+    return min(known) if known else patient
 
 
 def reference_rows(
@@ -149,11 +149,11 @@ class Bank:
         self._z = {"expression": self._embed(width, "expression", genes)}
         self._has = {"expression": np.ones(len(values), bool)}
         if text is not None:
-            wanted = model.meta["objective"].get("text_dim", 0)
-            if text.values.shape[1] != wanted:
+            expected = model.meta["objective"].get("text_dim", 0)
+            if text.values.shape[1] != expected:
                 raise PredictError(
                     f"--reference-text has {text.values.shape[1]} dimensions, and the "
-                    f"model {f'takes {wanted}' if wanted else 'has no text tower'}: "
+                    f"model {f'takes {expected}' if expected else 'has no text tower'}: "
                     "embed the reports as for training, or leave out the option"
                 )
             vectors, self._has["text"] = text.align(self.samples)
@@ -228,19 +228,19 @@ class Bank:
         people = np.array(people, object)
         for start in range(0, len(z), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            found = z[part] @ self._z[by].T
-            found[:, ~self._has[by]] = -np.inf
+            cosine = z[part] @ self._z[by].T
+            cosine[:, ~self._has[by]] = -np.inf
             if not self._own:
-                found[people[part, None] == self.people[None]] = -np.inf
-            lonely = np.flatnonzero(np.isneginf(found).all(axis=1))
+                cosine[people[part, None] == self.people[None]] = -np.inf
+            lonely = np.flatnonzero(np.isneginf(cosine).all(axis=1))
             if len(lonely):
                 raise PredictError(
                     f"all {self._has[by].sum()} reference samples with {by} are of "
                     f"patient {people[part][lonely[0]]}, as the query is: use a reference "
                     "with other patients, or pass --own-patient (which flatters)"
                 )
-            best = np.argpartition(-found, k - 1, axis=1)[:, :k]
-            value = np.take_along_axis(found, best, axis=1)
+            best = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+            value = np.take_along_axis(cosine, best, axis=1)
             # Ties in the bank's order, so that the same call gives the same rows.
             order = np.lexsort((best, -value), axis=1)
             best = np.take_along_axis(best, order, axis=1)
@@ -254,16 +254,16 @@ class Bank:
         self, features: Float[np.ndarray, "n E"], places: list[int], people: list[str]
     ) -> Float[np.ndarray, "n g"]:
         """Expression of the genes at `places` of the panel, by retrieval."""
-        found = self.nearest(self.image(features), people, self._neighbours)
-        there = found.row >= 0
-        logits = np.where(there, self._sharpness * found.similarity, -np.inf)
+        nearest = self.nearest(self.image(features), people, self._neighbours)
+        there = nearest.row >= 0
+        logits = np.where(there, self._sharpness * nearest.similarity, -np.inf)
         weight = np.exp(logits - logits[:, :1])  # best first, so that none overflows
         weight /= weight.sum(axis=1, keepdims=True)
-        n, k = found.row.shape
+        n, k = nearest.row.shape
         spread = scipy.sparse.csr_matrix(
             (
                 weight[there],
-                (np.repeat(np.arange(n), k)[there.ravel()], found.row[there]),
+                (np.repeat(np.arange(n), k)[there.ravel()], nearest.row[there]),
             ),
             shape=(n, len(self.samples)),
         )

@@ -108,7 +108,7 @@ class Regression:
         self, features: Float[np.ndarray, "n E"], places: list[int]
     ) -> Float[np.ndarray, "n g"]:
         """Expression of the genes at `places` of the panel, each tile by itself."""
-        found = in_blocks(self._predict, len(features), embedding=features[:, None])[
+        values = in_blocks(self._predict, len(features), embedding=features[:, None])[
             "expression"
         ]
-        return (found if self._counted else self._panel.restore(found))[:, places]
+        return (values if self._counted else self._panel.restore(values))[:, places]

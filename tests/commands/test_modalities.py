@@ -22,7 +22,7 @@ def test_a_study_to_its_matrix(tiny_study, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["modalities", "--out", "o"], "wanted a STUDY"),
+        (["modalities", "--out", "o"], "expected a STUDY"),
         (
             ["modalities", "s", "--out", "o", "--labels", "l"],
             "--labels goes with --rna",

@@ -56,7 +56,7 @@ def test_predictions_are_those_of_a_probe_fitted_on_the_other_folds(cohort):
     found, scores = cell(cohort, ("rna",), "kind")
     values = [("rna", cohort.modalities["rna"].values)]
     truth = np.unique(cohort.samples["kind"], return_inverse=True)[1]
-    for number, told in enumerate(found.how):
+    for number, told in enumerate(found.info):
         train = found.fold != number
         x = prepare(values, train, HOW)
         # Ours standardises by the training rows, and weighs the mean loss.

@@ -21,7 +21,7 @@ def test_questions_name_a_target_and_who_is_asked(cohort):
     ("text", "told"),
     [
         ("kinds", "did you mean 'kind'"),
-        ("kind@size=1", "no target with classes"),
+        ("kind@size=1", "not a target with classes"),
         ("kind@other=w", "no sample has other=w"),
     ],
 )

@@ -97,7 +97,7 @@ def test_rare_classes_are_left_out_and_named(cohort):
     )
     found = ask(rare, rare.question("kind"), SMALL)
     assert found.left_out == {"rare": 3} and found.classes == ("a", "b")
-    with pytest.raises(ModalityError, match="wanted two"):
+    with pytest.raises(ModalityError, match="expected two"):
         ask(rare, rare.question("kind"), Options(least=29))
 
 

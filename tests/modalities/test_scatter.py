@@ -94,7 +94,7 @@ def test_tiles_by_their_own_target_and_samples_by_theirs(tiny_study, tiles):
     [
         ("none.h5", "group", "expected rna, or a file"),
         ("rna", "tile_class", "embedding file of tiles"),
-        ("rna", "groups", "near are group"),
+        ("rna", "groups", "did you mean 'group'"),
         ("rna", "expression", "classes or numbers"),
     ],
 )
