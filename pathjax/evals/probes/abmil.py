@@ -26,7 +26,7 @@ task names no select fold, a fifth of the fit fold's patients, stratified, is he
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,7 @@ from pathjax.evals.probes.base import (
     over_devices,
 )
 from pathjax.evals.probes.minibatch import (
+    Fits,
     Recipe,
     class_loss,
     fit_runs,
@@ -115,32 +116,13 @@ class Abmil(Probe):
         info = {
             "chosen_by": words,
             "groups": "none: samples are shuffled",
-            "best_epoch": [int(e) for one in fits for e in one.epoch],
-            "epochs": [int(e) for one in fits for e in one.epochs],
+            "best_epoch": [int(e) for fit, _ in fits for e in fit.epoch],
+            "epochs": [int(e) for fit, _ in fits for e in fit.epochs],
             "tiles_in_a_bag": length,
         }
-        logits = np.concatenate([np.asarray(one.logits) for one in fits])
+        logits = np.concatenate([logits for _, logits in fits])
         rates = (self.learning_rate,) * self.seeds
         return Fit(class_probabilities(logits), rates, info)
-
-
-class AbmilFit(NamedTuple):
-    """Outcome of R seeds.
-
-    Attributes:
-      params: of the best epoch, with a leading axis R; what `abmil_logits` takes.
-      logits: of the query bags.
-      score: balanced accuracy of the validation bags.
-      epoch, epochs: the best epoch, counted from 0, and how many were run.
-      history: the score after each epoch, NaN after the run has stopped.
-    """
-
-    params: Any
-    logits: Float[Array, "R Q K"]
-    score: Float[Array, "R"]
-    epoch: Int[Array, "R"]
-    epochs: Int[Array, "R"]
-    history: Float[Array, "R T"]
 
 
 def abmil_init(key: Key[Array, ""], width: int, classes: int) -> dict[str, Any]:
@@ -217,7 +199,7 @@ def abmil_fit(
     classes: int,
     learning_rate: float = LEARNING_RATE,
     recipe: Recipe = EVA,
-) -> AbmilFit:
+) -> tuple[Fits, Float[Array, "R Q K"]]:
     """Fits R probes side by side and applies them to the query bags.
 
     Besides the bags, a step needs memory for R batches of them. Runs do not depend on
@@ -230,6 +212,9 @@ def abmil_fit(
       seeds: of the runs; eva has 20.
       classes: number of classes, at least 2.
       learning_rate, recipe: the protocol's.
+
+    Returns:
+      The fits, and logits of the query bags.
     """
 
     def every_bag(params, bags, mask):
@@ -252,7 +237,6 @@ def abmil_fit(
         rows=len(bags),
         recipe=recipe,
     )
-    logits = jax.vmap(every_bag, (0, None, None))(fits.params, query_bags, query_mask)
-    return AbmilFit(
-        fits.params, logits, fits.score, fits.epoch, fits.epochs, fits.history
+    return fits, jax.vmap(every_bag, (0, None, None))(
+        fits.params, query_bags, query_mask
     )

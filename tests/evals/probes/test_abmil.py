@@ -1,6 +1,7 @@
 """Gated attention over bags against NumPy and PyTorch twins; padding, training."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -137,11 +138,12 @@ def fitted(classes=3, recipe=SMALL, rate=LEARNING_RATE):
     train, val = made(), made(12, 4, draw=1)
     if classes == 2:
         train, val = ((*one[:2], np.minimum(one[2], 1)) for one in (train, val))
-    fit = abmil_fit(
+    fits, logits = abmil_fit(
         *train, *val, *val[:2], np.arange(2),
         classes=classes, recipe=recipe, learning_rate=rate,
     )  # fmt: skip
-    return train, val, jax.tree.map(np.asarray, fit)
+    fit = types.SimpleNamespace(**fits._asdict(), logits=logits)
+    return train, val, types.SimpleNamespace(**jax.tree.map(np.asarray, vars(fit)))
 
 
 def test_training_tells_bags_apart_and_keeps_the_best_epoch():
