@@ -235,7 +235,9 @@ def audit_tasks(
     """
     by_name = {study.name: study for study in studies}
     validate_all(list(tasks), by_name)
-    against = {text: ([_training(text, by_name)], None) for text in trains}
+    against: dict[str, tuple[History, bool | None]] = {
+        text: ([_training(text, by_name)], None) for text in trains
+    }
     for path in map(str, models):
         if registry and path in registry:
             against[path] = [], registry[path]

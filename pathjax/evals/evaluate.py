@@ -140,7 +140,7 @@ def evaluate(
             features, joint = _features(candidate, model, study, Path(out)), None
             for task in missing:
                 progress(place, f"{candidate.label}: {task.name}")
-                if task.kind == "retrieval":
+                if task.kind == "retrieval" and model is not None:
                     image, partner = joint = joint or joint_embeddings(model, study)
                     outcome = run_task(task, study, image, partner=partner, **options)
                 else:

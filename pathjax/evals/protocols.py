@@ -52,7 +52,9 @@ class Protocol:
           EvalError: Unknown options.
         """
         own = {"values", "within", "over_folds", "allow_unseen"}
-        of_probe = {field.name for field in dataclasses.fields(self.probe)}
+        # Probes are dataclasses, which the type of their base class cannot say.
+        probe: Any = self.probe
+        of_probe = {field.name for field in dataclasses.fields(probe)}
         for name in options:
             if name not in own | of_probe:
                 raise EvalError(
@@ -66,11 +68,11 @@ class Protocol:
         if not new:
             return self
         label = ", ".join(f"{name}={new[name]}" for name in sorted(new))
-        probe = {name: value for name, value in new.items() if name in of_probe}
+        changed = {name: value for name, value in new.items() if name in of_probe}
         return dataclasses.replace(
             self,
             name=f"{self.name} ({label})",
-            probe=dataclasses.replace(self.probe, **probe),
+            probe=dataclasses.replace(probe, **changed),
             **{name: value for name, value in new.items() if name in own},
         )
 

@@ -170,7 +170,9 @@ def entry_problems(entry: Any, place: str) -> list[str]:
         if key in entry and (bad_bool or not isinstance(value, kinds)):
             expected = " or ".join(kind.__name__ for kind in kinds)
             problems.append(f"{place}: expected {key} to be {expected}, got {value!r}")
-        elif key in ("value", "chance") and key in entry and not np.isfinite(value):
+        elif (
+            key in ("value", "chance") and value is not None and not np.isfinite(value)
+        ):
             problems.append(f"{place}: expected {key} to be finite, got {value}")
     return problems
 

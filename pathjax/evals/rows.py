@@ -117,23 +117,23 @@ def fold_rows(
             patient=_ids(table["patient_id"]),
             slide=_ids(table["slide_id"]),
         )
-    names, first, inverse = np.unique(
+    samples, first, inverse = np.unique(
         _ids(table["sample_id"]), return_index=True, return_inverse=True
     )
-    pooled = np.zeros((len(names), features.shape[1]))
+    pooled = np.zeros((len(samples), features.shape[1]))
     for start in range(0, len(tiles), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
         np.add.at(pooled, inverse[part], features[tiles[part]])
     pooled /= np.bincount(inverse)[:, None]
-    where = pd.Index(_ids(study.samples["sample_id"])).get_indexer(names)
+    where = pd.Index(_ids(study.samples["sample_id"])).get_indexer(samples)
     order = np.argsort(where)
     first, where = first[order], where[order]
     return FoldRows(
         index=where,
         tiles=tiles,
         features=pooled[order].astype(np.float32),
-        unit=names[order],
-        sample=names[order],
+        unit=samples[order],
+        sample=samples[order],
         patient=_ids(table["patient_id"])[first],
         slide=_ids(table["slide_id"])[first],
     )
@@ -212,7 +212,7 @@ def _require_rows(rows: Rows) -> None:
 
 def _column(task: Task, study, part: FoldRows) -> pd.Series:
     """The target's values for the rows, missing ones as pandas has them."""
-    return column_of(study, task.level, task.target, part)
+    return column_of(study, task.level, str(task.target), part)
 
 
 def column_of(study, level: str, name: str, rows: FoldRows) -> pd.Series:

@@ -62,7 +62,8 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
             f"expected features with one row for each of the {tiles} tiles of "
             f"{study.name}, got shape {features.shape}: embed the study again"
         )
-    parts, fits, names = [], [], []
+    parts, fits = [], []
+    names: list[str] = []
     for roles in task.fits(study):
         part = prepare(task, study, features, roles, protocol, genes, partner)
         parts.append(part)

@@ -85,7 +85,7 @@ class Task:
     def metric_name(self, protocol: Protocol) -> str:
         """The named metric, or the kind's own; of retrieval with the protocol's k."""
         if self.kind == "retrieval":
-            return f"recall@{protocol.probe.k}"
+            return f"recall@{getattr(protocol.probe, 'k', 10)}"
         return self.metric or METRIC_OF_KIND[self.kind][0]
 
     @property

@@ -48,7 +48,7 @@ class Metric:
     name: str
     label: str
     needs: str
-    score: Callable[..., Any]
+    score: Callable[..., Any] | None
     chance: float | Callable[[np.ndarray], float] = 0.0
     higher_is_better: bool = True
     vectorised: bool = False
@@ -89,8 +89,8 @@ class Metric:
         truth, runs = self._rows(truth, prediction)
         if self.comparable is not None:
             runs = [self.comparable(run) for run in runs]
-        parts = (truth, *runs)
-        return Terms(self, parts, *_numbers(len(truth), unit, stratum), combine)
+        units, strata = _numbers(len(truth), unit, stratum)
+        return Terms(self, (truth, *runs), units, strata, combine)
 
     def _rows(self, truth, prediction) -> tuple[np.ndarray, list[np.ndarray]]:
         """The truth, and the prediction of each run."""
@@ -122,6 +122,7 @@ class Metric:
         return nanmean(np.stack(scores, axis=-1))
 
     def _score_each(self, truth, run, weight):
+        assert self.score is not None, "a subclass has its own evaluate"
         if self.vectorised:
             return self.score(truth, run, weight)
         scores = []
@@ -242,6 +243,7 @@ class SumMetric(Metric):
         return sum_terms(self, values, *_numbers(len(values), unit, None), "within")
 
     def evaluate(self, terms, draws):
+        assert self.score is not None
         (sums,) = terms.parts
         total = terms.weight(draws) @ sums.reshape(len(sums), -1)
         return self.score(total.reshape(len(draws), *sums.shape[1:]))

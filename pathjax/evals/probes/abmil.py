@@ -81,6 +81,7 @@ class Abmil(Probe):
     resample_seed: int = 0
 
     def fit(self, problem: Problem) -> Fit:
+        assert problem.bags is not None, "a problem of samples has bags"
         roles = [*problem.learned, "test"]
         bags = problem.bags([problem.rows[role] for role in roles], self.bag)
         parts = {
@@ -92,10 +93,10 @@ class Abmil(Probe):
             train, val = parts["fit"], parts["select"]
             words = f"fold {problem.names['select']}: epoch"
         else:
-            weights, info = problem.fold_weights(1, self.folds, self.resample_seed)
+            weights, held = problem.fold_weights(1, self.folds, self.resample_seed)
             held_out = weights.val[0, 0] > 0
             words = (
-                f"one of {info['chosen_by']} of the fit fold by {info['groups']}: epoch"
+                f"one of {held['chosen_by']} of the fit fold by {held['groups']}: epoch"
             )
             train, val = (
                 tuple(part[rows] for part in parts["fit"])

@@ -61,11 +61,17 @@ class HestRidge(Probe):
             alpha, more = chosen(self.alphas, choice, np.asarray(loss)[None])
             info, weight = more | info, weights.train[0, weights.final]
         else:
-            alpha = (hest_alpha(self.components, *x.shape, y.shape[1]),)
+            rows, width = x.shape
+            alpha = (hest_alpha(self.components, rows, width, y.shape[1]),)
             info = {"chosen_by": "nothing: alpha is HEST's", "groups": "none"}
             weight = np.ones(len(x), np.float32)
         prediction = hest_ridge(
-            x, y, query, np.float32(alpha), weight, components=self.components
+            x,
+            y,
+            query,
+            np.asarray(alpha, np.float32),
+            weight,
+            components=self.components,
         )
         return Fit(np.asarray(prediction), alpha, info)
 

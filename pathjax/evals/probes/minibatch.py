@@ -155,9 +155,9 @@ def macro_recall(
 
 
 class Moments(NamedTuple):
-    """AdamW's running means of a gradient and of its square, and how many went in."""
+    """AdamW's running means of a gradient and of its square, and the number of steps."""
 
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
     first: PyTree[Float[Array, "..."]]
     second: PyTree[Float[Array, "..."]]
 
@@ -174,7 +174,7 @@ def adamw(gradient, moments: Moments, params, rate, recipe: Recipe):
     which is what the probes would differ from torch by.
     """
     b1, b2 = recipe.b1, recipe.b2
-    count = moments.count + 1
+    count = moments.steps + 1
     shrink = [-jnp.expm1(count * math.log(b)) for b in (b1, b2)]  # 1 - b ** count
     first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, moments.first, gradient)
     second = jax.tree.map(

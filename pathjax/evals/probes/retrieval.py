@@ -28,10 +28,12 @@ class Retrieval(Probe):
     per_slide: bool = False
 
     def fit(self, problem: Problem) -> Fit:
-        test = problem.test
+        test, partner = problem.test, problem.partner
+        if partner is None:
+            raise EvalError("retrieval needs embeddings of the other tower")
         hits, chance = recall_at_k(
             test.features,
-            problem.partner,
+            partner,
             self.k,
             group=test.slide if self.per_slide else None,
         )

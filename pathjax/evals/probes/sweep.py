@@ -89,7 +89,9 @@ class GridProbe(Probe):
             fit_values=problem.labels["fit"],
         )
         strength, choice = chosen(self.grid, sweep.choice, sweep.loss)
-        return Fit(sweep.prediction, strength, choice | info | self.info(sweep))
+        return Fit(
+            np.asarray(sweep.prediction), strength, choice | info | self.info(sweep)
+        )
 
     def fit_arrays(
         self,
