@@ -67,7 +67,7 @@ import jax
 
 print(f"jax {jax.__version__}:", *jax.devices())
 if jax.default_backend() != sys.argv[1]:
-    sys.exit(f"wanted {sys.argv[1]}, JAX uses {jax.default_backend()}")
+    sys.exit(f"expected {sys.argv[1]}, JAX uses {jax.default_backend()}")
 ' "${device/cuda/gpu}"
 
 say "study, and training in bfloat16"
@@ -92,18 +92,18 @@ import sys
 import h5py
 import numpy as np
 
-run, here, cpu = sys.argv[1:]
+run, this_device, cpu = sys.argv[1:]
 with open(f"{run}/metrics.jsonl", encoding="utf-8") as file:
     rows = [json.loads(line) for line in file]
 losses = [row["train/loss"] for row in rows if "train/loss" in row]
 if not losses or not np.isfinite(losses).all():
     sys.exit(f"losses {losses} in {run}/metrics.jsonl")
-found, wanted = (h5py.File(path)["features"][:] for path in (here, cpu))
-gap = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+here, there = (h5py.File(path)["features"][:] for path in (this_device, cpu))
+gap = float(np.abs(here - there).max() / np.abs(there).max())
 print(f"losses {losses[0]:.3f} to {losses[-1]:.3f}")
-print(f"embeddings {found.shape}: largest difference {gap:.1e} of the largest value")
+print(f"embeddings {here.shape}: largest difference {gap:.1e} of the largest value")
 if not gap < 1e-4:
-    sys.exit("the encoder does not give here what it gives on the CPU")
+    sys.exit("the encoder's output on this device differs from the CPU's")
 PYTHON
 
 say "images per second of a training step in bfloat16 (ViT-S/16, 224 px; on the CPU Ti/16)"

@@ -1,8 +1,8 @@
 """`pathjax bench`: speed and memory of ours against named peers, in interleaved turns.
 
-Each benchmark is a module with `Options`, `entries(options, folder)` and a `Contestant`
-that a worker process runs. Nothing heavy is imported here: the workers of peers import
-this package too.
+Each benchmark is a module with `Options` and `entries(options, folder)`, whose
+contestants run in worker processes. Nothing heavy is imported here: the workers of peers
+import this package too.
 """
 
 import importlib

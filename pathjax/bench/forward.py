@@ -1,18 +1,20 @@
 """`pathjax bench forward`: embedding batches of tiles, against PyTorch and timm.
 
-What is timed is what `pathjax embed` runs on the device: uint8 tiles to pooled float32
-embeddings, normalised inside.
+Times what `pathjax embed` runs on the device: uint8 tiles to pooled float32 embeddings,
+normalised inside.
 """
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pathjax.bench.options import Common
-from pathjax.bench.runner import Entry
-from pathjax.bench.step import FLOPS_SOURCE, vit_entries
-from pathjax.bench.worker import Contestant, jax_matrix, serve
+from pathjax.bench.options import Common, Entry
+from pathjax.bench.worker import Contestant, jax_matrix
 
+FLOPS_SOURCE = (
+    "cost analysis of our lowered step before optimisation (multiplications and "
+    "additions of all operations); the same number is used for every contestant"
+)
 WARM_UP = 2  # batches
 
 
@@ -28,60 +30,124 @@ class Options(Common):
 
 def entries(options: Options, folder: Path | None = None) -> list[Entry]:
     """All contestants, ours first."""
-    return vit_entries("forward", options)
+    return vit_entries("forward", "Forward", options)
 
 
-class Forward(Contestant):
+def vit_entries(module: str, kind: str, options: Options) -> list[Entry]:
+    """Contestants of a benchmark of the ViT, ours first.
+
+    Args:
+      module, kind: Our contestant is `pathjax.bench.{module}:{kind}`, the peer
+        `Torch{kind}`.
+      options: Of the benchmark.
+    """
+    from pathjax.models.vit import vit_config
+    from pathjax.parallel.allocator import TUNABLE
+
+    config = vit_config(options.variant, image_px=options.image_px, gelu=options.gelu)
+    shape = ("patch", "width", "depth", "heads", "mlp_dim")
+    base = dataclasses.asdict(options) | {
+        "vit": {name: getattr(config, name) for name in shape},
+        "dtype": "float32",
+        "attention": "auto",
+    }
+    # A contestant inherits what the command line set for itself; "" unsets it again.
+    untuned, huge_pages = {"GLIBC_TUNABLES": ""}, {"GLIBC_TUNABLES": TUNABLE}
+
+    def ours(name: str, label: str, default=True, environ=None, **changes) -> Entry:
+        environ = {"JAX_PLATFORMS": "cpu", **(environ or {})}
+        return Entry(
+            name,
+            label,
+            f"pathjax.bench.{module}:{kind}",
+            base | changes,
+            default=default,
+            environ=environ,
+        )
+
+    def peer(name: str, label: str, default=True, environ=untuned, **changes) -> Entry:
+        return Entry(
+            name,
+            label,
+            f"pathjax.bench.torch_peers:Torch{kind}",
+            base | changes,
+            modules=("torch", "timm"),
+            default=default,
+            environ=environ,
+        )
+
+    return [
+        ours("pathjax", "pathjax float32"),
+        ours("pathjax-bf16", "pathjax bfloat16", dtype="bfloat16"),
+        ours("untuned", "pathjax, allocator untuned", False, untuned),
+        ours("xla-attention", "pathjax, JAX's attention", False, attention="xla"),
+        peer("torch", "PyTorch eager float32"),
+        peer("torch-bf16", "PyTorch bfloat16 autocast", dtype="bfloat16"),
+        peer("torch-malloc", "PyTorch float32, huge pages", False, huge_pages),
+    ]
+
+
+class VitContestant(Contestant):
+    """Shared by our encoder and our training step."""
+
+    def __init__(self, options: dict[str, Any]):
+        from pathjax.models.vit import vit_config
+
+        self._options = options
+        self._vit = vit_config(
+            options["variant"],
+            **{key: options[key] for key in ("image_px", "gelu", "dtype", "attention")},
+        )
+
+    def matrix(self) -> dict[str, float]:
+        return jax_matrix() if self._options["dtype"] == "float32" else {}
+
+    def _describe(self, params: Any, lowered: Any) -> dict[str, Any]:
+        import flax
+        import jax
+        import jaxlib
+        import optax
+
+        from pathjax.parallel.allocator import choose
+
+        device = jax.devices()[0]
+        return {
+            "versions": {m.__name__: m.__version__ for m in (jax, jaxlib, flax, optax)},
+            "threads": self._options["threads"],
+            "device": f"{device.platform} {device.device_kind}",
+            "parameters": sum(p.size for p in jax.tree.leaves(params)),
+            "flops_per_image": lowered.cost_analysis()["flops"]
+            / self._options["batch"],
+            "flops_source": FLOPS_SOURCE,
+            "note": f"allocator: {choose().reason}",
+        }
+
+
+class Forward(VitContestant):
     """Our encoder."""
 
     def __init__(self, options: dict[str, Any]):
         import jax
-        import jaxlib
         import numpy as np
 
         from pathjax import objectives
-        from pathjax.models.vit import vit_config
         from pathjax.objectives.objective import init_vit
-        from pathjax.parallel.allocator import choose
 
-        self._jax, self._dtype = jax, options["dtype"]
-        vit = vit_config(
-            options["variant"],
-            image_px=options["image_px"],
-            gelu=options["gelu"],
-            dtype=options["dtype"],
-            attention=options["attention"],
-        )
-        params = jax.jit(lambda key: init_vit(vit, key))(jax.random.key(0))
-        self._params = jax.block_until_ready(params)
+        super().__init__(options)
+        vit, px = self._vit, options["image_px"]
+        self._params = jax.jit(lambda key: init_vit(vit, key))(jax.random.key(0))
         random = np.random.default_rng(0)
-        shape = (options["batch"], options["image_px"], options["image_px"], 3)
+        shape = (options["batch"], px, px, 3)
         self._images = random.integers(0, 256, shape, np.uint8)
         step = jax.jit(lambda p, x: objectives.encode(vit, p, x))
         lowered = step.lower(self._params, self._images)
         self._step = lowered.compile()
         self.run(WARM_UP)
-        device = jax.devices()[0]
-        self.info = {
-            "versions": {m.__name__: m.__version__ for m in (jax, jaxlib)},
-            "threads": options["threads"],
-            "device": f"{device.platform} {device.device_kind}",
-            "parameters": sum(p.size for p in jax.tree.leaves(self._params)),
-            "flops_per_image": lowered.cost_analysis()["flops"] / options["batch"],
-            "flops_source": FLOPS_SOURCE,
-            "note": f"allocator: {choose().reason}",
-        }
+        self.info = self._describe(self._params, lowered)
 
     def run(self, count: int) -> int:
         """`count` batches."""
         for _ in range(count):
             embeddings = self._step(self._params, self._images)
-        self._jax.block_until_ready(embeddings)
+        embeddings.block_until_ready()
         return count * len(self._images)
-
-    def matrix(self) -> dict[str, float]:
-        return jax_matrix() if self._dtype == "float32" else {}
-
-
-if __name__ == "__main__":
-    serve(Forward)

@@ -1,22 +1,20 @@
 """`pathjax bench loader`: our loader against tf.data and against its own limit.
 
-The limit is the same decoding and augmentation into reused buffers, from records in
-memory, without order, reading, queue or batch objects: in threads and in processes.
-What a loader loses against the better of the two is its own overhead.
+The limit is the same decoding and augmentation in threads, into reused buffers, from
+records in memory, without order, reading, queue or batch objects. What a loader loses
+against it is its own overhead.
 """
 
 import dataclasses
-import multiprocessing
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-from pathjax.bench.options import Common
-from pathjax.bench.runner import Entry
-from pathjax.bench.worker import Contestant, serve
+from pathjax.bench.options import Common, Entry
+from pathjax.bench.worker import Contestant
 
 UNTIMED = 12  # batches before a turn, so that it does not start with read-ahead ones
+PATIENTS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +22,17 @@ class Options(Common):
     """Tiles and batches.
 
     Attributes:
-      images: Folder of tissue images to cut the tiles from; "" looks into monuseg/ of
-        the folder PATHJAX_TEST_DATA, and draws synthetic tissue if there is none.
-      tiles, tile_px, image_px: Number of tiles, their side, the side of the crops.
+      study: Study whose first split and fold are read; "" makes a synthetic one.
+      tiles, tile_px: Of the synthetic study; `tiles` limits a named one for the limit
+        and the peers, which keep encoded tiles in memory.
+      image_px: Side of the crops.
       batch: Tiles in a batch.
       buffer: Batches that our loader reads ahead.
     """
 
     count: int = 100
-    images: str = ""
-    tiles: int = 2048
+    study: str = ""
+    tiles: int = 640
     tile_px: int = 256
     image_px: int = 224
     batch: int = 64
@@ -42,34 +41,68 @@ class Options(Common):
 
 def entries(options: Options, folder: Path) -> list[Entry]:
     """All contestants, ours first."""
-    base = dataclasses.asdict(options) | {"folder": str(folder)}
-
-    def ours(name: str, label: str, kind: str) -> Entry:
-        return Entry(name, label, "pathjax.bench.loader", base | {"kind": kind})
-
-    def peer(name: str, label: str, kind: str) -> Entry:
-        module, values = "pathjax.bench.loader_peer", base | {"kind": kind}
-        return Entry(name, label, module, values, True, ("tensorflow",))
-
+    base = dataclasses.asdict(options) | {
+        "folder": str(folder),
+        "study": options.study or str(folder / "study"),
+    }
+    peers = [
+        Entry(
+            name,
+            label,
+            "pathjax.bench.tfdata_peer:TFData",
+            base | {"kind": kind},
+            ("tensorflow",),
+        )
+        for name, label, kind in (
+            ("tf.data", "tf.data", "plain"),
+            ("tf.data-fused", "tf.data, decode_and_crop", "fused"),
+        )
+    ]
     return [
-        ours("pathjax", "pathjax", "loader"),
-        ours("limit-threads", "decode and augment, threads", "threads"),
-        ours("limit-processes", "decode and augment, processes", "processes"),
-        peer("tf.data", "tf.data", "plain"),
-        peer("tf.data-fused", "tf.data, decode_and_crop", "fused"),
+        Entry("pathjax", "pathjax", "pathjax.bench.loader:Loader", base),
+        Entry("limit", "decode and augment", "pathjax.bench.loader:Limit", base),
+        *peers,
     ]
 
 
 def prepare(options: Options, folder: Path) -> dict[str, Any]:
-    """Builds the study; returns its description for the result."""
-    from pathjax.bench.loader_data import build
+    """Makes the study unless one is named, and tiles.npz for the limit and the peers."""
+    import numpy as np
 
-    study, source = build(folder, options)
-    size = (folder / "tiles.npz").stat().st_size / len(study.tiles)
-    return {"tiles": {"made_of": source, "mean_bytes": round(size)}}
+    from pathjax.data.study import Study
+    from pathjax.datasets.demo.build import build_demo
+
+    if options.study:
+        study = Study(options.study)
+    else:
+        study = build_demo(
+            folder / "study",
+            patients=PATIENTS,
+            tiles_per_patient=-(-options.tiles // PATIENTS),
+            tile_px=options.tile_px,
+            mpp=0.5,
+            workers=1,
+        )
+    tiles = study.tile_bytes(range(min(options.tiles, len(study.tiles))))
+    np.savez(
+        folder / "tiles.npz",
+        data=np.frombuffer(b"".join(tiles), np.uint8),
+        ends=np.cumsum([len(tile) for tile in tiles]),
+    )
+    mean_bytes = round(sum(map(len, tiles)) / len(tiles))
+    return {"tiles": {"synthetic": study.synthetic, "mean_bytes": mean_bytes}}
 
 
-class OurLoader(Contestant):
+def read_tiles(folder: str | Path) -> list[bytes]:
+    """The encoded tiles that `prepare` wrote; needs NumPy only."""
+    import numpy as np
+
+    with np.load(Path(folder) / "tiles.npz") as file:
+        data, ends = file["data"].tobytes(), file["ends"].tolist()
+    return [data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+class Loader(Contestant):
     """`train_batches` as a training run uses it."""
 
     def __init__(self, options: dict[str, Any]):
@@ -82,11 +115,13 @@ class OurLoader(Contestant):
         from pathjax.data.study import Study
         from pathjax.data.transforms import Augment
 
-        study = Study(Path(options["folder"]) / "study")
+        study = Study(options["study"])
+        split = study.split_names[0]
+        fold = next(iter(study.split(split).folds))
         self._batch = options["batch"]
         self._iterator = train_batches(
             study,
-            gather(study, "all", "train", unit="tile"),
+            gather(study, split, fold, unit="tile"),
             batch=options["batch"],
             tiles=1,
             image_px=options["image_px"],
@@ -96,12 +131,9 @@ class OurLoader(Contestant):
             buffer=options["buffer"],
         )
         next(self._iterator)
+        modules = (grain, simplejpeg, np)
         self.info = {
-            "versions": {
-                "grain": grain.__version__,
-                "simplejpeg": simplejpeg.__version__,
-                "numpy": np.__version__,
-            },
+            "versions": {m.__name__: m.__version__ for m in modules},
             "threads": options["threads"],
             "note": f"{options['threads']} reading threads, {options['buffer']} batches "
             "ahead",
@@ -118,96 +150,46 @@ class OurLoader(Contestant):
 
 
 class Limit(Contestant):
-    """Decoding and augmenting alone, in threads or in processes."""
+    """Decoding and augmenting alone, in threads."""
 
     def __init__(self, options: dict[str, Any]):
         import simplejpeg
 
-        self._batch, self._workers = options["batch"], options["threads"]
-        self._kind = options["kind"]
-        records = read_records(Path(options["folder"]) / "tiles.npz")
-        self._jobs = [
-            Decoder(records, options["image_px"], options["batch"], seed)
-            for seed in range(self._workers)
-        ]
-        self._pipes = []
-        if self._kind == "processes":
-            context = multiprocessing.get_context("fork")  # before any thread
-            for job in self._jobs:
-                ours, theirs = context.Pipe()
-                context.Process(target=obey, args=(job, theirs), daemon=True).start()
-                self._pipes.append(ours)
+        self._options = options
+        self._records = read_tiles(options["folder"])
         self.run(1)
         self.info = {
             "versions": {"simplejpeg": simplejpeg.__version__},
-            "threads": self._workers,
-            "children": self._kind == "processes",
-            "note": f"{self._workers} {self._kind}",
+            "threads": options["threads"],
+            "note": f"{options['threads']} threads",
         }
 
     def run(self, count: int) -> int:
-        """`count` batches, shared by the workers."""
-        shares = [
-            count // self._workers + (i < count % self._workers)
-            for i in range(self._workers)
+        """`count` batches, shared by the threads."""
+        workers = self._options["threads"]
+        shares = [count // workers + (i < count % workers) for i in range(workers)]
+        threads = [
+            threading.Thread(target=self.decode, args=(seed, share))
+            for seed, share in enumerate(shares)
         ]
-        if self._kind == "processes":
-            for pipe, share in zip(self._pipes, shares, strict=True):
-                pipe.send(share)
-            for pipe in self._pipes:
-                pipe.recv()
-        else:
-            threads = [
-                threading.Thread(target=job, args=(share,))
-                for job, share in zip(self._jobs, shares, strict=True)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        return count * self._batch
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return count * self._options["batch"]
 
-
-class Decoder:
-    """Decodes and augments batches of random records into one buffer of its own."""
-
-    def __init__(self, records: list[bytes], px: int, batch: int, seed: int):
+    def decode(self, seed: int, count: int) -> Any:
+        """Decodes and augments batches into one buffer `[B, H, W, 3]`; returns it."""
         import numpy as np
 
         from pathjax.data import images, transforms
 
-        self._decode, self._transforms = images.decode_tile, transforms
-        self._options = transforms.Augment(turn=False)
-        self._records, self._px = records, px
-        self._random = np.random.default_rng(seed)
-        self._image = np.empty((batch, px, px, 3), np.uint8)
-
-    def __call__(self, count: int) -> None:
+        random, augment = np.random.default_rng(seed), transforms.Augment(turn=False)
+        px = self._options["image_px"]
+        buffer = np.empty((self._options["batch"], px, px, 3), np.uint8)
         for _ in range(count):
-            for out in self._image:
-                data = self._records[int(self._random.integers(len(self._records)))]
-                view = self._transforms.augment(
-                    self._decode(data), self._px, self._options, self._random
-                )
-                self._transforms.place(view, out)
-
-
-def obey(job: Decoder, pipe: Any) -> None:
-    """The loop of a decoding process."""
-    while True:
-        job(pipe.recv())
-        pipe.send(None)
-
-
-def read_records(path: Path) -> list[bytes]:
-    """The encoded tiles that `loader_data.build` wrote."""
-    import numpy as np
-
-    with np.load(path) as file:
-        data, ends = file["data"].tobytes(), file["ends"].tolist()
-    starts = [0, *ends[:-1]]
-    return [data[a:b] for a, b in zip(starts, ends, strict=True)]
-
-
-if __name__ == "__main__":
-    serve(OurLoader if '"kind": "loader"' in sys.argv[1] else Limit)
+            for out in buffer:
+                data = self._records[int(random.integers(len(self._records)))]
+                tile = images.decode_tile(data)
+                transforms.place(transforms.augment(tile, px, augment, random), out)
+        return buffer

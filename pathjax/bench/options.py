@@ -1,8 +1,8 @@
-"""Options common to all benchmarks, given as `--config.NAME=VALUE`, and their parser."""
+"""Options of the benchmarks, given as `--config.NAME=VALUE`, and their contestants."""
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -30,7 +30,36 @@ class Common:
 
 
 # Paths of the machine, left out of the JSON.
-PRIVATE = ("peer_python", "images", "data")
+PRIVATE = ("peer_python", "study", "slide")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A contestant.
+
+    Attributes:
+      name: On the command line and in the JSON.
+      label: For people.
+      contestant: Its class, as `module:Class`.
+      options: Sent to the worker as JSON; must contain `threads`.
+      modules: Libraries that a peer needs; empty for ours. Peers run with --peer only.
+      extra: Extra of pathjax that installs them.
+      default: Whether it takes part unless contestants are named.
+      environ: Environment variables to add.
+    """
+
+    name: str
+    label: str
+    contestant: str
+    options: Mapping[str, Any]
+    modules: tuple[str, ...] = ()
+    extra: str = "peers"
+    default: bool = True
+    environ: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def peer(self) -> bool:
+        return bool(self.modules)
 
 
 def parse_options(kind: type[Common], words: Sequence[str]) -> Any:

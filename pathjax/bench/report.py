@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pathjax
-from pathjax.bench.options import PRIVATE
+from pathjax.bench.options import PRIVATE, Entry
 
 SCHEMA = 2  # 1 had images_per_second in place of items_per_second and unit
 
@@ -23,8 +23,8 @@ def machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            found = re.search(r"^model name\s*:\s*(.+)$", file.read(), re.MULTILINE)
-        model = found.group(1) if found else model
+            match = re.search(r"^model name\s*:\s*(.+)$", file.read(), re.MULTILINE)
+        model = match.group(1) if match else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "processor": model,
@@ -47,9 +47,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def rates(turns: Sequence[Mapping[str, Any]], clock: str = "seconds") -> list[float]:
-    """Items per second of each turn, or per CPU second; empty if that is unknown."""
-    if any(turn[clock] is None for turn in turns):
-        return []
+    """Items per second of each turn, or per CPU second with "cpu_seconds"."""
     return [turn["items"] / turn[clock] for turn in turns]
 
 
@@ -81,11 +79,11 @@ def result(
     flops = workers[first].info.get("flops_per_image")
     contestants = {}
     for name, worker in workers.items():
-        rate, cpu = spread(rates(turns[name])), rates(turns[name], "cpu_seconds")
+        rate = spread(rates(turns[name]))
         contestants[name] = {
             "label": worker.entry.label,
             "items_per_second": rate,
-            "items_per_cpu_second": spread(cpu) if cpu else None,
+            "items_per_cpu_second": spread(rates(turns[name], "cpu_seconds")),
             "share_of_matrix_rate": rate["median"] * flops / best / 1e9
             if flops and best
             else None,
@@ -107,69 +105,66 @@ def result(
         "matrix_gflops": {name: spread(rate) for name, rate in matrix.items()},
         "contestants": contestants,
         "ratios": [
-            {"of": one, "to": other}
-            | paired_ratio(rates(turns[one]), rates(turns[other]))
-            for one, other in pairs(workers)
+            {"of": a, "to": b} | paired_ratio(rates(turns[a]), rates(turns[b]))
+            for a, b in pairs({name: each.entry for name, each in workers.items()})
         ],
     }
 
 
-def pairs(workers: Mapping[str, Any]) -> list[tuple[str, str]]:
+def pairs(entries: Mapping[str, Entry]) -> list[tuple[str, str]]:
     """The pairs to compare."""
-    first, *rest = workers
-    peers = [name for name in rest if workers[name].entry.peer]
+    first, *rest = entries
+    peers = [name for name in rest if entries[name].peer]
     ours = [name for name in rest if name not in peers]
     return [(first, name) for name in rest] + [(a, b) for a in ours for b in peers]
 
 
-def show(found: Mapping[str, Any], console: Console | None = None) -> None:
+def show(values: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints a result as tables."""
     console = console or Console(file=sys.stdout)
 
     def line(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    contestants = found["contestants"]
-    first = next(iter(contestants))
-    ratios = {r["to"]: r for r in found["ratios"] if r["of"] == first}
-    table = Table(title=f"bench {found['what']}: {found['unit']} per second")
+    contestants, matrix = values["contestants"], values["matrix_gflops"]
+    first, *_ = contestants
+    ratios = {r["to"]: r for r in values["ratios"] if r["of"] == first}
+    table = Table(title=f"bench {values['what']}: {values['unit']} per second")
     columns = ["contestant", "median", "min to max", f"{first} is", "peak memory"]
-    columns += ["of matrix rate"] if found["matrix_gflops"] else []
-    for name in columns:
+    for name in [*columns, "of matrix rate"][: 5 + bool(matrix)]:
         table.add_column(name, justify="left" if name == "contestant" else "right")
-    for name, one in contestants.items():
-        rate, ratio = one["items_per_second"], ratios.get(name)
-        row = [
-            one["label"],
+    for name, row in contestants.items():
+        rate, share = row["items_per_second"], row["share_of_matrix_rate"]
+        table.add_row(
+            row["label"],
             f"{rate['median']:.4g}",
             f"{rate['min']:.4g} to {rate['max']:.4g}",
-            _ratio(ratio) if ratio else "",
-            f"{one['peak_resident_bytes'] / 1e9:.2f} GB",
-        ]
-        share = one["share_of_matrix_rate"]
-        table.add_row(*row, *([] if share is None else [f"{share:.0%}"]))
+            _ratio(ratios[name]) if name in ratios else "",
+            f"{row['peak_resident_bytes'] / 1e9:.2f} GB",
+            *([] if share is None else [f"{share:.0%}"]),
+        )
     console.print(table)
-    for ratio in found["ratios"]:
+    for ratio in values["ratios"]:
         if ratio["of"] != first:
-            one, other = (contestants[ratio[end]]["label"] for end in ("of", "to"))
-            line(f"{one} is {_ratio(ratio)} {other}")
-    for text in found.get("summary", []):
+            a, b = (contestants[ratio[end]]["label"] for end in ("of", "to"))
+            line(f"{a} is {_ratio(ratio)} {b}")
+    for text in values.get("summary", []):
         line(text)
-    for name, rate in found["matrix_gflops"].items():
+    for name, rate in matrix.items():
         line(
             f"float32 matrix product, {name}: {rate['median']:.0f} GFLOP/s "
             f"({rate['min']:.0f} to {rate['max']:.0f})"
         )
-    for one in contestants.values():
-        versions = ", ".join(f"{k} {v}" for k, v in one["versions"].items())
-        line(f"{one['label']}: {versions}; {one['threads']} threads; {one['note']}")
+    for row in contestants.values():
+        versions = ", ".join(f"{k} {v}" for k, v in row["versions"].items())
+        line(f"{row['label']}: {versions}; {row['threads']} threads; {row['note']}")
     if flops := contestants[first].get("flops_per_image"):
-        line(f"{flops / 1e9:.1f} GFLOP an image: {contestants[first]['flops_source']}")
-    place, load = found["machine"], found["machine"]["load"][0]
+        line(f"{flops / 1e9:.1f} GFLOP per image: {contestants[first]['flops_source']}")
+    host, load = values["machine"], values["machine"]["load"][0]
     line(
-        f"{place['processor']}, {place['cores']} cores, "
-        f"{place['memory_bytes'] / 2**30:.0f} GiB, Python {found['python']}; load "
-        f"{load:.1f} before, {found['load_after'][0]:.1f} after"
+        f"{host['processor']}, {host['cores']} cores, "
+        f"{host['memory_bytes'] / 2**30:.0f} GiB, Python {values['python']}; load "
+        f"{load:.1f} before, {values['load_after'][0]:.1f} after"
     )
     if load > 0.5:
         console.print(

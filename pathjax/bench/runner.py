@@ -17,45 +17,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from pathjax.bench.options import BenchError, Common
+from pathjax.bench.options import BenchError, Common, Entry
 from pathjax.bench.report import machine, result, show
 from pathjax.progress import stage
 
-__all__ = ["Entry", "Worker", "choose", "run", "show", "take_turns"]
+__all__ = ["Worker", "choose", "run", "show", "take_turns"]
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A contestant.
-
-    Attributes:
-      name: On the command line and in the JSON.
-      label: For people.
-      module: Its worker, run by `python -m`.
-      options: Sent to the worker as JSON; must contain `threads`.
-      peer: Whether ours are compared with it.
-      modules: Libraries that the peer's interpreter must have; with any, the contestant
-        takes part only with --peer.
-      extra: Extra of pathjax that installs them.
-      default: Whether it takes part unless contestants are named.
-      environ: Environment variables to add.
-    """
-
-    name: str
-    label: str
-    module: str
-    options: Mapping[str, Any]
-    peer: bool = False
-    modules: tuple[str, ...] = ()
-    extra: str = "peers"
-    default: bool = True
-    environ: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def python(self, peer_python: str) -> str:
-        """The interpreter that runs it."""
-        return peer_python if self.modules and peer_python else sys.executable
 
 
 class Worker:
@@ -66,7 +34,13 @@ class Worker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
         path = [str(PACKAGE_PARENT), environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [python, "-m", entry.module, json.dumps(dict(entry.options))],
+            [
+                python,
+                "-m",
+                "pathjax.bench.worker",
+                entry.contestant,
+                json.dumps(dict(entry.options)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -83,12 +57,14 @@ class Worker:
         return self
 
     def __exit__(self, *_) -> None:
-        """Ends the process, politely if it is listening."""
+        """Ends the process."""
         process = self._process
         if process.poll() is None:
             try:
                 process.communicate('{"do": "quit"}\n', timeout=10)
-            except subprocess.TimeoutExpired:  # still working; the result is not needed
+            except (
+                subprocess.TimeoutExpired
+            ):  # still in a turn, whose result is not needed
                 process.kill()
                 process.communicate()
         process.stdin.close()
@@ -140,16 +116,16 @@ def choose(entries: Sequence[Entry], peer: bool, names: str) -> list[Entry]:
     """
     known = {entry.name: entry for entry in entries}
     if not names:
-        return [e for e in entries if e.default and (peer or not e.modules)]
+        return [e for e in entries if e.default and (peer or not e.peer)]
     chosen = names.split(",")
     unknown = [name for name in chosen if name not in known]
     if unknown:
         raise BenchError(
             f"unknown contestants {', '.join(unknown)}; expected {', '.join(known)}"
         )
-    guests = [name for name in chosen if known[name].modules]
-    if guests and not peer:
-        raise BenchError(f"contestants {', '.join(guests)} are peers: add --peer")
+    peers = [name for name in chosen if known[name].peer]
+    if peers and not peer:
+        raise BenchError(f"contestants {', '.join(peers)} are peers: add --peer")
     return [known[name] for name in chosen]
 
 
@@ -209,32 +185,31 @@ def run(what: str, bench: ModuleType, options: Common, peer: bool) -> dict[str, 
     before = machine()
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="pathjax-bench-"))
-        folder = Path(name)
-        if hasattr(bench, "local_workers"):  # contestants that share one process
+        extra: dict[str, Any] = {}
+        if hasattr(bench, "local_workers"):  # contestants that share this process
             workers = bench.local_workers(options)
-            extra: dict[str, Any] = {}
         else:
+            folder, workers = Path(name), {}
             chosen = choose(bench.entries(options, folder), peer, options.contestants)
-            for entry in chosen:
-                if entry.modules:
-                    require_modules(entry, entry.python(options.peer_python))
-            prepare = getattr(bench, "prepare", lambda options, folder: {})
-            extra = prepare(options, folder)
-            workers = {}
+            pythons = {e.name: e.peer and options.peer_python for e in chosen}
+            pythons = {name: path or sys.executable for name, path in pythons.items()}
+            for entry in filter(lambda entry: entry.peer, chosen):
+                require_modules(entry, pythons[entry.name])
+            if hasattr(bench, "prepare"):
+                extra = bench.prepare(options, folder)
             with stage("start and warm up", len(chosen)) as bar:
                 for entry in chosen:
-                    python = entry.python(options.peer_python)
-                    worker = stack.enter_context(Worker(entry, python, os.environ))
+                    worker = Worker(entry, pythons[entry.name], os.environ)
+                    workers[entry.name] = stack.enter_context(worker)
                     worker.start()
-                    workers[entry.name] = worker
                     bar(len(workers), entry.name)
         # The first round is not counted: caches, clocks, AUTOTUNE.
         take_turns(workers, 1, options.count)
         with stage("rounds", options.rounds) as bar:
             turns, matrix = take_turns(workers, options.rounds, options.count, bar)
-        found = result(
+        values = result(
             what, dataclasses.asdict(options), workers, turns, matrix, before, extra
         )
     if hasattr(bench, "summary"):
-        found["summary"] = bench.summary(found)
-    return found
+        values["summary"] = bench.summary(values)
+    return values

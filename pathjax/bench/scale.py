@@ -2,18 +2,17 @@
 
     pathjax bench scale [--config.scaling=strong] [--config.devices=8] [--out FILE]
 
-All sizes share one process, because a TPU belongs to one, and take turns. The efficiency
-of n devices is the ratio to one device, divided by n. On a CPU the devices are simulated
-and share its cores: rates mean nothing there, bytes do. For several machines see the
-metrics of a run (docs/observability.md).
+All sizes share one process, because only one can hold a TPU, and take turns. The
+efficiency of n devices is the ratio to one device, divided by n. On a CPU the devices are
+simulated and share its cores: rates mean nothing there, bytes do. For several machines
+see the metrics of a run (docs/observability.md).
 """
 
 import dataclasses
 from typing import Any
 
 from pathjax.bench import step
-from pathjax.bench.options import BenchError
-from pathjax.bench.runner import Entry
+from pathjax.bench.options import BenchError, Entry
 from pathjax.bench.worker import Contestant, obey
 
 SCALINGS = ("weak", "strong")
@@ -26,7 +25,7 @@ class Options(step.Options):
     Attributes:
       batch: Samples per device ("weak"), or in all ("strong").
       scaling: Whether more devices get more samples, or share the same ones.
-      devices: The most to use; 0 takes all there are, and simulates 8 on a CPU.
+      devices: The most to use; 0 uses all, and simulates 8 on a CPU.
       dtype: Of the encoder's arithmetic.
     """
 
@@ -36,7 +35,7 @@ class Options(step.Options):
 
 
 class Local:
-    """A contestant of this process, with a worker's interface."""
+    """A contestant in this process, with the interface of `runner.Worker`."""
 
     ready_seconds = 0.0
 
@@ -62,14 +61,16 @@ def local_workers(options: Options) -> dict[str, Local]:
         raise BenchError(f"scaling={options.scaling}: expected {' or '.join(SCALINGS)}")
     import jax
 
+    from pathjax.parallel.mesh import AXES
+
     try:
         jax.config.update("jax_num_cpu_devices", options.devices or 8)
-    except RuntimeError:  # JAX runs already, with as many as somebody chose
+    except RuntimeError:  # JAX has started already; keep its number of devices
         pass
-    there = jax.device_count()
-    most = options.devices or there
-    if most > there:
-        raise BenchError(f"devices={most}: expected at most {there}, as there are")
+    available = jax.device_count()
+    most = options.devices or available
+    if most > available:
+        raise BenchError(f"devices={most}: expected at most {available}")
     sizes = [n for n in (1 << k for k in range(most.bit_length())) if n <= most]
     if options.scaling == "strong" and options.batch % sizes[-1]:
         raise BenchError(
@@ -77,48 +78,37 @@ def local_workers(options: Options) -> dict[str, Local]:
         )
     workers = {}
     for n in sizes:
+        batch = options.batch * n if options.scaling == "weak" else options.batch
+        values = dataclasses.asdict(options) | {"batch": batch, "attention": "auto"}
         for kind in ("data", "fsdp") if n > 1 else ("data",):
-            name = f"{n}-{kind}"
+            mesh = jax.make_mesh(
+                (n, 1) if kind == "data" else (1, n),
+                AXES,
+                devices=jax.devices()[:n],
+                axis_types=(jax.sharding.AxisType.Auto,) * 2,
+            )
+            contestant = step.Step(values, mesh)
+            contestant.info |= {"devices": n, "mesh": kind, "batch": batch}
             label = f"{n} device{'s' * (n > 1)}, {kind}"
-            entry = Entry(name, label, "", dataclasses.asdict(options))
-            workers[name] = Local(entry, _step(jax, options, n, kind))
+            entry = Entry(f"{n}-{kind}", label, "", values)
+            workers[entry.name] = Local(entry, contestant)
     return workers
 
 
-def _step(jax: Any, options: Options, n: int, kind: str) -> step.Step:
-    """A warm step on the first `n` devices."""
-    from pathjax.parallel.mesh import AXES
-
-    mesh = jax.make_mesh(
-        (n, 1) if kind == "data" else (1, n),
-        AXES,
-        devices=jax.devices()[:n],
-        axis_types=(jax.sharding.AxisType.Auto,) * 2,
-    )
-    rows = options.batch * n if options.scaling == "weak" else options.batch
-    values = dataclasses.asdict(options) | {"batch": rows, "attention": "auto"}
-    contestant = step.Step(values, mesh)
-    contestant.info |= {"devices": n, "mesh": kind, "batch": rows}
-    return contestant
-
-
 def summary(result: dict[str, Any]) -> list[str]:
-    """Efficiency and bytes by size, in words; adds `efficiency` to the result."""
-    ratios = {
-        ratio["to"]: ratio for ratio in result["ratios"] if ratio["of"] == "1-data"
-    }
+    """Efficiency and bytes by size; adds `efficiency` to the result's contestants."""
+    ratios = {r["to"]: r["rounds"] for r in result["ratios"] if r["of"] == "1-data"}
     lines = []
-    for name, one in result["contestants"].items():
-        n = one["devices"]
-        rounds = ratios[name]["rounds"] if name in ratios else [1.0]
-        each = sorted(1 / ratio / n for ratio in rounds)
-        one["efficiency"] = each
-        size = one["arguments_bytes"] + one["temporaries_bytes"]
+    for name, row in result["contestants"].items():
+        each = sorted(1 / ratio / row["devices"] for ratio in ratios.get(name, [1.0]))
+        row["efficiency"] = each
+        size = row["arguments_bytes"] + row["temporaries_bytes"]
         lines.append(
-            f"{one['label']}, batch {one['batch']}: efficiency {each[len(each) // 2]:.2f} "
-            f"({each[0]:.2f} to {each[-1]:.2f}), {size / 2**20:.0f} MiB a device"
+            f"{row['label']}, batch {row['batch']}: efficiency "
+            f"{each[len(each) // 2]:.2f} ({each[0]:.2f} to {each[-1]:.2f}), "
+            f"{size / 2**20:.0f} MiB per device"
         )
-    if next(iter(result["contestants"].values()))["device"].startswith("cpu"):
+    if result["contestants"]["1-data"]["device"].startswith("cpu"):
         lines.append(
             f"the devices are simulated and share {result['machine']['cores']} cores: "
             "efficiency means nothing here, bytes do"

@@ -1,128 +1,103 @@
-"""`pathjax bench tile`: cutting a large slide, against OpenSlide and histolab.
+"""`pathjax bench tile`: cutting a slide, against OpenSlide.
 
-    pathjax bench tile [--peer --config.peer_python=PYTHON] [--config.data=DIR] [--out FILE]
+    pathjax bench tile --peer --config.slide=FILE.svs
 
-A slide of 40,000 px and one of half its side are made of real tissue. *pathjax* is
-`tile_slide` with overview, tissue, grid, thumbnail, tiles, shard and note; *openslide*
-reads and encodes the same tiles and keeps nothing. histolab gets the small slide.
+*pathjax* is `tile_slide` with overview, tissue, grid, thumbnail, tiles, shard and note,
+at the slide's own resolution; *openslide* reads and encodes the same tiles and keeps
+nothing.
 """
 
 import concurrent.futures
-import dataclasses
 import shutil
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pathjax.bench.options import Common
-from pathjax.bench.runner import Entry
-from pathjax.bench.worker import Contestant, serve
+from pathjax.bench.options import BenchError, Common, Entry
+from pathjax.bench.worker import Contestant
 
-TILE, MPP, QUALITY = 224, 0.5, 90
+TILE, QUALITY = 224, 90
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Options(Common):
-    """Slides.
-
-    Attributes:
-      side: Of the large slide in pixels; the small one has half of it.
-      data: Folder with wsi/; "" takes PATHJAX_TEST_DATA.
-    """
+    """`slide`: A file that states its resolution."""
 
     rounds: int = 3
     count: int = 1
-    side: int = 40_000
-    data: str = ""
+    slide: str = ""
 
 
 def entries(options: Options, folder: Path) -> list[Entry]:
     """All contestants, ours first."""
 
-    def entry(name: str, label: str, slide: str, threads: int) -> Entry:
-        kind = "ours" if name.startswith("pathjax") else "openslide"
-        values = {
-            "kind": kind,
-            "slide": str(folder / f"{slide}.tiff"),
-            "out": str(folder / name),
-            "threads": threads,
-        }
-        return Entry(name, label, "pathjax.bench.tile", values, kind == "openslide")
+    def entry(name: str, label: str, kind: str, modules=(), threads: int = 1) -> Entry:
+        values = {"slide": options.slide, "folder": str(folder), "threads": threads}
+        contestant = f"pathjax.bench.tile:{kind}"
+        label = f"{label}, {threads} thread{'s' * (threads > 1)}"
+        return Entry(name, label, contestant, values, modules, extra="wsi")
 
-    def histolab(check: str) -> Entry:
-        values = {
-            "slide": str(folder / "small.tiff"),
-            "out": str(folder / f"histolab-{check}"),
-            "check": check,
-            "threads": 1,
-        }
-        return Entry(
-            f"histolab-{check}",
-            f"histolab, {check} (small slide)",
-            "pathjax.bench.tile_peer",
-            values,
-            peer=True,
-            modules=("histolab",),
-        )
-
-    several = options.threads
-    found = [
-        entry("pathjax", "pathjax, 1 thread", "large", 1),
-        entry("openslide", "openslide, 1 thread", "large", 1),
-        entry("pathjax-threads", f"pathjax, {several} threads", "large", several),
-        entry("openslide-threads", f"openslide, {several} threads", "large", several),
-        entry("pathjax-small", "pathjax, 1 thread (small slide)", "small", 1),
+    ours, peer, n = ("pathjax", "Tiler"), ("openslide", "Reader"), options.threads
+    return [
+        entry("pathjax", *ours),
+        entry("openslide", *peer, ("openslide",)),
+        entry("pathjax-threads", *ours, threads=n),
+        entry("openslide-threads", *peer, ("openslide",), n),
     ]
-    return [*found, histolab("tissue"), histolab("all")]
 
 
 def prepare(options: Options, folder: Path) -> dict[str, Any]:
-    """Writes both slides, and the corners of their tiles for OpenSlide."""
-    from pathjax.bench.tile_slide import make_slide, tissue
+    """Writes corners.npy, the corners of the tiles for OpenSlide.
 
-    pixels = tissue(options.data)
-    for name, side in (("large", options.side), ("small", options.side // 2)):
-        slide = make_slide(folder / f"{name}.tiff", pixels, side)
-        np.save(slide.with_suffix(".npy"), cut(slide, folder / "first", 1))
-        shutil.rmtree(folder / "first")
-    return {}
+    Raises:
+      BenchError: no slide is named.
+    """
+    if not options.slide:
+        raise BenchError("expected a slide: give --config.slide=FILE")
+    corners = cut(Path(options.slide), folder / "first", 1)
+    np.save(folder / "corners.npy", corners)
+    return {"tiles": len(corners)}
 
 
 def cut(slide: Path, out: Path, threads: int) -> np.ndarray:
-    """Tiles a slide into a study at `out`; returns the corners of its tiles [N, 2]."""
+    """Tiles a slide into a study at `out`; returns the corners of its tiles [N, 2].
+
+    Raises:
+      BenchError: the slide states no resolution, or has no tissue.
+    """
     from pathjax.data.study import read_frame
     from pathjax.wsi.manifest import SlideRow
+    from pathjax.wsi.slide import open_slide
     from pathjax.wsi.tile import TileOptions, tile_slide
 
-    row = SlideRow(
-        path=str(slide),
-        slide_id="slide",
-        patient_id="p",
-        sample_id="s",
-        site="x",
-        mpp=MPP,
-        mpp_source="bench",
-    )
-    options = TileOptions(mpp=MPP, tile_px=TILE, quality=QUALITY)
+    opened = open_slide(slide)
+    mpp = opened.mpp
+    opened.close()
+    if mpp is None:
+        raise BenchError(f"{slide} does not state its resolution: name another slide")
+    row = SlideRow("slide", "p", "s", "x", str(slide))
+    options = TileOptions(mpp=mpp[0], tile_px=TILE, quality=QUALITY)
     report = tile_slide(row, out, options, threads=threads)
     if report.status != "tiled":
-        raise ValueError(f"the slide was skipped: {report.reason}")
+        raise BenchError(f"{slide} was skipped: {report.reason}")
     return read_frame(out / ".build" / "slide.parquet")[["x", "y"]].to_numpy()
 
 
 class Tiler(Contestant):
-    """Ours, or OpenSlide's `read_region` of the same tiles and libjpeg."""
+    """Our tiler."""
 
     def __init__(self, options: dict[str, Any]):
         import openslide
 
         import pathjax
-        import pathjax.wsi.tile
+        import pathjax.wsi.tile  # imported before the first turn, as in a long run
 
-        self._slide, self._out = Path(options["slide"]), Path(options["out"])
-        self._kind, self._threads = options["kind"], options["threads"]
+        self._slide, self._threads = Path(options["slide"]), options["threads"]
+        self._folder = Path(options["folder"])
+        self._out = self._folder / f"study{self._threads}"
         self.info = {
             "unit": "tiles",
             "versions": {
@@ -138,46 +113,31 @@ class Tiler(Contestant):
 
     def run(self, count: int) -> int:
         """Cuts the slide `count` times."""
-        tiles = 0
-        for number in range(count):
-            if self._kind == "ours":
-                out = self._out / str(number)
-                tiles += len(cut(self._slide, out, self._threads))
-            else:
-                tiles += self._read()
-        return tiles
+        outs = [self._out / str(number) for number in range(count)]
+        return sum(len(cut(self._slide, out, self._threads)) for out in outs)
 
-    def _read(self) -> int:
+
+class Reader(Tiler):
+    """OpenSlide's `read_region` of the same tiles, and libjpeg."""
+
+    def prepare(self) -> None:
+        self._corners = np.load(self._folder / "corners.npy")
+
+    def run(self, count: int) -> int:
+        """Reads the tiles `count` times."""
         import openslide
 
         from pathjax.data.images import encode_jpeg
 
         handles = threading.local()
 
-        def encode(corner) -> int:
+        def encode(corner) -> None:
             if not hasattr(handles, "slide"):
                 handles.slide = openslide.OpenSlide(str(self._slide))
             region = handles.slide.read_region(tuple(map(int, corner)), 0, (TILE, TILE))
-            return len(encode_jpeg(np.asarray(region.convert("RGB")), QUALITY))
+            encode_jpeg(np.asarray(region.convert("RGB")), QUALITY)
 
-        corners = np.load(self._slide.with_suffix(".npy"))
-        if self._threads == 1:
-            return len([encode(corner) for corner in corners])
         with concurrent.futures.ThreadPoolExecutor(self._threads) as pool:
-            return len(list(pool.map(encode, corners, chunksize=32)))
-
-
-def summary(result: dict[str, Any]) -> list[str]:
-    """Peak memory on the large slide over that on the small one."""
-    contestants = result["contestants"]
-    if not {"pathjax", "pathjax-small"} <= contestants.keys():
-        return []
-    large, small = (
-        contestants[name]["peak_resident_bytes"]
-        for name in ("pathjax", "pathjax-small")
-    )
-    return [f"peak memory, large / small slide: {large / small:.2f}"]
-
-
-if __name__ == "__main__":
-    serve(Tiler)
+            for _ in range(count):
+                list(pool.map(encode, self._corners))
+        return count * len(self._corners)

@@ -1,11 +1,14 @@
 """The worker's side of a benchmark: runs one contestant's turns, over its pipes.
 
+    python -m pathjax.bench.worker MODULE:CLASS OPTIONS
+
 Each contestant has a process of its own, so that no two thread pools share one. It
 reads commands as JSON lines from standard input and answers on its original standard
 output; whatever libraries print goes to standard error. Only the standard library is
 imported here, because a peer's interpreter need not have pathjax's dependencies.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -18,15 +21,15 @@ from typing import Any
 IDLE_SHARE = 0.05  # of one core, under which a process counts as idle
 LONGEST_WAIT = 20.0  # seconds for read-ahead buffers to fill
 MATRIX_SIDE = 2048  # 17 GFLOP and 50 MB: large enough for the best kernels
-MATRIX_REPEATS = 5
+REPEATS = 5
 
 
 class Contestant:
     """What a worker runs; the constructor takes the options and warms up.
 
     Attributes:
-      info: Facts for the JSON: `versions`, `threads`, `note`; `children` is True if
-        other processes do the work, `unit` names what is counted ("images").
+      info: Facts for the JSON: `versions`, `threads`, `note`; `unit` names what is
+        counted ("images").
     """
 
     info: dict[str, Any]
@@ -38,7 +41,7 @@ class Contestant:
         """Does `count` units of work and waits for them.
 
         Returns:
-          The number of items, and the seconds where not all of the turn is to count.
+          The number of items; with it the seconds, if not all of the turn counts.
         """
         raise NotImplementedError
 
@@ -47,41 +50,34 @@ class Contestant:
         return {}
 
 
-def serve(make: Callable[[dict[str, Any]], Contestant]) -> None:
-    """Builds the contestant from the options in `argv[1]` and obeys commands.
+def main() -> None:
+    """Builds the contestant and obeys commands.
 
     Commands are `{"do": "run", "count": n}`, `{"do": "matrix"}` and `{"do": "quit"}`.
     """
-    options = json.loads(sys.argv[1])
+    module, name = sys.argv[1].split(":")
+    options = json.loads(sys.argv[2])
     answers = os.dup(1)
     os.dup2(2, 1)
     use_cores(options["threads"])
 
-    def say(value: dict[str, Any]) -> None:
+    def reply(value: dict[str, Any]) -> None:
         os.write(answers, (json.dumps(value) + "\n").encode())
 
     start = time.perf_counter()
-    contestant = make(options)
-    say({"info": contestant.info, "ready_seconds": time.perf_counter() - start})
+    contestant = getattr(importlib.import_module(module), name)(options)
+    reply({"info": contestant.info, "ready_seconds": time.perf_counter() - start})
     for line in sys.stdin:
         command = json.loads(line)
         if command["do"] == "quit":
             break
-        say(obey(contestant, **command))
+        reply(obey(contestant, **command))
 
 
 def obey(contestant: Contestant, do: str, count: int = 0) -> dict[str, Any]:
     """Answers one command, "run" or "matrix"."""
-    if do == "run":
-        return turn(contestant, count)
-    return {"gflops": contestant.matrix(), "peak_bytes": peak_bytes()}
-
-
-def turn(contestant: Contestant, count: int) -> dict[str, Any]:
-    """One timed turn; returns when the process is idle again.
-
-    A loader reads ahead after its turn, which would slow the next contestant.
-    """
+    if do == "matrix":
+        return {"gflops": contestant.matrix(), "peak_bytes": peak_bytes()}
     contestant.prepare()
     cpu, start = time.process_time(), time.perf_counter()
     done = contestant.run(count)
@@ -92,13 +88,16 @@ def turn(contestant: Contestant, count: int) -> dict[str, Any]:
     return {
         "items": done,
         "seconds": seconds,
-        "cpu_seconds": None if contestant.info.get("children") else cpu,
+        "cpu_seconds": cpu,
         "peak_bytes": peak_bytes(),
     }
 
 
 def settle(pause: float = 0.1) -> None:
-    """Waits until this process uses next to no CPU, at most LONGEST_WAIT seconds."""
+    """Waits until this process is idle, at most LONGEST_WAIT seconds.
+
+    A loader reads ahead after its turn, which would slow the next contestant.
+    """
     end = time.monotonic() + LONGEST_WAIT
     while time.monotonic() < end:
         before = time.process_time()
@@ -139,15 +138,20 @@ def peak_bytes() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def matrix_rate(product: Callable[[], object], side: int = MATRIX_SIDE) -> float:
-    """GFLOP/s of a square matrix product, the median after one to warm up."""
-    product()
+def time_calls(action: Callable[[], object], repeats: int = REPEATS) -> list[float]:
+    """Seconds of some calls, after one to warm up."""
+    action()
     seconds = []
-    for _ in range(MATRIX_REPEATS):
+    for _ in range(repeats):
         start = time.perf_counter()
-        product()
+        action()
         seconds.append(time.perf_counter() - start)
-    return 2e-9 * side**3 / statistics.median(seconds)
+    return seconds
+
+
+def matrix_rate(product: Callable[[], object], side: int = MATRIX_SIDE) -> float:
+    """Median GFLOP/s of a square matrix product."""
+    return 2e-9 * side**3 / statistics.median(time_calls(product))
 
 
 def jax_matrix(side: int = MATRIX_SIDE) -> dict[str, float]:
@@ -159,14 +163,5 @@ def jax_matrix(side: int = MATRIX_SIDE) -> dict[str, float]:
     return {"jax": matrix_rate(lambda: product(a, b).block_until_ready(), side)}
 
 
-def torch_matrix(side: int = MATRIX_SIDE) -> dict[str, float]:
-    """The rates of PyTorch and NumPy, one after the other."""
-    import numpy as np
-    import torch
-
-    a, b = torch.randn(side, side), torch.randn(side, side)
-    c, d = a.numpy(), b.numpy()
-    return {
-        "torch": matrix_rate(lambda: a @ b, side),
-        "numpy": matrix_rate(lambda: np.matmul(c, d), side),
-    }
+if __name__ == "__main__":
+    main()

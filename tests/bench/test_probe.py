@@ -1,4 +1,4 @@
-"""The bench of the linear probe, on a small sweep."""
+"""The benchmark of the linear probe, on a small sweep."""
 
 import dataclasses
 
@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from pathjax.bench import probe
-from pathjax.bench.options import Common
 
 SMALL = probe.Options(
     rows=600, val_rows=100, width=4, runs=2, max_steps=30, peer_steps=7
@@ -18,7 +17,7 @@ THEIRS = [0.79, 0.83, 0.85, 0.80, 0.80]
 
 def contestant(name, kind, options, folder):
     probe.prepare(options, folder)
-    (entry,) = (one for one in probe.entries(options, folder) if one.name == name)
+    (entry,) = (e for e in probe.entries(options, folder) if e.name == name)
     return kind(dict(entry.options))
 
 
@@ -36,40 +35,32 @@ def test_peers_get_the_patience_of_the_protocol(tmp_path):
     for entry in probe.entries(options, tmp_path):
         # A fifth of 24 steps is 4.8, hence 2 epochs of 3.
         assert (entry.options["steps_an_epoch"], entry.options["patience"]) == (3, 2)
-    assert issubclass(probe.Options, Common)
 
 
 @pytest.mark.peer
 @pytest.mark.parametrize("name", ["torch", "torch-loader"])
 def test_pytorch_takes_its_steps(name, tmp_path):
     pytest.importorskip("torch")
-    from pathjax.bench.probe_peer import TorchLoop
+    from pathjax.bench.torch_peers import TorchProbe
 
-    assert contestant(name, TorchLoop, SMALL, tmp_path).run(2) == 14
+    assert contestant(name, TorchProbe, SMALL, tmp_path).run(2) == 14
 
 
 @pytest.mark.peer
-def test_eva_itself_from_our_starts_ends_where_we_do(tmp_path):
-    """200 rows are one batch, so that their order does not matter."""
+def test_eva_scores_like_ours(tmp_path):
     pytest.importorskip("eva", reason="needs the extra pathjax[eva]")
     from pathjax.bench.eva_peer import EvaRuns
 
-    options = probe.Options(rows=200, val_rows=300, width=8, runs=2, max_steps=20)
+    options = probe.Options(rows=2000, val_rows=1000, width=8, runs=2, max_steps=40)
     ours = contestant("pathjax", probe.Sweep, options, tmp_path).info
-    theirs = contestant("eva-our-starts", EvaRuns, options, tmp_path).info
-    assert theirs["epochs"] == ours["epochs"]
-    assert theirs["scores"] == pytest.approx(ours["scores"], abs=0.004)  # one row
+    theirs = contestant("eva", EvaRuns, options, tmp_path).info
+    assert np.mean(theirs["scores"]) == pytest.approx(np.mean(ours["scores"]), abs=0.1)
 
 
-@pytest.mark.parametrize("paired", [False, True])
-def test_error_is_that_of_scipys_t_test(paired):
-    found = probe.agreement(OURS, THEIRS, paired=paired)
-    test = (
-        stats.ttest_rel(OURS, THEIRS)
-        if paired
-        else stats.ttest_ind(OURS, THEIRS, equal_var=False)
-    )
-    assert found["points"] == pytest.approx(100 * (np.mean(OURS) - np.mean(THEIRS)))
-    assert found["standard_error"] == pytest.approx(found["points"] / test.statistic)
+def test_error_is_that_of_welchs_t_test():
+    points, error = probe.agreement(OURS, THEIRS)
+    test = stats.ttest_ind(OURS, THEIRS, equal_var=False)
+    assert points == pytest.approx(100 * (np.mean(OURS) - np.mean(THEIRS)))
+    assert error == pytest.approx(points / test.statistic)
     with pytest.raises(ValueError, match="got 5 and 4"):
-        probe.agreement(OURS, THEIRS[:4], paired=paired)
+        probe.agreement(OURS, THEIRS[:4])

@@ -21,7 +21,7 @@ TINY_FORWARD = forward.Options(variant="Xs/8", image_px=16, batch=4)
 
 
 def tiny(name, bench=step, options=TINY):
-    (entry,) = (one for one in bench.entries(options) if one.name == name)
+    (entry,) = (e for e in bench.entries(options) if e.name == name)
     return dict(entry.options)
 
 
@@ -38,7 +38,7 @@ def test_it_is_the_training_step(ours):
     moved = jax.tree.map(
         lambda a, b: not np.array_equal(a, b), before, ours._state.params
     )
-    # Biases of keys have no gradient; every module moves all the same.
+    # Biases of keys have no gradient, but some parameter of every module moves.
     assert all(any(jax.tree.leaves(part)) for part in moved.values())
 
 
@@ -60,7 +60,7 @@ def test_info_says_what_was_run(ours):
 
 def test_batches_are_the_same_in_every_process():
     options = dataclasses.asdict(TINY)
-    a, b = (synthetic_batch(np, options) for _ in range(2))
+    a, b = (synthetic_batch(options) for _ in range(2))
     assert all(np.array_equal(a[key], b[key]) for key in a)
     assert len(set(a["pair_id"])) == TINY.batch and a["image"].dtype == np.uint8
 
@@ -70,7 +70,7 @@ def test_batches_are_the_same_in_every_process():
 def test_peer_has_the_same_parameters_and_learns(ours, name):
     torch = pytest.importorskip("torch")
     pytest.importorskip("timm")
-    from pathjax.bench.step_peer import TorchStep, info_nce
+    from pathjax.bench.torch_peers import TorchStep, info_nce
 
     peer = TorchStep(tiny(name))
     assert peer.info["parameters"] == ours.info["parameters"]
@@ -90,7 +90,7 @@ def test_losses_agree():
     torch = pytest.importorskip("torch")
     pytest.importorskip("timm")
     from pathjax import losses
-    from pathjax.bench.step_peer import info_nce
+    from pathjax.bench.torch_peers import info_nce
 
     random = np.random.default_rng(0)
     z = random.normal(size=(2, 6, 4)).astype(np.float32)
@@ -118,7 +118,7 @@ def test_forward_is_the_encoder(name):
 @pytest.mark.peer
 def test_the_peer_embeds_as_many():
     pytest.importorskip("timm")
-    from pathjax.bench.forward_peer import TorchForward
+    from pathjax.bench.torch_peers import TorchForward
 
     theirs = TorchForward(tiny("torch", forward, TINY_FORWARD))
     assert theirs.run(2) == 8

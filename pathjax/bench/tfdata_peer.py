@@ -1,12 +1,11 @@
-"""`pathjax bench loader --peer`: tf.data on the same tiles, in a worker.
+"""`pathjax bench loader --peer`: tf.data on the same tiles.
 
-From a TFRecord file made here of the same bytes: shuffled, decoded, cropped, flipped
-both ways and batched as uint8, in parallel with AUTOTUNE and prefetched. Ours does the
-same here and leaves out quarter turns, for which TensorFlow would pay more.
+From a TFRecord file of the same bytes: shuffled, decoded, cropped, flipped both ways and
+batched as uint8, in parallel with AUTOTUNE and prefetched. Ours does the same here and
+leaves out quarter turns, for which TensorFlow would pay more.
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is imported
@@ -14,7 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is im
 import numpy as np
 import tensorflow as tf
 
-from pathjax.bench.worker import Contestant, serve
+from pathjax.bench.loader import read_tiles
+from pathjax.bench.worker import Contestant
 
 UNTIMED = 40  # batches before a turn, from a new iterator: for AUTOTUNE to settle
 
@@ -27,19 +27,19 @@ class TFData(Contestant):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         self._batch = options["batch"]
-        folder = Path(options["folder"])
-        path = write_records(folder, f"tiles-{os.getpid()}.tfrecord")
-        fused = options["kind"] == "fused"
-        read = decode_crop if fused else decode_then_crop
-        side, px = options["tile_px"], options["image_px"]
+        path = f"{options['folder']}/tiles-{os.getpid()}.tfrecord"
+        with tf.io.TFRecordWriter(path) as writer:
+            for tile in read_tiles(options["folder"]):
+                writer.write(tile)
+        fused, px = options["kind"] == "fused", options["image_px"]
 
         def load(data):
-            image = read(data, side, px)
+            image = decode_crop(data, px) if fused else decode_then_crop(data, px)
             image = tf.image.random_flip_left_right(image)
             return tf.image.random_flip_up_down(image)
 
         dataset = (
-            tf.data.TFRecordDataset(str(path))
+            tf.data.TFRecordDataset(path)
             .cache()  # the bytes, in memory: reading is not what is compared
             .shuffle(options["tiles"], seed=0)
             .repeat()
@@ -49,10 +49,8 @@ class TFData(Contestant):
         )
         pool = tf.data.Options()
         pool.threading.private_threadpool_size = threads
-        self._dataset = dataset.with_options(pool)
-        self._iterator = None
-        batch = next(iter(self._dataset))
-        shape = (self._batch, px, px, 3)
+        self._dataset, self._iterator = dataset.with_options(pool), None
+        batch, shape = next(iter(self._dataset)), (self._batch, px, px, 3)
         if tuple(batch.shape) != shape or batch.dtype != tf.uint8:
             raise ValueError(f"expected uint8{shape}, got {batch.dtype}{batch.shape}")
         self.info = {
@@ -79,29 +77,14 @@ class TFData(Contestant):
         return count * self._batch
 
 
-def decode_then_crop(data, side: int, px: int):
-    """Decodes all of it, then a random crop."""
+def decode_then_crop(data, px: int):
+    """Decodes the whole tile, then crops at random."""
     return tf.image.random_crop(tf.io.decode_jpeg(data, channels=3), (px, px, 3))
 
 
-def decode_crop(data, side: int, px: int):
+def decode_crop(data, px: int):
     """Decodes only the rows that a random crop needs."""
-    corner = tf.random.uniform((2,), 0, side - px + 1, tf.int32)
-    window = tf.concat([corner, (px, px)], 0)
+    sides = tf.io.extract_jpeg_shape(data)[:2]
+    corner = [tf.random.uniform((), 0, sides[i] - px + 1, tf.int32) for i in (0, 1)]
+    window = tf.stack([*corner, px, px])
     return tf.io.decode_and_crop_jpeg(data, window, channels=3)
-
-
-def write_records(folder: Path, name: str) -> Path:
-    """The tiles as a TFRecord file."""
-    with np.load(folder / "tiles.npz") as file:
-        data, ends = file["data"].tobytes(), file["ends"].tolist()
-    path, start = folder / name, 0
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for end in ends:
-            writer.write(data[start:end])
-            start = end
-    return path
-
-
-if __name__ == "__main__":
-    serve(TFData)
