@@ -1,14 +1,14 @@
-"""The collectives of a compiled program: what chips send each other in one step.
+"""The collectives of a compiled program: what devices send each other in one step.
 
-From the compiler's own output, so they are those that will run, whatever the shardings
-were meant to do. What a loop repeats is counted as often as it runs. Time is not
+Read from the compiler's output, and counted as often as a loop repeats them. Time is not
 estimated here.
 """
 
 import dataclasses
+import functools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pathjax.plan.hlo import Computation, Instruction, Module, Run, parse, running
 
@@ -32,15 +32,15 @@ class Collective:
     """One collective instruction.
 
     Attributes:
-      kind: of `KINDS`.
-      name: of the instruction.
-      source: what it was made for (`op_name`), "" where the compiler forgot.
-      operand_bytes: what a chip puts in, all operands of a combined one together.
-      result_bytes: what a chip gets out.
-      group: chips that take part together.
-      repeats: times that it runs in a step.
-      exact: False if it is in a loop whose length the text does not tell; `repeats`
-        counts that loop once.
+      kind: Of `KINDS`.
+      name: Of the instruction.
+      source: Its `op_name`, "" where the compiler dropped it.
+      operand_bytes, result_bytes: What a device puts in and gets out; of a combined
+        collective the sum.
+      group: Number of devices that take part together.
+      repeats: How often it runs in a step.
+      exact: False inside a loop whose trip count is unknown; `repeats` counts that loop
+        once.
     """
 
     kind: str
@@ -59,12 +59,12 @@ class Collective:
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes that a chip sends in a step, all repeats, by the ring algorithm.
+        """Bytes that a device sends in a step, all repeats, by the ring algorithm.
 
-        (n-1)/n of the array for a gather or scatter, twice that for an all-reduce,
-        which is both: the least that is possible (Patarasuk and Yuan 2009, "Bandwidth
-        optimal all-reduce algorithms"). An all-to-all sends (n-1)/n of its operand,
-        without counting that it may pass other chips; a permutation all of it.
+        (n-1)/n of the array for a gather or scatter and twice that for an all-reduce,
+        which is optimal (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce
+        algorithms"). An all-to-all sends (n-1)/n of its operand, hops not counted; a
+        permutation all of it.
         """
         n = self.group
         if self.kind in ("collective-permute", "collective-broadcast"):
@@ -76,62 +76,53 @@ class Collective:
 
 
 def collectives(compiled: str | Module) -> list[Collective]:
-    """All collectives that run in one call of a compiled program.
+    """All collectives that run in one call of a compiled program, in its order.
+
+    A pair of -start and -done counts once. An all-reduce of which a device keeps only its
+    part, as the TPU compiler writes it, is a reduce-scatter.
 
     Args:
-      compiled: `Compiled.as_text()` of `jax.jit(f).lower(...).compile()`, or the module
-        read from it.
-
-    Returns:
-      In the order of the program. A pair of -start and -done is one; an all-reduce of
-      which a chip keeps its part only, as the TPU compiler writes it, is a
-      reduce-scatter.
+      compiled: `Compiled.as_text()`, or the module parsed from it.
 
     Raises:
-      PlanError: the text is no module.
+      PlanError: the text is not that of a module.
     """
     module = parse(compiled) if isinstance(compiled, str) else compiled
-    found: list[Collective] = []
-    phases: set[str] = set()
-    holders = _holders(module)
-    for run in running(module, lambda caller, name: name in holders):
+    result: list[Collective] = []
+    channels: set[str] = set()
+    for run in running(module, _reaches_collectives(module)):
         instruction = run.instruction
         if instruction.opcode not in _KINDS:
             continue
-        # A fusion that overlaps a collective with computing is one of several, each of
-        # which shows the whole collective under the same number of a channel.
+        # Several fusions that overlap one collective with computing each contain it
+        # whole, under the same channel.
         channel = re.search(r"\bchannel_id=\d+", instruction.attributes)
         if run.fused and channel:
-            if channel[0] in phases:
+            if channel[0] in channels:
                 continue
-            phases.add(channel[0])
-        found.append(_collective(module, run))
-    return found
+            channels.add(channel[0])
+        result.append(_collective(module, run))
+    return result
 
 
-def total_bytes(found: Iterable[Collective]) -> int:
-    """Bytes that a chip sends in a step."""
-    return sum(one.moved_bytes for one in found)
+def total_bytes(items: Iterable[Collective]) -> int:
+    """Bytes that a device sends in a step."""
+    return sum(item.moved_bytes for item in items)
 
 
-def _holders(module: Module) -> frozenset[str]:
-    """Computations that hold a collective, or call one that does."""
-    known: dict[str, bool] = {}
+def _reaches_collectives(module: Module) -> Callable[[Instruction, str], bool]:
+    """Whether a computation contains a collective, itself or in what it calls."""
 
-    def holds(name: str) -> bool:
-        if name not in known:
-            lines = module.computations[name].instructions
-            # All are asked, not only up to the first: each answer is kept.
-            below = [holds(inner) for one in lines for inner in _inner(one)]
-            known[name] = any(below) or any(one.opcode in _KINDS for one in lines)
-        return known[name]
+    @functools.cache
+    def reaches(name: str) -> bool:
+        return any(
+            each.opcode in _KINDS
+            or any(map(reaches, each.called))
+            or (each.opcode == "while" and reaches(each.attribute("body")))
+            for each in module.computations[name].instructions
+        )
 
-    holds(module.entry)
-    return frozenset(name for name, held in known.items() if held)
-
-
-def _inner(one: Instruction) -> tuple[str, ...]:
-    return (one.attribute("body"),) if one.opcode == "while" else one.called
+    return lambda caller, name: reaches(name)
 
 
 def _collective(module: Module, run: Run) -> Collective:
@@ -140,7 +131,7 @@ def _collective(module: Module, run: Run) -> Collective:
     if _scattered(where, instruction):
         kind = "reduce-scatter"
     group = group_size(instruction.attributes, module.devices)
-    # Of operands, since results of -start forms hold the operands and more.
+    # From operands, because results of -start forms contain the operands and more.
     given = sum(where.by_name[name].bytes for name in instruction.operands)
     result = given
     if kind == "all-gather":
@@ -160,10 +151,10 @@ def _collective(module: Module, run: Run) -> Collective:
 
 
 def _scattered(where: Computation, instruction: Instruction) -> bool:
-    """An all-reduce inside a fusion that returns a slice of it.
+    """Whether an all-reduce is inside a fusion that returns a slice of it.
 
-    One that was combined of several returns a tuple of slices, some by way of others;
-    it is recognised by the name that the TPU compiler gives such fusions.
+    A combined all-reduce, which returns a tuple of slices, is recognised by the name that
+    the TPU compiler gives such fusions.
     """
     if instruction.opcode != "all-reduce":
         return False
@@ -174,20 +165,17 @@ def _scattered(where: Computation, instruction: Instruction) -> bool:
 
 
 def group_size(attributes: str, devices: int) -> int:
-    """Chips in a group, from `replica_groups` or `source_target_pairs`.
+    """Devices in a group, from `replica_groups` or `source_target_pairs`.
 
     Groups are written as lists `{{0,1},{2,3}}`, as iota `[2,2]<=[4]` (groups, size), or
-    by axes of a mesh, `mesh['a'=2,'b'=2] {'a'}`; none or `{}` are all devices.
+    by axes of a mesh, `mesh['a'=2,'b'=2] {'a'}`; missing or `{}` means all devices.
     """
-    pairs = re.search(r"source_target_pairs=\{(.*?)\}\}", attributes)
-    if pairs:
+    if pairs := re.search(r"source_target_pairs=\{(.*?)\}\}", attributes):
         ends = re.findall(r"\{?(\d+),(\d+)", pairs[1])
         return 2 if any(source != target for source, target in ends) else 1
-    lists = re.search(r"replica_groups=\{\{([\d,]*)\}", attributes)
-    if lists:
+    if lists := re.search(r"replica_groups=\{\{([\d,]*)\}", attributes):
         return lists[1].count(",") + 1
-    iota = re.search(r"replica_groups=\[\d+,(\d+)\]", attributes)
-    if iota:
+    if iota := re.search(r"replica_groups=\[\d+,(\d+)\]", attributes):
         return int(iota[1])
     mesh = re.search(
         r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\([^{]*)?\s*\{([^}]*)\}",
@@ -195,7 +183,7 @@ def group_size(attributes: str, devices: int) -> int:
     )
     if mesh:
         sizes = {name: int(n) for name, n in re.findall(r"'(\w+)'=(\d+)", mesh[1])}
-        # A part of an axis is 'axis':(before)size.
+        # A part of an axis is written 'axis':(before)size.
         parts = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", mesh[2])
         return math.prod(int(part) if part else sizes[axis] for axis, part in parts)
     return devices

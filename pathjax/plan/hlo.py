@@ -1,49 +1,43 @@
 """Parses the text of a compiled module (HLO): instructions, and how often each runs.
 
-Just enough of XLA's text form to follow calls, trip counts of loops and sizes of arrays,
-which `cost_analysis()` does not give: it counts a loop's body once and no collectives.
-For `Compiled.as_text()` of CPUs, GPUs and TPUs; the grammar is that of XLA's parser
-(xla/hlo/parser/hlo_parser.cc). Instructions are not interpreted.
+Just enough of XLA's text form to follow calls, trip counts of loops and sizes of arrays:
+`cost_analysis()` counts a loop's body once and no collectives. For `Compiled.as_text()` of
+CPUs, GPUs and TPUs; the grammar is that of XLA's parser (xla/hlo/parser/hlo_parser.cc).
+Instructions are not interpreted.
 """
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator
 
 from pathjax.plan import PlanError
 
-# Bits of an element; F8 types differ in name only, so they are matched by prefix.
-_BITS = {
-    "pred": 8,
-    "token": 0,
-    "opaque": 0,
-    "bf16": 16,
-    "c64": 64,
-    "c128": 128,
-}
+# Bits of an element, where the name does not start with a letter and their number.
+_BITS = {"pred": 8, "token": 0, "opaque": 0, "bf16": 16}
 _ARRAY = re.compile(r"\b([a-z][a-z0-9]*)\[([0-9,<=]*)\]")
 _INSTRUCTION = re.compile(r"^\s*(ROOT )?%?([\w.\-]+) = ")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _NAME = re.compile(r"%([\w.\-]+)")
 _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-# Instructions through which a loop's counter passes unchanged.
-_SAME = ("copy", "bitcast", "convert", "copy-done", "reshape")
-_LEFT_FOR = {"LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE", "NE": "NE", "EQ": "EQ"}
+# Instructions that pass a loop's counter on unchanged.
+_UNCHANGED = ("copy", "bitcast", "convert", "copy-start", "copy-done", "reshape")
+_MIRRORED = {"LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One line.
+    """One line of a computation.
 
     Attributes:
-      name: unique in its module.
-      shape: as printed, with layouts; a tuple's in parentheses.
-      opcode: such as "all-gather" or "fusion".
-      operands: names, in order.
-      text: the operands as printed, which for a constant is its value.
-      attributes: all that follows the operands.
-      root: whether its computation returns it.
+      name: Unique in its module.
+      shape: As printed, with layouts; a tuple's in parentheses.
+      opcode: Such as "all-gather" or "fusion".
+      operands: Names, in order.
+      text: The operands as printed; of a constant its value.
+      attributes: All that follows the operands.
+      root: Whether its computation returns it.
     """
 
     name: str
@@ -60,29 +54,29 @@ class Instruction:
 
     @property
     def op_name(self) -> str:
-        """The Python-side name of what it was made for; "" if there is none."""
+        """The name of the JAX operation it was compiled from; "" if not given."""
         found = re.search(r'op_name="([^"]*)"', self.attributes)
         return found[1] if found else ""
 
     def attribute(self, name: str) -> str:
-        """The computation that an attribute names; "" if there is no such attribute."""
+        """The computation that an attribute names; "" without that attribute."""
         found = re.search(rf"\b{name}=%?([\w.\-]+)", self.attributes)
         return found[1] if found else ""
 
     @property
     def called(self) -> tuple[str, ...]:
-        """Computations that run once each time this does; a loop's are not these."""
+        """Computations that run once each time this does; not those of a loop."""
         if self.opcode == "while":
             return ()
-        names = [self.attribute("calls")]
+        single = ["calls", "true_computation", "false_computation"]
         if self.opcode in ("call", "call-start", "async-start"):
-            names.append(self.attribute("to_apply"))
-        for name in ("branch_computations", "called_computations"):
-            found = re.search(rf"\b{name}=\{{([^}}]*)\}}", self.attributes)
-            names += _NAME.findall(found[1]) if found else []
-        for name in ("true_computation", "false_computation"):
-            names.append(self.attribute(name))
-        return tuple(name for name in names if name)
+            single.append("to_apply")
+        names = [self.attribute(name) for name in single]
+        for found in re.findall(
+            r"\b(?:branch|called)_computations=\{([^}]*)\}", self.attributes
+        ):
+            names += _NAME.findall(found)
+        return tuple(filter(None, names))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,21 +88,21 @@ class Computation:
 
     @functools.cached_property
     def by_name(self) -> dict[str, Instruction]:
-        return {one.name: one for one in self.instructions}
+        return {each.name: each for each in self.instructions}
 
     @functools.cached_property
     def root(self) -> Instruction:
-        return next(one for one in self.instructions if one.root)
+        return next(each for each in self.instructions if each.root)
 
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """A compiled program: the part that each device runs.
+    """A compiled program, as each device runs it.
 
     Attributes:
-      computations: by name.
-      entry: name of the one that runs first.
-      devices: partitions times replicas.
+      computations: By name.
+      entry: Name of the computation that runs first.
+      devices: Partitions times replicas.
     """
 
     computations: dict[str, Computation]
@@ -118,127 +112,111 @@ class Module:
     def trip_count(self, where: Computation, loop: Instruction) -> int | None:
         """How often a while loop's body runs; None if the text does not say.
 
-        XLA's CPU and GPU compilers write it down. TPU's does not: there it follows from
-        the counter's start, step and limit.
+        XLA's CPU and GPU compilers write it down. For TPUs it follows from the counter's
+        start, step and limit.
         """
-        known = _TRIP_COUNT.search(loop.attributes)
-        if known:
+        if known := _TRIP_COUNT.search(loop.attributes):
             return int(known[1])
-        limit = self._limit(loop)
-        if limit is None:
+        compare, left, right = self._condition(loop)
+        if compare is None:
             return None
-        index, direction, bound = limit
-        body = self.computations[loop.attribute("body")]
-        start = self._entry_value(where, loop, index)
-        step = self._step(body, index)
-        if isinstance(bound, str):  # it travels with the loop, as entry of the tuple
-            bound = self._entry_value(where, loop, int(bound))
-        if start is None or not step or bound is None:
+        direction = re.search(r"direction=(\w+)", compare.attributes)[1]
+        if left.opcode == "constant":
+            left, right, direction = right, left, _MIRRORED.get(direction, direction)
+        if left.opcode != "get-tuple-element":
             return None
-        return _rounds(start, step, direction, bound)
+        index = _index(left)
+        start = _initial(where, loop, index)
+        step = _step(self.computations[loop.attribute("body")], index)
+        limit = _constant(right)
+        if right.opcode == "get-tuple-element":  # the limit is part of the loop's tuple
+            limit = _initial(where, loop, _index(right))
+        if start is None or not step or limit is None:
+            return None
+        return _count(start, step, direction, limit)
 
-    def _limit(self, loop: Instruction) -> tuple[int, str, int | str] | None:
-        """(the counter's place in the tuple, direction, limit or its place)."""
+    def _condition(self, loop: Instruction):
+        """The comparison that ends a loop and its two sides, or Nones."""
         condition = self.computations[loop.attribute("condition")]
         compare, sides = condition.root, condition.root.operands
         if compare.opcode == "fusion":
             inner = self.computations[compare.attribute("calls")]
-            places = [
-                int(inner.by_name[name].text)
-                for name in inner.root.operands
-                if inner.by_name[name].opcode == "parameter"
-            ]
-            if inner.root.opcode != "compare" or len(places) != 2:
-                return None
-            sides = [compare.operands[place] for place in places]
+            operands = [inner.by_name[name] for name in inner.root.operands]
+            if any(each.opcode != "parameter" for each in operands):
+                return None, None, None
+            sides = [compare.operands[int(each.text)] for each in operands]
             compare = inner.root
         if compare.opcode != "compare" or len(sides) != 2:
-            return None
-        direction = re.search(r"direction=(\w+)", compare.attributes)[1]
-        left, right = (_through(condition, name) for name in sides)
-        if left.opcode == "constant":
-            left, right, direction = right, left, _LEFT_FOR[direction]
-        if left.opcode != "get-tuple-element" or direction == "EQ":
-            return None
-        if right.opcode == "constant":
-            return _place(left), direction, int(right.text)
-        if right.opcode == "get-tuple-element":
-            return _place(left), direction, str(_place(right))
+            return None, None, None
+        return compare, *(_source(condition, name) for name in sides)
+
+
+def _initial(where: Computation, loop: Instruction, index: int) -> int | None:
+    """The constant that element `index` of a loop's tuple starts from, or None."""
+    given = _source(where, loop.operands[0])
+    if given.opcode != "tuple":
         return None
-
-    def _entry_value(self, where: Computation, loop: Instruction, index: int):
-        """The constant with which entry `index` of the loop's tuple starts, or None."""
-        given = _through(where, loop.operands[0])
-        if given.opcode != "tuple":
-            return None
-        value = _through(where, given.operands[index])
-        return int(value.text) if value.opcode == "constant" else None
-
-    def _step(self, body: Computation, index: int) -> int | None:
-        """What one round adds to the counter."""
-        if body.root.opcode != "tuple":
-            return None
-        new = _through(body, body.root.operands[index])
-        if new.opcode not in ("add", "subtract"):
-            return None
-        left, right = (_through(body, name) for name in new.operands)
-        if left.opcode == "constant" and new.opcode == "add":
-            left, right = right, left
-        counter = left.opcode == "get-tuple-element" and _place(left) == index
-        if not counter or right.opcode != "constant":
-            return None
-        return int(right.text) * (1 if new.opcode == "add" else -1)
+    return _constant(_source(where, given.operands[index]))
 
 
-def _rounds(start: int, step: int, direction: str, bound: int) -> int | None:
-    """Rounds of `while start DIRECTION bound: start += step`; None if without end."""
-    if direction in ("GT", "GE"):
-        mirrored = {"GT": "LT", "GE": "LE"}[direction]
-        return _rounds(-start, -step, mirrored, -bound)
+def _step(body: Computation, index: int) -> int | None:
+    """What one iteration adds to the counter, or None."""
+    if body.root.opcode != "tuple":
+        return None
+    new = _source(body, body.root.operands[index])
+    if new.opcode not in ("add", "subtract"):
+        return None
+    left, right = (_source(body, name) for name in new.operands)
+    if left.opcode == "constant" and new.opcode == "add":
+        left, right = right, left
+    step = _constant(right)
+    if left.opcode != "get-tuple-element" or _index(left) != index or step is None:
+        return None
+    return step if new.opcode == "add" else -step
+
+
+def _count(start: int, step: int, direction: str, limit: int) -> int | None:
+    """Iterations of `while start DIRECTION limit: start += step`; None if endless."""
     if direction == "NE":
-        rounds, left = divmod(bound - start, step)
-        return rounds if rounds >= 0 and not left else None
-    span = bound + (direction == "LE") - start
-    if span <= 0:
+        count, rest = divmod(limit - start, step)
+        return count if count >= 0 and not rest else None
+    sign = {"LT": 1, "LE": 1, "GT": -1, "GE": -1}.get(direction)
+    if sign is None:
+        return None
+    limit += sign * direction.endswith("E")
+    if sign * (limit - start) <= 0:
         return 0
-    return -(-span // step) if step > 0 else None
+    return len(range(start, limit, step)) if sign * step > 0 else None
 
 
-def _place(instruction: Instruction) -> int:
-    """Of a get-tuple-element."""
-    return int(re.search(r"\bindex=(\d+)", instruction.attributes)[1])
+def _index(element: Instruction) -> int:
+    """The index of a get-tuple-element."""
+    return int(re.search(r"\bindex=(\d+)", element.attributes)[1])
 
 
-def _through(where: Computation, name: str) -> Instruction:
-    """What a name stands for, past instructions that change nothing."""
+def _constant(instruction: Instruction) -> int | None:
+    return int(instruction.text) if instruction.opcode == "constant" else None
+
+
+def _source(where: Computation, name: str) -> Instruction:
+    """The instruction that computes a value, past those that pass it on unchanged."""
     found = where.by_name[name]
-    while found.opcode in _SAME:
+    while found.opcode in _UNCHANGED:
         found = where.by_name[found.operands[0]]
-        if found.opcode == "copy-start":
-            found = where.by_name[found.operands[0]]
     return found
 
 
 def shape_bytes(shape: str) -> int:
-    """Bytes of an array, or of a tuple's arrays together, without padding."""
+    """Bytes of an array, or of all arrays of a tuple, without padding."""
     total = 0
     for dtype, dims in _ARRAY.findall(shape):
-        bits = element_bits(dtype)
+        bits = _BITS.get(dtype)
         if bits is None:
-            continue
-        count = 1
-        for size in filter(None, dims.split(",")):
-            count *= int(size.removeprefix("<="))
-        total += -(-count * bits // 8)
+            number = re.match(r"[sufc](\d+)", dtype)
+            bits = int(number[1]) if number else 0
+        sizes = (int(size.removeprefix("<=")) for size in dims.split(",") if size)
+        total += -(-math.prod(sizes) * bits // 8)
     return total
-
-
-def element_bits(dtype: str) -> int | None:
-    """Bits of an element of a dtype as XLA spells it; None for what is no dtype."""
-    if dtype in _BITS:
-        return _BITS[dtype]
-    found = re.match(r"^[suf](\d+)", dtype)
-    return int(found[1]) if found else None
 
 
 def parse(text: str) -> Module:
@@ -276,24 +254,19 @@ def parse(text: str) -> Module:
 
 
 def parse_instruction(line: str) -> Instruction | None:
-    """One instruction; None for a line that is none."""
+    """Parses one instruction; None for any other line."""
     found = _INSTRUCTION.match(line)
     if not found:
         return None
     start = found.end()
-    if line[start] == "(":
-        stop = _closing(line, start)
-    else:
-        stop = line.find(" ", start)
-    shape = line[start:stop]
+    stop = _closing(line, start) if line[start] == "(" else line.find(" ", start)
     opening = line.find("(", stop)
-    opcode = line[stop:opening].strip()
     closing = _closing(line, opening)
     inside = line[opening + 1 : closing - 1]
     return Instruction(
         name=found[2],
-        shape=shape,
-        opcode=opcode,
+        shape=line[start:stop],
+        opcode=line[stop:opening].strip(),
         operands=tuple(_NAME.findall(inside)),
         text=inside,
         attributes=line[closing:],
@@ -316,13 +289,13 @@ class Run:
     """An instruction as it runs.
 
     Attributes:
-      where: name of its computation.
-      instruction: the instruction.
-      repeats: times that it runs.
-      exact: False inside a loop whose length the text does not tell; `repeats` counts
-        that loop once.
+      where: Name of its computation.
+      instruction: The instruction.
+      repeats: How often it runs.
+      exact: False inside a loop whose trip count is unknown; `repeats` counts that loop
+        once.
       source: op_name of what called its computation.
-      fused: whether a fusion called it.
+      fused: Whether it is part of a fusion.
     """
 
     where: str
@@ -333,31 +306,30 @@ class Run:
     fused: bool
 
 
-def running(
-    module: Module, enter: Callable[[Instruction, str], bool] | None = None
-) -> Iterator[Run]:
-    """Every instruction that runs; through calls, branches and loops.
+def running(module: Module, enter: Callable[[Instruction, str], bool]) -> Iterator[Run]:
+    """Yields every instruction that runs, through calls, branches and loops.
+
+    All branches of a conditional count, because the choice is made at run time.
 
     Args:
-      module: the program.
-      enter: (caller, name of a computation) -> whether to go into it; all when None.
-        Of a conditional all branches run, as which one is known only then.
+      module: The program.
+      enter: (caller, name of a computation) -> whether to descend into it.
     """
 
     def within(name, repeats, exact, source, fused):
-        for one in module.computations[name].instructions:
-            yield Run(name, one, repeats, exact, source, fused)
-            caller = one.op_name or source
-            for inner in one.called:
-                if enter is None or enter(one, inner):
-                    is_fusion = one.opcode == "fusion"
-                    yield from within(inner, repeats, exact, caller, is_fusion)
-            if one.opcode == "while":
-                body = one.attribute("body")
-                if enter is None or enter(one, body):
-                    times = module.trip_count(module.computations[name], one)
-                    known = exact and times is not None
-                    rounds = repeats * (1 if times is None else times)
-                    yield from within(body, rounds, known, caller, False)
+        for each in module.computations[name].instructions:
+            yield Run(name, each, repeats, exact, source, fused)
+            caller = each.op_name or source
+            for inner in filter(lambda inner: enter(each, inner), each.called):
+                is_fusion = each.opcode == "fusion"
+                yield from within(inner, repeats, exact, caller, is_fusion)
+            if each.opcode == "while" and enter(each, each.attribute("body")):
+                times = module.trip_count(module.computations[name], each)
+                known, times = (
+                    exact and times is not None,
+                    1 if times is None else times,
+                )
+                body = each.attribute("body")
+                yield from within(body, repeats * times, known, caller, False)
 
     yield from within(module.entry, 1, True, "", False)

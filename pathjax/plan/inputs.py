@@ -1,27 +1,26 @@
-"""What a run would read, where it is not there yet: its encoder, genes and text.
+"""Sizes of a run's inputs, also before a study is built or a model is downloaded.
 
-A plan is made before a study is built or a model is fetched. The encoder's shape is
-then that of a named variant or of a public model. Of the rest only the number of genes
-and the width of the text embeddings are needed.
+The encoder's shape comes from its file, a public model's name or a named variant; of the
+rest only the number of genes and the width of the text embeddings are needed.
 """
 
 import dataclasses
 from pathlib import Path
 
+from pathjax import zoo
 from pathjax.config import ConfigError, RunConfig
+from pathjax.data.study import Study
 from pathjax.data.text_store import read_text
 from pathjax.models.model_file import Model, ModelFileError, load_model
 
 
 def initial_model(config: RunConfig) -> Model | None:
-    """The model that a run starts from: from its file, or its shape by name.
+    """The model that a run starts from: from its file, or only its shape by name.
 
     Raises:
-      ConfigError: `init` is neither a model's file nor a public model's name, and
-        `model.variant` does not say what it is.
+      ConfigError: `init` is neither a model file nor the name of a public model, and
+        `model.variant` is not set.
     """
-    from pathjax import zoo
-
     if not config.init:
         return None
     try:
@@ -33,19 +32,19 @@ def initial_model(config: RunConfig) -> Model | None:
         if config.model.variant:
             return None
         raise ConfigError(
-            f"init={config.init} is no model here and no name of `pathjax models`, so "
-            "the encoder's shape is unknown: give a name from there, such as "
-            "--config.init=uni, or a shape, such as --config.model.variant=L/16"
+            f"init={config.init} is neither a model file nor a name of `pathjax models`: "
+            "give a name from there, such as --config.init=uni, or the encoder's shape, "
+            "such as --config.model.variant=L/16"
         ) from None
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What the user says of data that are not here yet.
+    """Sizes given by the user, for data that are not on this machine.
 
     Attributes:
-      genes: length of the panel; None takes the config's number, or its list's lines.
-      text: width of text embeddings; None reads the config's file.
+      genes: Length of the gene panel; None takes that of the config.
+      text: Width of text embeddings; None reads the config's file.
     """
 
     genes: int | None = None
@@ -55,7 +54,7 @@ class Sizes:
         """The length of the run's gene panel, 0 without expression.
 
         Raises:
-          ConfigError: the config's list is not here and `genes` was not given.
+          ConfigError: the config's gene list does not exist and `genes` is None.
         """
         objective = config.objective.build()
         if not (objective.needs_genes or objective.needs_counts):
@@ -64,8 +63,8 @@ class Sizes:
             return self.genes
         if config.data.gene_list and not Path(config.data.gene_list).is_file():
             raise ConfigError(
-                f"data.gene_list={config.data.gene_list} is not here, so the number of "
-                "genes is unknown: give --genes=N"
+                f"data.gene_list={config.data.gene_list} does not exist: give the number "
+                "of genes by --genes=N"
             )
         genes = config.data.panel_genes()
         return genes if isinstance(genes, int) else len(genes)
@@ -74,7 +73,7 @@ class Sizes:
         """The width of the run's text embeddings, 0 without.
 
         Raises:
-          ConfigError: the config's file is not here and `text` was not given.
+          ConfigError: the config's file does not exist and `text` is None.
         """
         if not config.data.text:
             return 0
@@ -83,16 +82,14 @@ class Sizes:
         path = Path(config.data.text)
         if not path.is_file():
             raise ConfigError(
-                f"data.text={path} is not here, so the width of text embeddings is "
-                "unknown: give --text-dim=N"
+                f"data.text={path} does not exist: give the width of text embeddings by "
+                "--text-dim=N"
             )
         return read_text(path).values.shape[1]
 
 
 def training_samples(config: RunConfig) -> int | None:
-    """Samples of the training fold, if the study is here."""
-    from pathjax.data.study import Study
-
+    """Number of samples in the training fold; None if the study does not exist."""
     if not (Path(config.study) / "study.json").is_file():
         return None
     study = Study(config.study)

@@ -1,8 +1,6 @@
-"""Memory of a compiled step on one device, by kind, and what the compiler says if it
-does not fit.
+"""Memory of a compiled step on one device, by kind, and errors of a step too large.
 
-Totals are the compiler's own; how arguments divide into kinds follows from shapes and
-shardings.
+Totals are the compiler's own; arguments are divided into kinds by shapes and shardings.
 """
 
 import dataclasses
@@ -23,13 +21,12 @@ class Memory:
     """Bytes on one device.
 
     Attributes:
-      arguments: all that the step is given.
-      kinds: of the arguments, such as parameters and batch, before padding.
-      outputs, aliased: what it returns, and how much of that lies where an argument did.
-      temporaries: what it needs in between.
-      code: the program.
-      live: most bytes of arrays that are there at once, by the compiler; at most the
-        sum of the above, as temporaries need not all be there together.
+      arguments: Of all arguments of the step.
+      kinds: Of arguments by kind, such as parameters and batch, before padding.
+      outputs, aliased: Of results, and how much of that reuses an argument's memory.
+      temporaries: Of intermediate arrays.
+      code: Of the program.
+      live: Largest total of simultaneous arrays, by the compiler.
     """
 
     arguments: int
@@ -61,10 +58,11 @@ def read_memory(compiled: Any, kinds: dict[str, int]) -> Memory:
 
 def device_bytes(tree: Any) -> int:
     """Bytes of a tree of `ShapeDtypeStruct`s with shardings, on one device."""
-    return sum(leaf_bytes(leaf) for leaf in jax.tree.leaves(tree))
+    return sum(map(leaf_bytes, jax.tree.leaves(tree)))
 
 
 def leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:
+    """Bytes of an array on one device."""
     shape = leaf.shape
     if leaf.sharding is not None:
         shape = leaf.sharding.shard_shape(shape)
@@ -73,12 +71,12 @@ def leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Overflow:
-    """What a compiler said when a program did not fit.
+    """A program that does not fit, as the compiler reports it.
 
     Attributes:
-      needed, limit: bytes, as far as it says.
-      buffers: its largest ones, as (bytes, what it is), if it named any.
-      message: its words.
+      needed, limit: Bytes; None if not reported.
+      buffers: The largest reported ones, as (bytes, description).
+      message: The first line of the error.
     """
 
     needed: int | None
@@ -88,7 +86,7 @@ class Overflow:
 
 
 def read_overflow(message: str) -> Overflow | None:
-    """Reads a compiler's error; None if it is about something else."""
+    """Parses a compiler's error; None if it is not about memory."""
     if "RESOURCE_EXHAUSTED" not in message and "Ran out of memory" not in message:
         return None
     needed = limit = None
@@ -115,7 +113,7 @@ def _bytes(number: str, unit: str) -> int:
 
 
 def largest_leaves(trees: dict[str, Any], count: int = 5) -> list[tuple[int, str]]:
-    """The largest arguments on one device, as (bytes, what it is)."""
+    """The largest arguments on one device, as (bytes, description)."""
     found = []
     for kind, tree in trees.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -128,45 +126,37 @@ def largest_leaves(trees: dict[str, Any], count: int = 5) -> list[tuple[int, str
 def largest_values(
     jaxpr: Any, devices: int, rows: Iterable[int], count: int = 5
 ) -> list[tuple[int, str]]:
-    """The largest arrays that a traced step computes, as (bytes, what it is).
+    """The largest arrays that a traced step computes, as (bytes, description).
 
-    Before any fusion, so not all of them need exist. An array with an axis as long as
-    a number of rows that the batch divides into is taken to be divided over all
-    devices.
+    Before fusion, so not all of them need exist. Arrays with an axis of the batch's
+    length are taken to be divided over all devices.
 
     Args:
-      jaxpr: of the step.
-      devices: that rows are divided over.
-      rows: lengths of axes that stand for rows of the batch.
+      jaxpr: Of the step.
+      devices: That the batch is divided over.
+      rows: Lengths of axes of the batch.
     """
     rows = set(rows)
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
 
-    def look(jaxpr, prefix):
-        for one in jaxpr.eqns:
-            where = "/".join(
-                filter(None, (prefix, str(one.source_info.name_stack)))
-            ).strip("/")
-            inner = [
-                part
-                for value in one.params.values()
-                for part in (value if isinstance(value, tuple | list) else (value,))
-                if isinstance(part, core.Jaxpr | core.ClosedJaxpr)
-            ]
+    def visit(jaxpr, prefix):
+        for eqn in jaxpr.eqns:
+            name = str(eqn.source_info.name_stack)
+            where = "/".join(filter(None, (prefix, name))).strip("/")
+            inner = list(core.jaxprs_in_params(eqn.params))
             for part in inner:
-                look(part.jaxpr if isinstance(part, core.ClosedJaxpr) else part, where)
-            if inner and one.primitive.name != "scan":
-                continue  # its results were seen inside
-            for var in one.outvars:
+                visit(part, where)
+            if inner and eqn.primitive.name != "scan":
+                continue  # its results were visited inside
+            for var in eqn.outvars:
                 shape = getattr(var.aval, "shape", None)
                 if shape is None or not hasattr(var.aval.dtype, "itemsize"):
                     continue
                 size = math.prod(shape) * var.aval.dtype.itemsize
                 if rows.intersection(shape):
                     size //= devices
-                what = f"{var.aval.dtype}{list(shape)} {where or one.primitive.name}"
-                found[what] = max(size, found.get(what, 0))
+                what = f"{var.aval.dtype}{list(shape)} {where or eqn.primitive.name}"
+                sizes[what] = max(size, sizes.get(what, 0))
 
-    look(jaxpr, "")
-    ranked = sorted(((size, what) for what, size in found.items()), reverse=True)
-    return ranked[:count]
+    visit(jaxpr, "")
+    return sorted(((size, what) for what, size in sizes.items()), reverse=True)[:count]

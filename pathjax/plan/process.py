@@ -1,8 +1,8 @@
-"""Makes a plan in a process of its own, in the environment that its target needs.
+"""Makes a plan in a process of its own, with the environment that its target needs.
 
-The number of simulated devices, the platform and libtpu's settings must be set before
-JAX starts. The child is `python -m pathjax.plan.process ANSWER.json`, with the request
-on standard input.
+Platform, number of simulated devices and libtpu's settings must be set before JAX starts.
+The child is `python -m pathjax.plan.process ANSWER.json`, with the request on standard
+input.
 """
 
 import dataclasses
@@ -28,12 +28,12 @@ def make_plan(
     """Runs a request in a process of its own; see `answer`.
 
     Args:
-      request: what to plan.
-      report: called with each line of progress.
+      request: What to plan.
+      report: Called with each line of progress.
 
     Raises:
-      PlanError: the request is refused by name, or the process died.
-      TargetError: there is no such target.
+      PlanError: the request cannot be planned, or the process died.
+      TargetError: an unknown target.
     """
     target = parse_target(request["target"])
     if target.chip.platform == "tpu" and importlib.util.find_spec("libtpu") is None:
@@ -62,37 +62,36 @@ def make_plan(
                 f"the compiler's process ended with status {worker.returncode} and no "
                 f"answer:\n{''.join(tail)}"
             )
-        found = json.loads(path.read_text(encoding="utf-8"))
-    if "error" in found:
-        raise PlanError(f"{found['error']['message']}")
-    return found
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    if "error" in plan:
+        raise PlanError(plan["error"])
+    return plan
 
 
 def environment(target: Target) -> dict[str, str]:
     """This process's environment with what the target needs."""
-    found = dict(os.environ)
-    # A TPU that happens to be here is left alone: its compiler needs no device.
-    found["JAX_PLATFORMS"] = "cpu"
-    # Programs for devices that are not here cannot be loaded from the cache.
-    found.pop("JAX_COMPILATION_CACHE_DIR", None)
+    environ = dict(os.environ)
+    # Leave a TPU of this machine alone: its compiler needs no device.
+    environ["JAX_PLATFORMS"] = "cpu"
+    # Programs for absent devices cannot be loaded from the cache.
+    environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     if target.chip.platform == "tpu":
-        # No questions to a cloud's metadata server, and no warnings that none answers.
-        found["TPU_SKIP_MDS_QUERY"] = "1"
-        # Compiling takes no TPU, so several plans may be made at once.
-        found["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
-        found.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-1")
-        found.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+        # Do not query a cloud's metadata server, nor warn that none answers.
+        environ["TPU_SKIP_MDS_QUERY"] = "1"
+        # Compiling holds no TPU, so several plans may be made at once.
+        environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
+        environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-1")
+        environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     else:
         flag = "--xla_force_host_platform_device_count"
-        others = [
-            word for word in found.get("XLA_FLAGS", "").split() if flag not in word
-        ]
-        found["XLA_FLAGS"] = " ".join([*others, f"{flag}={target.devices}"])
-    return found
+        words = environ.get("XLA_FLAGS", "").split()
+        others = [word for word in words if flag not in word]
+        environ["XLA_FLAGS"] = " ".join([*others, f"{flag}={target.devices}"])
+    return environ
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """A plan, what does not fit and what would, or a named error.
+    """A plan, or what does not fit and what would.
 
     Args:
       request: `config`, `overrides`, `target`, `genes`, `text_dim`, `rows`,
@@ -110,17 +109,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     config = load(request["config"], request["overrides"])
     devices = target_devices(target)
     if len(devices) != target.devices:
-        raise RuntimeError(
-            f"{target.name} has {target.devices} devices, and its topology shows "
-            f"{len(devices)}: this libtpu counts them differently"
+        raise PlanError(
+            f"expected {target.devices} devices of {target.name}, got {len(devices)} from "
+            "this version of libtpu"
         )
     versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
-    versions |= (
-        {"libtpu": importlib.metadata.version("libtpu")}
-        if target.chip.platform == "tpu"
-        else {}
-    )
-    found: dict[str, Any] = {
+    if target.chip.platform == "tpu":
+        versions["libtpu"] = importlib.metadata.version("libtpu")
+    plan: dict[str, Any] = {
         "target": target.name,
         "chips": target.chips,
         "devices": target.devices,
@@ -132,15 +128,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     }
     sizes = Sizes(request["genes"], request["text_dim"])
     options = {"sizes": sizes, "report": _report}
+    host = target_devices(target.host)
+    rows, steps = request["rows"], request["steps"]
     try:
-        steps = plan_steps(
-            config,
-            target,
-            devices,
-            target_devices(target.host),
-            rows=request["rows"],
-            steps=request["steps"],
-            **options,
+        result = plan_steps(
+            config, target, devices, host, rows=rows, steps=steps, **options
         )
     except DoesNotFit as error:
         remedies = []
@@ -148,25 +140,25 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             remedies = find_remedies(
                 config, target, devices, error, tries=request["tries"], **options
             )
-        return found | {
+        return plan | {
             "does_not_fit": {
                 "step": error.step,
                 "overflow": dataclasses.asdict(error.overflow),
                 "arguments": error.arguments,
                 "values": error.values,
-                "remedies": [dataclasses.asdict(one) for one in remedies],
+                "remedies": [dataclasses.asdict(remedy) for remedy in remedies],
             }
         }
-    return found | {"steps": [as_json(one) for one in steps]}
+    return plan | {"steps": [as_json(step) for step in result]}
 
 
 def as_json(step: Any) -> dict[str, Any]:
-    """A step with what its properties say."""
-    found = dataclasses.asdict(step)
-    found["memory"]["peak"] = step.memory.peak
-    for entry, one in zip(found["collectives"], step.collectives, strict=True):
-        entry |= {"size": one.size, "moved_bytes": one.moved_bytes}
-    return found
+    """A step's fields, with its computed properties."""
+    values = dataclasses.asdict(step)
+    values["memory"]["peak"] = step.memory.peak
+    for entry, item in zip(values["collectives"], step.collectives, strict=True):
+        entry |= {"size": item.size, "moved_bytes": item.moved_bytes}
+    return values
 
 
 def basis(target: Any) -> str:
@@ -176,13 +168,13 @@ def basis(target: Any) -> str:
     if target.chip.platform == "gpu":
         return (
             "ESTIMATE: compiled by XLA's CPU compiler for as many simulated devices, "
-            "since no compiler for this GPU is here; without fused attention"
+            "since there is no compiler for this GPU here; without fused attention"
         )
     return "compiled by XLA's CPU compiler for simulated devices"
 
 
 def target_devices(target: Any) -> list[Any]:
-    """Devices to compile for; a TPU's are those of a topology, and not here.
+    """Devices to compile for; a TPU's are those of a topology.
 
     Raises:
       TargetError: the topology does not exist.
@@ -194,13 +186,13 @@ def target_devices(target: Any) -> list[Any]:
     from jax.experimental import topologies
 
     try:
-        found = topologies.get_topology_desc(target.name, "tpu")
+        topology = topologies.get_topology_desc(target.name, "tpu")
     except jax.errors.JaxRuntimeError as error:
         raise TargetError(
-            f"target {target.name}: libtpu knows no such shape ({error}); shapes are "
-            f"listed at {target.chip.source.split(';')[0]}"
+            f"target {target.name}: unknown to libtpu ({error}); see the shapes at "
+            f"{target.chip.source.split(';')[0]}"
         ) from None
-    return list(found.devices)
+    return list(topology.devices)
 
 
 def _report(text: str) -> None:
@@ -210,10 +202,10 @@ def _report(text: str) -> None:
 def main() -> None:
     request = json.load(sys.stdin)
     try:
-        found = answer(request)
+        plan = answer(request)
     except (ValueError, OSError, RuntimeError) as error:
-        found = {"error": {"kind": type(error).__name__, "message": str(error)}}
-    write_json(Path(sys.argv[1]), found)
+        plan = {"error": str(error)}
+    write_json(Path(sys.argv[1]), plan)
 
 
 if __name__ == "__main__":

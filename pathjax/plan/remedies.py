@@ -1,8 +1,7 @@
-"""What would fit, when a job does not: changes to the config, each tried by compiling.
+"""Changes to a config that make a job fit, each tried by compiling.
 
-Cheapest first: compute activations again in place of keeping them, divide parameters
-and moments over more chips, take the batch in parts, and only then a smaller batch,
-which is another run.
+Cheapest first: rematerialise activations, shard parameters and moments over more chips,
+accumulate gradients, and only then a smaller batch, which is a different run.
 """
 
 import dataclasses
@@ -15,13 +14,12 @@ from pathjax.config import RunConfig
 from pathjax.parallel.hardware import Target
 from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import device_bytes
-from pathjax.plan.steps import DoesNotFit, Step, build, plan_steps
+from pathjax.plan.steps import DoesNotFit, build, plan_steps
 
-# What is set of the config, and what it costs; None where there is nothing to change.
+# Config values and their cost; None where there is nothing to change.
 Change = tuple[dict[str, Any], str] | None
-# Of the memory, that state may take before it is divided further.
-STATE_SHARE = 0.5
-# Of the memory, that is aimed at: not all of it goes with the rows.
+STATE_SHARE = 0.5  # of the memory that the state may take before it is sharded further
+# Of the memory that a smaller batch or part aims at: not all scales with the rows.
 TEMPORARY_SHARE = 0.9
 
 
@@ -30,10 +28,10 @@ class Remedy:
     """A change that was tried.
 
     Attributes:
-      flags: of the command line.
-      fits: whether it compiled within the memory.
-      peak: bytes on a device that it needs, as far as the compiler says.
-      note: what it costs, or why it does not fit.
+      flags: Of the command line.
+      fits: Whether it compiled within the memory.
+      peak: Bytes that it needs on a device; None if the compiler does not say.
+      note: What it costs, or why it does not fit.
     """
 
     flags: tuple[str, ...]
@@ -52,15 +50,15 @@ def find_remedies(
     tries: int,
     report: Callable[[str], None] = lambda text: None,
 ) -> list[Remedy]:
-    """Tries changes, each on top of those before, until one fits.
+    """Tries changes, each on top of the previous ones, until one fits.
 
     Args:
-      config, target, devices, sizes: as in `plan_steps`.
-      refused: what it raised.
-      tries: compiles at most; the last is a smaller batch if nothing else has fitted.
-      report: called with what is being tried.
+      config, target, devices, sizes: As in `plan_steps`.
+      refused: What `plan_steps` raised.
+      tries: Limit of compilations; the last one tries a smaller batch.
+      report: Called with what is being tried.
     """
-    found: list[Remedy] = []
+    tried: list[Remedy] = []
     limit = refused.overflow.limit or target.chip.memory
     needed = refused.overflow.needed
     changes: dict[str, Any] = {}
@@ -85,11 +83,11 @@ def find_remedies(
         )
         report(f"trying {' '.join(flags)}")
         remedy = _try(config, changes, "; ".join(notes), flags, target, devices, sizes)
-        found.append(remedy)
+        tried.append(remedy)
         if remedy.fits:
             break
         needed = remedy.peak
-    return found
+    return tried
 
 
 def _try(config, changes, note, flags, target, devices, sizes) -> Remedy:
@@ -100,13 +98,9 @@ def _try(config, changes, note, flags, target, devices, sizes) -> Remedy:
         return Remedy(flags, False, error.overflow.needed, error.overflow.message)
     except ValueError as error:
         return Remedy(flags, False, None, str(error).replace("\n", " "))
-    return Remedy(flags, True, step.memory.peak, _cost(step, note))
-
-
-def _cost(step: Step, note: str) -> str:
-    if step.bound.seconds is None:
-        return note
-    return f"{note}; at least {step.bound.seconds:.3g} s a step"
+    if step.bound.seconds is not None:
+        note += f"; at least {step.bound.seconds:.3g} s a step"
+    return Remedy(flags, True, step.memory.peak, note)
 
 
 def _remat(config: RunConfig) -> Change:
@@ -116,11 +110,10 @@ def _remat(config: RunConfig) -> Change:
 
 
 def _wider_fsdp(config: RunConfig, devices, limit, sizes) -> Change:
-    """The least fsdp that leaves half of the memory to other things."""
+    """The least fsdp with which the state takes at most STATE_SHARE of the memory."""
     if limit is None:
         return None
-    now = config.mesh.fsdp
-    fsdp = now
+    now = fsdp = config.mesh.fsdp
     for fsdp in (d for d in _divisors(len(devices)) if d >= now):
         wider = config.replace({"mesh.fsdp": fsdp, "mesh.data": -1})
         program, _ = build(wider, devices, sizes)
@@ -134,19 +127,19 @@ def _wider_fsdp(config: RunConfig, devices, limit, sizes) -> Change:
 
 
 def _more_parts(config: RunConfig, devices, excess: float) -> Change:
-    """Parts by which rows in flight, and with them temporaries, shrink enough."""
+    """Parts of the batch small enough that their temporaries fit."""
     now = config.optim.accumulate
     possible = [d for d in _divisors(config.data.batch // len(devices)) if d > now]
     if not possible:
         return None
-    wanted = now * excess / TEMPORARY_SHARE
-    parts = next((part for part in possible if part >= wanted), possible[-1])
-    note = f"the batch goes through the encoders in {parts} parts, twice"
+    least = now * excess / TEMPORARY_SHARE
+    parts = next((part for part in possible if part >= least), possible[-1])
+    note = f"the batch passes the encoders in {parts} parts, twice"
     return {"optim.accumulate": parts}, note
 
 
 def _smaller_batch(config: RunConfig, devices, excess: float) -> Change:
-    """Half, a quarter, ... of the batch: fewer negatives, another learning rate."""
+    """Half, a quarter, ... of the batch."""
     unit = len(devices) * config.optim.accumulate
     batch = config.data.batch
     while batch % (2 * unit) == 0:
@@ -155,7 +148,7 @@ def _smaller_batch(config: RunConfig, devices, excess: float) -> Change:
             break
     if batch == config.data.batch:
         return None
-    return {"data.batch": batch}, "another batch, so another run"
+    return {"data.batch": batch}, "a different batch, so a different run"
 
 
 def _divisors(number: int) -> list[int]:

@@ -1,7 +1,4 @@
-"""A plan in words and tables, for a terminal or a file; what it costs in hours.
-
-Numbers come from the worker's answer; hours and cost are the only ones made here.
-"""
+"""A plan as tables, for a terminal or a file; and what the run costs in hours."""
 
 from collections import defaultdict
 from typing import Any
@@ -18,24 +15,23 @@ ASSUMPTION = (
 
 
 def add_cost(
-    found: dict[str, Any], price: float | None, mfu: float | None
+    plan: dict[str, Any], price: float | None, mfu: float | None
 ) -> dict[str, Any]:
-    """The answer with `run`: hours and chip-hours of the configured steps.
+    """The plan with `run`: hours and chip-hours of the configured steps.
 
     Args:
-      found: a worker's answer with `steps`.
-      price: of a chip for an hour.
-      mfu: utilisation to expect in place of the bound, if it is lower.
+      plan: From `make_plan`, with `steps`.
+      price: Of a chip for an hour.
+      mfu: Expected utilisation; used if below that of the bound.
     """
-    train = next((one for one in found["steps"] if one["name"] == "train"), None)
+    train = next((step for step in plan["steps"] if step["name"] == "train"), None)
     if train is None or train["bound"]["seconds"] is None:
-        return found
-    config = found["config"]
+        return plan
+    config = plan["config"]
     steps = config["optim"]["steps"]
     run: dict[str, Any] = {"steps": steps}
-    if found["train_samples"]:
-        seen = steps * config["data"]["batch"]
-        run["epochs"] = seen / found["train_samples"]
+    if plan["train_samples"]:
+        run["epochs"] = steps * config["data"]["batch"] / plan["train_samples"]
     least, reach = train["bound"]["seconds"], train["bound"]["mfu"]
     cases = {"at the bound": least}
     if mfu is not None and mfu < reach:
@@ -47,42 +43,41 @@ def add_cost(
             "samples_per_second": train["samples"] / seconds,
             "images_per_second": train["images"] / seconds,
             "hours": hours,
-            "chip_hours": hours * found["chips"],
+            "chip_hours": hours * plan["chips"],
         }
         if price is not None:
             entry["cost"] = entry["chip_hours"] * price
         run[name] = entry
-    return found | {"run": run}
+    return plan | {"run": run}
 
 
-def show(found: dict[str, Any], console: Console) -> None:
+def show(plan: dict[str, Any], console: Console) -> None:
     """Prints a plan, or why there is none and what would fit."""
-    config, versions = found["config"], found["versions"]
+    config, versions = plan["config"], plan["versions"]
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     console.print(
-        f"{config['name']} on {found['target']}: {found['chips']} chips, "
-        f"{found['chip']['title']} ({listed})",
+        f"{config['name']} on {plan['target']}: {plan['chips']} chips, "
+        f"{plan['chip']['title']} ({listed})",
         highlight=False,
     )
-    console.print(
-        found["basis"], style="yellow" if "ESTIMATE" in found["basis"] else ""
-    )
-    if "does_not_fit" in found:
-        console.print(_refusal(found))
+    style = "yellow" if "ESTIMATE" in plan["basis"] else ""
+    console.print(plan["basis"], style=style)
+    if "does_not_fit" in plan:
+        console.print(_refusal(plan))
         return
-    console.print(_memory_table(found))
-    console.print(_work_table(found))
-    for step in found["steps"]:
+    console.print(_memory_table(plan))
+    console.print(_work_table(plan))
+    for step in plan["steps"]:
         if step["collectives"]:
             console.print(_collectives_table(step))
-    if "run" in found:
-        console.print(_run_table(found))
+    if "run" in plan:
+        console.print(_run_table(plan))
         console.print(ASSUMPTION)
-    if any(not step["exact"] for step in found["steps"]):
+    if any(not step["exact"] for step in plan["steps"]):
         console.print(
-            "* a loop's length is known only when it runs: its body is counted once."
+            "* a loop's length is known only at run time: its body is counted once."
         )
-    console.print(f"Figures of the chip: {found['chip']['source']}")
+    console.print(f"Figures of the chip: {plan['chip']['source']}")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -92,36 +87,33 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _memory_table(found: dict[str, Any]) -> Table:
-    steps = found["steps"]
-    limit = found["chip"]["memory"]
-    names = [step["name"] for step in steps]
-    table = _table("Memory per device", "", *names)
+def _memory_table(plan: dict[str, Any]) -> Table:
+    steps, limit = plan["steps"], plan["chip"]["memory"]
+    table = _table("Memory per device", "", *(step["name"] for step in steps))
     memories = [step["memory"] for step in steps]
-    kinds = list(dict.fromkeys(kind for one in memories for kind in one["kinds"]))
-    rows = [
-        (f"  {kind}", [one["kinds"].get(kind, 0) for one in memories]) for kind in kinds
-    ]
-    rows = [row for row in rows if any(row[1])]
-    rows.insert(0, ("arguments", [one["arguments"] for one in memories]))
-    new = [one["outputs"] - one["aliased"] for one in memories]
-    rows.append(("outputs in new memory", new))
-    rows.append(("temporaries", [one["temporaries"] for one in memories]))
-    rows.append(("program", [one["code"] for one in memories]))
-    for name, values in rows:
+
+    def row(name, values):
         table.add_row(name, *map(_size, values))
+
+    row("arguments", [memory["arguments"] for memory in memories])
+    for kind in dict.fromkeys(kind for memory in memories for kind in memory["kinds"]):
+        values = [memory["kinds"].get(kind, 0) for memory in memories]
+        if any(values):
+            row(f"  {kind}", values)
+    new = [memory["outputs"] - memory["aliased"] for memory in memories]
+    row("outputs in new memory", new)
+    row("temporaries", [memory["temporaries"] for memory in memories])
+    row("program", [memory["code"] for memory in memories])
     table.add_section()
-    table.add_row(
-        "peak (at once, and program)", *(_size(one["peak"]) for one in memories)
-    )
+    row("peak (with program)", [memory["peak"] for memory in memories])
     if limit:
-        share = [f"{one['peak'] / limit:.0%}" for one in memories]
-        table.add_row(f"of {_size(limit)}", *share)
+        shares = (f"{memory['peak'] / limit:.0%}" for memory in memories)
+        table.add_row(f"of {_size(limit)}", *shares)
     return table
 
 
-def _work_table(found: dict[str, Any]) -> Table:
-    steps = found["steps"]
+def _work_table(plan: dict[str, Any]) -> Table:
+    steps = plan["steps"]
     table = _table("One call", "", *(step["name"] for step in steps))
     stars = ["" if step["exact"] else "*" for step in steps]
 
@@ -144,60 +136,51 @@ def _work_table(found: dict[str, Any]) -> Table:
     table.add_row("limited by", *(step["bound"]["limited_by"] for step in steps))
     row("MFU at most", [f"{step['bound']['mfu']:.1%}" for step in steps])
     rates = [step["images"] / step["bound"]["seconds"] for step in steps]
-    shown = [f"{rate:,.0f}" if rate else "" for rate in rates]
-    table.add_row("images/s at most", *shown)
+    table.add_row("images/s at most", *(f"{r:,.0f}" if r else "" for r in rates))
     return table
 
 
 def _collectives_table(step: dict[str, Any]) -> Table:
-    """By kind and group, and for each the source that moves the most."""
+    """By kind and group; "mostly for" is the source that sends most."""
     groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for one in step["collectives"]:
-        groups[one["kind"], one["group"]].append(one)
-    table = _table(
-        f"Collectives of the {step['name']} step",
-        "kind",
-        "devices",
-        "times",
-        "largest",
-        "sent",
-        "mostly for",
-    )
-    ranked = sorted(
-        groups.items(), key=lambda pair: -sum(one["moved_bytes"] for one in pair[1])
-    )
-    for (kind, size), each in ranked:
-        most = max(each, key=lambda one: one["moved_bytes"])
+    for item in step["collectives"]:
+        groups[item["kind"], item["group"]].append(item)
+    columns = ("kind", "devices", "times", "largest", "sent", "mostly for")
+    table = _table(f"Collectives of the {step['name']} step", *columns)
+    sent = {key: sum(i["moved_bytes"] for i in items) for key, items in groups.items()}
+    for kind, size in sorted(groups, key=sent.get, reverse=True):
+        items = groups[kind, size]
+        most = max(items, key=lambda item: item["moved_bytes"])
         table.add_row(
             kind,
             str(size),
-            str(sum(one["repeats"] for one in each)),
-            _size(max(one["size"] for one in each)),
-            _size(sum(one["moved_bytes"] for one in each)),
+            str(sum(item["repeats"] for item in items)),
+            _size(max(item["size"] for item in items)),
+            _size(sent[kind, size]),
             Text("/".join(most["source"].split("/")[-3:]), overflow="fold"),
         )
     return table
 
 
-def _run_table(found: dict[str, Any]) -> Table:
-    run = dict(found["run"])
+def _run_table(plan: dict[str, Any]) -> Table:
+    run = dict(plan["run"])
     title = f"The run: {run.pop('steps'):,} steps"
     if "epochs" in run:
         title += f", {run.pop('epochs'):.3g} epochs"
     table = _table(title, "", *run)
     cases = run.values()
-    table.add_row("a step", *(_time(one["seconds_per_step"]) for one in cases))
-    rates = (f"{one['images_per_second']:,.0f}" for one in cases)
+    table.add_row("a step", *(_time(case["seconds_per_step"]) for case in cases))
+    rates = (f"{case['images_per_second']:,.0f}" for case in cases)
     table.add_row("images/s", *rates)
-    table.add_row("hours", *(f"{one['hours']:,.3g}" for one in cases))
-    table.add_row("chip-hours", *(f"{one['chip_hours']:,.4g}" for one in cases))
-    if all("cost" in one for one in cases):
-        table.add_row("cost", *(f"{one['cost']:,.2f}" for one in cases))
+    table.add_row("hours", *(f"{case['hours']:,.3g}" for case in cases))
+    table.add_row("chip-hours", *(f"{case['chip_hours']:,.4g}" for case in cases))
+    if all("cost" in case for case in cases):
+        table.add_row("cost", *(f"{case['cost']:,.2f}" for case in cases))
     return table
 
 
-def _refusal(found: dict[str, Any]) -> Group:
-    refused = found["does_not_fit"]
+def _refusal(plan: dict[str, Any]) -> Group:
+    refused = plan["does_not_fit"]
     overflow = refused["overflow"]
     parts: list[Any] = [
         Text(f"DOES NOT FIT: the {refused['step']} step. {overflow['message']}", "bold")
@@ -212,12 +195,12 @@ def _refusal(found: dict[str, Any]) -> Group:
             parts += [Text(f"  {_size(size):>11}  {what}") for size, what in rows]
     if refused["remedies"]:
         parts.append(Text("\nTried:"))
-    for one in refused["remedies"]:
-        word = "fits" if one["fits"] else "does not"
-        peak = f" ({_size(one['peak'])})" if one["peak"] else ""
-        style = "bold green" if one["fits"] else ""
-        parts.append(Text(f"  {word}{peak}: {' '.join(one['flags'])}", style))
-        parts.append(Text(f"      {one['note']}"))
+    for remedy in refused["remedies"]:
+        word = "fits" if remedy["fits"] else "does not fit"
+        peak = f" ({_size(remedy['peak'])})" if remedy["peak"] else ""
+        style = "bold green" if remedy["fits"] else ""
+        parts.append(Text(f"  {word}{peak}: {' '.join(remedy['flags'])}", style))
+        parts.append(Text(f"      {remedy['note']}"))
     return Group(*parts)
 
 

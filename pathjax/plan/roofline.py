@@ -2,10 +2,10 @@
 bytes of main memory that a compiled program accesses, which the bound needs.
 
 Computing, memory traffic and links are assumed to overlap perfectly, so a step takes the
-longest of the three: an upper bound on speed, no forecast. Memory traffic is operands and
-results of every instruction that runs, with loops multiplied, where XLA's cost analysis
-counts a loop's body once. A fusion is one instruction; of an operand that it slices, the
-slices count. Arrays in a TPU's on-chip memory are free. Caches are not modelled.
+longest of the three: an upper bound on speed, not a forecast. Memory traffic is the
+operands and results of every instruction that runs, loops multiplied. A fusion is one
+instruction; where it slices an operand, the slices count. Arrays in a TPU's on-chip
+memory are free. Caches are not modelled.
 """
 
 import dataclasses
@@ -16,84 +16,54 @@ from pathjax.parallel.hardware import Chip
 from pathjax.plan.collectives import Collective
 from pathjax.plan.hlo import Computation, Instruction, Module, running, shape_bytes
 
-# They move nothing, or what they call is counted in their place.
-_FREE = frozenset(
-    (
-        "parameter",
-        "constant",
-        "get-tuple-element",
-        "tuple",
-        "bitcast",
-        "while",
-        "conditional",
-        "call",
-        "call-start",
-        "call-done",
-        "async-start",
-        "async-update",
-        "async-done",
-        "after-all",
-        "partition-id",
-        "replica-id",
-        "opt-barrier",
-        "copy-done",
-        "all-gather-done",
-        "all-reduce-done",
-        "collective-permute-done",
-        "send",
-        "send-done",
-        "recv",
-        "recv-done",
-        "domain",
-    )
+# They move nothing, or what they call is counted instead.
+_FREE = re.compile(
+    "parameter|constant|get-tuple-element|tuple|bitcast|while|conditional|call(-start)?|"
+    "async-.*|after-all|partition-id|replica-id|opt-barrier|send|recv|domain|.*-done"
 )
-# Fusions that overlap a collective with computing hand its arrays from one to the next;
-# they lie where they are.
+# Fusions that overlap a collective with computing pass its arrays on without a copy.
 _PASSED_ON = frozenset(
     ("tuple", "get-tuple-element", "custom-call", "all-gather", "all-reduce")
     + ("reduce-scatter", "all-to-all", "collective-permute")
 )
-# `S(1)` in a layout is the fast memory beside a TPU's core; 0, left out, is HBM.
+_SLICES = ("dynamic-slice", "slice", "gather")
+# `S(1)` in a layout is a TPU's on-chip memory; 0, left out, is HBM.
 _ON_CHIP = re.compile(r"\b[a-z][a-z0-9]*\[[0-9,<=]*\]\{[^}]*S\([1-9]\d*\)[^}]*\}")
 
 
 def main_memory_bytes(shape: str) -> int:
-    """Bytes of a shape's arrays that lie in main memory."""
+    """Bytes of a shape's arrays in main memory."""
     return shape_bytes(_ON_CHIP.sub("", shape))
 
 
 def bytes_accessed(module: Module) -> int:
-    """Bytes that one chip reads and writes in one call of a program."""
+    """Bytes that one device reads and writes in one call of a program."""
     total = 0
-    fusions: dict[str, Computation] = module.computations
     for run in running(module, lambda caller, _: caller.opcode != "fusion"):
-        one = run.instruction
-        if one.opcode in _FREE:
-            continue
-        where = module.computations[run.where]
-        if one.opcode == "fusion":
-            moved = _of_fusion(where, one, fusions[one.attribute("calls")])
-        else:
-            moved = _of_instruction(where, one)
-        total += moved * run.repeats
+        instruction, where = run.instruction, module.computations[run.where]
+        if instruction.opcode == "fusion":
+            inside = module.computations[instruction.attribute("calls")]
+            total += run.repeats * _of_fusion(where, instruction, inside)
+        elif not _FREE.fullmatch(instruction.opcode):
+            total += run.repeats * _of_instruction(where, instruction)
     return total
 
 
-def _of_instruction(where: Computation, one: Instruction) -> int:
-    operands = [where.by_name[name] for name in one.operands]
-    if one.opcode in ("dynamic-slice", "slice", "gather"):
-        return 2 * main_memory_bytes(one.shape)
-    if one.opcode == "dynamic-update-slice":
+def _of_instruction(where: Computation, instruction: Instruction) -> int:
+    operands = [where.by_name[name] for name in instruction.operands]
+    written = main_memory_bytes(instruction.shape)
+    if instruction.opcode in _SLICES:
+        return 2 * written
+    if instruction.opcode == "dynamic-update-slice":
         return 2 * main_memory_bytes(operands[1].shape)
-    if one.opcode.endswith("-start"):  # its result repeats the operands
-        read = sum(main_memory_bytes(each.shape) for each in operands)
-        return read + max(main_memory_bytes(one.shape) - read, 0)
-    given = sum(main_memory_bytes(each.shape) for each in operands)
-    return given + main_memory_bytes(one.shape)
+    read = sum(main_memory_bytes(each.shape) for each in operands)
+    if instruction.opcode.endswith("-start"):  # its result repeats the operands
+        return max(read, written)
+    return read + written
 
 
 def _of_fusion(where: Computation, one: Instruction, inside: Computation) -> int:
-    """Operands as far as they are used, and results as far as they are new."""
+    """The parts of operands that are used, and of results that are new."""
     users: dict[str, list[Instruction]] = {}
     for each in inside.instructions:
         for name in each.operands:
@@ -117,7 +87,7 @@ def _of_fusion(where: Computation, one: Instruction, inside: Computation) -> int
 
 
 def _read(parameter: Instruction, users: dict[str, list[Instruction]]) -> int:
-    """Bytes of a fusion's parameter that the fusion looks at."""
+    """Bytes of a fusion's parameter that the fusion reads."""
     total = 0
     waiting = [parameter]
     while waiting:
@@ -125,7 +95,7 @@ def _read(parameter: Instruction, users: dict[str, list[Instruction]]) -> int:
         for user in users.get(current.name, []):
             if user.opcode == "bitcast":
                 waiting.append(user)
-            elif user.opcode in ("dynamic-slice", "slice", "gather"):
+            elif user.opcode in _SLICES:
                 total += shape_bytes(user.shape)
             elif user.opcode in _PASSED_ON:
                 continue
@@ -148,12 +118,13 @@ def _update(inside: Computation, result: Instruction) -> Instruction | None:
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """Attributes:
-    compute, memory, links: seconds that each takes at the chip's peak; None where the
-      chip has no figure.
-    seconds: the longest.
-    limited_by: which that is.
-    mfu: model FLOPs over what the chips could do in that time.
+    """The least time of a step; None where the chip has no figures.
+
+    Attributes:
+      compute, memory, links: Seconds that each takes at the chip's peak.
+      seconds: The longest of them.
+      limited_by: Which that is.
+      mfu: Model FLOPs over what the chips could do in that time.
     """
 
     compute: float | None
@@ -177,12 +148,12 @@ def bound(
     """The bound of one step.
 
     Args:
-      chip, devices: the target.
-      dtype: of matrix products.
-      executed: FLOPs on all devices, what is computed twice counted twice.
-      model: FLOPs that the model needs, each once.
-      accessed: bytes that a device moves in main memory.
-      sent: collectives of the program.
+      chip, devices: The target.
+      dtype: Of matrix products.
+      executed: FLOPs on all devices, recomputation included.
+      model: FLOPs on all devices, recomputation excluded.
+      accessed: Bytes that a device moves in main memory.
+      sent: Collectives of the program.
     """
     peak = chip.peak_of(dtype)
     if peak is None:
@@ -190,7 +161,7 @@ def bound(
     times = {
         "compute": executed / devices / peak,
         "memory": accessed / chip.bandwidth,
-        "links": sum(_seconds(chip, one) for one in sent),
+        "links": sum(_seconds(chip, item) for item in sent),
     }
     limited_by = max(times, key=times.get)
     seconds = times[limited_by]
@@ -198,8 +169,8 @@ def bound(
     return Bound(**times, seconds=seconds, limited_by=limited_by, mfu=mfu)
 
 
-def _seconds(chip: Chip, one: Collective) -> float:
-    """Over all links at once, which flatters small groups; beyond a machine, over its
-    network."""
-    beyond = chip.machine and one.group > chip.machine
-    return one.moved_bytes / (chip.network if beyond else chip.link)
+def _seconds(chip: Chip, item: Collective) -> float:
+    """Over all links at once, an optimistic figure for small groups; over the network
+    for a group that spans machines."""
+    beyond = chip.machine and item.group > chip.machine
+    return item.moved_bytes / (chip.network if beyond else chip.link)

@@ -1,11 +1,12 @@
-"""The real steps of a run, compiled for a target with abstract arrays, and measured.
+"""The steps of a run, compiled for a target with abstract arrays, and measured.
 
 Nothing is allocated and nothing runs: states and batches are shapes with shardings. The
 training and validation steps are those of train/program.py, which `train` runs too; the
-embedding step is `evals/embed.py`'s, the probe `evals/probes/logistic.py`'s.
+embedding step is embeddings/embed.py's, the probe evals/probes/logistic.py's.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,11 +23,7 @@ from pathjax.models.attention import compiled_for
 from pathjax.models.variants import ViTConfig
 from pathjax.objectives.objective import init_vit
 from pathjax.parallel.hardware import Target
-from pathjax.parallel.mesh import (
-    batch_sharding,
-    make_mesh,
-    replicated,
-)
+from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
 from pathjax.plan.collectives import Collective, collectives
 from pathjax.plan.hlo import parse
 from pathjax.plan.inputs import Sizes, initial_model
@@ -56,9 +53,9 @@ class DoesNotFit(Exception):
     """A step needs more memory than a device has.
 
     Attributes:
-      step: which.
-      overflow: what the compiler said.
-      arguments, values: the largest arrays given and computed, (bytes, what it is).
+      step: Its name.
+      overflow: The compiler's report.
+      arguments, values: The largest arrays given and computed, (bytes, description).
     """
 
     def __init__(self, step, overflow, arguments, values):
@@ -69,20 +66,20 @@ class DoesNotFit(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What one step needs and moves, by the compiler.
+    """Memory, work and communication of one step.
 
     Attributes:
-      name: of `STEPS`.
-      devices: that it runs on.
-      samples, images: that one call takes.
-      memory: on one device.
-      flops: executed on all devices, what is computed twice counted twice.
-      model_flops: what the model needs, each once.
-      exact: False if some loop's length is known only when it runs.
-      accessed: bytes a device moves in main memory.
-      collectives: what devices send each other.
-      bound: the least time of a call.
-      seconds: that tracing and compiling took.
+      name: Of `STEPS`.
+      devices: Number of devices that it runs on.
+      samples, images: Of one call.
+      memory: On one device.
+      flops: On all devices, recomputation included.
+      model_flops: On all devices, recomputation excluded.
+      exact: False if the trip count of a loop is known only at run time.
+      accessed: Bytes that a device moves in main memory.
+      collectives: What devices send each other.
+      bound: The least time of a call.
+      seconds: Of tracing and compiling.
     """
 
     name: str
@@ -105,7 +102,7 @@ def build(
     """The run's programs on a target's devices, and its encoder.
 
     Raises:
-      ConfigError, MeshError, ObjectiveError, ValueError: it cannot be run.
+      ValueError: the config cannot be run on these devices.
     """
     mesh = config.make_mesh(devices)
     vit = config.encoder(initial_model(config))
@@ -129,33 +126,33 @@ def plan_steps(
     """Compiles the steps of a run.
 
     Args:
-      config: from `config.load`.
-      target, devices: what for; devices may be those of a topology.
-      host: devices of `target.host`, for embeddings and probes. Not those of the same
-        process among `devices`: TPU's compiler refuses a part of a pod.
-      sizes: of data that are not here.
-      rows: samples that a probe is fitted on.
-      steps: which, of `STEPS`.
-      report: called with what is being done.
+      config: From `config.load`.
+      target, devices: Where it runs; devices may be those of a topology.
+      host: Devices of `target.host`, for embeddings and probes. They must not be part of
+        `devices`: TPU's compiler refuses a part of a pod.
+      sizes: Of data that are not on this machine.
+      rows: Samples that a probe is fitted on.
+      steps: Which of `STEPS`.
+      report: Called with what is being done.
 
     Raises:
-      DoesNotFit: a step needs more memory than there is.
-      ConfigError, MeshError, ObjectiveError, ValueError: it cannot be run.
+      DoesNotFit: a step needs more memory than a device has.
+      ValueError: the config cannot be run on these devices.
     """
     program, vit = build(config, devices, sizes)
-    found = []
+    result = []
     with compiled_for("cpu" if target.chip.platform == "cpu" else "tpu"):
-        # GPUs' fused attention is no part of what is estimated here.
+        # The estimate for GPUs is without their fused attention.
         for name in steps:
             report(f"compiling the {name} step for {target.name}")
             if name in ("train", "validation"):
-                one = _run_step(name, config, program, target)
+                step = _run_step(name, config, program, target)
             elif name == "embedding":
-                one = _embedding(config, vit, target, host or devices)
+                step = _embedding(config, vit, target, host or devices)
             else:
-                one = _probe(vit, target, host or devices, rows or PROBE_ROWS)
-            found.append(one)
-    return found
+                step = _probe(vit, target, host or devices, rows or PROBE_ROWS)
+            result.append(step)
+    return result
 
 
 def _run_step(name, config, program: Program, target: Target) -> Step:
@@ -193,7 +190,7 @@ def _run_step(name, config, program: Program, target: Target) -> Step:
 
 
 def _embedding(config, vit: ViTConfig, target: Target, here) -> Step:
-    """`pathjax embed` on the devices of one process, with the encoder's plain form."""
+    """The step of `pathjax embed` on the devices of one process."""
     mesh = make_mesh(among=here)
     plain = vit.replace(lora=None, scan=False, remat=False)
     tiles = -(-EMBED_BATCH // len(here)) * len(here)
@@ -217,7 +214,7 @@ def _embedding(config, vit: ViTConfig, target: Target, here) -> Step:
 
 
 def _probe(vit: ViTConfig, target: Target, here, samples: int) -> Step:
-    """The sweep of `linear/1` with two classes: seeds over the devices of a process."""
+    """One device's share of the seeds of `linear/1`, with two classes."""
     seeds = -(-PROBE.seeds // min(len(here), PROBE.seeds))
     mesh = make_mesh(among=here[:1])
     whole = replicated(mesh)
@@ -236,21 +233,14 @@ def _probe(vit: ViTConfig, target: Target, here, samples: int) -> Step:
         like(n, width),
     )
 
-    def sweep(x, y, train, hold, l2, query):
-        return logistic.logistic_sweep(
-            x,
-            y,
-            train,
-            hold,
-            l2,
-            query,
-            classes=2,
-            balanced=PROBE.balanced,
-            final=PROBE.folds,
-            steps=PROBE.steps,
-            tolerance=jnp.float32(PROBE.tolerance),
-        )
-
+    sweep = functools.partial(
+        logistic.logistic_sweep,
+        classes=2,
+        balanced=PROBE.balanced,
+        final=PROBE.folds,
+        steps=PROBE.steps,
+        tolerance=jnp.float32(PROBE.tolerance),
+    )
     return _measure(
         "probe",
         jax.jit(sweep, in_shardings=whole, out_shardings=whole),
@@ -283,39 +273,26 @@ def _measure(
     row_sizes,
     model: Flops | None = None,
 ) -> Step:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     traced = step.trace(*arguments)
     flops = jaxpr_flops(traced.jaxpr)
-
-    def refuse(overflow: Overflow):
-        return DoesNotFit(
-            name,
-            overflow,
-            largest_leaves(kinds),
-            largest_values(traced.jaxpr, devices, row_sizes),
-        )
-
+    overflow = None
+    limit = target.chip.memory
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
         overflow = read_overflow(str(error))
         if overflow is None:
             raise
-        raise refuse(overflow) from None
-    memory = read_memory(
-        compiled,
-        {kind: device_bytes(tree) for kind, tree in kinds.items()},
-    )
-    limit = target.chip.memory
-    if limit is not None and memory.peak > limit:
-        raise refuse(
-            Overflow(
-                memory.peak,
-                int(limit),
-                (),
-                f"needs {memory.peak / 2**30:.2f} GiB of {limit / 2**30:.2f} GiB",
-            )
-        )
+    else:
+        sizes = {kind: device_bytes(tree) for kind, tree in kinds.items()}
+        memory = read_memory(compiled, sizes)
+        if limit is not None and memory.peak > limit:
+            message = f"needs {memory.peak / 2**30:.2f} GiB of {limit / 2**30:.2f} GiB"
+            overflow = Overflow(memory.peak, int(limit), (), message)
+    if overflow is not None:
+        values = largest_values(traced.jaxpr, devices, row_sizes)
+        raise DoesNotFit(name, overflow, largest_leaves(kinds), values)
     module = parse(compiled.as_text())
     sent = tuple(collectives(module))
     accessed = bytes_accessed(module)
@@ -328,7 +305,7 @@ def _measure(
         memory=memory,
         flops=flops.total,
         model_flops=needed.total,
-        exact=flops.exact and needed.exact and all(one.exact for one in sent),
+        exact=flops.exact and needed.exact and all(item.exact for item in sent),
         accessed=accessed,
         collectives=sent,
         bound=bound(
@@ -340,5 +317,5 @@ def _measure(
             accessed=accessed,
             sent=sent,
         ),
-        seconds=time.perf_counter() - begun,
+        seconds=time.perf_counter() - start,
     )

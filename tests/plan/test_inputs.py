@@ -17,7 +17,7 @@ def test_a_public_model_gives_its_shape_by_name():
 
 def test_an_unknown_model_is_refused_and_a_variant_stands_for_it(tmp_path):
     missing = {"init": str(tmp_path / "ours")}
-    with pytest.raises(ConfigError, match=r"no model here.*--config.init=uni"):
+    with pytest.raises(ConfigError, match=r"neither a model file.*--config.init=uni"):
         initial_model(load(TCGA, missing))
     assert initial_model(load(f"{TCGA},variant=S/16", missing)) is None
 

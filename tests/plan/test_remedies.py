@@ -97,7 +97,7 @@ def test_the_last_try_is_a_smaller_batch(tried):
     # 1,024 of 100 bytes: a sixteenth of the batch.
     flags = ("--config.model.remat=true", "--config.data.batch=16")
     assert found[-1].flags == flags
-    assert "another run" in found[-1].note
+    assert "a different run" in found[-1].note
 
 
 def test_no_tries_and_nothing_left_to_change(tried):
