@@ -1,7 +1,7 @@
-"""A headless Chromium that opens one file: what it logs, asks for and takes.
+"""Opens a file in a headless Chromium and records its messages and requests.
 
-Chromium is found, not fetched: install your system's (`apt install chromium`), or name
-one in PATHJAX_CHROMIUM. playwright drives it.
+Install your system's Chromium (`apt install chromium`), or set PATHJAX_CHROMIUM to its
+path; playwright drives it.
 """
 
 import contextlib
@@ -43,17 +43,17 @@ def launched() -> Iterator:
 
 
 def open_page(browser, path: Path, *, width: int = 1200, height: int = 900, **context):
-    """A tab that shows a file, when it has drawn itself.
+    """Opens a file in a new tab and waits until it is drawn.
 
     Returns:
-      The tab; its `told` lists console messages and errors, its `asked` the requests.
+      The tab; `logged` lists console messages and errors, `requested` the URLs.
     """
     viewport = {"width": width, "height": height}
     tab = browser.new_context(viewport=viewport, **context).new_page()
-    tab.told, tab.asked = [], []
-    tab.on("console", lambda message: tab.told.append(message.text))
-    tab.on("pageerror", lambda error: tab.told.append(str(error)))
-    tab.on("request", lambda request: tab.asked.append(request.url))
+    tab.logged, tab.requested = [], []
+    tab.on("console", lambda message: tab.logged.append(message.text))
+    tab.on("pageerror", lambda error: tab.logged.append(str(error)))
+    tab.on("request", lambda request: tab.requested.append(request.url))
     tab.goto(Path(path).resolve().as_uri())
     tab.wait_for_selector("html[data-ready]", state="attached")
     return tab

@@ -30,8 +30,8 @@ def page(full_run, tabled, hostile):
 def tab(browser, page):
     tab = open_page(browser, page)
     yield tab
-    assert tab.told == []
-    assert tab.asked == [page.as_uri()]
+    assert tab.logged == []
+    assert tab.requested == [page.as_uri()]
     tab.context.close()
 
 
@@ -83,12 +83,11 @@ def test_the_mean_stays_at_the_foot_of_table_1(tab):
 
 
 def test_many_genes_are_searched_and_shown_by_steps(browser, tmp_path):
-    from made_run import RunSize, write_run
+    from made_run import write_run
 
     from pathjax.report.compare import compare, load_runs
 
-    options = RunSize(genes=300, points=500, spots=50)
-    write_run(tmp_path / "run", options)
+    write_run(tmp_path / "run", genes=300)
     table = compare(load_runs([tmp_path / "run"]), replicates=5, permutations=9)
     tab = open_page(browser, write_page([tmp_path / "run"], table, tmp_path))
     genes = tab.locator("#genes")
@@ -102,7 +101,7 @@ def test_many_genes_are_searched_and_shown_by_steps(browser, tmp_path):
     genes.get_by_label("Search genes").fill("")
     genes.get_by_role("button", name="Show all 300").click()
     assert len(column(tab, "genes", 1)) == 300
-    assert tab.told == []
+    assert tab.logged == []
     tab.context.close()
 
 
