@@ -14,7 +14,9 @@ def add(commands) -> None:
     models.set_defaults(run=run_models)
 
     imports = commands.add_parser("import", help="import the weights of a public model")
-    imports.add_argument("model", help="name listed by `pathjax models`")
+    imports.add_argument(
+        "model", help="name listed by `pathjax models`, or module:NAME"
+    )
     imports.add_argument(
         "--weights",
         type=Path,

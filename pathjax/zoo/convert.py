@@ -31,10 +31,11 @@ from pathjax.zoo.layouts import (
 )
 
 State = Mapping[str, np.ndarray]
+SHOWN = 3  # names of a kind in an error
 
 
 class ConvertError(ValueError):
-    """Tensors that are not this model's; the message lists all that is wrong."""
+    """Tensors that are not this model's; the message counts all and names the first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +64,7 @@ def from_state(state: State, config: ViTConfig, layout: str) -> Converted:
       layout: "timm", "hf_vit" or "hf_dinov2".
 
     Raises:
-      ConvertError: tensors are missing, unexpected or of another shape; all of them
-        are named.
+      ConvertError: tensors are missing, unexpected or of another shape.
       ValueError: an unknown layout.
     """
     clean, dropped = clean_names(state)
@@ -106,7 +106,7 @@ def to_state(
     if dialect is not None:
         known = {one.name: one for one in dialects(layout)}
         if dialect not in known:
-            raise ValueError(f"dialect={dialect!r}: wanted one of {', '.join(known)}")
+            raise ValueError(f"dialect={dialect!r}: expected one of {', '.join(known)}")
         chosen = known[dialect]
     flat = {"/".join(path): np.asarray(x) for path, x in flatten_dict(params).items()}
     names = expand(chosen, config)
@@ -154,7 +154,8 @@ def require_fit(named: State, config: ViTConfig, dialect: Dialect) -> None:
     """Refuses tensors that are not those of this encoder.
 
     Raises:
-      ConvertError: with every missing, unexpected and mis-shaped name.
+      ConvertError: counts and first names of what is missing, unexpected or of
+        another shape.
     """
     wanted = their_shapes(dialect, config)
     problems = differences({name: x.shape for name, x in named.items()}, wanted)
@@ -165,9 +166,9 @@ def require_fit(named: State, config: ViTConfig, dialect: Dialect) -> None:
         problems.append(f"without a name in {dialect.name}: {compress(nameless)}")
     if problems:
         raise ConvertError(
-            f"these are not the {len(wanted)} tensors of the model, in the names of "
-            f"{dialect.name}: {'; '.join(problems)}. Import them under the name of the "
-            "model that they belong to (`pathjax models` lists all)"
+            f"expected the {len(wanted)} tensors of the model under {dialect.name}'s "
+            f"names, got {'; '.join(problems)}. Import the file as the model it belongs "
+            "to (see `pathjax models`)"
         )
 
 
@@ -178,7 +179,7 @@ def differences(
     misshaped: dict[str, list[str]] = {}
     for name in [one for one in wanted if one in found]:
         if found[name] != wanted[name]:
-            shapes = f"{list(found[name])}, wanted {list(wanted[name])}"
+            shapes = f"{list(found[name])}, expected {list(wanted[name])}"
             misshaped.setdefault(shapes, []).append(name)
     groups = {
         "missing": [name for name in wanted if name not in found],
@@ -190,14 +191,16 @@ def differences(
         if names
     ]
     if misshaped:
-        each = ", ".join(f"{compress(ns)} {shapes}" for shapes, ns in misshaped.items())
+        each = [f"{compress(ns, 1)} {shapes}" for shapes, ns in misshaped.items()]
+        more = [f"... ({len(each) - SHOWN} more)"] if len(each) > SHOWN else []
+        each = ", ".join(each[:SHOWN] + more)
         count = sum(map(len, misshaped.values()))
         problems.append(f"{count} of another shape: {each}")
     return problems
 
 
-def compress(names: Iterable[str]) -> str:
-    """All the names, blocks in runs: "blocks.{0-23}.ls1.gamma"."""
+def compress(names: Iterable[str], shown: int = SHOWN) -> str:
+    """The first few names, blocks in runs: "blocks.{0-23}.ls1.gamma, ... (12 more)"."""
     runs: dict[tuple[str, str], list[int]] = {}
     for name in names:
         place = re.search(r"(?<![0-9A-Za-z])\d+(?![0-9A-Za-z])", name.replace("_", "."))
@@ -210,7 +213,8 @@ def compress(names: Iterable[str]) -> str:
     for (before, after), numbers in runs.items():
         text = _ranges(sorted(set(numbers)))
         words.append(f"{before}{text}{after}")
-    return ", ".join(words)
+    more = [f"... ({len(words) - shown} more)"] if len(words) > shown else []
+    return ", ".join(words[:shown] + more)
 
 
 def _ranges(numbers: list[int]) -> str:

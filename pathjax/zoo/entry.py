@@ -78,7 +78,8 @@ class Entry:
     def architecture(self) -> str:
         """As in "ViT-g/14, SwiGLU, 4 registers"."""
         vit = self.vit
-        parts = [f"ViT-{_SIZES[vit.width, vit.depth]}/{vit.patch}"]
+        size = _SIZES.get((vit.width, vit.depth), f"{vit.width}x{vit.depth}")
+        parts = [f"ViT-{size}/{vit.patch}"]
         if vit.mlp == "swiglu":
             parts.append("SwiGLU")
         if vit.registers:

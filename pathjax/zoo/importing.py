@@ -46,14 +46,14 @@ def import_model(
     """Imports a public model.
 
     Args:
-      model: a name of `pathjax models`, or an entry of one's own.
+      model: A name of `pathjax models`, `package.module:NAME`, or an entry.
       weights: a local file; the model's own source, over the network, if None.
       out: folder to write model.safetensors to.
 
     Raises:
       WeightsError: the weights cannot be had or read, or `out` holds a model.
       ConvertError: they are not this model's.
-      ValueError: an unknown name.
+      RegistryError: An unknown name.
     """
     entry = get(model) if isinstance(model, str) else model
     out = Path(out)

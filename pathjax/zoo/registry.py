@@ -1,32 +1,31 @@
-"""The public models that pathjax knows, by name.
+"""The public models that pathjax knows, by name; your own as `package.module:NAME`."""
 
-A table of facts: importing weights and exporting them are elsewhere.
-"""
-
-import difflib
-
+from pathjax.registry import Registry
 from pathjax.zoo import natural, pathology, pathology_hf
 from pathjax.zoo.entry import Entry
 
-MODELS: dict[str, Entry] = {
-    entry.name: entry
-    for entry in (*natural.ENTRIES, *pathology.ENTRIES, *pathology_hf.ENTRIES)
-}
+MODELS = Registry(
+    "public model",
+    {
+        entry.name: entry
+        for entry in (*natural.ENTRIES, *pathology.ENTRIES, *pathology_hf.ENTRIES)
+    },
+    of=Entry,
+)
 
 
 def names() -> tuple[str, ...]:
-    """Returns the names of all models, natural images first."""
+    """Returns the names of the shipped models, natural images first."""
     return tuple(MODELS)
 
 
 def get(name: str) -> Entry:
     """Returns what is known of a model.
 
+    Args:
+      name: A shipped name, or `package.module:NAME` of an `Entry` of your own.
+
     Raises:
-      ValueError: for an unknown name, with the nearest ones.
+      RegistryError: Unknown name, with the nearest ones, or a failed import.
     """
-    if name not in MODELS:
-        near = difflib.get_close_matches(name.lower(), MODELS, 3, 0.4)
-        hint = f"try {', '.join(near)}" if near else "`pathjax models` lists them all"
-        raise ValueError(f"unknown model {name!r}: {hint}")
     return MODELS[name]

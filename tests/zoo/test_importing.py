@@ -157,7 +157,7 @@ def test_commands(tmp_path, capsys):
     assert cli.main(["models", "gpfm"]) == 0
     assert "GPFM" in capsys.readouterr().out
     assert cli.main(["models", "unii"]) == 1
-    assert "try uni" in capsys.readouterr().err
+    assert "did you mean 'uni'" in capsys.readouterr().err
     entry = tiny_entry("uni")
     words = ["import", "uni", "--weights", str(write_weights(tmp_path, entry))]
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 1
