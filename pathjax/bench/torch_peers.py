@@ -18,7 +18,11 @@ from torch import nn
 from pathjax.bench.worker import MATRIX_SIDE, Contestant, matrix_rate, time_calls
 
 WARM_UP = 2  # steps
-ADAMW = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+ADAMW = {
+    "AdamW default": {},
+    "AdamW foreach": {"foreach": True},
+    "AdamW fused": {"fused": True},
+}
 LAYOUTS = {
     "contiguous": torch.contiguous_format,
     "channels last": torch.channels_last,
@@ -175,7 +179,7 @@ class TorchStep(TorchForward):
             self._optimizer = torch.optim.AdamW(copies, lr=1e-6, **ADAMW[name])
             return self._optimizer.step
 
-        return [f"AdamW {self._fastest(ADAMW, use)}"]
+        return [self._fastest(ADAMW, use)]
 
     def run(self, count: int) -> int:
         """`count` steps."""

@@ -1,4 +1,4 @@
-"""`pathjax plan`: what a run needs and costs on hardware that is not here."""
+"""`pathjax plan`: what a run needs and costs on other hardware."""
 
 import argparse
 import json
@@ -18,8 +18,8 @@ def add(commands) -> None:
     plan = commands.add_parser(
         "plan",
         help="memory, FLOPs, collectives, hours of a run on a TPU pod or GPUs",
-        description="Compiles the run's steps ahead of time for hardware that is not "
-        "here. Exit status 3: the job does not fit.",
+        description="Compiles the run's steps ahead of time for hardware that you do not "
+        "have. Exit status 3: the job does not fit.",
         epilog="--config.KEY=VALUE overrides a value of the config.",
     )
     plan.add_argument("--config", required=True, metavar="FILE.py:ARG")

@@ -1,4 +1,4 @@
-"""Turns and choices of contestants, a worker's process, and the command end to end."""
+"""Options, choice and turns of contestants, worker processes, and the command."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from pathjax.bench import forward, loader, probe, run_bench, step, tile
-from pathjax.bench.options import BenchError, Entry
+from pathjax.bench.options import BenchError, Entry, parse_options
 from pathjax.bench.report import paired_ratio, rates
 from pathjax.bench.runner import Worker, choose, require_modules, take_turns
 from pathjax.bench.worker import jax_matrix
@@ -139,6 +139,27 @@ def test_contestants_have_the_options_of_their_names():
     assert entries["torch-bf16"].options["dtype"] == "bfloat16"
     assert entries["torch"].options["vit"]["width"] == 384
     assert "hugetlb=1" in entries["torch-malloc"].environ["GLIBC_TUNABLES"]
+
+
+def test_options_are_read_by_type():
+    options = parse_options(
+        step.Options, ["--config.variant=Ti/16", "--config.batch=4"]
+    )
+    assert (options.variant, options.batch) == ("Ti/16", 4)
+    assert options.genes == step.Options().genes
+
+
+def test_every_mistake_in_options_is_named():
+    with pytest.raises(BenchError) as caught:
+        parse_options(
+            loader.Options,
+            ["--config.bach=4", "--config.tiles=0", "--config.count=x", "--batch=3"],
+        )
+    text = str(caught.value)
+    assert "unknown option 'bach'; did you mean batch" in text
+    assert "tiles=0: expected a whole number above 0" in text
+    assert "count=x: expected a whole number above 0" in text
+    assert "expected --config.NAME=VALUE, got --batch=3" in text
 
 
 def test_mistakes_are_found_before_a_worker_starts():

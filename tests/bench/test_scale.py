@@ -1,4 +1,4 @@
-"""Scaling: every size is measured, against one device, and options are checked."""
+"""Scaling: sizes, efficiency and options."""
 
 import jax
 import pytest
@@ -27,12 +27,12 @@ def test_sizes_and_efficiency(scaling):
     options = scale.Options(**TINY, scaling=scaling, devices=2)
     found = runner.run("scale", scale, options, peer=False)
     assert list(found["contestants"]) == ["1-data", "2-data", "2-fsdp"]
-    for one in found["contestants"].values():
-        n = one["devices"]
-        assert one["batch"] == (4 * n if scaling == "weak" else 4)
-        rate = one["items_per_second"]
+    for row in found["contestants"].values():
+        n = row["devices"]
+        assert row["batch"] == (4 * n if scaling == "weak" else 4)
+        rate = row["items_per_second"]
         assert 0 < rate["min"] <= rate["median"] <= rate["max"]
-        assert one["peak_resident_bytes"] > 0
+        assert row["peak_resident_bytes"] > 0
     assert found["contestants"]["1-data"]["efficiency"] == [1.0]
     two = found["contestants"]["2-data"]["items_per_second"]["rounds"]
     alone = found["contestants"]["1-data"]["items_per_second"]["rounds"]

@@ -1,4 +1,4 @@
-"""Collectives of programs in which they are known."""
+"""Collectives of programs whose collectives are known."""
 
 import functools
 
@@ -38,7 +38,7 @@ def found(text):
     ]
 
 
-def test_a_gather():
+def test_all_gather():
     text = compiled(
         lambda x: jax.lax.all_gather(x, "fsdp", tiled=True), out=PartitionSpec()
     )
@@ -47,7 +47,7 @@ def test_a_gather():
     assert "all_gather" in collectives(text)[0].source
 
 
-def test_a_sum_over_each_axis():
+def test_all_reduce_over_each_axis():
     for axis, n in (("data", 2), ("fsdp", 4), (("data", "fsdp"), 8)):
         text = compiled(functools.partial(jax.lax.psum, axis_name=axis))
         assert found(text) == [("all-reduce", BYTES // 4, BYTES // 4, n, 1)]
@@ -55,13 +55,13 @@ def test_a_sum_over_each_axis():
         assert total_bytes(collectives(text)) == moved
 
 
-def test_a_sum_of_which_each_keeps_its_part():
+def test_reduce_scatter():
     text = compiled(lambda x: jax.lax.psum_scatter(x, "fsdp", tiled=True))
     assert found(text) == [("reduce-scatter", BYTES // 4, BYTES // 16, 4, 1)]
     assert total_bytes(collectives(text)) == BYTES // 4 * 3 // 4
 
 
-def test_an_exchange_and_a_permutation():
+def test_all_to_all_and_permutation():
     text = compiled(lambda x: jax.lax.all_to_all(x, "fsdp", 0, 1, tiled=True))
     (one,) = collectives(text)
     assert (one.kind, one.size, one.group) == ("all-to-all", BYTES // 4, 4)
@@ -72,7 +72,7 @@ def test_an_exchange_and_a_permutation():
     assert (one.kind, one.moved_bytes) == ("collective-permute", BYTES // 4)
 
 
-def test_loops_multiply_and_nest():
+def test_loops_multiply_repeats():
     def inner(x, _):
         return jnp.sin(jax.lax.psum(x, "fsdp")), None
 
@@ -86,8 +86,8 @@ def test_loops_multiply_and_nest():
     assert all(one.exact for one in collectives(text))
 
 
-def test_shardings_alone_say_what_moves():
-    """A product with a kernel divided over four: each chip gathers the rest of it."""
+def test_collectives_that_shardings_imply():
+    """A product with a kernel divided over four: each device gathers the rest."""
     mesh = make_mesh(2, 4)
     rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
     kernel = NamedSharding(mesh, PartitionSpec("fsdp"))
@@ -105,9 +105,9 @@ def test_one_device_sends_nothing():
     assert collectives(text) == []
 
 
-# As XLA's TPU and GPU compilers write them: a gather in two halves, a sum of which a
-# fusion keeps a slice, a gather on another core by a call, a gather that three fusions
-# overlap with computing, and several sums combined into one.
+# As XLA's TPU and GPU compilers write them: an asynchronous all-gather, an all-reduce of
+# which a fusion keeps a slice, an all-gather called on another core, an all-gather that
+# fusions overlap with computing, and a combined all-reduce.
 FORMS = """HloModule jit_f, is_scheduled=true, num_partitions=8
 
 %add (a: f32[], b: f32[]) -> f32[] {
@@ -164,7 +164,7 @@ replica_groups={}, to_apply=%add
 """
 
 
-# Several sums of which a fusion keeps slices, one of them padded: a single all-reduce.
+# A combined all-reduce of which a fusion keeps slices.
 COMBINED = """HloModule jit_f, is_scheduled=true, num_partitions=4
 
 %add (a: f32[], b: f32[]) -> f32[] {
@@ -195,11 +195,11 @@ calls=%all-reduce-scatter.1.clone
 """
 
 
-def test_sums_of_slices_that_were_combined():
+def test_combined_reduce_scatters():
     assert found(COMBINED) == [("reduce-scatter", 384, 96, 4, 1)]
 
 
-def test_the_forms_of_other_compilers():
+def test_forms_of_tpu_and_gpu_compilers():
     assert found(FORMS) == [
         ("all-gather", 32, 128, 4, 1),
         ("reduce-scatter", 256, 64, 4, 1),

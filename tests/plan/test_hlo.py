@@ -1,4 +1,4 @@
-"""The reader of compiled programs: sizes, callers, lengths of loops."""
+"""The parser of compiled programs: sizes, callers, trip counts."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def test_bytes_of_shapes(shape, size):
     assert shape_bytes(shape) == size
 
 
-def test_an_instruction_is_taken_apart():
+def test_parts_of_an_instruction():
     line = (
         "  ROOT %fusion.48 = (bf16[2]{0:T(256)}, s32[]{:T(128)}) "
         "fusion(%fusion.47, /*index=1*/%copy.1), kind=kCustom, calls=%scatter.1, "
@@ -49,7 +49,7 @@ def test_a_reducer_is_not_called_and_a_branch_is():
 
 
 @pytest.mark.parametrize("length", [1, 5, 12])
-def test_lengths_of_loops_are_those_of_the_scans(length):
+def test_trip_counts_are_those_of_the_scans(length):
     def f(x):
         return jax.lax.scan(lambda c, _: (jnp.sin(c @ c), None), x, None, length)[0]
 
@@ -116,13 +116,13 @@ ENTRY %main (x: f32[8], seen: s32[]) -> f32[8] {{
         ("compare(%j, %limit), direction=LT", 1, "%seen", None),
     ],
 )
-def test_lengths_of_loops_without_a_count(compare, step, start, count):
+def test_trip_counts_that_are_not_written_down(compare, step, start, count):
     module = parse(TPU_LOOP.format(compare=compare, step=step, start=start))
     entry = module.computations[module.entry]
     assert module.devices == 4
     assert module.trip_count(entry, entry.by_name["w"]) == count
 
 
-def test_what_is_no_module_is_refused():
+def test_other_text_is_an_error():
     with pytest.raises(PlanError, match="no entry computation in 5 characters"):
         parse("hello")

@@ -1,4 +1,4 @@
-"""Encoders and panels of runs whose study and model are not here."""
+"""Encoders and panels of runs whose study and model do not exist."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_a_public_model_gives_its_shape_by_name():
     assert initial_model(load(f"{TCGA},variant=L/16")) is None
 
 
-def test_an_unknown_model_is_refused_and_a_variant_stands_for_it(tmp_path):
+def test_an_unknown_model_needs_a_variant(tmp_path):
     missing = {"init": str(tmp_path / "ours")}
     with pytest.raises(ConfigError, match=r"neither a model file.*--config.init=uni"):
         initial_model(load(TCGA, missing))
@@ -34,7 +34,7 @@ def test_the_panel_has_the_config_s_length(tmp_path):
     assert Sizes().n_genes(listed) == 2
 
 
-def test_samples_are_those_of_the_study_if_it_is_here(tiny_study):
+def test_training_samples_of_a_study(tiny_study):
     config = load(f"{TCGA},variant=S/16")
     assert training_samples(config) is None
     options = {"study": str(tiny_study.root), "split": "main"}
@@ -42,7 +42,7 @@ def test_samples_are_those_of_the_study_if_it_is_here(tiny_study):
     assert training_samples(here) == len(tiny_study.fold_samples("main", "train"))
 
 
-def test_the_width_of_texts_is_read_or_said(tmp_path):
+def test_width_of_text_embeddings(tmp_path):
     plain = load(f"{TCGA},variant=S/16")
     assert Sizes(text=5).text_dim(plain) == 0
     config = load(f"{TCGA},variant=S/16", {"data.text": str(tmp_path / "text.h5")})

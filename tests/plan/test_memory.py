@@ -1,4 +1,4 @@
-"""Memory by kind, and what compilers say when there is not enough."""
+"""Memory by kind, and compilers' errors when it is exceeded."""
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +76,7 @@ Largest program allocations in hbm:
 """
 
 
-def test_refusals_are_read():
+def test_errors_of_too_large_programs():
     one = read_overflow(TEMPORARIES)
     assert one.needed == int(87.97 * GIB) and one.limit == int(15.75 * GIB)
     assert one.buffers == ()
@@ -89,5 +89,5 @@ def test_refusals_are_read():
 
 
 @pytest.mark.parametrize("message", ["INTERNAL: broken", "INVALID_ARGUMENT: no"])
-def test_other_errors_are_left_alone(message):
+def test_other_errors_are_ignored(message):
     assert read_overflow(message) is None

@@ -48,7 +48,7 @@ def test_targets_are_checked_before_a_process_starts(monkeypatch):
         make_plan(REQUEST | {"target": "v5e:4x4"})
 
 
-def test_the_command_refuses_what_it_does_not_know(capsys):
+def test_invalid_options_are_errors(capsys):
     line = ["plan", f"--config={SMOKE}", "--target=cpu:2"]
     assert main([*line, "--steps=train,tests"]) == 1
     assert "expected some of train,validation" in capsys.readouterr().err
@@ -102,7 +102,7 @@ def test_a_plan_for_simulated_devices(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_plan_for_a_pod(tmp_path, capsys):
-    """The TPU's own compiler, for 16 chips that are not here."""
+    """The TPU's own compiler, for 16 absent chips."""
     pytest.importorskip("libtpu", reason="needs the extra pathjax[plan]")
     out = tmp_path / "plan.json"
     line = ["plan", f"--config={SMOKE}", "--target=v5e:4x4", f"--json={out}"]

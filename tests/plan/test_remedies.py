@@ -1,4 +1,4 @@
-"""What is tried when a job does not fit: in which order, and with which flags."""
+"""Remedies for a job that does not fit: their order and flags."""
 
 import jax
 import pytest
@@ -20,7 +20,7 @@ def overflow(needed):
 
 
 class Fits:
-    """A plan with nothing but what a remedy reads."""
+    """The attributes of a step that a remedy reads."""
 
     class memory:
         peak = 80
@@ -29,8 +29,8 @@ class Fits:
         seconds = 2.0
 
 
-class Laid:
-    """A program whose state stands for how it is divided."""
+class Sharded:
+    """A program whose state is its `fsdp`."""
 
     def __init__(self, config):
         self.fsdp = config.mesh.fsdp
@@ -52,7 +52,9 @@ def tried(monkeypatch):
             return [Fits()]
 
         monkeypatch.setattr(remedies, "plan_steps", compile_it)
-        monkeypatch.setattr(remedies, "build", lambda config, *_: (Laid(config), None))
+        monkeypatch.setattr(
+            remedies, "build", lambda config, *_: (Sharded(config), None)
+        )
         monkeypatch.setattr(remedies, "device_bytes", lambda fsdp: run.state // fsdp)
         return find_remedies(
             config,
@@ -74,7 +76,7 @@ def test_rematerialisation_comes_first(tried):
     assert one.note == "blocks are computed twice; at least 2 s a step"
 
 
-def test_parts_are_sized_by_what_was_needed(tried):
+def test_accumulation_is_sized_by_the_excess(tried):
     def needs(config):
         return 600 // config.optim.accumulate // (2 if config.model.get("remat") else 1)
 
@@ -85,7 +87,7 @@ def test_parts_are_sized_by_what_was_needed(tried):
     assert second.flags == ("--config.model.remat=true", "--config.optim.accumulate=4")
 
 
-def test_a_large_state_is_divided_further(tried):
+def test_a_large_state_is_sharded_further(tried):
     tried.state = 400
     (_, second) = tried(lambda config: 90 if config.mesh.fsdp >= 8 else 500)
     assert second.flags == ("--config.model.remat=true", "--config.mesh.fsdp=8")

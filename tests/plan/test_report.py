@@ -1,4 +1,4 @@
-"""Hours and cost of a plan, and what is printed of it."""
+"""Hours, cost and tables of a plan."""
 
 import io
 
@@ -104,7 +104,7 @@ def test_what_is_printed():
     assert "counted once" in printed(loose)
 
 
-def test_a_refusal_names_arrays_and_what_would_fit():
+def test_a_job_that_does_not_fit():
     refused = {
         "step": "train",
         "overflow": {

@@ -15,7 +15,7 @@ def compiled(function, *shapes):
     return jax.jit(function).lower(*arrays).compile()
 
 
-def test_arrays_on_the_chip_are_free():
+def test_on_chip_memory_is_free():
     shape = "(bf16[64]{0:T(256)S(1)}, f32[8]{0:T(128)}, u32[]{:S(2)})"
     assert main_memory_bytes(shape) == 32
 
@@ -60,7 +60,7 @@ ENTRY %main (x: f32[10,8], i: s32[], b: f32[8]) -> f32[10,8] {
 """
 
 
-def test_a_row_put_into_an_array_moves_a_row():
+def test_an_update_of_a_row_moves_a_row():
     assert bytes_accessed(parse(FUSION)) == 4 + 2 * 8 * 4
 
 
@@ -70,7 +70,7 @@ def gather(size, group, repeats=1):
     )
 
 
-def test_the_longest_of_three_counts():
+def test_the_longest_time_is_the_bound():
     chip = CHIPS["v5e"]
     common = {"dtype": "bfloat16", "model": int(197e12)}
     one = bound(chip, 2, executed=int(4 * 197e12), accessed=1, sent=[], **common)
@@ -87,7 +87,7 @@ def test_the_longest_of_three_counts():
     assert (three.limited_by, three.links) == ("links", 3.0)
 
 
-def test_beyond_one_machine_the_network_carries_it():
+def test_groups_across_machines_use_the_network():
     chip, size = CHIPS["h100"], 8 * 10**9
     inside = bound(
         chip,

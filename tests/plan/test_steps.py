@@ -63,7 +63,7 @@ def test_the_encoder_s_gradient_is_reduced_over_all_devices(plain):
     assert {one.group for one in reduced} == {8}
 
 
-def test_what_cannot_be_run_is_refused_before_it_is_compiled():
+def test_invalid_configs_are_errors_before_compilation():
     with pytest.raises(MeshError, match=r"data.batch=12 .* use 8 or 16"):
         train(data__batch=12)
     with pytest.raises(MeshError, match="mesh.fsdp"):
