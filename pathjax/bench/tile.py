@@ -24,7 +24,12 @@ TILE, QUALITY = 224, 90
 
 @dataclass(frozen=True)
 class Options(Common):
-    """`slide`: A file that states its resolution."""
+    """Options.
+
+    Attributes:
+      slide: A file that states its resolution; a whole slide, because on a small one the
+        fixed work per slide dominates.
+    """
 
     rounds: int = 3
     count: int = 1
