@@ -4,8 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pathjax.datasets.benchmarks.benchmark import Benchmark
-from pathjax.datasets.benchmarks.registry import BENCHMARKS
+from pathjax.datasets.benchmarks import BENCHMARKS, Benchmark
 from pathjax.datasets.dataset import Dataset, Progress
 from pathjax.registry import Registry
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pathjax.datasets.benchmarks.registry import BENCHMARKS
+from pathjax.datasets.benchmarks import BENCHMARKS
 from pathjax.evals import EvalError
 from pathjax.evals.tasks import Task
 from pathjax.registry import did_you_mean

@@ -1,175 +1,247 @@
-"""Finds a benchmark's parts in the user's folder, or downloads them.
+"""Finds a benchmark's files in the user's folder, or downloads, checks and unpacks them.
 
-Downloads go through tensorflow-datasets' `DownloadManager`, which works without
-TensorFlow: it retries, keeps what is whole, and names files by address. The rest of its
-builder is left out on purpose. Without TensorFlow its extraction fails (4.9.10 writes
-files with `tf.io.gfile`), and where it works it passes over unsafe members in silence,
-while archives.py refuses them; its checksums are SHA-256 of the archive, while these
-sets publish MD5, PCam of what is in the archive; and a builder's own copy of the
-examples would be a second one beside the study.
-
-With a manual folder nothing is downloaded: what is missing is named, with where to get
-it.
+Downloads use the `DownloadManager` of tensorflow-datasets, which works without
+TensorFlow. Its extraction does not, and skips unsafe members silently; here an archive
+with a link or a member outside its folder is rejected as a whole.
 """
 
 import dataclasses
+import gzip
+import hashlib
 import json
 import os
+import shutil
+import stat
+import tarfile
+import zipfile
 import zlib
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
-from pathjax.datasets.benchmarks.archives import md5_of, unpack
 from pathjax.datasets.benchmarks.benchmark import Benchmark, BenchmarkError, Part
 from pathjax.files import write_json
 
+TAR = (".tar.gz", ".tgz", ".tar")
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+BLOCK = 1 << 20
+
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """A part on disk.
-
-    Attributes:
-      path: the file or folder.
-      facts: where it is from and what was checked, for the provenance.
-    """
+class Located:
+    """A part on disk: its file or folder, and what the provenance says about it."""
 
     path: Path
-    facts: dict[str, Any]
+    info: dict[str, Any]
 
 
 def default_cache() -> Path:
-    """Where downloads and unpacked archives go, unless the user says otherwise."""
+    """~/.cache/pathjax/benchmarks, or below $XDG_CACHE_HOME."""
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return home / "pathjax" / "benchmarks"
 
 
 def acquire(
     benchmark: Benchmark, manual_dir: Path | None, cache: Path
-) -> dict[str, Found]:
+) -> dict[str, Located]:
     """All parts by key; archives are unpacked below `cache`.
 
+    With `manual_dir` nothing is downloaded.
+
     Raises:
-      BenchmarkError: parts are missing (all are named), damaged, or not what is
-        published.
+      BenchmarkError: Parts are missing (all are named), damaged, or not as published.
     """
     if manual_dir is not None and not manual_dir.is_dir():
         raise BenchmarkError(
-            f"{manual_dir} is no folder:\n{instructions(benchmark.parts)}"
+            f"{manual_dir} is not a folder:\n{_instructions(benchmark.parts)}"
         )
-    found: dict[str, Found] = {}
+    located: dict[str, Located] = {}
+    archives: dict[str, Path | None] = {}
     missing = []
-    archives = {}
     for part in benchmark.parts:
-        place = _in_folder(part, manual_dir)
-        if place is not None:
-            found[part.key] = Found(place, _checked_content(part, place))
-            continue
-        given = manual_dir / part.archive if manual_dir and part.archive else None
-        if given is not None and given.is_file():
-            archives[part.key] = given
-        elif not part.optional and (manual_dir is not None or not part.url):
+        given = [manual_dir / name for name in part.names] if manual_dir else []
+        path = next((path for path in given if path.exists()), None)
+        if path and path != manual_dir / part.archive:
+            located[part.key] = Located(path, _check_plain(part, path))
+        elif path and path.is_file():
+            archives[part.key] = path
+        elif not part.optional and part.url and manual_dir is None:
+            archives[part.key] = None
+        elif not part.optional:
             missing.append(part)
     if missing:
-        where = manual_dir or "no --manual-dir was given, which"
         raise BenchmarkError(
-            f"{where} lacks what {benchmark.name} is made from:\n"
-            f"{instructions(missing)}"
+            f"{manual_dir or 'no --manual-dir was given, which'} lacks files of "
+            f"{benchmark.name}:\n{_instructions(missing)}"
         )
     for part in benchmark.parts:
-        if part.key in found or (part.optional and part.key not in archives):
-            continue
-        archive = archives.get(part.key)
-        if archive is None:
-            archive = download(part, benchmark.name, cache / "downloads")
-        found[part.key] = _unpacked(part, archive, cache / benchmark.name)
-    return found
+        if part.key in archives:
+            path = archives[part.key] or _download(part, benchmark.name, cache)
+            located[part.key] = _unpack_once(part, path, cache / benchmark.name)
+    return located
 
 
-def instructions(parts) -> str:
+def _instructions(parts: Iterable[Part]) -> str:
     """A line per part: the files needed and where to get them."""
-    lines = []
-    for part in parts:
-        names = [*part.places, *([part.archive] if part.archive else [])]
-        again = ", or leave --manual-dir out to download it" if part.url else ""
-        lines.append(f"  - {' or '.join(names)}: {part.by_hand}{again}")
-    return "\n".join(lines)
+    download = ", or leave --manual-dir out to download it"
+    return "\n".join(
+        f"  - {' or '.join(part.names)}: {part.by_hand}{download if part.url else ''}"
+        for part in parts
+    )
 
 
-def _in_folder(part: Part, folder: Path | None) -> Path | None:
-    for place in part.places if folder is not None else ():
-        if (folder / place).exists():
-            return folder / place
-    return None
-
-
-def _checked_content(part: Part, path: Path) -> dict[str, Any]:
-    """Compares a plain file with its published checksum; folders have none."""
+def _check_plain(part: Part, path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"from": "an unpacked folder", "checksum": "none was compared"}
-    found = md5_of(path)
+    md5 = md5_of(path)
     if part.md5_of == "content":
-        _compare(part, path, found)
-    return {"from": path.name, "md5": found, "published_md5": part.md5 or None}
+        _compare(part, path, md5)
+    return {"from": path.name, "md5": md5, "published_md5": part.md5 or None}
 
 
-def _compare(part: Part, path: Path, found: str) -> None:
-    if part.md5 and found != part.md5:
+def md5_of(path: Path) -> str:
+    """Hex MD5 of a file: protects against damage, not malice."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(
+            file, lambda: hashlib.md5(usedforsecurity=False)
+        ).hexdigest()
+
+
+def _compare(part: Part, path: Path, md5: str) -> None:
+    if part.md5 and md5 != part.md5:
         raise BenchmarkError(
-            f"{path} has MD5 {found}, published is {part.md5}: it is damaged or of "
-            f"another version; remove it and get it from {part.by_hand}"
+            f"{path} has MD5 {md5}, expected {part.md5}: it is damaged or another "
+            f"version; remove it and get it from {part.by_hand}"
         )
 
 
-def _unpacked(part: Part, archive: Path, folder: Path) -> Found:
-    """Unpacks once: a whole earlier unpacking of an equally named and sized file stays.
-
-    The checksum is compared before unpacking, or for `md5_of="content"` after.
-    """
-    size = archive.stat().st_size
-    stem = part.archive.partition(".")[0]
-    # The sum tells archives of one name and size apart that were put in place later.
-    stamp = zlib.crc32(f"{size} {archive.stat().st_mtime_ns} {archive}".encode())
-    target = folder / f"{stem}-{stamp:08x}"
+def _unpack_once(part: Part, archive: Path, folder: Path) -> Located:
+    """Unpacks an archive, or returns the complete result of an earlier call."""
+    facts = archive.stat()
+    # Distinguishes archives that were put in the same place one after the other.
+    stamp = zlib.crc32(f"{facts.st_size} {facts.st_mtime_ns} {archive}".encode())
+    target = folder / f"{part.archive.partition('.')[0]}-{stamp:08x}"
     note = target.with_name(f"{target.name}.json")
-    content = part.md5_of == "content"
     if target.exists() and note.exists():
-        return Found(target, json.loads(note.read_text(encoding="utf-8")))
-    facts = {
+        return Located(target, json.loads(note.read_text(encoding="utf-8")))
+    info = {
         "from": part.archive,
-        "bytes": size,
+        "bytes": facts.st_size,
         "url": part.url or None,
         "published_md5": part.md5 or None,
     }
-    if not content:
-        facts["md5"] = md5_of(archive)
-        _compare(part, archive, facts["md5"])
+    if part.md5_of == "archive":
+        info["md5"] = md5_of(archive)
+        _compare(part, archive, info["md5"])
     if not target.exists():
         unpack(archive, part.archive, part.inside, target)
-    if content:
-        facts["md5_of_content"] = md5_of(target)
+    if part.md5_of == "content":
+        info["md5_of_content"] = md5_of(target)
         try:
-            _compare(part, archive, facts["md5_of_content"])
+            _compare(part, archive, info["md5_of_content"])
         except BenchmarkError:
             target.unlink()
             raise
-    write_json(note, facts)
-    return Found(target, facts)
+    write_json(note, info)
+    return Located(target, info)
 
 
-def download(part: Part, name: str, folder: Path) -> Path:
-    """Downloads a part's archive, or returns it where an earlier call did.
+def _download(part: Part, name: str, cache: Path) -> Path:
+    """Downloads a part's archive, unless it was downloaded before.
 
     Raises:
-      BenchmarkError: the server cannot be reached or refuses.
+      BenchmarkError: The server cannot be reached or refuses.
     """
     import requests
     import tensorflow_datasets as tfds
 
+    folder = cache / "downloads"
     manager = tfds.download.DownloadManager(download_dir=folder, dataset_name=name)
     try:
         return Path(manager.download(part.url))
     except (tfds.download.DownloadError, requests.RequestException) as error:
         raise BenchmarkError(
             f"{part.url} cannot be downloaded ({error}): get {part.archive} from "
-            f"{part.by_hand} and name its folder with --manual-dir"
+            f"{part.by_hand} and pass its folder as --manual-dir"
         ) from error
+
+
+def unpack(archive: Path, name: str, inside: str, target: Path) -> None:
+    """Unpacks to `target`, which appears only when complete.
+
+    Args:
+      archive: The file.
+      name: Its published name, which ends in its format: zip, tar.gz, tgz, tar or gz.
+      inside: Folder of the archive to unpack; an archive without it is unpacked whole.
+      target: The folder to make, or for gz the file.
+
+    Raises:
+      BenchmarkError: The archive is damaged or unsafe.
+    """
+    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if name.endswith(".zip"):
+            _write_members(archive, _zip_members(archive), inside, partial)
+        elif name.endswith(TAR):
+            _write_members(archive, _tar_members(archive), inside, partial)
+        elif name.endswith(".gz"):
+            with gzip.open(archive) as source, open(partial, "wb") as file:
+                shutil.copyfileobj(source, file, BLOCK)
+        else:
+            raise BenchmarkError(f"{archive}: expected .zip, .gz, {', '.join(TAR)}")
+        os.replace(partial, target)
+    except DAMAGED as error:
+        raise BenchmarkError(
+            f"{archive} is damaged or not a {name.partition('.')[2]} archive ({error}): "
+            "remove it and download it again"
+        ) from error
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)
+
+
+Members = Iterator[tuple[str, BinaryIO | None]]  # None for a link
+
+
+def _write_members(archive: Path, members: Members, inside: str, folder: Path) -> None:
+    """Writes the files in `inside`, or all files if none is in it."""
+    folder.mkdir()
+    prefix = PurePosixPath(inside).parts
+    whole = True  # until a member is in `inside`
+    for name, content in members:
+        parts = PurePosixPath(name).parts
+        unsafe = not parts or name.startswith("/") or ".." in parts or "\\" in name
+        if content is None or unsafe or ":" in parts[0]:
+            raise BenchmarkError(
+                f"{archive} holds {name!r}, which is a link or leads out of its "
+                "folder, so nothing was unpacked: download it from its source"
+            )
+        within = bool(prefix) and parts[: len(prefix)] == prefix
+        if within and whole:
+            whole = False
+            shutil.rmtree(folder)
+            folder.mkdir()
+        if within or whole:
+            path = folder.joinpath(*(parts[len(prefix) :] if within else parts))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "wb") as file:
+                shutil.copyfileobj(content, file, BLOCK)
+
+
+def _zip_members(archive: Path) -> Members:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            if stat.S_ISLNK(member.external_attr >> 16):
+                yield member.filename, None
+            elif not member.is_dir():
+                with file.open(member) as content:
+                    yield member.filename, content
+
+
+def _tar_members(archive: Path) -> Members:
+    with tarfile.open(archive) as file:
+        for member in file:
+            if not member.isdir():
+                yield member.name, file.extractfile(member) if member.isfile() else None

@@ -1,7 +1,6 @@
-"""What a public tile benchmark is, as data: parts, classes, folds, and its reader.
+"""What a public tile benchmark is: its published files, classes, folds and reader.
 
-Imports nothing heavy, so that the command line can list the benchmarks. It does not
-download (acquire.py), unpack (archives.py) or write (build.py).
+Imports nothing heavy, so that the command line can list the benchmarks.
 """
 
 import dataclasses
@@ -11,7 +10,7 @@ from typing import Protocol
 
 
 class BenchmarkError(ValueError):
-    """A benchmark's files are not what is published; says where and what to do."""
+    """A benchmark's files are not those that were published."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,16 +18,16 @@ class Part:
     """A file or folder that a benchmark is read from.
 
     Attributes:
-      key: what its reader calls it.
-      places: where it may lie below the user's folder, plain or unpacked.
-      archive: the published file that holds it (zip, tar.gz, gz), if any.
-      inside: folder in the archive; an archive without it holds the part's files
-        directly.
-      url: where pathjax downloads `archive`; empty where terms forbid it.
-      md5: as published; empty where none is.
-      md5_of: "archive", or "content" for the file that `archive` holds.
-      by_hand: where a person gets it.
-      optional: nothing is wrong without it.
+      key: Name of the part in the provenance.
+      places: Possible paths below the user's folder, plain or unpacked.
+      archive: Published archive that holds the part (zip, tar.gz, gz), if any.
+      inside: Folder in the archive; an archive without it holds the files directly.
+      url: Download address of `archive`; empty where terms forbid downloads.
+      md5: Published checksum, if any.
+      md5_of: "archive", or "content" for the file in `archive`.
+      by_hand: Where a person gets it.
+      optional: The benchmark can be read without it.
+      fold, label: Of all its images, if they have the same.
     """
 
     key: str
@@ -40,10 +39,17 @@ class Part:
     md5_of: str = "archive"
     by_hand: str = ""
     optional: bool = False
+    fold: str = ""
+    label: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that may be in the user's folder: `places` and `archive`."""
+        return (*self.places, self.archive) if self.archive else self.places
 
 
 class Pixels(Protocol):
-    """An image that is no file of its own."""
+    """An image that is not a file of its own."""
 
     def read(self):
         """The image, uint8 `[H, W, 3]`."""
@@ -54,14 +60,13 @@ class Record:
     """One labelled image.
 
     Attributes:
-      tile_id: unique in the benchmark.
-      label: one of its classes.
-      fold: one of its folds.
-      source: an encoded file, or pixels.
-      patient_id: None where the published files do not say.
-      slide_id: None where they do not say.
+      tile_id: Unique in the benchmark.
+      label: One of its classes.
+      fold: One of its folds.
+      source: Encoded file, or pixels.
+      patient_id, slide_id: None if not published.
       site: None for the benchmark's name.
-      x, y: the place in the slide, level-0 pixels, where published.
+      x, y: Position in the slide in level-0 pixels, if published.
     """
 
     tile_id: str
@@ -77,25 +82,26 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """One public set.
+    """A public set of labelled tiles.
 
     Attributes:
-      name: as on the command line; the study's name.
-      title: one line for a person.
-      parts: what it is read from.
-      classes: in index order.
-      counts: images per fold of the complete set.
-      scored: the fold that is scored; "train" is fitted.
-      native: size of the published images, for a person.
-      mpp: micrometres per pixel of the published images.
-      tile_px: side of a stored tile.
-      read: located parts to records, in published order.
-      rule: how the folds are made.
-      patients: what is known of patients, and what stands for them otherwise.
-      licence: as its source states it.
-      source: publication and place.
-      notes: what else a reader of results should know.
-      sizes_vary: the study's mpp is then the median over its images.
+      name: Name on the command line and of the study.
+      title: One line of description.
+      parts: Files it is read from.
+      classes: In index order.
+      counts: Published number of images per fold.
+      scored: Fold that is scored; "train" is fitted.
+      native: Size of the published images, as text.
+      mpp: Micrometres per pixel of the published images.
+      tile_px: Side of a stored tile.
+      read: Reads records in published order, given the benchmark and the path of each
+        part by key; raises BenchmarkError.
+      rule: How the folds are made.
+      patients: What is known about patients, and what replaces them otherwise.
+      licence: As stated at the source.
+      source: Publication and address.
+      notes: What else matters for results.
+      sizes_vary: The study's mpp is the median over its images.
     """
 
     name: str
@@ -107,45 +113,10 @@ class Benchmark:
     native: str
     mpp: float
     tile_px: int
-    read: Callable[[Mapping[str, Path]], Iterable[Record]]
+    read: Callable[["Benchmark", Mapping[str, Path]], Iterable[Record]]
     rule: str
     patients: str
     licence: str
     source: str
     notes: str = ""
     sizes_vary: bool = False
-
-
-def class_images(
-    folder: Path, classes: Iterable[str], suffix: str
-) -> list[tuple[str, Path]]:
-    """(class, image) of one folder per class: classes sorted, then names sorted.
-
-    Hidden files, which macOS leaves beside what it copies, are passed over.
-
-    Raises:
-      BenchmarkError: a folder that is no class.
-    """
-    known = sorted(classes)
-    below = sorted(p.name for p in folder.iterdir() if p.is_dir())
-    strange = [n for n in below if n not in known and not n.startswith((".", "__"))]
-    if strange:
-        raise BenchmarkError(
-            f"{folder} has the folders {', '.join(strange)}, which are no class; "
-            f"expected {', '.join(known)}: unpack the published archive anew"
-        )
-    return [
-        (name, path)
-        for name in known
-        if name in below
-        for path in images_below(folder / name, suffix)
-    ]
-
-
-def images_below(folder: Path, suffix: str) -> list[Path]:
-    """All files with the ending below `folder`, hidden ones left out, sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() == suffix and not path.name.startswith(".")
-    )

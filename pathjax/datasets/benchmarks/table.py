@@ -1,56 +1,48 @@
-"""The table of docs/benchmarks.md, from the registry, so that neither can drift.
+"""Prints the table and lists of docs/benchmarks.md; a test compares them with the page.
 
-    python -m pathjax.datasets.benchmarks.table
-
-prints the two blocks; a test compares them with the file.
+python -m pathjax.datasets.benchmarks.table
 """
 
 from collections.abc import Iterable
 
 from pathjax.datasets.benchmarks.benchmark import Benchmark
-from pathjax.datasets.benchmarks.registry import BENCHMARKS
+from pathjax.datasets.benchmarks.sets import BENCHMARKS
 
 COLUMNS = ("name", "classes", "images", "size", "mpp", "folds", "patients", "licence")
+CHECKS = {
+    "archive": ", MD5 compared",
+    "content": ", MD5 of the uncompressed file compared",
+}
 
 
 def sets_table(benchmarks: Iterable[Benchmark]) -> str:
-    """A row per benchmark, in Markdown; the scored fold is bold."""
-    rows = [
-        (
-            f"`{one.name}`",
-            ", ".join(one.classes).replace("_", r"\_"),
-            ", ".join(
-                f"**{fold} {count:,}**" if fold == one.scored else f"{fold} {count:,}"
-                for fold, count in one.counts.items()
-            ),
-            one.native,
-            f"{one.mpp:.3g}",
-            one.rule.replace("_", r"\_"),
-            one.patients.replace("_", r"\_"),
-            one.licence,
-        )
-        for one in benchmarks
-    ]
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows]
+    """One Markdown row per benchmark; the scored fold is bold."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    for benchmark in benchmarks:
+        images = {fold: f"{fold} {n:,}" for fold, n in benchmark.counts.items()}
+        images[benchmark.scored] = f"**{images[benchmark.scored]}**"
+        cells = [f"`{benchmark.name}`"]
+        cells += [", ".join(benchmark.classes).replace("_", r"\_")]
+        cells += [", ".join(images.values()), benchmark.native, f"{benchmark.mpp:.3g}"]
+        cells += [s.replace("_", r"\_") for s in (benchmark.rule, benchmark.patients)]
+        lines.append((*cells, benchmark.licence))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def files_list(benchmarks: Iterable[Benchmark]) -> str:
-    """Per benchmark what lies in its manual folder, its source and its notes."""
+    """The files of each benchmark's manual folder, its source and its notes."""
     lines = []
-    for one in benchmarks:
-        lines += [f"### {one.name}", "", f"{one.title}. {one.source}.", ""]
-        for part in one.parts:
-            names = [*part.places, *([part.archive] if part.archive else [])]
-            how = "downloaded, or " if part.url else ""
-            check = {"": "", "archive": ", MD5 compared"}.get(
-                part.md5 and part.md5_of, ", MD5 of the uncompressed file compared"
-            )
+    for benchmark in benchmarks:
+        title = f"{benchmark.title}. {benchmark.source}."
+        lines += [f"### {benchmark.name}", "", title, ""]
+        for part in benchmark.parts:
+            names = " or ".join(f"`{name}`" for name in part.names)
+            download = "downloaded, or " if part.url else ""
+            check = CHECKS[part.md5_of] if part.md5 else ""
             optional = ", optional" if part.optional else ""
-            places = " or ".join(f"`{name}`" for name in names)
-            lines.append(f"- {places}: {how}{part.by_hand}{check}{optional}")
-        if one.notes:
-            lines += ["", f"{one.notes[0].upper()}{one.notes[1:]}."]
+            lines.append(f"- {names}: {download}{part.by_hand}{check}{optional}")
+        if benchmark.notes:
+            lines += ["", f"{benchmark.notes[0].upper()}{benchmark.notes[1:]}."]
         lines.append("")
     return "\n".join(lines).rstrip()
 

@@ -1,5 +1,6 @@
 """Small trees in the layouts that are published, one function per benchmark."""
 
+import dataclasses
 import io
 
 import h5py
@@ -7,12 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathjax.datasets.benchmarks.image_folders import (
-    BACH_CLASSES,
-    BRACS_CLASSES,
-    CRC_CLASSES,
-    CRC_FOLDERS,
-)
+from pathjax.datasets.benchmarks import BENCHMARKS
 
 
 def image_bytes(form, size=(12, 8), colour=(200, 90, 160)):
@@ -31,15 +27,17 @@ def put(path, size=(12, 8)):
 
 def bach(root):
     photos = root / "ICIAR2018_BACH_Challenge" / "Photos"
-    for label, prefix in zip(BACH_CLASSES, ("b", "is", "iv", "n"), strict=True):
+    for label, prefix in zip(
+        BENCHMARKS["bach"].classes, ("b", "is", "iv", "n"), strict=True
+    ):
         for number in range(1, 101):
             put(photos / label / f"{prefix}{number:03d}.tif")
     (photos / "microscopy_ground_truth.csv").write_text("n001.tif,Normal\n")
 
 
 def crc(root):
-    for folder in CRC_FOLDERS.values():
-        for label in CRC_CLASSES:
+    for folder in ("NCT-CRC-HE-100K", "CRC-VAL-HE-7K"):
+        for label in BENCHMARKS["crc"].classes:
             for letters in ("AAQEFMRI", "YYYHKNMK"):
                 put(root / folder / label / f"{label}-{letters}.tif")
 
@@ -112,7 +110,7 @@ def gleason(root):
 
 def bracs(root):
     for i, fold in enumerate(("train", "val", "test")):
-        for number, label in enumerate(BRACS_CLASSES):
+        for number, label in enumerate(BENCHMARKS["bracs"].classes):
             folder = root / "BRACS_RoI" / "latest_version" / fold / label
             slide = 264 + i
             stem = f"BRACS_{slide}_{label.partition('_')[2]}_{number}"
@@ -167,9 +165,6 @@ def put_image():
 @pytest.fixture
 def small():
     """A benchmark with small stored tiles and, for PCam, checksums of its own."""
-    import dataclasses
-
-    from pathjax.datasets.benchmarks import BENCHMARKS
 
     def made(name, **changes):
         benchmark = BENCHMARKS[name]

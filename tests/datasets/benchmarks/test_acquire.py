@@ -51,7 +51,7 @@ def test_an_empty_folder_names_each_file_wanted_and_its_source(tmp_path, name):
 
 
 def test_no_folder_at_all(tmp_path):
-    with pytest.raises(BenchmarkError, match="no folder:\n  - ICIAR2018"):
+    with pytest.raises(BenchmarkError, match="not a folder:\n  - ICIAR2018"):
         acquire(BENCHMARKS["bach"], tmp_path / "none", tmp_path)
     with pytest.raises(BenchmarkError, match=r"no --manual-dir was given.*lacks"):
         acquire(BENCHMARKS["bracs"], None, tmp_path)
@@ -75,7 +75,7 @@ def test_a_wrong_checksum(packed_crc, tmp_path):
         file.write(b"\0")
     with pytest.raises(BenchmarkError) as caught:
         acquire(crc, folder, tmp_path)
-    assert f"published is {crc.parts[1].md5}" in str(caught.value)
+    assert f"expected {crc.parts[1].md5}" in str(caught.value)
     assert crc.parts[1].by_hand in str(caught.value)
 
 
@@ -95,13 +95,13 @@ def test_pcam_checksums_are_of_the_uncompressed_files(trees, small, tmp_path):
     assert list(plain) == list(packed) == [p.key for p in parts if p.archive]
     for key, part in packed.items():
         assert part.path.read_bytes() == plain[key].path.read_bytes()
-        assert part.facts["md5_of_content"] == plain[key].facts["md5"]
+        assert part.info["md5_of_content"] == plain[key].info["md5"]
     with open(tmp_path / "plain" / parts[0].places[0], "ab") as file:
         file.write(b"\0")
-    with pytest.raises(BenchmarkError, match="published is"):
+    with pytest.raises(BenchmarkError, match="has MD5 .* expected"):
         acquire(pcam, tmp_path / "plain", tmp_path / "cache")
     wrong = dataclasses.replace(parts[0], md5="0" * 32)
-    with pytest.raises(BenchmarkError, match="published is 000"):
+    with pytest.raises(BenchmarkError, match="expected 000"):
         acquire(
             dataclasses.replace(pcam, parts=(wrong, *parts[1:])),
             tmp_path / "packed",

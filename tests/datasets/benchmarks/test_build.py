@@ -11,8 +11,7 @@ from pathjax.data.images import decode_tile
 from pathjax.data.preprocess import Preprocess
 from pathjax.data.study import Study, StudyError
 from pathjax.datasets.benchmarks import BENCHMARKS, BenchmarkError, build
-from pathjax.datasets.benchmarks.build import build_benchmark
-from pathjax.datasets.benchmarks.stored import stored_tile
+from pathjax.datasets.benchmarks.build import build_benchmark, stored_tile
 
 COUNTS = {"train": 18, "val": 18}
 
@@ -152,10 +151,10 @@ def test_an_image_of_the_right_size_is_stored_as_published(tmp_path, form):
 def test_images_that_cannot_be_stored(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(path)
-    with pytest.raises(ValueError, match="expected 8 bits a channel"):
+    with pytest.raises(ValueError, match="expected 8 bits per channel"):
         stored_tile(path.read_bytes(), 4)
     Image.new("RGB", (40, 40)).save(path)
-    monkeypatch.setattr("pathjax.datasets.benchmarks.stored.MAX_PIXELS", 1000)
+    monkeypatch.setattr("pathjax.datasets.benchmarks.build.MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="40 x 40 px, more than 1,000"):
         stored_tile(path.read_bytes(), 4)
 

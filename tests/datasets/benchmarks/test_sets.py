@@ -8,11 +8,8 @@ from pathjax.data.check import check_study
 from pathjax.data.images import decode_tile
 from pathjax.data.tile_source import read_image
 from pathjax.datasets.benchmarks import BENCHMARKS, BenchmarkError
-from pathjax.datasets.benchmarks.build import build_benchmark, listed
-from pathjax.datasets.benchmarks.image_folders import (
-    BACH_VALIDATION,
-    BREAKHIS_VALIDATION,
-)
+from pathjax.datasets.benchmarks.build import build_benchmark, read_records
+from pathjax.datasets.benchmarks.sets import BACH_VALIDATION, BREAKHIS_VALIDATION
 from pathjax.evals.suites import load_tasks
 
 
@@ -92,7 +89,7 @@ def test_a_folder_that_is_no_class(trees, tmp_path, put_image):
     trees["crc"](tmp_path)
     put_image(tmp_path / "CRC-VAL-HE-7K" / "XXX" / "XXX-AAAAAAAA.tif")
     with pytest.raises(
-        BenchmarkError, match=r"folders XXX, which are no class; expected"
+        BenchmarkError, match=r"folders XXX, which are not classes; expected"
     ):
         build_benchmark(
             BENCHMARKS["crc"], tmp_path / "out", manual_dir=tmp_path, partial=True
@@ -123,7 +120,7 @@ def test_crc_msi_in_folders_per_fold_and_a_name_without_barcode(
     study = build_benchmark(whole, tmp_path / "out", manual_dir=tmp_path)
     assert len(study.tiles) == 12
     put_image(tmp_path / "CRC_DX_TEST" / "MSS" / "blk-AAAA-patient1.png")
-    with pytest.raises(BenchmarkError, match="no slide barcode in its name"):
+    with pytest.raises(BenchmarkError, match="expected a name like blk"):
         build_benchmark(whole, tmp_path / "other", manual_dir=tmp_path)
 
 
@@ -170,7 +167,7 @@ def test_breakhis_takes_40x_of_four_types_split_by_eva_s_patients(built):
 def test_breakhis_every_listed_patient_is_held_out(trees, tmp_path):
     trees["breakhis"](tmp_path, {"F": sorted(BREAKHIS_VALIDATION)})
     slides = {"slides": tmp_path / "BreaKHis_v1" / "histology_slides"}
-    records = listed(BENCHMARKS["breakhis"], slides)
+    records = read_records(BENCHMARKS["breakhis"], slides)
     assert len(BREAKHIS_VALIDATION) == 14 and len(records) == 28
     assert {record.fold for record in records} == {"val"}
 
@@ -179,8 +176,8 @@ def test_breakhis_unknown_type(trees, tmp_path, put_image):
     trees["breakhis"](tmp_path)
     slides = tmp_path / "BreaKHis_v1" / "histology_slides"
     put_image(slides / "breast" / "40X" / "SOB_B_XX-14-3411F-40-001.png")
-    with pytest.raises(BenchmarkError, match="is of type 'XX'"):
-        list(BENCHMARKS["breakhis"].read({"slides": slides}))
+    with pytest.raises(BenchmarkError, match="expected a name like SOB"):
+        read_records(BENCHMARKS["breakhis"], {"slides": slides})
 
 
 def test_gleason_array_is_the_fold_and_the_second_pathologist_is_not_read(built):
@@ -198,8 +195,8 @@ def test_gleason_unknown_class_or_array(trees, tmp_path, put_image, name):
     discovery = tmp_path / "train_validation_patches_750"
     put_image(discovery / f"{name}.jpg")
     parts = {"discovery": discovery, "test": tmp_path / "test_patches_750" / "patho_1"}
-    with pytest.raises(BenchmarkError, match="expected a name as ZT76"):
-        list(BENCHMARKS["gleason"].read(parts))
+    with pytest.raises(BenchmarkError, match="expected a name like ZT76"):
+        read_records(BENCHMARKS["gleason"], parts)
 
 
 def test_bracs_slides_and_mpp_of_each_tile(built):
@@ -263,7 +260,7 @@ def test_pcam_broken_files(trees, small, tmp_path):
     with pytest.raises(BenchmarkError, match="no dataset 'y'"):
         build()
     labels.write_bytes(b"no")
-    with pytest.raises(BenchmarkError, match="no whole HDF5 file"):
+    with pytest.raises(BenchmarkError, match="not a complete HDF5 file"):
         build()
 
 
