@@ -68,7 +68,7 @@ def build_tcga(
 
     Raises:
       StudyError: `slides` is no such study, or `out` was begun from another.
-      TcgaError, TcgaError: see labels.py, pairing.py.
+      TcgaError: see labels.py, pairing.py.
     """
     source = _study_of_tiles(Path(slides), Path(out), progress)
     _refuse_shared_shards(source)

@@ -1,21 +1,79 @@
-"""The labels of patients: what all sources say, joined, with every conflict listed.
+"""Reads labels of patients from tables and MAFs, and joins them.
 
-    label files -> claims -> a row per patient: label, where it is from; conflicts
+    tables, MAFs -> claims (patient, label, value, source) -> labels, conflicts
 
-Rule: a label that all sources agree on is taken; one on which they do not is left
-empty and listed with each source's word. No source is believed over another.
+A label on which all sources agree is used. One on which they disagree is left empty and
+listed as a conflict; no source is preferred. Does not read sites: tables have lost
+their leading zeros, the barcode has not.
 """
 
+import csv
 import dataclasses
-from collections.abc import Iterable, Sequence
+import io
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, TextIO
 
 import pandas as pd
 
-from pathjax.datasets.tcga.label_tables import Claim, header_of, read_table
-from pathjax.datasets.tcga.maf import is_maf, read_maf, read_sequenced
-from pathjax.datasets.tcga.tables import TcgaError
-from pathjax.datasets.tcga.vocabulary import CLASSES
+from pathjax.data.tcga_barcodes import find
+from pathjax.datasets.tcga.tables import TcgaError, first_few, opened
+from pathjax.datasets.tcga.vocabulary import (
+    ACCEPTED,
+    CLASSES,
+    MISSING,
+    MUTATED,
+    NON_SILENT,
+    SILENT,
+    WILD_TYPE,
+    classes_of,
+)
+
+# The key of a table is the first of these that it has.
+KEYS = (
+    "patient_id",
+    "patient",
+    "case_id",
+    "case",
+    "submitter_id",
+    "bcr_patient_barcode",
+    "sample_id",
+    "sample",
+    "sampleID",
+    "slide_id",
+)
+COLUMNS = {
+    **{label: label for label in CLASSES},
+    "project_id": "cancer_type",  # GDC: TCGA-BRCA
+    "oncotree_code": "oncotree",
+    "TP53_mut": "tp53",
+    "TP53": "tp53",
+    "PAM50": "pam50",
+    "PAM50Call_RNAseq": "pam50",  # Xena's clinical matrix of BRCA
+    "BRCA_Subtype_PAM50": "pam50",  # TCGAbiolinks' PanCancerAtlas_subtypes
+}
+COMMENTS = 50  # lines in which to look for a header
+MAF_ROWS = 200_000  # read at a time; MC3 has 3.6 million
+GENE, CLASS, SAMPLE, FILTER = (
+    "Hugo_Symbol",
+    "Variant_Classification",
+    "Tumor_Sample_Barcode",
+    "FILTER",
+)
+
+
+class Claim(NamedTuple):
+    """What one source says about one label of a patient.
+
+    The source is the file's name, with the sample for MAFs.
+    """
+
+    patient: str
+    label: str
+    value: str
+    source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +81,9 @@ class Labels:
     """Labels of patients.
 
     Attributes:
-      table: index patient; for each label a column with its class or None, and a column
-        `<label>_source` with the files it is from.
-      conflicts: a row per claim of a label that was left empty: patient, label, value,
+      table: Indexed by patient; for each label a column of classes or None, and a
+        column `<label>_source` with the names of its files.
+      conflicts: The claims of labels that were left empty: patient, label, value,
         source.
     """
 
@@ -33,34 +91,43 @@ class Labels:
     conflicts: pd.DataFrame
 
 
+class Header(NamedTuple):
+    """Column names of a table, its separator, and the number of lines before them."""
+
+    names: tuple[str, ...]
+    separator: str
+    lines: int
+
+
 def read_labels(
     paths: Sequence[str | Path], sequenced: str | Path | None = None
 ) -> Labels:
-    """Reads and joins sources; what kind of file each is, its columns say.
+    """Reads and joins tables and MAFs, distinguished by their columns.
 
     Args:
-      paths: tables of labels and MAFs.
-      sequenced: a file of samples that were sequenced, one a line, for the MAFs:
-        without it a patient absent from a MAF has no TP53 status.
+      paths: Tables of labels and MAFs.
+      sequenced: File with one sequenced sample per line, for the MAFs. Without it a
+        patient absent from a MAF has no TP53 status.
 
     Raises:
-      TcgaError: all files that cannot be used, at once; or no MAF needs `sequenced`.
+      TcgaError: Files cannot be used (all are named), or `sequenced` is given without
+        a MAF.
     """
-    listed = () if sequenced is None else read_sequenced(sequenced)
+    samples = () if sequenced is None else read_sequenced(sequenced)
     claims: list[Claim] = []
     problems: list[str] = []
     mafs = 0
     for path in map(Path, paths):
         try:
-            maf = is_maf(header_of(path).names)
-            mafs += maf
-            claims += read_maf(path, listed) if maf else read_table(path)
+            is_maf = {GENE, SAMPLE} <= set(header_of(path).names)
+            mafs += is_maf
+            claims += read_maf(path, samples) if is_maf else read_table(path)
         except TcgaError as error:
             problems.append(str(error))
     if sequenced is not None and not mafs and not problems:
         problems.append(
             f"{sequenced} lists sequenced samples, but no MAF is among the labels: give "
-            "the MAF too, or leave the list out"
+            "the MAF too, or leave out the list"
         )
     if problems:
         raise TcgaError("\n".join(problems))
@@ -68,22 +135,211 @@ def read_labels(
 
 
 def join(claims: Iterable[Claim]) -> Labels:
-    """Joins claims by the module's rule."""
-    frame = pd.DataFrame(
-        map(dataclasses.astuple, claims),
-        columns=["patient", "label", "value", "source"],
-        dtype=object,
-    ).drop_duplicates()
-    groups = frame.groupby(["patient", "label"])
-    agree = groups["value"].transform("nunique") == 1
+    """Joins claims: agreement gives a label, disagreement a conflict."""
+    frame = pd.DataFrame(claims, columns=Claim._fields, dtype=object).drop_duplicates()
+    agree = frame.groupby(["patient", "label"])["value"].transform("nunique") == 1
     patients = pd.Index(sorted(frame["patient"].unique()), name="patient")
     table = pd.DataFrame(index=patients)
     for label in CLASSES:
-        own = frame[agree & (frame["label"] == label)].groupby("patient")
-        table[label] = own["value"].first().reindex(patients)
-        table[f"{label}_source"] = own["source"].agg("; ".join).reindex(patients)
+        groups = frame[agree & (frame["label"] == label)].groupby("patient")
+        table[label] = groups["value"].first().reindex(patients)
+        table[f"{label}_source"] = groups["source"].agg("; ".join).reindex(patients)
     table = table.astype(object)
     return Labels(
         table.where(table.notna(), None),
         frame[~agree].sort_values(["patient", "label", "source"], ignore_index=True),
     )
+
+
+@contextmanager
+def _text_file(path: Path) -> Iterator[TextIO]:
+    try:
+        with opened(path) as raw:
+            yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+    except (UnicodeDecodeError, csv.Error, pd.errors.ParserError) as error:
+        raise TcgaError(
+            f"{path} cannot be read: {error}; expected a CSV or TSV file, plain, .gz or "
+            "alone in a .zip"
+        ) from error
+
+
+def header_of(path: Path) -> Header:
+    """Reads the first line that is neither blank nor a comment.
+
+    Raises:
+      TcgaError: The file is not text, or has no header.
+    """
+    with _text_file(path) as file:
+        for number, line in enumerate(itertools.islice(file, COMMENTS)):
+            if line.strip() and not line.startswith("#"):
+                separator = "\t" if "\t" in line else ","
+                names = next(csv.reader([line], delimiter=separator))
+                return Header(tuple(map(str.strip, names)), separator, number)
+    raise TcgaError(f"{path} has no header in its first {COMMENTS} lines")
+
+
+def read_table(path: Path) -> list[Claim]:
+    """Reads a table with a row per patient, sample or slide.
+
+    Rows of normal tissue and empty cells are ignored. An unknown word is an error.
+
+    Raises:
+      TcgaError: The file cannot be read, lacks a key or label column, or has bad rows,
+        all of which are counted.
+    """
+    header = header_of(path)
+    key = next((name for name in KEYS if name in header.names), None)
+    labels = [name for name in header.names if name in COLUMNS and name != key]
+    if key is None or not labels:
+        raise TcgaError(
+            f"{path} is not a table of labels: expected one of {', '.join(KEYS)} and at "
+            f"least one of {', '.join(COLUMNS)}; got the columns "
+            f"{first_few(header.names, 8, ', ')}"
+        )
+    repeated = sorted({n for n in (key, *labels) if header.names.count(n) > 1})
+    if repeated:
+        raise TcgaError(f"{path} has the columns {', '.join(repeated)} more than once")
+    places = {name: header.names.index(name) for name in (key, *labels)}
+    claims: dict[Claim, None] = {}  # a set that keeps its order
+    problems: list[str] = []
+    rows = 0
+    with _text_file(path) as file:
+        lines = itertools.islice(file, header.lines + 1, None)
+        reader = csv.reader(lines, delimiter=header.separator)
+        for row in filter(None, reader):
+            rows += 1
+            if len(row) != len(header.names):
+                faults = [f"expected {len(header.names)} fields, got {len(row)}"]
+            else:
+                cells = {name: row[place] for name, place in places.items()}
+                found, faults = _row(cells.pop(key), cells, path.name)
+                claims |= dict.fromkeys(found)
+            line = header.lines + 1 + reader.line_num
+            problems += [f"line {line}: {fault}" for fault in faults]
+    if not rows:
+        raise TcgaError(f"{path} has a header and no rows")
+    if problems:
+        raise TcgaError(
+            f"{path} has {len(problems)} bad rows or cells:\n  - "
+            + first_few(problems, 10, "\n  - ")
+        )
+    return list(claims)
+
+
+def _row(
+    name: str, cells: dict[str, str], source: str
+) -> tuple[list[Claim], list[str]]:
+    """The claims of one row, and its problems."""
+    try:
+        barcode = find(name)
+    except ValueError as error:
+        return [], [str(error)]
+    claims, problems = [], []
+    for column, text in cells.items():
+        if barcode.is_normal or text.strip().lower() in MISSING:
+            continue
+        found = classes_of(COLUMNS[column], text)
+        if found is None:
+            words = ", ".join(CLASSES.get(COLUMNS[column], ("an OncoTree code",)))
+            problems.append(f"{column}: expected one of {words}; got {text!r}")
+            continue
+        claims += [Claim(barcode.patient, *item, source) for item in found.items()]
+    return claims, problems
+
+
+def read_sequenced(path: str | Path) -> set[str]:
+    """Reads a list of sequenced tumour samples, one barcode per line.
+
+    Raises:
+      TcgaError: The file cannot be read, or a line is not the barcode of a sample.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TcgaError(f"{path} cannot be read: {error}") from error
+    samples = {line.strip(): _sample(line) for line in lines if line.strip()}
+    bad = [repr(line[:40]) for line, sample in samples.items() if sample is None]
+    found = set(filter(None, samples.values()))
+    if bad or not found:
+        raise TcgaError(
+            f"{path}: expected one barcode per line of at least 15 characters, such as "
+            f"TCGA-3C-AALI-01, got {first_few(bad, 5, ', ') or 'no tumour sample'}"
+        )
+    return found
+
+
+def read_maf(path: Path, sequenced: Iterable[str] = ()) -> list[Claim]:
+    """One claim on TP53 for each tumour sample that is known to be sequenced.
+
+    Mutated: it has a non-silent TP53 variant that passed its caller's filters. Wild
+    type: it has none, and has a row of any gene in the MAF or is in `sequenced`.
+
+    Args:
+      path: MC3 or the GDC's masked somatic mutations, plain or .gz.
+      sequenced: Sequenced samples (15 characters), in the MAF or not.
+
+    Raises:
+      TcgaError: The file cannot be read, lacks a column, or has unknown variant classes
+        or samples.
+    """
+    seen: set[str] = set()
+    mutated: set[str] = set()
+    problems: dict[str, None] = {}
+    for rows in _maf_chunks(path):
+        samples = {name: _sample(name) for name in rows[SAMPLE].unique()}
+        seen |= set(filter(None, samples.values()))
+        tp53 = rows[rows[GENE] == "TP53"]
+        unknown = [f"sample {n!r}" for n, sample in samples.items() if sample is None]
+        classes = sorted(set(tp53[CLASS]) - NON_SILENT - SILENT)
+        unknown += [f"class {name!r} of TP53" for name in classes]
+        problems |= dict.fromkeys(unknown)
+        passed = tp53[FILTER].map(_passed).astype(bool) & tp53[CLASS].isin(NON_SILENT)
+        mutated |= {samples[name] for name in tp53[SAMPLE][passed] if samples[name]}
+    if problems:
+        raise TcgaError(
+            f"{path} has {len(problems)} unknown values: {first_few(list(problems))}. "
+            "Expected samples such as TCGA-3C-AALI-01A-11D-A41B-09 and the classes "
+            f"{', '.join(sorted(NON_SILENT | SILENT))}"
+        )
+    return [
+        Claim(
+            patient=sample[:12],
+            label="tp53",
+            value=MUTATED if sample in mutated else WILD_TYPE,
+            source=f"{path.name} ({sample})",
+        )
+        for sample in sorted(seen | set(sequenced))
+    ]
+
+
+def _maf_chunks(path: Path) -> Iterator[pd.DataFrame]:
+    header = header_of(path)
+    missing = [name for name in (GENE, CLASS, SAMPLE) if name not in header.names]
+    if missing:
+        raise TcgaError(f"{path} lacks the columns {', '.join(missing)} of a MAF")
+    with _text_file(path) as file:
+        for rows in pd.read_csv(
+            file,
+            sep="\t",
+            skiprows=header.lines,
+            usecols=lambda name: name in (GENE, CLASS, SAMPLE, FILTER),
+            dtype=str,
+            keep_default_na=False,
+            quoting=csv.QUOTE_NONE,  # 3'UTR, and quotes in annotations
+            chunksize=MAF_ROWS,
+        ):
+            # A MAF without FILTER (cBioPortal's) has been filtered already.
+            yield rows if FILTER in rows else rows.assign(**{FILTER: "PASS"})
+
+
+def _passed(flags: str) -> bool:
+    return all(flag.strip() in ACCEPTED for flag in flags.replace(";", ",").split(","))
+
+
+def _sample(name: str) -> str | None:
+    """15 characters; "" for normal tissue; None if it is not the barcode of a sample."""
+    try:
+        barcode = find(name)
+    except ValueError:
+        return None
+    return "" if barcode.is_normal else barcode.sample or None

@@ -1,6 +1,6 @@
 """Files of TCGA tables: opening, headers, columns of numbers, and the package's error.
 
-Knows no format; `label_tables.py`, `maf.py` and the RNA readers do.
+Knows no format; `labels.py` and the RNA readers do.
 """
 
 import csv
@@ -34,6 +34,12 @@ BLOCK_BYTES = 32 << 20
 
 class TcgaError(ValueError):
     """Files of TCGA cannot be used, joined or paired; the message says why."""
+
+
+def first_few(items: Sequence[str], few: int = 5, separator: str = "; ") -> str:
+    """Joins the first items, and says how many more there are."""
+    more = [f"and {len(items) - few} more"] if len(items) > few else []
+    return separator.join([*items[:few], *more])
 
 
 @contextmanager

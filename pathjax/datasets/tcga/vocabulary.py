@@ -1,18 +1,18 @@
-"""The words of TCGA labels: which values a label has, and how sources spell them.
+"""The words of TCGA labels: the classes of each label, and how sources spell them.
 
     "TCGA-KIRC", "CCRCC", 1.0, "BRCA_LumA" -> KIRC, KIRC, mutated, LumA
 
-Holds words only; `tables.py` and `maf.py` read files, `labels.py` joins what they say.
+Reads no file; `labels.py` does.
 """
 
 from collections.abc import Mapping
 
-# TCGA study abbreviations (NCI GDC, "TCGA Study Abbreviations"), the tumours.
-_STUDIES = (
+# Tumours among the TCGA study abbreviations (NCI GDC).
+CANCER_TYPES = tuple(
     "ACC BLCA BRCA CESC CHOL COAD DLBC ESCA GBM HNSC KICH KIRC KIRP LAML LGG LIHC LUAD "
-    "LUSC MESO OV PAAD PCPG PRAD READ SARC SKCM STAD TGCT THCA THYM UCEC UCS UVM"
+    "LUSC MESO OV PAAD PCPG PRAD READ SARC SKCM STAD TGCT THCA THYM UCEC UCS "
+    "UVM".split()
 )
-CANCER_TYPES = tuple(_STUDIES.split())
 MUTATED, WILD_TYPE = "mutated", "wild type"
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "cancer_type": CANCER_TYPES,
@@ -30,66 +30,68 @@ DESCRIPTIONS = {
     "kidney": "renal cell carcinoma: clear cell, papillary or chromophobe",
     "lung": "lung cancer: adenocarcinoma or squamous cell carcinoma",
 }
-# OncoTree codes (oncotree.mskcc.org) that are known here to belong to one TCGA study,
-# beside those that are its abbreviation. Others say nothing: MACR, mucinous
-# adenocarcinoma of colon and rectum, belongs to two.
+# OncoTree codes (oncotree.mskcc.org) of exactly one TCGA study, other than its
+# abbreviation. MACR, mucinous adenocarcinoma of colon and rectum, belongs to two.
 _STUDY_OF_ONCOTREE = {
-    **dict.fromkeys(
-        [
-            "IDC",
-            "ILC",
-            "MDLC",
-            "MBC",
-            "IMMC",
-            "BRCA",
-            "PD",
-            "ACBC",
-            "SPC",
-            "BRCNOS",
-            "MPT",
-        ],
-        "BRCA",
-    ),
-    **dict.fromkeys(["STAD", "TSTAD", "DSTAD", "MSTAD", "PSTAD", "SSRCC"], "STAD"),
-    **dict.fromkeys(["OAST", "AASTR", "ODG", "AOAST", "ASTR"], "LGG"),
-    "CCRCC": "KIRC",
-    "PRCC": "KIRP",
-    "CHRCC": "KICH",
+    code: study
+    for study, codes in {
+        "BRCA": "IDC ILC MDLC MBC IMMC BRCA PD ACBC SPC BRCNOS MPT",
+        "STAD": "STAD TSTAD DSTAD MSTAD PSTAD SSRCC",
+        "LGG": "OAST AASTR ODG AOAST ASTR",
+        "KIRC": "CCRCC",
+        "KIRP": "PRCC",
+        "KICH": "CHRCC",
+    }.items()
+    for code in codes.split()
 }
-# Of breast codes only these two; mixed (MDLC) and special types are neither.
-_BREAST_OF_ONCOTREE = {"IDC": "IDC", "ILC": "ILC"}
-_PAM50 = {
-    "luma": "LumA",
-    "luminala": "LumA",
-    "lumb": "LumB",
-    "luminalb": "LumB",
-    "her2": "Her2",
-    "her2enriched": "Her2",
-    "basal": "Basal",
-    "basallike": "Basal",
-    "normal": "Normal",
-    "normallike": "Normal",
+_SPELLINGS = {
+    "tp53": {
+        MUTATED: ("1", "1.0", "true", "mutated", "mut", "mutant"),
+        WILD_TYPE: ("0", "0.0", "false", "wild type", "wt", "wildtype"),
+    },
+    "pam50": {
+        "LumA": ("luma", "luminala"),
+        "LumB": ("lumb", "luminalb"),
+        "Her2": ("her2", "her2enriched"),
+        "Basal": ("basal", "basallike"),
+        "Normal": ("normal", "normallike"),
+    },
 }
-_TP53 = {
-    **dict.fromkeys(("1", "1.0", "true", "mutated", "mut", "mutant"), MUTATED),
-    **dict.fromkeys(("0", "0.0", "false", "wild type", "wt", "wildtype"), WILD_TYPE),
+_CLASS_OF_WORD = {
+    label: {word: value for value, words in classes.items() for word in words}
+    for label, classes in _SPELLINGS.items()
 }
-# How sources write that they do not know (pandas, R, Xena, the GDC's XML).
+# Missing values as pandas, R, Xena and the GDC's XML write them.
 MISSING = frozenset(
     ("", "na", "n/a", "nan", "none", "null", "[not available]", "[unknown]", "not_rep")
 )
 
+# Variant classes of the GDC's MAF format, by whether they change the protein.
+NON_SILENT = frozenset(
+    "Missense_Mutation Nonsense_Mutation Nonstop_Mutation Frame_Shift_Del "
+    "Frame_Shift_Ins In_Frame_Del In_Frame_Ins Splice_Site "
+    "Translation_Start_Site".split()
+)
+SILENT = frozenset(
+    "Silent Intron 5'UTR 3'UTR 5'Flank 3'Flank IGR RNA Splice_Region "
+    "Targeted_Region".split()
+)
+# FILTER flags that leave a call valid. DNA of OV and LAML was amplified (wga), so that
+# PASS alone would empty them (Ellrott et al. 2018, MC3). "nonpreferredpair" is not
+# among them: the same tumour is also there with a better normal.
+ACCEPTED = frozenset(("PASS", ".", "", "wga", "native_wga_mix"))
 
-def claims_of(label: str, text: str) -> dict[str, str] | None:
-    """What one cell says: label to class; empty when it says nothing.
+
+def classes_of(label: str, text: str) -> dict[str, str] | None:
+    """The labels that follow from one cell.
 
     Args:
-      label: a key of `CLASSES`, or "oncotree".
-      text: the cell, not missing.
+      label: A key of `CLASSES`, or "oncotree".
+      text: The cell, not missing.
 
     Returns:
-      One class, or those that follow from it: a cancer type of kidney or lung is that
-      label too. None when the word is not known.
+      Label to class. A cancer type of kidney or lung is that label too; an OncoTree
+      code of no single study gives nothing. None if the word is unknown.
     """
     word = text.strip()
     if label == "oncotree":
@@ -97,10 +99,10 @@ def claims_of(label: str, text: str) -> dict[str, str] | None:
     if label == "cancer_type":
         return _of_study(word.upper().removeprefix("TCGA-"))
     if label == "tp53":
-        found = _TP53.get(word.lower())
+        found = _CLASS_OF_WORD[label].get(word.lower())
     elif label == "pam50":
         short = word.lower().removeprefix("brca").lstrip("._-")
-        found = _PAM50.get("".join(filter(str.isalnum, short)))
+        found = _CLASS_OF_WORD[label].get("".join(filter(str.isalnum, short)))
     else:
         found = word.upper() if word.upper() in CLASSES[label] else None
     return None if found is None else {label: found}
@@ -114,9 +116,8 @@ def _of_study(study: str) -> dict[str, str] | None:
 
 
 def _of_oncotree(code: str) -> dict[str, str] | None:
-    claims = _of_study(_STUDY_OF_ONCOTREE.get(code, code))
-    if claims is None:
+    labels = _of_study(_STUDY_OF_ONCOTREE.get(code, code))
+    if labels is None:
         return {} if code.replace("_", "").isalnum() else None
-    if code in _BREAST_OF_ONCOTREE:
-        claims["breast"] = _BREAST_OF_ONCOTREE[code]
-    return claims
+    # Mixed (MDLC) and special types of breast cancer are neither class.
+    return labels | ({"breast": code} if code in CLASSES["breast"] else {})

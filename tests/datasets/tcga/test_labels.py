@@ -1,17 +1,185 @@
-"""Labels of patients: agreement, conflict, sources, and the real tables together."""
+"""Labels: tables of several formats, joining, conflicts, errors, real tables."""
+
+import gzip
+import random
+import zipfile
 
 import pandas as pd
 import pytest
 
-from pathjax.datasets.tcga.label_tables import Claim
-from pathjax.datasets.tcga.labels import join, read_labels
+from pathjax.datasets.tcga.labels import Claim, join, read_labels, read_table
 from pathjax.datasets.tcga.tables import TcgaError
-from pathjax.datasets.tcga.vocabulary import CLASSES
+from pathjax.datasets.tcga.vocabulary import CLASSES, classes_of
 
 A, B = "TCGA-3C-AALI", "TCGA-3C-AALJ"
 
 
-def test_agreed_labels_name_all_sources_and_conflicts_are_left_empty():
+def written(folder, text, name="labels.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def values(path):
+    return [claim[:3] for claim in read_table(path)]
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "expected"),
+    [
+        ("cancer_type", "TCGA-BRCA", {"cancer_type": "BRCA"}),
+        ("cancer_type", "kich", {"cancer_type": "KICH", "kidney": "KICH"}),
+        ("cancer_type", "LUSC", {"cancer_type": "LUSC", "lung": "LUSC"}),
+        ("oncotree", "CCRCC", {"cancer_type": "KIRC", "kidney": "KIRC"}),
+        ("oncotree", "ILC", {"cancer_type": "BRCA", "breast": "ILC"}),
+        ("oncotree", "MDLC", {"cancer_type": "BRCA"}),
+        ("oncotree", "LUAD", {"cancer_type": "LUAD", "lung": "LUAD"}),
+        ("oncotree", "MACR", {}),
+        ("oncotree", "HGSOC", {}),  # of a study, but not in our table
+        ("tp53", "1.0", {"tp53": "mutated"}),
+        ("tp53", "WT", {"tp53": "wild type"}),
+        ("pam50", "BRCA_LumA", {"pam50": "LumA"}),
+        ("pam50", "BRCA.Normal", {"pam50": "Normal"}),
+        ("pam50", "HER2-enriched", {"pam50": "Her2"}),
+        ("pam50", "Luminal B", {"pam50": "LumB"}),
+        ("breast", "idc", {"breast": "IDC"}),
+        ("cancer_type", "COADREAD", None),  # ambiguous
+        ("oncotree", "LUNG?", None),
+        ("tp53", "2", None),
+        ("tp53", "0.5", None),
+        ("pam50", "Claudin-low", None),
+        ("breast", "mixed", None),
+        ("kidney", "LUAD", None),
+    ],
+)
+def test_classes_of_words(label, text, expected):
+    assert classes_of(label, text) == expected
+
+
+def test_every_class_is_read_as_itself():
+    for label, classes in CLASSES.items():
+        for name in classes:
+            assert classes_of(label, name)[label] == name
+
+
+def test_table(tmp_path):
+    text = (
+        f"case_id,age,tp53,pam50\n{A},50,mutated,LumA\n{B},,wt,NA\n{A},50,mutated,LumA"
+    )
+    path = written(tmp_path, text)
+    assert values(path) == [
+        (A, "tp53", "mutated"),
+        (A, "pam50", "LumA"),
+        (B, "tp53", "wild type"),
+    ]
+    assert read_table(path)[0] == Claim(A, "tp53", "mutated", "labels.csv")
+
+
+def test_rows_of_normal_tissue_are_ignored(tmp_path):
+    text = f"sampleID\tPAM50Call_RNAseq\n{A}-11\tNormal\n{A}-01\tBasal\n"
+    assert values(written(tmp_path, text, "x.tsv")) == [(A, "pam50", "Basal")]
+
+
+def test_file_formats(tmp_path):
+    text = f"patient_id,cancer_type\n{A},BRCA\n".encode()
+    expected = [(A, "cancer_type", "BRCA")]
+    for name, data in {
+        "x.csv.gz": gzip.compress(text),
+        "bom.csv": b"\xef\xbb\xbf" + text,
+        "dos.csv": text.replace(b"\n", b"\r\n"),
+        "comment.csv": b"# from a friend\n" + text,
+        "quoted.csv": text.replace(b"patient_id", b'"patient_id"'),
+    }.items():
+        assert values(written(tmp_path, data, name)) == expected, name
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("inside.csv", text)
+    assert values(tmp_path / "x.zip") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "no header"),
+        ("\n\n", "no header"),
+        ("patient_id,age\n", "not a table of labels"),
+        ("age,cancer_type\n", "not a table of labels"),
+        ("patient_id,cancer_type\n", "a header and no rows"),
+        ("patient_id,tp53,tp53\nTCGA-3C-AALI,1,1\n", "more than once"),
+        ("patient_id,tp53\nTCGA-3C-AALI,1,x,y\n", "expected 2 fields, got 4"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_invalid_tables(tmp_path, text, match):
+    with pytest.raises(TcgaError, match=match):
+        read_table(written(tmp_path, text))
+
+
+def test_all_bad_cells_are_listed(tmp_path):
+    path = written(tmp_path, f"case_id,tp53,lung\n{A},7,LUAD\nP1,1,\n{B},1,KIRC\n")
+    with pytest.raises(TcgaError, match="3 bad rows or cells") as caught:
+        read_table(path)
+    message = str(caught.value)
+    assert "line 2: tp53: expected one of mutated, wild type; got '7'" in message
+    assert "line 3: 'P1': expected the TCGA barcode of one patient" in message
+    assert "line 4: lung: expected one of LUAD, LUSC; got 'KIRC'" in message
+
+
+def test_real_tables(real_data):
+    """Compares with pandas, and with counts of the published map."""
+    folder = real_data / "tcga_slide_labels"
+    types = pd.Series(
+        {
+            claim.patient: claim.value
+            for claim in read_table(folder / "tcga_patient_to_cancer_type.csv")
+            if claim.label == "cancer_type"
+        }
+    )
+    counts = types.value_counts()
+    assert len(types) == 11_129 and len(counts) == 33 and counts["CHOL"] == 45
+    kidney = read_table(folder / "tcga_kidney_subset.csv.zip")
+    counts = pd.Series([c.value for c in kidney if c.label == "kidney"]).value_counts()
+    assert counts.to_dict() == {"KIRC": 492, "KIRP": 258, "KICH": 107}
+    path = real_data / "tcga_bulk" / "tcga_luad_all_clean.csv.zip"
+    table = pd.read_csv(path, usecols=["case_id", "TP53_mut"]).drop_duplicates()
+    found = {c.patient: c.value for c in read_table(path) if c.label == "tp53"}
+    expected = table.set_index("case_id")["TP53_mut"].map(
+        {1: "mutated", 0: "wild type"}
+    )
+    assert found == expected.to_dict()
+
+
+def test_damaged_tables_raise_only_tcga_errors(tmp_path):
+    source = random.Random(0)
+    whole = "case_id,oncotree_code,TP53_mut\n" + "".join(
+        f"TCGA-3C-AA{i:02d},{code},{i % 2}\n"
+        for i, code in enumerate(["IDC", "ILC", "CCRCC", "LUSC", "MDLC"] * 4)
+    )
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole.encode())
+        for _ in range(source.randint(1, 6)):
+            place = source.randrange(max(len(data), 1))
+            kind = source.randrange(4)
+            if kind == 0:
+                data[place : place + 1] = bytes([source.randrange(256)])
+            elif kind == 1:
+                del data[place : place + source.randint(1, 40)]
+            elif kind == 2:
+                data[place:place] = source.choice([b",", b"\n", b'"', b"\t", b"\x00"])
+            else:
+                del data[place:]
+        name = source.choice(["a.csv", "a.csv", "a.csv.gz", "a.zip"])
+        kept = gzip.compress(data) if name.endswith(".gz") else bytes(data)
+        if source.random() < 0.2:
+            kept = kept[: len(kept) // 2]
+        try:
+            read_table(written(tmp_path, kept, name))
+        except TcgaError:
+            refused += 1
+    assert 100 < refused < 300
+
+
+def test_join():
     labels = join(
         [
             Claim(B, "lung", "LUAD", "y.csv"),
@@ -33,15 +201,12 @@ def test_agreed_labels_name_all_sources_and_conflicts_are_left_empty():
         "value": ["wild type", "mutated"],
         "source": ["m.maf (TCGA-3C-AALJ-01)", "x.csv"],
     }
+    empty = join([])
+    assert len(empty.table) == len(empty.conflicts) == 0
+    assert set(CLASSES) < set(empty.table)
 
 
-def test_no_claim_is_an_empty_table():
-    labels = join([])
-    assert len(labels.table) == len(labels.conflicts) == 0
-    assert set(CLASSES) < set(labels.table)
-
-
-def test_all_files_that_cannot_be_used_are_named(tmp_path):
+def test_errors_name_all_files(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     (tmp_path / "b.maf").write_text("Hugo_Symbol\tTumor_Sample_Barcode\nTP53\tx\n")
     paths = [tmp_path / "a.csv", tmp_path / "b.maf", tmp_path / "absent.csv"]
@@ -49,9 +214,6 @@ def test_all_files_that_cannot_be_used_are_named(tmp_path):
         read_labels(paths)
     for path in paths:
         assert str(path) in str(caught.value)
-
-
-def test_a_list_of_sequenced_samples_wants_a_maf(tmp_path):
     (tmp_path / "a.csv").write_text(f"patient_id,tp53\n{A},1\n")
     (tmp_path / "sequenced.txt").write_text(f"{A}-01\n")
     with pytest.raises(TcgaError, match="no MAF"):
@@ -59,7 +221,7 @@ def test_a_list_of_sequenced_samples_wants_a_maf(tmp_path):
 
 
 def test_real_sources_agree_with_the_published_pairs(real_data):
-    """Oracle: a table of patients with both image and RNA, made independently."""
+    """Compares with an independent table of patients with both image and RNA."""
     labels = read_labels(
         [
             *sorted((real_data / "tcga_slide_labels").iterdir()),

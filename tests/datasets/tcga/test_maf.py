@@ -1,11 +1,11 @@
-"""TP53 from a MAF: the rule, what is known of whom, and refusals."""
+"""TP53 from a MAF: rules, sequenced samples, errors."""
 
 import gzip
 import random
 
 import pytest
 
-from pathjax.datasets.tcga.maf import read_maf, read_sequenced
+from pathjax.datasets.tcga.labels import read_maf, read_sequenced
 from pathjax.datasets.tcga.tables import TcgaError
 
 COLUMNS = "Hugo_Symbol\tChromosome\tVariant_Classification\tTumor_Sample_Barcode\tNote"
@@ -23,7 +23,7 @@ ROWS = [
     ("TP53", "Missense_Mutation", "TCGA-AA-0009-11A-11D-A41B-09", "PASS"),
     ("TP53", "In_Frame_Del", "TCGA-AA-0010-01A-11D-A41B-09", "PASS;nonpreferredpair"),
 ]
-SAID = {
+STATUS = {
     "TCGA-AA-0001-01": "mutated",
     "TCGA-AA-0002-01": "wild type",
     "TCGA-AA-0003-01": "wild type",
@@ -48,7 +48,7 @@ def maf(folder, rows=ROWS, head="#version gdc-1.0.0\n", name="x.maf", flag=True)
     return path
 
 
-def said(path, sequenced=()):
+def status(path, sequenced=()):
     return {
         claim.source.split("(")[1].rstrip(")"): claim.value
         for claim in read_maf(path, sequenced)
@@ -56,58 +56,58 @@ def said(path, sequenced=()):
 
 
 @pytest.mark.parametrize("name", ["x.maf", "x.maf.gz"])
-def test_the_rule(tmp_path, name):
-    assert said(maf(tmp_path, name=name)) == SAID
-    assert said(maf(tmp_path, head="", name=name)) == SAID
+def test_status_of_samples(tmp_path, name):
+    assert status(maf(tmp_path, name=name)) == STATUS
+    assert status(maf(tmp_path, head="", name=name)) == STATUS
 
 
-def test_absent_patients_are_wild_type_only_if_sequenced(tmp_path):
+def test_sequenced_samples_without_rows_are_wild_type(tmp_path):
     listed = tmp_path / "sequenced.txt"
     listed.write_text("TCGA-AA-0001-01A\nTCGA-AA-0099-01A-11D-A41B-09\n\n")
-    found = said(maf(tmp_path), read_sequenced(listed))
-    assert found == SAID | {"TCGA-AA-0099-01": "wild type"}
+    found = status(maf(tmp_path), read_sequenced(listed))
+    assert found == STATUS | {"TCGA-AA-0099-01": "wild type"}
 
 
-def test_a_maf_without_filters_is_taken_as_filtered(tmp_path):
-    found = said(maf(tmp_path, flag=False))
+def test_maf_without_filter_column(tmp_path):
+    found = status(maf(tmp_path, flag=False))
     assert found["TCGA-AA-0003-01"] == "mutated"
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_it_is_read_in_pieces_some_without_tp53(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr("pathjax.datasets.tcga.maf.ROWS_AT_ONCE", rows)
-    assert said(maf(tmp_path)) == SAID
+def test_reading_in_chunks(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr("pathjax.datasets.tcga.labels.MAF_ROWS", rows)
+    assert status(maf(tmp_path)) == STATUS
 
 
-def test_what_is_not_known_is_named_at_once(tmp_path):
+def test_all_unknown_values_are_listed(tmp_path):
     rows = [
         *ROWS,
         ("TP53", "Something", "TCGA-AA-0011-01A-11D-A41B-09", "PASS"),
         ("KRAS", "Silent", "sample 7", "PASS"),
         ("KRAS", "Silent", "TCGA-AA-0012", "PASS"),
     ]
-    with pytest.raises(TcgaError, match="3 things") as caught:
-        said(maf(tmp_path, rows))
+    with pytest.raises(TcgaError, match="3 unknown values") as caught:
+        status(maf(tmp_path, rows))
     for part in ("'Something'", "'sample 7'", "'TCGA-AA-0012'"):
         assert part in str(caught.value)
 
 
-def test_a_table_without_classes_is_refused(tmp_path):
+def test_maf_without_classes(tmp_path):
     path = tmp_path / "x.maf"
     path.write_text("Hugo_Symbol\tTumor_Sample_Barcode\nTP53\tTCGA-AA-0001-01\n")
     with pytest.raises(TcgaError, match="lacks the columns Variant_Classification"):
-        said(path)
+        status(path)
 
 
 @pytest.mark.parametrize("text", ["", "TCGA-AA-0001\n", "TCGA-AA-0001-01\nx\n"])
-def test_a_list_of_sequenced_samples_that_is_refused(tmp_path, text):
+def test_invalid_list_of_sequenced_samples(tmp_path, text):
     path = tmp_path / "sequenced.txt"
     path.write_text(text)
-    with pytest.raises(TcgaError, match="one barcode a line"):
+    with pytest.raises(TcgaError, match="one barcode per line"):
         read_sequenced(path)
 
 
-def test_whatever_a_maf_holds_the_error_has_a_name(tmp_path):
+def test_damaged_mafs_raise_only_tcga_errors(tmp_path):
     source = random.Random(1)
     whole = maf(tmp_path).read_bytes()
     refused = 0
@@ -123,7 +123,7 @@ def test_whatever_a_maf_holds_the_error_has_a_name(tmp_path):
         kept = gzip.compress(data) if path.suffix == ".gz" else bytes(data)
         path.write_bytes(kept[: source.choice([len(kept), len(kept) // 2])])
         try:
-            said(path)
+            status(path)
         except TcgaError:
             refused += 1
     assert 50 < refused < 200
