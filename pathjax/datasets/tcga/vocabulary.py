@@ -8,11 +8,11 @@ Reads no file; `labels.py` does.
 from collections.abc import Mapping
 
 # Tumours among the TCGA study abbreviations (NCI GDC).
-CANCER_TYPES = tuple(
+_STUDIES = (
     "ACC BLCA BRCA CESC CHOL COAD DLBC ESCA GBM HNSC KICH KIRC KIRP LAML LGG LIHC LUAD "
-    "LUSC MESO OV PAAD PCPG PRAD READ SARC SKCM STAD TGCT THCA THYM UCEC UCS "
-    "UVM".split()
+    "LUSC MESO OV PAAD PCPG PRAD READ SARC SKCM STAD TGCT THCA THYM UCEC UCS UVM"
 )
+CANCER_TYPES = tuple(_STUDIES.split())
 MUTATED, WILD_TYPE = "mutated", "wild type"
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "cancer_type": CANCER_TYPES,
@@ -67,15 +67,15 @@ MISSING = frozenset(
 )
 
 # Variant classes of the GDC's MAF format, by whether they change the protein.
-NON_SILENT = frozenset(
+_NON_SILENT = (
     "Missense_Mutation Nonsense_Mutation Nonstop_Mutation Frame_Shift_Del "
     "Frame_Shift_Ins In_Frame_Del In_Frame_Ins Splice_Site "
-    "Translation_Start_Site".split()
+    "Translation_Start_Site"
 )
-SILENT = frozenset(
-    "Silent Intron 5'UTR 3'UTR 5'Flank 3'Flank IGR RNA Splice_Region "
-    "Targeted_Region".split()
+_SILENT = (
+    "Silent Intron 5'UTR 3'UTR 5'Flank 3'Flank IGR RNA Splice_Region Targeted_Region"
 )
+NON_SILENT, SILENT = frozenset(_NON_SILENT.split()), frozenset(_SILENT.split())
 # FILTER flags that leave a call valid. DNA of OV and LAML was amplified (wga), so that
 # PASS alone would empty them (Ellrott et al. 2018, MC3). "nonpreferredpair" is not
 # among them: the same tumour is also there with a better normal.
