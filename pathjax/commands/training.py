@@ -1,4 +1,4 @@
-"""`pathjax train` and `embed`: what runs a model."""
+"""`pathjax train` and `pathjax embed`."""
 
 import argparse
 import contextlib
@@ -63,7 +63,7 @@ def add(commands) -> None:
     embed.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace FILE.h5, or begin it anew, where it is of something else",
+        help="replace FILE.h5, even if it holds other embeddings",
     )
     embed.set_defaults(run=run_embed)
 
@@ -113,7 +113,7 @@ def train_overrides(args: argparse.Namespace) -> dict[str, str]:
         start, colon, steps = args.profile.partition(":")
         if not (colon and start.isdigit() and steps.isdigit()):
             raise ValueError(
-                f"--profile {args.profile}: wanted START:STEPS, such as 20:5"
+                f"--profile {args.profile}: expected START:STEPS, such as 20:5"
             )
         given["log.profile"] = f"[{start}, {steps}]"
     return given

@@ -7,8 +7,8 @@ negatives are the whole batch. Instead (GradCache, Gao et al. 2021):
     2. compare all rows at once; the gradient with respect to the representations
     3. represent each micro-batch again, and pull its part of that gradient back
 
-Memory is that of one micro-batch, the price one more forward pass. Random draws of a
-micro-batch are the same in both passes; they are not those of the undivided batch.
+Memory is that of one micro-batch, the price one more forward pass. Random numbers
+of a micro-batch are the same in both passes, but not those of the undivided batch.
 """
 
 from collections.abc import Callable
@@ -58,13 +58,13 @@ def value_and_grad(
 
     Args:
       represent: (params, rows, number of the part) -> arrays with a row for each row.
-      compare: (params, representations of all rows) -> (scalar, what comes beside).
-      params: what to differentiate by.
+      compare: (params, representations of all rows) -> (scalar, auxiliary outputs).
+      params: To differentiate with respect to.
       batch: arrays `[B, ...]`.
       parts: micro-batches; 1 is one pass without a cache.
 
     Returns:
-      ((loss, beside), gradient), as `jax.value_and_grad(..., has_aux=True)`.
+      ((loss, aux), gradient), as `jax.value_and_grad(..., has_aux=True)`.
 
     Raises:
       ValueError: `parts` does not divide B.
@@ -77,16 +77,16 @@ def value_and_grad(
         return jax.value_and_grad(loss, has_aux=True)(params)
 
     numbered = (split_rows(batch, parts), jnp.arange(parts))
-    rows = jax.lax.map(lambda one: represent(params, *one), numbered)
-    (value, beside), (grads, row_grads) = jax.value_and_grad(
+    rows = jax.lax.map(lambda part: represent(params, *part), numbered)
+    (value, aux), (grads, row_grads) = jax.value_and_grad(
         compare, argnums=(0, 1), has_aux=True
     )(params, join_rows(rows))
 
-    def pull_back(grads, one):
-        part, index, row_grad = one
+    def pull_back(grads, item):
+        part, index, row_grad = item
         _, pull = jax.vjp(lambda params: represent(params, part, index), params)
         return jax.tree.map(jnp.add, grads, pull(row_grad)[0]), None
 
     numbered_grads = (*numbered, split_rows(row_grads, parts))
     grads, _ = jax.lax.scan(pull_back, grads, numbered_grads)
-    return (value, beside), grads
+    return (value, aux), grads

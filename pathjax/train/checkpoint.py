@@ -2,8 +2,8 @@
 
 A checkpoint is (state, position of the data iterator, step, config, gene panel, study
 fingerprint, early-stopping record). Orbax copies the state to the host, then writes in
-the background, beside the final name, and renames: the loop goes on meanwhile, and a
-kill leaves either the new one whole or the one before. Each is sealed before it is
+the background under a temporary name, and renames. The loop continues meanwhile, and a
+kill leaves either the new checkpoint complete or the one before. Each is sealed before it is
 renamed and compared with its seal before it is used (seal.py).
 """
 
@@ -72,7 +72,7 @@ class Checkpoints:
             raise CheckpointError(
                 f"none of the checkpoints in {self._folder} is whole: "
                 + "; ".join(f"{step}: {why}" for step, why in found.items())
-                + ". Restore one from a backup, or remove them to begin at step 0"
+                + ". Restore one from a backup, or remove them to start at step 0"
             )
         if used is not None:
             warn_of_damage(self._folder, used, found)
@@ -98,7 +98,7 @@ class Checkpoints:
         if free < needed:
             self._fail(step, f"{needed >> 20} MiB are needed, {free >> 20} are free")
         self.wait()
-        self._saving = step  # what is sealed; the write before it is whole now
+        self._saving = step  # for the seal; the previous write is complete
         try:
             self._manager.save(
                 step,
@@ -110,7 +110,7 @@ class Checkpoints:
             self._fail(step, str(error), error)
 
     def wait(self) -> None:
-        """Returns when what was begun is whole.
+        """Returns when the last write is complete.
 
         Raises:
           CheckpointError: it failed.
@@ -132,7 +132,7 @@ class Checkpoints:
         ) from cause
 
     def meta(self, step: int) -> dict[str, Any]:
-        """What was saved beside the state."""
+        """The metadata saved with the state."""
         found = self._manager.restore(
             step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
         )

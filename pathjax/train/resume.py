@@ -1,7 +1,7 @@
-"""Whether a folder holds this very run, so that it may go on from its checkpoint.
+"""Whether a folder holds this very run, so that it can resume from its checkpoint.
 
-A run may go on with other devices and processes than it was begun with: a checkpoint is
-of whole arrays, and the position in the data is the number of global batches consumed.
+A run may resume on other devices and processes than it was started with: a checkpoint
+holds whole arrays, and the position in the data is the number of global batches consumed.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pathjax.data.expression import require_same_genes
 # Keys that change how a run is done, not what it computes: free on resume.
 FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh.")
 
-# Paths of what is compared by its content.
+# Paths, which are compared by content.
 PATHS = ("study", "data.text")
 
 
@@ -56,9 +56,9 @@ def comparable(fixed: dict[str, Any], init: str = "") -> dict[str, Any]:
 
 
 def continuation(meta: dict[str, Any], fixed: dict[str, Any]) -> str:
-    """Says what keeps the steps to come from being those of an undisturbed run.
+    """Why a resumed run may differ in its last bits from an uninterrupted one.
 
-    Empty when nothing does: the run then goes on bit for bit.
+    Empty if it resumes bit for bit.
     """
     found = [
         f"{part} {name}: {there[name]} there, {here[name]} here"
@@ -70,10 +70,10 @@ def continuation(meta: dict[str, Any], fixed: dict[str, Any]) -> str:
     if not found:
         return ""
     return (
-        f"going on from step {meta['step']}, saved elsewhere ({'; '.join(found)}). "
+        f"resuming from step {meta['step']}, saved elsewhere ({'; '.join(found)}). "
         "Parameters, optimiser and the position in the data are exactly those saved; "
-        "sums are now taken in another order, so the steps to come may differ in their "
-        "last bits from those of an undisturbed run"
+        "sums are now computed in another order, so the next steps may differ in their "
+        "last bits from those of an uninterrupted run"
     )
 
 
@@ -102,14 +102,14 @@ def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:
         )
     if differing:
         raise ConfigError(
-            f"another run lies in {workdir}:\n  - " + "\n  - ".join(differing) + "\n"
-            "Resume with what it was begun with, or choose another --workdir"
+            f"{workdir} holds another run:\n  - " + "\n  - ".join(differing) + "\n"
+            "Resume with the config it was started with, or choose another --workdir"
         )
 
 
 def whose_text(fixed: dict[str, Any]) -> str:
-    """What the text embeddings of a run are, in words."""
-    text = fixed.get("text")  # runs of before there was text have no such entry
+    """A description of a run's text embeddings."""
+    text = fixed.get("text")  # absent in checkpoints written before text support
     if not text:
         return "no text"
     return (

@@ -1,4 +1,4 @@
-"""The training state, made on the devices it will live on."""
+"""The training state, initialised on the devices that keep it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ class TrainState:
       step: int32 scalar, steps taken.
       params: trainable parameters.
       frozen: the others, never differentiated.
-      extra: what an objective keeps besides, such as DINO's teacher and centre.
+      extra: The objective's own state, such as DINO's teacher and centre.
       opt_state: of the optimiser, for `params` only.
     """
 
@@ -56,20 +56,20 @@ def replace_subtree(params: Params, given: Params, where: str) -> Params:
     """
     flat, new = flatten_dict(params, sep="/"), flatten_dict(given, sep="/")
     covered = {path for path in flat if path.split("/")[0] in given}
-    # Adapters are no part of what is stored: they start fresh.
+    # Adapters are not in model files: they start fresh.
     covered -= {path for path in flat if path.split("/")[-1] in (DOWN, UP)}
     found = [f"{path} is missing" for path in sorted(covered - set(new))]
     found += [f"{path} is unexpected" for path in sorted(set(new) - set(flat))]
     found += [
-        f"{path} is {np.shape(new[path])}, wanted {flat[path].shape}"
+        f"{path} is {np.shape(new[path])}, expected {flat[path].shape}"
         for path in sorted(set(new) & set(flat))
         if np.shape(new[path]) != flat[path].shape
     ]
     if found:
-        listing = "\n  - ".join(found[:20])
+        listing = "\n  - ".join(found[:5])
         raise ValueError(
             f"{where} does not fit the model ({len(found)} entries):\n  - {listing}\n"
-            "Set config.model to what it was trained with"
+            "Set config.model to the encoder it was trained with"
         )
     return unflatten_dict(flat | new, sep="/")
 

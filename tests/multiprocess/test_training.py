@@ -117,7 +117,7 @@ def test_two_and_four_processes_are_one_run(
     ends = run_processes(config, tmp_path / "four", 4, **{"mesh.fsdp": 1})
     assert_agree(tmp_path / "one", tmp_path / "four")
     said = ends[0].text.replace("\n", " ")
-    assert "going on from step 2, saved elsewhere (layout processes: 2 there, 4" in said
+    assert "resuming from step 2, saved elsewhere (layout processes: 2 there, 4" in said
     assert not any("going on" in one.text for one in ends[1:])
 
 

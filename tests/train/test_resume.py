@@ -94,7 +94,7 @@ def test_what_keeps_a_run_from_going_on_bit_for_bit_is_said():
         "versions": {"pathjax": "1", "jax": "3"},
     }
     told = continuation(meta, elsewhere)
-    assert told.startswith("going on from step 5, saved elsewhere")
+    assert told.startswith("resuming from step 5, saved elsewhere")
     assert "layout devices: 8 there, 4 here" in told
     assert "versions jax: 2 there, 3 here" in told
     assert "pathjax" not in told

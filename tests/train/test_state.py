@@ -58,7 +58,7 @@ def test_all_that_does_not_fit_is_said_at_once():
         "base.safetensors does not fit the model (3 entries)",
         "vit/b is missing",
         "vit/z is unexpected",
-        "vit/a is (2, 3), wanted (2, 2)",
+        "vit/a is (2, 3), expected (2, 2)",
     ):
         assert part in text
 

@@ -1,7 +1,7 @@
 """Metrics: JSON lines are the record, TensorBoard is optional.
 
-A resumed run drops the lines past its checkpoint before it goes on, so the file of a
-killed run ends up as that of an undisturbed one (`time` and `time/...` aside).
+A resumed run drops the lines past its checkpoint before it continues, so the file of a
+killed run ends up as that of an uninterrupted one (`time` and `time/...` aside).
 """
 
 import json
@@ -18,7 +18,7 @@ class MetricWriter:
 
     Args:
       workdir: the run's folder.
-      step: the step that the run goes on from; later lines are dropped.
+      step: The step that the run resumes from; later lines are dropped.
       validated: False when the validation at `step` is still to be done (again).
       tensorboard: also write TensorBoard events (needs the [tensorboard] extra).
       active: False writes nothing (all processes but the first).

@@ -49,7 +49,7 @@ class StepTimer:
     """Seconds per phase; made once a run.
 
     Args:
-      start: step that the run goes on from.
+      start: Step that the run resumes from.
       images: images of a global batch.
       flops: model FLOPs of a step over all devices, None where they are not known.
       peak: FLOP/s of all devices together, None where the chip is not known.

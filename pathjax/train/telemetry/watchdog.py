@@ -1,9 +1,9 @@
-"""The watchdog: says when a run stands still, which process is late, and at what.
+"""The watchdog: warns when a run stalls, and names the processes that are late.
 
 A thread of each process writes `WORKDIR/heartbeats/process_I.json` (step, phase, since
 when) and looks at when a step, or a batch of a validation, was last finished. After
-`seconds` without one it warns, once, names the processes that are late, and writes the stacks of all threads to
-`WORKDIR/heartbeats/process_I.stacks`. It never ends anything: that is for the user or
+`seconds` without one it warns, once, and writes the stacks of all threads to
+`WORKDIR/heartbeats/process_I.stacks`. It never ends a process: that is up to the user or
 the scheduler.
 """
 
@@ -76,7 +76,7 @@ def verdict(
         i for i, one in after.items() if i in before and before[i].beat == one.beat
     ]:
         told = "; ".join(_describe(after[i]) for i in silent)
-        return f"no heartbeat any more: {told}. Dead, or its machine stands still"
+        return f"no heartbeat any more: {told}. The process or its machine is down"
     least = min(one.step for one in after.values())
     behind = [one for one in after.values() if one.step == least]
     if len(behind) == len(after):
@@ -148,7 +148,7 @@ class Watchdog:
             activity.phase,
             round(time.monotonic() - activity.since, 1),
         )
-        # A full disk is the loop's to report; the watchdog goes on.
+        # A full disk is the loop's to report; the watchdog continues.
         with contextlib.suppress(OSError):
             write_json(
                 self._folder / f"process_{self._process}.json", dataclasses.asdict(one)

@@ -52,7 +52,7 @@ def test_a_silent_one_is_dead_and_one_without_a_file_never_began():
     after = {i: dataclasses.replace(one, beat=2) for i, one in before.items()}
     after[2] = before[2]
     told = verdict(before, after, 3)
-    assert told.startswith("no heartbeat any more: process 2") and "Dead" in told
+    assert told.startswith("no heartbeat any more: process 2") and "is down" in told
     del after[1]
     assert verdict(before, after, 3) == "process 1 never began"
 
