@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathjax.data import site_search
-from pathjax.data.site_search import assign_sites, cost, greedy, improve, optimum
+from pathjax.data import site_folds
+from pathjax.data.site_folds import assign_sites, cost, greedy, improve, optimum
 
 
 def problem(seed, sites, classes):
@@ -97,6 +97,6 @@ def test_as_many_sites_as_folds_fill_them_all():
 def test_branch_and_bound_mends_what_search_misses(monkeypatch):
     """With search left out, the optimum is still found."""
     counts, share = problem(3, 6, 3), np.full(3, 1 / 3)
-    monkeypatch.setattr(site_search, "improve", lambda c, s, place, rng: place)
+    monkeypatch.setattr(site_folds, "improve", lambda c, s, place, rng: place)
     place = assign_sites(counts, share, 0)
     assert cost(counts, share, place) == pytest.approx(best_of_all(counts, share))
