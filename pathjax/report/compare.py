@@ -237,10 +237,7 @@ def compare(
     )  # fmt: skip
     if MEAN in first:
         raise ReportError(f"a task is called {MEAN!r}, the name of a column: rename it")
-    signs = {
-        column.task: 1 if find_metric(column.metric).higher_is_better else -1
-        for column in columns
-    }
+    signs = {column.task: column.sign for column in columns}
     boot = _Replicates(scored, grouped, replicates, seed)
     rows = []
     for model in in_order(bases):

@@ -159,7 +159,8 @@ def _row(model: str, bases, columns, cells) -> Row:
             delta = cell["value"] - before
         if delta is not None:
             deltas[task] = _delta(delta, cell)
-    mean, given = plain_mean(deltas), cells.get((model, MEAN))
+    signs = {task: column.sign for task, column in columns.items()}
+    mean, given = plain_mean(deltas, signs), cells.get((model, MEAN))
     if given is not None and mean is not None:
         mean = _delta(given["delta"], given)
     return Row(model, base, model in bases.values(), values, deltas, mean, seeds)

@@ -170,8 +170,12 @@ def print_table(table: Table, console=None) -> None:
 
 
 def draw_table(table: Table, path: str | Path) -> None:
-    """Draws the table as PNG. Colour repeats what bold and the sign say."""
+    """Draws the table as PNG; a bold delta is coloured as better or worse.
+
+    Where lower is better, a negative delta is better.
+    """
     headings = _headings(table)
+    signs = {column.task: column.sign for column in table.columns} | {MEAN: 1}
     first, width, height = 2.6, 1.25, 0.52
     wide = first + width * len(headings)
     notes = wrapped(shown_notes(table), wide)
@@ -197,11 +201,12 @@ def draw_table(table: Table, path: str | Path) -> None:
         for place, task in enumerate(table.tasks):
             cell, x = _cell(row, task), first + width * place
             if cell.bold:
+                gain = signs[task] * row.delta(task).value
                 axes.fill_between(
                     [x + 0.04, x + width - 0.04],
                     y + 0.04,
                     y + height - 0.04,
-                    color=BETTER if row.delta(task).value > 0 else WORSE,
+                    color=BETTER if gain > 0 else WORSE,
                     alpha=0.22,
                     linewidth=0,
                 )

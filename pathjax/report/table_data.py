@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pathjax.registry import RegistryError
+from pathjax.stats.metrics import find_metric
+
 MEAN = "mean delta"
 LEVEL = 0.05  # of the test that earns a *; intervals cover 1 - LEVEL
 SCHEMA = 1
@@ -59,6 +62,14 @@ class Column:
     n: int | None = None
     n_patients: int | None = None
     protocol: str = ""
+
+    @property
+    def sign(self) -> int:
+        """-1 where lower is better; 1 otherwise, and for an unknown metric."""
+        try:
+            return 1 if find_metric(self.metric).higher_is_better else -1
+        except RegistryError:
+            return 1
 
 
 @dataclasses.dataclass(frozen=True)

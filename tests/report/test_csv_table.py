@@ -1,8 +1,13 @@
+import types
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 
+from pathjax.report import table, table_data
 from pathjax.report.csv_table import read_table, write_table
+from pathjax.report.style import BETTER, WORSE
 from pathjax.report.table_data import Column, Estimate, ReportError, Row, Table
 
 HEAD = "model,base,task,value,delta,low,high\n"
@@ -22,6 +27,27 @@ def test_delta_follows_from_values(tmp_path):
     assert (row.deltas["t"].low, row.deltas["t"].high) == (0.01, 0.06)
     assert row.deltas["t"].excludes_zero and row.values["t"].low is None
     assert row.mean.value == pytest.approx(0.035)
+
+
+@pytest.mark.parametrize(
+    "higher_is_better, mean, colours",
+    [(True, -0.03, [WORSE, WORSE]), (False, 0.03, [BETTER, BETTER])],
+)
+def test_metric_direction_decides_mean_and_colour(
+    tmp_path, monkeypatch, higher_is_better, mean, colours
+):
+    metric = types.SimpleNamespace(label="error", higher_is_better=higher_is_better)
+    monkeypatch.setattr(table_data, "find_metric", lambda name: metric)
+    figures = []
+    monkeypatch.setattr(table, "save", lambda figure, *a, **k: figures.append(figure))
+    text = HEAD + "b,,t,50,,,\nb,,u,50,,,\nm,b,t,48,,-3,-1\nm,b,u,46,,-5,-3\n"
+    result = read_table(written(tmp_path, text))
+    assert result.rows[1].mean.value == pytest.approx(mean)
+    table.draw_table(result, tmp_path / "t.png")
+    boxes = figures[0].axes[0].collections
+    assert [tuple(box.get_facecolor()[0][:3]) for box in boxes] == [
+        to_rgb(colour) for colour in colours
+    ]
 
 
 @pytest.mark.parametrize(
