@@ -44,7 +44,7 @@ class Folds:
 
     def split(self, name: str, note: str = "") -> Split:
         """The split as a study stores it, ids in order."""
-        folds = {one: [] for one in self.counts.columns}
+        folds: dict[str, list[str]] = {name: [] for name in self.counts.columns}
         for patient, one in self.fold.items():
             folds[one].append(patient)
         ordered = {one: tuple(sorted(ids)) for one, ids in folds.items()}

@@ -17,6 +17,7 @@ Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grain.python as grain
 import numpy as np
@@ -37,7 +38,7 @@ from pathjax.data.transforms import (
 )
 from pathjax.parallel.slice import Slice
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, Any]
 # Arrays of `Samples`, where present.
 LABELS = ("expression", "counts", "library", "text", "has_expression", "has_text")
 Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
@@ -106,25 +107,21 @@ class TrainLoader:
         if self._features is not None:
             return batch | {"embedding": self._features[rows]}
         records = self._study.tile_bytes(rows.reshape(-1))
-        views = self._multi_crop if self._is_multi_crop else self._single
-        return batch | views(rows, records, randoms)
+        if isinstance(self._options, MultiCrop):
+            return batch | self._multi_crop(rows, records, randoms, self._options)
+        return batch | self._single(rows, records, randoms, self._options)
 
-    @property
-    def _is_multi_crop(self) -> bool:
-        return isinstance(self._options, MultiCrop)
-
-    def _single(self, rows, records, randoms) -> Batch:
+    def _single(self, rows, records, randoms, options: Augment) -> Batch:
         count, tiles = rows.shape
         image = np.empty((count, tiles, self._px, self._px, 3), np.uint8)
         for i, row in enumerate(rows.reshape(-1)):
             sample, k = divmod(i, tiles)
             tile = decode_row(self._study, row, records[i])
-            view = augment(tile, self._px, self._options, randoms[sample])
+            view = augment(tile, self._px, options, randoms[sample])
             place(view, image[sample, k])
         return {"image": image}
 
-    def _multi_crop(self, rows, records, randoms) -> Batch:
-        o = self._options
+    def _multi_crop(self, rows, records, randoms, o: MultiCrop) -> Batch:
         count = len(rows)
         large = np.empty((count, o.global_crops, self._px, self._px, 3), np.uint8)
         small = np.empty((count, o.local_crops, o.local_px, o.local_px, 3), np.uint8)

@@ -46,24 +46,24 @@ class Records:
     def __len__(self) -> int:
         return int(self._ends[-1]) if self._shards else 0
 
-    def read(self, rows: Sequence[int]) -> list[bytes]:
+    def read(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """Records by number, in the order given; one call to each shard touched.
 
         Raises:
           IndexError: A number is out of range.
           ValueError: A shard is damaged, or has another number of records.
         """
-        rows = np.asarray(rows, np.int64)
-        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+        numbers = np.asarray(rows, np.int64)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(self)):
             raise IndexError(
-                f"record {rows.max() if rows.min() >= 0 else rows.min()} of {len(self)}"
+                f"record {numbers.max() if numbers.min() >= 0 else numbers.min()} of {len(self)}"
             )
-        shards = np.searchsorted(self._ends, rows, side="right")
-        out: list[bytes] = [b""] * len(rows)
+        shards = np.searchsorted(self._ends, numbers, side="right")
+        out: list[bytes] = [b""] * len(numbers)
         for shard in np.unique(shards).tolist():
             places = np.flatnonzero(shards == shard)
             first = self._ends[shard] - self._counts[shard]
-            records = self._reader(shard).read((rows[places] - first).tolist())
+            records = self._reader(shard).read((numbers[places] - first).tolist())
             for place, record in zip(places, records, strict=True):
                 out[place] = record
         return out

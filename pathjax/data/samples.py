@@ -169,6 +169,7 @@ def gather(
     )
     if not counts:
         return samples
+    assert expression is not None  # a panel needs it
     total = np.asarray(expression[ids].layers["counts"].sum(axis=1)).reshape(-1)
     return dataclasses.replace(
         samples,

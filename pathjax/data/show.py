@@ -49,7 +49,7 @@ def describe(study: Study) -> Iterator[str]:
             pieces = stream(study.root / "tiles.parquet", [target.name])
             columns = (piece[target.name].to_pandas() for piece in pieces)
         else:
-            columns = iter([samples[target.name]])
+            columns = (samples[name] for name in [target.name])
         yield f"  {target.name} ({target.level}, {target.kind}): " + summary(
             target, columns
         )

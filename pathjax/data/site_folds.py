@@ -79,7 +79,7 @@ def _check_sites_fit(sites, sizes, shares: Mapping[str, float]) -> None:
             f"{len(sites)} sites ({', '.join(sites[:5])}) cannot fill {len(shares)} "
             "folds, as a site is in one fold: use fewer folds, or folds of patients"
         )
-    name = max(shares, key=shares.get)
+    name = max(shares, key=lambda fold: shares[fold])
     limit = int(np.ceil(shares[name] * sizes.sum() - 1e-9))
     large = [f"{s} ({n})" for s, n in zip(sites, sizes, strict=True) if n > limit]
     if large:

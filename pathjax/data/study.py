@@ -369,6 +369,6 @@ class Study:
         """The number of tiles in the shards."""
         return len(self._records)
 
-    def tile_bytes(self, rows: Sequence[int]) -> list[bytes]:
+    def tile_bytes(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """Encoded tiles by global row number."""
         return self._records.read(rows)

@@ -307,7 +307,7 @@ class StudyWriter:
             if slides is not None:
                 slides = complete(slides, counts)
                 problems += slide_problems(slides, counts, index.owners)
-            refuse(self._meta["name"], problems)
+            refuse(str(self._meta["name"]), problems)
 
         written.append(self.root / "samples.parquet")
         with atomic_path(written[-1]) as partial:

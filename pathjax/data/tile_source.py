@@ -37,8 +37,13 @@ class TileSource(abc.ABC):
     """
 
     kind: str
-    name: str
-    fingerprint: str
+
+    # Attributes or properties of the subclasses.
+    name: Any
+
+    @property
+    @abc.abstractmethod
+    def fingerprint(self) -> str: ...
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
@@ -189,7 +194,8 @@ class ImageFolder(TileSource):
             part = rows[index * batch : (index + 1) * batch]
             image = np.zeros((batch, px, px, 3), np.uint8)
             mask = np.zeros(batch, bool)
-            skipped, sizes = [], set()
+            skipped: list[tuple[int, str]] = []
+            sizes: set[tuple[int, ...]] = set()
             for i, row in enumerate(part.tolist()):
                 try:
                     tile = read_image(self.root / self.paths[row])

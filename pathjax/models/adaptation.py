@@ -14,7 +14,7 @@ the adapters.
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pathjax.models.blocks import block_name
 from pathjax.models.lora import DOWN, TARGETS, UP, LoRA
@@ -56,7 +56,8 @@ class Adaptation:
         """The adapters' options, None in other modes."""
         if self.mode != "lora":
             return None
-        return LoRA(self.rank, self.alpha, tuple(self.targets))
+        targets: Any = tuple(self.targets)  # checked by LoRA
+        return LoRA(self.rank, self.alpha, targets)
 
     def frozen(self, vit: ViTConfig) -> tuple[str, ...]:
         """Patterns of `split_frozen` for what is not trained.

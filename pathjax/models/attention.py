@@ -13,7 +13,7 @@ names one. A step compiled for hardware that is not here is traced in `compiled_
 import contextlib
 import contextvars
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -83,8 +83,9 @@ def attend(
     if chosen == "einsum":
         narrow = platform == "cpu" and is_narrow(q.dtype)
         return (narrow_attention if narrow else einsum_attention)(q, k, v)
-    turned = (x.transpose(0, 2, 1, 3) for x in (q, k, v))  # each (B, N, h, d)
-    y = jax.nn.dot_product_attention(*turned, implementation=chosen)
+    q, k, v = (x.transpose(0, 2, 1, 3) for x in (q, k, v))  # each (B, N, h, d)
+    kernel: Any = chosen  # a name that `choose` checked
+    y = jax.nn.dot_product_attention(q, k, v, implementation=kernel)
     return y.transpose(0, 2, 1, 3)
 
 

@@ -87,7 +87,7 @@ def load_model(path: str | Path) -> Model:
       ModelFileError: there is none, it is cut short, or of another schema.
     """
     flat, header = _read(path, parameters=True)
-    fields = {
+    fields: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in header["vit"].items()
     }
     if fields.get("lora") is not None:

@@ -104,6 +104,7 @@ class Linear(nn.Module):
         return y if self.lora is None else y + self.low_rank(x)
 
     def low_rank(self, x: Float[Array, "... C"]) -> Float[Array, "... F"]:
+        assert self.lora is not None
         rank = self.lora.rank
         down = self.param(DOWN, LORA_INIT, (x.shape[-1], rank), jnp.float32)
         up = self.param(UP, nn.initializers.zeros, (rank, self.features), jnp.float32)

@@ -73,7 +73,9 @@ def make(name: str, options: Mapping[str, Any]) -> Objective:
             )
         )
     # Lists from JSON become tuples, so that objectives are hashable.
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in options.items()
+    }
     try:
         return kind(**values)
     except TypeError as error:

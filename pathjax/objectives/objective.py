@@ -253,7 +253,7 @@ class Objective:
         vit, image = self.spec.vit, batch["image"]
         flat = image.reshape(-1, *image.shape[2:])
         pixels = normalise(flat, vit.mean, vit.std, vit.dtype)
-        out = ViT(vit).apply(
+        out: Any = ViT(vit).apply(
             {"params": params["vit"]}, pixels, train=train, rngs={"dropout": key}
         )
         return out.pooled.reshape(*image.shape[:2], -1)
@@ -275,7 +275,8 @@ def encode(
 ) -> Float[Array, "N E"]:
     """Pooled float32 embeddings of uint8 tiles by the encoder parameters `params`."""
     pixels = normalise(image, config.mean, config.std, config.dtype)
-    return ViT(config).apply({"params": params}, pixels).pooled.astype(jnp.float32)
+    out: Any = ViT(config).apply({"params": params}, pixels)
+    return out.pooled.astype(jnp.float32)
 
 
 def init_vit(config: ViTConfig, key: jax.Array) -> Params:

@@ -54,6 +54,7 @@ def finish(
     A frozen encoder, whose cached embeddings were read, is taken from `init`.
     """
     if "vit" not in params:
+        assert init is not None  # a frozen encoder comes from a model
         return init.vit, {**params, "vit": init.params["vit"]}
     plain, encoder = to_plain(vit, params["vit"])
     return plain, {**params, "vit": encoder}

@@ -109,9 +109,10 @@ class Inputs:
         )
 
     def eval_batches(
-        self, samples: Samples, part: Slice, features: np.ndarray | None
+        self, samples: Samples | None, part: Slice, features: np.ndarray | None
     ) -> Iterator[dict[str, np.ndarray]]:
         """Each sample once, without augmentation; this process's part."""
+        assert samples is not None  # eval.every needs val_fold
         data = self.config.data
         return eval_batches(
             self.study,

@@ -87,7 +87,7 @@ def rate_factors(
             return np.float32(1.0)
         block = re.fullmatch(r"blocks(?:_(\d+))?", path[1])
         if block and block[1] is None:
-            layers = np.arange(depth).reshape(-1, *(1,) * (leaf.ndim - 1))
+            layers: Any = np.arange(depth).reshape(-1, *(1,) * (leaf.ndim - 1))
         elif block:
             layers = int(block[1])
         else:

@@ -8,6 +8,7 @@ that is not there, a CPU among them, there is none, and so no MFU.
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 
@@ -47,8 +48,10 @@ def peak_flops(devices: Iterable[jax.Device], dtype: str) -> float | None:
       devices: those that the step runs on.
       dtype: of its matrix products.
     """
-    peaks = [(chip := chip_of(one)) and chip.peak_of(dtype) for one in devices]
-    return sum(peaks) if all(peaks) else None
+    chips = [chip_of(device) for device in devices]
+    peaks = [chip.peak_of(dtype) if chip else None for chip in chips]
+    known = [peak for peak in peaks if peak]
+    return sum(known) if len(known) == len(peaks) else None
 
 
 def model_flops(program: Program) -> Flops:
@@ -63,5 +66,6 @@ def model_flops(program: Program) -> Flops:
     once = dataclasses.replace(program, objective=objective, parts=1)
     state, shardings = once.abstract_state()
     key = jax.eval_shape(lambda: jax.random.key(0))
-    traced = once.train_step(shardings).trace(state, once.abstract_batch(), key)
+    step: Any = once.train_step(shardings)
+    traced = step.trace(state, once.abstract_batch(), key)
     return jaxpr_flops(traced.jaxpr)
