@@ -186,7 +186,7 @@ class Validator:
     def __call__(self, state: TrainState, step: int) -> bool | None:
         """Whether the state is the best so far; None if a signal came first."""
         totals: dict[str, float] = {}
-        batches = self._batches()
+        batches: Any = self._batches()  # a generator, to be closed
         with self._timer.phase("validation"), contextlib.closing(batches):
             for batch in batches:
                 if self._preemption.reached():
