@@ -99,6 +99,7 @@ def command(args: argparse.Namespace, address: str) -> list[str]:
 
 
 def main(words: Sequence[str]) -> int:
+    """Starts the workers and runs `pathjax tile` with `words`; its exit status."""
     args = parse(words)
     with cluster(args) as started:
         if args.dry_run:

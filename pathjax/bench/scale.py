@@ -8,6 +8,7 @@ simulated and share its cores: rates mean nothing there, bytes do. For several m
 see the metrics of a run (docs/observability.md).
 """
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -63,10 +64,9 @@ def local_workers(options: Options) -> dict[str, Local]:
 
     from pathjax.parallel.mesh import AXES
 
-    try:
+    # JAX may have started already; then its number of devices stays.
+    with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", options.devices or 8)
-    except RuntimeError:  # JAX has started already; keep its number of devices
-        pass
     available = jax.device_count()
     most = options.devices or available
     if most > available:

@@ -49,6 +49,7 @@ def check_rows(batch: int, mask: Any, pair_id: Any = None) -> None:
 
 
 def check_regression(prediction: Any, target: Any) -> None:
+    """Raises ValueError unless both are `[B, G]` of one shape."""
     if jnp.ndim(prediction) != 2:
         raise ValueError(
             f"prediction is {list(jnp.shape(prediction))}, expected [B, G]"

@@ -18,6 +18,7 @@ STACKED = "blocks"
 
 
 def block_name(index: int) -> str:
+    """Name of a transformer block in the parameters."""
     return f"{STACKED}_{index}"
 
 

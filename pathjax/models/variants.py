@@ -156,6 +156,7 @@ class ViTConfig:
 
 
 def nearest_multiples(number: int, divisor: int) -> str:
+    """The multiples of `divisor` next to `number`, for a message."""
     below = number // divisor * divisor
     return f"{below} or {below + divisor}" if below else f"{divisor}"
 

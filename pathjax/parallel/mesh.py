@@ -66,6 +66,7 @@ def require_divisible(batch: int, mesh: Mesh, name: str = "data.batch") -> None:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding that keeps a full copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 

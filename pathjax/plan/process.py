@@ -200,6 +200,7 @@ def _report(text: str) -> None:
 
 
 def main() -> None:
+    """Plans in this process what the parent asks for on standard input."""
     request = json.load(sys.stdin)
     try:
         plan = answer(request)

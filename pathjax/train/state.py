@@ -142,6 +142,7 @@ def make_state(
 
 
 def on_cpu(mesh: Mesh) -> bool:
+    """Whether the devices of `mesh` are CPUs."""
     return mesh.devices.flat[0].platform == "cpu"
 
 

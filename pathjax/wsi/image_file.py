@@ -54,7 +54,7 @@ def window(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """A window `[height, width, 3]` of an array; white beyond its edges."""
     bottom, right = pixels.shape[0], pixels.shape[1]
-    if 0 <= x and 0 <= y and x + width <= right and y + height <= bottom:
+    if x >= 0 and y >= 0 and x + width <= right and y + height <= bottom:
         return pixels[y : y + height, x : x + width]
     out = np.full((height, width, 3), 255, np.uint8)
     top, left = max(y, 0), max(x, 0)

@@ -128,11 +128,13 @@ TRIDENT = github(
 
 
 def eva(file: str) -> str:
+    """Source of a fact in kaiko-eva, at the commit that was read."""
     folder = "src/eva/vision/models/networks/backbones/pathology"
     return github("kaiko-ai/eva", "73b61a7", f"{folder}/{file}")
 
 
 def lazyslide(file: str) -> str:
+    """Source of a fact in lazyslide-models, at the commit that was read."""
     folder = "src/lazyslide_models/vision"
     return github("rendeirolab/lazyslide-models", "0127beb", f"{folder}/{file}")
 

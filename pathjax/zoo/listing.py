@@ -99,6 +99,7 @@ def amount(number: int) -> str:
 
 
 def embedding(entry: Entry) -> str:
+    """Width and pooling of an entry's embedding, for the list."""
     words = {"cls": "CLS", "mean": "mean of patches", "cls_mean": "CLS + mean"}
     return f"{words[entry.vit.pool]}, {entry.vit.embed_dim}"
 

@@ -170,6 +170,7 @@ def random_images(batch: int, px: int) -> Float[np.ndarray, "B 3 H W"]:
 
 
 def library(entry: Entry) -> str:
+    """The library that an entry is compared with."""
     return "timm" if entry.layout == "timm" else "transformers"
 
 

@@ -109,7 +109,7 @@ def test_patients_without_a_label_and_missing_classes_are_told():
 
 
 @pytest.mark.parametrize(
-    "folds, message",
+    ("folds", "message"),
     [
         (1, "1 folds: wanted 2"),
         ({"a": 1.0}, "folds are a=1: wanted 2"),

@@ -86,7 +86,7 @@ def test_other_modes_become_rgb(tmp_path, mode):
 
 
 @pytest.mark.parametrize(
-    "name, place",
+    ("name", "place"),
     [
         ("14082_idx5_x2351_y1151_class0.png", (2351, 1151)),
         ("x5_y70.png", (5, 70)),

@@ -69,7 +69,7 @@ def noise(height, width):
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(
-    "height, width, px, size",
+    ("height", "width", "px", "size"),
     [
         (50, 50, 224, (224, 224)),  # enlarged
         (97, 61, 32, (50, 32)),  # shrunk, odd, upright: 32 * 97 / 61 = 50.9
@@ -97,7 +97,7 @@ def test_a_flat_image_stays_flat_and_a_size_that_fits_is_not_touched():
 
 
 @pytest.mark.parametrize(
-    "side, px, first",
+    ("side", "px", "first"),
     [(10, 4, 3), (11, 4, 4), (9, 4, 2), (7, 4, 2), (5, 4, 0), (4, 4, 0)],
 )
 def test_an_odd_margin_is_halved_to_the_even_neighbour(side, px, first):

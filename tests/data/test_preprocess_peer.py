@@ -74,7 +74,7 @@ def test_resize_and_crop(images, interpolation, request):
 
 
 @pytest.mark.parametrize(
-    "mean, std",
+    ("mean", "std"),
     [
         ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # ImageNet's

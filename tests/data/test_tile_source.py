@@ -57,7 +57,7 @@ def made(mpp, source_mpp, places, slides):
 
 
 @pytest.mark.parametrize(
-    "places, overlap",
+    ("places", "overlap"),
     [
         ([(0, 0), (448, 0), (0, 0)], 0),  # the last on another slide
         ([(0, 0), (336, 0), (0, 0)], 56),  # 448 - 336 pixels of level 0, halved

@@ -123,7 +123,8 @@ def test_bags_are_a_samples_own_tiles_thinned_evenly(study, features):
 
 
 @pytest.mark.parametrize(
-    "select, words", [("select", "fold select"), (None, "one of 5 folds of the fit")]
+    ("select", "words"),
+    [("select", "fold select"), (None, "one of 5 folds of the fit")],
 )
 def test_abmil_scores_samples_by_their_tiles(study, features, select, words):
     task = dataclasses.replace(STATUS, select=select, protocol="eva-abmil/1")

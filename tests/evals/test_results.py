@@ -105,7 +105,7 @@ def test_bad_entries_are_refused_together_and_nothing_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, message",
+    ("content", "message"),
     [
         (None, "run `pathjax evaluate` first"),
         ("{", "is not JSON"),

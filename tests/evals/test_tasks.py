@@ -20,7 +20,7 @@ def test_good_tasks_have_no_problems(study):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"study": "other"}, "expected study 'other', got 'made'"),
         ({"kind": "guess"}, "unknown kind 'guess'"),

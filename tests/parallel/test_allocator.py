@@ -31,7 +31,7 @@ def test_asks_for_huge_pages():
 
 
 @pytest.mark.parametrize(
-    "environ, reason",
+    ("environ", "reason"),
     [
         ({"PATHJAX_ALLOCATOR": "0"}, "PATHJAX_ALLOCATOR=0"),
         ({"MALLOC_ARENA_MAX": "2"}, "MALLOC_ARENA_MAX is set"),
@@ -54,7 +54,7 @@ def test_other_modes_of_the_kernel_need_nothing(kernel, mode):
 
 
 @pytest.mark.parametrize(
-    "version, has",
+    ("version", "has"),
     [("glibc 2.35", True), ("glibc 2.34", False), ("musl 1.2", False), (None, False)],
 )
 def test_versions_of_the_c_library(monkeypatch, version, has):

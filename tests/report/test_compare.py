@@ -184,7 +184,7 @@ def test_results_without_rows_have_no_interval(run):
 
 
 @pytest.mark.parametrize(
-    "which, values, message",
+    ("which", "values", "message"),
     [
         ("tuned", {"protocol": "linear/2"}, "has protocol 'linear/2', base 'linear/1'"),
         ("tuned", {"study_fingerprint": "g"}, "has study_fingerprint 'g'"),

@@ -30,7 +30,7 @@ def test_delta_follows_from_values(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "higher_is_better, mean, colours",
+    ("higher_is_better", "mean", "colours"),
     [(True, -0.03, [WORSE, WORSE]), (False, 0.03, [BETTER, BETTER])],
 )
 def test_metric_direction_decides_mean_and_colour(
@@ -51,7 +51,7 @@ def test_metric_direction_decides_mean_and_colour(
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    ("text", "message"),
     [
         ("model,task,value\n", "lacks the columns base, delta"),
         (HEAD, "no line"),

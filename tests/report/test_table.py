@@ -46,7 +46,7 @@ def test_the_posters_numbers_give_the_posters_mean_deltas():
 
 
 @pytest.mark.parametrize(
-    "number, signed, text",
+    ("number", "signed", "text"),
     [
         (0.671, False, "67.1"),
         (-0.006, True, "-0.6"),

@@ -29,7 +29,7 @@ def test_bases_have_to_be_there_and_be_bases():
 
 
 @pytest.mark.parametrize(
-    "low, high, flagged",
+    ("low", "high", "flagged"),
     [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0.0, 0.1, False)],
 )
 def test_an_interval_that_touches_zero_does_not_exclude_it(low, high, flagged):

@@ -163,6 +163,7 @@ class Moments(NamedTuple):
 
 
 def start_moments(params: PyTree[Float[Array, "..."]]) -> Moments:
+    """Zero moments in the shapes of `params`."""
     zeros = jax.tree.map(jnp.zeros_like, params)
     return Moments(jnp.int32(0), zeros, zeros)
 

@@ -236,7 +236,7 @@ def test_the_two_forms_of_the_protocol_differ():
 
 
 @pytest.mark.parametrize(
-    "rows, patience",
+    ("rows", "patience"),
     [
         (268, 1250), (100_000, 7), (2_175, 278), (262_144, 3),
         (1_132, 500), (15_303, 42), (3_657, 167), (6_270, 100),

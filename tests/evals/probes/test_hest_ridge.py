@@ -56,7 +56,7 @@ def as_in_hest(x, y, query):
 
 
 @pytest.mark.parametrize(
-    "rows, width, components",
+    ("rows", "width", "components"),
     [(300, 270, 256), (300, 20, 20), (80, 270, 79)],
     ids=["256 components", "few features", "few rows"],
 )

@@ -52,7 +52,7 @@ def test_perfect_embeddings_retrieve_everything_also_in_pieces():
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"image": np.zeros((3, 2))}, "one model's towers"),
         ({"k": 0}, "got 0, 4 rows"),

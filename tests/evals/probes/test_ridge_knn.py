@@ -53,7 +53,7 @@ def test_moments_are_weighted_and_a_constant_has_scale_one():
     assert scale[2] == 1
 
 
-@pytest.mark.parametrize("rows, width", [(150, 12), (20, 40)])
+@pytest.mark.parametrize(("rows", "width"), [(150, 12), (20, 40)])
 def test_ridge_equals_scikit_learn(rows, width):
     x, y = made(rows=rows, width=width)
     query, spread = x[:10] * 1.1, y.std(0).mean()
