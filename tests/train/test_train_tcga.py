@@ -38,4 +38,4 @@ def test_the_command_says_what_was_made_and_what_was_not(tmp_path, capsys):
     assert "split cohort: train 12" in said and "by patients" in said
     (parts["labels"][0]).write_text("a,b\n1,2\n")
     assert main([str(word) for word in words]) == 1
-    assert "no table of labels" in capsys.readouterr().err
+    assert "is not a table of labels" in capsys.readouterr().err
