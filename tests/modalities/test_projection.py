@@ -54,6 +54,8 @@ def test_of_numbers_it_is_a_correlation():
 @pytest.mark.slow  # both compile with numba when they are first used
 @pytest.mark.parametrize("method", ["tsne", "umap"])
 def test_clusters_stay_clusters_and_a_seed_repeats(clusters, method):
+    library = {"tsne": "openTSNE", "umap": "umap"}[method]
+    pytest.importorskip(library, reason="comes with pathjax[figures]")
     x, label = clusters
     places = project(reduced(x), method, seed=3)
     assert places.shape == (90, 2)

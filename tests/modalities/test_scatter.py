@@ -9,6 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from pathjax.embeddings.embedding_file import write_embeddings
+from pathjax.modalities import scatter
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.projection import Purity, purity
 from pathjax.modalities.scatter import (
@@ -117,6 +118,8 @@ def test_the_picture_measures_the_labelled_rows(tiny_study, monkeypatch):
     monkeypatch.setattr(
         "pathjax.modalities.scatter.project", lambda x, method, seed: places
     )
+    # Its version is recorded; the library itself comes with pathjax[figures].
+    monkeypatch.setitem(scatter.LIBRARY, "tsne", "numpy")
     picture = make_picture(found, "group")
     number = (found.labels[1:] == "low").astype(int)
     wanted = purity(places[1:], number, found.patient[1:])
