@@ -70,17 +70,17 @@ def fractions_of(folds: int | Mapping[str, float]) -> dict[str, float]:
     """
     if isinstance(folds, int):
         if folds < 2:
-            raise StudyError(f"{folds} folds: wanted 2 or more")
+            raise StudyError(f"{folds} folds: expected 2 or more")
         return {f"fold{i}": 1 / folds for i in range(folds)}
     shares = {str(name): float(share) for name, share in folds.items()}
-    told = ", ".join(f"{name}={share:g}" for name, share in shares.items())
+    listing = ", ".join(f"{name}={share:g}" for name, share in shares.items())
     if len(shares) < 2:
-        raise StudyError(f"folds are {told or 'none'}: wanted 2 or more")
+        raise StudyError(f"folds are {listing or 'none'}: expected 2 or more")
     if not all(share > 0 for share in shares.values()):
-        raise StudyError(f"fractions are {told}: each has to be above 0")
+        raise StudyError(f"fractions are {listing}: expected each above 0")
     if not abs(sum(shares.values()) - 1) < 1e-6:
         total = sum(shares.values())
-        raise StudyError(f"fractions {told} sum up to {total:g}: wanted 1")
+        raise StudyError(f"fractions {listing} sum to {total:g}: expected 1")
     return shares
 
 

@@ -111,10 +111,10 @@ def test_patients_without_a_label_and_missing_classes_are_told():
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
-        (1, "1 folds: wanted 2"),
-        ({"a": 1.0}, "folds are a=1: wanted 2"),
-        ({"a": 1.2, "b": -0.2}, "a=1.2, b=-0.2: each has to be above 0"),
-        ({"a": 0.5, "b": 0.4}, "sum up to 0.9: wanted 1"),
+        (1, "1 folds: expected 2"),
+        ({"a": 1.0}, "folds are a=1: expected 2"),
+        ({"a": 1.2, "b": -0.2}, "a=1.2, b=-0.2: expected each above 0"),
+        ({"a": 0.5, "b": 0.4}, "sum to 0.9: expected 1"),
         (7, "6 patients cannot fill 7 folds"),
         ({"a": 0.99, "b": 0.01}, "leave b without any"),
     ],
