@@ -116,14 +116,13 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
 
 def run_reports(args: argparse.Namespace) -> None:
     from pathjax.data.study import Study
-    from pathjax.text.join import add_reports, match
-    from pathjax.text.reports import read_reports
+    from pathjax.text.reports import add_reports, match, read_reports
 
-    found = read_reports(args.reports, min_words=args.min_words, encoding=args.encoding)
+    table = read_reports(args.reports, min_words=args.min_words, encoding=args.encoding)
     study = Study(args.study)
-    joined = match(study, found)
-    study, changed = add_reports(study, joined, found.source, replace=args.replace)
-    for note in (*found.notes, *joined.notes):
+    joined = match(study, table)
+    study, changed = add_reports(study, joined, table.source, replace=args.replace)
+    for note in (*table.notes, *joined.notes):
         print(f"note: {note}")
     for what, ids in (
         ("reports are of no sample", joined.unmatched),
@@ -174,15 +173,14 @@ def embed_tfidf(args: argparse.Namespace, texts):
 
 
 def embed_pieces(args: argparse.Namespace, texts):
-    """The vectors of the other back-ends; None after a dry run."""
+    """The vectors of the other backends; None after a dry run."""
     from pathjax.progress import stage
     from pathjax.text import cost, embed
-    from pathjax.text.backend import make_plan
     from pathjax.text.cache import VectorCache, default_cache
 
     backend = backend_of(args)
     with VectorCache(args.cache or default_cache()) as cache:
-        plan = make_plan(texts.texts, backend, cache)
+        plan = embed.make_plan(texts.texts, backend, cache)
         check = None
         if args.backend == "openai":
             quote = cost.quote(plan, backend, args.price)
@@ -193,7 +191,7 @@ def embed_pieces(args: argparse.Namespace, texts):
                 return None
             paid = bool(plan.missing) and not (backend.local and not quote.usd)
             cost.agree(quote, yes=args.yes, max_cost=args.max_cost, paid=paid)
-            check = embed.stop_over(backend, quote.price, args.max_cost)
+            check = cost.stop_over(backend, quote.price, args.max_cost)
         with stage("texts", max(1, len(plan.missing))) as bar:
 
             def progress(done: int, total: int) -> None:
@@ -208,13 +206,13 @@ def embed_pieces(args: argparse.Namespace, texts):
 
 
 def backend_of(args: argparse.Namespace):
-    """The back-end that was asked for."""
-    how = {"max_tokens": args.max_tokens, "long": args.long}
+    """The chosen backend."""
+    options = {"max_tokens": args.max_tokens, "long": args.long}
     if args.backend == "minilm":
         from pathjax.text.minilm import MiniLMBackend
 
-        return MiniLMBackend(args.model_dir, **how)
-    from pathjax.text.openai_http import OpenAIBackend
+        return MiniLMBackend(args.model_dir, **options)
+    from pathjax.text.openai import OpenAIBackend
 
     return OpenAIBackend(
         args.model,
@@ -225,14 +223,14 @@ def backend_of(args: argparse.Namespace):
         retries=args.retries,
         timeout=args.timeout,
         insecure=args.insecure,
-        **how,
+        **options,
     )
 
 
 def run_show(args: argparse.Namespace) -> None:
     from pathjax.data.text_store import read_text
 
-    found = read_text(args.file)
-    print(f"{args.file}: {len(found.values)} texts, first {found.sample_ids[:3]}")
-    for key, value in sorted(found.meta.items()):
+    file = read_text(args.file)
+    print(f"{args.file}: {len(file.values)} texts, first {file.sample_ids[:3]}")
+    for key, value in sorted(file.meta.items()):
         print(f"{key}: {value}")

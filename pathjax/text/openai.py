@@ -3,9 +3,12 @@
 The key is read from an environment variable for each request and is kept nowhere: not
 in an attribute, a repr, a log, an error or a file. Texts go to the base URL only:
 redirects are not followed. The `openai` client retries; this module batches, checks
-answers and cuts texts that the server finds too long. `backend.py` caches.
+answers and cuts texts that the server finds too long. `embed.py` caches.
 """
 
+import collections
+import dataclasses
+import json
 import os
 import re
 import urllib.parse
@@ -13,18 +16,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from pathjax.data.text_store import TextError
 from pathjax.optional_deps import need
-from pathjax.text import openai_models
-from pathjax.text.answer import read_answer
-from pathjax.text.backend import mean
-from pathjax.text.tokens import counter, cut, halves, truncate
+from pathjax.text.embed import Answers, mean
+from pathjax.text.tokens import LONG, counter, halves, split
 
 BASE_URL = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
 LOCAL = ("localhost", "127.0.0.1", "::1")
-LONG = ("average", "truncate")
 # Consecutive answers without a valid vector (each may be billed) before giving up.
 BAD_ANSWERS = 3
 # Characters. A server that rejects shorter texts as too long means something else.
@@ -36,7 +37,31 @@ TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 
-Answers = list[tuple[int, np.ndarray]]
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What is known of an embedding model; None is unknown."""
+
+    dimensions: int | None
+    max_tokens: int
+    usd_per_million: float | None
+    encoding: str | None  # tiktoken's name of its vocabulary
+    shortens: bool  # whether it can return shorter vectors
+
+
+# Limits: OpenAI's reference, "Create embeddings" (8,192 tokens a text; we stay one
+# below, as its guide gives 8,191). Prices: developers.openai.com/api/docs/models and
+# /api/docs/pricing, standard tier. They change: --price.
+MODELS = {
+    "text-embedding-ada-002": Model(1536, 8191, 0.10, "cl100k_base", False),
+    "text-embedding-3-small": Model(1536, 8191, 0.02, "cl100k_base", True),
+    "text-embedding-3-large": Model(3072, 8191, 0.13, "cl100k_base", True),
+}
+PRICES_SEEN = "November 2026"
+# Most sentence encoders behind servers of this protocol take 512 tokens.
+UNKNOWN = Model(None, 512, None, None, True)
+MAX_TEXTS = 2048  # of one request (the same reference)
+REQUEST_TOKENS = 100_000  # of one request; OpenAI accepts 300,000
 
 
 class _TooLong(Exception):
@@ -44,7 +69,7 @@ class _TooLong(Exception):
 
 
 def is_too_long(status: int, message: str) -> bool:
-    """True when the texts have more tokens than the model, or a request, accepts."""
+    """Whether the texts have more tokens than the model, or a request, accepts."""
     return status == 413 or (status in (400, 422) and bool(TOO_LONG.search(message)))
 
 
@@ -52,7 +77,7 @@ def checked_url(url: str, *, insecure: bool = False) -> str:
     """The base URL, if reports and a key may be sent there.
 
     Raises:
-      TextError: It is not https (unless local or `insecure`), or holds a password.
+      TextError: it is not https (unless local or `insecure`), or holds a password.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -70,8 +95,72 @@ def checked_url(url: str, *, insecure: bool = False) -> str:
     return url.rstrip("/")
 
 
+def read_answer(
+    content: bytes, count: int, width: int | None
+) -> tuple[dict[int, Float[np.ndarray, "T"]], list[str], int]:
+    """The valid vectors of an answer; they are kept even if others are not valid.
+
+    {"data": [{"index": 0, "embedding": [...]}, ...], "usage": {"prompt_tokens": 5}}
+
+    Args:
+      content: Body of the answer.
+      count: Number of texts sent.
+      width: Expected length T of a vector; None takes the most common length.
+
+    Returns:
+      Vectors by index; problems; tokens billed (0 if not stated).
+    """
+    try:
+        body = json.loads(content)
+        entries = body["data"]
+        if not isinstance(entries, list):
+            raise TypeError
+    except (ValueError, KeyError, TypeError):
+        return {}, ["the answer is no JSON with a list of data"], 0
+    problems, valid = set(), []
+    for entry in entries:
+        try:
+            valid.append(_read_entry(entry, count))
+        except ValueError as error:
+            problems.add(str(error))
+    if width is None and valid:
+        lengths = collections.Counter(len(vector) for _, vector in valid)
+        width = lengths.most_common(1)[0][0]
+    vectors: dict[int, np.ndarray] = {}
+    ambiguous = set()
+    for index, vector in valid:
+        if len(vector) != width:
+            problems.add(f"a vector of {len(vector)} numbers, expected {width}")
+        elif not np.array_equal(vectors.setdefault(index, vector), vector):
+            problems.add("two vectors for one text")
+            ambiguous.add(index)
+    if len(entries) < count:
+        problems.add(f"{len(entries)} vectors for {count} texts")
+    usage = body.get("usage")
+    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    billed = tokens if type(tokens) is int and tokens > 0 else 0
+    clear = {i: vector for i, vector in vectors.items() if i not in ambiguous}
+    return clear, sorted(problems), billed
+
+
+def _read_entry(entry: Any, count: int) -> tuple[int, np.ndarray]:
+    """Index and vector of one entry; ValueError says what is wrong with it."""
+    index = entry.get("index") if isinstance(entry, dict) else None
+    if type(index) is not int or not 0 <= index < count:
+        raise ValueError("a vector of no text that was sent")
+    try:
+        vector = np.asarray(entry.get("embedding"), np.float32)
+    except (ValueError, TypeError, OverflowError):
+        vector = np.empty(0, np.float32)
+    if vector.ndim != 1 or not vector.size:
+        raise ValueError("a vector that is no list of numbers")
+    if not np.isfinite(vector).all() or not vector.any():
+        raise ValueError("a vector that is not finite, or all zero")
+    return index, vector
+
+
 class OpenAIBackend:
-    """A model behind a server of OpenAI's protocol.
+    """A model behind a server of OpenAI's protocol; see `embed.Backend`.
 
     Args:
       model: Name of the model on the server.
@@ -81,14 +170,13 @@ class OpenAIBackend:
       max_tokens: Longest text; the model's limit if None, 512 for an unknown model.
       long: "average" the pieces of longer texts, or "truncate" them.
       batch: Maximum texts per request.
-      request_tokens: Maximum tokens per request.
       retries: Failed requests in a row that are retried.
       timeout: Seconds to wait for a connection, or for more of an answer.
       insecure: Allow http to other machines.
 
     Raises:
-      TextError: Invalid URL or setting.
-      RuntimeError: The package openai is missing.
+      TextError: invalid URL or setting.
+      RuntimeError: the package openai is missing.
     """
 
     name = "openai"
@@ -103,22 +191,17 @@ class OpenAIBackend:
         max_tokens: int | None = None,
         long: str = "average",
         batch: int = 64,
-        request_tokens: int = 100_000,
         retries: int = 8,
         timeout: float = 60.0,
         insecure: bool = False,
     ):
-        known = openai_models.MODELS.get(model, openai_models.UNKNOWN)
+        known = MODELS.get(model, UNKNOWN)
         url = base_url or os.environ.get("OPENAI_BASE_URL") or BASE_URL
-        limits = openai_models.MAX_TEXTS, openai_models.MAX_REQUEST_TOKENS
         problems = []
         if long not in LONG:
             problems.append(f"long: expected {' or '.join(LONG)}, got {long!r}")
-        if not 1 <= batch <= limits[0]:
-            problems.append(f"batch: expected 1 to {limits[0]}, got {batch}")
-        if not 1 <= request_tokens <= limits[1]:
-            expected = f"expected 1 to {limits[1]}, got {request_tokens}"
-            problems.append(f"request_tokens: {expected}")
+        if not 1 <= batch <= MAX_TEXTS:
+            problems.append(f"batch: expected 1 to {MAX_TEXTS}, got {batch}")
         if max_tokens is not None and max_tokens < 8:
             problems.append(f"max_tokens: expected 8 or more, got {max_tokens}")
         if dimensions is not None and not known.shortens:
@@ -133,7 +216,7 @@ class OpenAIBackend:
         self.max_tokens = max_tokens or known.max_tokens
         self.billed = 0  # tokens, as stated by the server
         self._key_variable, self._dimensions = key_variable, dimensions
-        self._long, self._batch, self._request_tokens = long, batch, request_tokens
+        self._long, self._batch = long, batch
         self._retries, self._timeout = retries, timeout
         self._width = dimensions or known.dimensions
 
@@ -147,16 +230,13 @@ class OpenAIBackend:
         }
 
     def pieces(self, text: str) -> list[str]:
-        """One piece, or several of at most `max_tokens`; or the beginning."""
-        if self._long == "average" or self.count(text) <= self.max_tokens:
-            return cut(text, self.max_tokens, self.count)
-        return [truncate(text.strip(), self.max_tokens, self.count)]
+        return split(text, self.max_tokens, self.count, self._long)
 
     def embed(self, pieces: Sequence[str]) -> Iterator[Answers]:
         """Requests vectors batch by batch; yields each answer before the next request.
 
         Raises:
-          TextError: The server refuses, or fails too often.
+          TextError: the server refuses, or fails too often.
         """
         # Keeps connections open; it does not know the key.
         http = need("openai", "text").DefaultHttpxClient(
@@ -166,15 +246,14 @@ class OpenAIBackend:
         )
         with http as self._http:
             for rows in self._batches(pieces):
-                for answers in self._ask([pieces[row] for row in rows]):
-                    yield [(rows[i], vector) for i, vector in answers]
+                yield from self._ask(pieces, rows)
 
     def _batches(self, pieces: Sequence[str]) -> Iterator[list[int]]:
         rows: list[int] = []
         tokens = 0
         for row, piece in enumerate(pieces):
             more = self.count(piece)
-            full = len(rows) == self._batch or tokens + more > self._request_tokens
+            full = len(rows) == self._batch or tokens + more > REQUEST_TOKENS
             if rows and full:
                 yield rows
                 rows, tokens = [], 0
@@ -183,57 +262,49 @@ class OpenAIBackend:
         if rows:
             yield rows
 
-    def _ask(self, texts: list[str]) -> Iterator[Answers]:
-        """Vectors of one batch; only what is still missing is requested again."""
-        missing = list(range(len(texts)))
-        bad = 0
+    def _ask(self, texts: Sequence[str], rows: list[int]) -> Iterator[Answers]:
+        """Vectors of some rows; only what is still missing is requested again."""
+        missing, bad = rows, 0
         while missing:
             try:
-                content = self._send([texts[i] for i in missing])
+                content = self._send([texts[row] for row in missing])
             except _TooLong:
-                yield from self._in_two(texts, missing)
+                yield from self._ask_halves(texts, missing)
                 return
-            found, problems, billed = read_answer(content, len(missing), self._width)
+            vectors, problems, billed = read_answer(content, len(missing), self._width)
             self.billed += billed
-            if found:
-                self._width = self._width or len(next(iter(found.values())))
-                yield [(missing[i], vector) for i, vector in sorted(found.items())]
-            missing = [row for i, row in enumerate(missing) if i not in found]
-            bad = 0 if found else bad + 1
+            if vectors:
+                self._width = self._width or len(next(iter(vectors.values())))
+                yield [(missing[i], vector) for i, vector in sorted(vectors.items())]
+            missing = [row for i, row in enumerate(missing) if i not in vectors]
+            bad = 0 if vectors else bad + 1
             if missing and bad == BAD_ANSWERS:
                 raise TextError(
                     f"{self.base_url} gave {bad} invalid answers in a row for model "
                     f"{self.model}: {'; '.join(problems)}. Valid vectors are cached"
                 )
 
-    def _in_two(self, texts: list[str], missing: list[int]) -> Iterator[Answers]:
-        """Half the texts at a time; a single text as the mean of its halves."""
-        if len(missing) > 1:
-            middle = len(missing) // 2
-            for some in (missing[:middle], missing[middle:]):
-                for answers in self._ask([texts[i] for i in some]):
-                    yield [(some[i], vector) for i, vector in answers]
+    def _ask_halves(self, texts: Sequence[str], rows: list[int]) -> Iterator[Answers]:
+        """Half the rows at a time; a single text as the mean of its halves."""
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            yield from self._ask(texts, rows[:middle])
+            yield from self._ask(texts, rows[middle:])
             return
-        text = texts[missing[0]]
+        text = texts[rows[0]]
         if len(text) < SHORTEST:
             raise TextError(
                 f"{self.base_url} refuses a text of {len(text)} characters as too long"
             )
+        parts = [part for part in halves(text) if part.strip()]
         if self._long == "truncate":
-            parts = [halves(text)[0]]
-        else:
-            parts = [part for part in halves(text) if part.strip()]
-        found = {i: vector for answers in self._ask(parts) for i, vector in answers}
-        weighted = [(len(parts[i]), vector) for i, vector in found.items()]
-        yield [(missing[0], mean(weighted))]
+            parts = parts[:1]
+        answers = self._ask(parts, list(range(len(parts))))
+        weighted = [(len(parts[i]), vector) for some in answers for i, vector in some]
+        yield [(rows[0], mean(weighted))]
 
     def _send(self, texts: list[str]) -> bytes:
-        """One request; the body of the answer.
-
-        Raises:
-          TextError: Refused, or failed after all retries.
-          _TooLong: See there.
-        """
+        """The body of the answer to one request; raises TextError or _TooLong."""
         answer = self._request(texts)
         if isinstance(answer, Exception):
             # Raised here, where neither a variable nor a cause holds the key.
@@ -298,14 +369,15 @@ class OpenAIBackend:
                 f"{self.base_url} redirects (status {status}): give the final base "
                 "URL; reports are not sent after a redirect"
             )
+        if error.code == "insufficient_quota":
+            return TextError(f"{refuses}: {message}")
         wait = error.response.headers.get("retry-after", "")
-        if wait and status in (429, 503) and error.code != "insufficient_quota":
+        if wait and status in (429, 503):
             return TextError(
                 f"{self.base_url} is busy (status {status}, Retry-After {wait}): run it "
                 "again then; earlier answers are cached"
             )
-        transient = status in (408, 409, 429) or status >= 500
-        if transient and error.code != "insufficient_quota":
+        if status in (408, 409, 429) or status >= 500:
             return self._failed(f"status {status}")
         return TextError(f"{refuses}: {message}")
 
