@@ -33,7 +33,7 @@ def test_overrides():
 def test_errors_are_one_line_and_status_1(tmp_path, capsys):
     assert main(["data", "check", str(tmp_path)]) == 1
     text = capsys.readouterr().err
-    assert "holds no study.json" in text and "Traceback" not in text
+    assert "has no study.json" in text and "Traceback" not in text
 
 
 def test_check_and_show(tiny_study, tmp_path, capsys):

@@ -73,7 +73,7 @@ def cut(slide: Path, out: Path, threads: int) -> np.ndarray:
     Raises:
       BenchError: the slide states no resolution, or has no tissue.
     """
-    from pathjax.data.study import read_frame
+    from pathjax.data.study_tables import read_frame
     from pathjax.wsi.manifest import SlideRow
     from pathjax.wsi.slide import open_slide
     from pathjax.wsi.tile import TileOptions, tile_slide

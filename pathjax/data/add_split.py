@@ -1,10 +1,8 @@
-"""Adds a split to a study that is there: pathjax data split.
-
-    STUDY -> patients_of -> folds.py or site_folds.py -> Split -> add_split -> STUDY
+"""Adds a split to an existing study: pathjax data split.
 
 splits/NAME.json is written first and study.json, which lists it with its checksum, last:
 a process killed in between leaves the study as it was. One process at a time may add to
-a study. A split that is there is never replaced, as results may have been made with it.
+a study. A split is never replaced, as results may have been made with it.
 """
 
 import dataclasses
@@ -18,8 +16,9 @@ import pandas as pd
 import pathjax
 from pathjax.data.folds import Folds, patient_folds
 from pathjax.data.site_folds import site_folds
-from pathjax.data.study import Split, Study, StudyError, read_frame, sha256
-from pathjax.data.study_writer import SAFE_NAME
+from pathjax.data.study import Split, Study, StudyError, listing, sha256
+from pathjax.data.study_tables import read_frame
+from pathjax.data.study_writer import SAFE_NAME, write_split
 from pathjax.files import write_json
 
 
@@ -35,27 +34,27 @@ def make_split(
     """Assigns a study's patients to folds; nothing is written.
 
     Args:
-      study: whose patients.
-      name: of the split.
-      folds: how many equal folds, or fold name -> fraction.
-      site_preserved: keep all patients of a site in one fold.
-      stratify: class targets of the study to balance.
-      seed: of the assignment.
+      study: Whose patients.
+      name: Of the split.
+      folds: Number of equal folds, or fold name -> fraction.
+      site_preserved: Keeps all patients of a site in one fold.
+      stratify: Class targets of the study to balance.
+      seed: Of the assignment.
 
     Returns:
       The split, and what `pathjax data split` prints: counts and notes.
 
     Raises:
-      StudyError: the folds cannot be made, see `patient_folds` and `site_folds`.
-      StudyError: the study lacks a target that is named, or it is no class.
+      StudyError: The folds cannot be made, or a target is missing or no class.
     """
     patients, notes = patients_of(study, stratify, with_site=site_preserved)
     assign = site_folds if site_preserved else patient_folds
     made = assign(patients, folds, labels=stratify, seed=seed)
-    told = str(folds) if isinstance(folds, int) else " ".join(
-        f"{fold}={share:g}" for fold, share in folds.items()
-    )  # fmt: skip
-    note = f"folds: {told}; {'site-preserved' if site_preserved else 'by patient'}; "
+    if isinstance(folds, int):
+        shares = str(folds)
+    else:
+        shares = " ".join(f"{fold}={share:g}" for fold, share in folds.items())
+    note = f"folds: {shares}; {'site-preserved' if site_preserved else 'by patient'}; "
     note += f"stratified by {', '.join(stratify) or 'nothing'}; seed {seed}"
     return made.split(name, note), dataclasses.replace(
         made, notes=(*notes, *made.notes)
@@ -67,22 +66,22 @@ def patients_of(
 ) -> tuple[pd.DataFrame, list[str]]:
     """A row per patient, with labels and site, and notes.
 
-    The label of a patient is that of its samples, or tiles; where they differ the
-    commonest, of equally common ones the first by name.
+    A patient has the commonest label of its samples, or tiles; of equally common ones
+    the first by name.
 
     Raises:
-      StudyError: a target is unknown or no class.
-      StudyError: a patient is at several sites, asked for with `with_site`.
+      StudyError: A target is unknown or no class, or, `with_site`, a patient is at
+        several sites.
     """
     problems = []
-    for one in targets:
-        if one not in study.targets:
+    for name in targets:
+        if name not in study.targets:
             known = ", ".join(study.targets) or "none"
-            problems.append(f"there is no target {one!r}; the study has {known}")
-        elif study.targets[one].kind != "class":
-            problems.append(f"target {one} is a number: wanted a class to stratify by")
+            problems.append(f"there is no target {name!r}; the study has {known}")
+        elif study.targets[name].kind != "class":
+            problems.append(f"target {name} is a number: expected a class")
     if problems:
-        raise StudyError(f"study {study.name}: {'; '.join(problems)}")
+        raise StudyError(f"study {study.name}: {listing(problems)}")
     samples, notes = study.samples, []
     ids = pd.Index(sorted(samples["patient_id"].unique()), name="patient_id")
     out = pd.DataFrame(index=ids)
@@ -94,48 +93,45 @@ def patients_of(
                 f"{len(several)} patients are at several sites, first {several[:3]}: "
                 "folds that keep sites whole need one site per patient"
             )
-        out["site"] = samples.drop_duplicates("patient_id").set_index("patient_id")[
-            "site"
-        ]
-    for one in targets:
+        first = samples.drop_duplicates("patient_id").set_index("patient_id")
+        out["site"] = first["site"]
+    for name in targets:
         frame = samples
-        if study.targets[one].level == "tile":
-            frame = read_frame(study.root / "tiles.parquet", ["patient_id", one])
+        if study.targets[name].level == "tile":
+            frame = read_frame(study.root / "tiles.parquet", ["patient_id", name])
         # Commonest first, equally common ones by name; the first of a patient stays.
-        counts = frame.groupby(["patient_id", one], observed=True).size()
+        counts = frame.groupby(["patient_id", name], observed=True).size()
         counts = counts.rename("rows").reset_index().sort_values(
-            ["patient_id", "rows", one], ascending=[True, False, True]
+            ["patient_id", "rows", name], ascending=[True, False, True]
         )  # fmt: skip
         mixed = counts["patient_id"].duplicated(keep=False)
-        labels = counts.drop_duplicates("patient_id").set_index("patient_id")[one]
-        out[one] = labels.reindex(ids)
+        labels = counts.drop_duplicates("patient_id").set_index("patient_id")[name]
+        out[name] = labels.reindex(ids)
         if mixed.any():
             several = counts["patient_id"][mixed].unique()
             notes.append(
-                f"{len(several)} patients have several {one}, first {several[0]}: the "
+                f"{len(several)} patients have several {name}, first {several[0]}: the "
                 "commonest counts"
             )
-        if out[one].isna().any():
-            notes.append(f"{int(out[one].isna().sum())} patients have no {one}")
+        if out[name].isna().any():
+            notes.append(f"{int(out[name].isna().sum())} patients have no {name}")
     return out.reset_index(), notes
 
 
 def add_split(study: Study, split: Split) -> tuple[Study, bool]:
-    """Writes a split into a study.
-
-    The study's fingerprint changes, as that of any change of its files does.
+    """Writes a split into a study, which changes the study's fingerprint.
 
     Returns:
-      The study as it is then, and False when the very same split was there already.
+      The changed study, and False when the very same split was there already.
 
     Raises:
-      StudyError: the name cannot be a file's or is taken by other folds, or the split
+      StudyError: The name cannot be a file's or is taken by other folds, or the split
         does not fit the study.
     """
     if not SAFE_NAME.fullmatch(split.name):
         raise StudyError(
-            f"{split.name!r} cannot name a split: letters, digits, '.', '_' and '-' "
-            "only, and a letter or digit first"
+            f"{split.name!r} cannot name a split: use letters, digits, '.', '_' and "
+            "'-', starting with a letter or digit"
         )
     if split.name in study.split_names:
         there = study.split(split.name)
@@ -149,12 +145,9 @@ def add_split(study: Study, split: Split) -> tuple[Study, bool]:
         study.samples if split.unit == "patient_id" else study.tiles
     )
     if problems:
-        raise StudyError(f"study {study.name}: {'; '.join(problems)}")
-    name = f"splits/{split.name}.json"
-    path = study.root / name
-    entry = dataclasses.asdict(split)
-    del entry["name"]
-    write_json(path, entry)
+        raise StudyError(f"study {study.name}: {listing(problems)}")
+    path = write_split(study.root, split)
+    name = str(path.relative_to(study.root))
     meta = dict(study.meta)
     meta["files"] = meta["files"] | {
         name: {"sha256": sha256(path), "bytes": path.stat().st_size}

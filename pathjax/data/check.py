@@ -1,34 +1,40 @@
 """Verifies a study and says what is wrong where; changes nothing.
 
-`inconsistencies` looks at tables and guards the writer; `check_study` looks at a study
-on disk: checksums, every record, and the same tables. Tiles pass by as a stream
-(`index_check.py`), so that memory is 8 bytes a tile and a few row groups.
+`check_study` looks at a study on disk: checksums, every record, the tables.
+`table_problems` looks at the tables alone; the writer refuses what it finds. Tiles pass
+as a stream (`IndexCheck`): memory is 8 bytes a tile and a few row groups.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scipy.sparse
+from jaxtyping import Int
 
 from pathjax.data.images import decode_tile
-from pathjax.data.index_check import IndexCheck
-from pathjax.data.slide_table import slide_problems
-from pathjax.data.study import (
+from pathjax.data.study import Split, Study, Target, sha256
+from pathjax.data.study_tables import (
+    OWNERS,
     SAMPLE_COLUMNS,
-    Split,
-    Study,
-    StudyError,
-    Target,
-    sha256,
+    TILE_COLUMNS,
+    few,
+    first_rows,
+    slide_problems,
+    stream,
 )
-from pathjax.data.tile_table import stream
 
 TILES = "tiles.parquet"
 READ_AT_ONCE = 256  # records per read: a few MB
+KEYS = ["shard", *OWNERS]
+# Ids of equal hash are compared themselves, up to so many: of 10^8 ids two share one of
+# 2^64 hashes with a probability of 3e-4, and a thousand pairs never do.
+COMPARED = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,35 +45,149 @@ class Findings:
     notes: tuple[str, ...]
 
 
+class IndexCheck:
+    """What a study's tiles say, gathered piece by piece.
+
+    Args:
+      columns: Of the table.
+      rows: Its number of tiles.
+      shards: Name to number of tiles, in the order of the study.
+      targets: Those of the study; the ones of tiles are looked at.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        rows: int,
+        shards: Mapping[str, int],
+        targets: Sequence[Target],
+    ):
+        own = [t for t in targets if t.level == "tile" and t.name in columns]
+        self.lacking = [name for name in TILE_COLUMNS if name not in columns]
+        self.missing = {target.name: 0 for target in own}
+        self.values: dict[str, set[str]] = {
+            target.name: set() for target in own if target.kind == "class"
+        }
+        self.rows = 0
+        self._hashes = np.empty(rows, np.int64)
+        self._names = pa.array(list(shards), pa.string())
+        self._sizes = np.array(list(shards.values()), np.int64)
+        self._ends = np.cumsum(self._sizes)
+        self._pieces: list[pd.DataFrame] = []
+        self._misplaced: list[int] = []  # the first of each piece
+        self._n_misplaced = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Looks at the next rows."""
+        if self.lacking:
+            return
+        stop = self.rows + len(table)
+        self._hashes[self.rows : stop] = _hashes(table["tile_id"])
+        groups = table.select(KEYS).group_by(KEYS, use_threads=False)
+        pieces = groups.aggregate([([], "count_all")]).to_pandas()
+        self._pieces.append(pieces.rename(columns={"count_all": "tiles"}))
+        for name in self.missing:
+            null = pc.is_null(table[name], nan_is_null=True)
+            self.missing[name] += pc.sum(null).as_py() or 0
+        for name, values in self.values.items():
+            values.update(map(str, pc.unique(table[name]).drop_null().to_pylist()))
+        self._look_at_places(table, np.arange(self.rows, stop))
+        self.rows = stop
+
+    def _look_at_places(self, table: pa.Table, rows: Int[np.ndarray, "n"]) -> None:
+        """Row r of the table has to be record r of the shards."""
+        expected = np.searchsorted(self._ends, rows, side="right")
+        inside = expected < len(self._ends)  # a table longer than its shards
+        rows, expected = rows[inside], expected[inside]
+        shard = pc.index_in(table["shard"].cast(pa.string()), self._names)
+        wrong = shard.fill_null(-1).to_numpy()[inside] != expected
+        place = rows - (self._ends - self._sizes)[expected]
+        wrong |= table["row"].to_numpy()[inside] != place
+        if wrong.any():
+            self._misplaced.append(int(rows[wrong][0]))
+            self._n_misplaced += int(wrong.sum())
+
+    @property
+    def owners(self) -> pd.DataFrame:
+        """`shard, slide_id, patient_id, sample_id, tiles`: each combination once."""
+        if not self._pieces:
+            return pd.DataFrame({name: [] for name in [*KEYS, "tiles"]})
+        joined = pd.concat(self._pieces, ignore_index=True)
+        return joined.groupby(KEYS, sort=False, dropna=False, as_index=False).sum()
+
+    def problems(self, ids: Iterable[pa.Table]) -> list[str]:
+        """What is wrong with the tiles among themselves.
+
+        Args:
+          ids: The column tile_id of the same rows, read only where hashes repeat.
+        """
+        if self.lacking:
+            return [f"tiles lack the columns {', '.join(self.lacking)}"]
+        problems = self._repeated(ids)
+        if self._misplaced:
+            problems.append(
+                f"{self._n_misplaced} rows of {TILES} are not in the order of the "
+                f"records, first row {self._misplaced[0]}"
+            )
+        return problems
+
+    def _repeated(self, ids: Iterable[pa.Table]) -> list[str]:
+        hashes = self._hashes[: self.rows]
+        hashes.sort()
+        suspects = hashes[1:][hashes[1:] == hashes[:-1]]
+        if not len(suspects):
+            return []
+        seen: set[str] = set()
+        twice: list[str] = []
+        compared = np.unique(suspects[:COMPARED])
+        for table in ids:
+            column = table["tile_id"]
+            for place in np.flatnonzero(np.isin(_hashes(column), compared)).tolist():
+                tile_id = column[place].as_py()
+                if tile_id in seen:
+                    twice.append(tile_id)
+                seen.add(tile_id)
+        count = len(twice) if len(suspects) <= COMPARED else len(suspects)
+        return [f"{count} tile_ids occur twice, first {twice[0]!r}"] if twice else []
+
+
+def _hashes(column: pa.ChunkedArray) -> Int[np.ndarray, "n"]:
+    """Python's own 64-bit hashes: SipHash with a new key in each process."""
+    return np.fromiter(map(hash, column.to_pylist()), np.int64, len(column))
+
+
 def check_study(
     study: Study, progress: Callable[[int, int], None] | None = None
 ) -> Findings:
     """Reads everything in a study and lists what is wrong.
 
     Args:
-      study: the study.
-      progress: called with (tiles done, tiles in all).
-
-    Returns:
-      Problems and notes, each a sentence that names the file, row or id.
+      study: The study.
+      progress: Called with (tiles done, tiles in all).
     """
     problems = []
-    for name, wanted in study.meta["files"].items():
-        found = sha256(study.root / name)
-        if found != wanted["sha256"]:
+    for name, entry in study.meta["files"].items():
+        got = sha256(study.root / name)
+        if got != entry["sha256"]:
             problems.append(
-                f"{name} is not the file that was written: SHA-256 {found[:12]}..., "
-                f"wanted {wanted['sha256'][:12]}..."
+                f"{name} is not the file that was written: SHA-256 {got[:12]}..., "
+                f"expected {entry['sha256'][:12]}..."
             )
     samples, targets = study.samples, list(study.targets.values())
-    index = read_index(study)
+    shards = {
+        Path(shard["path"]).stem: shard["tiles"] for shard in study.meta["shards"]
+    }
+    meta = pq.read_metadata(study.root / TILES)
+    index = IndexCheck(meta.schema.names, meta.num_rows, shards, targets)
+    for table in stream(study.root / TILES):
+        index.add(table)
     problems += index.problems(stream(study.root / TILES, ["tile_id"]))
-    problems += record_problems(study, index, progress)
+    problems += _record_problems(study, index, shards, progress)
     expression = study.expression() if study.has_expression else None
-    splits: list[Split] = [study.split(name) for name in study.split_names]
-    problems += inconsistencies(index, samples, targets, splits, expression)
+    splits = [study.split(name) for name in study.split_names]
+    problems += table_problems(index, samples, targets, splits, expression)
     if study.has_slide_table and not index.lacking:
-        problems += slide_problems(study.slides, shard_counts(study), index.owners)
+        problems += slide_problems(study.slides, shards, index.owners)
     reports = study.reports()
     problems += report_problems(reports, samples)
     notes = []
@@ -96,148 +216,105 @@ def check_study(
     return Findings(tuple(problems), tuple(notes))
 
 
-def shard_counts(study: Study) -> dict[str, int]:
-    """Name to number of tiles of each shard, as study.json has them, in order."""
-    return {Path(one["path"]).stem: one["tiles"] for one in study.meta["shards"]}
-
-
-def read_index(study: Study) -> IndexCheck:
-    """Looks through tiles.parquet, a row group in memory at a time."""
-    meta = pq.read_metadata(study.root / TILES)
-    index = IndexCheck(
-        meta.schema.names,
-        meta.num_rows,
-        shard_counts(study),
-        list(study.targets.values()),
-    )
-    for table in stream(study.root / TILES):
-        index.add(table)
-    return index
-
-
-def record_problems(
+def _record_problems(
     study: Study,
     index: IndexCheck,
-    progress: Callable[[int, int], None] | None = None,
+    shards: Mapping[str, int],
+    progress: Callable[[int, int], None] | None,
 ) -> list[str]:
     """What is wrong with the records: their number, decoding and dimensions."""
-    found = []
+    problems = []
     indexed = index.owners.groupby("shard")["tiles"].sum()
-    for name, tiles in shard_counts(study).items():
+    for name, tiles in shards.items():
         if indexed.get(name, 0) != tiles:
-            found.append(
-                f"tiles.parquet lists {indexed.get(name, 0)} tiles of shard {name}, "
+            problems.append(
+                f"{TILES} lists {indexed.get(name, 0)} tiles of shard {name}, "
                 f"study.json {tiles}"
             )
     if len(study) != index.rows:
-        found.append(
-            f"the shards hold {len(study)} records, tiles.parquet has {index.rows} "
-            "rows: index and shards disagree; build the study again"
+        problems.append(
+            f"the shards hold {len(study)} records, {TILES} has {index.rows} rows: "
+            "build the study again"
         )
-        return found
-    start = 0
-    for name, tiles in shard_counts(study).items():
+        return problems
+    for name, start in first_rows(shards).items():
+        stop = start + shards[name]
         try:
-            for first in range(start, start + tiles, READ_AT_ONCE):
-                rows = range(first, min(first + READ_AT_ONCE, start + tiles))
-                found += tile_problems(study, rows)
+            for first in range(start, stop, READ_AT_ONCE):
+                rows = range(first, min(first + READ_AT_ONCE, stop))
+                problems += _tile_problems(study, rows)
                 if progress:
                     progress(rows.stop, len(study))
         except (ValueError, RuntimeError, OSError) as error:
-            found.append(f"shard {name} cannot be read: {error}")
-        start += tiles
-    return found
+            problems.append(f"shard {name} cannot be read: {error}")
+    return problems
 
 
-def tile_problems(study: Study, rows: range) -> list[str]:
-    """What is wrong with some tiles, each named.
-
-    Raises:
-      ValueError, RuntimeError, OSError: their shard cannot be read.
-    """
-    found = []
+def _tile_problems(study: Study, rows: range) -> Iterable[str]:
+    problems = []
     for row, data in zip(rows, study.tile_bytes(rows), strict=True):
         try:
             shape = decode_tile(data).shape
         except ValueError as error:
-            found.append(f"tile {study.tile_id(row)} is broken: {error}")
+            problems.append(f"tile {study.tile_id(row)} is broken: {error}")
             continue
         if shape != (study.tile_px, study.tile_px, 3):
-            found.append(
+            problems.append(
                 f"tile {study.tile_id(row)} is {shape[0]} x {shape[1]} px, "
                 f"study.json says {study.tile_px}"
             )
-    return found
+    return problems
 
 
-def refuse(name: str, problems: list[str]) -> None:
-    """Raises one StudyError with all problems, if there are any."""
-    if problems:
-        listing = "\n  - ".join(problems)
-        raise StudyError(f"study {name} is inconsistent:\n  - {listing}")
-
-
-def inconsistencies(
+def table_problems(
     index: IndexCheck,
     samples: pd.DataFrame,
     targets: Sequence[Target],
     splits: Sequence[Split],
     expression,
 ) -> list[str]:
-    """What does not fit together among a study's tables; empty when all does.
+    """What does not fit together among a study's tables, in sentences.
 
     Args:
-      index: what has seen all tiles.
-      samples, targets, splits, expression: as the writer takes them.
+      index: Has seen all tiles.
+      samples, targets, splits, expression: As for `StudyWriter.finish`.
     """
     lacking = [column for column in SAMPLE_COLUMNS if column not in samples]
     if lacking:
         return [f"samples lack the columns {', '.join(lacking)}"]
     if index.lacking:
         return []  # `index.problems` says so
-    found = []
-    twice = samples["sample_id"][samples["sample_id"].duplicated()]
-    if len(twice):
-        found.append(f"{len(twice)} sample_ids occur twice, first {twice.iloc[0]!r}")
-    owners = index.owners
-    orphans = sorted(set(owners["sample_id"]) - set(samples["sample_id"]))
-    if orphans:
-        found.append(
-            f"{len(orphans)} samples of tiles are not among the samples, first "
-            f"{orphans[:3]}"
-        )
-    empty = sorted(set(samples["sample_id"]) - set(owners["sample_id"]))
-    if empty:
-        found.append(f"{len(empty)} samples have no tile, first {empty[:3]}")
+    ids, owners = samples["sample_id"], index.owners
+    problems = few(ids[ids.duplicated()], "sample_ids occur twice")
+    orphans = set(owners["sample_id"]) - set(ids)
+    problems += few(orphans, "samples of tiles are not among the samples")
+    problems += few(set(ids) - set(owners["sample_id"]), "samples have no tile")
     patients = samples.drop_duplicates("sample_id").set_index("sample_id")["patient_id"]
     wrong = owners[owners["patient_id"] != owners["sample_id"].map(patients)]
     if len(wrong) and not orphans:
         first = wrong.iloc[0]
-        found.append(
+        problems.append(
             f"{int(wrong['tiles'].sum())} tiles name another patient than their sample "
             f"does, first {first['patient_id']!r} in shard {first['shard']!r} for "
             f"sample {first['sample_id']!r}"
         )
     for target in targets:
-        found += target_problems(target, index, samples)
+        problems += _target_problems(target, index, samples)
     for split in splits:
-        found += split.problems(owners)
+        problems += split.problems(owners)
     if expression is not None:
-        found += expression_problems(expression, samples)
-    return found
+        problems += expression_problems(expression, samples)
+    return problems
 
 
-def target_problems(
+def _target_problems(
     target: Target, index: IndexCheck, samples: pd.DataFrame
 ) -> list[str]:
-    """What is wrong with a target's column; empty when it is sound."""
     columns = {"tile": index.missing, "sample": samples}.get(target.level, ())
     if target.name not in columns:
         return [f"target {target.name} is no column of {target.level}s"]
     if target.kind not in ("class", "number"):
-        return [
-            f"target {target.name} is of kind {target.kind!r}, wanted class or number"
-        ]
+        return [f"target {target.name}: expected class or number, got {target.kind!r}"]
     if target.kind == "number":
         return []
     if target.level == "tile":
@@ -247,56 +324,44 @@ def target_problems(
     strange = sorted(values - set(target.classes))
     if not strange:
         return []
-    known = ", ".join(target.classes)
-    text = f"target {target.name} has values that are no class of it: {strange[:5]}"
-    return [f"{text}; its classes are {known}"]
+    text = f"target {target.name} has {len(strange)} values that are no class of it: "
+    return [f"{text}{strange[:5]}; its classes are {', '.join(target.classes[:10])}"]
 
 
 def report_problems(reports: pd.DataFrame, samples: pd.DataFrame) -> list[str]:
-    """What is wrong with the texts of a study's samples; empty when sound."""
-    found = []
+    """What is wrong with the texts of a study's samples."""
     ids = reports["sample_id"]
-    unknown = sorted(set(ids) - set(samples["sample_id"]))
-    if unknown:
-        found.append(
-            f"{len(unknown)} reports are of no sample of the study, first {unknown[:3]}"
-        )
-    twice = sorted(set(ids[ids.duplicated()]))
-    if twice:
-        found.append(f"{len(twice)} samples have two reports, first {twice[:3]}")
-    empty = ids[reports["text"].fillna("").astype(str).str.strip() == ""].tolist()
-    if empty:
-        found.append(f"{len(empty)} reports are empty, first {empty[:3]}")
-    return found
+    unknown = set(ids) - set(samples["sample_id"])
+    empty = ids[reports["text"].fillna("").astype(str).str.strip() == ""]
+    return [
+        *few(unknown, "reports are of no sample of the study"),
+        *few(ids[ids.duplicated()], "samples have two reports"),
+        *few(empty, "reports are empty"),
+    ]
 
 
 def expression_problems(expression, samples: pd.DataFrame) -> list[str]:
-    """What is wrong with an AnnData as a study's expression; empty when sound."""
-    found = []
+    """What is wrong with an AnnData as a study's expression."""
     genes = expression.var_names
-    if not genes.is_unique:
-        twice = sorted(set(genes[genes.duplicated()]))
-        found.append(
-            f"{len(twice)} gene names occur more than once, first {twice[:3]}: sum or "
-            "drop the duplicates before"
-        )
+    problems = few(
+        genes[genes.duplicated()],
+        "gene names occur more than once (sum or drop the duplicates before)",
+    )
     if not expression.obs_names.is_unique:
-        found.append("expression has a sample more than once")
-    unknown = sorted(set(expression.obs_names) - set(samples["sample_id"]))
-    if unknown:
-        found.append(
-            f"{len(unknown)} rows of expression are no sample of the study, first "
-            f"{unknown[:3]}"
-        )
+        problems.append("expression has a sample more than once")
+    problems += few(
+        set(expression.obs_names) - set(samples["sample_id"]),
+        "rows of expression are no sample of the study",
+    )
     values = expression.X
     values = values.data if scipy.sparse.issparse(values) else np.asarray(values)
-    bad = int((~np.isfinite(values)).sum())
-    if bad:
+    if not np.isfinite(values).all():
         dense = expression.X
         dense = dense.toarray() if scipy.sparse.issparse(dense) else np.asarray(dense)
         row, column = np.argwhere(~np.isfinite(dense))[0]
-        found.append(
-            f"expression has {bad} values that are not finite, first sample "
-            f"{expression.obs_names[row]!r}, gene {genes[column]!r}"
+        problems.append(
+            f"expression has {int((~np.isfinite(values)).sum())} values that are not "
+            f"finite, first sample {expression.obs_names[row]!r}, gene "
+            f"{genes[column]!r}"
         )
-    return found
+    return problems

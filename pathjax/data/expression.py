@@ -1,7 +1,7 @@
 """The gene panel of a model: genes, their order and scale, fitted on training samples.
 
-A panel is fitted once and stored with the run's checkpoints. Genes are matched by name.
-Library size is not normalised here: a study's `X` already is (docs/study.md).
+Stored with the run's checkpoints; genes are matched by name. Library size is not
+normalised here: a study's `X` already is (docs/study.md).
 """
 
 import dataclasses
@@ -167,7 +167,7 @@ def fit_panel(
         )
     values = select(expression, sample_ids, genes).astype(np.float64)
     std = values.std(axis=0)
-    constant = [gene for gene, one in zip(genes, std, strict=True) if one == 0]
+    constant = [gene for gene, value in zip(genes, std, strict=True) if value == 0]
     if constant:
         raise StudyError(
             f"{len(constant)} genes of the list are constant over the training "

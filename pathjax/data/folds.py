@@ -1,10 +1,7 @@
 """Assigns patients to folds, stratified by their labels.
 
-    patients (a row each: patient_id, labels), folds, seed -> patient_folds -> Folds -> Split
-
 The patient is the unit: tiles and samples inherit. `site_folds.py` keeps whole sites
-together. Pure functions of their arguments: no study is read or written here
-(`add_split.py` does that).
+together, `add_split.py` reads and writes studies; nothing is read or written here.
 """
 
 import dataclasses
@@ -25,11 +22,11 @@ class Folds:
     """Which fold each patient is in, and how well the classes are balanced.
 
     Attributes:
-      fold: patient id -> fold name, in the order of the patients given.
-      counts: patients by class (rows: label, class; the first is all patients) and fold
+      fold: Patient id -> fold name, in the order of the patients given.
+      counts: Patients by class (rows: label, class; the first is all patients) and fold
         (columns).
-      targets: the counts that the fractions ask for, of the same shape, not rounded.
-      notes: what a reader should know, such as a class that some fold lacks.
+      targets: The counts that the fractions ask for, same shape, not rounded.
+      notes: What a reader should know, such as a class that some fold lacks.
     """
 
     fold: dict[str, str]
@@ -44,10 +41,10 @@ class Folds:
 
     def split(self, name: str, note: str = "") -> Split:
         """The split as a study stores it, ids in order."""
-        folds: dict[str, list[str]] = {name: [] for name in self.counts.columns}
-        for patient, one in self.fold.items():
-            folds[one].append(patient)
-        ordered = {one: tuple(sorted(ids)) for one, ids in folds.items()}
+        folds: dict[str, list[str]] = {fold: [] for fold in self.counts.columns}
+        for patient, fold in self.fold.items():
+            folds[fold].append(patient)
+        ordered = {fold: tuple(sorted(ids)) for fold, ids in folds.items()}
         return Split(name, ordered, note=note)
 
 
@@ -62,11 +59,10 @@ def deviation(
 
 
 def fractions_of(folds: int | Mapping[str, float]) -> dict[str, float]:
-    """Fold name -> share of the patients: k equal folds "fold0", ..., or as given.
+    """Fold name -> fraction of the patients: k equal folds "fold0", ..., or as given.
 
     Raises:
-      StudyError: fewer than two folds, a share that is not above 0, or a sum that is
-        not 1.
+      StudyError: Fewer than two folds, a fraction of at most 0, or a sum other than 1.
     """
     if isinstance(folds, int):
         if folds < 2:
@@ -78,8 +74,8 @@ def fractions_of(folds: int | Mapping[str, float]) -> dict[str, float]:
         raise StudyError(f"folds are {listing or 'none'}: expected 2 or more")
     if not all(share > 0 for share in shares.values()):
         raise StudyError(f"fractions are {listing}: expected each above 0")
-    if not abs(sum(shares.values()) - 1) < 1e-6:
-        total = sum(shares.values())
+    total = sum(shares.values())
+    if not abs(total - 1) < 1e-6:
         raise StudyError(f"fractions {listing} sum to {total:g}: expected 1")
     return shares
 
@@ -88,9 +84,9 @@ def parse_fractions(text: str) -> dict[str, float]:
     """`train=.6,val=.4` as a mapping.
 
     Raises:
-      StudyError: it is not written so, or a fold is named twice.
+      StudyError: It is not written so, or a fold is named twice.
     """
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for part in text.split(","):
         name, equals, share = part.partition("=")
         name = name.strip()
@@ -98,32 +94,31 @@ def parse_fractions(text: str) -> dict[str, float]:
             number = float(share)
         except ValueError:
             number = None
-        if not name or not equals or number is None or name in found:
+        if not name or not equals or number is None or name in shares:
             raise StudyError(
-                f"fractions {text!r}: cannot read {part!r}; wanted each fold once, as "
-                "train=.6,val=.4"
+                f"fractions {text!r}: cannot read {part!r}; expected each fold once, "
+                "as train=.6,val=.4"
             )
-        found[name] = number
-    return found
+        shares[name] = number
+    return shares
 
 
 def check_patients(patients: pd.DataFrame, columns: Sequence[str], folds: int) -> None:
-    """Refuses a table that has not one row per patient and what is asked of it.
+    """Refuses a table without one row per patient, or without some columns.
 
     Raises:
-      StudyError: all that is wrong.
+      StudyError: What is wrong.
     """
-    lacking = [one for one in ("patient_id", *columns) if one not in patients]
+    lacking = [name for name in ("patient_id", *columns) if name not in patients]
     if lacking:
         raise StudyError(f"patients lack the columns {', '.join(lacking)}")
-    found = []
     twice = patients["patient_id"][patients["patient_id"].duplicated()]
     if len(twice):
-        found.append(f"{len(twice)} patients have several rows, first {twice.iloc[0]}")
+        raise StudyError(
+            f"{len(twice)} patients have several rows, first {twice.iloc[0]}"
+        )
     if len(patients) < folds:
-        found.append(f"{len(patients)} patients cannot fill {folds} folds")
-    if found:
-        raise StudyError("; ".join(found))
+        raise StudyError(f"{len(patients)} patients cannot fill {folds} folds")
 
 
 def class_members(
@@ -131,21 +126,17 @@ def class_members(
 ) -> tuple[list[tuple[str, str]], Int[np.ndarray, "N C"]]:
     """Names of the classes, (label, class), and 1 where a patient is of one.
 
-    The first class is all patients: folds should have their sizes, too. Patients
-    without a label are a class of it.
+    The first class is all patients, so that sizes are balanced too. Patients without a
+    label are a class of it.
     """
     names, columns = [EVERYONE], [np.ones(len(patients), np.int64)]
     for label in labels:
-        values = text_of(patients[label])
+        column = patients[label]
+        values = column.astype(object).where(column.notna(), NO_LABEL).astype(str)
         for value in sorted(set(values)):
             names.append((label, value))
-            columns.append((values == value).astype(np.int64))
+            columns.append((values == value).to_numpy(np.int64))
     return names, np.stack(columns, axis=1)
-
-
-def text_of(values: pd.Series) -> np.ndarray:
-    """Labels as text, missing ones as NO_LABEL."""
-    return values.astype(object).where(values.notna(), NO_LABEL).astype(str).to_numpy()
 
 
 def made_folds(
@@ -155,28 +146,25 @@ def made_folds(
     assigned: Int[np.ndarray, "N"],
     notes: Sequence[str] = (),
 ) -> Folds:
-    """The result, of the number of each patient's fold."""
+    """The result, from the number of each patient's fold."""
     names, member = class_members(patients, labels)
     inside = np.eye(len(shares), dtype=np.int64)[assigned]
     index = pd.MultiIndex.from_tuples(names, names=["label", "class"])
     counts = pd.DataFrame(member.T @ inside, index, list(shares))
-    wanted = np.outer(member.sum(axis=0), list(shares.values()))
+    targets = np.outer(member.sum(axis=0), list(shares.values()))
     folds = np.array(list(shares))[assigned].tolist()
-    return Folds(
-        dict(zip(patients["patient_id"].tolist(), folds, strict=True)),
-        counts,
-        pd.DataFrame(wanted, index, list(shares)),
-        (*notes, *_missing_notes(counts)),
-    )
-
-
-def _missing_notes(counts: pd.DataFrame) -> list[str]:
-    return [
+    absent = [
         f"{label} {value} ({int(row.sum())} patients) is not in "
         f"{', '.join(row.index[row == 0])}"
         for (label, value), row in counts.iterrows()
         if (row == 0).any()
     ]
+    return Folds(
+        dict(zip(patients["patient_id"].tolist(), folds, strict=True)),
+        counts,
+        pd.DataFrame(targets, index, list(shares)),
+        (*notes, *absent),
+    )
 
 
 def patient_folds(
@@ -189,18 +177,18 @@ def patient_folds(
     """Assigns patients one by one; labels are balanced together.
 
     Patients with the same combination of labels are a stratum. Each fold gets its share
-    of a stratum, rounded down; whoever is left over goes, one to a fold, where the
-    classes of the stratum and patients in all are furthest behind. So a fold's count is
-    less than one from its target in each stratum, and with one label in each class.
+    of a stratum, rounded down; those left over go, one to a fold, where the classes of
+    the stratum and all patients are furthest below their targets. So each count is less
+    than one from its target in each stratum, and with one label in each class.
 
     Args:
-      patients: a row each, columns `patient_id` and those named in `labels`.
-      folds: how many equal folds, or fold name -> fraction.
-      labels: columns to stratify by; none: folds of the right size.
-      seed: who of a stratum goes where.
+      patients: A row each, columns `patient_id` and those named in `labels`.
+      folds: Number of equal folds, or fold name -> fraction.
+      labels: Columns to stratify by; without any, folds of the right size.
+      seed: Of the order within a stratum.
 
     Raises:
-      StudyError: the folds make no sense, or there are too few patients for them.
+      StudyError: Invalid folds, or too few patients for them.
     """
     shares = fractions_of(folds)
     check_patients(patients, labels, len(shares))
@@ -215,19 +203,19 @@ def patient_folds(
     assigned = np.empty(len(patients), np.int64)
     for number, classes in enumerate(strata):
         rows = order[stratum.reshape(-1) == number]
-        wanted = len(rows) * share
+        target = len(rows) * share
         # 1e-9: a third of nine is three, whatever the rounding of a third.
-        seats = np.floor(wanted + 1e-9).astype(np.int64)
-        behind += np.outer(classes, wanted - seats)
+        seats = np.floor(target + 1e-9).astype(np.int64)
+        behind += np.outer(classes, target - seats)
         first = np.argsort(-(classes @ behind).round(9), kind="stable")
         left = first[: len(rows) - seats.sum()]
         seats[left] += 1
         behind[:, left] -= classes[:, None]
         assigned[rows] = np.repeat(np.arange(len(share)), seats)
     if len(set(assigned.tolist())) < len(share):
-        empty = [one for i, one in enumerate(shares) if i not in assigned]
+        empty = [name for i, name in enumerate(shares) if i not in assigned]
         raise StudyError(
-            f"{len(patients)} patients leave {', '.join(empty)} without any: wanted "
+            f"{len(patients)} patients leave {', '.join(empty)} without any: use "
             "larger fractions or more patients"
         )
     return made_folds(patients, labels, shares, assigned)

@@ -2,9 +2,8 @@
 
     MapDataset.range(samples) -> shuffle -> repeat -> batch (of numbers) -> load
 
-The dataset's elements are numbers until the last step, which reads, decodes and
-augments a whole batch: one read call for all its tiles and no Python object per record
-in Grain. Element i is the global batch i, so that a position means the same for any
+Elements are numbers until the last step, which reads, decodes and augments a batch in
+one call. Element i is the global batch i, so that a position means the same for any
 number of processes; each process loads its own rows.
 
 Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool`,
@@ -15,6 +14,7 @@ Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool
 `embedding [B, K, E]`, computed once for all tiles of the study.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -55,80 +55,66 @@ def decode_row(study: Study, row: int, data: bytes) -> np.ndarray:
         ) from error
 
 
+@dataclasses.dataclass(frozen=True)
 class TrainLoader:
     """Turns (batch number, sample numbers) into an augmented batch.
 
-    A record's randomness is a function of (seed, epoch, sample) and independent of
-    threads, processes and earlier reads.
+    A record's randomness is a function of (seed, epoch, sample), whatever the threads,
+    processes and earlier reads. Attributes are the arguments of `train_batches`.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        samples: Samples,
-        *,
-        batch: int,
-        tiles: int,
-        image_px: int,
-        options: Augment | MultiCrop,
-        seed: int,
-        part: Slice,
-        features: Features | None = None,
-    ):
-        self._study = study
-        self._samples = samples
-        self._batch = batch
-        self._tiles = tiles
-        self._px = image_px
-        self._options = options
-        self._seed = seed
-        self._part = part
-        self._features = features
+    study: Study
+    samples: Samples
+    batch: int
+    tiles: int
+    image_px: int
+    options: Augment | MultiCrop
+    seed: int
+    part: Slice
+    features: Features | None = None
 
     def __call__(self, index: int, numbers: Int[np.ndarray, "B"]) -> Batch:
-        mine = self._part.of(self._batch)
-        steps = np.arange(index * self._batch, (index + 1) * self._batch)[mine]
+        mine = self.part.of(self.batch)
+        steps = np.arange(index * self.batch, (index + 1) * self.batch)[mine]
         numbers = np.asarray(numbers)[mine]
         randoms = [
-            np.random.default_rng((self._seed, step // len(self._samples), number))
+            np.random.default_rng((self.seed, step // len(self.samples), number))
             for step, number in zip(steps.tolist(), numbers.tolist(), strict=True)
         ]
-        places = np.stack(
-            [
-                draw_tiles(count, self._tiles, random)
-                for count, random in zip(
-                    self._samples.counts_of(numbers).tolist(), randoms, strict=True
-                )
-            ]
-        )
-        rows = self._samples.rows_at(numbers, places)
-        batch = labels(self._samples, numbers)
+        counts = self.samples.counts_of(numbers).tolist()
+        places = [
+            draw_tiles(n, self.tiles, r) for n, r in zip(counts, randoms, strict=True)
+        ]
+        rows = self.samples.rows_at(numbers, np.stack(places))
+        batch = labels(self.samples, numbers)
         batch["mask"] = np.ones(len(numbers), bool)
-        if self._features is not None:
-            return batch | {"embedding": self._features[rows]}
-        records = self._study.tile_bytes(rows.reshape(-1))
-        if isinstance(self._options, MultiCrop):
-            return batch | self._multi_crop(rows, records, randoms, self._options)
-        return batch | self._single(rows, records, randoms, self._options)
+        if self.features is not None:
+            return batch | {"embedding": self.features[rows]}
+        records = self.study.tile_bytes(rows.reshape(-1))
+        if isinstance(self.options, MultiCrop):
+            return batch | self._multi_crop(rows, records, randoms, self.options)
+        return batch | self._single(rows, records, randoms, self.options)
 
     def _single(self, rows, records, randoms, options: Augment) -> Batch:
         count, tiles = rows.shape
-        image = np.empty((count, tiles, self._px, self._px, 3), np.uint8)
+        image = np.empty((count, tiles, self.image_px, self.image_px, 3), np.uint8)
         for i, row in enumerate(rows.reshape(-1)):
             sample, k = divmod(i, tiles)
-            tile = decode_row(self._study, row, records[i])
-            view = augment(tile, self._px, options, randoms[sample])
+            tile = decode_row(self.study, row, records[i])
+            view = augment(tile, self.image_px, options, randoms[sample])
             place(view, image[sample, k])
         return {"image": image}
 
     def _multi_crop(self, rows, records, randoms, o: MultiCrop) -> Batch:
         count = len(rows)
-        large = np.empty((count, o.global_crops, self._px, self._px, 3), np.uint8)
+        large = np.empty(
+            (count, o.global_crops, self.image_px, self.image_px, 3), np.uint8
+        )
         small = np.empty((count, o.local_crops, o.local_px, o.local_px, 3), np.uint8)
         for i, random in enumerate(randoms):
-            tile = decode_row(self._study, rows[i, 0], records[i])
+            tile = decode_row(self.study, rows[i, 0], records[i])
             for views, px, scale in (
-                (large[i], self._px, o.global_scale),
+                (large[i], self.image_px, o.global_scale),
                 (small[i], o.local_px, o.local_scale),
             ):
                 for view in range(len(views)):

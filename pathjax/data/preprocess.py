@@ -1,16 +1,11 @@
-"""What a published model wants done to an image before it sees it: resize, crop.
+"""The resizing and cropping that a published model expects, on uint8 images.
 
-    uint8 [H, W, 3] -> short side to `resize` -> middle `crop` by `crop`, uint8
+    [H, W, 3] -> short side to `resize` -> middle `crop` by `crop`
 
-It does what torchvision v2's `Resize(resize, interpolation, antialias=True)` and
-`CenterCrop(crop)` do: bit for bit on PIL images, which torchvision resizes with the
-same Pillow (for images taller than about twice their width: with Pillow below 13), and
-but for 1 of 255 levels in fewer than 1 % of the values (2 in 1 of 100,000) on uint8
-tensors, whose kernel is Pillow's with coarser weights. Against torchvision and with the
-numbers: tests/data/test_preprocess_peer.py.
-
-Normalisation is not done here: pixels stay uint8 until `models.vit.normalise` has them
-on the device.
+Equals torchvision v2's `Resize(resize, interpolation, antialias=True)` and `CenterCrop`
+bit for bit on PIL images, and to 1 of 255 levels in fewer than 1 % of the values (2 in
+1 of 100,000) on uint8 tensors; measured in tests/data/test_preprocess_peer.py.
+Normalisation is done on the device, by `models.vit.normalise`.
 """
 
 import dataclasses
@@ -31,14 +26,12 @@ class Preprocess:
     """Resize and centre crop; call it with a tile.
 
     Attributes:
-      resize: pixels of the short side after resizing; the other keeps the proportion.
-      crop: side of the square that is cut from the middle; where it is larger than the
-        resized image, black is added around that.
-      interpolation: "bilinear" (triangle) or "bicubic" (Keys, a = -0.5); both widen
-        with the scale, which is what antialiasing means.
+      resize: Short side after resizing, in pixels; the other keeps the proportion.
+      crop: Side of the middle square; black is added where it is larger than the image.
+      interpolation: "bilinear" (triangle) or "bicubic" (Keys, a = -0.5), antialiased.
 
     Raises:
-      ValueError: a size below 1, or another interpolation.
+      ValueError: A size below 1, or another interpolation.
     """
 
     resize: int
@@ -46,36 +39,38 @@ class Preprocess:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name}={value!r}: wanted a whole number of pixels, at least 1"
+        problems = [
+            f"{name}: expected a whole number of pixels, at least 1, got {value!r}"
             for name, value in (("resize", self.resize), ("crop", self.crop))
             if type(value) is not int or value < 1
         ]
         if self.interpolation not in _FILTERS:
             known = " or ".join(_FILTERS)
-            wrong.append(f"interpolation={self.interpolation!r}: wanted {known}")
-        if wrong:
-            raise ValueError("cannot preprocess so: " + "; ".join(wrong))
+            problems.append(
+                f"interpolation: expected {known}, got {self.interpolation!r}"
+            )
+        if problems:
+            raise ValueError("invalid preprocessing: " + "; ".join(problems))
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Self:
-        """Reads what `dataclasses.asdict` made, such as a model's meta["preprocess"].
+        """From `dataclasses.asdict`, such as a model's meta["preprocess"].
 
         Raises:
-          ValueError: keys are missing or unknown, or a value is not possible.
+          ValueError: Keys are missing or unknown, or a value is invalid.
         """
-        wanted = {field.name for field in dataclasses.fields(cls)}
-        if set(entry) != wanted:
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if set(entry) != expected:
             raise ValueError(
-                f"found preprocess with keys {sorted(entry)}, wanted {sorted(wanted)}: "
-                "import the model again with this version"
+                f"preprocess: expected the keys {sorted(expected)}, got "
+                f"{sorted(entry)}: import the model again with this version"
             )
         return cls(**entry)
 
     def __call__(
         self, tile: UInt8[np.ndarray, "H W 3"]
     ) -> UInt8[np.ndarray, "crop crop 3"]:
-        """The image as the model wants it; may be a read-only view."""
+        """The image as the model expects it; may be a read-only view."""
         return centre_square(
             resize_short_side(tile, self.resize, self.interpolation), self.crop
         )

@@ -1,10 +1,9 @@
-"""Row numbers stored as ranges, so that they cost nothing per row.
+"""Row numbers stored as ranges: 10^8 rows of a fold are some 10^4 ranges."""
 
-The tiles of a slide are consecutive in a study: 10^8 rows of a fold are some 10^4
-ranges.
-"""
+from typing import Self
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Int
 
 
@@ -29,6 +28,11 @@ class RowRanges:
         self.places: Int[np.ndarray, "ranges_plus_1"] = np.r_[
             starts[gap], ends[-1:] if len(ends) else 0
         ].astype(np.int64)
+
+    @classmethod
+    def of_runs(cls, runs: pd.DataFrame) -> Self:
+        """The rows of some rows of `Study.runs`."""
+        return cls(runs["first_row"].to_numpy(), runs["tiles"].to_numpy())
 
     def __len__(self) -> int:
         return int(self.places[-1])

@@ -1,8 +1,8 @@
-"""The samples of a fold as flat arrays: all that a loader needs.
+"""The samples of a fold as flat arrays: all that a loader needs. Decodes nothing.
 
 A fold's tiles are ranges of rows grouped by sample (the CSR form over `RowRanges`):
 10^8 tiles of 10^4 patients cost less than a megabyte, spots at most 8 bytes each, and
-tiles as samples 16 bytes each. Decodes nothing.
+tiles as samples 16 bytes each.
 """
 
 import dataclasses

@@ -1,8 +1,6 @@
 """Describes a study to a person: counts, targets, splits, provenance, a contact sheet.
 
-    runs of tiles, samples, targets' columns piece by piece -> lines of text, a picture
-
-No table of all tiles is held: a study of 10^8 is described as one of a hundred.
+Holds no table of all tiles: a study of 10^8 is described like one of a hundred.
 """
 
 from collections import Counter
@@ -17,7 +15,7 @@ from PIL import Image
 from pathjax.data.images import decode_tile
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, Target
-from pathjax.data.tile_table import stream
+from pathjax.data.study_tables import stream
 from pathjax.files import atomic_path
 
 GAP = 2  # white pixels between tiles
@@ -45,14 +43,14 @@ def describe(study: Study) -> Iterator[str]:
     yield f"  fingerprint {study.fingerprint}"
     yield "targets"
     for target in study.targets.values():
+        columns: Iterable[pd.Series]
         if target.level == "tile":
             pieces = stream(study.root / "tiles.parquet", [target.name])
             columns = (piece[target.name].to_pandas() for piece in pieces)
         else:
-            columns = (samples[name] for name in [target.name])
-        yield f"  {target.name} ({target.level}, {target.kind}): " + summary(
-            target, columns
-        )
+            columns = [samples[target.name]]
+        values = summary(target, columns)
+        yield f"  {target.name} ({target.level}, {target.kind}): {values}"
     yield "splits"
     for name in study.split_names:
         split = study.split(name)
@@ -86,7 +84,7 @@ def summary(target: Target, columns: Iterable[pd.Series]) -> str:
         elif values.notna().any():
             low, high = min(low, values.min()), max(high, values.max())
     if target.kind == "class":
-        text = ", ".join(f"{one} {counts[one]}" for one in target.classes)
+        text = ", ".join(f"{name} {counts[name]}" for name in target.classes)
     else:
         text = f"{low:.4g} to {high:.4g}" if low <= high else "no value"
     return text + (f"; {missing} missing" if missing else "")
@@ -95,25 +93,18 @@ def summary(target: Target, columns: Iterable[pd.Series]) -> str:
 def contact_sheet(
     study: Study, columns: int = 12, rows: int = 8, seed: int = 0
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Tiles in a grid, a column per slide or patient chosen at random.
+    """Tiles in a grid: `rows` of each of `columns` random slides.
 
-    Args:
-      study: whose tiles.
-      columns: how many slides, fewer when the study has fewer.
-      rows: how many tiles of each.
-      seed: of the choice.
-
-    Returns:
-      RGB `[H, W, 3]`.
+    With fewer slides than columns, random tiles of all of them.
     """
     random = np.random.default_rng(seed)
     slides = study.runs["slide_id"].unique()
-    if len(slides) < columns:  # few slides: show more of each
+    if len(slides) < columns:
         picks = random.choice(len(study), min(columns * rows, len(study)), False)
         picks = np.sort(picks)
     else:
         chosen = random.choice(slides, columns, replace=False)
-        owned = [tiles_of_slide(study, one) for one in chosen]
+        owned = [tiles_of_slide(study, slide) for slide in chosen]
         picks = np.concatenate(
             [random.choice(own, rows, replace=len(own) < rows) for own in owned]
         )
@@ -130,8 +121,7 @@ def contact_sheet(
 
 def tiles_of_slide(study: Study, slide: str) -> Int[np.ndarray, "n"]:
     """Row numbers of a slide's tiles."""
-    runs = study.runs[study.runs["slide_id"] == slide]
-    return RowRanges(runs["first_row"].to_numpy(), runs["tiles"].to_numpy()).to_array()
+    return RowRanges.of_runs(study.runs[study.runs["slide_id"] == slide]).to_array()
 
 
 def save_contact_sheet(study: Study, path: Path, **options: int) -> Path:

@@ -44,13 +44,13 @@ def site_folds(
     """Assigns patients so that all patients of a site are in the same fold.
 
     Args:
-      patients: a row each, columns `patient_id`, `site` and those named in `labels`.
-      folds: number of equal folds, or fold name -> fraction.
-      labels: columns whose classes are balanced, each separately; sizes always are.
-      seed: seed of the search.
+      patients: A row each, columns `patient_id`, `site` and those named in `labels`.
+      folds: Number of equal folds, or fold name -> fraction.
+      labels: Columns whose classes are balanced, each separately; sizes always are.
+      seed: Of the search.
 
     Raises:
-      StudyError: invalid folds, a patient without a site, fewer sites than folds, or a
+      StudyError: Invalid folds, a patient without a site, fewer sites than folds, or a
         site larger than the largest fold.
     """
     shares = fractions_of(folds)
@@ -96,9 +96,9 @@ def assign_sites(
     """Returns the fold index of each site; no fold is empty.
 
     Args:
-      counts: patients by site and class; column 0 counts all, and no column is zero.
-      share: fraction of each fold; sums to 1.
-      seed: seed of the search.
+      counts: Patients by site and class; column 0 counts all, and no column is zero.
+      share: Fraction of each fold; sums to 1.
+      seed: Of the search.
     """
     rng = np.random.default_rng(seed)
     best = improve(counts, share, greedy(counts, share, rng), rng)

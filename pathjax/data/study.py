@@ -1,16 +1,7 @@
-"""A study: the one contract on disk that trainers and probes read (docs/study.md).
+"""A study: the directory that trainers and probes read (docs/study.md lists its files).
 
-    STUDY/study.json          what it is, provenance, targets, shards, checksums
-          tiles/*.array_record  encoded tiles, one record each
-          tiles.parquet       a row per tile, in global record order
-          samples.parquet     a row per sample (spot, slide or patient)
-          slides.parquet      optional; a row per slide, skipped ones too
-          expression.h5ad     optional; obs_names are sample ids
-          reports.parquet     optional; sample_id, text
-          splits/NAME.json    fold -> patient ids (or declared slide ids)
-
-This module reads. `writer.py` writes, `check.py` verifies, `show.py` describes. It
-does not decode tiles, normalise expression or make batches.
+Reads only. `study_writer.py` writes, `check.py` verifies, `show.py` describes. Tiles
+are not decoded here, expression not normalised, batches not made.
 """
 
 import dataclasses
@@ -25,27 +16,19 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.row_ranges import RowRanges
-from pathjax.data.slide_table import runs_of_slides, runs_of_tiles, slides_of_tiles
+from pathjax.data.study_tables import (
+    few,
+    read_frame,
+    runs_of_slides,
+    runs_of_tiles,
+    slides_of_tiles,
+)
 
 SCHEMA = 1
 
-TILE_COLUMNS = (
-    "tile_id",
-    "sample_id",
-    "patient_id",
-    "site",
-    "slide_id",
-    "x",
-    "y",
-    "mpp",
-    "shard",
-    "row",
-)
-SAMPLE_COLUMNS = ("sample_id", "patient_id", "site")
-
 
 class StudyError(ValueError):
-    """A study is not what it should be; the message says where and what to do."""
+    """A study, or what it is made from, cannot be used; says where and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +36,11 @@ class Target:
     """A label that tiles or samples carry.
 
     Attributes:
-      name: column in tiles.parquet or samples.parquet.
+      name: Column in tiles.parquet or samples.parquet.
       level: "tile" or "sample".
       kind: "class" (strings, missing is None) or "number" (floats, missing is NaN).
-      classes: the class names in index order; empty for numbers.
-      description: one line for a person.
+      classes: Class names in index order; empty for numbers.
+      description: One line for a person.
     """
 
     name: str
@@ -72,13 +55,13 @@ class Split:
     """Named folds of patients. Tiles and samples inherit their patient's fold.
 
     Attributes:
-      name: file name without its ending.
-      folds: fold name to ids.
-      unit: what the ids are: "patient_id", or "slide_id" where a study's design holds
-        sections of one patient apart. The latter shares patients between folds, so
-        they have to be declared in `shared_patients` and stand in every table.
-      shared_patients: patients that occur in several folds; only for "slide_id".
-      note: one line for a person.
+      name: File name without its ending.
+      folds: Fold name to ids.
+      unit: What the ids are: "patient_id", or "slide_id" where a study's design holds
+        sections of one patient apart.
+      shared_patients: Patients in several folds, which every table has to name; only
+        for "slide_id".
+      note: One line for a person.
     """
 
     name: str
@@ -88,66 +71,56 @@ class Split:
     note: str = ""
 
     def problems(self, tiles: pd.DataFrame) -> list[str]:
-        """What is wrong with the split; empty when it is sound.
+        """What is wrong with the split, in sentences.
 
         Args:
-          tiles: the study's tiles, or a table that has each of their pairs of
-            `slide_id` and `patient_id` once or more, such as `Study.runs`.
+          tiles: A table with each pair of `slide_id` and `patient_id` of the study at
+            least once, such as `Study.runs`.
         """
-        found = []
         if self.unit not in ("patient_id", "slide_id"):
-            wanted = "patient_id or slide_id: nothing is ever split by tile"
-            return [f"split {self.name}: unit is {self.unit!r}, wanted {wanted}"]
+            expected = "patient_id or slide_id: nothing is ever split by tile"
+            return [f"split {self.name}: expected {expected}, got {self.unit!r}"]
         owners: dict[str, str] = {}
+        twice = []
         for fold, ids in self.folds.items():
-            for one in ids:
-                if one in owners:
-                    found.append(
-                        f"split {self.name}: {one} is in folds {owners[one]} and {fold}"
-                    )
-                owners[one] = fold
-        known = set(tiles[self.unit])
-        unknown = sorted(set(owners) - known)
-        if unknown:
-            found.append(
-                f"split {self.name}: {len(unknown)} {self.unit}s are not in the study, "
-                f"first {unknown[:3]}"
-            )
+            for name in ids:
+                if name in owners:
+                    twice.append(f"{name} is in folds {owners[name]} and {fold}")
+                owners[name] = fold
+        problems = twice[:3]
+        if len(twice) > 3:
+            problems.append(f"{len(twice) - 3} more ids are in several folds")
+        unknown = set(owners) - set(tiles[self.unit])
+        problems += few(unknown, f"{self.unit}s are not in the study")
         if self.unit == "slide_id":
             pairs = tiles[["slide_id", "patient_id"]].drop_duplicates()
             folds = pairs.assign(fold=pairs["slide_id"].map(owners)).dropna()
             counts = folds.groupby("patient_id")["fold"].nunique()
-            shared = sorted(counts.index[counts > 1])
-            if shared != sorted(self.shared_patients):
-                found.append(
-                    f"split {self.name}: patients {shared} are in several folds, "
-                    f"declared are {sorted(self.shared_patients)}: declare them in "
-                    "shared_patients, or split by patient"
-                )
-        elif self.shared_patients:
-            found.append(
-                f"split {self.name}: shared_patients is for splits by slide_id; "
-                "a split by patient shares none"
+            undeclared = set(counts.index[counts > 1]) ^ set(self.shared_patients)
+            problems += few(
+                undeclared,
+                "patients are in several folds or in shared_patients, not in both "
+                "(declare them there, or split by patient)",
             )
-        return found
+        elif self.shared_patients:
+            problems.append("shared_patients is for splits by slide_id")
+        return [f"split {self.name}: {problem}" for problem in problems]
+
+
+def listing(problems: Sequence[str], most: int = 450) -> str:
+    """Problems one after another; after `most` characters, how many more there are."""
+    shown = list(problems[:1])
+    for problem in problems[1:]:
+        if len("; ".join([*shown, problem])) > most:
+            return "; ".join(shown) + f"; and {len(problems) - len(shown)} more"
+        shown.append(problem)
+    return "; ".join(shown)
 
 
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A Parquet table, opened by Arrow itself.
-
-    pandas would open the file and hand it to Arrow, whose threads may let go of it when
-    Python is at its end: the process then aborts, or hangs, with all its work done
-    (apache/arrow#34314 and #50482).
-    """
-    from pyarrow.fs import LocalFileSystem
-
-    return pd.read_parquet(path, columns=columns, filesystem=LocalFileSystem())
 
 
 def fingerprint_of(files: dict[str, dict[str, Any]]) -> str:
@@ -160,10 +133,10 @@ class Study:
     """Reads a study. Opening one reads study.json only; the rest is read when asked.
 
     Args:
-      root: the study's directory.
+      root: The study's directory.
 
     Raises:
-      StudyError: there is no study, its schema is another, or a file is missing.
+      StudyError: There is no study, its schema is another, or a file is missing.
     """
 
     def __init__(self, root: str | Path):
@@ -171,9 +144,8 @@ class Study:
         path = self.root / "study.json"
         if not path.is_file():
             raise StudyError(
-                f"{self.root} holds no study.json: it is no study, or its building was "
-                "interrupted; run the command that builds it again, it goes on where "
-                "it stopped"
+                f"{self.root} has no study.json: it is not a study, or building it was "
+                "interrupted; run the command that builds it again to resume"
             )
         try:
             self.meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -181,8 +153,8 @@ class Study:
             raise StudyError(f"{path} is not JSON: {error}") from error
         if self.meta.get("schema") != SCHEMA:
             raise StudyError(
-                f"{path} has schema {self.meta.get('schema')!r}, this pathjax reads "
-                f"{SCHEMA}: build the study again with this version"
+                f"{path}: expected schema {SCHEMA}, got {self.meta.get('schema')!r}: "
+                "build the study again with this version"
             )
         missing = [name for name in self.meta["files"] if not self._path(name).exists()]
         if missing:
@@ -238,8 +210,7 @@ class Study:
 
         with pq.ParquetFile(self.root / "tiles.parquet") as file:
             groups = range(file.metadata.num_row_groups)
-            sizes = [file.metadata.row_group(group).num_rows for group in groups]
-            ends = np.cumsum(sizes)
+            ends = np.cumsum([file.metadata.row_group(g).num_rows for g in groups])
             group = int(np.searchsorted(ends, row, side="right"))
             ids = file.read_row_group(group, ["tile_id"])["tile_id"]
             return ids[int(row - ends[group])].as_py()
@@ -251,10 +222,10 @@ class Study:
 
     @functools.cached_property
     def slides(self) -> pd.DataFrame:
-        """A row per slide, columns `slide_table.SLIDE_COLUMNS`.
+        """A row per slide, columns `study_tables.SLIDE_COLUMNS`.
 
-        From slides.parquet, or from the tiles in a study that has none; what they do
-        not say (path, width, tissue, ...) is then missing.
+        From slides.parquet, or else from the tiles, which leaves path, width, tissue
+        and so on missing.
         """
         if self.has_slide_table:
             return read_frame(self.root / "slides.parquet")
@@ -272,7 +243,7 @@ class Study:
         """The expression as AnnData; rows are samples, not necessarily all of them.
 
         Raises:
-          StudyError: the study has no expression.
+          StudyError: The study has no expression.
         """
         import anndata
 
@@ -298,7 +269,7 @@ class Study:
         """The split called `name`.
 
         Raises:
-          StudyError: there is no such split.
+          StudyError: There is no such split.
         """
         if name not in self.split_names:
             raise StudyError(
@@ -317,11 +288,10 @@ class Study:
 
     @functools.cached_property
     def runs(self) -> pd.DataFrame:
-        """Stretches of consecutive tiles of one slide and one sample, in their order.
+        """Stretches of consecutive tiles of one slide and one sample, in order.
 
-        Columns `slide_id, patient_id, sample_id, first_row, tiles`. Tiles are not read
-        where slides.parquet says it all: whatever asks for folds, samples or slides
-        asks this table, so that a study of 10^8 tiles costs as much as its slides.
+        Columns `slide_id, patient_id, sample_id, first_row, tiles`. From slides.parquet
+        where that has them, so that folds of 10^8 tiles cost as much as their slides.
         """
         if self.has_slide_table:
             runs = runs_of_slides(self.slides)
@@ -333,7 +303,7 @@ class Study:
         """The rows of `runs` of one fold.
 
         Raises:
-          StudyError: there is no such split or fold.
+          StudyError: There is no such split or fold.
         """
         named = self.split(split)
         if fold not in named.folds:
@@ -345,10 +315,7 @@ class Study:
 
     def fold_tiles(self, split: str, fold: str) -> np.ndarray:
         """Row numbers into `tiles` of one fold, int64, ascending: 8 bytes a tile."""
-        runs = self.fold_runs(split, fold)
-        return RowRanges(
-            runs["first_row"].to_numpy(), runs["tiles"].to_numpy()
-        ).to_array()
+        return RowRanges.of_runs(self.fold_runs(split, fold)).to_array()
 
     def fold_samples(self, split: str, fold: str) -> np.ndarray:
         """Row numbers into `samples` of one fold (samples with at least one tile)."""

@@ -1,8 +1,8 @@
-"""Builds a study shard by shard, so that a killed build goes on where it stopped.
+"""Builds a study shard by shard, so that an interrupted build resumes.
 
 A shard is written beside its final name and renamed when whole; its rows are kept in
 `.build/` until `finish` joins them. study.json is written last: a directory with one is
-a whole study. The writer decides nothing about content; sources do.
+a whole study. What is in a study is up to the sources.
 """
 
 import contextlib
@@ -23,18 +23,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import pathjax
-from pathjax.data.check import inconsistencies, refuse
-from pathjax.data.index_check import IndexCheck
-from pathjax.data.slide_table import complete, slide_problems
+from pathjax.data.check import IndexCheck, table_problems
 from pathjax.data.study import (
     SCHEMA,
     Split,
     Study,
     StudyError,
     Target,
+    listing,
     sha256,
 )
-from pathjax.data.tile_table import join, schema_of, stream
+from pathjax.data.study_tables import (
+    complete_slides,
+    join,
+    schema_of,
+    slide_problems,
+    stream,
+)
 from pathjax.files import atomic_path, write_json
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -46,10 +51,9 @@ RECORD_OPTIONS = "group_size:1,uncompressed"
 class ShardWriter:
     """Takes the tiles of one shard; made by `StudyWriter.shard`."""
 
-    def __init__(self, records, slide_id: str, shard: int):
+    def __init__(self, records, name: str):
         self._records = records
-        self._slide_id = slide_id
-        self._shard = shard
+        self._name = name
         self.rows: list[dict[str, Any]] = []
 
     def add(
@@ -70,12 +74,12 @@ class ShardWriter:
 
         Args:
           data: JPEG or PNG bytes.
-          tile_id: unique in the study.
-          sample_id, patient_id, site: whose tile it is.
-          x, y: top left corner in the slide, level-0 pixels.
-          mpp: micrometres per pixel of the tile as stored.
-          slide_id: the slide, where a shard holds several; else the shard's name.
-          **targets: tile-level targets by name.
+          tile_id: Unique in the study.
+          sample_id, patient_id, site: Whose tile it is.
+          x, y: Top left corner in the slide, level-0 pixels.
+          mpp: Micrometres per pixel of the tile as stored.
+          slide_id: The slide, where a shard holds several; else the shard's name.
+          **targets: Tile-level targets by name.
         """
         self._records.write(data)
         self.rows.append(
@@ -84,11 +88,11 @@ class ShardWriter:
                 "sample_id": sample_id,
                 "patient_id": patient_id,
                 "site": site,
-                "slide_id": self._slide_id if slide_id is None else slide_id,
+                "slide_id": self._name if slide_id is None else slide_id,
                 "x": int(x),
                 "y": int(y),
                 "mpp": float(mpp),
-                "shard": self._slide_id,
+                "shard": self._name,
                 "row": len(self.rows),
                 **targets,
             }
@@ -99,18 +103,17 @@ class StudyWriter:
     """Builds one study.
 
     Args:
-      root: directory; made when missing.
-      name: the study's name.
-      tile_px: side of a stored tile in pixels.
-      mpp: micrometres per pixel of stored tiles.
-      gene_id_type: what `var_names` are ("symbol", "ensembl"), None without genes.
-      synthetic: True labels everything made from it as synthetic.
-      provenance: sources, licences, checksums, free text.
-      build: the parameters that decide the tiles' content. A directory begun with
-        other parameters is refused, for its shards would be mixed.
+      root: Directory; made when missing.
+      name: The study's name.
+      tile_px: Side of a stored tile in pixels.
+      mpp: Micrometres per pixel of stored tiles.
+      gene_id_type: What `var_names` are ("symbol", "ensembl"), None without genes.
+      synthetic: Labels everything made from it as synthetic.
+      provenance: Sources, licences, checksums, free text.
+      build: Parameters that decide the tiles' content; shards of others do not mix.
 
     Raises:
-      StudyError: the directory was begun with other parameters.
+      StudyError: The directory was begun with other parameters.
     """
 
     def __init__(
@@ -143,125 +146,112 @@ class StudyWriter:
         self._skipped: list[dict[str, str]] = []
         self._order: list[str] = []
         (self.root / "tiles").mkdir(parents=True, exist_ok=True)
-        begun = self.root / ".build" / "parameters.json"
-        wanted = json.loads(json.dumps(build))
-        if begun.exists():
-            found = json.loads(begun.read_text(encoding="utf-8"))
-            if found != wanted:
-                keys = sorted(set(found) | set(wanted))
-                changes = [
-                    f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} wanted"
-                    for key in keys
-                    if found.get(key) != wanted.get(key)
-                ]
-                raise StudyError(
-                    f"{self.root} was begun with other parameters "
-                    f"({'; '.join(changes)}): choose another directory, or remove it"
-                )
-        else:
-            write_json(begun, build)
+        path = self.root / ".build" / "parameters.json"
+        if not path.exists():
+            write_json(path, build)
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        build = json.loads(json.dumps(build))
+        changes = [
+            f"{key}: {begun.get(key)!r} there, {build.get(key)!r} now"
+            for key in sorted(set(begun) | set(build))
+            if begun.get(key) != build.get(key)
+        ]
+        if changes:
+            raise StudyError(
+                f"{self.root} was begun with other parameters "
+                f"({listing(changes)}): choose another directory, or remove it"
+            )
 
-    def _rows_path(self, slide_id: str) -> Path:
-        return self.root / ".build" / f"{slide_id}.parquet"
+    def _rows_path(self, shard: str) -> Path:
+        return self.root / ".build" / f"{shard}.parquet"
 
-    def has_shard(self, slide_id: str) -> bool:
+    def _shard(self, shard: str) -> Path:
+        return self.root / "tiles" / f"{shard}.array_record"
+
+    def has_shard(self, shard: str) -> bool:
         """True when the shard is whole already; it then counts as part of the study."""
-        whole = self._rows_path(slide_id).exists() and self._shard(slide_id).exists()
-        if whole and slide_id not in self._order:
-            self._order.append(slide_id)
+        whole = self._rows_path(shard).exists() and self._shard(shard).exists()
+        if whole and shard not in self._order:
+            self._order.append(shard)
         return whole
 
-    def _shard(self, slide_id: str) -> Path:
-        return self.root / "tiles" / f"{slide_id}.array_record"
-
     @contextlib.contextmanager
-    def shard(self, slide_id: str) -> Iterator[ShardWriter]:
+    def shard(self, shard: str) -> Iterator[ShardWriter]:
         """Opens a shard for the tiles of one slide, section or group of patients.
 
         The shard appears when the block ends; an exception discards it.
 
         Raises:
-          StudyError: the name cannot be a file name, or the shard would be empty.
+          StudyError: The name cannot be a file name, or the shard would be empty.
         """
         from array_record.python.array_record_module import ArrayRecordWriter
 
-        if not SAFE_NAME.fullmatch(slide_id):
-            raise StudyError(
-                f"{slide_id!r} cannot name a shard: letters, digits, '.', '_' and '-' "
-                "only, and not '.' first"
-            )
-        with atomic_path(self._shard(slide_id)) as partial:
+        _check_name(shard)
+        with atomic_path(self._shard(shard)) as partial:
             records = ArrayRecordWriter(str(partial), RECORD_OPTIONS)
-            shard = ShardWriter(records, slide_id, len(self._order))
+            writer = ShardWriter(records, shard)
             try:
-                yield shard
+                yield writer
             finally:
                 records.close()
-            if not shard.rows:
-                raise StudyError(
-                    f"shard {slide_id} got no tile: do not open a shard for a slide "
-                    "without tiles, name it with skip() instead"
-                )
-            # Rows of an earlier shard of this name say nothing of the new one.
-            self._rows_path(slide_id).unlink(missing_ok=True)
-        self._keep_rows(slide_id, pd.DataFrame(shard.rows))
+            if not writer.rows:
+                raise StudyError(f"shard {shard} got no tile: use skip() instead")
+            # Rows of an earlier shard of this name are not those of the new one.
+            self._rows_path(shard).unlink(missing_ok=True)
+        self._keep_rows(shard, pd.DataFrame(writer.rows))
 
     def _keep_rows(
-        self, slide_id: str, rows: pd.DataFrame, checksum: str | None = None
+        self, shard: str, rows: pd.DataFrame, checksum: str | None = None
     ) -> None:
         """Written after the shard: their presence says that the shard is whole.
 
-        With them goes the shard's checksum, taken while its bytes are still in memory
-        and by the process that wrote it; `finish` would have to read terabytes again.
+        The shard's checksum is stored with them while its bytes are still in the page
+        cache; `finish` would have to read terabytes again.
         """
-        about = {"sha256": checksum or sha256(self._shard(slide_id))}
+        about = {"sha256": checksum or sha256(self._shard(shard))}
         table = pa.Table.from_pandas(rows, preserve_index=False)
-        with atomic_path(self._rows_path(slide_id)) as partial:
+        with atomic_path(self._rows_path(shard)) as partial:
             pq.write_table(table.replace_schema_metadata(about), partial)
-        if slide_id not in self._order:
-            self._order.append(slide_id)
+        if shard not in self._order:
+            self._order.append(shard)
 
-    def _checksum(self, slide_id: str) -> str:
-        """Of a shard; a build begun by an earlier version kept none."""
-        about = pq.read_metadata(self._rows_path(slide_id)).metadata or {}
-        return about.get(b"sha256", b"").decode() or sha256(self._shard(slide_id))
+    def _checksum(self, shard: str) -> str:
+        """Of a shard; builds begun by earlier versions kept none."""
+        about = pq.read_metadata(self._rows_path(shard)).metadata or {}
+        return about.get(b"sha256", b"").decode() or sha256(self._shard(shard))
 
     def adopt(
         self,
-        slide_id: str,
+        shard: str,
         records: Path,
         rows: pd.DataFrame,
         checksum: str | None = None,
     ) -> None:
-        """Takes over a whole shard of another study, with its tiles' rows.
-
-        The file is linked where both lie on one file system, else copied.
+        """Takes over a whole shard of another study, by a hard link where possible.
 
         Args:
-          slide_id: the shard's name; also in the rows' column `shard`.
-          records: the ArrayRecord file, made by a StudyWriter.
-          rows: a row per record in their order, TILE_COLUMNS and tile-level targets.
-          checksum: SHA-256 of `records` where it is known, as in the other study's
-            study.json; else it is taken.
+          shard: The shard's name; also in the rows' column `shard`.
+          records: The ArrayRecord file, made by a StudyWriter.
+          rows: A row per record in order, TILE_COLUMNS and tile-level targets.
+          checksum: SHA-256 of `records` where known, as in the other study.json.
 
         Raises:
-          StudyError: the name cannot be a file name.
-          OSError: the file cannot be read.
+          StudyError: The name cannot be a file name.
+          OSError: The file cannot be read.
         """
-        if not SAFE_NAME.fullmatch(slide_id):
-            raise StudyError(f"{slide_id!r} cannot name a shard")
-        shard = self._shard(slide_id)
-        self._rows_path(slide_id).unlink(missing_ok=True)
-        shard.unlink(missing_ok=True)
+        _check_name(shard)
+        path = self._shard(shard)
+        self._rows_path(shard).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         try:
-            os.link(records, shard)
+            os.link(records, path)
         except OSError:  # another file system, or one that has no links
-            with atomic_path(shard) as partial:
+            with atomic_path(path) as partial:
                 shutil.copyfile(records, partial)
-        self._keep_rows(slide_id, rows, checksum)
+        self._keep_rows(shard, rows, checksum)
 
     def skip(self, what: str, reason: str) -> None:
-        """Notes that `what` is not in the study and why; it stands in study.json."""
+        """Records in study.json that `what` is not in the study, and why."""
         self._skipped.append({"what": what, "reason": reason})
 
     def finish(
@@ -277,67 +267,65 @@ class StudyWriter:
         """Joins the shards, writes the tables and, last, study.json.
 
         Args:
-          samples: a row per sample, columns SAMPLE_COLUMNS and sample-level targets.
-          targets: what the columns mean.
-          splits: named folds.
+          samples: A row per sample, SAMPLE_COLUMNS and sample-level targets.
+          targets: What the columns mean.
+          splits: Named folds.
           expression: AnnData whose obs_names are sample ids.
-          reports: columns sample_id and text.
-          slides: a row per slide, skipped ones too, with `slide_table.SLIDE_COLUMNS`;
-            each tiled slide has one shard and each shard is of one slide. `tiles`,
-            `first_row` and `shard` are filled in where those columns are absent.
+          reports: Columns sample_id and text.
+          slides: A row per slide, skipped ones too, with SLIDE_COLUMNS; each tiled
+            slide has one shard and each shard is of one slide. `tiles`, `first_row` and
+            `shard` are filled in where those columns are absent.
 
         Raises:
-          StudyError: all that is inconsistent, at once.
+          StudyError: There is no shard, or the tables are inconsistent.
         """
         if not self._order:
             raise StudyError(
-                f"no shard was written to {self.root}: there is nothing to study. "
-                f"Skipped: {self._skipped[:5] or 'nothing'}"
+                f"no shard was written to {self.root}; skipped: "
+                f"{self._skipped[:3] or 'nothing'}"
             )
-        parts = [self._rows_path(one) for one in self._order]
+        parts = [self._rows_path(shard) for shard in self._order]
         schema, sizes = schema_of(parts)
         counts = dict(zip(self._order, sizes, strict=True))
         index = IndexCheck(schema.names, sum(sizes), counts, targets)
-        shards = {self._shard(one): self._checksum(one) for one in self._order}
-        written = [self.root / "tiles.parquet"]
-        with atomic_path(written[-1]) as partial:
+        shards = {self._shard(shard): self._checksum(shard) for shard in self._order}
+        written = []
+
+        def new(name: str) -> contextlib.AbstractContextManager[Path]:
+            written.append(self.root / name)
+            return atomic_path(written[-1])
+
+        with new("tiles.parquet") as partial:
             join(parts, partial, schema, index.add)
             problems = index.problems(stream(partial, ["tile_id"]))
-            problems += inconsistencies(index, samples, targets, splits, expression)
+            problems += table_problems(index, samples, targets, splits, expression)
             if slides is not None:
-                slides = complete(slides, counts)
+                slides = complete_slides(slides, counts)
                 problems += slide_problems(slides, counts, index.owners)
-            refuse(str(self._meta["name"]), problems)
-
-        written.append(self.root / "samples.parquet")
-        with atomic_path(written[-1]) as partial:
+            if problems:
+                raise StudyError(
+                    f"study {self._meta['name']} is inconsistent: {listing(problems)}"
+                )
+        with new("samples.parquet") as partial:
             samples.reset_index(drop=True).to_parquet(partial, index=False)
         if expression is not None:
-            written.append(self.root / "expression.h5ad")
-            with atomic_path(written[-1]) as partial:
+            with new("expression.h5ad") as partial:
                 expression.write_h5ad(partial, compression="gzip")
         if slides is not None:
-            written.append(self.root / "slides.parquet")
-            with atomic_path(written[-1]) as partial:
+            with new("slides.parquet") as partial:
                 slides.to_parquet(partial, index=False)
         if reports is not None:
-            written.append(self.root / "reports.parquet")
-            with atomic_path(written[-1]) as partial:
+            with new("reports.parquet") as partial:
                 reports[["sample_id", "text"]].to_parquet(partial, index=False)
         for split in splits:
-            entry = dataclasses.asdict(split)
-            written.append(self.root / "splits" / f"{entry.pop('name')}.json")
-            write_json(written[-1], entry)
+            written.append(write_split(self.root, split))
 
         self._meta |= {
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "targets": [dataclasses.asdict(target) for target in targets],
             "shards": [
-                {
-                    "path": str(self._shard(one).relative_to(self.root)),
-                    "tiles": counts[one],
-                }
-                for one in self._order
+                {"path": f"tiles/{shard}.array_record", "tiles": counts[shard]}
+                for shard in self._order
             ],
             "skipped": self._skipped,
             "files": {
@@ -350,3 +338,19 @@ class StudyWriter:
         }
         write_json(self.root / "study.json", self._meta)
         return Study(self.root)
+
+
+def write_split(root: Path, split: Split) -> Path:
+    """Writes splits/NAME.json of a study; study.json has to list it afterwards."""
+    entry = dataclasses.asdict(split)
+    path = root / "splits" / f"{entry.pop('name')}.json"
+    write_json(path, entry)
+    return path
+
+
+def _check_name(shard: str) -> None:
+    if not SAFE_NAME.fullmatch(shard):
+        raise StudyError(
+            f"{shard!r} cannot name a shard: use letters, digits, '.', '_' and '-', "
+            "starting with a letter or digit"
+        )

@@ -4,8 +4,7 @@
     sample_id [n] str          of a study, or a patient's where there is no study
     attribute "pathjax"        JSON: backend, model, texts, fingerprint, ...
 
-One HDF5 file, written atomically. Nothing is embedded here, and no text is stored: only
-its hash.
+One HDF5 file. Embeds nothing and stores no text, only its hash.
 """
 
 import collections
@@ -73,8 +72,8 @@ class TextEmbeddings:
 def hash_texts(pairs: Iterable[tuple[str, str]]) -> str:
     """SHA-256 of (sample id, text) pairs in any order.
 
-    Tells whether the reports of a study are those that were embedded. The study's
-    fingerprint cannot, because it changes with every split that is added.
+    Tells whether a study's reports are those that were embedded; its fingerprint
+    changes with every split that is added.
     """
     total = hashlib.sha256()
     for pair in sorted(pairs):
@@ -158,17 +157,15 @@ def _check(path: Path, embeddings: TextEmbeddings) -> None:
 class TextScale:
     """Scales text embeddings for the model; stored with its checkpoints.
 
-    Centred by the mean of each dimension and divided by one number, both of the training
-    samples. Sentence encoders give all texts of a kind one large common part, which
-    hides their differences. One divisor for all dimensions, because those of an SVD are
-    ordered by importance: z-scores would raise the last ones, which are noise.
+    Centred, because texts of one kind share a large common component. One divisor for
+    all dimensions: z-scores would amplify the last dimensions of an SVD, mostly noise.
 
     Attributes:
       mean: `[T]` of the training samples.
       std: Of all their values about the mean.
       samples: Number of training samples.
       fingerprint: `fingerprint_of` the embeddings.
-      backend, model: What embedded the texts.
+      backend, model: Origin of the embeddings.
     """
 
     mean: Float[np.ndarray, "T"]
@@ -224,7 +221,7 @@ def fit_text(embeddings: TextEmbeddings, train_ids: Collection[str]) -> TextScal
     if std == 0:
         raise StudyError(
             f"the text embeddings of all {len(rows)} training samples are the same: "
-            "there is nothing to learn from them"
+            "give reports that differ"
         )
     return TextScale(
         mean=mean.astype(np.float32),

@@ -37,9 +37,7 @@ class TileSource(abc.ABC):
     """
 
     kind: str
-
-    # Attributes or properties of the subclasses.
-    name: Any
+    name: Any  # a str; an attribute or property of the subclasses
 
     @property
     @abc.abstractmethod
@@ -60,9 +58,8 @@ class TileSource(abc.ABC):
     ) -> Iterator[Batch]:
         """Tiles by number as `image [batch, px, px, 3] uint8` and `mask [batch]`.
 
-        Padding is masked. A source that skips broken tiles masks them too and lists
-        them in `skipped` as (number, reason); all sizes before `prepare` are in
-        `sizes`, a set of (height, width).
+        Padding is masked, and so are broken tiles where a source skips them: it lists
+        them in `skipped`, (number, reason), and all original (height, width) in `sizes`.
         """
 
     @abc.abstractmethod
@@ -109,7 +106,7 @@ class StudyTiles(TileSource):
         return self.study.tiles[["x", "y"]].iloc[rows].to_numpy(np.int64)
 
     def attributes(self, sizes: Collection[tuple[int, int]] = ()) -> dict[str, Any]:
-        """Sizes and magnifications, 10 divided by micrometres per pixel.
+        """Sizes and magnifications (10 / mpp).
 
         Those at level 0 only where all samples state the same `source_mpp`, to 1 %.
         """
@@ -152,8 +149,7 @@ def _shared(values: np.ndarray) -> float | None:
 class ImageFolder(TileSource):
     """Every PNG, JPEG and TIFF below a folder, sorted by path; skips broken files.
 
-    Hidden files and folders are left out: macOS adds a `._NAME.png` that is not an
-    image next to each file it copies.
+    Hidden ones are left out: macOS adds a `._NAME.png` that is no image to each copy.
 
     Attributes:
       paths: The images relative to `root`, with forward slashes.

@@ -30,12 +30,12 @@ class Augment:
     """What is done to a training tile.
 
     Attributes:
-      flip: mirror images; tissue has no up.
-      turn: quarter turns too: with `flip` all eight symmetries with equal chance.
-      stain: jitter of the stain concentrations; each is scaled by 1 + u and shifted
-        by u / 10 with u uniform in (-stain, stain). 0 is off.
-      min_scale: area of the crop relative to the tile, drawn uniformly from
-        (min_scale, 1) and resized to the wanted side; 1 crops without resizing.
+      flip: Mirror images.
+      turn: Quarter turns too: with `flip` all eight symmetries, equally likely.
+      stain: Each stain's concentration is scaled by 1 + u and shifted by u / 10, u
+        uniform in (-stain, stain). 0 is off.
+      min_scale: The crop's area relative to the tile is uniform in (min_scale, 1), and
+        it is resized; 1 crops without resizing.
     """
 
     flip: bool = True
@@ -49,10 +49,10 @@ class MultiCrop:
     """Global and local views of a tile (Caron et al. 2021, section 3.1 and appendix).
 
     Attributes:
-      global_crops, local_crops: how many views of each kind.
-      local_px: side of a local view; global ones have the loader's `image_px`.
-      global_scale, local_scale: range of the area relative to the tile.
-      stain: jitter of the stain concentrations, as in Augment.
+      global_crops, local_crops: Number of views of each kind.
+      local_px: Side of a local view; global ones have the loader's `image_px`.
+      global_scale, local_scale: Range of the area relative to the tile.
+      stain: As in Augment.
     """
 
     global_crops: int = 2
@@ -74,12 +74,12 @@ def centre_crop(tile: UInt8[np.ndarray, "H W 3"], px: int) -> np.ndarray:
     """The middle `px` by `px` of the tile, a view.
 
     Raises:
-      ValueError: the tile is smaller.
+      ValueError: The tile is smaller.
     """
     height, width = tile.shape[:2]
     if min(height, width) < px:
         raise ValueError(
-            f"a tile of {height} x {width} px cannot be cropped to {px}: set "
+            f"expected a tile of at least {px} px, got {height} x {width}: set "
             f"data.image_px to at most {min(height, width)}"
         )
     return crop(tile, px, (height - px) // 2, (width - px) // 2)
@@ -93,13 +93,12 @@ def scaled_crop(
 ) -> UInt8[np.ndarray, "px px 3"]:
     """A square crop of random area and place, resized to `px` (bilinear, antialias).
 
-    Square, because a stretched nucleus is another finding.
+    Square, because stretching would change the shape of nuclei.
     """
-    side = min(tile.shape[:2])
-    wanted = side * np.sqrt(random.uniform(*scale))
-    top = random.uniform(0, tile.shape[0] - wanted)
-    left = random.uniform(0, tile.shape[1] - wanted)
-    box = (left, top, left + wanted, top + wanted)
+    side = min(tile.shape[:2]) * np.sqrt(random.uniform(*scale))
+    top = random.uniform(0, tile.shape[0] - side)
+    left = random.uniform(0, tile.shape[1] - side)
+    box = (left, top, left + side, top + side)
     image = Image.fromarray(tile).resize((px, px), Image.Resampling.BILINEAR, box)
     return np.asarray(image)
 

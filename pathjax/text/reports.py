@@ -22,7 +22,8 @@ from pathlib import Path
 import pandas as pd
 
 import pathjax
-from pathjax.data.study import Study, read_frame, sha256
+from pathjax.data.study import Study, sha256
+from pathjax.data.study_tables import read_frame
 from pathjax.data.tcga_barcodes import parse
 from pathjax.data.text_store import TextError
 from pathjax.files import atomic_path, write_json

@@ -11,8 +11,8 @@ import pytest
 
 from pathjax.data.pipeline import TrainLoader, eval_batches, train_batches
 from pathjax.data.samples import gather
-from pathjax.data.slide_table import OWNERS, runs_of_slides, runs_of_tiles
 from pathjax.data.study import Split, Study
+from pathjax.data.study_tables import OWNERS, runs_of_slides, runs_of_tiles
 from pathjax.data.study_writer import StudyWriter
 from pathjax.data.transforms import Augment
 from pathjax.parallel.slice import Slice

@@ -127,9 +127,13 @@ def test_resize_then_crop():
 def test_it_travels_as_json_and_refuses_what_it_cannot_do():
     one = Preprocess(256, 224, "bicubic")
     assert Preprocess.from_json(dataclasses.asdict(one)) == one
-    with pytest.raises(ValueError, match="found preprocess with keys .*'size'"):
+    with pytest.raises(ValueError, match="expected the keys .*'size'"):
         Preprocess.from_json({"size": 224})
     with pytest.raises(ValueError) as caught:
         Preprocess(0, 2.5, "lanczos")
-    for text in ("resize=0", "crop=2.5", "'lanczos': wanted bilinear or bicubic"):
+    for text in (
+        "least 1, got 0",
+        "got 2.5",
+        "expected bilinear or bicubic, got 'lanczos'",
+    ):
         assert text in str(caught.value)

@@ -43,14 +43,14 @@ def test_fingerprint_is_of_the_content(tiny_study, broken_copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: (r / "study.json").unlink(), "holds no study.json"),
+        (lambda r: (r / "study.json").unlink(), "has no study.json"),
         (lambda r: (r / "study.json").write_text("{"), "is not JSON"),
         (lambda r: (r / "tiles" / "P00a.array_record").unlink(), "lacks 1 of its"),
         (
             lambda r: (r / "study.json").write_text(
                 json.dumps(json.loads((r / "study.json").read_text()) | {"schema": 9})
             ),
-            "has schema 9",
+            "expected schema 1, got 9",
         ),
         (
             lambda r: (r / "study.json").write_text(
@@ -78,6 +78,9 @@ def test_split_problems(tiny_study):
     assert Split("s", {"a": ("P00",), "b": ("P01",)}).problems(tiles) == []
     twice = Split("s", {"a": ("P00",), "b": ("P00",)}).problems(tiles)
     assert twice == ["split s: P00 is in folds a and b"]
+    ids = tuple(f"P{i:02}" for i in range(6))
+    many = Split("s", {"a": ids, "b": ids}).problems(tiles)
+    assert len(many) == 4 and many[3] == "split s: 3 more ids are in several folds"
     unknown = Split("s", {"a": ("Q",)}).problems(tiles)
     assert "are not in the study" in unknown[0]
     by_tile = Split("s", {"a": ("P00a0",)}, unit="tile_id").problems(tiles)
@@ -87,7 +90,7 @@ def test_split_problems(tiny_study):
 def test_a_split_by_slide_has_to_declare_shared_patients(tiny_study):
     folds = {"a": ("P00a",), "b": ("P00b", "P01a")}
     hidden = Split("s", folds, unit="slide_id").problems(tiny_study.tiles)
-    assert "['P00'] are in several folds" in hidden[0]
+    assert "1 patients are in several folds" in hidden[0] and "['P00']" in hidden[0]
     declared = Split("s", folds, unit="slide_id", shared_patients=("P00",))
     assert declared.problems(tiny_study.tiles) == []
     excess = Split("s", folds, unit="slide_id", shared_patients=("P00", "P01"))

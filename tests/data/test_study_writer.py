@@ -69,7 +69,7 @@ def test_a_failed_shard_leaves_nothing_and_a_rerun_does_only_what_is_missing(tmp
 def test_other_parameters_are_refused_by_name(tmp_path):
     make_writer(tmp_path, tile_um=112)
     make_writer(tmp_path, tile_um=112)
-    with pytest.raises(StudyError, match="tile_um: 112 there, 56 wanted"):
+    with pytest.raises(StudyError, match="tile_um: 112 there, 56 now"):
         make_writer(tmp_path, tile_um=56)
 
 

@@ -44,7 +44,7 @@ def test_centre_crop():
     source = tile(10)
     assert np.array_equal(centre_crop(source, 4), source[3:7, 3:7])
     assert np.array_equal(centre_crop(source, 10), source)
-    with pytest.raises(ValueError, match="cannot be cropped to 11"):
+    with pytest.raises(ValueError, match="at least 11 px, got 10 x 10"):
         centre_crop(source, 11)
 
 
