@@ -26,6 +26,7 @@ from pathjax.report.table_data import (
     Row,
     Table,
     check_bases,
+    higher_is_better,
     in_order,
     plain_mean,
 )
@@ -144,13 +145,6 @@ def _bases(grouped: Grouped) -> dict[str, str | None]:
     return bases
 
 
-def _terms(item: Scored, unit: np.ndarray) -> Terms:
-    rows, entry = item.rows, item.entry
-    return find_metric(entry["metric"]).terms(
-        rows["truth"], rows["prediction"], unit, rows["stratum"], entry["combine"]
-    )
-
-
 def _pair_seeds(model: str, task: str, tuned: dict, base: dict) -> dict[Any, Any]:
     """Seed of the tuned model -> seed of the base that it is compared with."""
     if set(tuned) <= set(base):
@@ -180,9 +174,16 @@ class _Replicates:
         self.terms: dict[tuple, Terms] = {}
         self.samples: dict[tuple, np.ndarray] = {}
         for item in known:
-            task = item.entry["task"]
-            self.terms[item.key] = terms = _terms(item, self.shared.unit[task])
-            self.samples[item.key] = terms.evaluate(draws[self.shared.part[task]])
+            task, rows = item.entry["task"], item.rows
+            self.terms[item.key] = find_metric(item.entry["metric"]).terms(
+                rows["truth"],
+                rows["prediction"],
+                self.shared.unit[task],
+                rows["stratum"],
+                item.entry["combine"],
+            )
+            sampled = draws[self.shared.part[task]]
+            self.samples[item.key] = self.terms[item.key].evaluate(sampled)
         # Parts have streams of two numbers, seeds of one: they never coincide.
         self.seeds = {
             model: bootstrap_draws(
@@ -191,16 +192,31 @@ class _Replicates:
             for model, tasks in grouped.items()
         }
 
-    def over_seeds(self, model: str, parts: list[np.ndarray | None]):
+    def over_seeds(self, model: str, samples: list[np.ndarray | None]):
         """Replicates of the mean over seeds; None where rows are missing."""
-        if any(part is None for part in parts):
+        if any(one is None for one in samples):
             return None
-        return mean_over_seeds(np.stack(parts), self.seeds[model])
+        return mean_over_seeds(np.stack(samples), self.seeds[model])
 
 
 def _estimate(value: float, samples: np.ndarray | None, test=None) -> Estimate:
     bounds = () if samples is None else percentile_interval(samples)
     return Estimate(float(value), *bounds, **(vars(test) if test else {}))
+
+
+def _columns(scored: Sequence[Scored]) -> tuple[Column, ...]:
+    first = {item.entry["task"]: item.entry for item in reversed(scored)}
+    if MEAN in first:
+        raise ReportError(f"a task is called {MEAN!r}, the name of a column: rename it")
+    return tuple(
+        Column(
+            task,
+            *(first[task][k] for k in ("metric", "chance", "n", "n_patients")),
+            first[task]["protocol"],
+            percent=higher_is_better(first[task]["metric"]),
+        )
+        for task in dict.fromkeys(item.entry["task"] for item in scored)
+    )
 
 
 def compare(
@@ -229,14 +245,7 @@ def compare(
     _require_comparable(scored)
     grouped = _group(scored)
     bases = _bases(grouped)
-    first = {item.entry["task"]: item.entry for item in reversed(scored)}
-    columns = tuple(
-        Column(task, *(first[task][key] for key in
-                       ("metric", "chance", "n", "n_patients", "protocol")))
-        for task in dict.fromkeys(item.entry["task"] for item in scored)
-    )  # fmt: skip
-    if MEAN in first:
-        raise ReportError(f"a task is called {MEAN!r}, the name of a column: rename it")
+    columns = _columns(scored)
     signs = {column.task: column.sign for column in columns}
     boot = _Replicates(scored, grouped, replicates, seed)
     rows = []
@@ -290,24 +299,18 @@ def gene_correlations(
     scored: Sequence[Scored],
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """task -> model -> (gene names, r of each gene, mean over seeds), for expression."""
-    out: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-    for model, tasks in _group(scored).items():
-        for task, by_seed in tasks.items():
-            items = [
-                item
-                for item in by_seed.values()
-                if item.entry["kind"] == "expression" and item.rows is not None
-            ]
-            if items:
-                r = [
-                    per_gene_pearson(
-                        item.rows["truth"],
-                        item.rows["prediction"],
-                        item.rows["stratum"],
-                        item.entry["combine"],
-                    )
-                    for item in items
-                ]
-                names = items[0].rows["columns"]
-                out.setdefault(task, {})[model] = (names, np.mean(r, axis=0))
-    return out
+    r: dict[str, dict[str, list[np.ndarray]]] = {}
+    names = {}
+    for item in scored:
+        entry, rows = item.entry, item.rows
+        if entry["kind"] != "expression" or rows is None:
+            continue
+        each = per_gene_pearson(
+            rows["truth"], rows["prediction"], rows["stratum"], entry["combine"]
+        )
+        r.setdefault(entry["task"], {}).setdefault(entry["model"], []).append(each)
+        names.setdefault((entry["task"], entry["model"]), rows["columns"])
+    return {
+        task: {m: (names[task, m], np.mean(each, axis=0)) for m, each in models.items()}
+        for task, models in r.items()
+    }

@@ -3,7 +3,9 @@
 Columns: model, base, task, and value or delta; the other `FIELDS` where known. For a
 model with a base, low, high, p, p_holm and permutations describe the delta, which
 follows from the values where it is not given; p is no percentage. The line whose task
-is "mean delta" holds the mean, computed when absent. Lines starting with `#` are notes.
+is "mean delta" holds the mean, computed when absent. A table with errors has a column
+`unit`, "percent" or "score"; scores are not multiplied by 100, and lower is better.
+Lines starting with `#` are notes.
 """
 
 import csv
@@ -30,28 +32,24 @@ REQUIRED = ("model", "base", "task", "value", "delta")
 NUMBERS = ("value", "delta", "low", "high", "n", "n_patients", "seeds", "p", "p_holm",
            "permutations")  # fmt: skip
 FIELDS = ("model", "base", "task", "metric", *NUMBERS)
+UNITS = {"": True, "percent": True, "score": False}  # whether numbers are percentages
 
 
 def write_table(table: Table, path: str | Path) -> None:
     """Writes the table as CSV, atomically, notes first."""
+    columns = {column.task: column for column in table.all_columns}
+    fields = FIELDS if all(c.percent for c in columns.values()) else (*FIELDS, "unit")
     lines = []
     for cell in records(table):
         shown = "value" if cell["base"] is None else "delta"
-        percent = (cell["value"], cell["delta"], cell[f"{shown}_low"],
-                   cell[f"{shown}_high"])  # fmt: skip
-        lines.append(
-            [
-                cell["model"],
-                cell["base"],
-                cell["task"],
-                cell["metric"],
-                *(_digits(number, 100) for number in percent),
-                *(cell[key] or "" for key in ("n", "n_patients", "seeds")),
-                *(_digits(cell[key]) for key in ("p", "p_holm")),
-                cell["permutations"],
-            ]
-        )
-    write_csv(Path(path), FIELDS, lines, table.notes)
+        line = cell | {end: cell[f"{shown}_{end}"] for end in ("low", "high")}
+        for key in ("value", "delta", "low", "high"):
+            line[key] = _digits(line[key], columns[cell["task"]].scale)
+        line |= {key: cell[key] or "" for key in ("n", "n_patients", "seeds")}
+        line |= {key: _digits(cell[key]) for key in ("p", "p_holm")}
+        line["unit"] = "percent" if columns[cell["task"]].percent else "score"
+        lines.append([line[field] for field in fields])
+    write_csv(Path(path), fields, lines, table.notes)
 
 
 def _digits(number: float | None, scale: float = 1) -> str:
@@ -82,7 +80,7 @@ def read_table(path: str | Path) -> Table:
     cells: dict[tuple[str, str], dict] = {}
     for line in reader:
         place = f"line {reader.line_num}"
-        text = {key: (line.get(key) or "").strip() for key in FIELDS}
+        text = {key: (line.get(key) or "").strip() for key in (*FIELDS, "unit")}
         model, task, base = text["model"], text["task"], text["base"] or None
         if not model or not task:
             problems.append(f"{place}: expected a model and a task")
@@ -94,26 +92,25 @@ def read_table(path: str | Path) -> Table:
         cells[model, task] = cell = _cell(text, place, problems)
         if task != MEAN and task not in columns:
             n, patients = (_whole(cell[key]) for key in ("n", "n_patients"))
-            columns[task] = Column(task, text["metric"], None, n, patients)
+            percent = UNITS.get(text["unit"], True)
+            columns[task] = Column(task, text["metric"], None, n, patients, "", percent)
     if not cells:
         problems.append("no line")
     if problems:
         raise ReportError(f"{path}: {'; '.join(problems)}")
     check_bases(bases)
-    rows = tuple(_row(model, bases, columns, cells) for model in in_order(bases))
     ordered = tuple(columns.values())
+    rows = tuple(_row(model, bases, ordered, cells) for model in in_order(bases))
     added = mean_notes(ordered, rows)
     if all(cell["low"] is None for cell in cells.values()):
         added.append(FROM_NUMBERS)
-    added = [note for note in added if note not in notes]
-    return Table(ordered, rows, (*added, *notes))
+    return Table(ordered, rows, (*(n for n in added if n not in notes), *notes))
 
 
 def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
     """The numbers of one line, None where empty; appends what is wrong with them."""
-    cell: dict[str, float | None] = {}
+    cell: dict[str, float | None] = dict.fromkeys(NUMBERS)
     for key in NUMBERS:
-        cell[key] = None
         if text[key]:
             try:
                 number = float(text[key])
@@ -123,17 +120,18 @@ def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
                 cell[key] = number
             else:
                 problems.append(f"{place}: {key} is {text[key]!r}, expected a number")
-    model, base = text["model"], text["base"]
     if cell["value"] is None and cell["delta"] is None:
         problems.append(f"{place}: neither value nor delta")
     for key in ("delta", "p"):
-        if not base and cell[key] is not None:
-            problems.append(f"{place}: {model} has a {key} but no base")
+        if not text["base"] and cell[key] is not None:
+            problems.append(f"{place}: {text['model']} has a {key} but no base")
     if (cell["low"] is None) != (cell["high"] is None):
         problems.append(f"{place}: low and high go together")
     for key in ("p", "p_holm"):
         if cell[key] is not None and not 0 <= cell[key] <= 1:
             problems.append(f"{place}: {key} is {cell[key]}, expected 0 to 1")
+    if text["unit"] not in UNITS:
+        problems.append(f"{place}: unit is {text['unit']!r}, expected percent or score")
     return cell
 
 
@@ -144,32 +142,33 @@ def _whole(number: float | None) -> int | None:
 def _row(model: str, bases, columns, cells) -> Row:
     base = bases[model]
     values, deltas, seeds = {}, {}, 0
-    for task in columns:
+    for column in columns:
+        task, scale = column.task, column.scale
         cell = cells.get((model, task))
         if cell is None:
             continue
         seeds = int(cell["seeds"] or 0)
         if cell["value"] is not None:
-            bounds = _bounds(cell) if base is None else ()
-            values[task] = Estimate(cell["value"] / 100, *bounds)
+            bounds = _bounds(cell, scale) if base is None else ()
+            values[task] = Estimate(cell["value"] / scale, *bounds)
         if base is None:
             continue
         delta, before = cell["delta"], cells.get((base, task), {}).get("value")
         if delta is None and before is not None:
             delta = cell["value"] - before
         if delta is not None:
-            deltas[task] = _delta(delta, cell)
-    signs = {task: column.sign for task, column in columns.items()}
-    mean, given = plain_mean(deltas, signs), cells.get((model, MEAN))
+            deltas[task] = _delta(delta, cell, scale)
+    mean = plain_mean(deltas, {column.task: column.sign for column in columns})
+    given = cells.get((model, MEAN))
     if given is not None and mean is not None:
-        mean = _delta(given["delta"], given)
+        mean = _delta(given["delta"], given, 100)
     return Row(model, base, model in bases.values(), values, deltas, mean, seeds)
 
 
-def _bounds(cell) -> tuple[float | None, float | None]:
-    return tuple(None if cell[k] is None else cell[k] / 100 for k in ("low", "high"))
+def _bounds(cell, scale: int) -> tuple[float | None, float | None]:
+    return tuple(None if cell[k] is None else cell[k] / scale for k in ("low", "high"))
 
 
-def _delta(delta: float, cell) -> Estimate:
+def _delta(delta: float, cell, scale: int) -> Estimate:
     test = cell["p"], cell["p_holm"], _whole(cell["permutations"])
-    return Estimate(delta / 100, *_bounds(cell), *test)
+    return Estimate(delta / scale, *_bounds(cell, scale), *test)

@@ -11,15 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathjax.report.style import (
-    BETTER,
-    PALETTE,
-    WORSE,
-    folded,
-    plain,
-    save,
-    style,
-)
+from pathjax.report.style import BETTER, PALETTE, WORSE, folded, plain, save, style
 from pathjax.report.table_data import Table
 
 
@@ -29,32 +21,29 @@ def draw_deltas(table: Table, path: str | Path) -> None:
     A filled marker has an interval that excludes 0.
     """
     rows = [row for row in table.rows if row.deltas]
-    tasks = table.tasks
-    tall = 0.9 + 0.24 * len(tasks) * (len(rows) + 1) + 0.2 * len(rows)
+    columns = table.all_columns
+    tall = 0.9 + 0.24 * len(columns) * (len(rows) + 1) + 0.2 * len(rows)
     figure = Figure(figsize=(6.5, tall), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="grey", linewidth=0.8)
     for number, row in enumerate(rows):
         colour, marker = style(number)
-        for place, task in enumerate(tasks):
-            delta = row.delta(task)
+        for place, column in enumerate(columns):
+            delta = row.delta(column.task)
             if delta is None:
                 continue
             y = place * (len(rows) + 1) + number
             if delta.low is not None:
                 ends = [100 * delta.low, 100 * delta.high]
                 axes.plot(ends, [y, y], color=colour, linewidth=1.5)
-            axes.plot(
-                100 * delta.value,
-                y,
-                marker,
-                color=colour,
-                markerfacecolor=colour if delta.excludes_zero else "white",
-            )
+            fill = colour if delta.excludes_zero else "white"
+            x = 100 * delta.value
+            axes.plot(x, y, marker, color=colour, markerfacecolor=fill)
         label = plain(f"{row.name} (against {row.base})")
         axes.plot([], [], marker + "-", color=colour, label=label)
-    middles = np.arange(len(tasks)) * (len(rows) + 1) + (len(rows) - 1) / 2
-    axes.set_yticks(middles, [plain(task) for task in tasks])
+    middles = np.arange(len(columns)) * (len(rows) + 1) + (len(rows) - 1) / 2
+    labels = [c.task if c.percent else f"{c.task} (error x 100)" for c in columns]
+    axes.set_yticks(middles, list(map(plain, labels)))
     axes.get_yticklabels()[-1].set_weight("bold")
     axes.invert_yaxis()
     for edge in middles[:-1] + (len(rows) + 1) / 2:
@@ -103,13 +92,8 @@ def draw_genes(
                 textcoords="offset points",
                 fontsize=7,
             )
-        axes.set_title(
-            folded(
-                f"{task}: {int((gain[known] > 0).sum())} of {known.sum()} genes better",
-                40,
-            ),
-            fontsize=9,
-        )
+        better = f"{int((gain[known] > 0).sum())} of {known.sum()} genes better"
+        axes.set_title(folded(f"{task}: {better}", 40), fontsize=9)
         axes.set_xlabel(f"r, {plain(base)}")
         axes.set_ylabel(f"r, {plain(model)}")
     figure.tight_layout()
@@ -119,13 +103,11 @@ def draw_genes(
 def find_metrics(run_dirs: Sequence[str | Path]) -> dict[str, Path]:
     """metrics.jsonl of training runs at, or up to two folders below, the run folders."""
     paths = {}
-    for run in run_dirs:
-        run = Path(run)
-        if run.is_dir():
-            for pattern in ("metrics.jsonl", "*/metrics.jsonl", "*/*/metrics.jsonl"):
-                for path in sorted(run.glob(pattern)):
-                    inside = path.parent.relative_to(run).as_posix()
-                    paths[run.name if inside == "." else inside] = path
+    for run in filter(Path.is_dir, map(Path, run_dirs)):
+        for pattern in ("metrics.jsonl", "*/metrics.jsonl", "*/*/metrics.jsonl"):
+            for path in sorted(run.glob(pattern)):
+                inside = path.parent.relative_to(run).as_posix()
+                paths[run.name if inside == "." else inside] = path
     return paths
 
 

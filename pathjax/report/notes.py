@@ -15,13 +15,13 @@ AUDIT = {
 }
 
 
-def _by(entries: Iterable[dict], key: Callable[[dict], Any]) -> dict[Any, str]:
-    """Value of `key` -> the tasks that have it, in order; falsy values are left out."""
+def _by(entries: Iterable[dict], key: Callable[[dict], Any]) -> list[tuple[Any, str]]:
+    """Each value of `key` with the tasks that have it; falsy values are left out."""
     tasks: dict[Any, dict[str, None]] = {}
     for entry in entries:
         if value := key(entry):
             tasks.setdefault(value, {})[entry["task"]] = None
-    return {value: ", ".join(names) for value, names in tasks.items()}
+    return [(value, ", ".join(names)) for value, names in tasks.items()]
 
 
 def _audit_key(entry: dict[str, Any]) -> tuple | None:
@@ -33,6 +33,11 @@ def _audit_key(entry: dict[str, Any]) -> tuple | None:
     overlap = overlap or list(record.get("barcodes", ()))
     named = ", ".join(overlap[:5]) + (", ..." if len(overlap) > 5 else "")
     return entry["model"], AUDIT.get(status, status), f" ({named})" if named else ""
+
+
+def _pretrained_key(entry: dict[str, Any]) -> tuple | None:
+    cohorts = entry["audit"].get("pretrained_on")
+    return (entry["model"], ", ".join(cohorts)) if cohorts else None
 
 
 def notes_of(
@@ -48,45 +53,31 @@ def notes_of(
         notes.append(
             f"SYNTHETIC data ({', '.join(synthetic)}): nothing here is about patients."
         )
-    notes += [
-        f"Patients {', '.join(shared)} are in both fit and test, as the split declares "
-        f"(sections held apart): {tasks}."
-        for shared, tasks in _by(entries, lambda e: tuple(e["shared_patients"])).items()
-    ]
-    notes += [
-        f"{model}: {finding}{named}: {tasks}."
-        for (model, finding, named), tasks in _by(entries, _audit_key).items()
-    ]
-    seen = _by(
-        [entry for entry in entries if entry["audit"].get("pretrained_on")],
-        lambda entry: (entry["model"], *entry["audit"]["pretrained_on"]),
-    )
-    notes += [
-        f"{model}: its foundation model was pre-trained, without labels, on "
-        f"{', '.join(cohorts)}, which includes test patients of: {tasks}."
-        for (model, *cohorts), tasks in seen.items()
-    ]
-    for (n, patients), tasks in _by(
-        entries, lambda e: (e["n"], e["n_patients"])
-    ).items():
+    for shared, tasks in _by(entries, lambda e: tuple(e["shared_patients"])):
+        notes.append(
+            f"Patients {', '.join(shared)} are in both fit and test, as the split "
+            f"declares (sections held apart): {tasks}."
+        )
+    for (model, finding, named), tasks in _by(entries, _audit_key):
+        notes.append(f"{model}: {finding}{named}: {tasks}.")
+    for (model, cohorts), tasks in _by(entries, _pretrained_key):
+        notes.append(
+            f"{model}: its foundation model was pre-trained, without labels, on "
+            f"{cohorts}, which includes test patients of: {tasks}."
+        )
+    for (n, patients), tasks in _by(entries, lambda e: (e["n"], e["n_patients"])):
         single = "" if patients > 1 else (
             "; intervals and tests are over rows of this one patient, which says "
             "nothing about other patients"
         )  # fmt: skip
         notes.append(f"Test rows {n}, patients {patients}{single}: {tasks}.")
-    notes += [
-        f"Protocol {protocol}, {metric}: {tasks}."
-        for (protocol, metric), tasks in _by(
-            entries, lambda e: (e["protocol"], e["metric"])
-        ).items()
-    ]
+    for (name, metric), tasks in _by(entries, lambda e: (e["protocol"], e["metric"])):
+        notes.append(f"Protocol {name}, {metric}: {tasks}.")
     expression = [entry for entry in entries if entry["kind"] == "expression"]
-    notes += [
-        f"Genes constant over the test rows, not in the mean: {count}: {tasks}."
-        for count, tasks in _by(
-            expression, lambda e: e["hyper"].get("constant_genes", 0)
-        ).items()
-    ]
+    for count, tasks in _by(expression, lambda e: e["hyper"].get("constant_genes", 0)):
+        notes.append(
+            f"Genes constant over the test rows, not in the mean: {count}: {tasks}."
+        )
     seeds = ", ".join(f"{row.name} {row.seeds}" for row in rows)
     notes.append(
         f"Seeds: {seeds}. A value is the mean over seeds. In brackets: 95 % percentile "
@@ -116,24 +107,29 @@ def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
         "Holm's correction over a model's tasks; the mean delta is a single test, not "
         "corrected. A test does not cover the variation of fine-tuning."
     )
-    notes = [star]
     # A pattern and its opposite have equally large deltas: the least exact p is of two.
     few = {task: None for task, delta in tested if 2 / delta.permutations >= LEVEL}
-    if few:
-        notes.append(
-            f"Too few test patients for any p to be below {LEVEL}: {', '.join(few)}."
-        )
-    return notes
+    if not few:
+        return [star]
+    names = ", ".join(few)
+    return [star, f"Too few test patients for any p to be below {LEVEL}: {names}."]
 
 
 def mean_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """Notes on mean deltas that do not cover every column."""
-    return [
+    """Notes on mean deltas that do not cover every column, or that mix units."""
+    notes = [
         f"{row.name}: mean delta over {len(row.deltas)} of {len(columns)} tasks "
         f"(none for {', '.join(c.task for c in columns if c.task not in row.deltas)})."
         for row in rows
         if row.deltas and len(row.deltas) < len(columns)
     ]
+    errors = [column.task for column in columns if not column.percent]
+    if errors:
+        notes.append(
+            "Errors, in their own unit, lower is better; the mean delta and the plot of "
+            f"deltas take 100 times the error, the mean its negative: {', '.join(errors)}."
+        )
+    return notes
 
 
 def shown_notes(table: Table) -> list[str]:

@@ -27,12 +27,9 @@ from pathjax.stats.permutation import (
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Units of tasks that share some.
+    """Units of tasks that share some: how many, and a hash of their names.
 
-    Attributes:
-      units: Number of units.
-      key: Hash of their names. Random streams of parts with other units differ, whatever
-        other parts a table has.
+    The random streams of parts with other units differ, whatever else a table has.
     """
 
     units: int
@@ -71,29 +68,27 @@ class SharedUnits:
             ids.setdefault((study, kind), {})[task] = own
         self.unit: dict[str, np.ndarray] = {}
         self.part: dict[str, Part] = {}
-        for (study, kind), named in ids.items():
-            for members in _components(named):
-                numbers, count = number_units([own for _, own in members])
-                names = np.unique(np.concatenate([own for _, own in members]))
+        for (study, kind), by_task in ids.items():
+            for tasks_of_part in _sharing(by_task):
+                parts = [by_task[task] for task in tasks_of_part]
+                numbers, count = number_units(parts)
+                names = np.unique(np.concatenate(parts))
                 text = "\n".join([study, kind, *map(str, names)])
                 part = Part(count, zlib.crc32(text.encode()))
-                for (task, _), unit in zip(members, numbers, strict=True):
-                    self.unit[task], self.part[task] = unit, part
+                self.unit |= dict(zip(tasks_of_part, numbers, strict=True))
+                self.part |= dict.fromkeys(tasks_of_part, part)
 
 
-def _components(tasks: dict[str, np.ndarray]) -> list[list[tuple[str, np.ndarray]]]:
+def _sharing(ids: dict[str, np.ndarray]) -> list[list[str]]:
     """Tasks in groups that share units, directly or through another task."""
-    groups: list[tuple[set, list]] = []
-    for task, ids in tasks.items():
-        joined, members = set(ids.tolist()), [(task, ids)]
-        apart = []
-        for units, others in groups:
-            if joined & units:
-                joined, members = joined | units, others + members
-            else:
-                apart.append((units, others))
-        groups = [*apart, (joined, members)]
-    return [members for _, members in groups]
+    groups: list[tuple[set, list[str]]] = []
+    for task, own in ids.items():
+        units, tasks = set(own.tolist()), [task]
+        for other in [group for group in groups if group[0] & units]:
+            groups.remove(other)
+            units, tasks = units | other[0], other[1] + tasks
+        groups.append((units, tasks))
+    return [tasks for _, tasks in groups]
 
 
 def permute_deltas(

@@ -3,7 +3,8 @@
     run folders or a CSV -> load_table -> Table -> Markdown, CSV, JSON, PNG, terminal
 
 A delta in bold has a 95 % interval that excludes 0; one with a * has a p below 0.05 after
-Holm's correction. compare.py makes the table; this module lays it out.
+Holm's correction. An error, where lower is better, is shown in its own unit. compare.py
+makes the table; this module lays it out.
 """
 
 import io
@@ -19,7 +20,7 @@ from pathjax.report.compare import Scored, compare, gene_correlations, load_runs
 from pathjax.report.csv_table import read_table, write_table
 from pathjax.report.notes import shown_notes
 from pathjax.report.style import BETTER, WORSE, folded, plain, save, slug, wrapped
-from pathjax.report.table_data import MEAN, ReportError, Row, Table, table_json
+from pathjax.report.table_data import Column, ReportError, Row, Table, table_json
 from pathjax.stats.metrics import metric_label
 
 
@@ -52,8 +53,18 @@ def _load(sources, replicates, title) -> tuple[Table, list[Scored]]:
 
 def percent(number: float, *, signed: bool = False) -> str:
     """One decimal, in percent; a delta has its sign, and nothing is -0.0."""
-    text = f"{number * 100:+.1f}" if signed else f"{number * 100:.1f}"
-    return text.replace("-0.0", "0.0").replace("+0.0", "0.0")
+    return _decimal(100 * number, 1, signed)
+
+
+def _decimal(number: float, places: int, signed: bool) -> str:
+    text = f"{number:+.{places}f}" if signed else f"{number:.{places}f}"
+    return text if float(text) else text.lstrip("+-")
+
+
+def _number(column: Column, number: float, signed: bool) -> str:
+    if column.percent:
+        return percent(number, signed=signed)
+    return _decimal(number, 3, signed)
 
 
 class Cell(NamedTuple):
@@ -65,24 +76,28 @@ class Cell(NamedTuple):
     star: str = ""
 
 
-def _cell(row: Row, task: str) -> Cell:
-    delta, value = row.delta(task), row.values.get(task)
+def _cell(row: Row, column: Column) -> Cell:
+    delta, value = row.delta(column.task), row.values.get(column.task)
     estimate = delta or value
     if estimate is None:
         return Cell()
     signed = delta is not None
     interval = ""
     if estimate.low is not None:
-        low, high = (percent(n, signed=signed) for n in (estimate.low, estimate.high))
-        interval = f"[{low}, {high}]"
+        ends = (_number(column, n, signed) for n in (estimate.low, estimate.high))
+        interval = f"[{', '.join(ends)}]"
     # A tuned model without a base's value to compare with shows its value, marked.
     mark = "=" if not signed and row.base is not None else ""
     return Cell(
-        mark + percent(estimate.value, signed=signed),
+        mark + _number(column, estimate.value, signed),
         interval,
         signed and estimate.excludes_zero,
         "*" if signed and estimate.significant else "",
     )
+
+
+def _cells(row: Row, table: Table) -> list[Cell]:
+    return [_cell(row, column) for column in table.all_columns]
 
 
 def _label(row: Row) -> str:
@@ -92,12 +107,12 @@ def _label(row: Row) -> str:
 def _headings(table: Table) -> list[tuple[str, str]]:
     """(task, what is measured) of each column."""
     pairs = []
-    for column in table.columns:
-        below = metric_label(column.metric)
+    for column in table.all_columns:
+        below = metric_label(column.metric) if column.metric else ""
         if column.chance is not None:
-            below += f", chance {percent(column.chance)}"
+            below += f", chance {_number(column, column.chance, False)}"
         pairs.append((column.task, below))
-    return [*pairs, (MEAN, "")]
+    return pairs
 
 
 def _escape_markdown(text: str) -> str:
@@ -117,7 +132,7 @@ def render_markdown(table: Table) -> str:
     lines.append("|---" * (len(heads) + 1) + "|")
     for row in table.rows:
         cells = [_escape_markdown(_label(row))]
-        for cell in (_cell(row, task) for task in table.tasks):
+        for cell in _cells(row, table):
             number = f"**{cell.number}**" if cell.bold else cell.number
             number += _escape_markdown(cell.star)
             cells.append(f"{number} {cell.interval}".strip())
@@ -132,30 +147,27 @@ def print_table(table: Table, console=None) -> None:
     import rich.table
     from rich.text import Text
 
-    def _text(cell: Cell) -> Text:
-        text = f"{cell.number}{cell.star}\n{cell.interval}".strip()
-        return Text(text, style="bold" if cell.bold else "")
+    def text(cell: Cell) -> Text:
+        lines = f"{cell.number}{cell.star}\n{cell.interval}".strip()
+        return Text(lines, style="bold" if cell.bold else "")
 
     console = console or rich.console.Console()
     shown = rich.table.Table(title=Text(table.title) if table.title else None)
-    lines = [[Text("model"), *(_text(Cell(*head)) for head in _headings(table))]]
+    lines = [[Text("model"), *(text(Cell(*head)) for head in _headings(table))]]
     for row in table.rows:
-        cells = [_text(_cell(row, task)) for task in table.tasks]
-        lines.append([Text(_label(row)), *cells])
+        lines.append([Text(_label(row)), *map(text, _cells(row, table))])
     # Wide tables are transposed rather than cut: a task is then a line.
     if 24 + 16 * len(table.columns) > console.width:
         lines = [list(line) for line in zip(*lines, strict=True)]
     # Headings wrap at words, numbers never: a table that is still too wide runs over
     # the edge of the terminal instead of losing digits.
     needed = 1
-    for place, column in enumerate(zip(*lines, strict=True)):
-        head, *cells = column
+    for place, (head, *cells) in enumerate(zip(*lines, strict=True)):
         parts = [part for cell in cells for part in cell.plain.splitlines()]
         parts += head.plain.split() if place else []
         width = max(map(len, parts), default=0)
         needed += width + 3
-        justify = "right" if place else "left"
-        shown.add_column(head, justify=justify, width=width)
+        shown.add_column(head, justify="right" if place else "left", width=width)
     for line in lines[1:]:
         shown.add_row(*line)
     if needed <= console.width:
@@ -175,7 +187,6 @@ def draw_table(table: Table, path: str | Path) -> None:
     Where lower is better, a negative delta is better.
     """
     headings = _headings(table)
-    signs = {column.task: column.sign for column in table.columns} | {MEAN: 1}
     first, width, height = 2.6, 1.25, 0.52
     wide = first + width * len(headings)
     notes = wrapped(shown_notes(table), wide)
@@ -198,10 +209,10 @@ def draw_table(table: Table, path: str | Path) -> None:
         label = folded(_label(row), 30)
         weight = "bold" if row.base is None else "normal"
         axes.text(0.1, y + height / 2, label, va="center", fontsize=9, weight=weight)
-        for place, task in enumerate(table.tasks):
-            cell, x = _cell(row, task), first + width * place
+        for place, column in enumerate(table.all_columns):
+            cell, x = _cell(row, column), first + width * place
             if cell.bold:
-                gain = signs[task] * row.delta(task).value
+                gain = column.sign * row.delta(column.task).value
                 axes.fill_between(
                     [x + 0.04, x + width - 0.04],
                     y + 0.04,
@@ -241,12 +252,8 @@ def write_report(
     """
     table, scored = _load(run_dirs, replicates, title)
     out = Path(out)
-    paths = {
-        "markdown": out / "table.md",
-        "csv": out / "table.csv",
-        "json": out / "table.json",
-        "png": out / "table.png",
-    }
+    names = {"markdown": "md", "csv": "csv", "json": "json", "png": "png"}
+    paths = {kind: out / f"table.{suffix}" for kind, suffix in names.items()}
     write_text(paths["markdown"], render_markdown(table))
     write_table(table, paths["csv"])
     write_json(paths["json"], table_json(table))

@@ -1,7 +1,7 @@
 """The comparison table as data: estimates by row and column, and as JSON records.
 
-Numbers are fractions (0.5 is 50 %); rendering turns them into percent. Nothing is read
-or computed here except the mean delta of a table that came as numbers.
+Numbers are scores (0.5 is 50 %); rendering turns them into text. Nothing is read or
+computed here except the mean delta of a table that came as numbers.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One task."""
+    """One task; `percent` is False for an error, which is shown in its own unit."""
 
     task: str
     metric: str = ""
@@ -62,14 +62,25 @@ class Column:
     n: int | None = None
     n_patients: int | None = None
     protocol: str = ""
+    percent: bool = True
 
     @property
     def sign(self) -> int:
         """-1 where lower is better; 1 otherwise, and for an unknown metric."""
-        try:
-            return 1 if find_metric(self.metric).higher_is_better else -1
-        except RegistryError:
-            return 1
+        return 1 if self.percent and higher_is_better(self.metric) else -1
+
+    @property
+    def scale(self) -> int:
+        """What a score is multiplied by to be shown."""
+        return 100 if self.percent else 1
+
+
+def higher_is_better(metric: str) -> bool:
+    """A metric's direction; True for one that is not known here."""
+    try:
+        return find_metric(metric).higher_is_better
+    except RegistryError:
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +125,12 @@ class Table:
     @property
     def tasks(self) -> list[str]:
         """The tasks, then `MEAN`."""
-        return [*(column.task for column in self.columns), MEAN]
+        return [column.task for column in self.all_columns]
+
+    @property
+    def all_columns(self) -> tuple[Column, ...]:
+        """The tasks' columns, then that of `MEAN`."""
+        return *self.columns, Column(MEAN)
 
 
 def plain_mean(
@@ -158,7 +174,7 @@ def in_order(bases: dict[str, str | None]) -> list[str]:
 
 
 def records(table: Table) -> list[dict[str, Any]]:
-    """One record per model and task, numbers as fractions.
+    """One record per model and task, numbers as scores.
 
     Returns:
       `model, base, task, metric, protocol, chance, n, n_patients, seeds`; `value,
@@ -167,18 +183,21 @@ def records(table: Table) -> list[dict[str, Any]]:
       Every record has every key, None where unknown or without meaning. The mean delta
       is a record whose task is "mean delta".
     """
-    cells = []
-    for row in table.rows:
-        for column in (*table.columns, Column(MEAN)):
-            value, delta = row.values.get(column.task), row.delta(column.task)
-            if value or delta:
-                cells.append(_record(table, row, column, value, delta))
-    return cells
+    return [
+        _record(table, row, column)
+        for row in table.rows
+        for column in table.all_columns
+        if row.values.get(column.task) or row.delta(column.task)
+    ]
 
 
-def _record(table: Table, row: Row, column: Column, value, delta) -> dict[str, Any]:
-    none = dict.fromkeys(field.name for field in dataclasses.fields(Estimate))
-    own, change = (vars(part) if part else none for part in (value, delta))
+def _record(table: Table, row: Row, column: Column) -> dict[str, Any]:
+    missing = dict.fromkeys(field.name for field in dataclasses.fields(Estimate))
+    own, change = (
+        vars(estimate) if estimate else missing
+        for estimate in (row.values.get(column.task), row.delta(column.task))
+    )
+    has_interval = own["low"] is not None or change["low"] is not None
     return {
         "model": row.name,
         "base": row.base,
@@ -195,12 +214,8 @@ def _record(table: Table, row: Row, column: Column, value, delta) -> dict[str, A
         "delta": change["value"],
         "delta_low": change["low"],
         "delta_high": change["high"],
-        "p": change["p"],
-        "p_holm": change["p_holm"],
-        "permutations": change["permutations"],
-        "replicates": table.replicates
-        if own["low"] is not None or change["low"] is not None
-        else None,
+        **{key: change[key] for key in ("p", "p_holm", "permutations")},
+        "replicates": table.replicates if has_interval else None,
     }
 
 

@@ -62,6 +62,7 @@ def test_metric_direction_decides_mean_and_colour(
         (HEAD + "b,,t,1,,,\nb,,t,1,,,\n", "b, t occurs twice"),
         (HEAD + "b,,t,1,,0,\n", "low and high go together"),
         (HEAD + ",,t,1,,,\n", "expected a model and a task"),
+        (HEAD[:-1] + ",unit\nb,,t,1,,,,mm\n", "unit is 'mm', expected percent or"),
         (HEAD_P + "b,,t,1,,,,0.1\n", "b has a p but no base"),
         (HEAD_P + "b,,t,1,,,,\nm,b,t,1,,,,1.1\n", "line 3: p is 1.1, expected 0 to 1"),
         (HEAD + "m,b,t,,1,,\n", "names 'b' as its base, which has no results"),
@@ -71,6 +72,23 @@ def test_metric_direction_decides_mean_and_colour(
 def test_bad_tables_are_refused(tmp_path, text, message):
     with pytest.raises(ReportError, match=message):
         read_table(written(tmp_path, text))
+
+
+def test_an_error_is_written_and_read_in_its_own_unit(tmp_path):
+    columns = (Column("kind", "accuracy"), Column("fit", "my:BRIER", percent=False))
+    base = {"kind": Estimate(0.5), "fit": Estimate(0.25, 0.2, 0.3)}
+    delta = {"kind": Estimate(0.1), "fit": Estimate(-0.05, -0.07, -0.03)}
+    rows = (Row("b", None, True, base, {}), Row("m", "b", False, {}, delta))
+    write_table(Table(columns, rows), tmp_path / "t.csv")
+    text = (tmp_path / "t.csv").read_text()
+    assert (
+        "m,b,fit,my:BRIER,,-0.05,-0.07,-0.03," in text and "b,,kind,accuracy,50" in text
+    )
+    again = read_table(tmp_path / "t.csv")
+    assert [column.percent for column in again.columns] == [True, False]
+    assert again.rows[1].deltas == delta and again.rows[0].values["fit"].low == 0.2
+    # Half of: accuracy rose by 0.1 and the error fell by 0.05.
+    assert again.rows[1].mean.value == pytest.approx(0.075)
 
 
 names = st.text(

@@ -96,6 +96,18 @@ def test_markdown_flags_intervals_and_escapes_names():
     assert rows["colour (%)"] == ["20.0", "", ""]
 
 
+def test_an_error_is_shown_in_its_own_unit():
+    table = small()
+    error = Column("c", "no:SUCH", chance=0.75, percent=False)
+    table = dataclasses.replace(table, columns=(table.columns[0], error))
+    text = render_markdown(table)
+    assert "chance 0.750" in text
+    assert lines_of(text)["tuned (delta)"][:2] == [
+        "**+10.0** [+2.0, +20.0]",
+        "=0.300 [0.200, 0.400]",
+    ]
+
+
 def test_a_delta_with_a_small_corrected_p_has_a_star():
     table = small()
     row = table.rows[1]

@@ -54,6 +54,8 @@ def test_partial_means_are_noted():
         "m: mean delta over 2 of 3 tasks (none for c)."
     ]
     assert mean_notes(columns[:2], (row,)) == []
+    (note,) = mean_notes((columns[0], Column("b", percent=False)), (row,))
+    assert note.startswith("Errors, in their own unit") and note.endswith(": b.")
 
 
 def test_every_record_has_every_number(run):

@@ -2,7 +2,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const main = document.getElementById("content");
 const SVG = "http://www.w3.org/2000/svg";
 
-// Text is only ever set as text, never parsed: names come from data.
+// Names from data are set as text and never parsed as markup.
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
@@ -37,7 +37,7 @@ function section(id, heading, ...children) {
   return node;
 }
 
-// A labelled choice; `change` is called at once and whenever another is chosen.
+// A labelled select; `change` is called when another option is chosen.
 function choice(label, options, change) {
   const select = el("select", {}, ...options.map((text, at) => el("option", { value: at }, text)));
   select.addEventListener("change", () => change(+select.value));

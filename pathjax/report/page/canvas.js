@@ -1,7 +1,7 @@
 const redraw = [];
 document.addEventListener("theme", () => redraw.forEach((draw) => draw()));
 
-// What a class of page.css makes of `color`, for the canvas.
+// The CSS colour of a class of page.css, for drawing on a canvas.
 function inked(name) {
   const probe = el("span", { class: name });
   document.body.append(probe);
@@ -10,10 +10,10 @@ function inked(name) {
   return ink;
 }
 
-// A canvas of the width it is given, sharp on any screen, drawn anew when that changes.
+// A canvas as wide as its container, in device pixels; redrawn when the width changes.
 function board(label, ratio, draw) {
   const node = el("canvas", { role: "img", "aria-label": label, tabindex: "0" });
-  node.style.aspectRatio = `1 / ${ratio}`; // on paper, too, where it is not drawn anew
+  node.style.aspectRatio = `1 / ${ratio}`; // also in print, where it is not redrawn
   const paint = () => {
     const wide = node.clientWidth;
     if (!wide) return;
@@ -30,7 +30,7 @@ function board(label, ratio, draw) {
   return { node, paint };
 }
 
-// The nearest place within reach of a pointer; brute force over 20,000 takes 0.1 ms.
+// The nearest mark within `reach` pixels; a linear search over 20,000 takes 0.1 ms.
 function nearest(xs, ys, x, y, reach) {
   let best = -1, least = reach * reach;
   for (let at = 0; at < xs.length; at++) {
@@ -40,7 +40,7 @@ function nearest(xs, ys, x, y, reach) {
   return best;
 }
 
-// Pointer and arrow keys ask for a place; `lines(at)` are those of the tip.
+// Pointer and arrow keys select a mark; `lines(at)` is the text of its tooltip.
 function explore(node, spots, lines, picked) {
   let now = -1;
   const show = (at) => {
@@ -66,7 +66,7 @@ function explore(node, spots, lines, picked) {
     const { xs, ys } = spots();
     if (now < 0) show(nearest(xs, ys, node.clientWidth / 2, node.clientHeight / 2, Infinity));
     else {
-      // The next place in that direction, those straight ahead first.
+      // The nearest mark in that direction, preferring those straight ahead.
       let best = -1, least = Infinity;
       for (let i = 0; i < xs.length; i++) {
         const dx = xs[i] - xs[now], dy = ys[i] - ys[now];
@@ -86,7 +86,7 @@ function extent(values) {
 }
 
 // Cividis (Nunez, Anderton, Renslow 2018), nine of its 256 steps: even in lightness, and
-// the same to colour-blind eyes.
+// readable with colour-vision deficiency.
 const CIVIDIS = [[0, 34, 78], [8, 51, 112], [53, 69, 108], [79, 87, 108], [102, 105, 112], [125, 124, 120], [152, 144, 115], [188, 175, 91], [254, 232, 56]];
 function heat(part) {
   const at = Math.max(0, Math.min(1, part)) * (CIVIDIS.length - 1), below = Math.min(Math.floor(at), CIVIDIS.length - 2);

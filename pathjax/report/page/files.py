@@ -65,6 +65,13 @@ def read_noted(path: Path, **options) -> pd.DataFrame:
         raise ValueError(f"{path} is not a CSV: {error}") from error
 
 
+def _require(place: str | Path, present, *names: str) -> None:
+    missing = [name for name in names if name not in present]
+    if missing:
+        what = "the columns " if isinstance(present, pd.Index) else ""
+        raise ValueError(f"{place} lacks {what}{', '.join(missing)}")
+
+
 def rounded_within(values: np.ndarray, steps: int = 4096) -> list:
     """Coordinates to one part in `steps` of their range, finer than a screen's pixels.
 
@@ -88,15 +95,12 @@ def read_points(path: Path) -> dict[str, Any]:
       them; `dropped`: number of rows without coordinates.
     """
     frame = read_noted(path, dtype=str, keep_default_na=False)
-    missing = [name for name in ("x", "y") if name not in frame.columns]
-    if missing:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}")
+    _require(path, frame.columns, "x", "y")
     xy = frame[["x", "y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     kept = np.isfinite(xy).all(axis=1)
     if not kept.any():
         raise ValueError(f"{path} has no row whose x and y are numbers")
     frame = frame[kept]
-    label = frame["label"] if "label" in frame else pd.Series("", frame.index)
     title, notes = _record(path)
     return {
         "title": title,
@@ -104,7 +108,7 @@ def read_points(path: Path) -> dict[str, Any]:
         "x": rounded_within(xy[kept, 0]),
         "y": rounded_within(xy[kept, 1]),
         "id": frame["id"].tolist() if "id" in frame else [],
-        **_colours(label),
+        **_colours(frame.get("label", pd.Series("", frame.index))),
         "dropped": int((~kept).sum()),
     }
 
@@ -124,8 +128,7 @@ def _colours(label: pd.Series) -> dict[str, Any]:
         other = f"({len(rest)} other classes)"
         named = named.where(~named.isin(rest), other)
         classes = [*classes[: MOST_CLASSES - 1], other]
-    place = {name: number for number, name in enumerate(classes)}
-    return {"classes": classes, "label": [place[name] for name in named]}
+    return {"classes": classes, "label": pd.Index(classes).get_indexer(named).tolist()}
 
 
 def _record(path: Path) -> tuple[str, list[str]]:
@@ -237,9 +240,7 @@ def read_maps(path: Path) -> list[dict[str, Any]]:
 
 
 def _map_of_slide(place: str, name: str, slide: dict, unit: dict) -> dict[str, Any]:
-    missing = [key for key in ("x", "y", "genes") if key not in slide]
-    if missing:
-        raise ValueError(f"{place} lacks {', '.join(missing)}")
+    _require(place, slide, "x", "y", "genes")
     x, y = (np.array(slide[key], np.float64) for key in ("x", "y"))
     genes = {}
     for gene, values in slide["genes"].items():
@@ -253,11 +254,10 @@ def _map_of_slide(place: str, name: str, slide: dict, unit: dict) -> dict[str, A
 
 def _map_of_csv(path: Path) -> dict[str, Any]:
     frame = read_noted(path, dtype={"gene": str, "id": str}, keep_default_na=False)
-    missing = [name for name in ("x", "y", "gene") if name not in frame.columns]
+    _require(path, frame.columns, "x", "y", "gene")
     kinds = [name for name in VALUES if name in frame.columns]
-    if missing or not kinds:
-        lacking = ", ".join(missing) or " or ".join(VALUES)
-        raise ValueError(f"{path} lacks the columns {lacking}")
+    if not kinds:
+        raise ValueError(f"{path} lacks the columns {' or '.join(VALUES)}")
     for name in ("x", "y", *kinds):
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     if not np.isfinite(frame[["x", "y"]].to_numpy()).all():

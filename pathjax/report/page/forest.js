@@ -1,5 +1,5 @@
 const metricLabel = (metric) => data.labels[metric] || metric;
-// Shape says what colour says: the models, and the classes of an embedding.
+// Models, and classes of an embedding, differ in colour and in shape.
 const COLOURS = 8;
 const SHAPES = [
   (x, y, r) => `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`,
@@ -13,9 +13,9 @@ const shape = (at) => SHAPES[(at + Math.floor(at / COLOURS)) % SHAPES.length];
 const mark = (at, hollow = false) => svg("svg", { class: `mark ${colour(at)}${hollow ? " hollow" : ""}`, "aria-hidden": "true" },
   svg("path", { d: shape(at)(7, 7, 4) }));
 
-// Round steps of 1, 2 or 5 between two values, each with just enough digits.
-function ticks(low, high, wanted) {
-  const rough = (high - low) / wanted || 1;
+// Ticks at steps of 1, 2 or 5 times a power of ten, with as many digits as needed.
+function ticks(low, high, target) {
+  const rough = (high - low) / target || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((by) => by * power >= rough);
   const places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), out = [];
@@ -29,6 +29,11 @@ const excludes = (cell) => known(cell.delta_low) && (cell.delta_low > 0 || cell.
 const tested = (cell) => (known(cell.p_holm) ? cell.p_holm : cell.p);
 const starred = (cell) => known(tested(cell)) && tested(cell) < 1 - data.table.interval;
 
+// An error, where lower is better, is shown in its own unit; all else in percent.
+const isError = (task) => data.table.errors.includes(task);
+const score = (task) => (isError(task) ? (value) => fixed(value) : percent);
+const change = (task) => (isError(task) ? (value) => (known(value) ? plus(value, fixed(value)) : "") : points);
+
 // Table 1 with the tasks as rows, so that a column sorts and a phone has room.
 function drawTable(tabled) {
   const cells = tabled.cells, models = [...new Set(cells.map((cell) => cell.model))];
@@ -38,13 +43,13 @@ function drawTable(tabled) {
   const shown = (cell) => {
     if (!cell) return "";
     const isDelta = known(cell.delta);
-    const number = isDelta ? points(cell.delta) + (starred(cell) ? "*" : "") : (cell.base ? "=" : "") + percent(cell.value);
-    const interval = isDelta ? range(cell.delta_low, cell.delta_high, points) : range(cell.value_low, cell.value_high, percent);
+    const number = isDelta ? change(cell.task)(cell.delta) + (starred(cell) ? "*" : "") : (cell.base ? "=" : "") + score(cell.task)(cell.value);
+    const interval = isDelta ? range(cell.delta_low, cell.delta_high, change(cell.task)) : range(cell.value_low, cell.value_high, score(cell.task));
     return [el(isDelta && excludes(cell) ? "strong" : "span", {}, number), interval ? el("span", { class: "below" }, interval) : null];
   };
   const columns = [
     { name: "Task", key: (row) => row.task, cell: (row) => row.any ? [row.task, el("span", { class: "below" },
-      [metricLabel(row.any.metric), known(row.any.chance) ? `chance ${percent(row.any.chance)}` : null,
+      [metricLabel(row.any.metric), known(row.any.chance) ? `chance ${score(row.task)(row.any.chance)}` : null,
         known(row.any.n) ? `n ${count(row.any.n)}` : null].filter(Boolean).join(", "))] : row.task },
     ...models.map((model) => {
       const base = cells.find((cell) => cell.model === model).base;
@@ -72,7 +77,7 @@ function drawForest(deltas, models) {
   const zero = () => svg("line", { x1: place(0), x2: place(0), y1: 0, y2: "100%", class: "zero" });
   const bar = (cell) => {
     const number = tuned.indexOf(cell.model);
-    const words = `${points(cell.delta)} ${range(cell.delta_low, cell.delta_high, points)}`;
+    const words = `${change(cell.task)(cell.delta)} ${range(cell.delta_low, cell.delta_high, change(cell.task))}`;
     return svg("svg", { class: `bar ${colour(number)}`, role: "img", "aria-label": words }, zero(),
       known(cell.delta_low) ? svg("line", { x1: place(cell.delta_low), x2: place(cell.delta_high), y1: "50%", y2: "50%", class: "whisker" }) : null,
       svg("svg", { x: place(cell.delta), y: "50%", overflow: "visible", class: excludes(cell) ? null : "hollow" },
@@ -82,15 +87,15 @@ function drawForest(deltas, models) {
     svg("text", { x: place(value / 100), y: 13, "text-anchor": "middle", class: odd ? "odd" : null }, plus(value, text))));
   const columns = [
     { name: "Task", key: (cell) => cell.task, cell: (cell) => [cell.task === "mean delta" ? el("strong", {}, cell.task) : cell.task,
-      el("span", { class: "below" }, mark(tuned.indexOf(cell.model)), `${cell.model} against ${cell.base}`)] },
+      el("span", { class: "below" }, mark(tuned.indexOf(cell.model)), `${cell.model} against ${cell.base}${isError(cell.task) ? ", drawn x 100" : ""}`)] },
     { name: "Interval", head: axis, cell: bar },
     { name: "Delta", below: "points", number: true, key: (cell) => cell.delta, cell: (cell) => [
-      el(excludes(cell) ? "strong" : "span", {}, points(cell.delta) + (starred(cell) ? "*" : "")),
-      el("span", { class: "below" }, range(cell.delta_low, cell.delta_high, points))] },
+      el(excludes(cell) ? "strong" : "span", {}, change(cell.task)(cell.delta) + (starred(cell) ? "*" : "")),
+      el("span", { class: "below" }, range(cell.delta_low, cell.delta_high, change(cell.task)))] },
     ...deltas.some((cell) => known(cell.p)) ? [{ name: "p", below: "Holm; uncorrected below", number: true, key: tested, cell: (cell) => [chanceOf(tested(cell)),
       known(cell.p_holm) ? el("span", { class: "below" }, chanceOf(cell.p)) : null] }] : [],
   ];
-  section("deltas", "Deltas", el("p", {}, "What tuning changed, in percentage points, with 95 % intervals. "
+  section("deltas", "Deltas", el("p", {}, "Tuned minus base, in percentage points, with 95 % intervals. "
     + "A filled mark has an interval that excludes 0; a * has a p below 0.05."),
   table("Deltas with intervals", columns, deltas, { find: (cell) => `${cell.task} ${cell.model}`, label: "deltas" }));
 }

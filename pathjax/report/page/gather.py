@@ -63,9 +63,9 @@ def gather(
       title: Of the page; the table's or the first source's name by default.
 
     Returns:
-      `title`, `made`, `pathjax`, `table`, `labels` of metrics, and the sections that there are data for:
-      `genes`, `curves`, `points`, `grids`, `maps`, `audit`, `origin`; `absent` says how
-      to get the others.
+      `title`, `made`, `pathjax`, `table`, `labels` of metrics, and the sections that
+      there are data for, by the names in `HOW_TO_GET`; `absent` says how to get the
+      others.
 
     Raises:
       ReportError: Files cannot be read (all of them listed).
@@ -107,7 +107,11 @@ def gather(
         "title": title or table.title or paths[0].resolve().stem,
         "made": now.isoformat(timespec="minutes"),
         "pathjax": pathjax.__version__,
-        "table": {**table_json(table), "tasks": [c.task for c in table.columns]},
+        "table": {
+            **table_json(table),
+            "tasks": [column.task for column in table.columns],
+            "errors": [c.task for c in table.columns if not c.percent],
+        },
         "labels": {name: metric_label(name) for name in metrics},
         **{name: content for name, content in sections.items() if content},
         "absent": [

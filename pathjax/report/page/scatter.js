@@ -1,7 +1,7 @@
 const SHADES = 32;
 
 // Points in the plane: embeddings by class or number, or genes before and after
-// (`square`). Numbers are drawn as so many shades of cividis.
+// (`square`). Numbers are drawn in SHADES shades of cividis.
 function scatter(set) {
   const total = set.x.length, hidden = new Set();
   const [least, most] = set.values ? extent(set.values) : [];
@@ -73,7 +73,7 @@ function scatter(set) {
 }
 
 function drawPoints(sets) {
-  const node = section("points", "Embeddings", el("p", {}, "Every mark is a sample. Point at one, or press the arrow keys on the picture, "
+  const node = section("points", "Embeddings", el("p", {}, "Every mark is a sample. Point at one, or use the arrow keys on the plot, "
     + "to read its name; the buttons hide and show a class."));
   for (const set of sets) node.append(scatter(set), ...set.notes.map((note) => el("p", {}, note)), set.dropped ? el("p", {}, `${count(set.dropped)} rows have no coordinates.`) : "");
 }

@@ -51,17 +51,14 @@ def gene_tables(scored: Sequence[Scored], table: Table) -> list[dict[str, Any]]:
     bases = {row.name: row.base for row in table.rows}
     out = []
     for task, models in gene_correlations(scored).items():
-        ordered = [
-            {
-                "name": name,
-                "base": base if base in models else None,
-                "r": rounded_list(models[name][1]),
-            }
-            for name, base in bases.items()
-            if name in models
-        ]
         genes = [str(gene) for gene in next(iter(models.values()))[0]]
-        out.append({"task": task, "genes": genes, "models": ordered})
+        shown = []
+        for name in (name for name in bases if name in models):
+            base = bases[name] if bases[name] in models else None
+            shown.append(
+                {"name": name, "base": base, "r": rounded_list(models[name][1])}
+            )
+        out.append({"task": task, "genes": genes, "models": shown})
     return out
 
 
@@ -197,15 +194,7 @@ def describe_origin(
             for name, tasks in protocols.items()
         ],
         "configs": [
-            {
-                "run": run,
-                "lines": [
-                    line
-                    for part in SHOWN_IN_CONFIG
-                    if part in config
-                    for line in _flat(part, config[part])
-                ],
-            }
+            {"run": run, "lines": _settings(config)}
             for run, config in configs.items()
             if config is not None
         ],
@@ -215,6 +204,11 @@ def describe_origin(
 
 def _read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _settings(config: dict[str, Any]) -> list[str]:
+    parts = [(part, config[part]) for part in SHOWN_IN_CONFIG if part in config]
+    return [line for part, value in parts for line in _flat(part, value)]
 
 
 def _flat(path: str, value: Any) -> list[str]:

@@ -22,18 +22,18 @@ function table(caption, columns, rows, { find, foot, first = STEP, label = "rows
   }));
 
   function draw() {
-    const found = words.length
+    const matches = words.length
       ? sorted.filter((row) => words.some((word) => find(row).toLowerCase().includes(word)))
       : sorted;
-    const now = found.slice(0, shown);
+    const now = matches.slice(0, shown);
     body.replaceChildren(...now.map(line));
-    counted.textContent = `${count(found.length)} of ${count(rows.length)} ${label}`
-      + (now.length < found.length ? `, ${count(now.length)} shown` : "");
+    counted.textContent = `${count(matches.length)} of ${count(rows.length)} ${label}`
+      + (now.length < matches.length ? `, ${count(now.length)} shown` : "");
     const grow = (text, to) => el("button", { type: "button", onclick: () => { shown = to; draw(); } }, text);
     more.replaceChildren();
-    if (now.length < found.length) {
-      const next = Math.min(STEP, found.length - now.length);
-      more.append(grow(`Show ${count(next)} more`, shown + STEP), grow(`Show all ${count(found.length)}`, Infinity));
+    if (now.length < matches.length) {
+      const next = Math.min(STEP, matches.length - now.length);
+      more.append(grow(`Show ${count(next)} more`, shown + STEP), grow(`Show all ${count(matches.length)}`, Infinity));
     }
     if (attach) attach(now, body);
   }
@@ -73,7 +73,7 @@ function table(caption, columns, rows, { find, foot, first = STEP, label = "rows
   const grid = el("table", {}, el("caption", { class: "unseen" }, caption),
     el("thead", {}, el("tr", {}, ...heads)), body,
     foot ? el("tfoot", {}, ...foot.map(line)) : null);
-  // A region that can be reached and scrolled with keys where it is too wide.
+  // A focusable region: a table that is too wide scrolls by keyboard.
   return el("div", {}, search, el("div", { class: "wide", role: "region", tabindex: "0", "aria-label": caption }, grid), more);
 }
 const ORDER = new Intl.Collator("en", { numeric: true });
