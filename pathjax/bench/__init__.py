@@ -1,8 +1,8 @@
 """`pathjax bench`: speed and memory of ours against named peers, in interleaved turns.
 
 Each benchmark is a module with `Options` and `entries(options, folder)`, whose
-contestants run in worker processes. Nothing heavy is imported here: the workers of peers
-import this package too.
+contestants run in worker processes. Nothing heavy is imported here, because the workers
+of peers import this package too.
 """
 
 import importlib
@@ -16,17 +16,17 @@ def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> 
     """Runs one benchmark, prints it and writes its JSON; returns the exit status.
 
     Args:
-      what: one of `NAMES`, or "eva", an old name for the probe against kaiko-eva.
-      peer: run the peers too.
+      what: Of `NAMES`, or "eva", an old name for the probe against kaiko-eva.
+      peer: Run the peers too.
       out: JSON file to write, or None.
       words: `--config.NAME=VALUE`; see `Options` of the benchmark.
 
     Raises:
-      BenchError: an invalid option, an unknown contestant or a peer that is not
-        installed.
+      BenchError: an invalid option, an unknown contestant or a missing peer.
     """
     from pathjax.bench import runner
     from pathjax.bench.options import BenchError, parse_options
+    from pathjax.bench.report import show
     from pathjax.files import write_json
 
     if what == "eva":
@@ -38,7 +38,7 @@ def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> 
         raise BenchError(f"expected bench {', '.join(NAMES)}, got {what!r}")
     bench = importlib.import_module(f"pathjax.bench.{what}")
     result = runner.run(what, bench, parse_options(bench.Options, words), peer)
-    runner.show(result)
+    show(result)
     if out is not None:
         write_json(out, result)
     return 0

@@ -34,15 +34,9 @@ def entries(options: Options, folder: Path | None = None) -> list[Entry]:
 
 
 def vit_entries(module: str, kind: str, options: Options) -> list[Entry]:
-    """Contestants of a benchmark of the ViT, ours first.
-
-    Args:
-      module, kind: Our contestant is `pathjax.bench.{module}:{kind}`, the peer
-        `Torch{kind}`.
-      options: Of the benchmark.
-    """
+    """Contestants of a benchmark of the ViT: ours is `pathjax.bench.{module}:{kind}`,
+    the peer `Torch{kind}`."""
     from pathjax.models.vit import vit_config
-    from pathjax.parallel.allocator import TUNABLE
 
     config = vit_config(options.variant, image_px=options.image_px, gelu=options.gelu)
     shape = ("patch", "width", "depth", "heads", "mlp_dim")
@@ -51,11 +45,11 @@ def vit_entries(module: str, kind: str, options: Options) -> list[Entry]:
         "dtype": "float32",
         "attention": "auto",
     }
+    cpu = {"JAX_PLATFORMS": "cpu"}
     # A contestant inherits what the command line set for itself; "" unsets it again.
-    untuned, huge_pages = {"GLIBC_TUNABLES": ""}, {"GLIBC_TUNABLES": TUNABLE}
+    untuned = {"GLIBC_TUNABLES": ""}
 
-    def ours(name: str, label: str, default=True, environ=None, **changes) -> Entry:
-        environ = {"JAX_PLATFORMS": "cpu", **(environ or {})}
+    def ours(name: str, label: str, default=True, environ=cpu, **changes) -> Entry:
         return Entry(
             name,
             label,
@@ -65,25 +59,19 @@ def vit_entries(module: str, kind: str, options: Options) -> list[Entry]:
             environ=environ,
         )
 
-    def peer(name: str, label: str, default=True, environ=untuned, **changes) -> Entry:
-        return Entry(
-            name,
-            label,
-            f"pathjax.bench.torch_peers:Torch{kind}",
-            base | changes,
-            modules=("torch", "timm"),
-            default=default,
-            environ=environ,
-        )
+    def peer(name: str, label: str, dtype: str) -> Entry:
+        contestant = f"pathjax.bench.torch_peers:Torch{kind}"
+        values = base | {"dtype": dtype}
+        modules = ("torch", "timm")
+        return Entry(name, label, contestant, values, modules, environ=untuned)
 
     return [
         ours("pathjax", "pathjax float32"),
         ours("pathjax-bf16", "pathjax bfloat16", dtype="bfloat16"),
-        ours("untuned", "pathjax, allocator untuned", False, untuned),
+        ours("untuned", "pathjax, allocator untuned", False, cpu | untuned),
         ours("xla-attention", "pathjax, JAX's attention", False, attention="xla"),
-        peer("torch", "PyTorch eager float32"),
-        peer("torch-bf16", "PyTorch bfloat16 autocast", dtype="bfloat16"),
-        peer("torch-malloc", "PyTorch float32, huge pages", False, huge_pages),
+        peer("torch", "PyTorch eager float32", "float32"),
+        peer("torch-bf16", "PyTorch bfloat16 autocast", "bfloat16"),
     ]
 
 

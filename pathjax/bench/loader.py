@@ -5,8 +5,8 @@ records in memory, without order, reading, queue or batch objects. What a loader
 against it is its own overhead.
 """
 
+import concurrent.futures
 import dataclasses
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,13 @@ def entries(options: Options, folder: Path) -> list[Entry]:
         "folder": str(folder),
         "study": options.study or str(folder / "study"),
     }
-    peers = [
-        Entry(
-            name,
-            label,
-            "pathjax.bench.tfdata_peer:TFData",
-            base | {"kind": kind},
-            ("tensorflow",),
-        )
-        for name, label, kind in (
-            ("tf.data", "tf.data", "plain"),
-            ("tf.data-fused", "tf.data, decode_and_crop", "fused"),
-        )
-    ]
+    ours, peer = "pathjax.bench.loader", "pathjax.bench.tfdata_peer:TFData"
+    fused, tf = base | {"fused": True}, ("tensorflow",)
     return [
-        Entry("pathjax", "pathjax", "pathjax.bench.loader:Loader", base),
-        Entry("limit", "decode and augment", "pathjax.bench.loader:Limit", base),
-        *peers,
+        Entry("pathjax", "pathjax", f"{ours}:Loader", base),
+        Entry("limit", "decode and augment", f"{ours}:Limit", base),
+        Entry("tf.data", "tf.data", peer, base | {"fused": False}, tf),
+        Entry("tf.data-fused", "tf.data, decode_and_crop", peer, fused, tf),
     ]
 
 
@@ -135,8 +125,8 @@ class Loader(Contestant):
         self.info = {
             "versions": {m.__name__: m.__version__ for m in modules},
             "threads": options["threads"],
-            "note": f"{options['threads']} reading threads, {options['buffer']} batches "
-            "ahead",
+            "note": f"{options['threads']} reading threads, "
+            f"{options['buffer']} batches ahead",
         }
 
     def prepare(self) -> None:
@@ -168,14 +158,8 @@ class Limit(Contestant):
         """`count` batches, shared by the threads."""
         workers = self._options["threads"]
         shares = [count // workers + (i < count % workers) for i in range(workers)]
-        threads = [
-            threading.Thread(target=self.decode, args=(seed, share))
-            for seed, share in enumerate(shares)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            list(pool.map(self.decode, range(workers), shares))
         return count * self._options["batch"]
 
     def decode(self, seed: int, count: int) -> Any:

@@ -15,7 +15,7 @@ class Common:
     """Options of every benchmark.
 
     Attributes:
-      rounds: Number of rounds; each contestant has one turn in each.
+      rounds: Each contestant has one turn in each.
       count: Units of work in a turn, such as steps or batches.
       threads: Cores that each contestant may use.
       contestants: Names, comma-separated; "" is the default set.
@@ -38,8 +38,7 @@ class Entry:
     """A contestant.
 
     Attributes:
-      name: On the command line and in the JSON.
-      label: For people.
+      name, label: For the command line and JSON, and for people.
       contestant: Its class, as `module:Class`.
       options: Sent to the worker as JSON; must contain `threads`.
       modules: Libraries that a peer needs; empty for ours. Peers run with --peer only.
@@ -63,10 +62,10 @@ class Entry:
 
 
 def parse_options(kind: type[Common], words: Sequence[str]) -> Any:
-    """Reads `--config.NAME=VALUE` words into `kind`; a later word wins.
+    """Reads `--config.NAME=VALUE` words into `kind`; the last of a name counts.
 
     Raises:
-      BenchError: lists every invalid word at once.
+      BenchError: lists every invalid word.
     """
     known = {field.name: field for field in dataclasses.fields(kind)}
     values: dict[str, Any] = {}

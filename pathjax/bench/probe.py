@@ -1,11 +1,10 @@
 """`pathjax bench probe`: eva's linear probe, our whole sweep against PyTorch and eva.
 
-A turn of ours is a whole sweep: all runs to their own early stops; its first start, with
-imports and compilation, is `ready_seconds`. A PyTorch peer runs some steps of the same
-fit without validation, with batches cut from a tensor or from its DataLoader. `eva` is
-kaiko-eva itself, which also runs to its early stops once, so that balanced accuracies
-can be compared. All are compared in optimiser steps a second. Features are synthetic,
-with the two classes and the width of PCam, and one in 13 of its rows.
+A turn of ours is a whole sweep: all runs to their own early stops. A PyTorch peer runs
+some steps of the same fit without validation, with batches from a tensor or a DataLoader.
+`eva` is kaiko-eva itself, which also runs to its early stops once, so that balanced
+accuracies can be compared. All are compared in optimiser steps a second. Features are
+synthetic, with the two classes and the width of PCam, and one in 13 of its rows.
 """
 
 import dataclasses
@@ -29,8 +28,8 @@ class Options(Common):
     Attributes:
       rows, val_rows, width: Of the features.
       runs: Seeds; simultaneous in ours, one after the other in eva.
-      max_steps: Limit of a run; eva's is 12,500, which takes eva half an hour. The
-        patience is a fifth of it, as in eva.
+      max_steps: Limit of a run, as in eva, which needs half an hour for it. The patience
+        is a fifth of it, as in eva.
       peer_steps: Of a peer in a turn.
       peer_threads: Of PyTorch, which waits for its threads longer than they work.
     """

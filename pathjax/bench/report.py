@@ -1,4 +1,4 @@
-"""A finished benchmark as one JSON value, and that value as tables for people."""
+"""The result of a benchmark as one JSON value, and that value as tables."""
 
 import os
 import platform
@@ -25,11 +25,10 @@ def machine() -> dict[str, Any]:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             match = re.search(r"^model name\s*:\s*(.+)$", file.read(), re.MULTILINE)
         model = match.group(1) if match else model
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "processor": model,
         "cores": os.cpu_count(),
-        "memory_bytes": memory,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
         "load": list(os.getloadavg()),
     }
@@ -37,12 +36,11 @@ def machine() -> dict[str, Any]:
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
     """Median and range, and the value of each round."""
-    values = list(values)
     return {
         "median": statistics.median(values),
         "min": min(values),
         "max": max(values),
-        "rounds": values,
+        "rounds": list(values),
     }
 
 
@@ -74,19 +72,18 @@ def result(
     `ratios` compare the first contestant with each other one, and each of ours with each
     peer. `share_of_matrix_rate` is relative to the best library's matrix product.
     """
-    best = max((statistics.median(rate) for rate in matrix.values()), default=None)
-    first = next(iter(workers))
-    flops = workers[first].info.get("flops_per_image")
+    best = max((statistics.median(rate) for rate in matrix.values()), default=0.0)
+    first = next(iter(workers.values()))
+    flops = first.info.get("flops_per_image", 0.0)
     contestants = {}
     for name, worker in workers.items():
         rate = spread(rates(turns[name]))
+        share = rate["median"] * flops / best / 1e9 if flops and best else None
         contestants[name] = {
             "label": worker.entry.label,
             "items_per_second": rate,
             "items_per_cpu_second": spread(rates(turns[name], "cpu_seconds")),
-            "share_of_matrix_rate": rate["median"] * flops / best / 1e9
-            if flops and best
-            else None,
+            "share_of_matrix_rate": share,
             "peak_resident_bytes": worker.peak_bytes,
             "ready_seconds": worker.ready_seconds,
             **worker.info,
@@ -94,7 +91,7 @@ def result(
     return {
         "schema": SCHEMA,
         "what": what,
-        "unit": workers[first].info.get("unit", "images"),
+        "unit": first.info.get("unit", "images"),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "pathjax": pathjax.__version__,
         "python": platform.python_version(),
@@ -122,10 +119,6 @@ def pairs(entries: Mapping[str, Entry]) -> list[tuple[str, str]]:
 def show(values: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints a result as tables."""
     console = console or Console(file=sys.stdout)
-
-    def line(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     contestants, matrix = values["contestants"], values["matrix_gflops"]
     first, *_ = contestants
     ratios = {r["to"]: r for r in values["ratios"] if r["of"] == first}
@@ -144,33 +137,45 @@ def show(values: Mapping[str, Any], console: Console | None = None) -> None:
             *([] if share is None else [f"{share:.0%}"]),
         )
     console.print(table)
-    for ratio in values["ratios"]:
-        if ratio["of"] != first:
-            a, b = (contestants[ratio[end]]["label"] for end in ("of", "to"))
-            line(f"{a} is {_ratio(ratio)} {b}")
-    for text in values.get("summary", []):
-        line(text)
-    for name, rate in matrix.items():
-        line(
-            f"float32 matrix product, {name}: {rate['median']:.0f} GFLOP/s "
-            f"({rate['min']:.0f} to {rate['max']:.0f})"
-        )
-    for row in contestants.values():
-        versions = ", ".join(f"{k} {v}" for k, v in row["versions"].items())
-        line(f"{row['label']}: {versions}; {row['threads']} threads; {row['note']}")
-    if flops := contestants[first].get("flops_per_image"):
-        line(f"{flops / 1e9:.1f} GFLOP per image: {contestants[first]['flops_source']}")
-    host, load = values["machine"], values["machine"]["load"][0]
-    line(
-        f"{host['processor']}, {host['cores']} cores, "
-        f"{host['memory_bytes'] / 2**30:.0f} GiB, Python {values['python']}; load "
-        f"{load:.1f} before, {values['load_after'][0]:.1f} after"
-    )
+    for line in _lines(values, first):
+        console.print(line, highlight=False, soft_wrap=True)
+    load = values["machine"]["load"][0]
     if load > 0.5:
         console.print(
             f"[yellow]the machine was not idle before the run (load {load:.1f}): compare "
             "ratios, not rates[/yellow]"
         )
+
+
+def _lines(values: Mapping[str, Any], first: str) -> list[str]:
+    """What is said below the table."""
+    contestants, host = values["contestants"], values["machine"]
+    lines = [
+        f"{contestants[ratio['of']]['label']} is {_ratio(ratio)} "
+        f"{contestants[ratio['to']]['label']}"
+        for ratio in values["ratios"]
+        if ratio["of"] != first
+    ]
+    lines += values.get("summary", [])
+    lines += [
+        f"float32 matrix product, {name}: {rate['median']:.0f} GFLOP/s "
+        f"({rate['min']:.0f} to {rate['max']:.0f})"
+        for name, rate in values["matrix_gflops"].items()
+    ]
+    for row in contestants.values():
+        versions = ", ".join(f"{k} {v}" for k, v in row["versions"].items())
+        lines.append(
+            f"{row['label']}: {versions}; {row['threads']} threads; {row['note']}"
+        )
+    if flops := contestants[first].get("flops_per_image"):
+        source = contestants[first]["flops_source"]
+        lines.append(f"{flops / 1e9:.1f} GFLOP per image: {source}")
+    lines.append(
+        f"{host['processor']}, {host['cores']} cores, "
+        f"{host['memory_bytes'] / 2**30:.0f} GiB, Python {values['python']}; load "
+        f"{host['load'][0]:.1f} before, {values['load_after'][0]:.1f} after"
+    )
+    return lines
 
 
 def _ratio(ratio: Mapping[str, float]) -> str:

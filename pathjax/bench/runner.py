@@ -1,8 +1,8 @@
-"""Runs the contestants of a benchmark in interleaved turns and compares them pairwise.
+"""Runs the contestants of a benchmark in interleaved turns.
 
-A machine's rate drifts by more than most improvements are worth. So contestants take
-turns, A B C A B C ..., and are compared within each round; the ratio reported is the
-median over rounds of the ratios of neighbours. Absolute rates are for orientation.
+A machine's speed drifts by more than most improvements. So contestants take turns,
+A B C A B C ..., and are compared within each round; a reported ratio is the median over
+rounds. Absolute rates are for orientation.
 """
 
 import contextlib
@@ -18,29 +18,22 @@ from types import ModuleType
 from typing import Any, Self
 
 from pathjax.bench.options import BenchError, Common, Entry
-from pathjax.bench.report import machine, result, show
+from pathjax.bench.report import machine, result
 from pathjax.progress import stage
-
-__all__ = ["Worker", "choose", "run", "show", "take_turns"]
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 
 class Worker:
-    """A contestant's process, from its parent's side. Use it as a context manager."""
+    """A contestant's process, from its parent's side; a context manager."""
 
     def __init__(self, entry: Entry, python: str, environ: Mapping[str, str]):
         self.entry = entry
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
+        words = [entry.contestant, json.dumps(dict(entry.options))]
         path = [str(PACKAGE_PARENT), environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [
-                python,
-                "-m",
-                "pathjax.bench.worker",
-                entry.contestant,
-                json.dumps(dict(entry.options)),
-            ],
+            [python, "-m", "pathjax.bench.worker", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -57,14 +50,11 @@ class Worker:
         return self
 
     def __exit__(self, *_) -> None:
-        """Ends the process."""
         process = self._process
         if process.poll() is None:
             try:
                 process.communicate('{"do": "quit"}\n', timeout=10)
-            except (
-                subprocess.TimeoutExpired
-            ):  # still in a turn, whose result is not needed
+            except subprocess.TimeoutExpired:  # in a turn whose result is not needed
                 process.kill()
                 process.communicate()
         process.stdin.close()
@@ -84,13 +74,11 @@ class Worker:
         """Sends one command and waits for its answer.
 
         Raises:
-          BenchError: the worker ended instead of answering.
+          BenchError: the worker ended instead.
         """
-        try:
+        # If it has ended, reading its answer says why.
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({"do": do, **values}) + "\n")
-        except BrokenPipeError:
-            self._answer()  # raises with the worker's last output
-            raise
         answer = self._answer()
         self.peak_bytes = max(self.peak_bytes, answer["peak_bytes"])
         return answer
@@ -101,10 +89,10 @@ class Worker:
             return json.loads(line)
         status = self._process.wait()
         self._errors.seek(0)
-        words = self._errors.read().decode(errors="replace").strip().splitlines()
+        output = self._errors.read().decode(errors="replace").strip().splitlines()
         raise BenchError(
             f"contestant {self.entry.name} ended with status {status}; its last output "
-            "was:\n" + "\n".join(f"    {line}" for line in words[-8:])
+            "was:\n" + "\n".join(f"    {line}" for line in output[-8:])
         )
 
 
@@ -156,12 +144,11 @@ def take_turns(
     count: int,
     progress: Callable[[int, str], None] = lambda done, note: None,
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[float]]]:
-    """Lets workers take turns; each round ends with the matrix products.
+    """Lets workers take turns of `count` units; a round ends with the matrix products.
 
     Args:
       workers: By name, each with `ask`.
-      rounds: Number of rounds.
-      count: Units of work in a turn.
+      rounds, count: As in `Common`.
       progress: Called with (rounds done, name of the last contestant).
 
     Returns:
@@ -191,16 +178,17 @@ def run(what: str, bench: ModuleType, options: Common, peer: bool) -> dict[str, 
         else:
             folder, workers = Path(name), {}
             chosen = choose(bench.entries(options, folder), peer, options.contestants)
-            pythons = {e.name: e.peer and options.peer_python for e in chosen}
-            pythons = {name: path or sys.executable for name, path in pythons.items()}
-            for entry in filter(lambda entry: entry.peer, chosen):
-                require_modules(entry, pythons[entry.name])
+            peer_python = options.peer_python or sys.executable
+            for entry in chosen:
+                if entry.peer:
+                    require_modules(entry, peer_python)
             if hasattr(bench, "prepare"):
                 extra = bench.prepare(options, folder)
             with stage("start and warm up", len(chosen)) as bar:
                 for entry in chosen:
-                    worker = Worker(entry, pythons[entry.name], os.environ)
-                    workers[entry.name] = stack.enter_context(worker)
+                    python = peer_python if entry.peer else sys.executable
+                    worker = stack.enter_context(Worker(entry, python, os.environ))
+                    workers[entry.name] = worker
                     worker.start()
                     bar(len(workers), entry.name)
         # The first round is not counted: caches, clocks, AUTOTUNE.

@@ -24,7 +24,7 @@ class Options(step.Options):
     """Scaling; contestants and peers do not apply.
 
     Attributes:
-      batch: Samples per device ("weak"), or in all ("strong").
+      batch: Samples per device ("weak"), or in total ("strong").
       scaling: Whether more devices get more samples, or share the same ones.
       devices: The most to use; 0 uses all, and simulates 8 on a CPU.
       dtype: Of the encoder's arithmetic.

@@ -56,18 +56,12 @@ class Step(forward.VitContestant):
             embed_dim=options["embed_dim"],
             dropout=0.1,
         )
-        tx = make_optimizer(
-            make_schedule(steps=10_000, lr=1e-4, warmup=100, end_lr=0.0),
-            weight_decay=0.05,
-            clip=0.0,
-            b2=0.999,
-            vit_lr=1.0,
-        )
+        schedule = make_schedule(steps=10_000, lr=1e-4, warmup=100, end_lr=0.0)
+        tx = make_optimizer(schedule, weight_decay=0.05, clip=0.0, b2=0.999, vit_lr=1.0)
         self.batch = synthetic_batch(options)
-        example = {
-            name: jax.ShapeDtypeStruct(value.shape, value.dtype)
-            for name, value in self.batch.items()
-        }
+        example = jax.tree.map(
+            lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), self.batch
+        )
         self._state, shardings = make_state(
             objective, tx, jax.random.key(0), example, self._mesh
         )

@@ -31,10 +31,11 @@ class TFData(Contestant):
         with tf.io.TFRecordWriter(path) as writer:
             for tile in read_tiles(options["folder"]):
                 writer.write(tile)
-        fused, px = options["kind"] == "fused", options["image_px"]
+        fused, px = options["fused"], options["image_px"]
+        decode = decode_crop if fused else decode_then_crop
 
         def load(data):
-            image = decode_crop(data, px) if fused else decode_then_crop(data, px)
+            image = decode(data, px)
             image = tf.image.random_flip_left_right(image)
             return tf.image.random_flip_up_down(image)
 

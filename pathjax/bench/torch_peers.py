@@ -18,16 +18,11 @@ from torch import nn
 from pathjax.bench.worker import MATRIX_SIDE, Contestant, matrix_rate, time_calls
 
 WARM_UP = 2  # steps
-ADAMW = {
-    "AdamW default": {},
-    "AdamW foreach": {"foreach": True},
-    "AdamW fused": {"fused": True},
-}
-LAYOUTS = {
-    "contiguous": torch.contiguous_format,
-    "channels last": torch.channels_last,
-}
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ADAMW = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+ADAMW = {f"AdamW {name}": options for name, options in ADAMW.items()}
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+IMAGENET_MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
+IMAGENET_STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
 PROBE_BATCH = 256
 
 
@@ -51,11 +46,7 @@ def make_vit(options: dict[str, Any]) -> nn.Module:
 
 def normalise(image: torch.Tensor) -> torch.Tensor:
     """`image [B, 3, H, W] uint8` normalised with ImageNet's statistics, float32."""
-    mean, std = (
-        torch.tensor(values).view(1, 3, 1, 1)
-        for values in (IMAGENET_MEAN, IMAGENET_STD)
-    )
-    return (image.float() / 255 - mean) / std
+    return (image.float() / 255 - IMAGENET_MEAN) / IMAGENET_STD
 
 
 class Model(nn.Module):
@@ -166,11 +157,10 @@ class TorchStep(TorchForward):
 
     def _build(self, options: dict[str, Any]) -> list[str]:
         self._model = Model(options).train()
-        decayed = [p for p in self._model.parameters() if p.ndim > 1]
-        others = [p for p in self._model.parameters() if p.ndim <= 1]
+        parameters = list(self._model.parameters())
         groups = [
-            {"params": decayed, "weight_decay": 0.05},
-            {"params": others, "weight_decay": 0.0},
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.05},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
         self._backward()
 

@@ -2,10 +2,10 @@
 
     python -m pathjax.bench.worker MODULE:CLASS OPTIONS
 
-Each contestant has a process of its own, so that no two thread pools share one. It
-reads commands as JSON lines from standard input and answers on its original standard
-output; whatever libraries print goes to standard error. Only the standard library is
-imported here, because a peer's interpreter need not have pathjax's dependencies.
+Each contestant has its own process, so that no two thread pools share one. Commands are
+JSON lines on standard input, answers go to the original standard output, and what
+libraries print to standard error. Only the standard library is imported here, because a
+peer's interpreter need not have pathjax's dependencies.
 """
 
 import importlib
@@ -41,7 +41,7 @@ class Contestant:
         """Does `count` units of work and waits for them.
 
         Returns:
-          The number of items; with it the seconds, if not all of the turn counts.
+          The number of items; with the seconds if not all of the turn counts.
         """
         raise NotImplementedError
 
@@ -51,10 +51,7 @@ class Contestant:
 
 
 def main() -> None:
-    """Builds the contestant and obeys commands.
-
-    Commands are `{"do": "run", "count": n}`, `{"do": "matrix"}` and `{"do": "quit"}`.
-    """
+    """Builds the contestant and obeys {"do": "run", "count": n}, "matrix" and "quit"."""
     module, name = sys.argv[1].split(":")
     options = json.loads(sys.argv[2])
     answers = os.dup(1)
@@ -85,12 +82,8 @@ def obey(contestant: Contestant, do: str, count: int = 0) -> dict[str, Any]:
     if isinstance(done, tuple):
         done, seconds = done
     settle()
-    return {
-        "items": done,
-        "seconds": seconds,
-        "cpu_seconds": cpu,
-        "peak_bytes": peak_bytes(),
-    }
+    times = {"seconds": seconds, "cpu_seconds": cpu}
+    return {"items": done, **times, "peak_bytes": peak_bytes()}
 
 
 def settle(pause: float = 0.1) -> None:
@@ -126,8 +119,7 @@ def use_cores(threads: int) -> None:
 def peak_bytes() -> int:
     """Largest resident size of this process so far.
 
-    From /proc where there is one: getrusage starts from the size of the process that
-    this one was forked from.
+    From /proc if possible: getrusage starts from the size of the parent at the fork.
     """
     if os.path.exists("/proc/self/status"):
         with open("/proc/self/status", encoding="utf-8") as file:

@@ -20,11 +20,8 @@ KINDS = (
     "collective-permute",
     "collective-broadcast",
 )
-_KINDS = {
-    **{kind: kind for kind in KINDS},
-    **{f"{kind}-start": kind for kind in KINDS},
-    "ragged-all-to-all": "all-to-all",
-}
+_KINDS = {"ragged-all-to-all": "all-to-all"}
+_KINDS |= {f"{kind}{form}": kind for kind in KINDS for form in ("", "-start")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +80,6 @@ def collectives(compiled: str | Module) -> list[Collective]:
 
     Args:
       compiled: `Compiled.as_text()`, or the module parsed from it.
-
-    Raises:
-      PlanError: the text is not that of a module.
     """
     module = parse(compiled) if isinstance(compiled, str) else compiled
     result: list[Collective] = []
@@ -132,17 +126,17 @@ def _collective(module: Module, run: Run) -> Collective:
         kind = "reduce-scatter"
     group = group_size(instruction.attributes, module.devices)
     # From operands, because results of -start forms contain the operands and more.
-    given = sum(where.by_name[name].bytes for name in instruction.operands)
-    result = given
+    size = sum(where.by_name[name].bytes for name in instruction.operands)
+    result = size
     if kind == "all-gather":
-        result = given * group
+        result = size * group
     elif kind == "reduce-scatter":
-        result = given // group
+        result = size // group
     return Collective(
         kind=kind,
         name=instruction.name,
         source=instruction.op_name or run.source,
-        operand_bytes=given,
+        operand_bytes=size,
         result_bytes=result,
         group=group,
         repeats=run.repeats,

@@ -28,25 +28,15 @@ _MIRRORED = {"LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE"}
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One line of a computation.
+    """One line of a computation."""
 
-    Attributes:
-      name: Unique in its module.
-      shape: As printed, with layouts; a tuple's in parentheses.
-      opcode: Such as "all-gather" or "fusion".
-      operands: Names, in order.
-      text: The operands as printed; of a constant its value.
-      attributes: All that follows the operands.
-      root: Whether its computation returns it.
-    """
-
-    name: str
-    shape: str
-    opcode: str
-    operands: tuple[str, ...]
-    text: str
-    attributes: str
-    root: bool
+    name: str  # unique in its module
+    shape: str  # as printed, with layouts; a tuple's in parentheses
+    opcode: str  # such as "all-gather" or "fusion"
+    operands: tuple[str, ...]  # names, in order
+    text: str  # the operands as printed; of a constant its value
+    attributes: str  # all that follows the operands
+    root: bool  # whether its computation returns it
 
     @property
     def bytes(self) -> int:
@@ -55,13 +45,13 @@ class Instruction:
     @property
     def op_name(self) -> str:
         """The name of the JAX operation it was compiled from; "" if not given."""
-        found = re.search(r'op_name="([^"]*)"', self.attributes)
-        return found[1] if found else ""
+        match = re.search(r'op_name="([^"]*)"', self.attributes)
+        return match[1] if match else ""
 
     def attribute(self, name: str) -> str:
         """The computation that an attribute names; "" without that attribute."""
-        found = re.search(rf"\b{name}=%?([\w.\-]+)", self.attributes)
-        return found[1] if found else ""
+        match = re.search(rf"\b{name}=%?([\w.\-]+)", self.attributes)
+        return match[1] if match else ""
 
     @property
     def called(self) -> tuple[str, ...]:
@@ -72,10 +62,9 @@ class Instruction:
         if self.opcode in ("call", "call-start", "async-start"):
             single.append("to_apply")
         names = [self.attribute(name) for name in single]
-        for found in re.findall(
-            r"\b(?:branch|called)_computations=\{([^}]*)\}", self.attributes
-        ):
-            names += _NAME.findall(found)
+        several = r"\b(?:branch|called)_computations=\{([^}]*)\}"
+        for listed in re.findall(several, self.attributes):
+            names += _NAME.findall(listed)
         return tuple(filter(None, names))
 
 
@@ -97,17 +86,11 @@ class Computation:
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """A compiled program, as each device runs it.
-
-    Attributes:
-      computations: By name.
-      entry: Name of the computation that runs first.
-      devices: Partitions times replicas.
-    """
+    """A compiled program, as each device runs it."""
 
     computations: dict[str, Computation]
-    entry: str
-    devices: int
+    entry: str  # the computation that runs first
+    devices: int  # partitions times replicas
 
     def trip_count(self, where: Computation, loop: Instruction) -> int | None:
         """How often a while loop's body runs; None if the text does not say.
@@ -153,10 +136,10 @@ class Module:
 
 def _initial(where: Computation, loop: Instruction, index: int) -> int | None:
     """The constant that element `index` of a loop's tuple starts from, or None."""
-    given = _source(where, loop.operands[0])
-    if given.opcode != "tuple":
+    state = _source(where, loop.operands[0])
+    if state.opcode != "tuple":
         return None
-    return _constant(_source(where, given.operands[index]))
+    return _constant(_source(where, state.operands[index]))
 
 
 def _step(body: Computation, index: int) -> int | None:
@@ -200,10 +183,10 @@ def _constant(instruction: Instruction) -> int | None:
 
 def _source(where: Computation, name: str) -> Instruction:
     """The instruction that computes a value, past those that pass it on unchanged."""
-    found = where.by_name[name]
-    while found.opcode in _UNCHANGED:
-        found = where.by_name[found.operands[0]]
-    return found
+    source = where.by_name[name]
+    while source.opcode in _UNCHANGED:
+        source = where.by_name[source.operands[0]]
+    return source
 
 
 def shape_bytes(shape: str) -> int:
@@ -229,17 +212,15 @@ def parse(text: str) -> Module:
     entry, name, lines = "", "", []
     for line in text.splitlines():
         if not name:
-            found = _COMPUTATION.match(line)
-            if found and " -> " in line:
-                name, lines = found[2], []
-                entry = name if found[1] else entry
+            start = _COMPUTATION.match(line)
+            if start and " -> " in line:
+                name, lines = start[2], []
+                entry = name if start[1] else entry
         elif line.startswith("}"):
             computations[name] = Computation(name, tuple(lines))
             name = ""
-        else:
-            instruction = parse_instruction(line)
-            if instruction:
-                lines.append(instruction)
+        elif instruction := parse_instruction(line):
+            lines.append(instruction)
     if not entry:
         raise PlanError(
             f"no entry computation in {len(text)} characters: expected the text of a "
@@ -247,30 +228,29 @@ def parse(text: str) -> Module:
         )
     head = text[: text.find("\n")]
     devices = 1
-    for key in ("num_partitions", "replica_count"):
-        found = re.search(rf"\b{key}=(\d+)", head)
-        devices *= int(found[1]) if found else 1
+    for count in re.findall(r"\b(?:num_partitions|replica_count)=(\d+)", head):
+        devices *= int(count)
     return Module(computations, entry, devices)
 
 
 def parse_instruction(line: str) -> Instruction | None:
     """Parses one instruction; None for any other line."""
-    found = _INSTRUCTION.match(line)
-    if not found:
+    match = _INSTRUCTION.match(line)
+    if not match:
         return None
-    start = found.end()
+    start = match.end()
     stop = _closing(line, start) if line[start] == "(" else line.find(" ", start)
     opening = line.find("(", stop)
     closing = _closing(line, opening)
     inside = line[opening + 1 : closing - 1]
     return Instruction(
-        name=found[2],
+        name=match[2],
         shape=line[start:stop],
         opcode=line[stop:opening].strip(),
         operands=tuple(_NAME.findall(inside)),
         text=inside,
         attributes=line[closing:],
-        root=bool(found[1]),
+        root=bool(match[1]),
     )
 
 
@@ -288,22 +268,15 @@ def _closing(line: str, start: int) -> int:
 class Run:
     """An instruction as it runs.
 
-    Attributes:
-      where: Name of its computation.
-      instruction: The instruction.
-      repeats: How often it runs.
-      exact: False inside a loop whose trip count is unknown; `repeats` counts that loop
-        once.
-      source: op_name of what called its computation.
-      fused: Whether it is part of a fusion.
+    `repeats` counts a loop of unknown trip count once; `exact` is False inside it.
     """
 
-    where: str
+    where: str  # name of its computation
     instruction: Instruction
     repeats: int
     exact: bool
-    source: str
-    fused: bool
+    source: str  # op_name of what called its computation
+    fused: bool  # whether it is part of a fusion
 
 
 def running(module: Module, enter: Callable[[Instruction, str], bool]) -> Iterator[Run]:
@@ -324,12 +297,10 @@ def running(module: Module, enter: Callable[[Instruction, str], bool]) -> Iterat
                 is_fusion = each.opcode == "fusion"
                 yield from within(inner, repeats, exact, caller, is_fusion)
             if each.opcode == "while" and enter(each, each.attribute("body")):
-                times = module.trip_count(module.computations[name], each)
-                known, times = (
-                    exact and times is not None,
-                    1 if times is None else times,
-                )
+                trips = module.trip_count(module.computations[name], each)
+                known = exact and trips is not None
+                times = repeats * (1 if trips is None else trips)
                 body = each.attribute("body")
-                yield from within(body, repeats * times, known, caller, False)
+                yield from within(body, times, known, caller, False)
 
     yield from within(module.entry, 1, True, "", False)

@@ -40,22 +40,20 @@ def initial_model(config: RunConfig) -> Model | None:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Sizes given by the user, for data that are not on this machine.
+    """Sizes given by the user, for data that is not on this machine.
 
     Attributes:
       genes: Length of the gene panel; None takes that of the config.
       text: Width of text embeddings; None reads the config's file.
+
+    Methods raise ConfigError if the config's file is missing and the size is None.
     """
 
     genes: int | None = None
     text: int | None = None
 
     def n_genes(self, config: RunConfig) -> int:
-        """The length of the run's gene panel, 0 without expression.
-
-        Raises:
-          ConfigError: the config's gene list does not exist and `genes` is None.
-        """
+        """The length of the run's gene panel, 0 without expression."""
         objective = config.objective.build()
         if not (objective.needs_genes or objective.needs_counts):
             return 0
@@ -70,11 +68,7 @@ class Sizes:
         return genes if isinstance(genes, int) else len(genes)
 
     def text_dim(self, config: RunConfig) -> int:
-        """The width of the run's text embeddings, 0 without.
-
-        Raises:
-          ConfigError: the config's file does not exist and `text` is None.
-        """
+        """The width of the run's text embeddings, 0 without."""
         if not config.data.text:
             return 0
         if self.text:
@@ -93,6 +87,5 @@ def training_samples(config: RunConfig) -> int | None:
     if not (Path(config.study) / "study.json").is_file():
         return None
     study = Study(config.study)
-    if config.data.unit == "tile":
-        return len(study.fold_tiles(config.split, config.fold))
-    return len(study.fold_samples(config.split, config.fold))
+    fold = study.fold_tiles if config.data.unit == "tile" else study.fold_samples
+    return len(fold(config.split, config.fold))

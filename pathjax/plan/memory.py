@@ -12,8 +12,14 @@ from typing import Any
 import jax
 from jax.extend import core
 
+Buffers = list[tuple[int, str]]  # bytes and description, the largest first
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = r"([\d.]+)([KMGT]?)"
+_TOTALS = re.compile(
+    rf"required for HLO temporaries \({_SIZE}\) exceeds .*?\({_SIZE}\)"
+    rf"|Used {_SIZE} of {_SIZE} hbm"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +81,13 @@ class Overflow:
 
     Attributes:
       needed, limit: Bytes; None if not reported.
-      buffers: The largest reported ones, as (bytes, description).
+      buffers: The largest reported ones.
       message: The first line of the error.
     """
 
     needed: int | None
     limit: int | None
-    buffers: tuple[tuple[int, str], ...]
+    buffers: Buffers
     message: str
 
 
@@ -90,51 +96,40 @@ def read_overflow(message: str) -> Overflow | None:
     if "RESOURCE_EXHAUSTED" not in message and "Ran out of memory" not in message:
         return None
     needed = limit = None
-    for pattern in (
-        rf"required for HLO temporaries \({_SIZE}\) exceeds .*?\({_SIZE}\)",
-        rf"Used {_SIZE} of {_SIZE} hbm",
-    ):
-        found = re.search(pattern, message)
-        if found:
-            needed, limit = _bytes(*found.groups()[:2]), _bytes(*found.groups()[2:])
-            break
+    if totals := _TOTALS.search(message):
+        parts = [part for part in totals.groups() if part is not None]
+        needed, limit = _bytes(*parts[:2]), _bytes(*parts[2:])
     buffers = []
     for block in re.split(r"\n\s*\d+\. (?=Size: )", message)[1:]:
         size = re.match(rf"Size: {_SIZE}", block)
-        named = re.search(r'op_name="([^"]*)"', block)
-        shape = re.search(r"Shape: (\S+)", block)
-        what = " ".join(one[1] for one in (shape, named) if one)
-        buffers.append((_bytes(*size.groups()), what))
-    return Overflow(needed, limit, tuple(buffers), message.split("\n")[0])
+        patterns = (r"Shape: (\S+)", r'op_name="([^"]*)"')
+        parts = [match[1] for p in patterns if (match := re.search(p, block))]
+        buffers.append((_bytes(*size.groups()), " ".join(parts)))
+    return Overflow(needed, limit, buffers, message.split("\n")[0])
 
 
 def _bytes(number: str, unit: str) -> int:
     return int(float(number) * _UNITS[unit])
 
 
-def largest_leaves(trees: dict[str, Any], count: int = 5) -> list[tuple[int, str]]:
-    """The largest arguments on one device, as (bytes, description)."""
-    found = []
+def largest_leaves(trees: dict[str, Any], count: int = 5) -> Buffers:
+    """The largest arguments on one device."""
+    leaves = []
     for kind, tree in trees.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             what = f"{kind} {name} {leaf.dtype}{list(leaf.shape)}"
-            found.append((leaf_bytes(leaf), what))
-    return sorted(found, reverse=True)[:count]
+            leaves.append((leaf_bytes(leaf), what))
+    return sorted(leaves, reverse=True)[:count]
 
 
 def largest_values(
     jaxpr: Any, devices: int, rows: Iterable[int], count: int = 5
-) -> list[tuple[int, str]]:
-    """The largest arrays that a traced step computes, as (bytes, description).
+) -> Buffers:
+    """The largest arrays that a traced step computes, before fusion.
 
-    Before fusion, so not all of them need exist. Arrays with an axis of the batch's
-    length are taken to be divided over all devices.
-
-    Args:
-      jaxpr: Of the step.
-      devices: That the batch is divided over.
-      rows: Lengths of axes of the batch.
+    Not all of them need exist. Arrays with an axis as long as one of `rows`, the lengths
+    of the batch's axes, are taken to be divided over all devices.
     """
     rows = set(rows)
     sizes: dict[str, int] = {}

@@ -21,6 +21,14 @@ from pathjax.files import write_json
 from pathjax.parallel.hardware import Target, TargetError, parse_target
 from pathjax.plan import PlanError
 
+# Where the figures come from, by platform.
+BASIS = {
+    "tpu": "compiled by libtpu for this topology; memory is the compiler's own",
+    "gpu": "ESTIMATE: compiled by XLA's CPU compiler for as many simulated devices, "
+    "since there is no compiler for this GPU here; without fused attention",
+    "cpu": "compiled by XLA's CPU compiler for simulated devices",
+}
+
 
 def make_plan(
     request: dict[str, Any], report: Callable[[str], None] = lambda text: None
@@ -121,13 +129,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "chips": target.chips,
         "devices": target.devices,
         "chip": dataclasses.asdict(target.chip),
-        "basis": basis(target),
+        "basis": BASIS[target.chip.platform],
         "versions": versions,
         "config": config.to_dict(),
         "train_samples": training_samples(config),
     }
-    sizes = Sizes(request["genes"], request["text_dim"])
-    options = {"sizes": sizes, "report": _report}
+    options = {
+        "sizes": Sizes(request["genes"], request["text_dim"]),
+        "report": lambda text: print(text, file=sys.stderr, flush=True),
+    }
     host = target_devices(target.host)
     rows, steps = request["rows"], request["steps"]
     try:
@@ -140,15 +150,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             remedies = find_remedies(
                 config, target, devices, error, tries=request["tries"], **options
             )
-        return plan | {
-            "does_not_fit": {
-                "step": error.step,
-                "overflow": dataclasses.asdict(error.overflow),
-                "arguments": error.arguments,
-                "values": error.values,
-                "remedies": [dataclasses.asdict(remedy) for remedy in remedies],
-            }
+        refusal = {
+            "step": error.step,
+            "overflow": dataclasses.asdict(error.overflow),
+            "arguments": error.arguments,
+            "values": error.values,
+            "remedies": [dataclasses.asdict(remedy) for remedy in remedies],
         }
+        return plan | {"does_not_fit": refusal}
     return plan | {"steps": [as_json(step) for step in result]}
 
 
@@ -161,19 +170,7 @@ def as_json(step: Any) -> dict[str, Any]:
     return values
 
 
-def basis(target: Any) -> str:
-    """Where the figures come from."""
-    if target.chip.platform == "tpu":
-        return "compiled by libtpu for this topology; memory is the compiler's own"
-    if target.chip.platform == "gpu":
-        return (
-            "ESTIMATE: compiled by XLA's CPU compiler for as many simulated devices, "
-            "since there is no compiler for this GPU here; without fused attention"
-        )
-    return "compiled by XLA's CPU compiler for simulated devices"
-
-
-def target_devices(target: Any) -> list[Any]:
+def target_devices(target: Target) -> list[Any]:
     """Devices to compile for; a TPU's are those of a topology.
 
     Raises:
@@ -195,12 +192,8 @@ def target_devices(target: Any) -> list[Any]:
     return list(topology.devices)
 
 
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> None:
-    """Plans in this process what the parent asks for on standard input."""
+    """Plans what the parent asks for on standard input."""
     request = json.load(sys.stdin)
     try:
         plan = answer(request)

@@ -16,10 +16,10 @@ from pathjax.plan.inputs import Sizes
 from pathjax.plan.memory import device_bytes
 from pathjax.plan.steps import DoesNotFit, build, plan_steps
 
-# Config values and their cost; None where there is nothing to change.
+# Config values and their cost; None if there is nothing to change.
 Change = tuple[dict[str, Any], str] | None
 STATE_SHARE = 0.5  # of the memory that the state may take before it is sharded further
-# Of the memory that a smaller batch or part aims at: not all scales with the rows.
+# Of the memory that a smaller batch or part aims at: not everything scales with the rows.
 TEMPORARY_SHARE = 0.9
 
 
@@ -28,10 +28,10 @@ class Remedy:
     """A change that was tried.
 
     Attributes:
-      flags: Of the command line.
+      flags: For the command line.
       fits: Whether it compiled within the memory.
       peak: Bytes that it needs on a device; None if the compiler does not say.
-      note: What it costs, or why it does not fit.
+      note: Its cost, or why it does not fit.
     """
 
     flags: tuple[str, ...]
@@ -54,7 +54,7 @@ def find_remedies(
 
     Args:
       config, target, devices, sizes: As in `plan_steps`.
-      refused: What `plan_steps` raised.
+      refused: From `plan_steps`.
       tries: Limit of compilations; the last one tries a smaller batch.
       report: Called with what is being tried.
     """
@@ -78,29 +78,25 @@ def find_remedies(
             break
         changes |= change[0]
         notes.append(change[1])
-        flags = tuple(
-            f"--config.{key}={_text(value)}" for key, value in changes.items()
-        )
+        words = {k: str(v).lower() if v is True else v for k, v in changes.items()}
+        flags = tuple(f"--config.{key}={value}" for key, value in words.items())
         report(f"trying {' '.join(flags)}")
-        remedy = _try(config, changes, "; ".join(notes), flags, target, devices, sizes)
-        tried.append(remedy)
-        if remedy.fits:
+        try:
+            (step,) = plan_steps(
+                config.replace(changes), target, devices, sizes=sizes, steps=("train",)
+            )
+        except DoesNotFit as error:
+            needed = error.overflow.needed
+            tried.append(Remedy(flags, False, needed, error.overflow.message))
+        except ValueError as error:
+            needed = None
+            tried.append(Remedy(flags, False, None, str(error).replace("\n", " ")))
+        else:
+            if step.bound.seconds is not None:
+                notes.append(f"at least {step.bound.seconds:.3g} s a step")
+            tried.append(Remedy(flags, True, step.memory.peak, "; ".join(notes)))
             break
-        needed = remedy.peak
     return tried
-
-
-def _try(config, changes, note, flags, target, devices, sizes) -> Remedy:
-    changed = config.replace(changes)
-    try:
-        (step,) = plan_steps(changed, target, devices, sizes=sizes, steps=("train",))
-    except DoesNotFit as error:
-        return Remedy(flags, False, error.overflow.needed, error.overflow.message)
-    except ValueError as error:
-        return Remedy(flags, False, None, str(error).replace("\n", " "))
-    if step.bound.seconds is not None:
-        note += f"; at least {step.bound.seconds:.3g} s a step"
-    return Remedy(flags, True, step.memory.peak, note)
 
 
 def _remat(config: RunConfig) -> Change:
@@ -153,7 +149,3 @@ def _smaller_batch(config: RunConfig, devices, excess: float) -> Change:
 
 def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -53,15 +53,13 @@ def add_cost(
 
 def show(plan: dict[str, Any], console: Console) -> None:
     """Prints a plan, or why there is none and what would fit."""
-    config, versions = plan["config"], plan["versions"]
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    versions = ", ".join(f"{name} {v}" for name, v in plan["versions"].items())
     console.print(
-        f"{config['name']} on {plan['target']}: {plan['chips']} chips, "
-        f"{plan['chip']['title']} ({listed})",
+        f"{plan['config']['name']} on {plan['target']}: {plan['chips']} chips, "
+        f"{plan['chip']['title']} ({versions})",
         highlight=False,
     )
-    style = "yellow" if "ESTIMATE" in plan["basis"] else ""
-    console.print(plan["basis"], style=style)
+    console.print(plan["basis"], style="yellow" if "ESTIMATE" in plan["basis"] else "")
     if "does_not_fit" in plan:
         console.print(_refusal(plan))
         return

@@ -62,7 +62,7 @@ def _of_instruction(where: Computation, instruction: Instruction) -> int:
     return read + written
 
 
-def _of_fusion(where: Computation, one: Instruction, inside: Computation) -> int:
+def _of_fusion(where: Computation, fusion: Instruction, inside: Computation) -> int:
     """The parts of operands that are used, and of results that are new."""
     users: dict[str, list[Instruction]] = {}
     for each in inside.instructions:
@@ -71,8 +71,8 @@ def _of_fusion(where: Computation, one: Instruction, inside: Computation) -> int
     total = 0
     for each in inside.instructions:
         if each.opcode == "parameter":
-            given = where.by_name[one.operands[int(each.text)]]
-            whole = main_memory_bytes(given.shape)
+            operand = where.by_name[fusion.operands[int(each.text)]]
+            whole = main_memory_bytes(operand.shape)
             total += min(whole, _read(each, users)) if whole else 0
     results = [inside.root]
     if inside.root.opcode == "tuple":
@@ -83,18 +83,18 @@ def _of_fusion(where: Computation, one: Instruction, inside: Computation) -> int
             continue
         updated = _update(inside, result)
         written += shape_bytes(updated.shape if updated else result.shape)
-    return total + min(written, main_memory_bytes(one.shape))
+    return total + min(written, main_memory_bytes(fusion.shape))
 
 
 def _read(parameter: Instruction, users: dict[str, list[Instruction]]) -> int:
     """Bytes of a fusion's parameter that the fusion reads."""
     total = 0
-    waiting = [parameter]
-    while waiting:
-        current = waiting.pop()
+    todo = [parameter]
+    while todo:
+        current = todo.pop()
         for user in users.get(current.name, []):
             if user.opcode == "bitcast":
-                waiting.append(user)
+                todo.append(user)
             elif user.opcode in _SLICES:
                 total += shape_bytes(user.shape)
             elif user.opcode in _PASSED_ON:
@@ -150,8 +150,7 @@ def bound(
     Args:
       chip, devices: The target.
       dtype: Of matrix products.
-      executed: FLOPs on all devices, recomputation included.
-      model: FLOPs on all devices, recomputation excluded.
+      executed, model: FLOPs on all devices, recomputation included and excluded.
       accessed: Bytes that a device moves in main memory.
       sent: Collectives of the program.
     """

@@ -8,7 +8,7 @@ embedding step is embeddings/embed.py's, the probe evals/probes/logistic.py's.
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ from pathjax.plan.collectives import Collective, collectives
 from pathjax.plan.hlo import parse
 from pathjax.plan.inputs import Sizes, initial_model
 from pathjax.plan.memory import (
+    Buffers,
     Memory,
     Overflow,
     device_bytes,
@@ -46,6 +47,7 @@ STEPS = ("train", "validation", "embedding", "probe")
 EMBED_BATCH = 64  # tiles of `pathjax embed`, before rounding up to the devices
 PROBE = PROTOCOLS["linear/1"].probe
 PROBE_ROWS = 4096
+IMAGES = ("image", "crops_global", "crops_local")
 UNKNOWN = Sizes()
 
 
@@ -55,10 +57,12 @@ class DoesNotFit(Exception):
     Attributes:
       step: Its name.
       overflow: The compiler's report.
-      arguments, values: The largest arrays given and computed, (bytes, description).
+      arguments, values: The largest arrays given and computed.
     """
 
-    def __init__(self, step, overflow, arguments, values):
+    def __init__(
+        self, step: str, overflow: Overflow, arguments: Buffers, values: Buffers
+    ):
         super().__init__(f"the {step} step does not fit: {overflow.message}")
         self.step, self.overflow = step, overflow
         self.arguments, self.values = arguments, values
@@ -73,8 +77,7 @@ class Step:
       devices: Number of devices that it runs on.
       samples, images: Of one call.
       memory: On one device.
-      flops: On all devices, recomputation included.
-      model_flops: On all devices, recomputation excluded.
+      flops, model_flops: On all devices, recomputation included and excluded.
       exact: False if the trip count of a loop is known only at run time.
       accessed: Bytes that a device moves in main memory.
       collectives: What devices send each other.
@@ -94,6 +97,30 @@ class Step:
     collectives: tuple[Collective, ...]
     bound: Bound
     seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """A jitted step and the abstract arguments to compile it for.
+
+    Attributes:
+      step, arguments: What is compiled.
+      kinds: Arguments by kind, for the report.
+      devices, dtype: Number of devices, and dtype of the products.
+      samples, images: Of one call.
+      row_sizes: Lengths of axes that are divided over the devices.
+      model: FLOPs without recomputation, if different.
+    """
+
+    step: Any
+    arguments: tuple
+    kinds: dict[str, Any]
+    devices: int
+    dtype: str
+    samples: int
+    images: int = 0
+    row_sizes: Collection[int] = ()
+    model: Flops | None = None
 
 
 def build(
@@ -140,99 +167,83 @@ def plan_steps(
       ValueError: the config cannot be run on these devices.
     """
     program, vit = build(config, devices, sizes)
+    host = host or devices
+    calls = {
+        "train": lambda: _run_step(config, program, train=True),
+        "validation": lambda: _run_step(config, program, train=False),
+        "embedding": lambda: _embedding(config, vit, host),
+        "probe": lambda: _probe(vit, host, rows or PROBE_ROWS),
+    }
     result = []
+    # The estimate for GPUs is without their fused attention.
     with compiled_for("cpu" if target.chip.platform == "cpu" else "tpu"):
-        # The estimate for GPUs is without their fused attention.
         for name in steps:
             report(f"compiling the {name} step for {target.name}")
-            if name in ("train", "validation"):
-                step = _run_step(name, config, program, target)
-            elif name == "embedding":
-                step = _embedding(config, vit, target, host or devices)
-            else:
-                step = _probe(vit, target, host or devices, rows or PROBE_ROWS)
-            result.append(step)
+            result.append(_measure(name, calls[name](), target))
     return result
 
 
-def _run_step(name, config, program: Program, target: Target) -> Step:
+def _run_step(config: RunConfig, program: Program, *, train: bool) -> _Call:
     state, shardings = program.abstract_state()
     batch = program.abstract_batch()
     key = jax.eval_shape(lambda: jax.random.key(0))
-    train = name == "train"
-    step = program.train_step(shardings) if train else program.eval_step(shardings)
-    kinds = {
-        "parameters": state.params,
-        "frozen": state.frozen,
-        "optimiser": state.opt_state,
-        "other state": state.extra,
-        "batch": batch,
-    }
     model = None
     if train and (config.model.get("remat") or config.optim.accumulate > 1):
         model = model_flops(program)
-    images = ("image", "crops_global", "crops_local")
-    parts = config.optim.accumulate
-    rows = {config.data.batch // d for d in (1, parts)}
-    return _measure(
-        name,
-        step,
+    rows = {config.data.batch // parts for parts in (1, config.optim.accumulate)}
+    return _Call(
+        program.train_step(shardings) if train else program.eval_step(shardings),
         (state, batch, key),
-        kinds,
-        target=target,
-        devices=program.mesh.size,
-        dtype=config.model.get("dtype", "float32"),
+        {
+            "parameters": state.params,
+            "frozen": state.frozen,
+            "optimiser": state.opt_state,
+            "other state": state.extra,
+            "batch": batch,
+        },
+        program.mesh.size,
+        config.model.get("dtype", "float32"),
         samples=config.data.batch,
-        images=sum(batch[k].shape[0] * batch[k].shape[1] for k in images if k in batch),
+        images=sum(batch[k].shape[0] * batch[k].shape[1] for k in IMAGES if k in batch),
         row_sizes=rows | {count * config.data.tiles for count in rows},
         model=model,
     )
 
 
-def _embedding(config, vit: ViTConfig, target: Target, here) -> Step:
+def _embedding(config: RunConfig, vit: ViTConfig, devices) -> _Call:
     """The step of `pathjax embed` on the devices of one process."""
-    mesh = make_mesh(among=here)
+    mesh = make_mesh(among=devices)
     plain = vit.replace(lora=None, scan=False, remat=False)
-    tiles = -(-EMBED_BATCH // len(here)) * len(here)
+    tiles = -(-EMBED_BATCH // len(devices)) * len(devices)
     px = config.data.image_px
-    whole, rows = replicated(mesh), batch_sharding(mesh)
     params = jax.eval_shape(lambda: init_vit(plain, jax.random.key(0)))
-    params = jax.tree.map(lambda leaf: _on(leaf, whole), params)
-    image = _on(jax.ShapeDtypeStruct((tiles, px, px, 3), "uint8"), rows)
-    return _measure(
-        "embedding",
+    params = jax.tree.map(lambda leaf: _on(leaf, replicated(mesh)), params)
+    image = jax.ShapeDtypeStruct((tiles, px, px, 3), "uint8")
+    image = _on(image, batch_sharding(mesh))
+    return _Call(
         make_embed_step(plain, mesh),
         (params, image),
         {"parameters": params, "batch": image},
-        target=target,
-        devices=len(here),
-        dtype=plain.dtype,
+        len(devices),
+        plain.dtype,
         samples=tiles,
         images=tiles,
         row_sizes={tiles},
     )
 
 
-def _probe(vit: ViTConfig, target: Target, here, samples: int) -> Step:
+def _probe(vit: ViTConfig, devices, samples: int) -> _Call:
     """One device's share of the seeds of `linear/1`, with two classes."""
-    seeds = -(-PROBE.seeds // min(len(here), PROBE.seeds))
-    mesh = make_mesh(among=here[:1])
-    whole = replicated(mesh)
+    seeds = -(-PROBE.seeds // min(len(devices), PROBE.seeds))
+    whole = replicated(make_mesh(among=devices[:1]))
     n, width, fits = bucket(samples), vit.embed_dim, PROBE.folds + 1
 
     def like(*shape, dtype="float32"):
         return _on(jax.ShapeDtypeStruct(shape, dtype), whole)
 
-    weights = like(seeds, fits, n)
-    arguments = (
-        like(n, width),
-        like(n, dtype="int32"),
-        weights,
-        weights,
-        like(len(PROBE.l2)),
-        like(n, width),
-    )
-
+    weights, features = like(seeds, fits, n), like(n, width)
+    labels, penalties = like(n, dtype="int32"), like(len(PROBE.l2))
+    arguments = (features, labels, weights, weights, penalties, features)
     sweep = functools.partial(
         logistic.logistic_sweep,
         classes=2,
@@ -241,43 +252,20 @@ def _probe(vit: ViTConfig, target: Target, here, samples: int) -> Step:
         steps=PROBE.steps,
         tolerance=jnp.float32(PROBE.tolerance),
     )
-    return _measure(
-        "probe",
-        jax.jit(sweep, in_shardings=whole, out_shardings=whole),
-        arguments,
-        {"batch": arguments},
-        target=target,
-        devices=1,
-        dtype="float32",
-        samples=samples,
-        images=0,
-        row_sizes=(),
-    )
+    step = jax.jit(sweep, in_shardings=whole, out_shardings=whole)
+    return _Call(step, arguments, {"batch": arguments}, 1, "float32", samples)
 
 
 def _on(leaf, sharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _measure(
-    name,
-    step,
-    arguments,
-    kinds: dict[str, Any],
-    *,
-    target: Target,
-    devices: int,
-    dtype: str,
-    samples: int,
-    images: int,
-    row_sizes,
-    model: Flops | None = None,
-) -> Step:
+def _measure(name: str, call: _Call, target: Target) -> Step:
+    """Compiles a step; raises DoesNotFit if it needs too much memory."""
     start = time.perf_counter()
-    traced = step.trace(*arguments)
+    traced = call.step.trace(*call.arguments)
     flops = jaxpr_flops(traced.jaxpr)
-    overflow = None
-    limit = target.chip.memory
+    overflow, limit = None, target.chip.memory
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
@@ -285,35 +273,35 @@ def _measure(
         if overflow is None:
             raise
     else:
-        sizes = {kind: device_bytes(tree) for kind, tree in kinds.items()}
+        sizes = {kind: device_bytes(tree) for kind, tree in call.kinds.items()}
         memory = read_memory(compiled, sizes)
         if limit is not None and memory.peak > limit:
             message = f"needs {memory.peak / 2**30:.2f} GiB of {limit / 2**30:.2f} GiB"
-            overflow = Overflow(memory.peak, int(limit), (), message)
+            overflow = Overflow(memory.peak, int(limit), [], message)
     if overflow is not None:
-        values = largest_values(traced.jaxpr, devices, row_sizes)
-        raise DoesNotFit(name, overflow, largest_leaves(kinds), values)
+        values = largest_values(traced.jaxpr, call.devices, call.row_sizes)
+        raise DoesNotFit(name, overflow, largest_leaves(call.kinds), values)
     module = parse(compiled.as_text())
     sent = tuple(collectives(module))
     accessed = bytes_accessed(module)
-    needed = flops if model is None else model
+    model = call.model or flops
     return Step(
         name=name,
-        devices=devices,
-        samples=samples,
-        images=images,
+        devices=call.devices,
+        samples=call.samples,
+        images=call.images,
         memory=memory,
         flops=flops.total,
-        model_flops=needed.total,
-        exact=flops.exact and needed.exact and all(item.exact for item in sent),
+        model_flops=model.total,
+        exact=flops.exact and model.exact and all(item.exact for item in sent),
         accessed=accessed,
         collectives=sent,
         bound=bound(
             target.chip,
-            devices,
-            dtype=dtype,
+            call.devices,
+            dtype=call.dtype,
             executed=flops.total,
-            model=needed.total,
+            model=model.total,
             accessed=accessed,
             sent=sent,
         ),

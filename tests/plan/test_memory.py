@@ -79,7 +79,7 @@ Largest program allocations in hbm:
 def test_errors_of_too_large_programs():
     one = read_overflow(TEMPORARIES)
     assert one.needed == int(87.97 * GIB) and one.limit == int(15.75 * GIB)
-    assert one.buffers == ()
+    assert one.buffers == []
     two = read_overflow(BUFFERS)
     assert (two.needed, two.limit) == (int(20.5 * GIB), int(15.75 * GIB))
     assert [size for size, _ in two.buffers] == [12 * GIB, GIB // 2]

@@ -16,7 +16,7 @@ SMOKE = "configs/tcga.py:contrastive,smoke"
 
 
 def overflow(needed):
-    return Overflow(needed, 100, (), f"needs {needed} of 100")
+    return Overflow(needed, 100, [], f"needs {needed} of 100")
 
 
 class Fits:
