@@ -3,7 +3,7 @@
 The commands are in pathjax/commands; nothing else reads arguments.
 
 Exit status: 0 done, 1 an error that is named, 2 wrong arguments, 75 stopped by a signal
-after saving: the same line again goes on (preemption.py).
+after saving: the same command again resumes (preemption.py).
 """
 
 import argparse
@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_environment()
     if argv is None:  # this process is the command, and not a caller of `main`
         allocator.restart_with_huge_pages()
+    from pathjax.progress import show_log  # after the environment is set
+
+    show_log()
     try:
         return args.run(args) or 0
     except Preempted as stopped:

@@ -5,6 +5,7 @@ stay readable. Everything goes to standard error.
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator
 
@@ -78,3 +79,23 @@ def stage(name: str, total: int) -> Iterator[Stage]:
     else:
         yield Stage(name, total, None)
     console.print(f"{name}: done in {time.monotonic() - begun:.0f} s", highlight=False)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Log lines on the console, above a live bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.print(
+            f"pathjax: {record.getMessage()}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def show_log() -> None:
+    """Shows what pathjax logs, from INFO on, on standard error; for the command line."""
+    logger = logging.getLogger("pathjax")
+    if not logger.handlers:
+        logger.addHandler(_ConsoleHandler())
+        logger.setLevel(logging.INFO)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pathjax.train.seal import committed_steps, damage
+from pathjax.train.checkpoint import committed_steps, damage
 
 # Far more than any run takes, on a busy machine; what it guards against is a hang.
 HANG_SECONDS = 400

@@ -2,11 +2,10 @@
 
 On a CPU a training step takes its temporaries as one block of gigabytes and gives it
 back: with pages of 4 KiB the kernel maps and zeroes 600,000 of them in every step, a
-quarter of the step's time. With huge pages (2 MiB) it is 1,200. glibc asks the kernel
-for them if `glibc.malloc.hugetlb=1` is set when a process starts, so the command line
-restarts itself once with that variable. What a compilation leaves behind is given back
-as well. docs/performance.md has the measurements. GPUs and TPUs have allocators of
-their own.
+quarter of the step's time; with huge pages (2 MiB) 1,200. glibc asks the kernel for them
+if `glibc.malloc.hugetlb=1` is set when a process starts, so the command line restarts
+itself once with that variable. docs/performance.md has the measurements. GPUs and TPUs
+have allocators of their own.
 """
 
 import ctypes
@@ -21,16 +20,13 @@ TUNABLE = "glibc.malloc.hugetlb=1"
 SINCE = (2, 35)  # first glibc with the tunable
 # "always [madvise] never": only in the mode "madvise" has a process to ask.
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+COMPILED = "/jax/core/compile/backend_compile_duration"
+LONG_SECONDS = 0.2  # a shorter compilation leaves little memory behind
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What to set before a process starts.
-
-    Attributes:
-      variables: Environment variables by name; empty where nothing is to be set.
-      reason: Why, in a phrase for logs.
-    """
+    """Environment variables to set before a process starts, and the reason, for logs."""
 
     variables: Mapping[str, str]
     reason: str
@@ -43,31 +39,33 @@ def choose(environ: Mapping[str, str] = os.environ) -> Choice:
     allocator or its settings, if the C library is not glibc 2.35 or later, or if the
     kernel gives huge pages unasked or never.
     """
+    tunables = environ.get("GLIBC_TUNABLES", "")
+    reason = ""
     if environ.get("PATHJAX_ALLOCATOR") == "0":
-        return Choice({}, "PATHJAX_ALLOCATOR=0")
-    if TUNABLE in environ.get("GLIBC_TUNABLES", ""):
-        return Choice({}, f"GLIBC_TUNABLES={TUNABLE}")
-    if name := _set_by_user(environ):
-        return Choice({}, f"{name} is set and left as it is")
-    if not _has_tunable():
-        return Choice({}, "the C library is not glibc 2.35 or later")
-    try:
-        mode = (
-            HUGE_PAGES.read_text(encoding="utf-8").partition("[")[2].partition("]")[0]
-        )
-    except OSError as error:
-        return Choice({}, f"cannot read {HUGE_PAGES}: {error.strerror}")
-    if mode != "madvise":
-        return Choice({}, f"transparent huge pages are set to {mode!r}")
-    others = environ.get("GLIBC_TUNABLES")
-    tunables = f"{others}:{TUNABLE}" if others else TUNABLE
-    return Choice({"GLIBC_TUNABLES": tunables}, f"GLIBC_TUNABLES={TUNABLE}")
+        reason = "PATHJAX_ALLOCATOR=0"
+    elif TUNABLE in tunables:
+        reason = f"GLIBC_TUNABLES={TUNABLE}"
+    elif name := _set_by_user(environ):
+        reason = f"{name} is set and left as it is"
+    elif not _has_tunable():
+        reason = "the C library is not glibc 2.35 or later"
+    else:
+        try:
+            modes = HUGE_PAGES.read_text(encoding="utf-8")
+            if "[madvise]" not in modes:
+                reason = f"transparent huge pages are set to {modes.strip()!r}"
+        except OSError as error:
+            reason = f"cannot read {HUGE_PAGES}: {error.strerror}"
+    if reason:
+        return Choice({}, reason)
+    value = f"{tunables}:{TUNABLE}" if tunables else TUNABLE
+    return Choice({"GLIBC_TUNABLES": value}, f"GLIBC_TUNABLES={TUNABLE}")
 
 
 def restart_with_huge_pages() -> None:
-    """Replaces this process by itself with `choose`'s variables; returns if there are none.
+    """Replaces this process by itself with `choose`'s variables, if there are any.
 
-    Same command, process id and open files. Call it before anything is started or
+    Same command, process id and open files. To be called before anything is started or
     imported that takes time.
     """
     variables = choose().variables
@@ -78,10 +76,6 @@ def restart_with_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-COMPILED = "/jax/core/compile/backend_compile_duration"
-LONG_SECONDS = 0.2  # a shorter compilation leaves little behind
-
-
 @functools.cache  # once a process
 def trim_after_compilation() -> None:
     """From now on gives freed memory back to the system after each long compilation.
@@ -90,9 +84,8 @@ def trim_after_compilation() -> None:
     """
     import jax
 
-    trim = (
-        getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    )
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    trim = getattr(libc, "malloc_trim", None)
     if trim is not None:  # glibc
 
         def compiled(event: str, seconds: float, **info) -> None:
@@ -105,11 +98,11 @@ def trim_after_compilation() -> None:
 def _set_by_user(environ: Mapping[str, str]) -> str:
     """The variable by which the user chose an allocator or its settings, or ""."""
     for name, value in environ.items():
-        if name.startswith("MALLOC_"):
-            return name
-        if name == "GLIBC_TUNABLES" and "glibc.malloc" in value:
-            return name
-        if name == "LD_PRELOAD" and "malloc" in value:  # jemalloc, tcmalloc, mimalloc
+        if (
+            name.startswith("MALLOC_")
+            or (name == "GLIBC_TUNABLES" and "glibc.malloc" in value)
+            or (name == "LD_PRELOAD" and "malloc" in value)  # jemalloc, tcmalloc, ...
+        ):
             return name
     return ""
 

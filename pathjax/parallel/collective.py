@@ -1,9 +1,8 @@
-"""What the processes of one run say to each other outside the compiled steps.
+"""Communication between the processes of one run outside the compiled steps.
 
-Agreement, barriers and arrays brought to the host; starting and ending the processes
-is `processes.py`'s. With one process every function here is trivial, so that callers
-need not ask. All of them except `is_first` are collective: each process calls them, in
-the same order.
+Agreement, barriers and arrays brought to the host; `launch.py` starts and ends the
+processes. With one process every function here is trivial. All of them except
+`is_first` are collective: each process calls them, in the same order.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ GATHERED_BYTES = 1 << 28
 
 # A barrier's name may be used once in a coordinator's life.
 _turns = itertools.count()
-# JAX wants a number; who ends a wait for a dead process is `processes.py`.
+# JAX wants a number; `launch.py` ends a wait for a dead process.
 ANY_TIME_MS = 7 * 24 * 3600 * 1000
 
 
@@ -38,9 +37,9 @@ class ProcessError(RuntimeError):
 class MeshSlice(Slice):
     """The rows of a global batch that this process's devices hold, in the mesh's order.
 
-    A mesh follows the wires between chips, so a process's devices need not follow each
-    other in it. Whatever the order, row i of the batch is then the same sample for any
-    number of processes.
+    A mesh follows the physical links between chips, so a process's devices need not be
+    contiguous in it. Whatever the order, row i of the batch is then the same sample for
+    any number of processes.
     """
 
     def __init__(self, mesh: Mesh):
@@ -59,30 +58,24 @@ def is_first() -> bool:
 
 
 def any_process(flag: bool) -> bool:
-    """True on all processes when `flag` is true on any of them.
-
-    It goes over the devices, behind the step that is running there, and waits for it.
-    """
+    """True on all processes when `flag` is true on any; waits for the running step."""
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
 def rows_of_all(rows: Int[np.ndarray, "mine"]) -> Int[np.ndarray, "B"]:
-    """What each process has of a batch's numbers, joined in the processes' order."""
+    """The row numbers of all processes, joined in the processes' order."""
     if jax.process_count() == 1:
         return rows
     return np.asarray(multihost_utils.process_allgather(rows, tiled=True))
 
 
 def barrier(name: str) -> None:
-    """Returns on all processes once all have come here, however long one takes.
+    """Returns on all processes once all have called it, however long one takes.
 
-    Nothing is sent over the devices. A process that fails meanwhile ends the others
-    (`processes.py`), so that nobody waits for the dead.
-
-    Args:
-      name: of the place, for logs.
+    Nothing is sent over the devices. `launch.py` ends the wait for a process that died.
+    `name` is for logs.
     """
     if jax.process_count() > 1:
         turn = f"pathjax/{name}/{next(_turns)}"
@@ -97,13 +90,13 @@ def first_does(work: Callable[[], T]) -> T | None:
 
 
 def require_same(values: Mapping[str, Any]) -> None:
-    """Refuses to go on when a process has other values than the first.
+    """Refuses to continue when a process has other values than the first.
 
     Args:
       values: JSON values by name, such as versions and the keys of a config.
 
     Raises:
-      ProcessError: on every process, naming the one that differs and in what.
+      ProcessError: On every process, naming a process that differs and in what.
     """
     if jax.process_count() == 1:
         return
@@ -114,33 +107,34 @@ def require_same(values: Mapping[str, Any]) -> None:
     client.key_value_set(f"{folder}/digest/{me}", digest)
     barrier("same")
     digests = {
-        int(key.rsplit("/", 1)[1]): found
-        for key, found in client.key_value_dir_get(f"{folder}/digest/")
+        int(key.rsplit("/", 1)[1]): value
+        for key, value in client.key_value_dir_get(f"{folder}/digest/")
     }
-    others = sorted(one for one, found in digests.items() if found != digests[0])
-    if others:
-        here, there = (
-            json.loads(client.blocking_key_value_get(f"{folder}/text/{one}", 10_000))
-            for one in (others[0], 0)
-        )
-        told = [
-            f"{key}: {here.get(key)!r} there, {there.get(key)!r} on process 0"
-            for key in dict.fromkeys([*there, *here])
-            if here.get(key) != there.get(key)
-        ]
-        more = f" (so do processes {others[1:]})" if others[1:] else ""
-        raise ProcessError(
-            f"process {others[0]} of {len(digests)} differs from process 0{more}:\n  - "
-            + "\n  - ".join(told)
-            + "\nStart all processes with the same command, data and packages"
-        )
+    others = sorted(i for i, value in digests.items() if value != digests[0])
+    if not others:
+        return
+    there, here = (
+        json.loads(client.blocking_key_value_get(f"{folder}/text/{i}", 10_000))
+        for i in (0, others[0])
+    )
+    lines = [
+        f"{key}: {here.get(key)!r} there, {there.get(key)!r} on process 0"
+        for key in dict.fromkeys([*there, *here])
+        if here.get(key) != there.get(key)
+    ]
+    more = f" (so do processes {others[1:]})" if others[1:] else ""
+    raise ProcessError(
+        f"process {others[0]} of {len(digests)} differs from process 0{more}:\n  - "
+        + "\n  - ".join(lines)
+        + "\nStart all processes with the same command, data and packages"
+    )
 
 
 def to_host(tree: Any, at_once: int = GATHERED_BYTES) -> Any:
     """Global arrays as NumPy arrays on every process.
 
-    Leaves that are divided over processes are gathered some at a time, copied and let
-    go, so that beyond the result a device holds no more than `at_once` bytes of whole
+    Leaves that are divided over processes are gathered some at a time, copied and
+    freed, so that beyond the result a device holds no more than `at_once` bytes of whole
     leaves, or one leaf if that is larger.
     """
     leaves, structure = jax.tree.flatten(tree)
@@ -173,26 +167,22 @@ def _fetch(leaf: Any) -> Any:
 
 
 def _same(leaves):
-    """At the top level, so that jit knows it again."""
+    """At the top level, so that jit recognises it."""
     return leaves
 
 
-def coordinator():
-    """The client of JAX's key-value store.
-
-    JAX has no public name for it; Orbax takes it from the same place.
-    """
-    from jax._src import distributed
-
-    return distributed.global_state.client
-
-
 def connection() -> tuple[Any, int, int]:
-    """The coordinator's client, this process's number, and how many there are.
+    """JAX's key-value client, this process's number, and the number of processes.
 
-    Unlike `jax.process_index` it does not look for devices.
+    Unlike `jax.process_index` it does not look for devices. JAX has no public name for
+    the client; Orbax takes it from the same place.
     """
     from jax._src import distributed
 
     state = distributed.global_state
     return state.client, state.process_id, state.num_processes
+
+
+def coordinator() -> Any:
+    """The client of JAX's key-value store."""
+    return connection()[0]

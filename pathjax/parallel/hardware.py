@@ -1,14 +1,15 @@
-"""What chips can do, and how a target such as `v5e:4x4` is read.
+"""Figures of chips, and how a target such as `v5e:4x4` is read.
 
-Each figure has its source; all are the makers' own, and none was measured here. Figures
-are those of one device as JAX shows it, which for TPU7x is half a chip.
+All figures are the makers' own, with their source; none was measured here. They are
+those of one device as JAX shows it, which for TPU7x is half a chip.
 """
 
 import dataclasses
-import difflib
 import math
 import re
 from typing import Literal
+
+from pathjax.registry import did_you_mean
 
 GB, GIB, T = 10**9, 1 << 30, 10**12
 CLOUD = "https://docs.cloud.google.com/tpu/docs"
@@ -19,7 +20,7 @@ GPU_SHARE = 0.75
 
 
 class TargetError(ValueError):
-    """A target that there is no chip or no shape for."""
+    """An unknown chip, or a shape that it does not have."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,21 +28,21 @@ class Chip:
     """One device.
 
     Attributes:
-      name: as in a target.
-      title: for people.
+      name: As in a target.
+      title: For people.
       platform: "tpu", "gpu" or "cpu".
-      peak: FLOP/s of dense bfloat16 products; None where there is no one figure.
+      peak: FLOP/s of dense bfloat16 products; None if there is no one figure.
       peak_float32: FLOP/s of products of float32 arrays at JAX's default precision.
-      memory: bytes that a program can use.
-      bandwidth: bytes/s of that memory.
-      link: bytes/s that a device can send to others of its pod or machine, all links
+      memory: Bytes that a program can use.
+      bandwidth: Bytes/s of that memory.
+      link: Bytes/s that a device can send to others of its pod or machine, all links
         together, in one direction.
-      machine, network: devices in one machine, and bytes/s that one can send beyond it;
+      machine, network: Devices in one machine, and bytes/s that one can send beyond it;
         0 where links reach all.
-      per_chip: devices that make one chip, in which one is billed.
-      axes: numbers in the shape of a pod; 1 is a count.
-      host: shape of the chips of one process of a pod.
-      source: of the figures.
+      per_chip: Devices of one chip, in which one is billed.
+      axes: Numbers in the shape of a pod; 1 is a count.
+      host: Shape of the chips of one process of a pod.
+      source: Of the figures.
     """
 
     name: str
@@ -124,17 +125,17 @@ CHIPS = {
         ),
     )
 }
-# Names under which the same chips go elsewhere.
+# Other names of the same chips.
 ALIASES = {"v5litepod": "v5e", "v5lite": "v5e", "v7x": "tpu7x", "trillium": "v6e"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Chips of one kind, laid out.
+    """Chips of one kind.
 
     Attributes:
-      chip: which.
-      shape: of the pod, in chips; one number for machines without one.
+      chip: The kind.
+      shape: Of the pod, in chips; one number for machines without one.
     """
 
     chip: Chip
@@ -151,7 +152,7 @@ class Target:
 
     @property
     def host(self) -> "Target":
-        """The part that one process has; a machine of GPUs is one process here."""
+        """The part of one process; a machine of GPUs is one process here."""
         shape = self.chip.host or (self.chip.machine or self.chips,)
         return self if self.chips <= math.prod(shape) else Target(self.chip, shape)
 
@@ -164,24 +165,23 @@ def parse_target(text: str) -> Target:
     """Reads `v5e:4x4`, `v5p:2x2x4`, `h200:1` or `cpu:8`.
 
     Raises:
-      TargetError: naming the chips there are, or the shape that one wants.
+      TargetError: Naming the known chips, or the shape of one.
     """
-    name, colon, shape = text.strip().lower().partition(":")
+    name, _, shape = text.strip().lower().partition(":")
     name = ALIASES.get(name, name)
-    if name not in CHIPS:
-        near = difflib.get_close_matches(name, CHIPS, 3, 0.4) or list(CHIPS)
-        hint = ""
-        if name == "v4":
-            hint = (
-                " (v4 is left out: its compiler shows each chip as two devices, on "
-                "which JAX lays no mesh)"
-            )
+    if name == "v4":
         raise TargetError(
-            f"target {text!r}: no chip {name!r}{hint}, near are {', '.join(near)}"
+            f"target {text!r}: v4 is left out, since its compiler shows each chip as two "
+            "devices, on which JAX lays no mesh; choose v5p"
+        )
+    if name not in CHIPS:
+        raise TargetError(
+            f"target {text!r}: no chip {name!r}; {did_you_mean(name, CHIPS)}"
         )
     chip = CHIPS[name]
-    numbers = re.fullmatch(r"\d+(x\d+)*", shape) and tuple(map(int, shape.split("x")))
-    wanted = {1: "a count, such as :8", 2: "AxB, such as :4x4", 3: "AxBxC, as :2x2x4"}
-    if not colon or not numbers or len(numbers) != chip.axes or min(numbers) < 1:
-        raise TargetError(f"target {text!r}: wanted {name} with {wanted[chip.axes]}")
+    match = re.fullmatch(r"\d+(x\d+)*", shape)
+    numbers = tuple(map(int, shape.split("x"))) if match else ()
+    if len(numbers) != chip.axes or min(numbers) < 1:
+        form = {1: "a count, such as :8", 2: "AxB, such as :4x4", 3: "AxBxC, as :2x2x4"}
+        raise TargetError(f"target {text!r}: expected {name} with {form[chip.axes]}")
     return Target(chip, numbers)

@@ -1,31 +1,29 @@
 """Preemption: a signal to stop becomes a checkpoint, then an exit code of its own.
 
 SIGTERM, and the first SIGINT, are only noted; the loop asks `reached` once per step,
-saves, waits until the checkpoint is whole and raises `Preempted`, which the command line
-turns into exit status 75 (EX_TEMPFAIL of sysexits.h: "try again later"). The same line
-run again goes on bit for bit. With several processes a signal to one of them stops all
+saves, waits until the checkpoint is complete and raises `Preempted`, which the command
+line turns into exit status 75 (EX_TEMPFAIL of sysexits.h: "try again later"). The same
+command resumes bit for bit. With several processes a signal to one of them stops all
 after the same step; JAX's coordination service agrees on which, in the background, so
-that asking costs no collective.
-
-It does not catch SIGKILL; what that leaves is the business of `checkpoint.py`.
+that asking costs no collective. SIGKILL cannot be caught; see checkpoint.py.
 """
 
 import os
 import signal
 import threading
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
-# EX_TEMPFAIL; launchers run the same line again when they see it.
+# EX_TEMPFAIL; launchers run the same command again when they see it.
 EXIT_PREEMPTED = os.EX_TEMPFAIL
 
 
 class Preempted(Exception):
-    """The run stopped because it was told to; what it had done is saved.
+    """The run was stopped by a signal; its progress is saved.
 
     Attributes:
-      step: steps done and saved; 0 when there was nothing to save yet.
+      step: Steps done and saved; 0 if there was nothing to save yet.
     """
 
     def __init__(self, step: int, workdir: Path):
@@ -33,7 +31,7 @@ class Preempted(Exception):
         saved = f"checkpoint {step} is saved" if step else "nothing was done yet"
         super().__init__(
             f"stopped at step {step} by a signal; {saved} in {workdir}. Run the same "
-            f"command again to go on (exit status {EXIT_PREEMPTED})"
+            f"command again to resume (exit status {EXIT_PREEMPTED})"
         )
 
 
@@ -52,8 +50,7 @@ class Preemption:
     def reached(self) -> bool:
         """True once this run should save and stop; the same answer on every process.
 
-        Every process has to ask at the same places, for the n-th question is what
-        they agree on.
+        Every process has to ask at the same places: they agree on the n-th question.
         """
         self._asked += 1
         if _processes() == 1:
@@ -67,33 +64,26 @@ class Preemption:
     def _note(self, number: int, frame: FrameType | None) -> None:
         again = self._noted
         self._noted = True
-        name = signal.Signals(number).name
         if number == signal.SIGINT and again:
             raise KeyboardInterrupt
-        # os.write, for a signal may arrive in the midst of a buffered write.
-        said = "is being saved already" if again else "finishes this step and saves"
+        doing = "is being saved already" if again else "finishes this step and saves"
         more = "; once more ends it at once" if number == signal.SIGINT else ""
-        os.write(2, f"pathjax: {name}: {said}{more}\n".encode())
+        line = f"pathjax: {signal.Signals(number).name}: {doing}{more}\n"
+        # os.write, for a signal may arrive in the midst of a buffered write.
+        os.write(2, line.encode())
         if number == signal.SIGINT and _processes() > 1:
             # Only SIGTERM is known to the coordination service.
             os.kill(os.getpid(), signal.SIGTERM)
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is not threading.main_thread():
-            return self
-        # With several processes JAX's coordination service has its own handler of
-        # SIGTERM, and tells the others.
-        wanted = [signal.SIGINT] + [signal.SIGTERM] * (_processes() == 1)
-        for number in wanted:
-            self._before[number] = signal.signal(number, self._note)
+        if threading.current_thread() is threading.main_thread():
+            # With several processes JAX's coordination service handles SIGTERM itself,
+            # and informs the others.
+            for number in [signal.SIGINT] + [signal.SIGTERM] * (_processes() == 1):
+                self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()

@@ -1,13 +1,13 @@
-"""Gradients of a large batch in several small ones, exactly, for losses where rows meet.
+"""Exact gradients of a large batch in several parts, for losses where rows meet.
 
 Averaging the gradients of micro-batches is wrong for a contrastive loss, whose
 negatives are the whole batch. Instead (GradCache, Gao et al. 2021):
 
-    1. represent each micro-batch, keep the representations, forget the activations
+    1. represent each micro-batch, keep the representations, drop the activations
     2. compare all rows at once; the gradient with respect to the representations
     3. represent each micro-batch again, and pull its part of that gradient back
 
-Memory is that of one micro-batch, the price one more forward pass. Random numbers
+Memory is that of one micro-batch, at the cost of one more forward pass. Random numbers
 of a micro-batch are the same in both passes, but not those of the undivided batch.
 """
 
@@ -57,17 +57,14 @@ def value_and_grad(
     """The loss `compare(params, represent(params, batch))` and its gradient.
 
     Args:
-      represent: (params, rows, number of the part) -> arrays with a row for each row.
+      represent: (params, rows, index of the part) -> arrays with a row for each row.
       compare: (params, representations of all rows) -> (scalar, auxiliary outputs).
       params: To differentiate with respect to.
-      batch: arrays `[B, ...]`.
-      parts: micro-batches; 1 is one pass without a cache.
+      batch: Arrays `[B, ...]`.
+      parts: Micro-batches, a divisor of B; 1 is one pass without a cache.
 
     Returns:
       ((loss, aux), gradient), as `jax.value_and_grad(..., has_aux=True)`.
-
-    Raises:
-      ValueError: `parts` does not divide B.
     """
     if parts == 1:
 

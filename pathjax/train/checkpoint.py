@@ -1,30 +1,36 @@
-"""Checkpoints to resume from: Orbax, behind four verbs; nobody else imports it.
+"""Checkpoints to resume from: Orbax, sealed with SHA-256 sums.
 
-A checkpoint is (state, position of the data iterator, step, config, gene panel, study
-fingerprint, early-stopping record). Orbax copies the state to the host, then writes in
-the background under a temporary name, and renames. The loop continues meanwhile, and a
-kill leaves either the new checkpoint complete or the one before. Each is sealed before it is
-renamed and compared with its seal before it is used (seal.py).
+Orbax copies the state to the host, writes in the background under a temporary name and
+renames, so that a kill leaves either the new checkpoint complete or the one before. It
+reads back a byte that changed in an array without an error, though (zarr's chunks have
+no checksums). So before the rename the digests of all files are written into the
+checkpoint, in the format of `sha256sum -c`, and compared before it is used. They guard
+against damage, not against an attacker. Nothing else imports Orbax.
 """
 
 import contextlib
 import errno
+import json
+import logging
+import os
 import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import jax
 import orbax.checkpoint as ocp
 
+from pathjax.data.study import sha256
+from pathjax.files import write_text
 from pathjax.parallel.collective import first_does, is_first
-from pathjax.train.seal import (
-    committed_steps,
-    set_damaged_aside,
-    warn_of_damage,
-    write_seal,
-)
 from pathjax.train.state import TrainState, abstract_state
+
+SEAL = "SHA256SUMS"
+RECORD = "_CHECKPOINT_METADATA"
+# Written by Orbax when it commits, which is after the seal.
+AFTER_SEAL = (RECORD, "commit_success.txt")
+
+log = logging.getLogger(__name__)
 
 
 class CheckpointError(RuntimeError):
@@ -39,21 +45,21 @@ def tree_bytes(tree: Any) -> int:
 class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last write.
 
-    Opening it sets damaged ones that are newer than the newest whole one aside, with
-    a `DamagedCheckpointWarning`, and removes what a killed write left.
+    Opening it sets damaged checkpoints aside, with a warning, and removes what a killed
+    write left.
 
     Args:
       folder: `WORKDIR/checkpoints`.
-      keep: how many of the newest to keep.
+      keep: How many of the newest to keep.
 
     Raises:
-      CheckpointError: there are checkpoints, and all of them are damaged.
+      CheckpointError: There are checkpoints, and all of them are damaged.
     """
 
     def __init__(self, folder: Path, keep: int):
         self._folder = folder.absolute()
         self._saving: int | None = None
-        first_does(self._set_damaged_aside)
+        first_does(lambda: set_damaged_aside(self._folder))
         self._manager = ocp.CheckpointManager(
             self._folder,
             item_names=("state", "meta"),
@@ -65,17 +71,6 @@ class Checkpoints:
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             ),
         )
-
-    def _set_damaged_aside(self) -> None:
-        used, found = set_damaged_aside(self._folder)
-        if used is None and found:
-            raise CheckpointError(
-                f"none of the checkpoints in {self._folder} is whole: "
-                + "; ".join(f"{step}: {why}" for step, why in found.items())
-                + ". Restore one from a backup, or remove them to start at step 0"
-            )
-        if used is not None:
-            warn_of_damage(self._folder, used, found)
 
     def _seal(self) -> None:
         if not is_first():
@@ -92,20 +87,18 @@ class Checkpoints:
         """Begins to write; every process calls it, at the same step.
 
         Raises:
-          CheckpointError: this or the write before it failed, such as on a full disk.
+          CheckpointError: This or the previous write failed, such as on a full disk.
         """
         needed, free = tree_bytes(state), shutil.disk_usage(self._folder).free
         if free < needed:
             self._fail(step, f"{needed >> 20} MiB are needed, {free >> 20} are free")
         self.wait()
         self._saving = step  # for the seal; the previous write is complete
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
+        )
         try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
-                ),
-            )
+            self._manager.save(step, args=items)
         except (OSError, ValueError, RuntimeError) as error:
             self._fail(step, str(error), error)
 
@@ -113,7 +106,7 @@ class Checkpoints:
         """Returns when the last write is complete.
 
         Raises:
-          CheckpointError: it failed.
+          CheckpointError: It failed.
         """
         try:
             self._manager.wait_until_finished()
@@ -121,7 +114,9 @@ class Checkpoints:
         except (OSError, ValueError, RuntimeError) as error:
             self._fail(None, str(error), error)
 
-    def _fail(self, step: int | None, why: str, cause: Exception | None = None):
+    def _fail(
+        self, step: int | None, why: str, cause: Exception | None = None
+    ) -> NoReturn:
         name = "the last checkpoint" if step is None else f"checkpoint {step}"
         full = isinstance(cause, OSError) and cause.errno == errno.ENOSPC
         hint = " (the disk is full)" if full else ""
@@ -133,24 +128,18 @@ class Checkpoints:
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with the state."""
-        found = self._manager.restore(
-            step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
-        )
-        return found["meta"]
+        items = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=items)["meta"]
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Reads a state onto the shapes and shardings of `like`.
 
         Raises:
-          CheckpointError: it does not fit, or is damaged.
+          CheckpointError: It does not fit, or is damaged.
         """
+        target = ocp.args.StandardRestore(abstract_state(like))
         try:
-            found = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract_state(like))
-                ),
-            )
+            items = self._manager.restore(step, args=ocp.args.Composite(state=target))
         except Exception as error:  # a bare one for an array that cannot be read
             raise CheckpointError(
                 f"checkpoint {step} in {self._folder} cannot be read: {error}"
@@ -158,22 +147,112 @@ class Checkpoints:
         # Through a jitted identity, so that the buffers are laid out by XLA and may
         # be donated (jax#18617).
         shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
-        return jax.jit(lambda state: state, out_shardings=shardings)(found["state"])
+        return jax.jit(lambda state: state, out_shardings=shardings)(items["state"])
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if error is None:
             self.wait()
             self._manager.close()
         else:
             # Closing waits for a write that may have failed; that would only hide the
-            # error that is on its way.
+            # error that is being raised.
             with contextlib.suppress(Exception):
                 self._manager.close()
+
+
+def committed_steps(folder: Path) -> list[int]:
+    """Steps with a folder of a final name, newest first; whole or not."""
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+
+
+def set_damaged_aside(folder: Path) -> None:
+    """Renames damaged checkpoints newer than the newest whole one to `N.damaged`.
+
+    Raises:
+      CheckpointError: None is whole. Nothing is renamed then, so that the next run does
+        not silently begin at step 0.
+    """
+    damaged: dict[int, str] = {}
+    for step in committed_steps(folder):
+        if why := damage(folder / str(step)):
+            damaged[step] = why
+            continue
+        for bad, why in damaged.items():
+            os.replace(folder / str(bad), aside := _free_name(folder, bad))
+            log.warning(
+                "checkpoint %d in %s is damaged: %s. It was set aside as %s; checkpoint "
+                "%d is used instead, so the steps after it are done again",
+                *(bad, folder, why, aside.name, step),
+            )
+        return
+    if damaged:
+        raise CheckpointError(
+            f"none of the checkpoints in {folder} is whole: "
+            + "; ".join(f"{step}: {why}" for step, why in damaged.items())
+            + ". Restore one from a backup, or remove them to start at step 0"
+        )
+
+
+def _free_name(folder: Path, step: int) -> Path:
+    name, count = folder / f"{step}.damaged", 1
+    while name.exists():
+        count += 1
+        name = folder / f"{step}.damaged-{count}"
+    return name
+
+
+def write_seal(folder: Path) -> None:
+    """Writes the digests of all files of a checkpoint into it."""
+    lines = [f"{sha256(folder / name)}  {name}\n" for name in _sealed_files(folder)]
+    write_text(folder / SEAL, "".join(lines))
+
+
+def _sealed_files(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
+    return [name for name in names if name not in (SEAL, *AFTER_SEAL)]
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a committed checkpoint; None if it is whole.
+
+    A checkpoint written before there were seals passes if Orbax's own record of it can
+    be read.
+    """
+    try:
+        json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return f"it was never committed ({RECORD} is missing)"
+    except ValueError:
+        return f"{RECORD} is not JSON"
+    if not (folder / SEAL).exists():
+        return None
+    text = (folder / SEAL).read_text(encoding="utf-8", errors="replace")
+    if not text.endswith("\n"):
+        return f"{SEAL} is cut short"
+    expected = {
+        name: digest
+        for digest, _, name in (line.partition("  ") for line in text.splitlines())
+    }
+    if "" in expected:
+        return f"{SEAL} is damaged"
+    there = _sealed_files(folder)
+    if missing := sorted(set(expected) - set(there)):
+        return f"{_first(missing)} missing, or {SEAL} is damaged"
+    if extra := sorted(set(there) - set(expected)):
+        return f"{_first(extra)} not in {SEAL}, which may be cut short"
+    if changed := [n for n in there if sha256(folder / n) != expected[n]]:
+        size = (folder / changed[0]).stat().st_size
+        return f"{_first(changed)} changed or cut short ({size} bytes are left)"
+    return None
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more files are" if len(names) > 1 else " is"
+    return f"{names[0]}{more}"

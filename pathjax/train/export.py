@@ -1,8 +1,9 @@
-"""model.safetensors: the parameters of a run, and what later stages must know of them.
+"""model.safetensors: the parameters of a run and their metadata.
 
 Written by `Exporter` when a validation improves, or at the end of a run without one.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +21,29 @@ from pathjax.train.state import TrainState
 INHERITED = ("foundation", "preprocess")
 
 
+@dataclasses.dataclass(frozen=True)
 class Exporter:
     """Writes a state's parameters as `WORKDIR/model.safetensors`.
 
-    Args:
+    Attributes:
       workdir: The run's folder.
       objective: Set up for the run.
       init: The model that the run started from, or None.
       meta: From `model_meta`.
     """
 
-    def __init__(
-        self, workdir: Path, objective: Objective, init: Model | None, meta: dict
-    ):
-        self._workdir, self._objective = workdir, objective
-        self._init, self._meta = init, meta
+    workdir: Path
+    objective: Objective
+    init: Model | None
+    meta: dict[str, Any]
 
     def __call__(self, state: TrainState, step: int) -> None:
         """Every process calls it; the first one writes."""
         params = merge(state.params, state.frozen)
-        host = to_host(self._objective.export(params, state.extra))
+        host = to_host(self.objective.export(params, state.extra))
         if is_first():
-            vit, plain = finish(self._objective.spec.vit, host, self._init)
-            meta = self._meta | {"step": step}
-            save_model(self._workdir, Model(plain, vit, meta))
+            vit, plain = finish(self.objective.spec.vit, host, self.init)
+            save_model(self.workdir, Model(plain, vit, self.meta | {"step": step}))
 
 
 def finish(
@@ -67,7 +67,7 @@ def model_meta(
 
     Args:
       inputs: Of the run.
-      samples: It was trained on.
+      samples: The training samples.
       record: As in checkpoints.
     """
     config, study = inputs.config, inputs.study
@@ -89,7 +89,7 @@ def model_meta(
         "name": config.name,
         "objective": objective,
         "image_px": config.data.image_px,
-        # What an image must be like to be shown to the model (predict/).
+        # The form of input images that predict/ expects.
         "tiles": {"px": study.tile_px, "mpp": study.mpp},
         "panel": record["panel"],
         "text": record["text"],

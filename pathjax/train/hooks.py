@@ -1,6 +1,6 @@
 """What happens between steps: logging, validation, checkpoints.
 
-Each hook is small and knows nothing of the others; `loop.fit` calls them in order.
+Each hook is independent of the others; `loop.fit` calls them in order.
 """
 
 import contextlib
@@ -86,39 +86,36 @@ class Stopping:
         return bool(self.patience) and self.worse >= self.patience
 
 
+@dataclasses.dataclass
 class StepLog:
     """Reads the numbers of steps one step late, and refuses a loss that is not finite.
 
     Late, because the device computes a step while the host reads the numbers of the
     step before and loads the next batch.
 
-    Args:
+    Attributes:
       workdir: The run's folder.
       sample_ids: Of the study, by row.
       writer, timer: Of the run.
       every: Steps between lines.
+      note: The last line, for a progress bar.
     """
 
-    def __init__(
-        self,
-        workdir: Path,
-        sample_ids: np.ndarray,
-        writer: MetricWriter,
-        timer: StepTimer,
-        every: int,
-    ):
-        self._workdir, self._sample_ids = workdir, sample_ids
-        self._writer, self._timer, self._every = writer, timer, every
-        self._pending: tuple[int, dict[str, jax.Array], np.ndarray] | None = None
-        self.note = ""
+    workdir: Path
+    sample_ids: np.ndarray
+    writer: MetricWriter
+    timer: StepTimer
+    every: int
+    note: str = ""
+    _pending: tuple[int, dict[str, jax.Array], np.ndarray] | None = None
 
     def push(self, step: int, logs: dict[str, jax.Array], rows: np.ndarray) -> None:
-        """Looks at the step before, and keeps this one for later."""
+        """Flushes the step before, and keeps this one for later."""
         self.flush()
         self._pending = (step, logs, rows)
 
     def flush(self) -> None:
-        """Looks at the last step.
+        """Reads the last step's numbers.
 
         Raises:
           NonFiniteError: Its loss is not finite.
@@ -126,22 +123,21 @@ class StepLog:
         if self._pending is None:
             return
         (step, logs, rows), self._pending = self._pending, None
-        with self._timer.phase("step"):
+        with self.timer.phase("step"):
             host = jax.device_get(logs)
-        self._timer.moved(step)
+        self.timer.moved(step)
         values = {name: float(value) for name, value in host.items()}
         if not np.isfinite(values["loss"]):
             self._refuse(step, values, rows)
-        if due(step, self._every):
-            times = self._timer.flush(step)
+        if due(step, self.every):
+            times = self.timer.flush(step)
             self.note = note(times)
-            self._writer.write(
-                step, {f"train/{k}": v for k, v in values.items()} | times
-            )
+            losses = {f"train/{name}": value for name, value in values.items()}
+            self.writer.write(step, losses | times)
 
     def _refuse(self, step: int, values: dict[str, float], rows: np.ndarray) -> None:
-        names = [str(name) for name in self._sample_ids[rows_of_all(rows)]]
-        path = self._workdir / "nonfinite.json"
+        names = [str(name) for name in self.sample_ids[rows_of_all(rows)]]
+        path = self.workdir / "nonfinite.json"
         text = {name: str(value) for name, value in values.items()}
         if is_first():
             write_json(path, {"step": step, "samples": names, "metrics": text})
@@ -153,63 +149,60 @@ class StepLog:
         )
 
 
+@dataclasses.dataclass
 class Validator:
     """Computes the metric to choose the best model and to stop by.
 
-    Args:
+    Attributes:
       config: Section `eval`.
       eval_step: (state, batch) -> sums over rows and their counts.
       batches: Returns an iterator over the validation fold.
       mesh, stopping, preemption, writer, timer: Of the run.
+      note: The last result, for a progress bar.
     """
 
-    def __init__(
-        self,
-        config: EvalConfig,
-        eval_step: Callable[[TrainState, Batch], dict[str, jax.Array]],
-        batches: Callable[[], Iterator[dict[str, np.ndarray]]],
-        mesh: Mesh,
-        stopping: Stopping,
-        preemption: Preemption,
-        writer: MetricWriter,
-        timer: StepTimer,
-    ):
-        self._config, self._eval_step, self._batches = config, eval_step, batches
-        self._mesh, self._stopping, self._preemption = mesh, stopping, preemption
-        self._writer, self._timer = writer, timer
-        self.note = ""
+    config: EvalConfig
+    eval_step: Callable[[TrainState, Batch], dict[str, jax.Array]]
+    batches: Callable[[], Iterator[dict[str, np.ndarray]]]
+    mesh: Mesh
+    stopping: Stopping
+    preemption: Preemption
+    writer: MetricWriter
+    timer: StepTimer
+    note: str = ""
 
     def due(self, step: int, last: bool) -> bool:
         """Whether to validate after `step`."""
-        return due(step, self._config.every) or bool(last and self._config.every)
+        return due(step, self.config.every) or last
 
     def __call__(self, state: TrainState, step: int) -> bool | None:
         """Whether the state is the best so far; None if a signal came first."""
         totals: dict[str, float] = {}
-        batches: Any = self._batches()  # a generator, to be closed
-        with self._timer.phase("validation"), contextlib.closing(batches):
+        batches: Any = self.batches()  # a generator, to be closed
+        with self.timer.phase("validation"), contextlib.closing(batches):
             for batch in batches:
-                if self._preemption.reached():
+                if self.preemption.reached():
                     return None
-                sums = self._eval_step(state, to_global(batch, self._mesh))
+                sums = self.eval_step(state, to_global(batch, self.mesh))
                 for name, value in jax.device_get(sums).items():
                     totals[name] = totals.get(name, 0.0) + float(value)
-                self._timer.moved(step)
+                self.timer.moved(step)
         means = {f"val/{name}": value for name, value in means_of(totals).items()}
-        self._writer.write(step, means)
-        metric = self._config.metric
+        self.writer.write(step, means)
+        metric = self.config.metric
         if metric not in means:
             raise ConfigError(
                 f"eval.metric={metric!r}: expected one of {', '.join(sorted(means))}"
             )
         self.note = f"{metric} {means[metric]:.4g}"
-        return self._stopping.update(step, means[metric])
+        return self.stopping.update(step, means[metric])
 
 
+@dataclasses.dataclass
 class Saver:
     """Writes checkpoints.
 
-    Args:
+    Attributes:
       checkpoints: Of the run.
       record: Constant entries of each checkpoint's metadata.
       iterator: Of training batches.
@@ -217,34 +210,29 @@ class Saver:
       every: Steps between checkpoints.
     """
 
-    def __init__(
-        self,
-        checkpoints: Checkpoints,
-        record: dict[str, Any],
-        iterator: grain.DatasetIterator,
-        stopping: Stopping,
-        timer: StepTimer,
-        every: int,
-    ):
-        self._checkpoints, self._record, self._iterator = checkpoints, record, iterator
-        self._stopping, self._timer, self._every = stopping, timer, every
+    checkpoints: Checkpoints
+    record: dict[str, Any]
+    iterator: grain.DatasetIterator
+    stopping: Stopping
+    timer: StepTimer
+    every: int
 
     def due(self, step: int) -> bool:
         """Whether to save after `step`."""
-        return due(step, self._every)
+        return due(step, self.every)
 
     def __call__(self, step: int, state: TrainState, validated: bool) -> None:
         """Begins to write; `validated` is False if a validation is still to be done."""
-        meta = self._record | {
+        meta = self.record | {
             "step": step,
-            "iterator": self._iterator.get_state(),
-            "stopping": dataclasses.asdict(self._stopping),
+            "iterator": self.iterator.get_state(),
+            "stopping": dataclasses.asdict(self.stopping),
             "validated": validated,
         }
-        with self._timer.phase("save"):
-            self._checkpoints.save(step, state, meta)
+        with self.timer.phase("save"):
+            self.checkpoints.save(step, state, meta)
 
     def wait(self) -> None:
         """Returns when the last checkpoint is complete."""
-        with self._timer.phase("save"):
-            self._checkpoints.wait()
+        with self.timer.phase("save"):
+            self.checkpoints.wait()

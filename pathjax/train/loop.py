@@ -1,8 +1,8 @@
 """The loop: validate, save, take a batch, step.
 
 The order makes a killed run resume bit for bit: a checkpoint is written before the next
-batch is taken, and a state that is not finite is never written. A run that is told to
-stop saves before it validates, since it may have seconds left; that validation is then
+batch is taken, and a state that is not finite is never written. A run that receives a
+signal saves before it validates, since it may have seconds left; that validation is then
 the first thing the resumed run does.
 """
 
@@ -22,29 +22,17 @@ from pathjax.train.telemetry.timing import StepTimer
 
 @dataclasses.dataclass
 class Hooks:
-    """What `fit` calls between steps.
-
-    Attributes:
-      log: Reads each step's numbers.
-      validate: None without validation.
-      save: Writes checkpoints.
-      export: (state, step) writes the model file.
-      stopping: Early stopping's record.
-      preemption: Says when to save and stop.
-      profile: Traces some steps.
-      timer: Measures the phases of the loop.
-      progress: Called with (steps done, a note).
-    """
+    """What `fit` calls between steps."""
 
     log: StepLog
-    validate: Validator | None
+    validate: Validator | None  # None without validation
     save: Saver
-    export: Callable[[TrainState, int], None]
+    export: Callable[[TrainState, int], None]  # writes the model file
     stopping: Stopping
     preemption: Preemption
     profile: Profile
     timer: StepTimer
-    progress: Callable[..., Any]
+    progress: Callable[..., Any]  # called with (steps done, a note)
 
 
 def fit(
@@ -70,7 +58,7 @@ def fit(
       validated: False if the checkpoint at `start` was written before its validation.
 
     Raises:
-      Preempted: A signal said to stop; what was done is saved.
+      Preempted: A signal stopped the run, which is saved.
       NonFiniteError: The loss was not finite.
     """
     step, timer, validate = start, hooks.timer, hooks.validate

@@ -1,7 +1,7 @@
-"""The optimiser: AdamW with warm-up and cosine, and which parameters it may touch.
+"""The optimiser: AdamW with warm-up and cosine, and the choice of trainable parameters.
 
-Freezing is done by splitting the parameters before differentiation, so that frozen ones
-cost no gradient and no moments; optax masks would still compute their gradients.
+Freezing splits the parameters before differentiation, so that frozen ones cost no
+gradient and no moments; optax masks would still compute their gradients.
 """
 
 import re
@@ -23,11 +23,11 @@ def split_frozen(params: Params, patterns: Sequence[str]) -> tuple[Params, Param
     """Splits parameters into (trainable, frozen) by regular expressions over paths.
 
     Args:
-      params: nested dict.
-      patterns: searched in "/"-joined paths such as "vit/block_0/attention/qkv/kernel".
+      params: Nested dict.
+      patterns: Searched in "/"-joined paths such as "vit/block_0/attention/qkv/kernel".
 
     Raises:
-      ValueError: a pattern matches nothing, or everything is frozen.
+      ValueError: A pattern matches nothing, or everything is frozen.
     """
     flat = flatten_dict(params, sep="/")
     idle = [p for p in patterns if not any(re.search(p, path) for path in flat)]
@@ -45,8 +45,7 @@ def split_frozen(params: Params, patterns: Sequence[str]) -> tuple[Params, Param
 
 def merge(trainable: Params, frozen: Params) -> Params:
     """Undoes `split_frozen`."""
-    flat = flatten_dict(trainable) | flatten_dict(frozen)
-    return unflatten_dict(flat)
+    return unflatten_dict(flatten_dict(trainable) | flatten_dict(frozen))
 
 
 def decayed(params: Params) -> Params:
@@ -78,8 +77,8 @@ def rate_factors(
 
     Layer-wise decay (Bao et al. 2022, BEiT): with `depth` blocks, embeddings have
     `layer_decay ** (depth + 1)`, block i `layer_decay ** (depth - i)`, the final norm
-    and everything that is no encoder 1. On top of it the encoder has `vit_lr`. Stacked
-    blocks have a factor for each entry of their leading axis.
+    and everything outside the encoder 1. The encoder also has `vit_lr`. Stacked blocks
+    have a factor for each entry of their leading axis.
     """
 
     def factor(path: tuple[str, ...], leaf: Any) -> Any:
@@ -111,11 +110,11 @@ def make_optimizer(
     """AdamW (Loshchilov and Hutter 2019) with clipping and factors for the encoder.
 
     Args:
-      schedule: learning rate by step.
-      weight_decay: decoupled, on kernels only.
-      clip: largest global gradient norm; 0 is off.
-      b2: decay of the second moment.
-      vit_lr, layer_decay, depth: of `rate_factors`.
+      schedule: Learning rate by step.
+      weight_decay: Decoupled, see `decayed`.
+      clip: Largest global gradient norm; 0 is off.
+      b2: Decay of the second moment.
+      vit_lr, layer_decay, depth: Of `rate_factors`.
     """
 
     def scaled(updates, params=None):

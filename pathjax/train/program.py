@@ -86,12 +86,7 @@ def _placed(leaf, sharding) -> jax.ShapeDtypeStruct:
 
 
 def make_program(config: RunConfig, objective: Objective, mesh: Mesh) -> Program:
-    """The programs that a config describes.
-
-    Args:
-      config: Of the run.
-      objective: Set up for the run.
-      mesh: Of the run.
+    """The programs of a run, whose objective is set up.
 
     Raises:
       ValueError: Options that cannot be built.
@@ -109,14 +104,9 @@ def make_program(config: RunConfig, objective: Objective, mesh: Mesh) -> Program
         layer_decay=optim.layer_decay,
         depth=vit.depth,
     )
-    return Program(
-        objective=objective,
-        tx=tx,
-        example=example_batch(config, objective),
-        freeze=(*optim.freeze, *config.adapt.frozen(vit)),
-        mesh=mesh,
-        parts=optim.accumulate,
-    )
+    freeze = (*optim.freeze, *config.adapt.frozen(vit))
+    example = example_batch(config, objective)
+    return Program(objective, tx, example, freeze, mesh, optim.accumulate)
 
 
 def example_batch(

@@ -32,73 +32,69 @@ def layout(mesh: Mesh) -> dict[str, Any]:
     }
 
 
-def comparable(fixed: dict[str, Any], init: str = "") -> dict[str, Any]:
+def comparable(record: dict[str, Any], init: str = "") -> dict[str, Any]:
     """What the processes of a run must have in common, by name.
 
-    The study's path may differ from machine to machine; its content may not.
-
     Args:
-      fixed: config, panel, study, versions and layout, as in a checkpoint.
-      init: what identifies the parameters that the run starts from.
+      record: Config, panel, study, versions and layout, as in a checkpoint.
+      init: Identifies the parameters that the run starts from.
     """
-    named = {f"config.{k}": v for k, v in flatten(fixed["config"]).items()}
+    named = {f"config.{k}": v for k, v in flatten(record["config"]).items()}
     for key in PATHS:
         del named[f"config.{key}"]
-    panel = json.dumps(fixed["panel"], sort_keys=True).encode()
+    panel = json.dumps(record["panel"], sort_keys=True).encode()
     return named | {
-        "study": f"{fixed['study']['name']} {fixed['study']['fingerprint']}",
-        "text": whose_text(fixed),
+        "study": f"{record['study']['name']} {record['study']['fingerprint']}",
+        "text": describe_text(record),
         "gene panel": f"sha256:{hashlib.sha256(panel).hexdigest()[:16]}",
         "init": init,
-        **{f"version of {name}": one for name, one in fixed["versions"].items()},
-        **{f"layout.{name}": one for name, one in fixed["layout"].items()},
+        **{f"version of {name}": v for name, v in record["versions"].items()},
+        **{f"layout.{name}": v for name, v in record["layout"].items()},
     }
 
 
-def continuation(meta: dict[str, Any], fixed: dict[str, Any]) -> str:
-    """Why a resumed run may differ in its last bits from an uninterrupted one.
-
-    Empty if it resumes bit for bit.
-    """
-    found = [
+def continuation(meta: dict[str, Any], record: dict[str, Any]) -> str:
+    """Why a resumed run may differ in its last bits from an uninterrupted one, or ""."""
+    changes = [
         f"{part} {name}: {there[name]} there, {here[name]} here"
         for part in ("layout", "versions")
-        for there, here in [(meta.get(part, {}), fixed[part])]
+        for there, here in [(meta.get(part, {}), record[part])]
         for name in here
         if name in there and there[name] != here[name]
     ]
-    if not found:
+    if not changes:
         return ""
     return (
-        f"resuming from step {meta['step']}, saved elsewhere ({'; '.join(found)}). "
+        f"resuming from step {meta['step']}, saved elsewhere ({'; '.join(changes)}). "
         "Parameters, optimiser and the position in the data are exactly those saved; "
         "sums are now computed in another order, so the next steps may differ in their "
         "last bits from those of an uninterrupted run"
     )
 
 
-def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:
+def require_same_run(meta: dict, record: dict, workdir: Path) -> None:
     """Refuses to resume a run with another config, gene list or study.
 
     Raises:
-      ConfigError: naming each key that differs.
-      StudyError: the gene lists differ.
+      ConfigError: Naming each key that differs.
+      StudyError: The gene lists differ.
     """
-    saved, given = flatten(meta["config"]), flatten(fixed["config"])
+    saved, given = flatten(meta["config"]), flatten(record["config"])
     differing = [
         f"{key}: {saved.get(key)!r} there, {given.get(key)!r} here"
         for key in sorted({*saved, *given})
         if not key.startswith(FREE_KEYS) and key not in PATHS
         if saved.get(key) != given.get(key)
     ]
-    if meta["study"] != fixed["study"]:
-        differing.append(f"study: {meta['study']} there, {fixed['study']} here")
-    there, here = (whose_text(one) for one in (meta, fixed))
-    if there != here:
-        differing.append(f"data.text: {there} there, {here} here")
-    if meta["panel"] and fixed["panel"]:
+    for name, there, here in (
+        ("study", meta["study"], record["study"]),
+        ("data.text", describe_text(meta), describe_text(record)),
+    ):
+        if there != here:
+            differing.append(f"{name}: {there} there, {here} here")
+    if meta["panel"] and record["panel"]:
         require_same_genes(
-            meta["panel"]["genes"], fixed["panel"]["genes"], str(workdir)
+            meta["panel"]["genes"], record["panel"]["genes"], str(workdir)
         )
     if differing:
         raise ConfigError(
@@ -107,9 +103,9 @@ def require_same_run(meta: dict, fixed: dict, workdir: Path) -> None:
         )
 
 
-def whose_text(fixed: dict[str, Any]) -> str:
+def describe_text(record: dict[str, Any]) -> str:
     """A description of a run's text embeddings."""
-    text = fixed.get("text")  # absent in checkpoints written before text support
+    text = record.get("text")  # absent in checkpoints written before text support
     if not text:
         return "no text"
     return (

@@ -26,14 +26,14 @@ QUICK: dict[str, Any] = {
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a step reads and writes; a checkpoint holds just this.
+    """All that a step reads and writes, and what a checkpoint holds.
 
     Attributes:
       step: int32 scalar, steps taken.
-      params: trainable parameters.
-      frozen: the others, never differentiated.
+      params: Trainable parameters.
+      frozen: The others, never differentiated.
       extra: The objective's own state, such as DINO's teacher and centre.
-      opt_state: of the optimiser, for `params` only.
+      opt_state: Of the optimiser, for `params` only.
     """
 
     step: jax.Array
@@ -47,28 +47,28 @@ def replace_subtree(params: Params, given: Params, where: str) -> Params:
     """Puts given parameters in place of those of the same paths.
 
     Args:
-      params: freshly initialised (or abstract) parameters.
-      given: nested dict, such as `{"vit": ...}`; must cover whole top-level entries.
-      where: what they were read from, for the error.
+      params: Freshly initialised (or abstract) parameters.
+      given: Nested dict, such as `{"vit": ...}`; must cover whole top-level entries.
+      where: Their source, for the error.
 
     Raises:
-      ValueError: missing, unexpected and mis-shaped entries, all at once.
+      ValueError: Missing, unexpected and mis-shaped entries, all at once.
     """
     flat, new = flatten_dict(params, sep="/"), flatten_dict(given, sep="/")
     covered = {path for path in flat if path.split("/")[0] in given}
     # Adapters are not in model files: they start fresh.
     covered -= {path for path in flat if path.split("/")[-1] in (DOWN, UP)}
-    found = [f"{path} is missing" for path in sorted(covered - set(new))]
-    found += [f"{path} is unexpected" for path in sorted(set(new) - set(flat))]
-    found += [
+    problems = [f"{path} is missing" for path in sorted(covered - set(new))]
+    problems += [f"{path} is unexpected" for path in sorted(set(new) - set(flat))]
+    problems += [
         f"{path} is {np.shape(new[path])}, expected {flat[path].shape}"
         for path in sorted(set(new) & set(flat))
         if np.shape(new[path]) != flat[path].shape
     ]
-    if found:
-        listing = "\n  - ".join(found[:5])
+    if problems:
+        listing = "\n  - ".join(problems[:5])
         raise ValueError(
-            f"{where} does not fit the model ({len(found)} entries):\n  - {listing}\n"
+            f"{where} does not fit the model ({len(problems)} entries):\n  - {listing}\n"
             "Set config.model to the encoder it was trained with"
         )
     return unflatten_dict(flat | new, sep="/")
@@ -85,10 +85,10 @@ def state_creator(
     """Returns (key, parameters to start from) -> state; made to run under jit.
 
     Args:
-      objective, tx: of the run.
-      example: shapes and dtypes of a batch.
-      freeze: patterns of `split_frozen`.
-      init_name: where parameters come from, for errors.
+      objective, tx: Of the run.
+      example: Shapes and dtypes of a batch.
+      freeze: Patterns of `split_frozen`.
+      init_name: Source of the given parameters, for errors.
     """
 
     def create(key, given):
@@ -96,8 +96,7 @@ def state_creator(
         params, extra = objective.init(key, batch)
         if given:
             params = replace_subtree(params, given, init_name)
-            # What an objective derives from the parameters (DINO's teacher) has to
-            # follow them.
+            # What an objective derives from the parameters (DINO's teacher) follows.
             extra = objective.reset_extra(params, extra)
         trainable, frozen = split_frozen(params, freeze)
         return TrainState(
@@ -122,35 +121,24 @@ def make_state(
     init: Params | None = None,
     init_name: str = "",
 ) -> tuple[TrainState, Any]:
-    """Initialises a state under jit, each leaf where its sharding puts it.
+    """Initialises a state under jit; returns it and the tree of its shardings.
 
     Args:
-      objective, tx, example, freeze, init_name: as in `state_creator`.
-      mesh: of the run.
-      key: of the initialisation; the same on every process.
-      init: parameters to start from, such as `{"vit": ...}`.
-
-    Returns:
-      The state and the tree of its shardings.
+      objective, tx, example, freeze, init_name: As in `state_creator`.
+      key: The same on every process.
+      mesh: Of the run.
+      init: Parameters to start from, such as `{"vit": ...}`.
     """
     create = state_creator(objective, tx, example, freeze=freeze, init_name=init_name)
     given = init or {}
-    abstract = jax.eval_shape(create, key, given)
-    shardings = state_sharding(mesh, abstract)
-    made = jax.jit(create, out_shardings=shardings).lower(key, given)
-    return made.compile(QUICK if on_cpu(mesh) else None)(key, given), shardings
-
-
-def on_cpu(mesh: Mesh) -> bool:
-    """Whether the devices of `mesh` are CPUs."""
-    return mesh.devices.flat[0].platform == "cpu"
+    shardings = state_sharding(mesh, jax.eval_shape(create, key, given))
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    program = jax.jit(create, out_shardings=shardings).lower(key, given)
+    return program.compile(QUICK if on_cpu else None)(key, given), shardings
 
 
 def abstract_state(state: TrainState) -> TrainState:
     """Shapes, dtypes and shardings of a state: the target of a restore."""
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=leaf.sharding
-        ),
-        state,
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
     )

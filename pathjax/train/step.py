@@ -20,21 +20,20 @@ from pathjax.train.optim import merge
 from pathjax.train.state import TrainState
 
 Logs = dict[str, jax.Array]
-COUNT = "/count"  # after a metric's name: of how many rows its sum is
+COUNT = "/count"  # suffix of the number of rows that a metric is summed over
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean of `[B]` over true rows; where, not product, so that a NaN in a padded row
-    cannot leak. Zero for an empty batch."""
+    """Mean of `[B]` over true rows; zero if there are none.
+
+    Where, not product, so that a NaN in a padded row cannot leak.
+    """
     total = jnp.where(mask, values, 0).sum()
     return total / jnp.maximum(mask.sum(), 1).astype(values.dtype)
 
 
 def means_of(totals: dict[str, float]) -> dict[str, float]:
-    """Means from the sums and counts of `make_eval_step`, batches added up.
-
-    What no row counted for is left out.
-    """
+    """Means from sums and counts of `make_eval_step`, leaving out what has no rows."""
     return {
         name: value / totals[f"{name}{COUNT}"]
         for name, value in totals.items()
@@ -53,17 +52,17 @@ def make_train_step(
 
     The state is donated. `key` is the run's base key; what depends on the step is
     derived inside. Logs are scalars: loss, the objective's metrics, gradient norm.
-    With `accumulate` above 1 the batch goes through the encoders in so many parts, and
+    With `accumulate` above 1 the batch goes through the encoders in that many parts, and
     the gradient is still that of the whole batch.
     """
 
     def train_step(state, batch, key):
         def represent(params, rows, part):
-            drawn = key if accumulate == 1 else jax.random.fold_in(key, part)
+            part_key = key if accumulate == 1 else jax.random.fold_in(key, part)
             whole = merge(params, state.frozen)
             with rows_divided(mesh):
                 return objective.represent(
-                    whole, state.extra, rows, drawn, state.step, True
+                    whole, state.extra, rows, part_key, state.step, True
                 )
 
         def compare(params, rows):
@@ -105,21 +104,15 @@ def make_eval_step(
     """Returns the jitted validation step: sums over true rows, and their counts.
 
     The caller adds up batches and divides once (`means_of`), so that a short last batch
-    weighs what it should.
+    has its proper weight.
     """
 
     def eval_step(state, batch, key):
+        params, mask = merge(state.params, state.frozen), batch["mask"]
         with rows_divided(mesh):
             values, metrics, _ = objective.losses(
-                merge(state.params, state.frozen),
-                state.extra,
-                batch,
-                key,
-                state.step,
-                False,
-                mesh,
+                params, state.extra, batch, key, state.step, False, mesh
             )
-        mask = batch["mask"]
         sums = {}
         for name, metric in (metrics | {"loss": values}).items():
             of, rows = counted(metric, mask)

@@ -1,12 +1,13 @@
 """`train(config, workdir)`: the one entry to training, whatever the objective.
 
-The command line, the tests, the notebooks and a pod all call it. A run that is killed at
-any moment and started again ends bit for bit as if it had not been.
+A run that is killed at any moment and started again ends bit for bit as if it had not
+been interrupted.
 
     config -> inputs -> program -> state -> fit with hooks -> model.safetensors
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from pathjax.parallel.allocator import trim_after_compilation
 from pathjax.parallel.collective import MeshSlice, is_first, require_same
 from pathjax.parallel.mesh import replicated
 from pathjax.parallel.preemption import Preemption
-from pathjax.progress import console
 from pathjax.train.checkpoint import Checkpoints
 from pathjax.train.export import Exporter, model_meta
 from pathjax.train.hooks import Feed, Saver, StepLog, Stopping, Validator
@@ -38,6 +38,8 @@ from pathjax.train.telemetry.mfu import model_flops, peak_flops
 from pathjax.train.telemetry.profiler import Profile
 from pathjax.train.telemetry.timing import StepTimer
 from pathjax.train.telemetry.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,7 @@ def train(
       NonFiniteError: The loss was not finite.
       CheckpointError: A checkpoint could not be written or read.
       ProcessError: The processes of a run were started differently.
-      Preempted: A signal said to stop; what was done is saved.
+      Preempted: A signal stopped the run, which is saved.
     """
     config, workdir = resolve(config), Path(workdir)
     trim_after_compilation()
@@ -89,23 +91,16 @@ def train(
     program = make_program(config, inputs.objective, mesh)
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
     state, shardings = program.make_state(key, inputs.start(), config.init)
+    batches = inputs.train_batches(samples, part, features)
+    meta = model_meta(inputs, samples, record)
     run = Run(
         config=config,
         workdir=workdir,
         record=record,
         program=program,
-        feed=Feed(
-            inputs.train_batches(samples, part, features),
-            mesh,
-            inputs.objective.requires,
-        ),
+        feed=Feed(batches, mesh, inputs.objective.requires),
         held_out=lambda: inputs.eval_batches(held_out, part, features),
-        export=Exporter(
-            workdir,
-            inputs.objective,
-            inputs.init,
-            model_meta(inputs, samples, record),
-        ),
+        export=Exporter(workdir, inputs.objective, inputs.init, meta),
         sample_ids=inputs.study.samples["sample_id"].to_numpy(),
         progress=progress or (lambda done, note="": None),
     )
@@ -130,27 +125,16 @@ def run_record(inputs: Inputs, mesh: Mesh) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run that is set up: resumes from its last checkpoint and calls `fit`.
-
-    Attributes:
-      config, workdir: As in `train`.
-      record: From `run_record`.
-      program: What is compiled.
-      feed: Training batches.
-      held_out: Returns an iterator over validation batches.
-      export: Writes the model file.
-      sample_ids: Of the study, by row.
-      progress: Called with (steps done, a note).
-    """
+    """A run that is set up: resumes from its last checkpoint and calls `fit`."""
 
     config: RunConfig
     workdir: Path
-    record: dict[str, Any]
+    record: dict[str, Any]  # from `run_record`
     program: Program
     feed: Feed
-    held_out: Callable[[], Iterator[Any]]
+    held_out: Callable[[], Iterator[Any]]  # returns validation batches
     export: Exporter
-    sample_ids: np.ndarray
+    sample_ids: np.ndarray  # of the study, by row
     progress: Callable[..., None]
 
     def __call__(
@@ -173,15 +157,7 @@ class Run:
                     workdir, start, config.log.tensorboard, is_first(), validated
                 ) as writer,
             ):
-                log = StepLog(workdir, self.sample_ids, writer, timer, config.log.every)
-                save = Saver(
-                    checkpoints,
-                    self.record,
-                    self.feed.iterator,
-                    stopping,
-                    timer,
-                    config.checkpoint.every,
-                )
+                every = config.log.every
                 validate = Validator(
                     config.eval,
                     _with_key(self.program.eval_step(shardings), key),
@@ -192,20 +168,28 @@ class Run:
                     writer,
                     timer,
                 )
+                save = Saver(
+                    checkpoints,
+                    self.record,
+                    self.feed.iterator,
+                    stopping,
+                    timer,
+                    config.checkpoint.every,
+                )
                 state = fit(
                     _with_key(self.program.train_step(shardings), key),
                     state,
                     self.feed,
                     Hooks(
-                        log=log,
-                        validate=validate if config.eval.every else None,
-                        save=save,
-                        export=self.export,
-                        stopping=stopping,
-                        preemption=preemption,
-                        profile=profile,
-                        timer=timer,
-                        progress=self.progress,
+                        StepLog(workdir, self.sample_ids, writer, timer, every),
+                        validate if config.eval.every else None,
+                        save,
+                        self.export,
+                        stopping,
+                        preemption,
+                        profile,
+                        timer,
+                        self.progress,
                     ),
                     workdir=workdir,
                     start=start,
@@ -232,9 +216,8 @@ class Run:
         require_same_run(meta, self.record, self.workdir)
         state = checkpoints.restore(start, state)
         self.feed.iterator.set_state(meta["iterator"])
-        message = continuation(meta, self.record)
-        if message and is_first():
-            console.print(message, highlight=False)
+        if (message := continuation(meta, self.record)) and is_first():
+            log.warning(message)
         validated = meta.get("validated", True)
         return state, start, Stopping(**meta["stopping"]), validated
 

@@ -73,7 +73,7 @@ def test_a_killed_process_ends_the_other_and_the_run_resumes(
     assert other.status in (1, -signal.SIGABRT)
     assert any(
         words in other.text
-        for words in ("which has probably died", "another task died", "heard of")
+        for words in ("which has probably died", "another task died", "no sign of life")
     ), other.text
     assert_same(train(command, workdir), undisturbed)
 

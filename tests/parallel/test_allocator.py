@@ -26,8 +26,8 @@ def kernel(tmp_path, monkeypatch):
 def test_asks_for_huge_pages():
     assert allocator.choose({}).variables == ASKED
     other = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
-    wanted = f"glibc.pthread.rseq=0:{allocator.TUNABLE}"
-    assert allocator.choose(other).variables == {"GLIBC_TUNABLES": wanted}
+    expected = f"glibc.pthread.rseq=0:{allocator.TUNABLE}"
+    assert allocator.choose(other).variables == {"GLIBC_TUNABLES": expected}
 
 
 @pytest.mark.parametrize(

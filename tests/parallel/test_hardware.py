@@ -24,14 +24,14 @@ def test_targets(text, chips, devices, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("v5x:4x4", "no chip 'v5x', near are v5"),
+        ("v5x:4x4", "no chip 'v5x'; did you mean"),
         ("v4:2x2x2", "v4 is left out"),
-        ("v5e", "wanted v5e with AxB"),
-        ("v5e:16", "wanted v5e with AxB"),
-        ("v5p:4x4", "wanted v5p with AxBxC"),
-        ("h100:2x4", "wanted h100 with a count"),
-        ("cpu:0", "wanted cpu with a count"),
-        ("v5e:4x", "wanted v5e with AxB"),
+        ("v5e", "expected v5e with AxB"),
+        ("v5e:16", "expected v5e with AxB"),
+        ("v5p:4x4", "expected v5p with AxBxC"),
+        ("h100:2x4", "expected h100 with a count"),
+        ("cpu:0", "expected cpu with a count"),
+        ("v5e:4x", "expected v5e with AxB"),
     ],
 )
 def test_targets_that_are_none(text, message):

@@ -29,21 +29,33 @@ def test_flags_and_environment():
 
 
 @pytest.mark.parametrize(
-    ("values", "environ", "told"),
+    ("values", "environ", "message"),
     [
         ({"coordinator": "a:1"}, {}, "processes, process missing: give --coordinator"),
-        (GIVEN | {"process": 4}, {}, "process is 4 of 4 processes: wanted 0 to"),
-        (GIVEN | {"coordinator": "a"}, {}, "coordinator is 'a': wanted HOST:PORT"),
-        (GIVEN | {"coordinator": "a:0"}, {}, "coordinator is 'a:0': wanted HOST:PORT"),
-        (GIVEN | {"multihost": True}, {}, "--multihost asks the cluster, but"),
-        (GIVEN, {"PATHJAX_START_SECONDS": "soon"}, "start_seconds is 'soon': wanted a"),
-        (GIVEN, {"PATHJAX_SILENCE_SECONDS": "1"}, "silence_seconds is 1: wanted at"),
+        (GIVEN | {"process": 4}, {}, "process: expected 0 to 3, got 4"),
+        (GIVEN | {"coordinator": "a"}, {}, "coordinator: expected HOST:PORT, got 'a'"),
+        (
+            GIVEN | {"coordinator": "a:0"},
+            {},
+            "coordinator: expected HOST:PORT, got 'a:0'",
+        ),
+        (GIVEN | {"multihost": True}, {}, "--multihost asks the cluster, so"),
+        (
+            GIVEN,
+            {"PATHJAX_START_SECONDS": "soon"},
+            "start_seconds: expected a whole number, got 'soon'",
+        ),
+        (
+            GIVEN,
+            {"PATHJAX_SILENCE_SECONDS": "1"},
+            "silence_seconds: expected at least 5, got 1",
+        ),
     ],
 )
-def test_what_is_wrong_is_said(values, environ, told):
+def test_what_is_wrong_is_said(values, environ, message):
     with pytest.raises(ProcessError) as caught:
         launch_of(**values, environ=environ)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_one_process_needs_no_session():
@@ -57,8 +69,8 @@ def test_no_cluster_is_said(monkeypatch):
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
     monkeypatch.setattr(jax.config, "update", lambda *_: None)
-    wanted = "--multihost finds no cluster"
-    with pytest.raises(ProcessError, match=wanted), session(Launch()):
+    message = "--multihost finds no cluster"
+    with pytest.raises(ProcessError, match=message), session(Launch()):
         pass
 
 
@@ -90,11 +102,13 @@ def watches(monkeypatch):
     return store, *found
 
 
-def test_the_first_failure_is_told_to_all(watches):
+def test_all_processes_report_the_first_failure(watches):
     store, zero, one = watches
     assert one.fail(ValueError("tile 7 is broken")) == ""
-    told = "process 1 of 2 failed, so process 0 ends too: ValueError: tile 7 is broken"
-    assert zero.fail(RuntimeError("something that followed")) == told
+    message = (
+        "process 1 of 2 failed, so process 0 ends too: ValueError: tile 7 is broken"
+    )
+    assert zero.fail(RuntimeError("something that followed")) == message
     # The first is the one that counts.
     (failure,) = [v for k, v in store.kept.items() if k.startswith(processes.FAILED)]
     assert json.loads(failure)["process"] == 1
@@ -127,4 +141,4 @@ def test_silence_is_noticed(watches, monkeypatch):
     store.key_value_set(f"{processes.BEAT}/0", "2", True)
     assert zero._silent() == ""
     monkeypatch.setattr(processes.time, "monotonic", lambda: now + 31)
-    assert "process 1 of 2 has not been heard of for 30 s" in zero._silent()
+    assert "process 1 of 2 has sent no sign of life for 30 s" in zero._silent()

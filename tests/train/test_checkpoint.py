@@ -1,6 +1,8 @@
-"""Checkpoints: exact, resharded on restore, and honest about a full disk."""
+"""Checkpoints: exact, resharded on restore; damage is named, by sha256sum's judgement."""
 
 import errno
+import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,8 +15,16 @@ import pytest
 
 from pathjax.parallel.mesh import make_mesh, state_sharding
 from pathjax.train import checkpoint
-from pathjax.train.checkpoint import CheckpointError, Checkpoints, tree_bytes
-from pathjax.train.seal import SEAL, DamagedCheckpointWarning
+from pathjax.train.checkpoint import (
+    SEAL,
+    CheckpointError,
+    Checkpoints,
+    committed_steps,
+    damage,
+    set_damaged_aside,
+    tree_bytes,
+    write_seal,
+)
 from pathjax.train.state import TrainState
 
 
@@ -61,7 +71,7 @@ def test_restores_onto_another_mesh(tmp_path):
 def test_saving_is_not_disturbed_by_donation_after_it(tmp_path):
     """The state is donated to the next step while the save still runs."""
     state = make_state(make_mesh(), size=4096)
-    wanted = jax.device_get(state)
+    expected = jax.device_get(state)
     overwrite = jax.jit(
         lambda s: jax.tree.map(lambda leaf: leaf * 0 - 1, s), donate_argnums=0
     )
@@ -70,7 +80,7 @@ def test_saving_is_not_disturbed_by_donation_after_it(tmp_path):
         for _ in range(3):
             state = overwrite(state)
         checkpoints.wait()
-        assert equal(checkpoints.restore(1, state), wanted)
+        assert equal(checkpoints.restore(1, state), expected)
 
 
 def test_only_the_newest_are_kept(tmp_path):
@@ -151,18 +161,15 @@ def test_every_committed_one_is_sealed_by_what_sha256sum_accepts(tmp_path):
         subprocess.run(command, cwd=tmp_path / step, check=True)
 
 
-def test_a_flipped_bit_is_found_and_the_one_before_is_used(tmp_path):
+def test_a_flipped_bit_is_found_and_the_one_before_is_used(tmp_path, caplog):
     mesh = make_mesh()
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         for step in (1, 2):
             checkpoints.save(step, make_state(mesh, seed=step, size=64), {"at": step})
     flip_a_bit(tmp_path / "2")
     (tmp_path / "3.orbax-checkpoint-tmp").mkdir()  # of a write that was killed
-    with pytest.warns(
-        DamagedCheckpointWarning, match="checkpoint 2 .* checkpoint 1 is used instead"
-    ):
-        checkpoints = Checkpoints(tmp_path, keep=2)
-    with checkpoints:
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        assert re.search("checkpoint 2 .* checkpoint 1 is used instead", caplog.text)
         assert checkpoints.latest() == 1 and checkpoints.meta(1) == {"at": 1}
         back = checkpoints.restore(1, make_state(mesh, seed=9, size=64))
         assert equal(back, make_state(mesh, seed=1, size=64))
@@ -203,3 +210,78 @@ def test_tree_bytes_and_full_disk_hint(tmp_path):
         full = OSError(errno.ENOSPC, "No space left on device")
         with pytest.raises(CheckpointError, match="the disk is full"):
             checkpoints._fail(4, str(full), full)
+
+
+def make_checkpoint(folder):
+    """A folder like a committed checkpoint."""
+    (folder / "state" / "d").mkdir(parents=True)
+    (folder / "state" / "d" / "array").write_bytes(bytes(range(256)) * 40)
+    (folder / "state" / "manifest").write_bytes(b"manifest")
+    (folder / "meta").mkdir()
+    (folder / "meta" / "metadata").write_text('{"step": 1}')
+    write_seal(folder)
+    (folder / "_CHECKPOINT_METADATA").write_text(json.dumps({"commit": 1}))
+    (folder / "commit_success.txt").write_text("yes")
+    return folder
+
+
+def test_a_whole_one_passes_and_so_does_sha256sum(tmp_path):
+    folder = make_checkpoint(tmp_path / "1")
+    assert damage(folder) is None
+    subprocess.run(["sha256sum", "--check", "--strict", SEAL], cwd=folder, check=True)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("state/d/array", flip, "state/d/array is changed"),
+        ("state/d/array", lambda p: p.write_bytes(b""), r"\(0 bytes are left\)"),
+        ("state/d/array", lambda p: p.unlink(), "state/d/array is missing"),
+        ("meta/metadata", lambda p: p.write_text("{"), "meta/metadata is changed"),
+        (SEAL, lambda p: p.write_text(""), f"{SEAL} is cut short"),
+        (SEAL, lambda p: p.write_bytes(p.read_bytes()[:-5]), f"{SEAL} is cut short"),
+        (SEAL, lambda p: p.write_bytes(p.read_bytes()[80:]), f"not in {SEAL}"),
+        (SEAL, lambda p: p.write_bytes(b"\xff" * 9 + b"\n"), f"{SEAL} is damaged"),
+        (SEAL, flip, "state/d/array|state/manifest|is damaged"),
+        ("_CHECKPOINT_METADATA", lambda p: p.unlink(), "never committed"),
+        ("_CHECKPOINT_METADATA", lambda p: p.write_text("{,"), "is not JSON"),
+        ("_CHECKPOINT_METADATA", lambda p: p.write_bytes(b"\xff"), "is not JSON"),
+    ],
+)
+def test_damage_is_named(tmp_path, name, change, message):
+    folder = make_checkpoint(tmp_path / "1")
+    change(folder / name)
+    assert re.search(message, damage(folder))
+
+
+def test_one_from_before_there_were_seals_passes(tmp_path):
+    folder = make_checkpoint(tmp_path / "1")
+    (folder / SEAL).unlink()
+    assert damage(folder) is None
+
+
+def test_damaged_ones_are_set_aside_not_deleted_and_named(tmp_path, caplog):
+    for step in (5, 10, 15):
+        make_checkpoint(tmp_path / str(step))
+    (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "15.damaged").mkdir()  # from another time
+    for step in (10, 15):
+        flip(tmp_path / str(step) / "state" / "manifest")
+    set_damaged_aside(tmp_path)
+    assert committed_steps(tmp_path) == [5]
+    assert (tmp_path / "15.damaged-2" / "state" / "manifest").exists()
+    assert (tmp_path / "10.damaged").is_dir()
+    first, second = caplog.messages
+    assert "checkpoint 15" in first and "checkpoint 5 is used" in first
+    assert "set aside as 15.damaged-2" in first and "checkpoint 10" in second
+
+
+def test_no_folder_is_no_checkpoint(tmp_path):
+    set_damaged_aside(tmp_path / "none")
+    assert committed_steps(tmp_path / "none") == []

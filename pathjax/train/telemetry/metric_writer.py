@@ -5,23 +5,23 @@ killed run ends up as that of an uninterrupted one (`time` and `time/...` aside)
 """
 
 import json
+import math
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from pathjax.files import write_text
 
 
 class MetricWriter:
-    """Appends metrics to `metrics.jsonl`; a context manager that flushes at the end.
+    """Appends metrics to `metrics.jsonl`; a context manager that closes the file.
 
     Args:
-      workdir: the run's folder.
+      workdir: The run's folder.
       step: The step that the run resumes from; later lines are dropped.
-      validated: False when the validation at `step` is still to be done (again).
-      tensorboard: also write TensorBoard events (needs the [tensorboard] extra).
+      tensorboard: Also write TensorBoard events (needs the [tensorboard] extra).
       active: False writes nothing (all processes but the first).
+      validated: False when the validation at `step` is still to be done (again).
     """
 
     def __init__(
@@ -32,8 +32,7 @@ class MetricWriter:
         active: bool = True,
         validated: bool = True,
     ):
-        self._file = None
-        self._board = None
+        self._file = self._board = None
         if not active:
             return
         path = workdir / "metrics.jsonl"
@@ -52,17 +51,13 @@ class MetricWriter:
             self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step)
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Appends one line `{"step", "time", name: value...}` and flushes it.
-
-        A value that is not finite is written as null, for JSON has no NaN.
-        """
+        """Appends one line; a value that is not finite is null, as JSON has no NaN."""
         if self._file is None:
             return
-        finite = {
-            key: float(value) if abs(value) < float("inf") else None
+        row = {"step": step, "time": round(time.time(), 3)} | {
+            key: float(value) if math.isfinite(value) else None
             for key, value in values.items()
         }
-        row = {"step": step, "time": round(time.time(), 3), **finite}
         self._file.write(json.dumps(row, allow_nan=False) + "\n")
         self._file.flush()
         if self._board:
@@ -72,16 +67,9 @@ class MetricWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file:
-            self._file.close()
-        if self._board:
-            self._board.close()
+    def __exit__(self, *error: object) -> None:
+        for target in filter(None, (self._file, self._board)):
+            target.close()
 
 
 def _is_validation(row: dict) -> bool:

@@ -1,9 +1,8 @@
-"""MFU's two numbers: what a step has to compute, and what the devices could.
+"""Model FLOPs utilisation: what a step has to compute, and what the devices could.
 
 Model FLOPs are those of a step that computes nothing twice (Chowdhery et al. 2022,
-"PaLM", appendix B): rematerialised blocks and accumulated parts count once. The peak is
-the chips' own dense figure at the step's precision, from `plan/chips.py`; for a chip
-that is not there, a CPU among them, there is none, and so no MFU.
+"PaLM", appendix B): rematerialised blocks and accumulated parts count once. Peaks are
+those of `parallel/hardware.py`; without one, as on a CPU, there is no utilisation.
 """
 
 import dataclasses
@@ -26,12 +25,12 @@ TPU_KINDS = {
     "TPU v6e": "v6e",
     "TPU7x": "tpu7x",
 }
-# Variants of the GPUs whose peak is another than the SXM module's.
+# Variants of GPUs with another peak than the SXM module's.
 OTHER_GPUS = ("PCIe", "NVL", "MIG")
 
 
 def chip_of(device: jax.Device) -> Chip | None:
-    """The chip that a device is, None for an unknown one."""
+    """The chip of a device; None if it is unknown."""
     kind = device.device_kind
     if device.platform == "tpu":
         return CHIPS.get(TPU_KINDS.get(kind, ""))
@@ -42,12 +41,7 @@ def chip_of(device: jax.Device) -> Chip | None:
 
 
 def peak_flops(devices: Iterable[jax.Device], dtype: str) -> float | None:
-    """FLOP/s of all devices together; None when the chip of any is not known.
-
-    Args:
-      devices: those that the step runs on.
-      dtype: of its matrix products.
-    """
+    """FLOP/s of all devices, for products of `dtype`; None if any chip is unknown."""
     chips = [chip_of(device) for device in devices]
     peaks = [chip.peak_of(dtype) if chip else None for chip in chips]
     known = [peak for peak in peaks if peak]
@@ -55,11 +49,7 @@ def peak_flops(devices: Iterable[jax.Device], dtype: str) -> float | None:
 
 
 def model_flops(program: Program) -> Flops:
-    """FLOPs of one training step over all devices, each computed once.
-
-    Of the same step without rematerialisation and accumulation. Traces it once more,
-    and compiles nothing.
-    """
+    """FLOPs of one training step over all devices; traces it, and compiles nothing."""
     objective = program.objective
     vit = objective.spec.vit.replace(remat=False)
     objective = objective.setup(dataclasses.replace(objective.spec, vit=vit))
@@ -67,5 +57,4 @@ def model_flops(program: Program) -> Flops:
     state, shardings = once.abstract_state()
     key = jax.eval_shape(lambda: jax.random.key(0))
     step: Any = once.train_step(shardings)
-    traced = step.trace(state, once.abstract_batch(), key)
-    return jaxpr_flops(traced.jaxpr)
+    return jaxpr_flops(step.trace(state, once.abstract_batch(), key).jaxpr)

@@ -1,22 +1,20 @@
-"""A profile of some steps, by flag: a trace of host and device.
+"""A profile of some steps: a trace of host and devices below `WORKDIR/profile`.
 
-It is written by `jax.profiler` below `WORKDIR/profile` and read by XProf or TensorBoard's
-profile plugin. The device is waited for twice, at the first and after the last step of
-it, and not otherwise.
+Read it with XProf or TensorBoard's profile plugin. The device is waited for at the first
+traced step and after the last one, and not otherwise.
 """
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import jax
 
 
 class Profile:
-    """Traces steps `start` to `start + steps` of a run; a context manager.
+    """Traces some steps of a run; a context manager.
 
     Args:
-      workdir: the run's folder.
+      workdir: The run's folder.
       span: (steps done when it begins, steps to trace), or () for none. A run that is
         resumed after its beginning traces nothing.
     """
@@ -43,11 +41,6 @@ class Profile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._running:
             self._stop()

@@ -3,10 +3,9 @@
     python -m pathjax.train.telemetry.timing WORKDIR
 
 `StepTimer` adds up what the host spends in each phase between two logged steps. It never
-waits for the device: the loop reads a step's numbers while the next one runs, so that
-the device's time shows up as the host waiting for those numbers, and over an interval
-the phases add up to the wall clock. What is written begins with `time/`; a resumed run
-repeats everything else in metrics.jsonl bit for bit, but not these.
+waits for the device: the loop reads a step's numbers while the next one runs, so the
+device's time shows up as the host waiting for those numbers. All names begin with
+`time/`; a resumed run repeats everything else in metrics.jsonl bit for bit.
 """
 
 import argparse
@@ -22,7 +21,7 @@ import jax
 
 from pathjax.train.telemetry.metric_writer import read_metrics
 
-# What the loop can be doing; anything else is the rest of `time/total`.
+# The loop's phases; anything else is the rest of `time/total`.
 PHASES = ("data", "compile", "step", "save", "validation")
 PREFIX = "time/"
 
@@ -32,11 +31,10 @@ class Activity:
     """What a process is doing; replaced as a whole, so that threads may read it.
 
     Attributes:
-      step: steps finished.
-      phase: one of `PHASES`, or "other".
-      since: when the phase began, `time.monotonic`.
-      moved: when a step or a batch of a validation was last finished, or the run
-        began.
+      step: Steps finished.
+      phase: One of `PHASES`, or "other".
+      since: When the phase began, by `time.monotonic`.
+      moved: When a step or a validation batch was last finished, or the run began.
     """
 
     step: int
@@ -46,13 +44,13 @@ class Activity:
 
 
 class StepTimer:
-    """Seconds per phase; made once a run.
+    """Seconds per phase of a run.
 
     Args:
       start: Step that the run resumes from.
-      images: images of a global batch.
-      flops: model FLOPs of a step over all devices, None where they are not known.
-      peak: FLOP/s of all devices together, None where the chip is not known.
+      images: Images in a global batch.
+      flops: Model FLOPs of a step over all devices; None if unknown.
+      peak: FLOP/s of all devices together; None if unknown.
     """
 
     def __init__(
@@ -81,18 +79,16 @@ class StepTimer:
             self.activity = dataclasses.replace(self.activity, phase="other", since=now)
 
     def moved(self, step: int) -> None:
-        """Notes that something was finished, with so many steps done."""
-        now = time.monotonic()
-        self.activity = dataclasses.replace(self.activity, step=step, moved=now)
+        """Records progress, with `step` steps done."""
+        self.activity = dataclasses.replace(
+            self.activity, step=step, moved=time.monotonic()
+        )
 
     def flush(self, step: int) -> dict[str, float]:
-        """Means since the last flush, which `step` is later than; begins anew.
+        """Means per step since the last flush (docs/observability.md); starts anew.
 
-        Seconds per step are `time/total` and, adding up to it but for the rest,
-        `time/data`, `time/compile`, `time/step`, `time/save` and `time/validation`;
-        `time/steps` is the number of steps that they are means of.
-        `time/images_per_s` and `time/mfu` are of the time outside compiling, saving
-        and validating; they are left out while a step was compiled.
+        `time/images_per_s` and `time/mfu` leave out saving and validating, and are
+        absent if a step was compiled meanwhile.
         """
         now, steps = time.monotonic(), step - self._flushed_step
         total, spent = now - self._flushed, self._spent
@@ -111,12 +107,9 @@ class StepTimer:
 
 
 def memory_gib() -> float:
-    """Peak memory of the fullest local device; the process's own on a CPU."""
-    peaks = [
-        stats["peak_bytes_in_use"]
-        for device in jax.local_devices()
-        if (stats := device.memory_stats()) and "peak_bytes_in_use" in stats
-    ]
+    """Peak memory of the fullest local device; of the process itself on a CPU."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [one["peak_bytes_in_use"] for one in stats if "peak_bytes_in_use" in one]
     if peaks:
         return max(peaks) / 2**30
     # Kibibytes on Linux, bytes on macOS.
@@ -125,15 +118,14 @@ def memory_gib() -> float:
 
 
 def note(values: dict[str, float]) -> str:
-    """One line of a flush for a person: rate, MFU, and what is not stepping."""
-    total = values[PREFIX + "total"]
+    """A flush in one line: rate, MFU, and the shares of other phases than stepping."""
     parts = []
     if PREFIX + "images_per_s" in values:
         parts.append(f"{values[PREFIX + 'images_per_s']:.4g} images/s")
     if PREFIX + "mfu" in values:
         parts.append(f"MFU {values[PREFIX + 'mfu']:.1%}")
     for name in ("data", "compile", "save", "validation"):
-        share = values[PREFIX + name] / total
+        share = values[PREFIX + name] / values[PREFIX + "total"]
         if name == "data" or share >= 0.01:
             parts.append(f"{name} {share:.0%}")
     return ", ".join(parts)
@@ -148,25 +140,23 @@ def totals(rows: list[dict]) -> dict[str, float]:
       `save_overhead`.
 
     Raises:
-      ValueError: no line has times.
+      ValueError: No line has times.
     """
     timed = [row for row in rows if PREFIX + "total" in row]
     if not timed:
         raise ValueError(
             "no line of metrics.jsonl has times: log.every is above optim.steps"
         )
-    found = {
+    sums = {
         name: sum(row[PREFIX + name] * row[PREFIX + "steps"] for row in timed)
         for name in ("total", *PHASES)
     }
-    training = found["total"] - sum(
-        found[name] for name in ("compile", "save", "validation")
-    )
-    return found | {
+    training = sums["total"] - sums["compile"] - sums["save"] - sums["validation"]
+    return sums | {
         "steps": sum(row[PREFIX + "steps"] for row in timed),
         "training": training,
-        "data_wait": found["data"] / training,
-        "save_overhead": found["save"] / training,
+        "data_wait": sums["data"] / training,
+        "save_overhead": sums["save"] / training,
     }
 
 
@@ -177,20 +167,17 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__.split("\n")[0],
     )
     parser.add_argument("workdir", type=Path)
-    args = parser.parse_args(argv)
+    workdir = parser.parse_args(argv).workdir
     try:
-        found = totals(read_metrics(args.workdir / "metrics.jsonl"))
+        sums = totals(read_metrics(workdir / "metrics.jsonl"))
     except (OSError, ValueError) as error:
-        print(f"{args.workdir}: {error}", file=sys.stderr)
+        print(f"{workdir}: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{found['steps']:.0f} steps, {found['training'] / found['steps']:.4g} s each"
-    )
+    print(f"{sums['steps']:.0f} steps, {sums['training'] / sums['steps']:.4g} s each")
     for name in PHASES:
-        share = found[name] / found["total"]
-        print(f"{name:>10} {found[name]:10.2f} s  {share:6.2%} of all")
-    print(f"data wait is {found['data_wait']:.2%} of the time of training,")
-    print(f"saving adds {found['save_overhead']:.2%} to it")
+        print(f"{name:>10} {sums[name]:10.2f} s  {sums[name] / sums['total']:6.2%}")
+    print(f"data wait is {sums['data_wait']:.2%} of training time,")
+    print(f"saving adds {sums['save_overhead']:.2%} to it")
     return 0
 
 

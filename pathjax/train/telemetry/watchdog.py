@@ -1,23 +1,20 @@
 """The watchdog: warns when a run stalls, and names the processes that are late.
 
-A thread of each process writes `WORKDIR/heartbeats/process_I.json` (step, phase, since
-when) and looks at when a step, or a batch of a validation, was last finished. After
-`seconds` without one it warns, once, and writes the stacks of all threads to
-`WORKDIR/heartbeats/process_I.stacks`. It never ends a process: that is up to the user or
-the scheduler.
+A thread of each process writes `WORKDIR/heartbeats/process_I.json`. After `seconds`
+without a finished step or validation batch it warns, once, and writes the stacks of all
+threads to `process_I.stacks`. It never ends a process.
 """
 
 import contextlib
 import dataclasses
 import faulthandler
 import json
+import logging
 import os
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import jax
@@ -25,21 +22,29 @@ import jax
 from pathjax.files import write_json
 from pathjax.train.telemetry.timing import Activity, StepTimer
 
-# Between two heartbeats; a quarter of the stall where that is shorter.
-HEARTBEAT_SECONDS = 15.0
+HEARTBEAT_SECONDS = 15.0  # a quarter of the stall where that is shorter
+DOING = {
+    "data": "waiting for data",
+    "step": "in a step, or waiting for another process in one",
+    "save": "saving",
+    "validation": "validating",
+    "compile": "compiling",
+}
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Heartbeat:
-    """What a process last said of itself.
+    """The last report of a process.
 
     Attributes:
-      process: its number.
-      host, pid: where it runs.
-      beat: counts its heartbeats; one that no longer changes is of a dead process.
-      step: steps it has finished.
-      phase: what it is doing (`timing.PHASES`).
-      seconds: for how long, by its own clock.
+      process: Its number.
+      host, pid: Where it runs.
+      beat: Counts its heartbeats; one that no longer changes is of a dead process.
+      step: Steps finished.
+      phase: One of `timing.PHASES`, or "other".
+      seconds: Time spent in that phase, by its own clock.
     """
 
     process: int
@@ -50,15 +55,22 @@ class Heartbeat:
     phase: str
     seconds: float
 
+    def __str__(self) -> str:
+        doing = DOING.get(self.phase, "between phases")
+        return (
+            f"process {self.process} ({self.host}, pid {self.pid}) after step "
+            f"{self.step}, {doing} for {self.seconds:.0f} s"
+        )
+
 
 def read_heartbeats(folder: Path, processes: int) -> dict[int, Heartbeat]:
     """The heartbeats of the processes that have written any."""
-    found = {}
-    for process in range(processes):
-        path = folder / f"process_{process}.json"
-        if path.exists():
-            found[process] = Heartbeat(**json.loads(path.read_text("utf-8")))
-    return found
+    paths = {i: folder / f"process_{i}.json" for i in range(processes)}
+    return {
+        i: Heartbeat(**json.loads(path.read_text("utf-8")))
+        for i, path in paths.items()
+        if path.exists()
+    }
 
 
 def verdict(
@@ -68,52 +80,37 @@ def verdict(
 
     In this order: one that never wrote, one that no longer writes, one that has
     finished fewer steps, one that does something else while the others step (a step
-    waits for all, so who waits is in it).
+    waits for all processes, so those that wait are in it).
     """
-    if missing := [i for i in range(processes) if i not in after]:
-        return f"{_names(missing)} never began"
+    if missing := [f"process {i}" for i in range(processes) if i not in after]:
+        return f"{', '.join(missing)} never began"
     if silent := [
-        i for i, one in after.items() if i in before and before[i].beat == one.beat
+        str(one)
+        for i, one in after.items()
+        if i in before and before[i].beat == one.beat
     ]:
-        told = "; ".join(_describe(after[i]) for i in silent)
-        return f"no heartbeat any more: {told}. The process or its machine is down"
+        return (
+            f"no heartbeat any more: {'; '.join(silent)}. The process or its machine "
+            "is down"
+        )
     least = min(one.step for one in after.values())
     behind = [one for one in after.values() if one.step == least]
     if len(behind) == len(after):
-        elsewhere = [one for one in behind if one.phase != "step"]
-        behind = elsewhere or behind
-    told = "; ".join(_describe(one) for one in behind[:4])
-    more = f" and {len(behind) - 4} more" if len(behind) > 4 else ""
-    if len(behind) == processes > 1:
-        return f"no process is behind the others: {told}{more}"
-    return f"{told}{more}"
-
-
-def _names(processes: list[int]) -> str:
-    return ", ".join(f"process {i}" for i in processes)
-
-
-def _describe(one: Heartbeat) -> str:
-    doing = {
-        "data": "waiting for data",
-        "step": "in a step, or waiting for another process in one",
-        "save": "saving",
-        "validation": "validating",
-        "compile": "compiling",
-    }.get(one.phase, "between phases")
-    return (
-        f"process {one.process} ({one.host}, pid {one.pid}) after step {one.step}, "
-        f"{doing} for {one.seconds:.0f} s"
-    )
+        behind = [one for one in behind if one.phase != "step"] or behind
+    names = "; ".join(str(one) for one in behind[:4])
+    if len(behind) > 4:
+        names += f" and {len(behind) - 4} more"
+    everyone = len(behind) == processes > 1
+    return f"no process is behind the others: {names}" if everyone else names
 
 
 class Watchdog:
-    """Watches one process of a run; a context manager with a thread of its own.
+    """Watches one process of a run; a context manager with its own thread.
 
     Args:
-      workdir: the run's folder.
-      timer: says what the loop is doing.
-      seconds: without a finished step before it warns; 0 watches nothing.
+      workdir: The run's folder.
+      timer: Knows what the loop is doing.
+      seconds: Time without progress before it warns; 0 turns it off.
     """
 
     def __init__(self, workdir: Path, timer: StepTimer, seconds: float):
@@ -139,7 +136,7 @@ class Watchdog:
 
     def _write(self, activity: Activity) -> None:
         self._beat += 1
-        one = Heartbeat(
+        beat = Heartbeat(
             self._process,
             socket.gethostname(),
             os.getpid(),
@@ -151,27 +148,26 @@ class Watchdog:
         # A full disk is the loop's to report; the watchdog continues.
         with contextlib.suppress(OSError):
             write_json(
-                self._folder / f"process_{self._process}.json", dataclasses.asdict(one)
+                self._folder / f"process_{self._process}.json", dataclasses.asdict(beat)
             )
 
     def _warn(self, activity: Activity) -> None:
         before = read_heartbeats(self._folder, self._processes)
-        for _ in range(3):  # heartbeats of its own go on, while others' are awaited
+        for _ in range(3):  # keeps beating while it waits for the others' heartbeats
             self._ended.wait(self._period)
             self._write(self._timer.activity)
         if self._ended.is_set() or self._timer.activity.moved != activity.moved:
-            return  # it went on meanwhile
+            return  # the run has moved meanwhile
         after = read_heartbeats(self._folder, self._processes)
         stacks = self._folder / f"process_{self._process}.stacks"
         with stacks.open("w", encoding="utf-8") as file:
             faulthandler.dump_traceback(file, all_threads=True)
-        stalled = time.monotonic() - activity.moved
-        print(
-            f"pathjax: nothing was finished for {stalled:.0f} s. Late: "
-            f"{verdict(before, after, self._processes)}. What process "
-            f"{self._process} was doing is in {stacks}",
-            file=sys.stderr,
-            flush=True,
+        log.warning(
+            "nothing was finished for %.0f s. Late: %s. Stacks of process %d are in %s",
+            time.monotonic() - activity.moved,
+            verdict(before, after, self._processes),
+            self._process,
+            stacks,
         )
 
     def __enter__(self) -> Self:
@@ -180,12 +176,7 @@ class Watchdog:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -126,7 +126,7 @@ def test_totals_weigh_by_steps_and_the_command_prints_them(clock, tmp_path, caps
     assert main([str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "15 steps, 1.333 s each" in printed
-    assert "data wait is 15.00% of the time of training" in printed
+    assert "data wait is 15.00% of training time" in printed
     assert "saving adds 5.00% to it" in printed
     assert all(name in printed for name in PHASES)
 

@@ -25,7 +25,7 @@ def beats(*changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "wanted"),
+    ("changes", "expected"),
     [
         (
             [{}, {"step": 11, "phase": "data"}],
@@ -41,34 +41,34 @@ def beats(*changes):
         ([{"phase": "data"}], "process 0 (host0, pid 100) after step 12, waiting"),
     ],
 )
-def test_the_late_one_is_named(changes, wanted):
+def test_the_late_one_is_named(changes, expected):
     before = beats(*changes)
     after = {i: dataclasses.replace(one, beat=2) for i, one in before.items()}
-    assert wanted in verdict(before, after, len(changes))
+    assert expected in verdict(before, after, len(changes))
 
 
 def test_a_silent_one_is_dead_and_one_without_a_file_never_began():
     before = beats({}, {"phase": "data"}, {})
     after = {i: dataclasses.replace(one, beat=2) for i, one in before.items()}
     after[2] = before[2]
-    told = verdict(before, after, 3)
-    assert told.startswith("no heartbeat any more: process 2") and "is down" in told
+    said = verdict(before, after, 3)
+    assert said.startswith("no heartbeat any more: process 2") and "is down" in said
     del after[1]
     assert verdict(before, after, 3) == "process 1 never began"
 
 
 def test_only_the_first_few_of_many_are_described():
     after = beats(*[{"phase": "data"}] * 9, {})
-    told = verdict({}, after, 10)
-    assert told.count("waiting for data") == 4 and told.endswith("and 5 more")
+    said = verdict({}, after, 10)
+    assert said.count("waiting for data") == 4 and said.endswith("and 5 more")
 
 
-def test_one_that_stands_still_is_told_once_with_its_stacks(tmp_path, capsys):
+def test_a_stalled_process_is_named_once_with_its_stacks(tmp_path, caplog):
     timer = StepTimer(7, images=1)
     with Watchdog(tmp_path, timer, 0.2), timer.phase("data"):
         stacks = tmp_path / "heartbeats" / "process_0.stacks"
         until = time.monotonic() + 60
-        while not (said := capsys.readouterr().err) and time.monotonic() < until:
+        while not (said := caplog.text) and time.monotonic() < until:
             time.sleep(0.01)
         assert "nothing was finished for" in said
         assert "Late: process 0" in said and "after step 7, waiting for data" in said
@@ -79,7 +79,7 @@ def test_one_that_stands_still_is_told_once_with_its_stacks(tmp_path, capsys):
         while one.beat < written + 8 and time.monotonic() < until:
             (one,) = read_heartbeats(tmp_path / "heartbeats", 1).values()
         assert one.beat >= written + 8  # it goes on looking
-        assert capsys.readouterr().err == ""  # but says it once
+        assert caplog.text == said  # but says it once
 
 
 def test_off_writes_nothing(tmp_path):
