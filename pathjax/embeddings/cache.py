@@ -1,8 +1,8 @@
-"""Embeddings that are computed once and kept in a file while they are the same.
+"""Embeddings that are computed once and reused while study and parameters are the same.
 
-The same means the same study and the same parameters, by the hash of their file. With
-several processes the first computes and writes, on its own devices, and the others wait
-for the file, which all have to see under the same path.
+Parameters are compared by the hash of their file. With several processes the first
+computes and writes, on its own devices, and the others wait for the file, which all have
+to see under the same path.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from pathjax.parallel.collective import first_does
 
 
 def identity(path: str | Path) -> str:
-    """Which parameters a run folder or a model file holds: path and hash."""
+    """Path and hash of the parameters in a run folder or a model file."""
     path = Path(path)
     path = path / FILE if path.is_dir() else path
     return f"{path} sha256:{sha256(path)[:16]}"
@@ -67,7 +67,7 @@ def cached_embeddings(
 
 
 def cached_rows(path: Path, model: Model, name: str, study: Study) -> FileRows:
-    """The same, left in the file until rows are asked for."""
+    """The same, left in the file until rows are read."""
 
     def make() -> None:
         embed_to_file(model, StudyTiles(study), path, model_id=name, overwrite=True)

@@ -1,7 +1,7 @@
 """Embeddings: tiles of a study or images of a folder through a model's encoder.
 
-    source -> batches, prepared as the model wants -> jitted encoder over all devices
-           -> rows on disk (embedding_rows.py) -> FILE.h5 when whole (embedding_file.py)
+    source -> batches, prepared as the model expects -> jitted encoder over all devices
+           -> rows on disk (embedding_rows.py) -> FILE.h5 when complete
 
 Nothing is pooled over tiles here: tasks pool tiles into samples.
 """
@@ -45,21 +45,20 @@ def make_embed_step(vit: ViTConfig, mesh: Mesh) -> Callable:
     def embed(params, image):
         return objectives.encode(vit, params, image)
 
+    whole = replicated(mesh)
     return jax.jit(
-        embed,
-        in_shardings=(replicated(mesh), batch_sharding(mesh)),
-        out_shardings=replicated(mesh),
+        embed, in_shardings=(whole, batch_sharding(mesh)), out_shardings=whole
     )
 
 
 def _preparation(
     model: Model, source: TileSource
 ) -> tuple[int, Prepare, dict[str, Any]]:
-    """Side of the model's input, what makes a tile one, and its description for files.
+    """Side of the model's input, how tiles are prepared, and a description for files.
 
-    What the model asks for; otherwise tiles are cropped and images of a folder resized:
-    a study's tiles have the scale that they were cut for, the scale of images in a
-    folder is unknown.
+    As the model's `preprocess` says. Without one, tiles of a study are cropped, since
+    they have the scale that they were cut for; images of a folder are resized, since
+    their scale is unknown.
     """
     asked, px = model.meta.get("preprocess"), model.meta["image_px"]
     if asked is None and source.kind == "study":
@@ -81,20 +80,19 @@ def _embed(
     batch: int,
     threads: int,
 ) -> Iterator[tuple[Float[np.ndarray, "m E"], Batch, int]]:
-    """Features of a batch's unmasked tiles, the batch, and how many tiles it took.
+    """Features of a batch's unmasked tiles, the batch, and its number of tiles.
 
-    The next batch is given to the devices before the last is fetched from them.
+    The next batch is dispatched before the last one is fetched.
 
     Raises:
-      EmbeddingError: a feature is not finite, or a batch has no tiles.
+      EmbeddingError: A feature is not finite, or `batch` is below 1.
     """
     if batch < 1:
         raise EmbeddingError(f"expected a batch of at least 1 tile, got {batch}")
     # This process's own devices: processes do not embed together.
-    devices = jax.local_device_count()
-    batch = -(-batch // devices) * devices
-    step = _embed_step(vit, devices)
     mesh = make_mesh(among=jax.local_devices())
+    batch = -(-batch // mesh.size) * mesh.size
+    step = _embed_step(vit, mesh.size)
     params = jax.device_put(model.params["vit"], replicated(mesh))
     px, prepare, _ = _preparation(model, source)
     batches = source.batches(rows, batch=batch, px=px, prepare=prepare, threads=threads)
@@ -133,7 +131,7 @@ def embed_tiles(
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "n E"]:
-    """Embeds tiles of a study into memory.
+    """Embeds tiles of a study into memory, as `[n, E]` float32.
 
     Args:
       model: Whose encoder.
@@ -142,15 +140,12 @@ def embed_tiles(
       rows: Which tiles; all when None.
       pool: "cls", "mean" or "cls_mean"; the model's own when None.
       batch: Tiles per step, rounded up to a multiple of the devices.
-      threads: reading threads.
-      progress: called with (tiles done, tiles in all).
-
-    Returns:
-      `[n, E]` float32.
+      threads: Reading threads.
+      progress: Called with (tiles done, tiles in all).
 
     Raises:
-      EmbeddingError: a feature is not finite.
-      StudyError: a tile is broken.
+      EmbeddingError: A feature is not finite.
+      StudyError: A tile is broken.
     """
     source = StudyTiles(study)
     rows = np.arange(len(source)) if rows is None else np.asarray(rows)
@@ -210,14 +205,14 @@ def embed_to_file(
       path: FILE.h5.
       model_id: Identifies the parameters, such as the hash of their file.
       meta: More to write into the file.
-      pool, batch, threads, progress: as in `embed_tiles`.
+      pool, batch, threads, progress: As in `embed_tiles`.
       overwrite: Replace a file, or an unfinished one, of another model, input or
         pooling.
 
     Raises:
       EmbeddingError: `path` has, or was started with, something else; no image could be
         read; a feature is not finite.
-      StudyError: a tile of a study is broken.
+      StudyError: A tile of a study is broken.
     """
     path = Path(path)
     vit = _pooled(model.vit, pool)
@@ -233,7 +228,7 @@ def embed_to_file(
         return finished
     restart = overwrite or finished is not None
     with EmbeddingRows(folder, identity, vit.embed_dim, overwrite=restart) as rows:
-        if finished:  # a run that was interrupted between its last two steps left rows
+        if finished:  # interrupted between writing FILE.h5 and removing the rows
             rows.remove()
             return finished
         kept = rows.tiles
@@ -247,11 +242,12 @@ def embed_to_file(
             rows.append(features, tiles=tiles, skipped=skipped, sizes=sizes)
             if progress:
                 progress(rows.tiles, len(source))
-        broken = [row for row, _ in rows.skipped]
-        names = source.tile_ids(np.array(broken, int))
+        broken = np.array([row for row, _ in rows.skipped], int)
         skipped = [
             {"what": name, "reason": reason}
-            for name, (_, reason) in zip(names, rows.skipped, strict=True)
+            for name, (_, reason) in zip(
+                source.tile_ids(broken), rows.skipped, strict=True
+            )
         ]
         if not rows.rows:
             rows.remove()
@@ -259,13 +255,13 @@ def embed_to_file(
                 f"none of the {len(source)} images of {source.name} can be read, first "
                 f"{skipped[0]['what']}: {skipped[0]['reason']}"
             )
+        about = {"model": model_id, "identity": identity, "skipped": skipped}
         write_file(
             path,
             rows.blocks(),
             source,
             np.setdiff1d(np.arange(len(source)), broken),
-            {"model": model_id, "identity": identity, "skipped": skipped}
-            | (meta or {}),
+            about | (meta or {}),
             width=vit.embed_dim,
             attributes=source.attributes(rows.sizes),
         )

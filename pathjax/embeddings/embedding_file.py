@@ -40,7 +40,7 @@ class EmbeddingError(ValueError):
 
 
 class FileRows:
-    """The features of FILE.h5, `[T, E]` float32, read when rows are asked for."""
+    """The features of FILE.h5, `[T, E]` float32, read when rows are indexed."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -71,7 +71,7 @@ class Embeddings:
 
     Attributes:
       features: `[n_tiles, E]` float32 in the study's tile order.
-      meta: model name, study name and fingerprint, audit record.
+      meta: Model name, study name and fingerprint, audit record.
     """
 
     features: Float[np.ndarray, "n E"]
@@ -92,14 +92,14 @@ def write_file(
 
     Args:
       path: FILE.h5.
-      blocks: features in order, N rows in all.
-      source, rows: the tiles, and which of them these are.
-      meta: written as JSON together with the source's name.
+      blocks: Features in order, N rows in all.
+      source, rows: The tiles, and the numbers of those embedded.
+      meta: Written as JSON together with the source's name.
       width: E.
-      attributes: of `coords`.
+      attributes: Of `coords`.
 
     Raises:
-      EmbeddingError: the blocks are not N rows.
+      EmbeddingError: The blocks are not N rows.
     """
     about = {"input": source.kind, source.kind: source.name}
     about["fingerprint"] = source.fingerprint
@@ -154,7 +154,7 @@ def read_embeddings(path: Path, study: Study) -> Embeddings:
     """Reads FILE.h5 and checks that it belongs to the study.
 
     Raises:
-      EmbeddingError: it is no such file, or of another study.
+      EmbeddingError: It is no such file, or of another study.
     """
     meta = _require_of(path, study)
     with h5py.File(path, "r") as file:
@@ -162,7 +162,7 @@ def read_embeddings(path: Path, study: Study) -> Embeddings:
 
 
 def open_embeddings(path: Path, study: Study) -> FileRows:
-    """FILE.h5 whose rows are read when asked for; checked as by `read_embeddings`."""
+    """FILE.h5 whose rows are read when indexed; checked as by `read_embeddings`."""
     _require_of(path, study)
     return FileRows(path)
 
@@ -201,10 +201,8 @@ def take(
 
 def not_finite(features: Float[np.ndarray, "n E"]) -> Int[np.ndarray, "bad"]:
     """Which rows hold a value that is not finite."""
+    starts = range(0, max(len(features), 1), ROWS_AT_ONCE)
+    parts = ((start, features[start : start + ROWS_AT_ONCE]) for start in starts)
     return np.concatenate(
-        [
-            start + np.flatnonzero(~np.isfinite(part).all(axis=1))
-            for start in range(0, max(len(features), 1), ROWS_AT_ONCE)
-            for part in (features[start : start + ROWS_AT_ONCE],)
-        ]
+        [start + np.flatnonzero(~np.isfinite(part).all(axis=1)) for start, part in parts]
     )

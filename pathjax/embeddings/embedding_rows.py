@@ -3,11 +3,10 @@
     FILE.h5.partial/journal.jsonl   what is embedded, then a line for each chunk
                     rows.f32        the chunks' features, float32, one after the other
 
-A line says how many tiles a chunk takes from the source, how many rows it gives, and
-the CRC-32 of their bytes. After any interruption, `kill -9` and power cuts included, the
-longest prefix of whole lines with matching sums counts; the rest is truncated. HDF5 has
-no such guarantee: a file whose writer was killed may not open again. So rows are
-collected here and copied once, when complete.
+A line has a chunk's number of tiles and rows, and the CRC-32 of the rows' bytes. After
+any interruption, `kill -9` and power cuts included, the longest prefix of whole lines
+with matching sums counts; the rest is truncated. HDF5 has no such guarantee: a file
+whose writer was killed may not open again. So rows are copied once, when complete.
 """
 
 import contextlib
@@ -29,22 +28,22 @@ BLOCK_BYTES = 1 << 24  # read at once when the rows are copied
 
 
 class EmbeddingRows:
-    """The rows in FILE.h5.partial, opened to be added to. A context manager.
+    """The rows in FILE.h5.partial, opened for appending; a context manager.
 
     Args:
-      folder: FILE.h5.partial; made if it is not there.
+      folder: FILE.h5.partial, created if needed.
       identity: What is embedded and how, JSON values only.
       width: E.
       overwrite: Start again where rows of another identity are found.
 
     Attributes:
       tiles: How many tiles of the source have been processed.
-      rows: how many rows they gave; the others are in `skipped`.
+      rows: How many rows they gave; the others are in `skipped`.
       skipped: (tile number, reason) of tiles that were skipped.
       sizes: (height, width) of the tiles as they were stored.
 
     Raises:
-      EmbeddingError: the folder holds rows of another identity and `overwrite` is
+      EmbeddingError: The folder holds rows of another identity and `overwrite` is
         False, or another process is adding to them.
     """
 
@@ -72,7 +71,7 @@ class EmbeddingRows:
             self._files = files.pop_all()
 
     def _lock(self) -> None:
-        """One process at a time; the kernel lets go of it when the process ends."""
+        """One process at a time; the kernel releases the lock when the process ends."""
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -136,7 +135,7 @@ class EmbeddingRows:
         """Adds a chunk: the features of `tiles` tiles, without those skipped.
 
         Raises:
-          ValueError: the numbers do not add up.
+          ValueError: The numbers do not add up.
         """
         if features.shape != (tiles - len(skipped), self._width):
             raise ValueError(
@@ -145,7 +144,7 @@ class EmbeddingRows:
             )
         data = np.ascontiguousarray(features, "<f4").tobytes()
         self._data.write(data)
-        self._data.flush()  # before the line that vouches for it
+        self._data.flush()  # before the line that describes it
         entry = {
             "tiles": tiles,
             "rows": len(features),
@@ -172,7 +171,7 @@ class EmbeddingRows:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *error: object) -> None:
         self._files.close()
 
 
@@ -186,7 +185,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What differs between two identities, in words; empty when nothing does."""
+    """What differs between two identities, in words; "" if nothing does."""
     return "; ".join(
         f"{key} {old.get(key)!r}, now {new.get(key)!r}"
         for key in dict.fromkeys([*old, *new])
