@@ -204,5 +204,8 @@ def not_finite(features: Float[np.ndarray, "n E"]) -> Int[np.ndarray, "bad"]:
     starts = range(0, max(len(features), 1), ROWS_AT_ONCE)
     parts = ((start, features[start : start + ROWS_AT_ONCE]) for start in starts)
     return np.concatenate(
-        [start + np.flatnonzero(~np.isfinite(part).all(axis=1)) for start, part in parts]
+        [
+            start + np.flatnonzero(~np.isfinite(part).all(axis=1))
+            for start, part in parts
+        ]
     )
