@@ -100,25 +100,33 @@ def config_files(tiny_study, tmp_path_factory):
     return folder
 
 
-def test_two_and_four_processes_are_one_run(
-    tiny_study, config_files, train_on_four, tmp_path
-):
-    """Two processes with FSDP over them; four go on from the middle, data-parallel."""
+def test_two_processes_are_one_run(tiny_study, config_files, train_on_four, tmp_path):
+    """Two processes, with FSDP over them."""
     train_on_four(config_for(tiny_study, **SMALL), tmp_path / "one")
-    config = config_files / "small.py"
-    ends = run_processes(config, tmp_path / "two", 2, **{"mesh.fsdp": 4})
+    ends = run_processes(
+        config_files / "small.py", tmp_path / "two", 2, **{"mesh.fsdp": 4}
+    )
     assert_agree(tmp_path / "one", tmp_path / "two")
     # Only the first process reports.
     assert "model.safetensors: 4 steps" in ends[0].text
     assert "steps" not in ends[1].text
 
-    shutil.copytree(tmp_path / "two", tmp_path / "four")
+
+@pytest.mark.slow
+def test_four_processes_resume_a_run_of_one(
+    tiny_study, config_files, train_on_four, tmp_path
+):
+    """From the middle, data-parallel."""
+    train_on_four(config_for(tiny_study, **SMALL), tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "four")
     shutil.rmtree(tmp_path / "four" / "checkpoints" / "4")
-    ends = run_processes(config, tmp_path / "four", 4, **{"mesh.fsdp": 1})
+    ends = run_processes(
+        config_files / "small.py", tmp_path / "four", 4, **{"mesh.fsdp": 1}
+    )
     assert_agree(tmp_path / "one", tmp_path / "four")
-    said = ends[0].text.replace("\n", " ")
-    assert "resuming from step 2, saved elsewhere (layout processes: 2 there, 4" in said
-    assert not any("going on" in one.text for one in ends[1:])
+    message = ends[0].text.replace("\n", " ")
+    assert "resuming from step 2, saved elsewhere (layout processes: 1 there" in message
+    assert not any("resuming" in end.text for end in ends[1:])
 
 
 @pytest.mark.slow
