@@ -1,7 +1,7 @@
 """`pathjax bench`: speed and memory of ours against named peers, in interleaved turns.
 
 Each benchmark is a module with `Options` and `entries(options, folder)`, whose
-contestants run in worker processes. Nothing heavy is imported here, because the workers
+contestants run in worker processes; `coverage` simulates the statistics instead. Nothing heavy is imported here, because the workers
 of peers import this package too.
 """
 
@@ -9,10 +9,16 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ("step", "forward", "loader", "probe", "tile", "scale")
+NAMES = ("step", "forward", "loader", "probe", "tile", "scale", "coverage")
 
 
-def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> int:
+def run_bench(
+    what: str,
+    peer: bool,
+    out: Path | None,
+    words: Sequence[str],
+    quick: bool = False,
+) -> int:
     """Runs one benchmark, prints it and writes its JSON; returns the exit status.
 
     Args:
@@ -20,6 +26,7 @@ def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> 
       peer: Run the peers too.
       out: JSON file to write, or None.
       words: `--config.NAME=VALUE`; see `Options` of the benchmark.
+      quick: Fewer designs, of "coverage".
 
     Raises:
       BenchError: an invalid option, an unknown contestant or a missing peer.
@@ -36,9 +43,18 @@ def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> 
         what, words = "probe", [*eva, *words]
     if what not in NAMES:
         raise BenchError(f"expected bench {', '.join(NAMES)}, got {what!r}")
+    if quick and what != "coverage":
+        raise BenchError("--quick is an option of bench coverage: leave it out")
+    if peer and what == "coverage":
+        raise BenchError("bench coverage has no peers: leave out --peer")
     bench = importlib.import_module(f"pathjax.bench.{what}")
-    result = runner.run(what, bench, parse_options(bench.Options, words), peer)
-    show(result)
+    options = parse_options(bench.Options, words)
+    if what == "coverage":
+        result = bench.run(options, quick)
+        print(bench.markdown(result))
+    else:
+        result = runner.run(what, bench, options, peer)
+        show(result)
     if out is not None:
         write_json(out, result)
     return 0

@@ -61,7 +61,7 @@ class Entry:
         return bool(self.modules)
 
 
-def parse_options(kind: type[Common], words: Sequence[str]) -> Any:
+def parse_options(kind: type, words: Sequence[str]) -> Any:
     """Reads `--config.NAME=VALUE` words into `kind`; the last of a name counts.
 
     Raises:

@@ -1,0 +1,308 @@
+"""`pathjax bench coverage`: how often intervals hold the true value, and tests err.
+
+Studies with known true values are simulated and go through `report.compare.compare`,
+which makes every table: what is counted is what users see. "null" studies have a tuned
+model that is no better than its base; their deltas' true value is 0. In "effect" studies
+it is better; their true value is the mean of the reported deltas over all studies.
+Embeddings and probes are not simulated, only their predictions.
+"""
+
+import concurrent.futures
+import dataclasses
+import importlib.metadata
+import multiprocessing
+import platform
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import pathjax
+from pathjax.evals.results import make_entry
+from pathjax.evals.tasks import Task, TaskOutcome
+from pathjax.progress import stage
+from pathjax.report.compare import Scored, compare
+from pathjax.stats.metric import StatisticsError
+from pathjax.stats.metrics import find_metric
+
+TASKS, GENES = 3, 4
+BASE = {"accuracy": 0.7, "pearson": 0.5}  # on the probit and on the Fisher z scale
+EFFECT = 0.3  # on the same scales
+SAME_PATIENT = 0.5  # correlation of the rows of a patient
+SHARED = 0.6  # correlation of two models' errors on a row
+LEVEL = 0.05
+COVERS, ERRS = (0.93, 0.97), (0.035, 0.065)  # the bars, for 20 patients or more
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Size of the simulation.
+
+    Attributes:
+      studies: Tables for each design, null and effect each.
+      replicates, permutations: Of a table; fewer than a report takes.
+      seed: Of everything.
+      processes: That share the work.
+    """
+
+    studies: int = 300
+    replicates: int = 500
+    permutations: int = 499
+    seed: int = 1
+    processes: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """A kind of study.
+
+    Attributes:
+      metric: Of `BASE`.
+      patients, rows: Test patients, and rows of each.
+      seeds: Of fine-tuning.
+      folds: Test folds whose scores are averaged; 1 is a single test set.
+      seed_sd: How much seeds differ in their true score, on the scales of `BASE`.
+    """
+
+    metric: str
+    patients: int
+    rows: int
+    seeds: int = 1
+    folds: int = 1
+    seed_sd: float = 0.0
+
+    def key(self, seed: int, study: int, effect: float) -> tuple[int, ...]:
+        """The seed of one study's random numbers."""
+        return seed, study, int(effect > 0), zlib.crc32(repr(self).encode())
+
+
+def designs(quick: bool) -> list[Design]:
+    """The grid; `quick` leaves out large studies and several seeds."""
+    grid = []
+    for n in (7, 20, 50, 200):
+        for rows in (1, 5):
+            # Accuracies pool their folds, so that their folds change nothing.
+            grid += [Design("accuracy", n, rows), Design("pearson", n, rows)]
+            if rows == 5:  # one patient a fold, as HEST has few; or five folds
+                grid.append(Design("pearson", n, rows, folds=n if n <= 20 else 5))
+            elif n >= 20:  # r needs some patients in each fold
+                grid.append(Design("pearson", n, rows, folds=5))
+    if quick:
+        return [design for design in grid if design.patients <= 20]
+    for metric in BASE:
+        grid += [Design(metric, 20, 5, seeds=seeds) for seeds in (2, 3, 5)]
+        grid += [Design(metric, n, 5, seeds=5) for n in (7, 50)]
+        # Seeds whose true scores differ: what one seed cannot know.
+        grid += [Design(metric, 50, 5, seeds=seeds, seed_sd=0.1) for seeds in (1, 3, 5)]
+    return [*grid, Design("pearson", 20, 5, seeds=3, folds=20)]
+
+
+def simulate(design: Design, effect: float, key: tuple[int, ...]) -> list[Scored]:
+    """The results of a base and a tuned model on TASKS tasks of the same patients.
+
+    Accuracy: a row is right where BASE plus a standard normal error is above 0. Pearson:
+    a prediction is the standard normal truth and an error, with r = tanh(BASE). Errors
+    are correlated between the rows of a patient and between models.
+    """
+    rng = np.random.default_rng(key)
+    patient = np.repeat(np.arange(design.patients), design.rows)
+    fold = patient * design.folds // design.patients
+
+    def normal(width):
+        """Standard normal `[n, width]`, alike within a patient."""
+        between = rng.normal(size=(design.patients, width))[patient]
+        within = rng.normal(size=(len(patient), width))
+        return np.sqrt(SAME_PATIENT) * between + np.sqrt(1 - SAME_PATIENT) * within
+
+    shifts = effect + design.seed_sd * rng.normal(size=design.seeds)
+    models = [("base", None, None, 0.0)]
+    models += [("tuned", "base", seed, shift) for seed, shift in enumerate(shifts)]
+    scored = []
+    for task in range(TASKS):
+        if design.metric == "accuracy":
+            truth, width = rng.integers(0, 2, len(patient)), 1
+        else:
+            truth, width = normal(GENES), GENES
+        difficulty = normal(width)
+        for name, base, seed, shift in models:
+            error = np.sqrt(SHARED) * difficulty + np.sqrt(1 - SHARED) * normal(width)
+            level = BASE[design.metric] + shift
+            if design.metric == "accuracy":
+                prediction = np.where(error[:, 0] > -level, truth, 1 - truth)
+            else:
+                r = np.tanh(level)
+                prediction = r * truth + np.sqrt(1 - r**2) * error
+            outcome = _outcome(design, f"task{task}", truth, prediction, patient, fold)
+            entry = make_entry(
+                outcome, model=name, base=base, seed=seed, audit={"status": "clean"}
+            )
+            rows = {
+                key: getattr(outcome, key)
+                for key in ("truth", "prediction", "patient", "unit", "stratum")
+            }
+            rows["columns"] = np.array(outcome.columns)
+            scored.append(Scored(entry, rows))
+    return scored
+
+
+def _outcome(design: Design, name, truth, prediction, patient, fold) -> TaskOutcome:
+    combine = "mean" if design.folds > 1 else "within"
+    classes = design.metric == "accuracy"
+    metric = find_metric(design.metric)
+    kind, target = ("classification", "y") if classes else ("expression", None)
+    columns = ("a", "b") if classes else tuple(f"G{i}" for i in range(GENES))
+    return TaskOutcome(
+        task=Task(name, "simulated", target, kind, "s", "fit", "test"),
+        study="simulated",
+        fingerprint="",
+        synthetic=True,
+        protocol="simulated",
+        metric=design.metric,
+        value=metric.value(truth, prediction, fold, combine),
+        chance=metric.chance_level(truth),
+        truth=truth,
+        prediction=prediction,
+        columns=columns,
+        unit=np.arange(len(patient)),
+        patient=patient,
+        stratum=fold,
+        combine=combine,
+        shared_patients=(),
+        hyper={},
+        per_fold=[],
+    )
+
+
+def run_design(design: Design, options: Options) -> dict[str, Any]:
+    """Coverage and false positives of one design, as shares.
+
+    Returns:
+      The design; "null" and "effect", each with the coverage of the tuned model's
+      `value`, of a `delta` and of the `mean_delta`; "null" also with the share of `test`
+      (p < 0.05 before correction), of `holm` (any task's corrected p), of `mean_test`
+      and of `interval` (any delta's interval excludes 0); tables made and tables
+      `without_interval`, because a score was not defined.
+    """
+    result: dict[str, Any] = dataclasses.asdict(design) | {"without_interval": 0}
+    for name, effect in (("null", 0.0), ("effect", EFFECT)):
+        rows = []
+        for study in range(options.studies):
+            try:
+                table = compare(
+                    simulate(design, effect, design.key(options.seed, study, effect)),
+                    replicates=options.replicates,
+                    # Tests are counted in null studies only.
+                    permutations=1 if effect else options.permutations,
+                    seed=study,
+                )
+            except StatisticsError:
+                result["without_interval"] += 1
+                continue
+            rows += [row for row in table.rows if row.name == "tuned"]
+        result[name] = _shares(rows, effect) if rows else {}
+    return result | {"tables": 2 * options.studies}
+
+
+def _shares(rows: Sequence[Any], effect: float) -> dict[str, float]:
+    deltas = [list(row.deltas.values()) for row in rows]
+    values = [one for row in rows for one in row.values.values()]
+    every = [one for row in deltas for one in row]
+    means = [row.mean for row in rows]
+    shares = {
+        "value": _covered(values, _centre(values)),
+        "delta": _covered(every, _centre(every) if effect else 0.0),
+        "mean_delta": _covered(means, _centre(means) if effect else 0.0),
+    }
+    if effect:
+        return shares
+    return shares | {
+        "test": _share(one.p < LEVEL for one in every),
+        "holm": _share(any(one.p_holm < LEVEL for one in row) for row in deltas),
+        "mean_test": _share(one.p < LEVEL for one in means),
+        "interval": _share(any(one.excludes_zero for one in row) for row in deltas),
+    }
+
+
+def _centre(estimates) -> float:
+    return float(np.mean([one.value for one in estimates]))
+
+
+def _covered(estimates, true: float) -> float:
+    return _share(one.low <= true <= one.high for one in estimates)
+
+
+def _share(marks) -> float:
+    return float(np.mean(list(marks)))
+
+
+def run(options: Options, quick: bool) -> dict[str, Any]:
+    """All designs, in several processes."""
+    grid = designs(quick)
+    # Large studies take longest: first, so that no process waits for the last one.
+    order = sorted(grid, key=lambda d: -d.patients * d.seeds * d.rows)
+    start = time.perf_counter()
+    results: dict[Design, dict[str, Any]] = {}
+    with stage("designs", len(grid)) as bar:
+        if options.processes == 1:
+            for design in order:
+                results[design] = run_design(design, options)
+                bar(len(results))
+        else:
+            context = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(
+                options.processes, mp_context=context
+            ) as pool:
+                jobs = {pool.submit(run_design, one, options): one for one in order}
+                for job in concurrent.futures.as_completed(jobs):
+                    results[jobs[job]] = job.result()
+                    bar(len(results))
+    names = ("numpy", "scipy")
+    return {
+        "schema": 1,
+        "what": "coverage",
+        "pathjax": pathjax.__version__,
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "quick": quick,
+        "options": dataclasses.asdict(options),
+        "seconds": round(time.perf_counter() - start, 1),
+        "designs": [results[design] for design in grid],
+    }
+
+
+# Column -> part and key of a result; the bars are those of coverage or of errors.
+COLUMNS = {
+    "value": ("effect", "value"),
+    "delta, no effect": ("null", "delta"),
+    "delta": ("effect", "delta"),
+    "mean delta": ("effect", "mean_delta"),
+    "p < 0.05": ("null", "test"),
+    "any after Holm": ("null", "holm"),
+    "mean delta's p": ("null", "mean_test"),
+    "any interval without 0": ("null", "interval"),
+}
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table for docs/statistics.md, in percent; bold is worse than the bars."""
+    head = ["score", "patients", "rows each", "folds", "seeds", *COLUMNS]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for row in result["designs"]:
+        seeds = str(row["seeds"]) + ("; they differ" if row["seed_sd"] else "")
+        cells = [row["metric"], row["patients"], row["rows"], row["folds"], seeds]
+        cells += [_cell(row, *where) for where in COLUMNS.values()]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, Any], part: str, key: str) -> str:
+    share = row[part].get(key)
+    if share is None:
+        return "none"
+    text = f"{100 * share:.1f}"
+    covers = key in ("value", "delta", "mean_delta")
+    bad = share < COVERS[0] if covers else share > ERRS[1]
+    # The family of all tests is bounded by Holm; the intervals are not corrected.
+    return f"**{text}**" if bad and key != "interval" else text

@@ -1,0 +1,130 @@
+"""The simulation: its data has the stated scores, and it counts what tables report."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pathjax.bench import coverage, run_bench
+from pathjax.bench.coverage import BASE, EFFECT, Design, Options, run_design, simulate
+from pathjax.bench.options import BenchError
+from pathjax.report.compare import compare
+
+SMALL = Options(studies=6, replicates=60, permutations=40, processes=1)
+
+
+def values(design, effect, count=1, model="tuned"):
+    items = [one for i in range(count) for one in simulate(design, effect, (1, i))]
+    return [one.entry["value"] for one in items if one.entry["model"] == model]
+
+
+@pytest.mark.parametrize("effect", [0.0, EFFECT])
+def test_accuracy_is_that_of_the_normal_threshold(effect):
+    design = Design("accuracy", patients=20_000, rows=1)
+    expected = stats.norm.cdf(BASE["accuracy"] + effect)
+    assert values(design, effect) == pytest.approx([expected] * 3, abs=0.01)
+    base = values(design, effect, model="base")
+    assert base == pytest.approx([stats.norm.cdf(BASE["accuracy"])] * 3, abs=0.01)
+
+
+@pytest.mark.parametrize("effect", [0.0, EFFECT])
+def test_correlation_is_the_one_stated(effect):
+    design = Design("pearson", patients=4_000, rows=5)
+    expected = np.tanh(BASE["pearson"] + effect)
+    assert values(design, effect) == pytest.approx([expected] * 3, abs=0.02)
+
+
+def test_rows_of_a_patient_are_alike_and_models_share_difficulty():
+    few = Design("accuracy", patients=50, rows=5)
+    patients = np.std(values(few, 0.0, 60))
+    rows = np.std(values(Design("accuracy", patients=250, rows=1), 0.0, 60))
+    assert patients > 1.2 * rows
+    both = [values(few, 0.0, 60, model) for model in ("base", "tuned")]
+    assert 0.3 < np.corrcoef(both)[0, 1] < 0.9
+
+
+def test_folds_are_patients_apart_and_averaged():
+    design = Design("pearson", patients=7, rows=5, folds=7)
+    item = simulate(design, 0.0, (0,))[0]
+    rows = item.rows
+    assert item.entry["combine"] == "mean"
+    assert {len(set(rows["patient"][rows["stratum"] == i])) for i in range(7)} == {1}
+    expected = [
+        stats.pearsonr(rows["truth"][part, gene], rows["prediction"][part, gene])[0]
+        for part in (rows["stratum"] == i for i in range(7))
+        for gene in range(rows["truth"].shape[1])
+    ]
+    assert item.entry["value"] == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        Design("accuracy", patients=8, rows=1, seeds=2),
+        Design("pearson", patients=8, rows=5, folds=2),
+    ],
+)
+def test_coverage_is_what_a_count_by_hand_gives(design):
+    """Interval by interval and test by test, of the tables of the same studies."""
+    found = run_design(design, SMALL)
+    inside = {"null": [], "effect": []}
+    false, family, of_mean = [], [], []
+    deltas = []
+    for name, effect in (("null", 0.0), ("effect", EFFECT)):
+        for study in range(SMALL.studies):
+            scored = simulate(design, effect, design.key(SMALL.seed, study, effect))
+            table = compare(
+                scored,
+                replicates=SMALL.replicates,
+                permutations=SMALL.permutations if effect == 0 else 1,
+                seed=study,
+            )
+            (row,) = [row for row in table.rows if row.name == "tuned"]
+            own = list(row.deltas.values())
+            inside[name].append([(one.low, one.value, one.high) for one in own])
+            if effect == 0:
+                false += [one.p < 0.05 for one in own]
+                family.append(any(one.p_holm < 0.05 for one in own))
+                of_mean.append(row.mean.p < 0.05)
+            else:
+                deltas += [one.value for one in own]
+    hits = [low <= 0 <= high for s in inside["null"] for low, _, high in s]
+    assert found["null"]["delta"] == pytest.approx(sum(hits) / len(hits))
+    true = sum(deltas) / len(deltas)
+    hits = [low <= true <= high for s in inside["effect"] for low, _, high in s]
+    assert found["effect"]["delta"] == pytest.approx(sum(hits) / len(hits))
+    assert found["null"]["test"] == pytest.approx(sum(false) / len(false))
+    assert found["null"]["holm"] == pytest.approx(sum(family) / len(family))
+    assert found["null"]["mean_test"] == pytest.approx(sum(of_mean) / len(of_mean))
+    assert found["tables"] == 2 * SMALL.studies and found["without_interval"] == 0
+
+
+def test_the_command_writes_what_it_prints(tmp_path, capsys, monkeypatch):
+    one = Design("accuracy", patients=7, rows=1)
+    monkeypatch.setattr(coverage, "designs", lambda quick: [one])
+    out = tmp_path / "coverage.json"
+    words = ["studies=5", "replicates=50", "permutations=40", "processes=1"]
+    words = [f"--config.{word}" for word in words]
+    assert run_bench("coverage", False, out, words, quick=True) == 0
+    found = json.loads(out.read_text())
+    assert coverage.markdown(found) in capsys.readouterr().out
+    (row,) = found["designs"]
+    assert row["patients"] == 7 and found["options"]["studies"] == 5
+    assert found["versions"]["numpy"] == np.__version__
+
+
+def test_the_grid_is_the_one_promised():
+    full, quick = coverage.designs(quick=False), coverage.designs(quick=True)
+    assert set(quick) < set(full) and len(set(full)) == len(full)
+    assert {d.patients for d in full} == {7, 20, 50, 200}
+    assert {d.rows for d in full} == {1, 5}
+    assert {d.seeds for d in full} >= {1, 5} and {d.metric for d in full} == set(BASE)
+    assert any(d.folds == d.patients for d in full)  # a patient a fold
+
+
+def test_options_of_other_benchmarks_are_refused():
+    with pytest.raises(BenchError, match="--quick is an option of bench coverage"):
+        run_bench("step", False, None, [], quick=True)
+    with pytest.raises(BenchError, match="bench coverage has no peers"):
+        run_bench("coverage", True, None, [])
