@@ -9,7 +9,13 @@ from safetensors.numpy import save_file
 from pathjax.models.variants import ViTConfig
 from pathjax.zoo import get
 from pathjax.zoo.entry import Entry
-from pathjax.zoo.layouts import dialects, their_shapes
+from pathjax.zoo.layouts import (
+    DIALECTS,
+    dialects,
+    expand,
+    param_shapes,
+    their_shapes,
+)
 
 
 def shrink(vit: ViTConfig, **overrides) -> ViTConfig:
@@ -28,14 +34,19 @@ def tiny_entry(name: str, **overrides) -> Entry:
 def random_state(
     vit: ViTConfig, layout: str, dialect: str | None = None, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """What a file of this layout would hold."""
-    chosen = {one.name: one for one in dialects(layout)}
-    table = chosen[dialect] if dialect else dialects(layout)[0]
+    """What a file of this layout, or of this dialect of any layout, would hold."""
+    table = DIALECTS[dialect] if dialect else dialects(layout)[0]
     random = np.random.default_rng(seed)
     return {
         name: random.normal(0.2, 0.5, shape).astype(np.float32)
         for name, shape in their_shapes(table, vit).items()
     }
+
+
+def speaking(vit: ViTConfig) -> list[str]:
+    """The dialects that have a name for every parameter of an encoder."""
+    paths = param_shapes(vit).keys()
+    return [name for name, one in DIALECTS.items() if expand(one, vit).keys() == paths]
 
 
 def write_weights(folder: Path, entry: Entry) -> Path:

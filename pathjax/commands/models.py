@@ -20,8 +20,19 @@ def add(commands) -> None:
     imports.add_argument(
         "--weights",
         type=Path,
-        metavar="FILE",
-        help=".safetensors, .pth, .pt, .bin or .torch file (default: download)",
+        metavar="PATH",
+        help="safetensors or PyTorch file, its index, or the folder of a download "
+        "(default: download)",
+    )
+    imports.add_argument(
+        "--image-px",
+        type=int,
+        metavar="N",
+        help="side of the images that the model will see (default: as published)",
+    )
+    imports.add_argument(
+        "--prefix",
+        help="prefix of the encoder's tensors, in a file that holds several encoders",
     )
     imports.add_argument("--out", type=Path, required=True, metavar="DIR")
     imports.set_defaults(run=run_import)
@@ -59,12 +70,28 @@ def run_models(args: argparse.Namespace) -> None:
 
 def run_import(args: argparse.Namespace) -> None:
     from pathjax.zoo.importing import import_model
+    from pathjax.zoo.matching import compress
 
-    done = import_model(args.model, args.weights, args.out)
-    origin, vit = done.model.meta["foundation"], done.model.vit
-    print(f"{done.path}: {origin['title']}, positions {vit.grid} x {vit.grid}")
-    if done.dropped:
-        print(f"left out, as no part of the encoder: {', '.join(done.dropped)}")
+    done = import_model(args.model, args.weights, args.out, args.image_px, args.prefix)
+    origin, vit, converted = (
+        done.model.meta["foundation"],
+        done.model.vit,
+        done.converted,
+    )
+    print(
+        f"{done.path}: {origin['title']}, images of {done.model.meta['image_px']} px, "
+        f"positions {vit.grid} x {vit.grid}, tensor names of {converted.dialect}"
+    )
+    if converted.others:
+        print(
+            f"the file holds several encoders: used {converted.prefix!r}, not "
+            f"{compress(map(repr, converted.others))}"
+        )
+    if converted.dropped:
+        print(
+            f"left out {len(converted.dropped)} tensors that are not part of the "
+            f"encoder: {compress(converted.dropped)}"
+        )
     print(f"licence: {origin['licence']}, {origin['licence_url']}")
 
 

@@ -1,8 +1,7 @@
-"""A model card: what an exported model is, what it saw, how good it is, on what terms.
+"""The model card of an export: what the model is, its data, scores and licence.
 
 Markdown from a model's meta and the entries of a results.json. All text that came with
-a file is escaped, so that a name cannot draw headings, links or HTML. Numbers are
-copied, not computed.
+a file is escaped, so that it cannot add headings, links or HTML. Numbers are copied.
 """
 
 import json
@@ -13,11 +12,12 @@ from typing import Any
 from pathjax.models.model_file import Model
 
 SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~&$!])")
+POOLS = {"cls": "CLS", "mean": "mean of patches", "cls_mean": "CLS, mean of patches"}
 SHARING = {
     True: "It lets derived weights, such as these, be shared on its own terms: read them "
     "before you do, as they may exclude commercial use or ask for the same licence.",
-    False: "It does not let derived weights, such as these, be shared: keep them to "
-    "yourself.",
+    False: "It does not let derived weights, such as these, be shared: do not publish "
+    "them.",
     None: "Whether it lets derived weights, such as these, be shared is not known: ask "
     "its owner before you do.",
 }
@@ -33,15 +33,23 @@ def code(value: Any) -> str:
     return f"`{' '.join(str(value).split()).replace('`', chr(39))}`"
 
 
+def link(address: Any) -> str:
+    """A web address as a link; anything else as text."""
+    text = "".join(str(address).split())
+    if not text.startswith(("https://", "http://")):
+        return escape(address)
+    return "<" + re.sub(r"[<>\"`\\]", lambda sign: f"%{ord(sign[0]):02X}", text) + ">"
+
+
 def render_card(
     model: Model, format: str, entries: Sequence[dict[str, Any]] | None = None
 ) -> str:
     """The card of an exported model.
 
     Args:
-      model: plain, as it is exported.
+      model: In plain form, as it is exported.
       format: "timm" or "npz".
-      entries: of a results.json; None if it was not probed.
+      entries: Of a results.json; None without evaluation.
     """
     sections = [
         _front(model, format),
@@ -57,54 +65,51 @@ def render_card(
 
 
 def _front(model: Model, format: str) -> str:
-    """What model hubs read; JSON strings are YAML."""
+    """The YAML header that model hubs read; JSON strings are valid YAML."""
     origin = model.meta.get("foundation") or {}
     lines = ["---", "tags:", '- "pathology"', '- "pathjax"']
     if format == "timm":
         lines.append("library_name: timm")
     if origin:
         name = re.sub(r"[^a-z0-9.]+", "-", str(origin["licence"]).lower()).strip("-")
-        link = json.dumps(str(origin["licence_url"]))
-        lines += ["license: other", f'license_name: "{name}"', f"license_link: {link}"]
+        address = json.dumps(str(origin["licence_url"]))
+        lines += ["license: other", f'license_name: "{name}"']
+        lines.append(f"license_link: {address}")
     return "\n".join([*lines, "---"])
 
 
 def _summary(model: Model) -> str:
     vit, meta = model.vit, model.meta
-    kind = "SwiGLU" if vit.mlp == "swiglu" else "GELU"
-    pool = {"cls": "CLS", "mean": "mean of patches", "cls_mean": "CLS, mean of patches"}
-    objective = meta.get("objective") or {}
-    options = {k: v for k, v in objective.items() if k != "name"}
-    trained = objective.get("name", "unknown")
+    mlp = "SwiGLU" if vit.mlp == "swiglu" else "GELU"
+    objective = dict(meta.get("objective") or {})
+    trained = objective.pop("name", "unknown")
     if trained == "imported":
         trained = "none, these are the public weights as they are"
-    found = preprocessing(model)
+    options = f" {code(json.dumps(objective))}" if objective else ""
     shape = (
-        f"patch {vit.patch}, width {vit.width}, {vit.depth} blocks, {vit.heads} heads, "
-        f"{kind}, {vit.registers} registers"
+        f"patch {vit.patch}, width {vit.width}, {vit.depth} blocks, {vit.heads} heads"
     )
+    pixels = f"RGB in [0, 1] less {list(vit.mean)} over {list(vit.std)}"
     lines = [
-        f"- encoder: ViT, {shape}",
-        f"- embedding: {pool[vit.pool]}, {vit.embed_dim} numbers",
-        f"- images: {found}, RGB in [0, 1] less {list(vit.mean)} over {list(vit.std)}",
-        f"- objective: {escape(trained)}"
-        + (f" {code(json.dumps(options))}" if options else ""),
+        f"- encoder: ViT, {shape}, {mlp}, {vit.registers} registers",
+        f"- embedding: {POOLS[vit.pool]}, {vit.embed_dim} numbers",
+        f"- images: {preprocessing(model)}, {pixels}",
+        f"- objective: {escape(trained)}{options}",
     ]
-    if meta.get("seed") is not None:
-        lines.append(f"- seed: {escape(meta['seed'])}")
-    if meta.get("step") is not None:
-        lines.append(f"- steps: {escape(meta['step'])}")
+    for label, key in (("seed", "seed"), ("steps", "step")):
+        if meta.get(key) is not None:
+            lines.append(f"- {label}: {escape(meta[key])}")
     return "\n".join(lines)
 
 
 def preprocessing(model: Model) -> str:
     """Resize and crop in words."""
-    found = model.meta.get("preprocess")
-    if not found:
+    steps = model.meta.get("preprocess")
+    if not steps:
         return f"the middle {model.meta['image_px']} px of a tile, not resized"
     return (
-        f"shorter side resized to {found['resize']} px ({found['interpolation']}, "
-        f"antialiased), middle {found['crop']} px"
+        f"shorter side resized to {steps['resize']} px ({steps['interpolation']}, "
+        f"antialiased), middle {steps['crop']} px"
     )
 
 
@@ -126,10 +131,10 @@ def _usage(model: Model, format: str) -> str:
             f"{vit.norm_eps:g}, timm's default is 1e-6, and config.json cannot hold it."
         )
     if vit.positions != "timm":
-        fed = model.meta["image_px"]
+        input_px = model.meta["image_px"]
         where = f"At {vit.image_px} px nothing is resized, and both agree"
-        if fed != vit.image_px:
-            where += f". At {fed} px, which this model is made for, they do not"
+        if input_px != vit.image_px:
+            where += f". At {input_px} px, which this model is made for, they do not"
         notes.append(
             "timm resizes position embeddings by its own rule, this model by that of "
             f'"{vit.positions}". {where}; for another size export again with '
@@ -140,12 +145,11 @@ def _usage(model: Model, format: str) -> str:
             "It gives all tokens; the embedding is the first, followed by the mean of "
             f"those from number {1 + vit.registers} on."
         )
-    call = "model = timm.create_model(" + ", ".join(arguments) + ")"
+    inner = ", ".join(arguments)
     if len(arguments) > 2:
-        lines = "".join(f"    {argument},\n" for argument in arguments)
-        call = f"model = timm.create_model(\n{lines})"
-    body = f"## Use\n\n```python\n{imports}\n\n{call}\n```"
-    return "\n\n".join([body, *notes])
+        inner = "\n" + "".join(f"    {argument},\n" for argument in arguments)
+    body = f"```python\n{imports}\n\nmodel = timm.create_model({inner})\n```"
+    return "\n\n".join(["## Use", body, *notes])
 
 
 def _origin(model: Model) -> str:
@@ -154,47 +158,47 @@ def _origin(model: Model) -> str:
         return "## Base\n\nNone that is public: trained with pathjax from the start."
     seen = {True: "yes", False: "no", None: "not known"}[origin["pretrained_on_tcga"]]
     lines = [
-        "## Base",
-        "",
-        f"- {escape(origin['title'])}, {escape(origin['pretraining'])}",
+        f"## Base\n\n- {escape(origin['title'])}, {escape(origin['pretraining'])}",
         f"- TCGA slides seen in its pre-training: {seen}",
         f"- weights: {code(origin['source'])}, SHA-256 {code(origin['weights_sha256'])}",
     ]
     if origin.get("unknown"):
-        fields = ", ".join(code(one) for one in origin["unknown"])
+        fields = ", ".join(map(code, origin["unknown"]))
         lines.append(f"- not settled by any public source: {fields}")
     return "\n".join(lines)
 
 
 def _data(model: Model) -> str:
-    stages = model.meta.get("audit") or []
-    if not stages:
-        return ""
-    lines = ["## Data it was trained on with pathjax", ""]
-    for stage in stages:
-        synthetic = ", synthetic" if stage.get("synthetic") else ""
-        lines.append(
-            f"- {escape(stage['study'])}{synthetic}: {len(stage['patients'])} patients, "
-            f"{escape(stage.get('objective', 'objective unknown'))}"
-        )
-    return "\n".join(lines)
+    lines = [
+        f"- {escape(stage['study'])}{', synthetic' if stage.get('synthetic') else ''}: "
+        f"{len(stage['patients'])} patients, "
+        f"{escape(stage.get('objective', 'objective unknown'))}"
+        for stage in model.meta.get("audit") or []
+    ]
+    heading = "## Data it was trained on with pathjax"
+    return "\n".join([heading, "", *lines]) if lines else ""
 
 
 def _metrics(entries: Sequence[dict[str, Any]] | None) -> str:
     if not entries:
         return ""
-    lines = [
-        "## Metrics",
-        "",
-        "| model | seed | task | metric | value | chance | n | patients | audit |",
-        "|---|---|---|---|---|---|---|---|---|",
+    columns = [
+        "model",
+        "seed",
+        "task",
+        "metric",
+        "value",
+        "chance",
+        "n",
+        "patients",
+        "audit",
     ]
+    lines = ["## Metrics", "", f"| {' | '.join(columns)} |", "|---" * 9 + "|"]
     for entry in entries:
-        task = entry["task"] + (" (synthetic)" if entry["synthetic"] else "")
         cells = [
             entry["model"],
             "" if entry["seed"] is None else entry["seed"],
-            task,
+            entry["task"] + (" (synthetic)" if entry["synthetic"] else ""),
             entry["metric"],
             f"{entry['value']:.4f}",
             f"{entry['chance']:.4f}",
@@ -215,11 +219,3 @@ def _licence(model: Model) -> str:
         f"{escape(origin['licence'])}, {link(origin['licence_url'])}. "
         f"{SHARING[origin['share_derivatives']]}"
     )
-
-
-def link(address: Any) -> str:
-    """A web address as a link; anything else as text."""
-    text = "".join(str(address).split())
-    if not text.startswith(("https://", "http://")):
-        return escape(address)
-    return "<" + re.sub(r"[<>\"`\\]", lambda sign: f"%{ord(sign[0]):02X}", text) + ">"

@@ -6,36 +6,23 @@
 A linear's weight is transposed, the patch convolution `[D, 3, p, p]` becomes a matrix
 `[p*p*3, D]`; nothing is rounded, so that both ways are exact. The one sum is where a
 file has a position for CLS and registers without positions: it goes into `cls_token`,
-as timm has it (`layouts.py`). Reading files is `weights.py`'s.
+as timm has it (`layouts.py`). Files are read by `tensors.py`.
 """
 
 import dataclasses
-import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pathjax.models.variants import ViTConfig
-from pathjax.zoo.layouts import (
-    Dialect,
-    clean_names,
-    dialects,
-    expand,
-    is_folded,
-    param_shapes,
-    recognise,
-    their_shapes,
-)
+from pathjax.zoo.entry import ZooError
+from pathjax.zoo.layouts import DIALECTS, dialects, expand, is_folded, param_shapes
+from pathjax.zoo.matching import Match, compress, differences, equals, match
 
 State = Mapping[str, np.ndarray]
-SHOWN = 3  # names of a kind in an error
-
-
-class ConvertError(ValueError):
-    """Tensors that are not this model's; the message counts all and names the first."""
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,49 +30,86 @@ class Converted:
     """An encoder from public weights.
 
     Attributes:
-      params: nested dict of float32 arrays, blocks apart; they may be views.
-      config: the one given, with `image_px` at the grid of the file's positions.
-      dialect: how the file names its tensors (`layouts.py`).
-      dropped: names of its tensors that are no part of the encoder.
+      params: Nested dict of float32 arrays, blocks apart; they may be views.
+      config: The one given, with `image_px` at the grid of the file's positions.
+      dialect: Naming of the file's tensors (`layouts.py`).
+      dropped: Names of its tensors that are no part of the encoder.
+      prefix: In front of the encoder's names in the file.
+      others: Prefixes of other encoders of this shape, which were not read.
     """
 
     params: dict[str, Any]
     config: ViTConfig
     dialect: str
     dropped: tuple[str, ...]
+    prefix: str = ""
+    others: tuple[str, ...] = ()
 
 
-def from_state(state: State, config: ViTConfig, layout: str) -> Converted:
-    """Reads an encoder from the tensors of a file.
+def from_state(state: State, config: ViTConfig, prefix: str | None = None) -> Converted:
+    """Reads an encoder from the tensors of a file, in any dialect.
 
     Args:
-      state: name to array, as in the file; wrappers' prefixes are stripped.
-      config: the encoder that the file should hold.
-      layout: "timm", "hf_vit" or "hf_dinov2".
+      state: Name to array, as in the file.
+      config: The expected encoder.
+      prefix: Reads the encoder at this place; None chooses (`matching.py`).
 
     Raises:
-      ConvertError: tensors are missing, unexpected or of another shape.
-      ValueError: an unknown layout.
+      ZooError: Tensors are missing, unexpected, of another shape or quantised; or the
+        file holds several encoders and nothing tells which one to take.
     """
-    clean, dropped = clean_names(state)
-    named = {new: state[old] for old, new in clean.items()}
-    dialect = recognise(layout, {name: x.shape for name, x in named.items()}, config)
-    config = follow_grid(named, config, dialect)
-    require_fit(named, config, dialect)
-    flat = {}
-    for path, names in expand(dialect, config).items():
-        parts = [np.asarray(named[name], np.float32) for name in names]
+    found = match({name: x.shape for name, x in state.items()}, config, prefix)
+    if found.problems:
+        raise ZooError(
+            f"in the names of {found.dialect.name}, {'; '.join(found.problems)}"
+        )
+    require_floats({name: state[name] for name in found.names.values()})
+    _require_choice(state, found)
+    config, flat = found.config, {}
+    for path, names in expand(found.dialect, config).items():
+        parts = [np.asarray(state[found.names[name]], np.float32) for name in names]
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if path == "patch_embed/kernel":  # (D, 3, p, p): rows, columns, channels
             whole = whole.transpose(2, 3, 1, 0).reshape(-1, len(whole))
         elif path.endswith("/kernel"):
             whole = whole.T
         flat[path] = whole
-    if is_folded(dialect, config):
+    if is_folded(found.dialect, config):
         flat["cls_token"] = flat["cls_token"] + flat["pos_embed"][:, :1]
         flat["pos_embed"] = flat["pos_embed"][:, 1:]
     params = unflatten_dict({tuple(path.split("/")): x for path, x in flat.items()})
-    return Converted(params, config, dialect.name, dropped)
+    return Converted(
+        params, config, found.dialect.name, found.outside, found.prefix, found.others
+    )
+
+
+def require_floats(state: State) -> None:
+    """Refuses quantised weights: integers and float8, whose scales are not known.
+
+    Raises:
+      ZooError: Naming their dtypes and the first of them.
+    """
+    other = {n: str(x.dtype) for n, x in state.items() if str(x.dtype) not in FLOATS}
+    if other:
+        kinds = ", ".join(sorted(set(other.values())))
+        raise ZooError(
+            f"expected float weights, got {kinds} in {len(other)} tensors: "
+            f"{compress(other)}; use the weights from before quantisation"
+        )
+
+
+def _require_choice(state: State, found: Match) -> None:
+    """Refuses a file with two encoders of the same standing and different numbers."""
+    for prefix in equals(found):
+        other = match({n: x.shape for n, x in state.items()}, found.config, prefix)
+        if other.dialect is not found.dialect or any(
+            not np.array_equal(state[found.names[n]], state[other.names[n]])
+            for n in found.names
+        ):
+            raise ZooError(
+                f"the file holds several encoders of this shape, at {found.prefix!r} "
+                f"and {prefix!r}: choose one by --prefix"
+            )
 
 
 def to_state(
@@ -94,32 +118,30 @@ def to_state(
     """Names and arrays of an encoder in a layout; `from_state` undoes it bit for bit.
 
     Args:
-      params: of a plain encoder, blocks apart (`models.blocks.to_plain`).
-      dialect: of the layout; its first, the one in published files, if left.
+      params: Of a plain encoder, blocks apart (`models.blocks.to_plain`).
+      dialect: Of the layout; None for that of published files.
 
     Raises:
-      ConvertError: parameters are missing, unexpected or of another shape, or the
-        layout has no name for some of them.
-      ValueError: an unknown layout or dialect.
+      ZooError: Parameters are missing, unexpected or of another shape, or the layout
+        has no name for some of them.
+      ValueError: An unknown layout or dialect.
     """
-    chosen = dialects(layout)[0]
-    if dialect is not None:
-        known = {one.name: one for one in dialects(layout)}
-        if dialect not in known:
-            raise ValueError(f"dialect={dialect!r}: expected one of {', '.join(known)}")
-        chosen = known[dialect]
-    flat = {"/".join(path): np.asarray(x) for path, x in flatten_dict(params).items()}
-    names = expand(chosen, config)
-    problems = differences({n: x.shape for n, x in flat.items()}, param_shapes(config))
-    nameless = [path for path in param_shapes(config) if path not in names]
+    known = [one.name for one in dialects(layout)]
+    if dialect is not None and dialect not in known:
+        raise ValueError(f"dialect={dialect!r}: expected one of {', '.join(known)}")
+    chosen = DIALECTS[dialect or known[0]]
+    flat = {path: np.asarray(x) for path, x in flatten_dict(params, sep="/").items()}
+    names, expected = expand(chosen, config), param_shapes(config)
+    problems = differences({n: x.shape for n, x in flat.items()}, expected)
+    nameless = [path for path in expected if path not in names]
     if nameless:
         problems.append(f"without a name in {chosen.name}: {compress(nameless)}")
     if problems:
-        raise ConvertError("cannot write this encoder: " + "; ".join(problems))
+        raise ZooError("cannot write this encoder: " + "; ".join(problems))
     if is_folded(chosen, config):
         # All of the sum stays in the token, so that it can be taken apart exactly.
-        nothing = np.zeros_like(flat["cls_token"])
-        flat["pos_embed"] = np.concatenate([nothing, flat["pos_embed"]], axis=1)
+        zero = np.zeros_like(flat["cls_token"])
+        flat["pos_embed"] = np.concatenate([zero, flat["pos_embed"]], axis=1)
     state = {}
     for path, theirs in names.items():
         whole = flat[path]
@@ -131,101 +153,3 @@ def to_state(
         for name, part in zip(theirs, np.split(whole, len(theirs)), strict=True):
             state[name] = np.ascontiguousarray(part)
     return state
-
-
-def follow_grid(named: State, config: ViTConfig, dialect: Dialect) -> ViTConfig:
-    """The config at the grid that the file has positions for, if that is a square.
-
-    One model is around at several grids (kaiko's L/14 at 37 x 37 and 16 x 16), and
-    positions are resized at forward, never in the file.
-    """
-    positions = named.get(expand(dialect, config)["pos_embed"][0])
-    if positions is None or positions.ndim != 3:
-        return config  # `require_fit` says so
-    prefix = 0 if config.no_embed_class else 1 + config.registers
-    patches = positions.shape[1] - prefix - is_folded(dialect, config)
-    side = math.isqrt(max(patches, 0))
-    if side == 0 or side**2 != patches:
-        return config
-    return config.replace(image_px=side * config.patch)
-
-
-def require_fit(named: State, config: ViTConfig, dialect: Dialect) -> None:
-    """Refuses tensors that are not those of this encoder.
-
-    Raises:
-      ConvertError: counts and first names of what is missing, unexpected or of
-        another shape.
-    """
-    wanted = their_shapes(dialect, config)
-    problems = differences({name: x.shape for name, x in named.items()}, wanted)
-    nameless = [
-        path for path in param_shapes(config) if path not in expand(dialect, config)
-    ]
-    if nameless:
-        problems.append(f"without a name in {dialect.name}: {compress(nameless)}")
-    if problems:
-        raise ConvertError(
-            f"expected the {len(wanted)} tensors of the model under {dialect.name}'s "
-            f"names, got {'; '.join(problems)}. Import the file as the model it belongs "
-            "to (see `pathjax models`)"
-        )
-
-
-def differences(
-    found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
-) -> list[str]:
-    """What is missing, unexpected and mis-shaped, a sentence each."""
-    misshaped: dict[str, list[str]] = {}
-    for name in [one for one in wanted if one in found]:
-        if found[name] != wanted[name]:
-            shapes = f"{list(found[name])}, expected {list(wanted[name])}"
-            misshaped.setdefault(shapes, []).append(name)
-    groups = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
-    }
-    problems = [
-        f"{len(names)} {kind}: {compress(names)}"
-        for kind, names in groups.items()
-        if names
-    ]
-    if misshaped:
-        each = [f"{compress(ns, 1)} {shapes}" for shapes, ns in misshaped.items()]
-        more = [f"... ({len(each) - SHOWN} more)"] if len(each) > SHOWN else []
-        each = ", ".join(each[:SHOWN] + more)
-        count = sum(map(len, misshaped.values()))
-        problems.append(f"{count} of another shape: {each}")
-    return problems
-
-
-def compress(names: Iterable[str], shown: int = SHOWN) -> str:
-    """The first few names, blocks in runs: "blocks.{0-23}.ls1.gamma, ... (12 more)"."""
-    runs: dict[tuple[str, str], list[int]] = {}
-    for name in names:
-        place = re.search(r"(?<![0-9A-Za-z])\d+(?![0-9A-Za-z])", name.replace("_", "."))
-        if place is None:
-            runs[name, ""] = []
-        else:
-            key = name[: place.start()], name[place.end() :]
-            runs.setdefault(key, []).append(int(place.group()))
-    words = []
-    for (before, after), numbers in runs.items():
-        text = _ranges(sorted(set(numbers)))
-        words.append(f"{before}{text}{after}")
-    more = [f"... ({len(words) - shown} more)"] if len(words) > shown else []
-    return ", ".join(words[:shown] + more)
-
-
-def _ranges(numbers: list[int]) -> str:
-    """[0, 1, 2, 5] to "{0-2,5}", [3] to "3"."""
-    if len(numbers) < 2:
-        return "".join(map(str, numbers))
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and parts[-1][-1] == number - 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    texts = [str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts]
-    return "{" + ",".join(texts) + "}"

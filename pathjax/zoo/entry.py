@@ -11,8 +11,11 @@ from pathjax.models.variants import ViTConfig
 Layout = Literal["timm", "hf_vit", "hf_dinov2"]
 Interpolation = Literal["bilinear", "bicubic"]
 
-# Published names of the shapes, by width and depth. "H" is also UNI2-h, which is as
-# wide as a giant and as deep as a large.
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+# Published names of the sizes by width and depth. UNI2-h is as wide as a giant and as
+# deep as a large.
 _SIZES = {
     (384, 12): "S",
     (768, 12): "B",
@@ -23,47 +26,50 @@ _SIZES = {
 }
 
 
+class ZooError(ValueError):
+    """Weights that cannot be read, imported or exported; the message says what to do."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
     """A public model; every field was checked against `sources`, unless `unknown`.
 
     Attributes:
-      name: lower-case id on the command line.
-      title: for people.
-      vit: the encoder at the grid of the published weights, with their mean and std, in
+      name: Lower-case id on the command line.
+      title: Name for display.
+      vit: The encoder at the grid of the published weights, with their mean and std, in
         the embedding convention of the model's card.
-      layout: names of the tensors in the published file: timm's, or those of Hugging
-        Face's ViT or Dinov2 (with registers, if the model has any).
-      source: where the weights come from: "hf:OWNER/REPOSITORY/FILE", "timm:NAME" or
-        "url:ADDRESS".
-      reference: how the library that users run the model in builds the architecture.
-        ("NAME", keywords) of `timm.create_model`, or (class, keywords of its config) of
-        transformers. Keywords are plain data: "SwiGLUPacked" and "SiLU" stand for
-        timm.layers.SwiGLUPacked and torch.nn.SiLU.
+      layout: Tensor names of the published file: timm's, or those of Hugging Face's ViT
+        or Dinov2 (with registers, if the model has any).
+      source: "hf:OWNER/REPOSITORY/FILE", "timm:NAME" or "url:ADDRESS".
+      reference: The architecture in the library that users run the model in: ("NAME",
+        keywords) of `timm.create_model`, or (class, keywords of its config) of
+        transformers. "SwiGLUPacked" and "SiLU" stand for timm.layers.SwiGLUPacked and
+        torch.nn.SiLU.
       preprocess: (resize the shorter side to, centre crop to, interpolation), antialiased.
-      licence, licence_url: of the weights.
-      share_derivatives: whether weights derived from these may be shared on the
-        licence's terms, which may exclude commerce; None where that is not known.
-      gated: True if an account has to accept conditions before it can download.
-      pretrained_on_tcga: whether TCGA slides were seen in pre-training, which makes TCGA
-        tasks no test of new patients; None where that is not known.
-      pretraining: data and method in one phrase.
-      sources: public pages and files that these facts were checked against.
-      unknown: fields that no source settles, `vit`'s as "vit.FIELD"; they hold the
+      licence, licence_url: Of the weights.
+      share_derivatives: Whether derived weights may be shared on the licence's terms,
+        which may exclude commerce; None if unknown.
+      gated: Whether an account has to accept conditions before it can download.
+      pretrained_on_tcga: Whether TCGA slides were seen in pre-training, so that TCGA
+        tasks do not test new patients; None if unknown.
+      pretraining: Data and method in one phrase.
+      sources: Public pages and files that these facts were checked against.
+      unknown: Fields that no source settles, `vit`'s as "vit.FIELD"; they hold the
         best documented inference.
     """
 
     name: str
     title: str
     vit: ViTConfig
-    layout: Layout
+    layout: Layout = "timm"
     source: str
     reference: tuple[str, dict[str, Any]]
     preprocess: tuple[int, int, Interpolation]
     licence: str
     licence_url: str
     share_derivatives: bool | None
-    gated: bool
+    gated: bool = False
     pretrained_on_tcga: bool | None
     pretraining: str
     sources: tuple[str, ...]
@@ -77,14 +83,15 @@ class Entry:
     @property
     def architecture(self) -> str:
         """As in "ViT-g/14, SwiGLU, 4 registers"."""
-        vit = self.vit
-        size = _SIZES.get((vit.width, vit.depth), f"{vit.width}x{vit.depth}")
-        parts = [f"ViT-{size}/{vit.patch}"]
-        if vit.mlp == "swiglu":
-            parts.append("SwiGLU")
-        if vit.registers:
-            parts.append(f"{vit.registers} registers")
-        return ", ".join(parts)
+        return describe(self.vit)
+
+
+def describe(vit: ViTConfig) -> str:
+    """As in "ViT-g/14, SwiGLU, 4 registers"."""
+    size = _SIZES.get((vit.width, vit.depth), f"{vit.width}x{vit.depth}")
+    gated = ", SwiGLU" if vit.mlp == "swiglu" else ""
+    registers = f", {vit.registers} registers" if vit.registers else ""
+    return f"ViT-{size}/{vit.patch}{gated}{registers}"
 
 
 def count_parameters(vit: ViTConfig) -> int:
@@ -93,7 +100,7 @@ def count_parameters(vit: ViTConfig) -> int:
     prefix = 1 + vit.registers
     positions = vit.grid**2 + (0 if vit.no_embed_class else prefix)
     embedding = _linear(3 * vit.patch**2, d) + (prefix + positions) * d
-    hidden = 2 * m if vit.mlp == "swiglu" else m  # what fc1 gives
+    hidden = 2 * m if vit.mlp == "swiglu" else m  # output of fc1
     block = _linear(d, 3 * d) + _linear(d, d) + _linear(d, hidden) + _linear(m, d)
     block += 2 * 2 * d  # norm1, norm2
     if vit.layerscale is not None:
@@ -108,35 +115,14 @@ def _linear(inputs: int, outputs: int) -> int:
 def timm_reference(
     architecture: str, image_px: int = 224, **kwargs: Any
 ) -> tuple[str, dict[str, Any]]:
-    """A `reference` of timm's, without head and for any size of image."""
+    """A `reference` of timm's, without head and for any image size."""
     shared = {"img_size": image_px, "num_classes": 0, "dynamic_img_size": True}
     return architecture, {**shared, **kwargs}
 
 
 def github(repository: str, commit: str, path: str) -> str:
-    """The page of a file as it was when it was checked."""
+    """The page of a file at the commit that was checked."""
     return f"https://github.com/{repository}/blob/{commit}/{path}"
-
-
-# Files that several entries were checked against, at the commits that were read.
-TIMM = github(
-    "huggingface/pytorch-image-models", "aa4b585", "timm/models/vision_transformer.py"
-)
-TRIDENT = github(
-    "mahmoodlab/TRIDENT", "a91fa84", "trident/patch_encoder_models/load.py"
-)
-
-
-def eva(file: str) -> str:
-    """Source of a fact in kaiko-eva, at the commit that was read."""
-    folder = "src/eva/vision/models/networks/backbones/pathology"
-    return github("kaiko-ai/eva", "73b61a7", f"{folder}/{file}")
-
-
-def lazyslide(file: str) -> str:
-    """Source of a fact in lazyslide-models, at the commit that was read."""
-    folder = "src/lazyslide_models/vision"
-    return github("rendeirolab/lazyslide-models", "0127beb", f"{folder}/{file}")
 
 
 def hub(repository: str) -> str:
@@ -144,5 +130,21 @@ def hub(repository: str) -> str:
     return f"https://huggingface.co/{repository}"
 
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+def eva(file: str) -> str:
+    """A source in kaiko-eva."""
+    folder = "src/eva/vision/models/networks/backbones/pathology"
+    return github("kaiko-ai/eva", "73b61a7", f"{folder}/{file}")
+
+
+def lazyslide(file: str) -> str:
+    """A source in lazyslide-models."""
+    folder = "src/lazyslide_models/vision"
+    return github("rendeirolab/lazyslide-models", "0127beb", f"{folder}/{file}")
+
+
+TIMM = github(
+    "huggingface/pytorch-image-models", "aa4b585", "timm/models/vision_transformer.py"
+)
+TRIDENT = github(
+    "mahmoodlab/TRIDENT", "a91fa84", "trident/patch_encoder_models/load.py"
+)

@@ -1,12 +1,12 @@
-"""A model of pathjax out, for timm or as plain arrays, with a card that says what it is.
+"""Exports a model's encoder for timm or as plain arrays, with a model card.
 
     model.safetensors -> "timm": OUT/model.safetensors, config.json, README.md
                       -> "npz":  OUT/model.npz, config.json, README.md
 
-Of a run, the encoder goes out and the heads stay. timm's form loads strictly, by
-`timm.create_model("local-dir:OUT", pretrained=True)`. Two things JSON cannot tell timm,
-another epsilon of LayerNorm and another rule to resize positions by; the card and
-config.json say so where a model needs them.
+Heads are not exported. timm's form loads strictly, by
+`timm.create_model("local-dir:OUT", pretrained=True)`. JSON cannot give timm another
+epsilon of LayerNorm or another rule to resize positions by; the card and config.json
+say so where a model needs them.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from pathjax.models.positions import resize_positions
 from pathjax.models.variants import ViTConfig
 from pathjax.zoo.card import render_card
 from pathjax.zoo.convert import to_state
+from pathjax.zoo.entry import ZooError
 
 Format = Literal["timm", "npz"]
 FORMATS: tuple[Format, ...] = ("timm", "npz")
@@ -38,10 +39,6 @@ GELU, SWIGLU = "vit_base_patch16_224", "vit_giant_patch14_dinov2"
 POOLS = {"cls": "token", "mean": "avg", "cls_mean": ""}
 
 
-class ExportError(ValueError):
-    """A model that cannot be written in this format, or a folder that is in use."""
-
-
 def export(
     checkpoint: str | Path,
     format: Format,
@@ -49,31 +46,28 @@ def export(
     results: str | Path | None = None,
     image_px: int | None = None,
 ) -> list[Path]:
-    """Writes a model's encoder for others.
+    """Writes a model's encoder for other libraries and returns the files' paths.
 
     Args:
-      checkpoint: a run folder, or a model.safetensors of pathjax.
-      format: "timm" or "npz" (our names with "/", see `models.vit`).
-      out: folder to write to; holds no export yet.
-      results: a results.json of `pathjax probe`, whose numbers go into the card.
-      image_px: resizes the position embeddings to this size by the model's own rule, so
-        that a library with another rule agrees there; they are left alone if None.
-
-    Returns:
-      Paths of the files.
+      checkpoint: Run folder, or a model.safetensors of pathjax.
+      format: "timm" or "npz" (names of `models.vit`, with "/").
+      out: Folder without an export.
+      results: A results.json whose scores go into the card.
+      image_px: Resizes the position embeddings to this size by the model's own rule, so
+        that a library with another rule agrees there; None leaves them alone.
 
     Raises:
-      ExportError: an unknown format, or `out` holds a model already.
-      ModelFileError: there is no model at `checkpoint`.
+      ZooError: An unknown format, or `out` holds a model already.
+      ModelFileError: There is no model at `checkpoint`.
     """
     if format not in FORMATS:
-        raise ExportError(f"format={format!r}: wanted one of {', '.join(FORMATS)}")
+        raise ZooError(f"format={format!r}: expected one of {', '.join(FORMATS)}")
     model, out = load_model(checkpoint), Path(out)
     weights = out / (FILE if format == "timm" else ARRAYS)
     taken = [p for p in (weights, out / CONFIG, out / CARD) if p.exists()]
     if taken:
-        raise ExportError(
-            f"{', '.join(map(str, taken))} would be written over: choose another folder"
+        raise ZooError(
+            f"{', '.join(map(str, taken))} would be overwritten: choose another folder"
         )
     entries = None
     if results is not None:
@@ -84,16 +78,12 @@ def export(
     if image_px is not None:
         vit, params = at_size(vit, params, image_px)
     plain = dataclasses.replace(model, vit=vit, params={"vit": params})
-    if format == "timm":
-        config = timm_config(plain)
-        state = timm_state(plain)
-        with atomic_path(weights) as partial:
-            save_file(state, partial, metadata={"format": "pt"})
-    else:
-        config = npz_config(plain)
-        flat = {"/".join(path): leaf for path, leaf in flatten_dict(params).items()}
-        with atomic_path(weights) as partial:
-            np.savez(partial, **flat)
+    with atomic_path(weights) as partial:
+        if format == "timm":
+            save_file(timm_state(plain), partial, metadata={"format": "pt"})
+        else:
+            np.savez(partial, **flatten_dict(params, sep="/"))
+    config = timm_config(plain) if format == "timm" else npz_config(plain)
     write_json(out / CONFIG, config)
     write_text(out / CARD, render_card(plain, format, entries))
     return [weights, out / CONFIG, out / CARD]
@@ -105,7 +95,7 @@ def at_size(
     """The encoder with position embeddings for images of `image_px`.
 
     Raises:
-      ValueError: no multiple of the patch.
+      ValueError: `image_px` is no multiple of the patch.
     """
     new = vit.replace(image_px=image_px)
     prefix = 0 if vit.no_embed_class else 1 + vit.registers
@@ -117,7 +107,7 @@ def at_size(
 
 
 def timm_state(model: Model) -> dict[str, np.ndarray]:
-    """The encoder's tensors in timm's names, fit for `timm_config`'s architecture."""
+    """The encoder's tensors in timm's names, for `timm_config`'s architecture."""
     state = to_state(model.params["vit"], model.vit, "timm")
     if model.vit.mlp == "swiglu" and model.vit.layerscale is None:
         # The one architecture with SwiGLU has LayerScale; a factor of 1 changes nothing.
@@ -128,13 +118,11 @@ def timm_state(model: Model) -> dict[str, np.ndarray]:
 
 
 def timm_config(model: Model) -> dict[str, Any]:
-    """config.json as timm reads it: architecture, its arguments, what images it wants.
+    """config.json as timm reads it: architecture, arguments and preprocessing.
 
     "pathjax" holds what timm has no field for: `norm_eps` and the `positions` rule.
     """
-    vit = model.vit
-    px = model.meta["image_px"]
-    resize, crop, interpolation = preprocess_of(model)
+    vit, px, steps = model.vit, model.meta["image_px"], preprocess_of(model)
     return {
         "architecture": SWIGLU if vit.mlp == "swiglu" else GELU,
         "num_classes": 0,
@@ -145,8 +133,8 @@ def timm_config(model: Model) -> dict[str, Any]:
             "custom_load": False,
             "input_size": [3, px, px],
             "fixed_input_size": False,
-            "interpolation": interpolation,
-            "crop_pct": crop / resize,
+            "interpolation": steps["interpolation"],
+            "crop_pct": steps["crop"] / steps["resize"],
             "crop_mode": "center",
             "mean": list(vit.mean),
             "std": list(vit.std),
@@ -192,36 +180,28 @@ def mlp_ratio(vit: ViTConfig) -> float:
     return ratio
 
 
-def preprocess_of(model: Model) -> tuple[int, int, str]:
-    """(resize, crop, interpolation); tiles are taken as they are where none is given."""
-    found = model.meta.get("preprocess")
-    if found is None:
-        px = model.meta["image_px"]
-        return px, px, "bilinear"
-    return found["resize"], found["crop"], found["interpolation"]
+def preprocess_of(model: Model) -> dict[str, Any]:
+    """Resize, crop and interpolation; without any, tiles are used as they are."""
+    px = model.meta["image_px"]
+    as_is = {"resize": px, "crop": px, "interpolation": "bilinear"}
+    return model.meta.get("preprocess") or as_is
 
 
 def npz_config(model: Model) -> dict[str, Any]:
     """config.json beside model.npz: all that is needed to run the encoder elsewhere."""
-    resize, crop, interpolation = preprocess_of(model)
     vit = dataclasses.asdict(model.vit)
     for key in ("lora", "scan", "remat", "attention", "drop_path"):  # of training
         del vit[key]
     return {
         "vit": vit,
         "image_px": model.meta["image_px"],
-        "preprocess": {
-            "resize": resize,
-            "crop": crop,
-            "interpolation": interpolation,
-        },
+        "preprocess": preprocess_of(model),
         "pathjax": provenance(model),
     }
 
 
 def provenance(model: Model) -> dict[str, Any]:
-    """Name, objective and public origin; through JSON, so that it holds plain data."""
-    meta = model.meta
+    """Name, objective and public origin as plain JSON data."""
     keys = ("name", "objective", "seed", "step", "foundation", "versions")
-    found = {key: meta[key] for key in keys if meta.get(key) is not None}
-    return json.loads(json.dumps({"exported_by": pathjax.__version__, **found}))
+    known = {key: model.meta[key] for key in keys if model.meta.get(key) is not None}
+    return json.loads(json.dumps({"exported_by": pathjax.__version__, **known}))

@@ -1,11 +1,11 @@
-"""Public weights in, a `model.safetensors` of pathjax out.
+"""Imports public weights: writes a `model.safetensors` of pathjax.
 
-    name + FILE -> `locate`, `read_state`, `from_state` -> `save_model` -> OUT
+    name + PATH -> `locate`, `read_state`, `from_state` -> `save_model` -> OUT
 
-What it leaves can be embedded, probed and named as `config.init` like what a run leaves.
-Its meta says where it came from and on what terms, under "foundation"; a run that starts
-from it copies that. Whom it was trained on is not known by patient, so its audit history
-is empty, which the audit records as unknown and not as clean.
+The result can be embedded, probed and given as `config.init`. Its meta has origin and
+licence under "foundation"; a run that starts from it copies that. Which patients it was
+trained on is not known, so its audit history is empty, which the audit records as
+unknown and not as clean.
 """
 
 import dataclasses
@@ -18,77 +18,137 @@ from flax.traverse_util import flatten_dict
 
 import pathjax
 from pathjax.models.model_file import FILE, Model, save_model
+from pathjax.models.variants import ViTConfig, nearest_multiples
 from pathjax.objectives import IMPORTED
-from pathjax.zoo.convert import Converted, ConvertError, from_state
-from pathjax.zoo.entry import Entry
-from pathjax.zoo.registry import get
-from pathjax.zoo.weights import Located, WeightsError, digest, locate, read_state
+from pathjax.zoo.convert import Converted, State, from_state
+from pathjax.zoo.entry import Entry, ZooError
+from pathjax.zoo.layouts import DIALECTS
+from pathjax.zoo.matching import describe, match
+from pathjax.zoo.registry import MODELS, get
+from pathjax.zoo.weights import Located, digest, locate, read_state
 
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """What an import left.
+    """The result of an import.
 
     Attributes:
-      path: of model.safetensors.
-      model: what is in it.
-      dropped: tensors of the file that are no part of the encoder.
+      path: Of model.safetensors.
+      model: Its content.
+      converted: The encoder as it was read from the file.
     """
 
     path: Path
     model: Model
-    dropped: tuple[str, ...]
+    converted: Converted
 
 
 def import_model(
-    model: str | Entry, weights: str | Path | None, out: str | Path
+    model: str | Entry,
+    weights: str | Path | None,
+    out: str | Path,
+    image_px: int | None = None,
+    prefix: str | None = None,
 ) -> Imported:
     """Imports a public model.
 
     Args:
       model: A name of `pathjax models`, `package.module:NAME`, or an entry.
-      weights: a local file; the model's own source, over the network, if None.
-      out: folder to write model.safetensors to.
+      weights: Local file or folder; None downloads from the model's own source.
+      out: Folder to write model.safetensors to.
+      image_px: Side of the images that the model will be given; None for the
+        published one. Position embeddings are resized when it runs.
+      prefix: Place of the encoder in a file that has several; None chooses.
 
     Raises:
-      WeightsError: the weights cannot be had or read, or `out` holds a model.
-      ConvertError: they are not this model's.
+      ZooError: The weights cannot be read or are not this model's, or `out` holds a
+        model.
       RegistryError: An unknown name.
     """
     entry = get(model) if isinstance(model, str) else model
     out = Path(out)
     if (out / FILE).exists():
-        raise WeightsError(
-            f"{out / FILE} is there already: choose another folder, or remove it"
+        raise ZooError(
+            f"{out / FILE} would be overwritten: choose another folder, or remove it"
         )
+    preprocess = preprocess_at(entry, image_px)
     located = locate(entry, weights)
+    state = read_state(located.path)
     try:
-        converted = from_state(read_state(located.path), entry.vit, entry.layout)
-    except ConvertError as error:
-        raise ConvertError(f"{located.path} as {entry.name}: {error}") from error
-    imported = Model(
-        {"vit": converted.params}, converted.config, meta(entry, located, converted)
-    )
+        converted = from_state(state, entry.vit, prefix)
+    except ZooError as error:
+        hint = fitting(state, entry)
+        raise ZooError(
+            f"{located.path} does not fit {entry.name}: {error}. {hint}"
+        ) from None
+    vit = converted.config.replace(positions=resizing_rule(entry, converted))
+    meta = make_meta(entry, located, converted, preprocess)
+    imported = Model({"vit": converted.params}, vit, meta)
     require_finite(imported, located.path)
-    return Imported(save_model(out, imported), imported, converted.dropped)
+    return Imported(save_model(out, imported), imported, converted)
 
 
-def meta(entry: Entry, located: Located, converted: Converted) -> dict[str, Any]:
-    """What travels in the file beside the parameters."""
+def preprocess_at(entry: Entry, image_px: int | None) -> dict[str, Any]:
+    """The entry's preprocessing, with resize and crop scaled to another input size.
+
+    Raises:
+      ZooError: `image_px` is no multiple of the patch.
+    """
     resize, crop, interpolation = entry.preprocess
-    preprocess = {"resize": resize, "crop": crop, "interpolation": interpolation}
+    if image_px is not None:
+        patch = entry.vit.patch
+        if image_px < patch or image_px % patch:
+            raise ZooError(
+                f"image_px={image_px}: expected a multiple of the patch of "
+                f"{entry.name}, {patch}, such as {nearest_multiples(image_px, patch)}"
+            )
+        resize, crop = round(resize * image_px / crop), image_px
+    return {"resize": resize, "crop": crop, "interpolation": interpolation}
+
+
+def resizing_rule(entry: Entry, converted: Converted) -> Any:
+    """The rule to resize positions of the library that the file was written for.
+
+    transformers runs ViT and Dinov2 with another rule than timm; a model that others
+    published there, in an entry of timm's, follows it.
+    """
+    vit: ViTConfig = entry.vit
+    theirs = DIALECTS[converted.dialect].layout != "timm"
+    if entry.layout == "timm" and theirs and not vit.registers:
+        return "torch"
+    return vit.positions
+
+
+def fitting(state: State, entry: Entry) -> str:
+    """What else the file could be, as advice."""
+    shapes = {name: array.shape for name, array in state.items()}
+    names = []
+    for other in MODELS.values():
+        try:
+            fits = other is not entry and not match(shapes, other.vit).problems
+        except ZooError:
+            return "Pass the file of the encoder"
+        names += [other.name] if fits else []
+    if names:
+        more = f" or {len(names) - 3} others" if len(names) > 3 else ""
+        return f"It fits {', '.join(names[:3])}{more}: import it as what it is"
+    kind = describe(shapes)
+    got = f"The file holds {kind}; import" if kind else "Import"
+    return f"{got} it as the model it belongs to (`pathjax models`)"
+
+
+def make_meta(
+    entry: Entry, located: Located, converted: Converted, preprocess: dict[str, Any]
+) -> dict[str, Any]:
+    """The metadata of the model file."""
+    copied = ("name", "title", "licence", "licence_url", "share_derivatives")
+    copied += ("pretraining", "pretrained_on_tcga")
     foundation = {
-        "name": entry.name,
-        "title": entry.title,
-        "licence": entry.licence,
-        "licence_url": entry.licence_url,
-        "share_derivatives": entry.share_derivatives,
-        "pretraining": entry.pretraining,
-        "pretrained_on_tcga": entry.pretrained_on_tcga,
+        **{field: getattr(entry, field) for field in copied},
         "source": located.source,
         "weights_sha256": digest(located.path),
         "preprocess": preprocess,
-        "layout": entry.layout,
+        "layout": DIALECTS[converted.dialect].layout,
         "dialect": converted.dialect,
         "dropped": list(converted.dropped),
         "unknown": list(entry.unknown),
@@ -96,7 +156,7 @@ def meta(entry: Entry, located: Located, converted: Converted) -> dict[str, Any]
     return {
         "name": entry.name,
         "objective": {"name": IMPORTED},
-        "image_px": crop,
+        "image_px": preprocess["crop"],
         "preprocess": preprocess,
         "foundation": foundation,
         "panel": None,
@@ -111,15 +171,12 @@ def require_finite(model: Model, path: str | os.PathLike[str]) -> None:
     """Refuses weights with NaN or infinity, which would only show in embeddings.
 
     Raises:
-      WeightsError: there are some.
+      ZooError: There are some.
     """
-    bad = [
-        "/".join(name)
-        for name, leaf in flatten_dict(model.params["vit"]).items()
-        if not np.isfinite(leaf).all()
-    ]
+    flat = flatten_dict(model.params["vit"], sep="/")
+    bad = [name for name, leaf in flat.items() if not np.isfinite(leaf).all()]
     if bad:
-        raise WeightsError(
-            f"{path} holds numbers that are not finite, in {len(bad)} tensors, first "
+        raise ZooError(
+            f"{path} has values that are not finite in {len(bad)} tensors, first "
             f"{bad[0]}: the file is damaged"
         )

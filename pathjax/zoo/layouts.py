@@ -2,49 +2,27 @@
 
 One table per dialect, read both ways: a row says which of our parameters (by path, as
 in "blocks_{i}/attn/qkv/kernel") is made of which of their tensors. Where several of
-theirs make one of ours, as query, key and value do, they follow one another along
-their first axis. A layout is what a registry entry names; it has several dialects where
-the same model is around under different names:
+theirs make one of ours, as query, key and value do, they are concatenated along their
+first axis. A layout, which a registry entry names, has several dialects where a model
+is published under several namings; the first is that of published files:
 
 | layout | dialects |
 |---|---|
 | timm | timm's; "hub", of the DINO and DINOv2 code (`w12`, `w3`, `register_tokens`) |
-| hf_vit | "hf_vit" in files; "hf_vit_5" as transformers 5 names them in memory |
+| hf_vit | "hf_vit" in files; "hf_vit_5", as transformers 5 names them in memory |
 | hf_dinov2 | "hf_dinov2" in files; "hf_dinov2_5" in memory |
 
-Names only: `convert.py` moves the numbers.
+Names only: `matching.py` recognises a file, `convert.py` moves the numbers.
 """
 
 import dataclasses
-import re
-from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pathjax.models.variants import ViTConfig
 
 Shape = tuple[int, ...]
 BLOCK = "{i}"
-
-# What files hold beside the encoder: the mask token of masked training, and heads after
-# the final norm. They are dropped, and listed as dropped. `fc_norm` is not among them,
-# because a model that has it averages before its norm and is another architecture.
-DROPPED = re.compile(
-    r"(embeddings\.)?mask_token$|(head|dino_head|ibot_head|classifier|pooler)\."
-)
-# Wrappers' prefixes, stripped where all names carry them.
-PREFIXES = (
-    "_orig_mod.",
-    "module.",
-    "model.",
-    "teacher.",
-    "backbone.",
-    "encoder.",
-    "vit.",
-    "dinov2.",
-    "dinov2_with_registers.",
-)
-# DINOv2's sharded training names a block by its chunk and its number.
-CHUNKED = re.compile(r"blocks\.\d+\.(\d+\.)")
+OURS = ("cls_token", "reg_token", "pos_embed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +30,9 @@ class Row:
     """One of our parameters and the tensors it is made of.
 
     Attributes:
-      ours: path with "/", `{i}` for a block's number.
-      theirs: names, with the same `{i}`.
-      mlp: the row holds for this MLP only; None for both.
+      ours: Path with "/", `{i}` for a block's number.
+      theirs: Names, with the same `{i}`.
+      mlp: The row holds for this MLP only; None for both.
     """
 
     ours: str
@@ -64,20 +42,18 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
-    """The rows of one way to name tensors.
+    """The rows of one naming.
 
     Attributes:
-      folded: registers enter after the positions are added, and the file has a position
-        for CLS; we, like timm, keep that position added to `cls_token`.
+      layout: The layout it belongs to.
+      folded: The file adds positions before registers are inserted and has one for CLS;
+        we, like timm, keep that position added to `cls_token`.
     """
 
     name: str
+    layout: str
     rows: tuple[Row, ...]
     folded: bool
-
-
-def _same(ours: str, theirs: str) -> list[Row]:
-    return [Row(ours, (theirs,))]
 
 
 def _linear(ours: str, *theirs: str, mlp=None) -> list[Row]:
@@ -88,113 +64,108 @@ def _linear(ours: str, *theirs: str, mlp=None) -> list[Row]:
 
 
 def _norm(ours: str, theirs: str) -> list[Row]:
-    return [
-        Row(f"{ours}/scale", (f"{theirs}.weight",)),
-        Row(f"{ours}/bias", (f"{theirs}.bias",)),
-    ]
+    pairs = (("scale", "weight"), ("bias", "bias"))
+    return [Row(f"{ours}/{leaf}", (f"{theirs}.{suffix}",)) for leaf, suffix in pairs]
 
 
-def _timm_like(name: str, registers: str, swiglu: tuple[str, str]) -> Dialect:
-    ours, theirs = "blocks_{i}", "blocks.{i}"
-    rows = [
-        *_same("cls_token", "cls_token"),
-        *_same("reg_token", registers),
-        *_same("pos_embed", "pos_embed"),
-        *_linear("patch_embed", "patch_embed.proj"),
-        *_norm(f"{ours}/norm1", f"{theirs}.norm1"),
-        *_linear(f"{ours}/attn/qkv", f"{theirs}.attn.qkv"),
-        *_linear(f"{ours}/attn/proj", f"{theirs}.attn.proj"),
-        *_same(f"{ours}/ls1/gamma", f"{theirs}.ls1.gamma"),
-        *_norm(f"{ours}/norm2", f"{theirs}.norm2"),
-        *_same(f"{ours}/ls2/gamma", f"{theirs}.ls2.gamma"),
-        *_norm("norm", "norm"),
-    ]
-    for linear, gated in zip(("fc1", "fc2"), swiglu, strict=True):
-        rows += _linear(f"{ours}/mlp/{linear}", f"{theirs}.mlp.{linear}", mlp="gelu")
-        rows += _linear(f"{ours}/mlp/{linear}", f"{theirs}.mlp.{gated}", mlp="swiglu")
-    return Dialect(name, tuple(rows), folded=name == "hub")
-
-
-def _hugging_face(
-    name: str,
-    *,
+def _rows(
+    tokens: tuple[str, str, str],
+    patch: str,
     block: str,
     norms: tuple[str, str],
-    qkv: tuple[str, str, str],
+    qkv: tuple[str, ...],
     proj: str,
+    scales: tuple[str, str],
     gelu: tuple[str, str],
-    swiglu: tuple[tuple[str, ...], str] | None = None,
-) -> Dialect:
-    """All dialects of transformers: they differ in the names inside a block."""
+    swiglu: tuple[tuple[str, ...], str] | None,
+    norm: str,
+) -> tuple[Row, ...]:
+    """The rows of a naming: names inside `block` are relative to it."""
     ours = "blocks_{i}"
-    rows = [
-        *_same("cls_token", "embeddings.cls_token"),
-        *_same("reg_token", "embeddings.register_tokens"),
-        *_same("pos_embed", "embeddings.position_embeddings"),
-        *_linear("patch_embed", "embeddings.patch_embeddings.projection"),
-        *_norm(f"{ours}/norm1", f"{block}.{norms[0]}"),
-        *_linear(f"{ours}/attn/qkv", *(f"{block}.{one}" for one in qkv)),
-        *_linear(f"{ours}/attn/proj", f"{block}.{proj}"),
-        *_same(f"{ours}/ls1/gamma", f"{block}.layer_scale1.lambda1"),
-        *_norm(f"{ours}/norm2", f"{block}.{norms[1]}"),
-        *_same(f"{ours}/ls2/gamma", f"{block}.layer_scale2.lambda1"),
-        *_linear(f"{ours}/mlp/fc1", f"{block}.{gelu[0]}", mlp="gelu"),
-        *_linear(f"{ours}/mlp/fc2", f"{block}.{gelu[1]}", mlp="gelu"),
-        *_norm("norm", "layernorm"),
-    ]
-    if swiglu is not None:
-        gate_value = (f"{block}.{one}" for one in swiglu[0])
-        rows += _linear(f"{ours}/mlp/fc1", *gate_value, mlp="swiglu")
-        rows += _linear(f"{ours}/mlp/fc2", f"{block}.{swiglu[1]}", mlp="swiglu")
-    return Dialect(name, tuple(rows), folded=True)
+    inside = [f"{block}.{{i}}.{name}" for name in qkv]
+    rows = [Row(path, (name,)) for path, name in zip(OURS, tokens, strict=True)]
+    rows += _linear("patch_embed", patch) + _norm("norm", norm)
+    rows += _linear(f"{ours}/attn/qkv", *inside)
+    rows += _linear(f"{ours}/attn/proj", f"{block}.{{i}}.{proj}")
+    for number, (before, scale) in enumerate(zip(norms, scales, strict=True), 1):
+        rows += _norm(f"{ours}/norm{number}", f"{block}.{{i}}.{before}")
+        rows.append(Row(f"{ours}/ls{number}/gamma", (f"{block}.{{i}}.{scale}",)))
+    mlps = {"gelu": ((gelu[0],), gelu[1])} | ({"swiglu": swiglu} if swiglu else {})
+    for mlp, (first, second) in mlps.items():
+        names = [f"{block}.{{i}}.{name}" for name in first]
+        rows += _linear(f"{ours}/mlp/fc1", *names, mlp=mlp)
+        rows += _linear(f"{ours}/mlp/fc2", f"{block}.{{i}}.{second}", mlp=mlp)
+    return tuple(rows)
 
 
-_QKV = tuple(f"attention.attention.{one}" for one in ("query", "key", "value"))
-_QKV_5 = tuple(f"attention.{one}_proj" for one in "qkv")
+def _timm_like(name: str, registers: str, swiglu: tuple[tuple[str, ...], str]):
+    rows = _rows(
+        tokens=("cls_token", registers, "pos_embed"),
+        patch="patch_embed.proj",
+        block="blocks",
+        norms=("norm1", "norm2"),
+        qkv=("attn.qkv",),
+        proj="attn.proj",
+        scales=("ls1.gamma", "ls2.gamma"),
+        gelu=("mlp.fc1", "mlp.fc2"),
+        swiglu=swiglu,
+        norm="norm",
+    )
+    return Dialect(name, "timm", rows, folded=name == "hub")
 
-LAYOUTS: dict[str, tuple[Dialect, ...]] = {
-    "timm": (
-        _timm_like("timm", "reg_token", ("fc1", "fc2")),
-        _timm_like("hub", "register_tokens", ("w12", "w3")),
-    ),
-    "hf_vit": (
+
+def _hugging_face(name: str, **names) -> Dialect:
+    """A dialect of transformers: they differ in the names inside a block."""
+    tokens = ("cls_token", "register_tokens", "position_embeddings")
+    rows = _rows(
+        tokens=tuple(f"embeddings.{token}" for token in tokens),  # type: ignore[arg-type]
+        patch="embeddings.patch_embeddings.projection",
+        scales=("layer_scale1.lambda1", "layer_scale2.lambda1"),
+        norm="layernorm",
+        **{"block": "encoder.layer", "swiglu": None, **names},
+    )
+    return Dialect(name, name.removesuffix("_5"), rows, folded=True)
+
+
+_FILES = {
+    "qkv": tuple(f"attention.attention.{one}" for one in ("query", "key", "value")),
+    "proj": "attention.output.dense",
+}
+_MEMORY = {
+    "qkv": tuple(f"attention.{one}_proj" for one in "qkv"),
+    "proj": "attention.o_proj",
+}
+_VIT = {"norms": ("layernorm_before", "layernorm_after")}
+_DINOV2 = {"norms": ("norm1", "norm2"), "gelu": ("mlp.fc1", "mlp.fc2")}
+
+DIALECTS: dict[str, Dialect] = {
+    one.name: one
+    for one in (
+        _timm_like("timm", "reg_token", (("mlp.fc1",), "mlp.fc2")),
+        _timm_like("hub", "register_tokens", (("mlp.w12",), "mlp.w3")),
         _hugging_face(
-            "hf_vit",
-            block="encoder.layer.{i}",
-            norms=("layernorm_before", "layernorm_after"),
-            qkv=_QKV,
-            proj="attention.output.dense",
-            gelu=("intermediate.dense", "output.dense"),
+            "hf_vit", gelu=("intermediate.dense", "output.dense"), **_VIT, **_FILES
         ),
         _hugging_face(
             "hf_vit_5",
-            block="layers.{i}",
-            norms=("layernorm_before", "layernorm_after"),
-            qkv=_QKV_5,
-            proj="attention.o_proj",
+            block="layers",
             gelu=("mlp.fc1", "mlp.fc2"),
+            **_VIT,
+            **_MEMORY,
         ),
-    ),
-    "hf_dinov2": (
         _hugging_face(
             "hf_dinov2",
-            block="encoder.layer.{i}",
-            norms=("norm1", "norm2"),
-            qkv=_QKV,
-            proj="attention.output.dense",
-            gelu=("mlp.fc1", "mlp.fc2"),
             swiglu=(("mlp.weights_in",), "mlp.weights_out"),
+            **_DINOV2,
+            **_FILES,
         ),
         _hugging_face(
             "hf_dinov2_5",
-            block="encoder.layer.{i}",
-            norms=("norm1", "norm2"),
-            qkv=_QKV_5,
-            proj="attention.o_proj",
-            gelu=("mlp.fc1", "mlp.fc2"),
             swiglu=(("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"),
+            **_DINOV2,
+            **_MEMORY,
         ),
-    ),
+    )
 }
 
 
@@ -202,11 +173,12 @@ def dialects(layout: str) -> tuple[Dialect, ...]:
     """The dialects of a layout.
 
     Raises:
-      ValueError: an unknown layout.
+      ValueError: An unknown layout.
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout={layout!r}: wanted one of {', '.join(LAYOUTS)}")
-    return LAYOUTS[layout]
+    known = list(dict.fromkeys(one.layout for one in DIALECTS.values()))
+    if layout not in known:
+        raise ValueError(f"layout={layout!r}: expected one of {', '.join(known)}")
+    return tuple(one for one in DIALECTS.values() if one.layout == layout)
 
 
 def param_shapes(config: ViTConfig) -> dict[str, Shape]:
@@ -217,49 +189,42 @@ def param_shapes(config: ViTConfig) -> dict[str, Shape]:
     if config.registers:
         shapes["reg_token"] = (1, config.registers, d)
     shapes["pos_embed"] = (1, prefix + config.grid**2, d)
-    linears = {
-        "attn/qkv": (d, 3 * d),
-        "attn/proj": (d, d),
-        "mlp/fc1": (d, 2 * m if config.mlp == "swiglu" else m),
-        "mlp/fc2": (m, d),
-    }
-
-    def linear(path: str, shape: Shape) -> None:
-        shapes.update({f"{path}/kernel": shape, f"{path}/bias": shape[1:]})
-
-    def norm(path: str) -> None:
-        shapes.update({f"{path}/scale": (d,), f"{path}/bias": (d,)})
-
-    linear("patch_embed", (3 * config.patch**2, d))
+    linears = {"patch_embed": (3 * config.patch**2, d)}
+    norms = ["norm"]
     for index in range(config.depth):
         block = f"blocks_{index}"
-        norm(f"{block}/norm1")
-        norm(f"{block}/norm2")
-        for name, shape in linears.items():
-            linear(f"{block}/{name}", shape)
+        norms += [f"{block}/norm1", f"{block}/norm2"]
+        hidden = 2 * m if config.mlp == "swiglu" else m
+        linears[f"{block}/attn/qkv"] = (d, 3 * d)
+        linears[f"{block}/attn/proj"] = (d, d)
+        linears[f"{block}/mlp/fc1"] = (d, hidden)
+        linears[f"{block}/mlp/fc2"] = (m, d)
         if config.layerscale is not None:
-            shapes.update({f"{block}/{ls}/gamma": (d,) for ls in ("ls1", "ls2")})
-    norm("norm")
+            shapes |= {f"{block}/{ls}/gamma": (d,) for ls in ("ls1", "ls2")}
+    for path, shape in linears.items():
+        shapes |= {f"{path}/kernel": shape, f"{path}/bias": shape[1:]}
+    for path in norms:
+        shapes |= {f"{path}/scale": (d,), f"{path}/bias": (d,)}
     return shapes
 
 
 def expand(dialect: Dialect, config: ViTConfig) -> dict[str, tuple[str, ...]]:
-    """Every one of our paths, and the names of its tensors in this dialect.
+    """Each of our paths, and the names of its tensors in this dialect.
 
-    A path that the dialect has no row for, such as SwiGLU's in HF's ViT, is left out.
+    Paths that the dialect has no row for, such as SwiGLU's in HF's ViT, are left out.
     """
-    wanted = param_shapes(config)
-    found = {}
+    paths = param_shapes(config)
+    names = {}
     for row in dialect.rows:
         if row.mlp not in (None, config.mlp):
             continue
         for index in range(config.depth) if BLOCK in row.ours else (0,):
             path = row.ours.replace(BLOCK, str(index))
-            if path in wanted:
-                found[path] = tuple(
+            if path in paths:
+                names[path] = tuple(
                     one.replace(BLOCK, str(index)) for one in row.theirs
                 )
-    return found
+    return names
 
 
 def is_folded(dialect: Dialect, config: ViTConfig) -> bool:
@@ -269,51 +234,17 @@ def is_folded(dialect: Dialect, config: ViTConfig) -> bool:
 
 def their_shapes(dialect: Dialect, config: ViTConfig) -> dict[str, Shape]:
     """Names and shapes of the tensors that this dialect has for this encoder."""
-    shapes = param_shapes(config)
-    found: dict[str, Shape] = {}
+    ours = param_shapes(config)
+    theirs: dict[str, Shape] = {}
     for path, names in expand(dialect, config).items():
-        shape = shapes[path]
+        shape = ours[path]
         if path == "patch_embed/kernel":
             shape = (shape[1], 3, config.patch, config.patch)
         elif path == "pos_embed" and is_folded(dialect, config):
             shape = (1, shape[1] + 1, shape[2])
-        else:
-            shape = shape[::-1] if path.endswith("/kernel") else shape
+        elif path.endswith("/kernel"):
+            shape = shape[::-1]
         if len(names) > 1:
             shape = (shape[0] // len(names), *shape[1:])
-        found.update(dict.fromkeys(names, shape))
-    return found
-
-
-def clean_names(names: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Maps the encoder's names to names without wrappers' prefixes and chunks.
-
-    Returns:
-      (name in the file to clean name, names dropped as `DROPPED` tells).
-    """
-    clean = {name: name for name in names}
-    dropped: list[str] = []
-    while True:
-        for name in [old for old, new in clean.items() if DROPPED.match(new)]:
-            dropped.append(name)
-            del clean[name]
-        shared = [p for p in PREFIXES if all(n.startswith(p) for n in clean.values())]
-        if not shared or not clean:
-            break
-        clean = {old: new.removeprefix(shared[0]) for old, new in clean.items()}
-    blocks = [new for new in clean.values() if new.startswith("blocks.")]
-    if blocks and all(CHUNKED.match(new) for new in blocks):
-        clean = {old: CHUNKED.sub(r"blocks.\1", new) for old, new in clean.items()}
-    return clean, tuple(dropped)
-
-
-def recognise(layout: str, shapes: Mapping[str, Shape], config: ViTConfig) -> Dialect:
-    """The layout's dialect that shares the most names with a file; the first of equals.
-
-    Raises:
-      ValueError: an unknown layout.
-    """
-    return max(
-        dialects(layout),
-        key=lambda one: len(their_shapes(one, config).keys() & shapes.keys()),
-    )
+        theirs.update(dict.fromkeys(names, shape))
+    return theirs

@@ -1,7 +1,7 @@
-"""Models of natural images: DINO and DINOv2, the bases that pathology FMs build on."""
+"""Models of natural images: DINO and DINOv2, which pathology models start from."""
 
 from pathjax.models.variants import vit_config
-from pathjax.zoo.entry import IMAGENET, TIMM, Entry, hub, timm_reference
+from pathjax.zoo.entry import IMAGENET, TIMM, Entry, github, hub, timm_reference
 
 _SIZES = {"s": "small", "b": "base", "l": "large", "g": "giant"}
 
@@ -12,14 +12,12 @@ def _dino(size: str, patch: int) -> Entry:
         name=f"dino-vit{size}{patch}",
         title=f"DINO ViT-{size.upper()}/{patch}",
         vit=vit_config(f"{size.upper()}/{patch}", **IMAGENET),
-        layout="timm",
         source=f"timm:{architecture}.dino",
         reference=timm_reference(architecture),
         preprocess=(248, 224, "bicubic"),  # timm's crop of 0.9 of the side
         licence="Apache-2.0",
-        licence_url="https://github.com/facebookresearch/dino/blob/main/LICENSE",
+        licence_url=github("facebookresearch/dino", "main", "LICENSE"),
         share_derivatives=True,
-        gated=False,
         pretrained_on_tcga=False,
         pretraining="DINO on ImageNet-1k",
         sources=(TIMM, hub("facebook/dino-vits16")),
@@ -30,40 +28,26 @@ def _dinov2(size: str, registers: int) -> Entry:
     variant = f"{size if size == 'g' else size.upper()}/14"
     suffix = f"_reg{registers}" if registers else ""
     architecture = f"vit_{_SIZES[size]}_patch14{suffix}_dinov2"
+    # timm's files have the position of CLS added to CLS itself
+    shape = {"registers": registers, "no_embed_class": registers > 0}
     method = "DINOv2" if size == "g" else "distilled from DINOv2 ViT-g/14"
     return Entry(
         name=f"dinov2-vit{size}14{suffix.replace('_', '-')}",
         title=f"DINOv2 ViT-{variant}" + (" with registers" if registers else ""),
-        vit=vit_config(
-            variant,
-            image_px=518,
-            layerscale=1e-5,
-            registers=registers,
-            # timm's files have the position of CLS added to CLS itself
-            no_embed_class=registers > 0,
-            **IMAGENET,
-        ),
-        layout="timm",
+        vit=vit_config(variant, image_px=518, layerscale=1e-5, **shape, **IMAGENET),
         source=f"timm:{architecture}.lvd142m",
         reference=timm_reference(architecture, 518),
         preprocess=(518, 518, "bicubic"),
         licence="Apache-2.0",
-        licence_url="https://github.com/facebookresearch/dinov2/blob/main/LICENSE",
+        licence_url=github("facebookresearch/dinov2", "main", "LICENSE"),
         share_derivatives=True,
-        gated=False,
         pretrained_on_tcga=False,
         pretraining=f"{method} on LVD-142M",
-        sources=(
-            TIMM,
-            "https://github.com/facebookresearch/dinov2/blob/main/MODEL_CARD.md",
-        ),
+        sources=(TIMM, github("facebookresearch/dinov2", "main", "MODEL_CARD.md")),
     )
 
 
 ENTRIES = (
-    _dino("s", 16),
-    _dino("s", 8),
-    _dino("b", 16),
-    _dino("b", 8),
+    *(_dino(size, patch) for size in "sb" for patch in (16, 8)),
     *(_dinov2(size, registers) for registers in (0, 4) for size in _SIZES),
 )

@@ -1,4 +1,4 @@
-"""Does our ViT compute what the libraries compute that public models are run in?
+"""Compares our ViT with the libraries that public models are run in.
 
 For each entry of the registry: build the architecture in timm or transformers, fill it
 with random numbers in which no part is trivial, convert, and compare outputs; then
@@ -6,17 +6,17 @@ import the same weights from a file, export them to timm, and compare what timm 
 
     python -m pathjax.zoo.parity --out docs/parity.md
 
-Needs torch, timm and transformers (`pip install 'pathjax[parity]'`). Only the tests and
-this command import it. No published weights are read: what is shown is that the code
-agrees for any weights, at the real width, MLP and token layout.
+Needs torch, timm and transformers (`pip install 'pathjax[parity]'`). Published weights
+are not read: the comparison is at the real width, MLP and token layout, for any weights.
 """
 
 import argparse
 import contextlib
 import dataclasses
+import functools
 import gc
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ import timm
 import torch
 import transformers
 from jaxtyping import Float
+from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 import pathjax
 from pathjax.files import write_text
@@ -39,7 +41,7 @@ from pathjax.zoo.export import TIMM_EPS, export
 from pathjax.zoo.importing import import_model
 from pathjax.zoo.registry import get
 
-# Bars of the comparison, as norm of the difference over norm.
+# Tolerances, as norm of the difference over norm.
 AT_GRID, ELSEWHERE = 1e-5, 1e-4
 # Wider models than ViT-L would need more memory than a laptop has.
 FULL_WIDTH, CUT_DEPTH = 1024, 2
@@ -55,30 +57,31 @@ run on the same random normalised images, all in float32 on a CPU. No published 
 are involved. Models that differ in mean, std and pool only share one comparison.
 
 - **CLS, patches**: norm of the difference over norm, at the size of the checkpoint's
-  grid; wanted at most {at_grid:g}.
+  grid; expected at most {at_grid:g}.
 - **elsewhere**: the larger of both at another size, where position embeddings are
-  resized; wanted at most {elsewhere:g}.
+  resized; expected at most {elsewhere:g}.
 - **bits**: imported, exported and loaded by timm strictly, each number is what it was.
 - **exported**: all tokens of that export, run by timm, against the first library;
-  wanted at most {at_grid:g}.
+  expected at most {at_grid:g}.
 
 | model | reference | blocks | px | CLS | patches | px | elsewhere | bits | exported |
 |---|---|---|---|---|---|---|---|---|---|"""
 
 Tokens = Float[np.ndarray, "B T D"]
+Images = Float[np.ndarray, "B 3 H W"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """What was found for one model; errors are norm of difference over norm.
+    """Errors of one model, as norm of difference over norm.
 
     Attributes:
-      depth: blocks in the comparison, of `full_depth`.
-      cls, patches: errors at the size of the checkpoint's grid.
-      elsewhere: the larger of both at `other_px`.
-      exact: imported and exported, timm loads strictly what the peer held, bit for bit
-        (for Hugging Face's layouts: what those weights are in timm's names).
-      exported: error of all tokens of the exported model in timm against the peer.
+      depth: Blocks in the comparison, of `full_depth`.
+      cls, patches: Errors at the size of the checkpoint's grid.
+      elsewhere: The larger of both at `other_px`.
+      exact: Imported and exported, timm loads what the peer held, bit for bit (for
+        Hugging Face's layouts: those weights under timm's names).
+      exported: Error of all tokens of the exported model in timm against the peer.
     """
 
     name: str
@@ -107,37 +110,41 @@ def compare_named(name: str) -> Parity:
 
     What they do not share, the mean and std of pixels and the pool, is not compared.
     """
-    entry = get(name)
-    cut = entry.vit.width > FULL_WIDTH
-    vit = entry.vit.replace(depth=CUT_DEPTH if cut else entry.vit.depth)
+    entry, full = get(name), get(name).vit.depth
+    vit = entry.vit.replace(depth=CUT_DEPTH if entry.vit.width > FULL_WIDTH else full)
     plain = vit.replace(mean=(0.5,) * 3, std=(0.5,) * 3, pool="cls")
     key = repr((plain, entry.layout, entry.reference))
     if key not in _DONE:
         _DONE[key] = compare(dataclasses.replace(entry, vit=vit))
-    full = entry.vit.depth
     return dataclasses.replace(_DONE[key], name=name, full_depth=full)
 
 
 def compare(entry: Entry) -> Parity:
     """Compares an entry at its own depth; takes up to 5 GB and frees them again."""
     vit = entry.vit
-    sizes = vit.image_px, other_size(vit)
+    # The other size has a grid smaller than a large one, and larger than a small one.
+    patches = 16 if vit.grid > 28 else vit.grid + 3 if vit.grid < 28 else 19
+    sizes = vit.image_px, patches * vit.patch
     # Two images show a batch that is mixed up; one will do where it takes seconds.
     batch = 1 if vit.width >= FULL_WIDTH or vit.grid > 28 else 2
-    images = [random_images(batch, px) for px in sizes]
-    with tempfile.TemporaryDirectory() as folder:
+    images = [
+        np.random.default_rng(px).normal(size=(batch, 3, px, px)).astype(np.float32)
+        for px in sizes
+    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         peer = build(entry)
         fill(peer)
         theirs = [peer_tokens(peer, image) for image in images]
-        file = save(peer, Path(folder))
+        file = save(peer, folder)
         del peer
         gc.collect()
-        imported = import_model(entry, file, Path(folder) / "imported")
-        ours = our_tokens(imported.model.vit, imported.model.params["vit"], images)
+        model = import_model(entry, file, folder / "imported").model
+        ours = our_tokens(model.vit, model.params["vit"], images)
         errors = [split_errors(vit, a, b) for a, b in zip(ours, theirs, strict=True)]
-        del imported
-        export(Path(folder) / "imported", "timm", Path(folder) / "timm")
-        loaded = load_exported(Path(folder) / "timm", vit)
+        del model
+        export(folder / "imported", "timm", folder / "timm")
+        loaded = load_exported(folder / "timm", vit)
         exact = same_bits(entry, file, loaded)
         exported = relative(peer_tokens(loaded, images[0]), theirs[0])
         del loaded
@@ -157,53 +164,37 @@ def compare(entry: Entry) -> Parity:
     )
 
 
-def other_size(vit: ViTConfig) -> int:
-    """A size that no grid has: smaller than a large grid, and larger than a small."""
-    patches = 16 if vit.grid > 28 else vit.grid + 3 if vit.grid < 28 else 19
-    return patches * vit.patch
-
-
-def random_images(batch: int, px: int) -> Float[np.ndarray, "B 3 H W"]:
-    """Normalised images, as the peer takes them: channels first."""
-    random = np.random.default_rng(px)
-    return random.normal(size=(batch, 3, px, px)).astype(np.float32)
-
-
 def library(entry: Entry) -> str:
     """The library that an entry is compared with."""
     return "timm" if entry.layout == "timm" else "transformers"
 
 
 def build(entry: Entry) -> torch.nn.Module:
-    """The architecture as the registry says that the peer builds it, without weights."""
+    """The entry's `reference`, with uninitialised weights."""
     name, keywords = entry.reference
-    # Left without numbers, as initialising a billion would take longer than using them.
+    homes = {"mlp_layer": timm.layers, "act_layer": torch.nn}
+    # On "meta", as initialising a billion numbers takes longer than using them.
     with torch.device("meta"):
         if library(entry) == "timm":
-            arguments = {key: timm_value(key, value) for key, value in keywords.items()}
+            arguments = {
+                key: getattr(homes[key], value) if key in homes else value
+                for key, value in keywords.items()
+            }
             arguments["depth"] = entry.vit.depth
             model = timm.create_model(name, **arguments)
         else:
             made = getattr(transformers, name)
-            config = made.config_class(
-                **keywords | {"num_hidden_layers": entry.vit.depth}
-            )
-            model = made(config)
+            depth = {"num_hidden_layers": entry.vit.depth}
+            model = made(made.config_class(**keywords | depth))
     return model.to_empty(device="cpu").eval()
-
-
-def timm_value(key: str, value: Any) -> Any:
-    """A keyword of a `reference`: class names stand for classes."""
-    homes = {"mlp_layer": timm.layers, "act_layer": torch.nn}
-    return getattr(homes[key], value) if key in homes else value
 
 
 def fill(model: torch.nn.Module) -> None:
     """Random numbers everywhere, so that a part left out or swapped cannot hide.
 
     Linears keep the scale of an initialisation, norms' and LayerScale's factors are
-    spread around their centre, biases are far from 0. What enters the first block is so
-    small that the epsilon of its norm can be seen.
+    spread around their centre, biases are far from 0. The input of the first block is
+    so small that the epsilon of its norm matters.
     """
     random = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
@@ -221,35 +212,32 @@ def fill(model: torch.nn.Module) -> None:
                 tensor.mul_(0.02)
 
 
-def peer_tokens(model: torch.nn.Module, images: Float[np.ndarray, "B 3 H W"]) -> Tokens:
+def peer_tokens(model: torch.nn.Module, images: Images) -> Tokens:
     """All tokens after the final norm."""
     with torch.inference_mode():
         pixels = torch.from_numpy(images)
         if hasattr(model, "forward_features"):
             return model.forward_features(pixels).numpy()
-        # Of both Hugging Face models only ViT has to be told to resize positions.
+        # Of both Hugging Face models only ViT needs a flag to resize positions.
         is_vit = isinstance(model, transformers.ViTModel)
         resize = {"interpolate_pos_encoding": True} if is_vit else {}
         return model(pixels, **resize).last_hidden_state.numpy()
 
 
 def our_tokens(
-    vit: ViTConfig,
-    params: dict[str, Any],
-    images: Sequence[Float[np.ndarray, "B 3 H W"]],
+    vit: ViTConfig, params: dict[str, Any], images: Sequence[Images]
 ) -> list[Tokens]:
-    """CLS and patches of our ViT, which does not give its registers."""
-    # Scanned, 24 blocks compile in the time of one.
-    config = vit.replace(scan=True)
+    """CLS and patches of our ViT, which does not return its registers."""
+    config = vit.replace(scan=True)  # 24 blocks compile in the time of one
     apply = jax.jit(ViT(config).apply)
     variables = {"params": jax.device_put(from_plain(config, params))}
-    found = []
+    results = []
     with jax.default_matmul_precision("highest"):
         for image in images:
             outputs = apply(variables, image.transpose(0, 2, 3, 1))
-            tokens = [outputs.cls[:, None], outputs.patches]
-            found.append(np.concatenate([np.asarray(one) for one in tokens], axis=1))
-    return found
+            tokens = outputs.cls[:, None], outputs.patches
+            results.append(np.concatenate([np.asarray(x) for x in tokens], axis=1))
+    return results
 
 
 def split_errors(vit: ViTConfig, ours: Tokens, theirs: Tokens) -> tuple[float, float]:
@@ -258,80 +246,63 @@ def split_errors(vit: ViTConfig, ours: Tokens, theirs: Tokens) -> tuple[float, f
     return relative(ours[:, 0], theirs[:, 0]), relative(ours[:, 1:], patches)
 
 
-def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+def relative(actual: np.ndarray, expected: np.ndarray) -> float:
     """Norm of the difference over norm, in float64."""
-    if found.shape != wanted.shape:
-        raise ValueError(f"found shape {found.shape}, wanted {wanted.shape}")
-    difference = found.astype(np.float64) - wanted
-    return float(np.linalg.norm(difference) / np.linalg.norm(wanted.astype(np.float64)))
+    if actual.shape != expected.shape:
+        raise ValueError(f"expected shape {expected.shape}, got {actual.shape}")
+    exact = expected.astype(np.float64)
+    return float(np.linalg.norm(actual - exact) / np.linalg.norm(exact))
 
 
 def save(model: torch.nn.Module, folder: Path) -> Path:
     """The file that the peer itself would publish, in its own names."""
-    if isinstance(model, transformers.PreTrainedModel):
-        model.save_pretrained(folder / "peer", max_shard_size="100GB")
-        return folder / "peer" / "model.safetensors"
-    from safetensors.torch import save_file
-
-    (folder / "peer").mkdir()
     file = folder / "peer" / "model.safetensors"
-    save_file(model.state_dict(), file)
+    if isinstance(model, transformers.PreTrainedModel):
+        model.save_pretrained(file.parent, max_shard_size="100GB")
+    else:
+        file.parent.mkdir()
+        save_file(model.state_dict(), file)
     return file
 
 
 def load_exported(folder: Path, vit: ViTConfig) -> torch.nn.Module:
-    """The exported model, loaded by timm strictly, as the card says to."""
-    extra: dict[str, Callable] = {}
+    """The exported model, loaded by timm strictly, as its card says."""
+    extra: dict[str, Any] = {}
     if vit.norm_eps != TIMM_EPS:
-        import functools
-
         extra["norm_layer"] = functools.partial(timm.layers.LayerNorm, eps=vit.norm_eps)
     return timm.create_model(f"local-dir:{folder}", pretrained=True, **extra).eval()
 
 
 def same_bits(entry: Entry, file: Path, loaded: torch.nn.Module) -> bool:
-    """Whether timm holds what the file does, name by name and bit by bit."""
-    from safetensors.numpy import load_file
-
+    """Whether timm holds the tensors of the file, name by name and bit by bit."""
     original = load_file(file)
     if entry.layout != "timm":
-        converted = from_state(original, entry.vit, entry.layout)
+        converted = from_state(original, entry.vit)
         original = to_state(converted.params, converted.config, "timm")
-    found = loaded.state_dict()
-    if found.keys() != original.keys():
-        return False
-    return all(
-        found[name].shape == array.shape
-        and np.array_equal(found[name].numpy().view(np.int32), array.view(np.int32))
+    state = loaded.state_dict()
+    return state.keys() == original.keys() and all(
+        state[name].shape == array.shape
+        and np.array_equal(state[name].numpy().view(np.int32), array.view(np.int32))
         for name, array in original.items()
     )
 
 
 def table(results: Sequence[Parity], command: str) -> str:
     """docs/parity.md."""
-    versions = ", ".join(
-        f"{module.__name__} {module.__version__}"
-        for module in (pathjax, jax, torch, timm, transformers)
-    )
+    modules = (pathjax, jax, torch, timm, transformers)
+    versions = ", ".join(f"{one.__name__} {one.__version__}" for one in modules)
     lines = [HEAD.format(at_grid=AT_GRID, elsewhere=ELSEWHERE)]
     for one in results:
-        blocks = (
-            f"{one.depth}"
-            if one.depth == one.full_depth
-            else f"{one.depth} of {one.full_depth}"
-        )
+        full = "" if one.depth == one.full_depth else f" of {one.full_depth}"
         lines.append(
-            f"| {one.name} | {one.reference} | {blocks} | {one.image_px} "
+            f"| {one.name} | {one.reference} | {one.depth}{full} | {one.image_px} "
             f"| {one.cls:.1e} | {one.patches:.1e} | {one.other_px} "
             f"| {one.elsewhere:.1e} | {'equal' if one.exact else 'DIFFERENT'} "
             f"| {one.exported:.1e} |"
         )
     passed = sum(one.passed for one in results)
-    lines += [
-        "",
-        f"{passed} of {len(results)} pass. Written by `{command}` with {versions}.",
-    ]
-    return "\n".join(lines) + "\n"
+    end = f"{passed} of {len(results)} pass. Written by `{command}` with {versions}."
+    return "\n".join([*lines, "", end]) + "\n"
 
 
 @contextlib.contextmanager

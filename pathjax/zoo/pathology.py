@@ -21,6 +21,16 @@ _KAIKO = "kaiko-ai/towards_large_pathology_fms"
 _SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "SiLU"}
 _CC_BY_NC_ND = "https://creativecommons.org/licenses/by-nc-nd/4.0/"
 _APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
+_REGISTERS = {"registers": 4, "no_embed_class": True, "layerscale": 1e-5}
+_UNI_TERMS = {
+    "licence": "CC-BY-NC-ND-4.0",
+    "licence_url": github(
+        "mahmoodlab/UNI", "main", "README.md#license-and-terms-of-tuse"
+    ),
+    "share_derivatives": False,
+    "gated": True,
+}
+_UNI_CODE = github("mahmoodlab/UNI", "42715ef", "uni/get_encoder/get_encoder.py")
 _BIOPTIMUS = {
     "mean": (0.707223, 0.578729, 0.703617),
     "std": (0.211883, 0.230117, 0.177517),
@@ -33,17 +43,11 @@ def _kaiko(size: str, patch: int) -> Entry:
     kind = "reg4_dinov2" if large else "224"
     # the large file's 1.22 GB are those of a 37 x 37 grid, and timm builds that one
     image_px = 518 if large else 224
-    tokens = {"registers": 4, "no_embed_class": True, "layerscale": 1e-5}
+    shape = {"image_px": image_px, **(_REGISTERS if large else {})}
     return Entry(
         name=f"kaiko-vit{size}{patch}",
         title=f"kaiko ViT-{size.upper()}/{patch}",
-        vit=vit_config(
-            f"{size.upper()}/{patch}",
-            image_px=image_px,
-            **(tokens if large else {}),
-            **HALF,
-        ),
-        layout="timm",
+        vit=vit_config(f"{size.upper()}/{patch}", **shape, **HALF),
         source=f"url:https://github.com/{_KAIKO}/releases/download/0.0.1/"
         f"vit{size}{patch}.pth",
         reference=timm_reference(f"{architecture}_patch{patch}_{kind}", image_px),
@@ -51,7 +55,6 @@ def _kaiko(size: str, patch: int) -> Entry:
         licence="Kaiko non-commercial 1",
         licence_url=github(_KAIKO, "main", "LICENSE"),
         share_derivatives=True,  # not for commerce and on the same terms
-        gated=False,
         pretrained_on_tcga=True,
         pretraining=f"{'DINOv2' if large else 'DINO'} on TCGA",
         sources=(
@@ -74,7 +77,6 @@ def _lunit(patch: int) -> Entry:
             mean=(0.70322989, 0.53606487, 0.66096631),
             std=(0.21716536, 0.26081574, 0.20723464),
         ),
-        layout="timm",
         source=f"url:https://github.com/{repository}/releases/download/"
         f"pretrained-weights/{file}",
         reference=timm_reference(f"vit_small_patch{patch}_224"),
@@ -82,7 +84,6 @@ def _lunit(patch: int) -> Entry:
         licence="Lunit non-commercial",
         licence_url=github(repository, "main", "LICENSE"),
         share_derivatives=True,  # not for commerce
-        gated=False,
         pretrained_on_tcga=True,
         pretraining="DINO on 19 M tiles of TCGA",
         sources=(github(repository, "d0288de", "README.md"), eva("lunit.py"), TRIDENT),
@@ -93,18 +94,17 @@ def _lunit(patch: int) -> Entry:
 def _h_optimus(version: int) -> Entry:
     first = version == 0
     page = hub(f"bioptimus/H-optimus-{version}")
-    news = (
-        "https://resources.bioptimus.com/bioptimus-launches-h-optimus-1"
-        "-a-state-of-the-art-foundation-model-for-pathology"
-    )
     release = github("bioptimus/releases", "218eb7e", "models/h-optimus/v0/README.md")
+    if not first:
+        release = (
+            "https://resources.bioptimus.com/bioptimus-launches-h-optimus-1"
+            "-a-state-of-the-art-foundation-model-for-pathology"
+        )
+    data = "1 M proprietary slides of 800 k patients"
     return Entry(
         name=f"h-optimus-{version}",
         title=f"H-optimus-{version}",
-        vit=vit_config(
-            "g/14", registers=4, no_embed_class=True, layerscale=1e-5, **_BIOPTIMUS
-        ),
-        layout="timm",
+        vit=vit_config("g/14", **_REGISTERS, **_BIOPTIMUS),
         source=f"hf:bioptimus/H-optimus-{version}/pytorch_model.bin",
         reference=timm_reference("vit_giant_patch14_reg4_dinov2"),
         preprocess=(224, 224, "bicubic"),
@@ -113,16 +113,8 @@ def _h_optimus(version: int) -> Entry:
         share_derivatives=first,
         gated=not first,
         pretrained_on_tcga=False,
-        pretraining="self-supervised on 500 k proprietary slides"
-        if first
-        else "self-supervised on 1 M proprietary slides of 800 k patients",
-        sources=(
-            page,
-            release if first else news,
-            TRIDENT,
-            TIMM,
-            lazyslide("h_optimus.py"),
-        ),
+        pretraining=f"self-supervised on {'500 k proprietary slides' if first else data}",
+        sources=(page, release, TRIDENT, TIMM, lazyslide("h_optimus.py")),
         # the card wants tiles of 224 px and resizes none; libraries differ
         unknown=("preprocess",),
     )
@@ -132,16 +124,7 @@ _H0_MINI = Entry(
     name="h0-mini",
     title="H0-mini",
     # 85.7 M parameters are those of a hidden width of 2048, 2/3 of 4 x 768
-    vit=vit_config(
-        "B/14",
-        registers=4,
-        no_embed_class=True,
-        layerscale=1e-5,
-        mlp="swiglu",
-        mlp_dim=2048,
-        **_BIOPTIMUS,
-    ),
-    layout="timm",
+    vit=vit_config("B/14", mlp="swiglu", mlp_dim=2048, **_REGISTERS, **_BIOPTIMUS),
     source="hf:bioptimus/H0-mini/pytorch_model.bin",
     reference=timm_reference(
         "vit_base_patch14_reg4_dinov2", mlp_ratio=5.33334, **_SWIGLU
@@ -166,24 +149,24 @@ _H0_MINI = Entry(
 
 def _virchow(version: int) -> Entry:
     first = version == 1
-    repository = f"paige-ai/Virchow{'' if first else version}"
+    title = "Virchow" if first else "Virchow2"
+    repository = f"paige-ai/{title}"
     registers = 0 if first else 4
     return Entry(
-        name=f"virchow{'' if first else version}",
-        title=f"Virchow{'' if first else version}",
+        name=title.lower(),
+        title=title,
         vit=ViTConfig(
             patch=14,
             width=1280,
             depth=32,
             heads=16,
-            mlp_dim=3416,
             mlp="swiglu",
-            registers=registers,  # they have positions: no_embed_class is False
+            mlp_dim=3416,
             layerscale=1e-5,
+            registers=registers,  # they have positions: no_embed_class is False
             pool="cls_mean",
             **IMAGENET,
         ),
-        layout="timm",
         source=f"hf:{repository}/pytorch_model.bin",
         reference=timm_reference(
             "vit_huge_patch14_224",
@@ -211,21 +194,14 @@ def _virchow(version: int) -> Entry:
     )
 
 
-_UNI_TERMS = github("mahmoodlab/UNI", "main", "README.md#license-and-terms-of-tuse")
-_UNI_CODE = github("mahmoodlab/UNI", "42715ef", "uni/get_encoder/get_encoder.py")
-
 _UNI = Entry(
     name="uni",
     title="UNI",
     vit=vit_config("L/16", layerscale=1e-5, **IMAGENET),
-    layout="timm",
     source="hf:MahmoodLab/UNI/pytorch_model.bin",
     reference=timm_reference("vit_large_patch16_224", init_values=1e-5),
     preprocess=(224, 224, "bilinear"),
-    licence="CC-BY-NC-ND-4.0",
-    licence_url=_UNI_TERMS,
-    share_derivatives=False,
-    gated=True,
+    **_UNI_TERMS,
     pretrained_on_tcga=False,
     pretraining="DINOv2 on Mass-100K",
     sources=(
@@ -240,15 +216,7 @@ _UNI = Entry(
 _UNI2_H = Entry(
     name="uni2-h",
     title="UNI2-h",
-    vit=vit_config(
-        "g/14",
-        depth=24,
-        registers=8,
-        no_embed_class=True,
-        layerscale=1e-5,
-        **IMAGENET,
-    ),
-    layout="timm",
+    vit=vit_config("g/14", depth=24, **{**_REGISTERS, "registers": 8}, **IMAGENET),
     source="hf:MahmoodLab/UNI2-h/pytorch_model.bin",
     reference=timm_reference(
         "vit_giant_patch14_224",
@@ -262,10 +230,7 @@ _UNI2_H = Entry(
         **_SWIGLU,
     ),
     preprocess=(224, 224, "bilinear"),
-    licence="CC-BY-NC-ND-4.0",
-    licence_url=_UNI_TERMS,
-    share_derivatives=False,
-    gated=True,
+    **_UNI_TERMS,
     pretrained_on_tcga=None,  # its makers rule TCGA out for UNI; for UNI2 we saw nothing
     pretraining="DINOv2 on 200 M tiles of 350 k H&E and IHC slides",
     sources=(hub("MahmoodLab/UNI2-h"), _UNI_CODE, TRIDENT, lazyslide("uni.py")),
@@ -275,7 +240,6 @@ _PROV_GIGAPATH = Entry(
     name="prov-gigapath",
     title="Prov-GigaPath, tile encoder",
     vit=vit_config("g/14", patch=16, layerscale=1e-5, **IMAGENET),
-    layout="timm",
     source="hf:prov-gigapath/prov-gigapath/pytorch_model.bin",
     reference=timm_reference(
         "vit_giant_patch14_dinov2", patch_size=16, mlp_ratio=5.33334
@@ -302,7 +266,6 @@ _GPFM = Entry(
     name="gpfm",
     title="GPFM",
     vit=vit_config("L/14", layerscale=1e-5, **IMAGENET),
-    layout="timm",
     source="hf:majiabo/GPFM/GPFM.pth",
     reference=timm_reference("vit_large_patch14_dinov2", init_values=1e-5),
     preprocess=(224, 224, "bicubic"),
@@ -310,7 +273,6 @@ _GPFM = Entry(
     licence="CC-BY-NC-ND-4.0",
     licence_url=github("birkhoffkiki/GPFM", "master", "LICENSE"),
     share_derivatives=None,
-    gated=False,
     pretrained_on_tcga=True,
     pretraining="distilled from UNI, CONCH and Phikon on 190 M tiles of public slides",
     sources=(
@@ -325,20 +287,9 @@ _GPFM = Entry(
 )
 
 ENTRIES = (
-    _kaiko("s", 16),
-    _kaiko("s", 8),
-    _kaiko("b", 16),
-    _kaiko("b", 8),
+    *(_kaiko(size, patch) for size in "sb" for patch in (16, 8)),
     _kaiko("l", 14),
-    _lunit(16),
-    _lunit(8),
-    _UNI,
-    _UNI2_H,
-    _virchow(1),
-    _virchow(2),
-    _PROV_GIGAPATH,
-    _h_optimus(0),
-    _h_optimus(1),
-    _H0_MINI,
-    _GPFM,
+    *(_lunit(patch) for patch in (16, 8)),
+    *(_UNI, _UNI2_H, _virchow(1), _virchow(2), _PROV_GIGAPATH),
+    *(_h_optimus(0), _h_optimus(1), _H0_MINI, _GPFM),
 )

@@ -1,47 +1,42 @@
-"""Finds a model's published weights and reads them, as NumPy arrays and never as code.
+"""Finds a model's published weights: a file, a folder, or a download.
 
-    entry, FILE or nothing -> `locate` -> file on this machine -> `read_state` -> arrays
+    entry, PATH or nothing -> `locate` -> files on this machine -> `read_state` -> arrays
 
-Safetensors are read as they are. PyTorch's own files are pickles; they are opened with
-`weights_only=True` and in no other way, which runs nothing that is in them, and only
-where torch is installed. Without a FILE the weights are downloaded: from the Hugging
-Face hub by its own client, which finds its token in the environment, or from an
-address. What the arrays mean is `convert.py`'s.
+A folder may be a repository of the Hugging Face hub as its client leaves it, links and
+shards included. Without a PATH the weights are downloaded: from the hub by its own
+client, which finds its token in the environment, or from an address. Files are read by
+`tensors.py`; the meaning of the arrays is `convert.py`'s.
 """
 
 import dataclasses
 import hashlib
 import os
+import re
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from pathjax.files import atomic_path
-from pathjax.zoo.entry import Entry
+from pathjax.zoo.entry import Entry, ZooError
+from pathjax.zoo.tensors import read_file, read_index
 
-PICKLES = (".pth", ".pt", ".bin", ".torch", ".ckpt")
-# Where training code puts the encoder inside a checkpoint; a teacher before a student.
-WRAPPERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
+SAFETENSORS, PYTORCH = "model.safetensors", "pytorch_model.bin"
+INDEX = ".index.json"
+# In the order of preference within a folder, as transformers has it.
+PUBLISHED = (SAFETENSORS, SAFETENSORS + INDEX, PYTORCH, PYTORCH + INDEX)
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".torch", ".ckpt", ".tar")
+SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-\d{5}(?P<suffix>\.\w+)")
 CHUNK = 1 << 20
-SAFE_TORCH = (2, 6)
-
-
-class WeightsError(ValueError):
-    """Weights that cannot be had or read; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Located:
-    """A file of weights.
+    """Files of weights.
 
     Attributes:
-      path: on this machine.
-      source: where it is from, for the record: a public address, or a file's name
-        without the folders of whoever imported it.
+      path: Of the file, or of the index of several.
+      source: For the record: a public address, or a name without folders.
     """
 
     path: Path
@@ -49,40 +44,144 @@ class Located:
 
 
 def locate(entry: Entry, weights: str | Path | None = None) -> Located:
-    """The file given, or the entry's own, downloaded once and kept.
+    """The file or folder given, or the entry's own, downloaded once and kept.
 
     Raises:
-      WeightsError: there is no such file, or it could not be downloaded.
+      ZooError: There is no such file, or it could not be downloaded.
     """
     if weights is not None:
-        path = Path(weights)
-        if not path.is_file():
-            raise WeightsError(
-                f"found no file {path}: wanted the weights of {entry.name}, safetensors "
-                f"or {', '.join(PICKLES)}"
-            )
+        path = resolve(Path(weights))
         return Located(path, f"file:{path.name}")
     kind, _, place = entry.source.partition(":")
     if kind == "timm":
-        path = _from_hub(entry, f"timm/{place}", "model.safetensors")
+        path = _from_hub(entry, f"timm/{place}", SAFETENSORS)
     elif kind == "hf":
         owner, repository, file = place.split("/", 2)
         path = _from_hub(entry, f"{owner}/{repository}", file)
     elif kind == "url":
         path = _from_address(entry, place)
     else:
-        raise WeightsError(f"{entry.name}: source {entry.source} is of no known kind")
+        raise ZooError(f"{entry.name}: source {entry.source} is of no known kind")
     return Located(path, entry.source)
+
+
+def resolve(path: Path) -> Path:
+    """The file with the weights, or the index of its shards.
+
+    Raises:
+      ZooError: There is none, or a folder has several.
+    """
+    if path.is_dir():
+        return _in_folder(_snapshot(path))
+    if not path.exists():
+        broken = "a link to a file that is not there" if path.is_symlink() else ""
+        raise ZooError(
+            f"expected weights at {path}, got {broken or 'no such file'}: pass a file "
+            f"({', '.join(SUFFIXES[:5])}), or the folder of a download"
+        )
+    shard = SHARD.fullmatch(path.name)
+    if shard:
+        index = path.with_name(f"{shard['stem']}{shard['suffix']}{INDEX}")
+        if not index.exists():
+            raise ZooError(
+                f"{path.name} is one of several shards: put {index.name} beside it, or "
+                "pass the folder of the download"
+            )
+        return index
+    return path
+
+
+def _snapshot(folder: Path) -> Path:
+    """The folder itself, or the one revision of the hub client's cache."""
+    revisions = folder / "snapshots"
+    if not revisions.is_dir():
+        return folder
+    main = folder / "refs" / "main"
+    if main.is_file() and (revisions / main.read_text().strip()).is_dir():
+        return revisions / main.read_text().strip()
+    found = sorted(revisions.iterdir())
+    if len(found) != 1:
+        raise ZooError(f"{revisions} has {len(found)} revisions: pass one of them")
+    return found[0]
+
+
+def _in_folder(folder: Path) -> Path:
+    for name in PUBLISHED:
+        if (folder / name).is_file():
+            return folder / name
+        if (folder / name).is_symlink():
+            raise ZooError(
+                f"{folder / name} is a link to a file that is not there: download it "
+                "again"
+            )
+    files = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    indices = sorted(folder.glob(f"*{INDEX}"))
+    found = indices or files
+    if len(found) != 1:
+        names = ", ".join(one.name for one in found[:4])
+        raise ZooError(
+            f"expected one file of weights in {folder}, got {len(found)}"
+            f"{f' ({names})' if names else ''}: pass the file itself"
+        )
+    return found[0]
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The file, or the shards of an index.
+
+    Raises:
+      ZooError: A shard is missing, or the index cannot be read.
+    """
+    if path.suffix != ".json":
+        return (path,)
+    names = sorted(set(read_index(path).values()))
+    missing = [name for name in names if not path.with_name(name).is_file()]
+    if missing:
+        raise ZooError(
+            f"{path.name} names {len(missing)} shards that are not there, first "
+            f"{missing[0]}: download them beside it"
+        )
+    return tuple(path.with_name(name) for name in names)
+
+
+def read_state(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of a file or of all shards of an index, by name.
+
+    Raises:
+      ZooError: As `tensors.read_file`; or shards do not hold what their index says.
+    """
+    path = Path(path)
+    state: dict[str, np.ndarray] = {}
+    for file in files_of(path):
+        state |= read_file(file)
+    if path.suffix == ".json":
+        missing = [name for name in read_index(path) if name not in state]
+        if missing:
+            raise ZooError(
+                f"{path.name} names {len(missing)} tensors that its shards do not "
+                f"hold, first {missing[0]}: download them again"
+            )
+    return state
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """The checksum in hexadecimal digits; of an index, that of its shards' checksums."""
+    files = files_of(path)
+    if files != (path,):
+        each = "".join(digest(file, algorithm) for file in files)
+        return hashlib.new(algorithm, each.encode()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _from_hub(entry: Entry, repository: str, file: str) -> Path:
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise WeightsError(
+        raise ZooError(
             f"the weights of {entry.name} are in {repository} on the Hugging Face hub, "
             "whose client is not installed: `pip install 'pathjax[hub]'`, or download "
-            f"{file} and pass it with --weights"
+            f"{file} and pass it by --weights"
         ) from error
     try:
         return Path(hf_hub_download(repository, file))
@@ -93,9 +192,9 @@ def _from_hub(entry: Entry, repository: str, file: str) -> Path:
             if entry.gated
             else ""
         )
-        raise WeightsError(
+        raise ZooError(
             f"could not download {file} of {repository} for {entry.name} "
-            f"({type(error).__name__}){gate}. Or pass the file with --weights"
+            f"({type(error).__name__}){gate}. Or pass the file by --weights"
         ) from error
 
 
@@ -116,118 +215,22 @@ def _from_address(entry: Entry, address: str) -> Path:
                 file.close()
                 require_digest(partial, check, address)
         except OSError as error:
-            raise WeightsError(
+            raise ZooError(
                 f"could not download {address} for {entry.name}: {error}. Or pass the "
-                "file with --weights"
+                "file by --weights"
             ) from error
     return path
 
 
 def require_digest(path: Path, check: str, address: str) -> None:
-    """Compares a file with "md5=..." or "sha256=..."; nothing is wanted of "".
+    """Compares a file with "md5=..." or "sha256=..."; "" accepts any file.
 
     Raises:
-      WeightsError: it is another file.
+      ZooError: The checksum differs.
     """
-    if not check:
-        return
-    algorithm, _, wanted = check.partition("=")
-    found = digest(path, algorithm)
-    if found != wanted.lower():
-        raise WeightsError(
-            f"{address} has {algorithm} {found}, wanted {wanted}: the download is "
-            "damaged, or the file has changed"
+    algorithm, _, expected = check.partition("=")
+    if check and (actual := digest(path, algorithm)) != expected.lower():
+        raise ZooError(
+            f"{address}: expected {algorithm} {expected}, got {actual}; the download "
+            "is damaged, or the file has changed"
         )
-
-
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """The file's checksum in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def read_state(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a file by name; half precisions are widened to float32.
-
-    Raises:
-      WeightsError: it is no file of weights, holds more than weights, or torch is
-        wanted and not installed.
-    """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.suffix in PICKLES:
-        return _read_pickle(path)
-    raise WeightsError(
-        f"{path} is neither .safetensors nor {', '.join(PICKLES)}: rename it if it is "
-        "one of them"
-    )
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with safe_open(path, framework="numpy") as tensors:
-            return {
-                name: _widen(tensors.get_tensor(name))
-                for name in tensors.keys()  # noqa: SIM118
-            }
-    except (SafetensorError, OSError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
-
-
-def _read_pickle(path: Path) -> dict[str, np.ndarray]:
-    import pickle
-
-    try:
-        import torch
-    except ImportError as error:
-        raise WeightsError(
-            f"{path.name} is a PyTorch file and torch is not installed: `pip install "
-            "torch`, or convert it to safetensors elsewhere"
-        ) from error
-    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
-    if version < SAFE_TORCH:
-        raise WeightsError(
-            f"torch {torch.__version__} can be made to run code by a file even with "
-            f"weights_only (CVE-2025-32434): {path.name} is read with "
-            f"{'.'.join(map(str, SAFE_TORCH))} or later"
-        )
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        # torch's message goes on for a page, and part of it is advice to run the file.
-        reason = next(iter(str(error).split("\n")), "")
-        raise WeightsError(
-            f"{path} is refused: it is damaged, or holds Python objects beside tensors, "
-            f"which could run code when opened ({reason[:200]}). Ask its maker for "
-            "safetensors, or keep only its tensors where you trust it"
-        ) from error
-    state = unwrap(loaded, torch.Tensor)
-    if not state:
-        raise WeightsError(f"{path} holds no tensors by name: found {type(loaded)}")
-    return {
-        name: tensor.detach().float().numpy()
-        if tensor.is_floating_point()
-        else tensor.numpy()
-        for name, tensor in state.items()
-    }
-
-
-def unwrap(loaded: Any, kind: type) -> dict[str, Any]:
-    """Tensors by name out of a checkpoint: the dict itself, or the one it wraps."""
-    while isinstance(loaded, Mapping):
-        inner = [
-            loaded[key]
-            for key in WRAPPERS
-            if isinstance(loaded.get(key), Mapping) and loaded[key]
-        ]
-        if not inner:
-            return {k: v for k, v in loaded.items() if isinstance(v, kind)}
-        loaded = inner[0]
-    return {}
-
-
-def _widen(array: np.ndarray) -> np.ndarray:
-    """float16, bfloat16 and float64 to float32; integers are left."""
-    is_number = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-    return array.astype(np.float32, copy=False) if is_number else array

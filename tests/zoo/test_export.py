@@ -14,7 +14,8 @@ from pathjax.models.variants import ViTConfig
 from pathjax.models.vit import ViT, vit_config
 from pathjax.zoo import get, names
 from pathjax.zoo.convert import from_state
-from pathjax.zoo.export import ExportError, at_size, export, mlp_ratio
+from pathjax.zoo.entry import ZooError
+from pathjax.zoo.export import at_size, export, mlp_ratio
 from pathjax.zoo.importing import import_model
 
 
@@ -29,9 +30,9 @@ def imported(folder, name, **overrides):
 def test_timm_files_come_back_bit_for_bit(name, tmp_path):
     model, file = imported(tmp_path, name)
     export(model, "timm", tmp_path / "out")
-    found, wanted = load_file(tmp_path / "out" / "model.safetensors"), load_file(file)
-    assert found.keys() == wanted.keys()
-    assert all(np.array_equal(found[key], wanted[key]) for key in wanted)
+    found, expected = load_file(tmp_path / "out" / "model.safetensors"), load_file(file)
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[key], expected[key]) for key in expected)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["model_args"]["img_size"] == 12 and config["num_classes"] == 0
     assert config["pretrained_cfg"]["mean"] == list(get(name).vit.mean)
@@ -63,11 +64,11 @@ def test_npz(tmp_path):
 def test_an_export_is_not_written_over(tmp_path):
     model, _ = imported(tmp_path, "dino-vits16")
     export(model, "npz", tmp_path / "out")
-    with pytest.raises(ExportError, match="config.json.*choose another folder"):
+    with pytest.raises(ZooError, match="config.json.*choose another folder"):
         export(model, "timm", tmp_path / "out")
-    with pytest.raises(ExportError, match="would be written over"):
+    with pytest.raises(ZooError, match="would be overwritten"):
         export(model, "timm", model)
-    with pytest.raises(ExportError, match="wanted one of timm, npz"):
+    with pytest.raises(ZooError, match="expected one of timm, npz"):
         export(model, "onnx", tmp_path / "x")
 
 
@@ -88,18 +89,18 @@ def test_hidden_widths_of_all_kinds():
 def test_positions_at_another_size_are_the_models_own():
     """At that size the export needs no resizing, and gives what the model does."""
     vit = shrink(get("midnight-12k").vit)
-    params = from_state(random_state(vit, "hf_dinov2"), vit, "hf_dinov2").params
+    params = from_state(random_state(vit, "hf_dinov2"), vit).params
     new, moved = at_size(vit, params, 20)
     assert new.grid == 5 and moved["pos_embed"].shape == (1, 26, 12)
     images = np.random.default_rng(0).normal(size=(1, 20, 20, 3)).astype(np.float32)
-    wanted = ViT(vit).apply({"params": params}, images).pooled
+    expected = ViT(vit).apply({"params": params}, images).pooled
     found = ViT(new.replace(positions="timm")).apply({"params": moved}, images).pooled
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_of_a_run_only_the_encoder_goes(tmp_path):
     vit = shrink(get("dino-vits16").vit)
-    params = from_state(random_state(vit, "timm"), vit, "timm").params
+    params = from_state(random_state(vit, "timm"), vit).params
     meta = {"name": "tuned", "objective": {"name": "contrastive"}, "image_px": 12}
     heads = {"image_tower": {"kernel": np.zeros((2, 2), np.float32)}}
     stage = {"study": "s", "patients": ["P1"], "synthetic": True}
@@ -130,14 +131,14 @@ def test_timm_loads_strictly_and_agrees(fields, tmp_path):
     import torch
 
     vit = shrink(get("dino-vits16").vit, **fields)
-    params = from_state(random_state(vit, "timm"), vit, "timm").params
+    params = from_state(random_state(vit, "timm"), vit).params
     meta = {"name": "x", "objective": {"name": "dino"}, "image_px": 12, "audit": []}
     save_model(tmp_path / "run", Model({"vit": params}, vit, meta))
     weights, config, _ = export(tmp_path / "run", "timm", tmp_path / "out")
     hub = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
-    told = json.loads(config.read_text())
+    loaded = json.loads(config.read_text())
     direct = timm.create_model(
-        told["architecture"], checkpoint_path=weights, **told["model_args"]
+        loaded["architecture"], checkpoint_path=weights, **loaded["model_args"]
     ).eval()
     images = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype(np.float32)
     ours = ViT(vit).apply({"params": params}, images)

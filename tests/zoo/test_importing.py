@@ -14,9 +14,8 @@ from tiny_zoo import random_state, tiny_entry, write_weights
 from pathjax import cli
 from pathjax.models.model_file import load_model
 from pathjax.train.trainer import train
-from pathjax.zoo.convert import ConvertError
+from pathjax.zoo.entry import ZooError
 from pathjax.zoo.importing import import_model
-from pathjax.zoo.weights import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +56,7 @@ def test_heads_are_left_out_and_named(tmp_path):
     state["pooler.dense.weight"] = np.zeros((12, 12), np.float32)
     save_file(state, tmp_path / "w.safetensors")
     done = import_model(entry, tmp_path / "w.safetensors", tmp_path / "out")
-    assert done.dropped == ("pooler.dense.weight",)
+    assert done.converted.dropped == ("pooler.dense.weight",)
     assert done.model.meta["foundation"]["dropped"] == ["pooler.dense.weight"]
 
 
@@ -133,19 +132,17 @@ def test_nothing_is_written_over_and_nothing_broken_is_written(tmp_path):
     entry = tiny_entry("dino-vits16")
     file = write_weights(tmp_path, entry)
     import_model(entry, file, tmp_path / "out")
-    with pytest.raises(WeightsError, match="is there already"):
+    with pytest.raises(ZooError, match="would be overwritten"):
         import_model(entry, file, tmp_path / "out")
     state = load_file(file)
     state["norm.weight"][3] = np.nan
     save_file(state, file)
-    with pytest.raises(
-        WeightsError, match="not finite, in 1 tensors, first norm/scale"
-    ):
+    with pytest.raises(ZooError, match="not finite in 1 tensors, first norm/scale"):
         import_model(entry, file, tmp_path / "other")
     del state["norm.weight"]
     save_file(state, file)
     with pytest.raises(
-        ConvertError, match=r"as dino-vits16: .* 1 missing: norm.weight"
+        ZooError, match=r"does not fit dino-vits16: .* 1 missing: norm.weight"
     ):
         import_model(entry, file, tmp_path / "other")
     assert not (tmp_path / "other").exists()
@@ -163,4 +160,5 @@ def test_commands(tmp_path, capsys):
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 1
     text = capsys.readouterr().err
     # Tiny weights are not UNI's: all 24 blocks are spoken of, in one error.
-    assert "blocks.{2-23}.norm1.weight" in text and "another shape" in text
+    assert "blocks.{2-23}.attn.qkv.weight" in text and "another shape" in text
+    assert "a ViT of width 12, patch 4 and 2 blocks" in text and len(text) < 700

@@ -9,12 +9,9 @@ from tiny_zoo import shrink
 from pathjax.models.vit import ViT
 from pathjax.zoo import get, names
 from pathjax.zoo.layouts import (
-    LAYOUTS,
-    clean_names,
     dialects,
     expand,
     param_shapes,
-    recognise,
     their_shapes,
 )
 
@@ -24,25 +21,20 @@ def test_shapes_are_those_of_the_model(name):
     vit = get(name).vit.replace(depth=2)  # a block is like the next, and each is traced
     image = jax.ShapeDtypeStruct((1, vit.image_px, vit.image_px, 3), jnp.float32)
     made = jax.eval_shape(ViT(vit).init, jax.random.key(0), image)["params"]
-    wanted = {"/".join(path): leaf.shape for path, leaf in flatten_dict(made).items()}
-    assert param_shapes(vit) == wanted
+    expected = {"/".join(path): leaf.shape for path, leaf in flatten_dict(made).items()}
+    assert param_shapes(vit) == expected
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_dialect_names_every_parameter(name):
+def test_every_dialect_of_the_layout_names_every_parameter(name):
     entry = get(name)
     for dialect in dialects(entry.layout):
         assert expand(dialect, entry.vit).keys() == param_shapes(entry.vit).keys()
-        assert recognise(entry.layout, their_shapes(dialect, entry.vit), entry.vit) in (
-            dialect,
-            dialects(entry.layout)[0],  # where the two do not differ
-        )
 
 
 def test_unknown_layout():
-    with pytest.raises(ValueError, match="wanted one of timm, hf_vit, hf_dinov2"):
+    with pytest.raises(ValueError, match="expected one of timm, hf_vit, hf_dinov2"):
         dialects("torchvision")
-    assert len(LAYOUTS) == 3
 
 
 def test_names_of_their_libraries():
@@ -62,30 +54,3 @@ def test_names_of_their_libraries():
     files, memory = (their_shapes(one, vit) for one in dialects("hf_vit"))
     assert files["encoder.layer.1.intermediate.dense.weight"] == (10, 12)
     assert memory["layers.1.mlp.fc2.weight"] == (12, 10)
-
-
-def test_wrappers_and_heads_go():
-    names = [
-        "module.backbone.mask_token",
-        "module.backbone.cls_token",
-        "module.backbone.blocks.0.3.norm1.weight",
-        "module.dino_head.mlp.0.weight",
-    ]
-    clean, dropped = clean_names(names)
-    assert clean == {
-        "module.backbone.cls_token": "cls_token",
-        "module.backbone.blocks.0.3.norm1.weight": "blocks.3.norm1.weight",
-    }
-    assert dropped == (
-        "module.dino_head.mlp.0.weight",
-        "module.backbone.mask_token",
-    )
-
-
-def test_a_prefix_that_not_all_names_carry_stays():
-    names = ["backbone.cls_token", "pos_embed", "fc_norm.weight"]
-    assert clean_names(names) == ({name: name for name in names}, ())
-
-
-def test_a_file_of_heads_only():
-    assert clean_names(["head.weight"]) == ({}, ("head.weight",))

@@ -9,7 +9,7 @@ from pathjax.models.variants import ViTConfig
 from pathjax.models.vit import ViT
 from pathjax.zoo import MODELS, Entry, count_parameters, get, names
 
-WANTED = (
+EXPECTED = (
     "dino-vits16",
     "dino-vits8",
     "dino-vitb16",
@@ -163,20 +163,20 @@ def transformers_shape(entry: Entry) -> dict:
     }
 
 
-def test_every_wanted_model_is_there_and_no_other():
-    assert sorted(names()) == sorted(WANTED)
+def test_every_expected_model_is_there_and_no_other():
+    assert sorted(names()) == sorted(EXPECTED)
     assert all(get(name).name == name == name.lower() for name in names())
 
 
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_the_reference_agrees_with_the_vit(name):
     entry = get(name)
     shape = timm_shape if entry.layout == "timm" else transformers_shape
-    for field, wanted in shape(entry).items():
-        assert getattr(entry.vit, field) == wanted, field
+    for field, expected in shape(entry).items():
+        assert getattr(entry.vit, field) == expected, field
 
 
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_an_entry_is_consistent(name):
     entry = get(name)
     assert entry.layout in ("timm", "hf_vit", "hf_dinov2")
@@ -197,7 +197,7 @@ def test_an_entry_is_consistent(name):
     assert set(entry.unknown) <= fields
 
 
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_parameters_are_those_of_the_real_vit(name):
     vit = get(name).vit
     image = jax.ShapeDtypeStruct((1, 2 * vit.patch, 2 * vit.patch, 3), jnp.float32)
@@ -208,7 +208,7 @@ def test_parameters_are_those_of_the_real_vit(name):
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_the_reference_builds_a_model_of_this_size(name):
     torch = pytest.importorskip("torch")
     entry = get(name)

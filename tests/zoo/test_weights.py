@@ -1,10 +1,8 @@
-"""Files of weights: read as numbers, refused as anything else, and found or not."""
+"""Where weights are found: files, folders, shards, the hub and addresses."""
 
 import dataclasses
 import hashlib
 import json
-import pickle
-import struct
 import sys
 import types
 
@@ -13,106 +11,93 @@ import pytest
 from safetensors.numpy import save_file
 
 from pathjax.zoo import get
-from pathjax.zoo.weights import WeightsError, locate, read_state, unwrap
+from pathjax.zoo.entry import ZooError
+from pathjax.zoo.weights import digest, locate, read_state, resolve
 
 
-def test_safetensors_are_widened_and_integers_left(tmp_path):
-    save_file(
-        {
-            "half": np.array([0.5, 2], np.float16),
-            "whole": np.array([[0.1]], np.float32),
-            "count": np.array([3], np.int64),
-        },
-        tmp_path / "a.safetensors",
-    )
-    state = read_state(tmp_path / "a.safetensors")
-    assert state["half"].dtype == state["whole"].dtype == np.float32
-    assert state["half"].tolist() == [0.5, 2.0] and state["count"].dtype == np.int64
+def write_shards(folder, stem="model", suffix=".safetensors"):
+    """Two shards and their index, as transformers writes them."""
+    names = [f"{stem}-0000{i}-of-00002{suffix}" for i in (1, 2)]
+    for number, name in enumerate(names):
+        save_file({f"t{number}": np.full(2, number, np.float32)}, folder / name)
+    index = folder / f"{stem}{suffix}.index.json"
+    weight_map = {"t0": names[0], "t1": names[1]}
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return index
 
 
-def test_bfloat16(tmp_path):
-    header = {"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}
-    text = json.dumps(header).encode()
-    numbers = np.array([0x3F80, 0xC040], np.uint16).tobytes()  # 1 and -3
-    file = tmp_path / "b.safetensors"
-    file.write_bytes(struct.pack("<Q", len(text)) + text + numbers)
-    array = read_state(file)["a"]
-    assert array.dtype == np.float32 and array.tolist() == [1.0, -3.0]
+def test_shards_by_index_by_folder_and_by_one_of_them(tmp_path):
+    index = write_shards(tmp_path)
+    one = tmp_path / "model-00002-of-00002.safetensors"
+    for given in (index, tmp_path, one):
+        assert resolve(given) == index
+    state = read_state(index)
+    assert sorted(state) == ["t0", "t1"] and state["t1"].tolist() == [1, 1]
+    before = digest(index)
+    save_file({"t1": np.zeros(2, np.float32)}, one)
+    assert digest(index) != before
+    save_file({"other": np.zeros(2, np.float32)}, one)
+    with pytest.raises(ZooError, match="names 1 tensors .* first t1: download them"):
+        read_state(index)
+    one.unlink()
+    with pytest.raises(
+        ZooError, match="names 1 shards that are not there, first model"
+    ):
+        read_state(index)
+    index.unlink()
+    with pytest.raises(
+        ZooError, match="one of several shards: put model.safetensors.in"
+    ):
+        resolve(tmp_path / "model-00001-of-00002.safetensors")
 
 
-def test_a_file_cut_short(tmp_path):
-    file = tmp_path / "a.safetensors"
-    save_file({"a": np.zeros(9, np.float32)}, file)
-    file.write_bytes(file.read_bytes()[:-5])
-    with pytest.raises(WeightsError, match="cannot be read as safetensors"):
-        read_state(file)
+def test_a_folder_as_the_hubs_client_leaves_it(tmp_path):
+    """Links into a store of blobs, below a revision."""
+    cache = tmp_path / "models--facebook--dinov2-small"
+    snapshot = cache / "snapshots" / "0123abcd"
+    (cache / "blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    blob = cache / "blobs" / ("e" * 64)
+    save_file({"a": np.ones(2, np.float32)}, blob)
+    link = snapshot / "model.safetensors"
+    link.symlink_to(f"../../blobs/{blob.name}")
+    (snapshot / "config.json").write_text("{}")
+    for given in (cache, snapshot, link):
+        assert resolve(given) == link
+        assert read_state(resolve(given))["a"].tolist() == [1, 1]
+    blob.unlink()
+    for given in (cache, snapshot, link):
+        with pytest.raises(ZooError, match="a link to a file that is not there"):
+            resolve(given)
+    (cache / "snapshots" / "4567cdef").mkdir()
+    with pytest.raises(ZooError, match="has 2 revisions: pass one"):
+        resolve(cache)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("4567cdef")
+    with pytest.raises(ZooError, match="expected one file of weights in .*, got 0"):
+        resolve(cache)
 
 
-def test_another_kind_of_file(tmp_path):
-    with pytest.raises(WeightsError, match="neither .safetensors nor .pth"):
-        read_state(tmp_path / "weights.h5")
-
-
-def test_without_torch_a_pickle_is_not_opened(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(WeightsError, match="torch is not installed"):
-        read_state(tmp_path / "a.pth")
-
-
-def test_a_torch_that_is_not_safe_is_not_used(tmp_path, monkeypatch):
-    old = types.SimpleNamespace(__version__="2.5.1+cu121")
-    monkeypatch.setitem(sys.modules, "torch", old)
-    with pytest.raises(WeightsError, match="CVE-2025-32434.*2.6 or later"):
-        read_state(tmp_path / "a.pth")
-
-
-@pytest.mark.peer
-def test_pickles_with_tensors_only(tmp_path):
-    import torch
-
-    weights = {"module.a": torch.ones(2, dtype=torch.bfloat16)}
-    torch.save({"teacher": weights, "epoch": 3}, tmp_path / "a.pth")
-    state = read_state(tmp_path / "a.pth")
-    assert list(state) == ["module.a"] and state["module.a"].dtype == np.float32
-    torch.save([1, 2], tmp_path / "b.bin")
-    with pytest.raises(WeightsError, match="holds no tensors by name"):
-        read_state(tmp_path / "b.bin")
-
-
-@pytest.mark.peer
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_that_would_run_code_is_refused(tmp_path, zipped):
-    import torch
-
-    trap = tmp_path / "sprung"
-
-    class Trap:
-        def __reduce__(self):
-            return (open, (str(trap), "w"))
-
-    file = tmp_path / "a.pth"
-    if zipped:
-        torch.save({"model": {"a": torch.ones(1)}, "args": Trap()}, file)
-    else:
-        file.write_bytes(pickle.dumps(Trap(), protocol=2))
-    with pytest.raises(WeightsError, match=r"a\.pth is refused.*could run code"):
-        read_state(file)
-    assert not trap.exists()
-
-
-def test_unwrap_takes_the_teacher():
-    checkpoint = {"student": {"a": 1.0}, "teacher": {"b": 2.0}, "epoch": 3}
-    assert unwrap(checkpoint, float) == {"b": 2.0}
-    assert unwrap({"model": {"state_dict": {"a": 1.0}}}, float) == {"a": 1.0}
-    assert unwrap({"a": 1.0, "n": 3}, float) == {"a": 1.0}
-    assert unwrap(3, float) == {}
+def test_which_file_of_a_folder(tmp_path):
+    for name in ("pytorch_model.bin", "tf_model.h5", "config.json"):
+        (tmp_path / name).touch()
+    assert resolve(tmp_path).name == "pytorch_model.bin"
+    (tmp_path / "model.safetensors").touch()
+    assert resolve(tmp_path).name == "model.safetensors"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "GPFM.pth").touch()
+    assert resolve(other).name == "GPFM.pth"
+    (other / "b.pth").touch()
+    with pytest.raises(ZooError, match=r"got 2 \(GPFM.pth, b.pth\): pass the file"):
+        resolve(other)
 
 
 def test_a_local_file_leaves_only_its_name(tmp_path):
     file = tmp_path / "uni.bin"
     file.touch()
     assert locate(get("uni"), file).source == "file:uni.bin"
-    with pytest.raises(WeightsError, match="wanted the weights of uni"):
+    with pytest.raises(ZooError, match="got no such file"):
         locate(get("uni"), tmp_path / "none.bin")
 
 
@@ -136,11 +121,11 @@ def test_hub_sources(tmp_path, monkeypatch):
         raise PermissionError("401 of user:hf_secret")
 
     hub.hf_hub_download = refuse
-    with pytest.raises(WeightsError, match="access is gated.*HF_TOKEN") as error:
+    with pytest.raises(ZooError, match="access is gated.*HF_TOKEN") as error:
         locate(get("uni"))
     assert "hf_secret" not in str(error.value)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(WeightsError, match=r"pip install 'pathjax\[hub\]'"):
+    with pytest.raises(ZooError, match=r"pip install 'pathjax\[hub\]'"):
         locate(get("uni"))
 
 
@@ -154,7 +139,9 @@ def test_addresses_are_downloaded_once_and_checked(tmp_path, monkeypatch):
     def entry(check):
         return dataclasses.replace(get("gpfm"), source=f"url:{address}{check}")
 
-    with pytest.raises(WeightsError, match="wanted 00: the download is damaged"):
+    with pytest.raises(
+        ZooError, match="expected md5 00, got .* the download is damaged"
+    ):
         locate(entry("#md5=00"))
     found = locate(entry(f"#md5={md5}"))
     there.unlink()
@@ -162,5 +149,5 @@ def test_addresses_are_downloaded_once_and_checked(tmp_path, monkeypatch):
     assert found.path.read_bytes() == b"weights"
     assert [p.name for p in found.path.parent.iterdir()] == ["w.pth"]
     other = dataclasses.replace(entry(""), source=f"url:{address}2")
-    with pytest.raises(WeightsError, match="could not download.*--weights"):
+    with pytest.raises(ZooError, match="could not download.*--weights"):
         locate(other)
