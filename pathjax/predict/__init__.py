@@ -1,6 +1,7 @@
 """Expression from images alone, by a trained model, on slides that have no RNA.
 
     tiles.py      a study, a folder or a slide -> its tiles and where they are
+    slide_tiles.py  the tiles of a slide, read when needed
     genes.py      which genes, under which names, and how reliable each is
     heads.py      embeddings -> expression by a regression head, with its unit
     bank.py       embeddings -> expression of the most similar reference samples

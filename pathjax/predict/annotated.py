@@ -65,12 +65,8 @@ def write_annotated(
     if spatial:
         uns["spatial"] = spatial
     places = obs[["x", "y"]].to_numpy(np.float64)
-    table = anndata.AnnData(
-        obs=obs,
-        var=var,
-        uns=uns,
-        obsm={"spatial": places} if np.isfinite(places).all() else {},
-    )
+    obsm = {"spatial": places} if np.isfinite(places).all() else {}
+    table = anndata.AnnData(obs=obs, var=var, uns=uns, obsm=obsm)
     with atomic_path(path) as partial:
         table.write_h5ad(partial)
         with h5py.File(partial, "r+") as file:
@@ -89,11 +85,9 @@ def write_annotated(
 
 def _plain(value: Any) -> Any:
     """A value that HDF5 supports: lists of text as arrays, None as text."""
-    if value is None:
-        return "unknown"
     if isinstance(value, list | tuple):
         return np.array([str(item) for item in value], object)
-    return value
+    return "unknown" if value is None else value
 
 
 def read_columns(path: Path, columns: list[int]) -> Float[np.ndarray, "n c"]:

@@ -55,17 +55,17 @@ def reference_rows(
     """Sample ids of the bank and, in words, which they are.
 
     Args:
-      study: the reference.
-      model: whose training patients are taken when `part` is None.
+      study: The reference.
+      model: Whose training patients are taken when `part` is None.
       part: SPLIT:FOLD of the study, or "all".
 
     Raises:
       PredictError: `part` has another form, or no sample is left.
     """
     expression = study.expression()
-    samples = study.samples
+    ids = study.samples["sample_id"]
     if part == "all":
-        described, ids = "all its samples", samples["sample_id"]
+        described = "all its samples"
     elif part is not None:
         split, colon, fold = part.partition(":")
         if not colon:
@@ -73,7 +73,7 @@ def reference_rows(
                 f"--reference-part: expected SPLIT:FOLD of the study, or all, got {part!r}"
             )
         described = f"split {split}, fold {fold}"
-        ids = samples["sample_id"].iloc[study.fold_samples(split, fold)]
+        ids = ids.iloc[study.fold_samples(split, fold)]
     else:
         seen = [
             stage
@@ -87,9 +87,7 @@ def reference_rows(
             )
         slides = {one for stage in seen for one in stage["slides"]}
         inside = study.runs["slide_id"].astype(str).isin(slides)
-        ids = samples["sample_id"][
-            samples["sample_id"].isin(study.runs["sample_id"][inside])
-        ]
+        ids = ids[ids.isin(study.runs["sample_id"][inside])]
         described = f"the {len(slides)} slides that the model was trained on"
     kept = [one for one in ids if one in expression.obs_names]
     if not kept:
@@ -131,23 +129,22 @@ class Bank:
             raise PredictError(f"--neighbours: expected at least 1, got {neighbours}")
         panel = panel_of(model)
         objective, params = build(model)
-        self._params, self._predict = params, objective.predict
+        if "temperature" not in params:
+            raise PredictError(
+                "the model was trained without the pair of image and expression "
+                "(objective.image_expression=0): it cannot retrieve expression"
+            )
+        self._predict = functools.partial(objective.predict, params)
         self.samples, self.described = reference_rows(study, model, part)
         table = study.samples.set_index("sample_id").loc[self.samples]
         self.patients = table["patient_id"].astype(str).tolist()
-        self.people = np.array(
-            [
-                person(patient, sample)
-                for patient, sample in zip(self.patients, self.samples, strict=True)
-            ],
-            object,
-        )
-        values = select(study.expression(), self.samples, panel.genes)
-        self._profiles = values
-        genes = panel.normalise(values)
+        people = map(person, self.patients, self.samples)
+        self.people = np.array(list(people), object)
+        self._profiles = select(study.expression(), self.samples, panel.genes)
         width = model.vit.embed_dim
+        genes = panel.normalise(self._profiles)
         self._z = {"expression": self._embed(width, "expression", genes)}
-        self._has = {"expression": np.ones(len(values), bool)}
+        self._has = {"expression": np.ones(len(genes), bool)}
         if text is not None:
             expected = model.meta["objective"].get("text_dim", 0)
             if text.values.shape[1] != expected:
@@ -160,12 +157,10 @@ class Bank:
             self._z["text"] = self._embed(width, "text", vectors)
         self._neighbours = min(neighbours, len(self.samples))
         self._own = own_patient
-        if "temperature" not in params:
-            raise PredictError(
-                "the model was trained without the pair of image and expression "
-                "(objective.image_expression=0): it cannot retrieve expression"
-            )
-        self._sharpness = float(np.exp(_log_scale(params)))
+        # Of shape [1] in model files that were written before scalars were kept;
+        # clipped as the loss clips it.
+        log_scale = np.asarray(params["temperature"]["log_scale"]).item()
+        self._sharpness = float(np.exp(min(log_scale, MAX_LOG_SCALE)))
         self.unit = GenePanel.from_json(model.meta["panel"]).unit
         self.means = (
             f"retrieval, no regression: mean of the {self._neighbours} reference "
@@ -174,13 +169,15 @@ class Bank:
             + ("the query's own patient " + ("included" if own_patient else "left out"))
         )
 
+    def _tower(self, name: str):
+        """Batch to rows in the shared space; XLA drops the other towers."""
+        return jax.jit(lambda batch: {"z": self._predict(batch)[f"z_{name}"]})
+
     def _embed(self, width: int, name: str, rows: Float[np.ndarray, "m F"]):
-        """The bank through one tower; the image tower's part is dropped by XLA."""
-        tower = jax.jit(
-            lambda batch: {"z": self._predict(self._params, batch)[f"z_{name}"]}
-        )
+        """The bank through one tower."""
         blank = np.zeros((len(rows), 1, width), np.float32)
-        return in_blocks(tower, len(rows), embedding=blank, **{name: rows})["z"]
+        inputs = {"embedding": blank, name: rows}
+        return in_blocks(self._tower(name), len(rows), **inputs)["z"]
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -189,20 +186,17 @@ class Bank:
 
     @functools.cached_property
     def _image_tower(self):
-        return jax.jit(
-            lambda batch: {"z": self._predict(self._params, batch)["z_image"]}
-        )
+        return self._tower("image")
 
     def image(self, features: Float[np.ndarray, "n E"]) -> Float[np.ndarray, "n D"]:
         """Tiles in the shared space, each as a sample of its own."""
-        return in_blocks(self._image_tower, len(features), embedding=features[:, None])[
-            "z"
-        ]
+        tiles = features[:, None]
+        return in_blocks(self._image_tower, len(features), embedding=tiles)["z"]
 
     def pooled(self, features: Float[np.ndarray, "K E"]) -> Float[np.ndarray, "1 D"]:
         """All tiles of one slide in the shared space, aggregated as in training."""
         batch = {"embedding": features[None], "mask": np.ones(1, bool)}
-        return np.asarray(self._predict(self._params, batch)["z_image"])
+        return np.asarray(self._predict(batch)["z_image"])
 
     def nearest(
         self,
@@ -243,11 +237,10 @@ class Bank:
             value = np.take_along_axis(cosine, best, axis=1)
             # Ties in the bank's order, so that the same call gives the same rows.
             order = np.lexsort((best, -value), axis=1)
-            best = np.take_along_axis(best, order, axis=1)
-            value = np.take_along_axis(value, order, axis=1)
-            there = np.isfinite(value)
-            row[part] = np.where(there, best, -1)
-            similarity[part] = np.where(there, value, np.nan)
+            best, value = (np.take_along_axis(a, order, axis=1) for a in (best, value))
+            allowed = np.isfinite(value)
+            row[part] = np.where(allowed, best, -1)
+            similarity[part] = np.where(allowed, value, np.nan)
         return Nearest(row, similarity)
 
     def __call__(
@@ -255,22 +248,13 @@ class Bank:
     ) -> Float[np.ndarray, "n g"]:
         """Expression of the genes at `places` of the panel, by retrieval."""
         nearest = self.nearest(self.image(features), people, self._neighbours)
-        there = nearest.row >= 0
-        logits = np.where(there, self._sharpness * nearest.similarity, -np.inf)
+        allowed = nearest.row >= 0
+        logits = np.where(allowed, self._sharpness * nearest.similarity, -np.inf)
         weight = np.exp(logits - logits[:, :1])  # best first, so that none overflows
         weight /= weight.sum(axis=1, keepdims=True)
-        n, k = nearest.row.shape
+        query = np.nonzero(allowed)[0]
         spread = scipy.sparse.csr_matrix(
-            (
-                weight[there],
-                (np.repeat(np.arange(n), k)[there.ravel()], nearest.row[there]),
-            ),
-            shape=(n, len(self.samples)),
+            (weight[allowed], (query, nearest.row[allowed])),
+            shape=(len(features), len(self.samples)),
         )
         return np.asarray(spread @ self._profiles[:, places], np.float32)
-
-
-def _log_scale(params) -> float:
-    """The trained log inverse temperature, clipped as the loss clips it."""
-    # Of shape [1] in model files that were written before scalars were kept.
-    return min(np.asarray(params["temperature"]["log_scale"]).item(), MAX_LOG_SCALE)

@@ -44,16 +44,11 @@ def chosen(panel: GenePanel, asked: str | None) -> list[int]:
     if not names:
         raise PredictError(f"--genes {asked!r} names no gene")
     known: dict[str, int] = {}
-    for aliases in (
-        *panel.ids.values(),
-        panel.genes,
-    ):  # the panel's own names take precedence
+    for aliases in (*panel.ids.values(), panel.genes):  # its own names take precedence
         known |= {name: place for place, name in enumerate(aliases) if name}
     lacking = [name for name in names if name not in known]
     if lacking:
-        hints = [
-            f"{name} ({did_you_mean(name.upper(), known)})" for name in lacking[:3]
-        ]
+        hints = [f"{one} ({did_you_mean(one.upper(), known)})" for one in lacking[:3]]
         raise PredictError(
             f"the model does not predict {len(lacking)} of {len(names)} genes: "
             f"{', '.join(hints)}{', ...' if len(lacking) > 3 else ''}. It predicts "
@@ -91,9 +86,8 @@ def read_validation(path: Path) -> Validation:
             f"{path}: expected columns gene, n and r with numbers in n and r, as `pathjax "
             f"predict --measured` writes them in genes.csv ({error})"
         ) from error
-    return Validation(
-        str(path), genes["r"].mean().to_dict(), genes["n"].sum().to_dict()
-    )
+    r, n = genes["r"].mean().to_dict(), genes["n"].sum().to_dict()
+    return Validation(str(path), r, n)
 
 
 def gene_table(
@@ -105,20 +99,21 @@ def gene_table(
     the panel's unit, `validation_r` (NaN where unknown), `validation_n` and `trust`.
     """
     names = [panel.genes[place] for place in places]
-    ensembl = [name if name.startswith("ENSG") else "" for name in names]
-    symbol = ["" if name.startswith("ENSG") else name for name in names]
+    is_id = [name.startswith("ENSG") for name in names]
+    guess = {
+        "symbol": ["" if i else name for i, name in zip(is_id, names, strict=True)],
+        "ensembl": [name if i else "" for i, name in zip(is_id, names, strict=True)],
+    }
     kept = {key: [ids[place] for place in places] for key, ids in panel.ids.items()}
     r = np.array([validation.r.get(name, np.nan) for name in names])
-    trust = np.where(np.isnan(r), UNKNOWN, np.where(r < POOR_R, POOR, GOOD))
     return pd.DataFrame(
         {
-            "symbol": kept.get("symbol", symbol),
-            "ensembl": kept.get("ensembl", ensembl),
+            **{key: kept.get(key, guess[key]) for key in ("symbol", "ensembl")},
             "train_mean": panel.mean[places],
             "train_sd": panel.std[places],
             "validation_r": r,
             "validation_n": [validation.n.get(name, 0) for name in names],
-            "trust": trust,
+            "trust": np.where(np.isnan(r), UNKNOWN, np.where(r < POOR_R, POOR, GOOD)),
         },
         index=pd.Index(names, dtype=object),
     )

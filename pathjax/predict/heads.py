@@ -29,8 +29,8 @@ def panel_of(model: Model) -> GenePanel:
     Raises:
       PredictError: It has none.
     """
-    name = model.meta["objective"]["name"]
     if not model.meta.get("panel"):
+        name = model.meta["objective"]["name"]
         raise PredictError(
             f"the model was trained by {name} without gene expression: expected a model "
             "fine-tuned with an objective that reads it, such as regression"
@@ -56,9 +56,9 @@ def in_blocks(
     """`call(batch)` over rows in blocks of one padded shape; results joined again.
 
     Args:
-      call: a jitted function of a batch; its results have a row each.
-      rows: how many there are.
-      inputs: arrays `[rows, ...]` of the batch.
+      call: A jitted function of a batch; its results have a row each.
+      rows: Number of rows.
+      inputs: Arrays `[rows, ...]` of the batch.
     """
     parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, rows, BLOCK):
@@ -77,11 +77,11 @@ class Regression:
     """Expression by a regression head.
 
     Attributes:
-      unit: of what it gives.
-      means: what that is, in a sentence.
+      unit: Of the predictions.
+      means: What they are, in a sentence.
 
     Raises:
-      PredictError: the model has no regression head.
+      PredictError: The model has no regression head.
     """
 
     def __init__(self, model: Model):
@@ -108,7 +108,6 @@ class Regression:
         self, features: Float[np.ndarray, "n E"], places: list[int]
     ) -> Float[np.ndarray, "n g"]:
         """Expression of the genes at `places` of the panel, each tile by itself."""
-        values = in_blocks(self._predict, len(features), embedding=features[:, None])[
-            "expression"
-        ]
+        out = in_blocks(self._predict, len(features), embedding=features[:, None])
+        values = out["expression"]
         return (values if self._counted else self._panel.restore(values))[:, places]

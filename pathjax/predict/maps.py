@@ -30,7 +30,7 @@ from pathjax.wsi.slide import open_slide
 
 WHITE = 255
 COLOURS = "viridis"
-OPACITY = 0.75  # of a tile's colour: tissue is still seen through it
+OPACITY = 0.75  # of a tile's colour, so that tissue shows through
 PALE = 0.55  # how far towards white the grey of the picture goes
 RANGE = (1, 99)  # percentiles
 
@@ -59,12 +59,6 @@ def shrunk(overview: Overview, source: str) -> Picture:
     return Picture(np.asarray(image), factor / overview.scale, source)
 
 
-def of_slide(path: Path, mpp: float) -> Picture:
-    """A slide's picture, read from its file."""
-    with contextlib.closing(open_slide(path)) as slide:
-        return shrunk(read_overview(slide, mpp), path.name)
-
-
 def of_study(
     study: Study,
     rows: np.ndarray,
@@ -87,7 +81,8 @@ def of_study(
     name = table["slide_id"].iloc[0]
     for path in _candidates(study, name, given):
         if path.is_file():
-            return of_slide(path, mpp)
+            with contextlib.closing(open_slide(path)) as slide:
+                return shrunk(read_overview(slide, mpp), path.name)
     if given is not None:
         raise SlideError(
             f"{given} has no picture of slide {name}: expected {name} with one of the "
@@ -107,8 +102,7 @@ def _candidates(study: Study, name: str, given: Path | None) -> list[Path]:
 
 def _decoded(study: Study, rows: np.ndarray) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     for start in range(0, len(rows), 256):
-        for data in study.tile_bytes(rows[start : start + 256]):
-            yield decode_tile(data)
+        yield from map(decode_tile, study.tile_bytes(rows[start : start + 256]))
 
 
 def mosaic(
@@ -148,34 +142,20 @@ def painted(
     for ten.
     """
     height, width = picture.pixels.shape[:2]
-    total = np.zeros((height, width))
-    count = np.zeros((height, width))
-    low_x, low_y, high_x, high_y = (
-        np.rint(np.clip(edge * picture.scale, 0, limit)).astype(int)
-        for edge, limit in (
-            (x - side / 2, width),
-            (y - side / 2, height),
-            (x + side / 2, width),
-            (y + side / 2, height),
-        )
-    )
-    # A tile smaller than a pixel still gets one.
-    high_x, high_y = np.maximum(high_x, low_x + 1), np.maximum(high_y, low_y + 1)
-    for place in np.flatnonzero(np.isfinite(values)):
-        at = (
-            slice(low_y[place], high_y[place]),
-            slice(low_x[place], high_x[place]),
-        )
-        total[at] += values[place]
+    total, count = np.zeros((2, height, width))
+
+    def edges(centre, limit):
+        ends = np.stack([centre - side / 2, centre + side / 2]) * picture.scale
+        low, high = np.rint(np.clip(ends, 0, limit)).astype(int)
+        return low, np.maximum(high, low + 1)  # at least one pixel
+
+    (left, right), (top, bottom) = edges(x, width), edges(y, height)
+    for tile in np.flatnonzero(np.isfinite(values)):
+        at = slice(top[tile], bottom[tile]), slice(left[tile], right[tile])
+        total[at] += values[tile]
         count[at] += 1
     with np.errstate(invalid="ignore"):
         return np.where(count > 0, total / count, np.nan)
-
-
-def pale(picture: Picture) -> Float[np.ndarray, "h w 3"]:
-    """The picture in grey, made pale; 0 to 1."""
-    grey = picture.pixels.mean(axis=2, keepdims=True) / 255
-    return np.repeat(PALE + (1 - PALE) * grey, 3, axis=2)
 
 
 def span(values: Float[np.ndarray, "n"]) -> tuple[float, float]:
@@ -198,11 +178,11 @@ def draw_panel(
     level0_mpp: float,
 ) -> None:
     """One map on axes: picture, tiles, colour bar with the unit, scale bar."""
-    axes.imshow(pale(picture))
+    grey = picture.pixels.mean(axis=2, keepdims=True) / 255
+    axes.imshow(np.repeat(PALE + (1 - PALE) * grey, 3, axis=2))
     colours = Normalize(*limits)
     axes.imshow(raster, cmap=COLOURS, norm=colours, alpha=OPACITY, interpolation="none")
-    crop(axes, np.isfinite(raster))
-    bare(axes, title)
+    _crop(axes, np.isfinite(raster), title)
     bar = axes.figure.colorbar(
         ScalarMappable(colours, COLOURS), ax=axes, fraction=0.045, pad=0.02, shrink=0.8
     )
@@ -211,15 +191,11 @@ def draw_panel(
     scale_bar(axes, level0_mpp / picture.scale)
 
 
-def bare(axes: Axes, title: str) -> None:
-    """Axes of a picture: a title and no numbers."""
+def _crop(axes: Axes, covered: Bool[np.ndarray, "h w"], title: str) -> None:
+    """Zooms to the tiles, with a margin; a title and no numbers."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(title, fontsize=8)
-
-
-def crop(axes: Axes, covered: Bool[np.ndarray, "h w"]) -> None:
-    """Zooms to the tiles, with a margin."""
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
     if not len(rows):
         return
@@ -241,8 +217,7 @@ def scale_bar(axes: Axes, um_per_px: float) -> None:
     power = 10.0 ** math.floor(math.log10(target))
     length = max(step for step in (1, 2, 5) if step * power <= target) * power
     label = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    x = left + 0.04 * (right - left)
-    y = bottom + 0.04 * (top - bottom)
+    x, y = left + 0.04 * (right - left), bottom + 0.04 * (top - bottom)
     end = x + length / um_per_px
     for colour, thick in (("white", 4), ("black", 2)):  # visible on tissue and on glass
         axes.plot([x, end], [y, y], color=colour, linewidth=thick, zorder=3)
@@ -283,16 +258,8 @@ def draw_map(
     figure = Figure(figsize=(9.6, 4.8), dpi=130, layout="constrained")
     stained, coloured = figure.subplots(1, 2)
     stained.imshow(picture.pixels)
-    crop(stained, np.isfinite(raster))
-    bare(stained, folded(picture.source, 60))
-    draw_panel(
-        coloured,
-        picture,
-        raster,
-        span(values),
-        title=plain(title),
-        unit=unit,
-        level0_mpp=level0_mpp,
-    )
+    _crop(stained, np.isfinite(raster), folded(picture.source, 60))
+    shown = {"title": plain(title), "unit": unit, "level0_mpp": level0_mpp}
+    draw_panel(coloured, picture, raster, span(values), **shown)
     figure.supxlabel(folded(note, 160), fontsize=6)
     save(figure, path, tight=False)

@@ -62,12 +62,11 @@ def pair(study: Study, obs: pd.DataFrame) -> Paired:
         )
     of = pd.Index(samples).get_indexer(obs["sample_id"])
     count = np.bincount(of[of >= 0], minlength=len(samples))
-    if (count == 1).all():
-        tile = np.empty(len(samples), int)
-        tile[of[of >= 0]] = np.flatnonzero(of >= 0)
-        return Paired(obs["slide_id"].to_numpy()[tile], tile, of, samples)
     tile = np.full(len(samples), -1)
-    return Paired(np.full(len(samples), "all", object), tile, of, samples)
+    if (count > 1).any():
+        return Paired(np.full(len(samples), "all", object), tile, of, samples)
+    tile[of[of >= 0]] = np.flatnonzero(of >= 0)
+    return Paired(obs["slide_id"].to_numpy()[tile], tile, of, samples)
 
 
 def pearson(
@@ -93,10 +92,12 @@ def compare(path: Path, study: Study, paired: Paired, genes: list[str]) -> pd.Da
         for slide in sorted(set(paired.group)):
             inside = paired.group == slide
             a, b = measured[inside], predicted[inside]
-            numbers = zip(
-                names, pearson(a, b), a.mean(0), a.std(0), b.std(0), strict=True
-            )
-            rows += [(name, slide, int(inside.sum()), *rest) for name, *rest in numbers]
+            n = int(inside.sum())
+            numbers = (pearson(a, b), a.mean(0), a.std(0), b.std(0))
+            rows += [
+                (name, slide, n, *rest)
+                for name, *rest in zip(names, *numbers, strict=True)
+            ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -147,23 +148,16 @@ def draw_measured(
     panels = figure.subplots(half, 4, squeeze=False)
     for axes in panels.flat:
         axes.axis("off")
-    x, y, side = (places[name].to_numpy() for name in ("x", "y", "side"))
-    for place, (gene, both) in enumerate(values.items()):
-        row, left = place % half, 2 * (place // half)
+    where = [places[name].to_numpy() for name in ("x", "y", "side")]
+    for number, (gene, both) in enumerate(values.items()):
+        row, left = number % half, 2 * (number // half)
         labels = ("measured", f"predicted, r = {r[gene]:.2f}")
-        for axes, data, label in zip(
-            panels[row, left : left + 2], both, labels, strict=True
-        ):
+        pairs = panels[row, left : left + 2]
+        for axes, data, label in zip(pairs, both, labels, strict=True):
             axes.axis("on")
-            draw_panel(
-                axes,
-                picture,
-                painted(picture, x, y, side, data),
-                span(data),
-                title=plain(f"{gene}, {label}"),
-                unit="",
-                level0_mpp=level0_mpp,
-            )
+            raster = painted(picture, *where, data)
+            shown = {"title": plain(f"{gene}, {label}"), "level0_mpp": level0_mpp}
+            draw_panel(axes, picture, raster, span(data), unit="", **shown)
     figure.suptitle(plain(title), fontsize=10)
     figure.supxlabel(folded(note, 190), fontsize=7)
     save(figure, path, tight=False)
@@ -223,16 +217,13 @@ def write_measured(
         both = {
             gene: (measured[:, at], predicted[:, at]) for at, gene in enumerate(kept)
         }
+        kinds = ("measured", "predicted")
         slides[slide] = {
             "sample": ids,
-            "x": obs["x"].to_numpy()[tiles].round(1).tolist(),
-            "y": obs["y"].to_numpy()[tiles].round(1).tolist(),
+            **{k: obs[k].to_numpy()[tiles].round(1).tolist() for k in ("x", "y")},
             "genes": {
-                gene: {
-                    "measured": true.round(4).tolist(),
-                    "predicted": made.round(4).tolist(),
-                }
-                for gene, (true, made) in both.items()
+                gene: {k: v.round(4).tolist() for k, v in zip(kinds, pair, strict=True)}
+                for gene, pair in both.items()
             },
         }
         if slide in pictures:

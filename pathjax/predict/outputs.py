@@ -27,7 +27,8 @@ from pathjax.predict.genes import POOR, UNKNOWN
 from pathjax.predict.heads import Regression
 from pathjax.predict.maps import Picture, draw_map, mosaic, of_study, painted, shrunk
 from pathjax.predict.measured import write_measured
-from pathjax.predict.tiles import Input, SlideTiles
+from pathjax.predict.slide_tiles import SlideTiles
+from pathjax.predict.tiles import Input
 from pathjax.report.style import slug
 
 BLOCK = 4096  # tiles in memory at once
@@ -121,11 +122,9 @@ class Outputs:
         self.people = np.array([person(*ids) for ids in whose], object)
         self._trust(notes)
         path = self.out / "predicted.h5ad"
-        slides = self._slides(notes)
-        about = self._about(which, notes)
-        write_annotated(
-            path, self._values(), obs, self.var, spatial=slides, about=about
-        )
+        spatial, about = self._slides(notes), self._about(which, notes)
+        blocks = self._values()
+        write_annotated(path, blocks, obs, self.var, spatial=spatial, about=about)
         self.files.append(path)
         self._means()
         self._maps(path, notes)
@@ -143,12 +142,11 @@ class Outputs:
                 named=list(self.var.index) if self.options.genes else [],
                 notes=notes,
             )
-        record = about | {"notes": notes}
-        plain = {
+        record = {
             key: value if isinstance(value, str | int | list) else str(value)
-            for key, value in record.items()
+            for key, value in (about | {"notes": notes}).items()
         }
-        write_json(self.out / "predicted.json", plain)
+        write_json(self.out / "predicted.json", record)
         return Predicted(path, len(obs), len(self.var), self.audit, notes, self.files)
 
     def _trust(self, notes: list[str]) -> None:
@@ -232,9 +230,8 @@ class Outputs:
             return {}
         groups = self.obs.groupby("slide_id", sort=False).indices
         if len(groups) > MOST_PICTURES:
-            notes.append(
-                f"pictures of {MOST_PICTURES} of {len(groups)} slides are kept"
-            )
+            kept = f"{MOST_PICTURES} of {len(groups)}"
+            notes.append(f"pictures of {kept} slides are kept")
         out = {}
         for slide, inside in list(groups.items())[:MOST_PICTURES]:
             self.pictures[slide] = picture = self._picture(slide, inside)
@@ -262,10 +259,9 @@ class Outputs:
         if len(maps) > most:
             notes.append(f"{most} of {len(maps)} maps are drawn (--max-maps)")
         for slide, at in maps[:most]:
-            inside = np.flatnonzero(self.obs["slide_id"] == slide)
+            inside = (self.obs["slide_id"] == slide).to_numpy()
             values = read_columns(path, [at])[inside, 0]
-            tiles = self.obs.iloc[inside]
-            x, y, side = (tiles[name].to_numpy() for name in ("x", "y", "side"))
+            where = self.obs.loc[inside, ["x", "y", "side"]].to_numpy().T
             gene, r = self.var.index[at], self.var["validation_r"].iloc[at]
             known = "unknown" if np.isnan(r) else f"{r:.2f}"
             picture = self.pictures[slide]
@@ -273,7 +269,7 @@ class Outputs:
             draw_map(
                 target,
                 picture,
-                painted(picture, x, y, side, values),
+                painted(picture, *where, values),
                 values,
                 title=f"{gene}, predicted, {slide} (held-out r: {known})",
                 note=f"{self.model.meta.get('name', '')}: predicted from the image, "
@@ -303,25 +299,21 @@ class Outputs:
         def tiles():
             ids = obs.index.to_numpy()
             for block, part in self._blocks():
-                yield from self._neighbours(
-                    bank.image(block), ids[part], self.people[part]
-                )
+                z = bank.image(block)
+                yield from self._neighbours(z, ids[part], self.people[part])
 
-        write_csv(self.out / "nearest.csv", [*NEAREST, "report"], slides())
-        write_csv(self.out / "nearest_tiles.csv", NEAREST, tiles())
-        self.files += [self.out / "nearest.csv", self.out / "nearest_tiles.csv"]
+        paths = [self.out / name for name in ("nearest.csv", "nearest_tiles.csv")]
+        write_csv(paths[0], [*NEAREST, "report"], slides())
+        write_csv(paths[1], NEAREST, tiles())
+        self.files += paths
 
     def _neighbours(self, z, ids, people) -> Iterator[list]:
         """Rows of `NEAREST` for queries in the shared space, the nearest first."""
         bank = self.head
         for by in bank.modalities:
             nearest = bank.nearest(z, list(people), self.options.nearest, by=by)
-            for query, rows, values in zip(
-                ids, nearest.row, nearest.similarity, strict=True
-            ):
-                for rank, (row, value) in enumerate(
-                    zip(rows, values, strict=True), start=1
-                ):
-                    if row >= 0:
-                        sample, patient = bank.samples[row], bank.patients[row]
-                        yield [query, rank, f"{value:.5f}", by, sample, patient]
+            for query, place in np.argwhere(nearest.row >= 0).tolist():
+                row = nearest.row[query, place]
+                value = f"{nearest.similarity[query, place]:.5f}"
+                reference = bank.samples[row], bank.patients[row]
+                yield [ids[query], place + 1, value, by, *reference]

@@ -68,20 +68,8 @@ def predict(
             f"--measured: {given.source.name} has no expression to compare with; "
             "expected a study with expression.h5ad"
         )
-    head: Regression | Bank
-    if options.reference is None:
-        head = Regression(model)
-    else:
-        head = Bank(
-            model,
-            Study(options.reference),
-            options.reference_part,
-            neighbours=options.neighbours,
-            own_patient=options.own_patient,
-            text=options.reference_text and read_text(options.reference_text),
-        )
+    head = _head(model, options)
     audit, shared = audited(model, given)
-
     embedded = embed_to_file(
         model,
         given.source,
@@ -92,27 +80,23 @@ def predict(
         overwrite=options.overwrite,
         progress=progress,
     )
-    work = Outputs(model, given, options, out, head, places, var, audit)
     broken = {entry["what"] for entry in embedded.skipped}
     keep = ~given.table["tile_id"].isin(broken).to_numpy()
     obs = given.table[keep].set_index("tile_id")
     obs.index.name = None
     if given.source.kind == "images":
-        side = _side(out)
+        with h5py.File(out / "embeddings.h5") as file:  # NaN where sizes differ
+            side = float(file["coords"].attrs.get("patch_size", np.nan))
         obs["side"], obs["x"], obs["y"] = side, obs["x"] + side / 2, obs["y"] + side / 2
-    whose = zip(obs["patient_id"], obs["slide_id"], strict=True)
-    seen = {*shared}
-    obs["in_training"] = [p in seen or person(p, slide) in seen for p, slide in whose]
+    obs["in_training"] = [
+        patient in shared or person(patient, slide) in shared
+        for patient, slide in zip(obs["patient_id"], obs["slide_id"], strict=True)
+    ]
     notes = list(given.notes)
     if broken:
         notes.append(f"{len(broken)} images could not be read and are left out")
+    work = Outputs(model, given, options, out, head, places, var, audit)
     return work.write(obs, identity(checkpoint), notes)
-
-
-def _side(out: Path) -> float:
-    """The side of a folder's images, in their pixels; NaN where sizes differ."""
-    with h5py.File(out / "embeddings.h5") as file:
-        return float(file["coords"].attrs.get("patch_size", np.nan))
 
 
 def _check(model: Model, options: Options) -> None:
@@ -129,6 +113,19 @@ def _check(model: Model, options: Options) -> None:
         )
 
 
+def _head(model: Model, options: Options) -> Regression | Bank:
+    if options.reference is None:
+        return Regression(model)
+    return Bank(
+        model,
+        Study(options.reference),
+        options.reference_part,
+        neighbours=options.neighbours,
+        own_patient=options.own_patient,
+        text=options.reference_text and read_text(options.reference_text),
+    )
+
+
 def _validation(checkpoint: Path, options: Options) -> Validation:
     beside_run = checkpoint / "genes.csv"
     if options.validation is not None:
@@ -136,21 +133,21 @@ def _validation(checkpoint: Path, options: Options) -> Validation:
     return read_validation(beside_run) if beside_run.is_file() else Validation()
 
 
-def audited(model: Model, given: Input) -> tuple[str, list[str]]:
-    """Training patients among the input's, in words and as a list."""
+def audited(model: Model, given: Input) -> tuple[str, set[str]]:
+    """Training patients among the input's, in words and as a set."""
     history = model.meta.get("audit") or []
     if not history:
-        return "unknown: the checkpoint does not record its training patients", []
+        return "unknown: the checkpoint does not record its training patients", set()
     shared = overlap(history, given.table)
     people = sorted({*shared["patients"], *shared["barcodes"]})
     if not people and not shared["slides"]:
         if not given.table["patient_id"].astype(bool).any():
-            return "unknown: these tiles have no patient ids", []
-        return "clean: no patient of these was trained on", []
+            return "unknown: these tiles have no patient ids", set()
+        return "clean: no patient of these was trained on", set()
     more = f" and {len(people) - 10} more" if len(people) > 10 else ""
     slides = len(shared["slides"])
     where = f"; {slides} of the same slides" if slides else ", though on other slides"
     return (
         f"TRAINED ON: patients {', '.join(people[:10])}{more}{where}. These "
         "predictions flatter the model"
-    ), people
+    ), set(people)

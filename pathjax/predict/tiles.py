@@ -3,150 +3,34 @@
     path -> TileSource (pixels) and a table: a row per tile with slide, position, scale
 
 Positions are in level-0 pixels of the slide. The model sees of a tile what it saw in
-training: its middle, or what `preprocess` asks for. A slide is tiled on the fly with the
-tissue, grid and reading of `pathjax tile` (wsi/); nothing is stored.
+training: its middle, or what `preprocess` asks for. A slide is tiled on the fly
+(slide_tiles.py); nothing is stored.
 """
 
 import dataclasses
-import functools
-import hashlib
-import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from pathjax.data.pipeline import Batch, read_ahead
+from pathjax.data.pipeline import Batch
 from pathjax.data.study import Study
 from pathjax.data.tcga_barcodes import find
-from pathjax.data.tile_source import ImageFolder, Prepare, StudyTiles, TileSource
+from pathjax.data.tile_source import ImageFolder, StudyTiles, TileSource
 from pathjax.models.model_file import Model
 from pathjax.predict import PredictError
-from pathjax.wsi.base import SUFFIXES, SlideError
-from pathjax.wsi.cut import read_run, runs
-from pathjax.wsi.grid import grid, tissue_share
-from pathjax.wsi.overview import Overview, read_overview
-from pathjax.wsi.scale import plan_reading, slide_mpp
-from pathjax.wsi.slide import open_slide
-from pathjax.wsi.tissue import find_tissue
+from pathjax.predict.slide_tiles import SlideTiles
+from pathjax.wsi.base import SUFFIXES
 
-# Scanners that are called alike differ by 8 % (wsi/scale.py).
+# Scanners of the same nominal magnification differ by 8 % (wsi/scale.py).
 SCALE_TOLERANCE = 0.10
 
 
 def is_slide(path: Path) -> bool:
     """Whether a file has the suffix of a slide."""
     return path.is_file() and path.suffix.lower() in SUFFIXES
-
-
-class SlideTiles:
-    """The tiles of one slide that contain tissue, a TileSource.
-
-    Args:
-      path: Of the slide.
-      mpp: Micrometres per pixel of the tiles.
-      tile_px, stride_px: Side and stride, in their pixels.
-      given_mpp: Of the slide's level 0, where the file does not say it.
-      min_tissue: Minimum share of tissue in a tile.
-
-    Attributes:
-      mpp: Of level 0.
-      places: `[n, 2]` upper left corners, level-0 pixels.
-      reading: How a tile is read; `reading.extent` is its side in level-0 pixels.
-      overview: The slide at low magnification.
-
-    Raises:
-      SlideError: It cannot be opened, lacks an mpp, is too coarse or has no tissue.
-    """
-
-    kind = "slide"
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        mpp: float,
-        tile_px: int,
-        stride_px: int,
-        given_mpp: float | None = None,
-        min_tissue: float = 0.35,
-    ):
-        self.path = Path(path)
-        self.name = self.path.stem
-        self._slide = open_slide(self.path)
-        if self._slide.mpp is None and given_mpp is None:
-            raise SlideError(
-                f"{self.path}: micrometres per pixel unknown: "
-                f"{self._slide.mpp_source}; give it with --slide-mpp"
-            )
-        self.mpp = slide_mpp(self._slide, given_mpp)
-        self.reading = plan_reading(self._slide.levels, self.mpp, mpp, tile_px)
-        self.overview: Overview = read_overview(self._slide, self.mpp)
-        tissue = find_tissue(self.overview.pixels, self.overview.mpp)
-        stride = stride_px * mpp / self.mpp
-        places = grid(self._slide.bounds, stride, self.reading.extent)
-        share = tissue_share(tissue, self.overview.scale, places, self.reading.extent)
-        self.places: Int[np.ndarray, "n 2"] = places[share >= min_tissue]
-        if not len(self.places):
-            raise SlideError(
-                f"{self.path}: no tile of {tile_px} px at {mpp:g} um/px has "
-                f"{min_tissue:g} of tissue ({tissue.mean():.3f} of the slide is)"
-            )
-        self._tiling = [mpp, tile_px, stride_px, self.mpp, min_tissue]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """Hash of name, size and time of the file, and of the tiling."""
-        stat = self.path.stat()
-        parts = [self.path.name, stat.st_size, stat.st_mtime_ns, *self._tiling]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    def batches(
-        self,
-        rows: Int[np.ndarray, "n"],
-        *,
-        batch: int,
-        px: int,
-        prepare: Prepare,
-        threads: int = 2,
-    ) -> Iterator[Batch]:
-        """See TileSource. An unreadable tile is an error: the file is broken."""
-        downsample = self._slide.levels[self.reading.level].downsample
-
-        def load(index: int) -> Batch:
-            places = self.places[rows[index * batch : (index + 1) * batch]]
-            image = np.zeros((batch, px, px, 3), np.uint8)
-            done = 0
-            for run in runs(places, self.reading, downsample):
-                for tile in read_run(self._slide, run, self.reading):
-                    image[done] = prepare(tile)
-                    done += 1
-            return {"image": image, "mask": np.arange(batch) < done}
-
-        return read_ahead(-(-len(rows) // batch), load, threads)
-
-    def tile_ids(self, rows: Int[np.ndarray, "n"]) -> list[str]:
-        """As `pathjax tile` names them: slide, x and y."""
-        return [f"{self.name}_{x}_{y}" for x, y in self.places[rows].tolist()]
-
-    def coords(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 2"]:
-        return self.places[rows].astype(np.int64)
-
-    def attributes(self, sizes: Collection[tuple[int, int]] = ()) -> dict[str, Any]:
-        """Sizes and magnifications under TRIDENT's names."""
-        return {
-            "name": self.name,
-            "patch_size": self.reading.tile_px,
-            "patch_size_level0": round(self.reading.extent),
-            "level0_magnification": 10 / self.mpp,
-            "target_magnification": 10 / self._tiling[0],
-        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,12 +62,13 @@ class View:
 def view_of(model: Model, mpp: float | None = None) -> View:
     """The view of a model; `mpp` overrides its checkpoint."""
     asked, px = model.meta.get("preprocess"), model.meta["image_px"]
-    before = asked["resize"] if asked else px
-    view = View(None, asked["crop"] if asked else px, before, asked is not None)
+    view = View(mpp, px, px, False)
+    if asked:
+        view = View(mpp, asked["crop"], asked["resize"], True)
     tiles = model.meta.get("tiles")
     if mpp is None and tiles:
-        mpp = view.mpp_of(tiles["mpp"], tiles["px"])
-    return dataclasses.replace(view, mpp=mpp)
+        view = dataclasses.replace(view, mpp=view.mpp_of(tiles["mpp"], tiles["px"]))
+    return view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,13 +170,14 @@ def _study(study: Study, view: View, split: str | None, fold: str | None) -> Inp
     tiles = study.tiles.iloc[rows].reset_index(drop=True)
     level0 = _level0(study, tiles)
     scale = tiles["mpp"] / level0
-    table = tiles[["tile_id", "sample_id", "patient_id", "slide_id", "site"]].astype(
-        str
-    )
+    ids = ["tile_id", "sample_id", "patient_id", "slide_id", "site"]
     half = study.tile_px * scale / 2
-    table["x"], table["y"] = tiles["x"] + half, tiles["y"] + half
-    table["side"] = view.seen(study.tile_px) * scale
-    table["mpp"] = [view.mpp_of(one, study.tile_px) for one in tiles["mpp"]]
+    table = tiles[ids].astype(str).assign(
+        x=tiles["x"] + half,
+        y=tiles["y"] + half,
+        side=view.seen(study.tile_px) * scale,
+        mpp=[view.mpp_of(one, study.tile_px) for one in tiles["mpp"]],
+    )  # fmt: skip
     by_slide = dict(zip(table["slide_id"], level0, strict=True))
     return Input(StudyPart(study, rows, part), table, by_slide, study, tuple(notes))
 
@@ -326,24 +212,23 @@ def _slide(path: Path, view: View, slide_mpp: float | None, min_tissue: float) -
         given_mpp=slide_mpp,
         min_tissue=min_tissue,
     )
-    count = len(source)
-    half = source.reading.extent / 2
     try:
         barcode = find(source.name)
         patient, site = barcode.patient, barcode.site
     except ValueError:
         patient, site = source.name, ""
+    extent = source.reading.extent
     table = pd.DataFrame(
         {
-            "tile_id": source.tile_ids(np.arange(count)),
+            "tile_id": source.tile_ids(np.arange(len(source))),
             "sample_id": source.name,
             "patient_id": patient,
             "slide_id": source.name,
             "site": site,
-            "x": source.places[:, 0] + half,
-            "y": source.places[:, 1] + half,
-            "side": source.reading.extent * view.px / view.before_crop,
-            "mpp": source.mpp * source.reading.extent / view.before_crop,
+            "x": source.places[:, 0] + extent / 2,
+            "y": source.places[:, 1] + extent / 2,
+            "side": extent * view.px / view.before_crop,
+            "mpp": source.mpp * extent / view.before_crop,
         }
     )
     return Input(source, table, {source.name: source.mpp})
@@ -351,16 +236,22 @@ def _slide(path: Path, view: View, slide_mpp: float | None, min_tissue: float) -
 
 def _folder(source: ImageFolder) -> Input:
     rows = np.arange(len(source))
-    corner = source.coords(rows)
-    table = pd.DataFrame({"tile_id": source.tile_ids(rows)})
-    for column in ("sample_id", "slide_id"):
-        table[column] = source.name
-    for column in ("patient_id", "site"):
-        table[column] = ""
-    table["x"], table["y"] = corner.astype(float).T
-    table["side"] = table["mpp"] = np.nan
+    corner = source.coords(rows).astype(float)
     notes = ["a folder of images has no scale and no patients: not checked"]
     if not corner.any():
         notes.append("the images' names hold no positions: no map can be drawn")
-        table["x"] = table["y"] = np.nan
+        corner[:] = np.nan
+    table = pd.DataFrame(
+        {
+            "tile_id": source.tile_ids(rows),
+            "sample_id": source.name,
+            "slide_id": source.name,
+            "patient_id": "",
+            "site": "",
+            "x": corner[:, 0],
+            "y": corner[:, 1],
+            "side": np.nan,
+            "mpp": np.nan,
+        }
+    )
     return Input(source, table, {source.name: np.nan}, None, tuple(notes))

@@ -32,18 +32,18 @@ def write(path, obs=OBS, rows=3):
 def test_it_comes_back(tmp_path):
     path = tmp_path / "p.h5ad"
     x = write(path)
-    found = anndata.read_h5ad(path)
-    np.testing.assert_array_equal(found.X, x)
-    assert found.obs_names.tolist() == ["a", "b", "c"]
-    np.testing.assert_array_equal(found.obsm["spatial"], [[1, 4], [2, 5], [3, 6]])
-    one = found.uns["spatial"]["s"]
+    got = anndata.read_h5ad(path)
+    np.testing.assert_array_equal(got.X, x)
+    assert got.obs_names.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(got.obsm["spatial"], [[1, 4], [2, 5], [3, 6]])
+    one = got.uns["spatial"]["s"]
     np.testing.assert_array_equal(one["images"]["hires"], PICTURE.pixels)
     assert one["scalefactors"] == {
         "tissue_hires_scalef": 0.5,
         "spot_diameter_fullres": 8.0,
     }
-    assert found.uns["pathjax"]["panel"].tolist() == ["A", "B"]
-    assert found.uns["pathjax"]["nothing"] == "unknown"
+    assert got.uns["pathjax"]["panel"].tolist() == ["A", "B"]
+    assert got.uns["pathjax"]["nothing"] == "unknown"
     np.testing.assert_array_equal(read_columns(path, [1]), x[:, 1:])
 
 

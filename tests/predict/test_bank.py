@@ -23,18 +23,18 @@ def test_expression_is_the_weighted_mean_of_the_nearest(bank, make_model, tiny_s
     z = bank.image(FEATURES)
     people = ["", "P03", "P01", "stranger"]
     similarity = z @ bank._z["expression"].T
-    wanted = np.empty((4, 2))
+    expected = np.empty((4, 2))
     for i, one in enumerate(people):
         allowed = [j for j, name in enumerate(bank.samples) if name != one]
         best = sorted(allowed, key=lambda j: -similarity[i, j])[:3]
         weight = np.exp(similarity[i, best] / 0.07)  # the temperature it starts with
-        wanted[i] = weight @ profiles[best][:, [5, 1]] / weight.sum()
-    np.testing.assert_allclose(bank(FEATURES, [5, 1], people), wanted, rtol=1e-4)
-    found = bank.nearest(z, people, 99)
-    assert found.row.shape == (4, 8)
-    assert found.row[1, -1] == -1 and 3 not in found.row[1]
-    assert np.isnan(found.similarity[1, -1])
-    assert (np.diff(found.similarity[0]) <= 0).all()
+        expected[i] = weight @ profiles[best][:, [5, 1]] / weight.sum()
+    np.testing.assert_allclose(bank(FEATURES, [5, 1], people), expected, rtol=1e-4)
+    got = bank.nearest(z, people, 99)
+    assert got.row.shape == (4, 8)
+    assert got.row[1, -1] == -1 and 3 not in got.row[1]
+    assert np.isnan(got.similarity[1, -1])
+    assert (np.diff(got.similarity[0]) <= 0).all()
     assert "left out" in bank.means and bank.means.startswith("retrieval")
 
 
@@ -54,12 +54,12 @@ def test_towers_are_those_of_the_model(bank, make_model, tiny_study):
         "expression": jnp.asarray(panel.normalise(values[:1])),
         "mask": jnp.ones(1, bool),
     }
-    found = objective.predict(model.params, batch)
+    got = objective.predict(model.params, batch)
     np.testing.assert_allclose(
-        bank.pooled(FEATURES), found["z_image"], rtol=1e-4, atol=1e-6
+        bank.pooled(FEATURES), got["z_image"], rtol=1e-4, atol=1e-6
     )
     np.testing.assert_allclose(
-        bank._z["expression"][:1], found["z_expression"], rtol=1e-4, atol=1e-6
+        bank._z["expression"][:1], got["z_expression"], rtol=1e-4, atol=1e-6
     )
 
 
@@ -100,12 +100,12 @@ def test_reports_are_found_by_their_text(make_model, tiny_study):
     bank = Bank(model, tiny_study, text=text)
     assert bank.modalities == ("expression", "text")
     z = bank.image(FEATURES)
-    found = bank.nearest(z, ["P05", "", "", ""], 3, by="text")
-    assert {bank.samples[row] for row in found.row[1]} == {"P01", "P05", "P06"}
-    assert {bank.samples[row] for row in found.row[0, :2]} == {"P01", "P06"}
-    assert found.row[0, 2] == -1
-    wanted = np.sort(z[1] @ bank._z["text"][[1, 5, 6]].T)[::-1]
-    np.testing.assert_allclose(found.similarity[1], wanted, rtol=1e-5)
+    got = bank.nearest(z, ["P05", "", "", ""], 3, by="text")
+    assert {bank.samples[row] for row in got.row[1]} == {"P01", "P05", "P06"}
+    assert {bank.samples[row] for row in got.row[0, :2]} == {"P01", "P06"}
+    assert got.row[0, 2] == -1
+    expected = np.sort(z[1] @ bank._z["text"][[1, 5, 6]].T)[::-1]
+    np.testing.assert_allclose(got.similarity[1], expected, rtol=1e-5)
     short = TextEmbeddings(["P01"], vectors[:1, :4], text.meta)
     with pytest.raises(PredictError, match="has 4 dimensions, and the model takes 5"):
         Bank(model, tiny_study, text=short)

@@ -24,8 +24,8 @@ def test_scores_become_expression_in_the_panel_s_unit(make_model, loss):
     model = make_model(loss=loss)
     panel = GenePanel.from_json(model.meta["panel"])
     head = Regression(model)
-    wanted = dense(model) * panel.std + panel.mean
-    np.testing.assert_allclose(head(FEATURES, [4, 0]), wanted[:, [4, 0]], rtol=1e-4)
+    expected = dense(model) * panel.std + panel.mean
+    np.testing.assert_allclose(head(FEATURES, [4, 0]), expected[:, [4, 0]], rtol=1e-4)
     assert head.unit == "log1p(counts per 10,000)"
     assert "8 training samples" in head.means
 
@@ -34,15 +34,15 @@ def test_rates_become_expected_counts(make_model):
     model = make_model(loss="negative_binomial")
     head = Regression(model)
     rate = 15 * np.tanh(dense(model) / 15)
-    wanted = np.log1p(1e4 * np.exp(rate))
-    np.testing.assert_allclose(head(FEATURES, list(range(6))), wanted, rtol=1e-4)
+    expected = np.log1p(1e4 * np.exp(rate))
+    np.testing.assert_allclose(head(FEATURES, list(range(6))), expected, rtol=1e-4)
     assert head.unit == "log1p(expected counts per 10,000)"
 
 
 def test_blocks_are_joined_in_order():
     values = np.arange(BLOCK + 3, dtype=np.float32)[:, None]
-    found = in_blocks(lambda b: {"twice": 2 * b["x"]}, len(values), x=values)
-    np.testing.assert_array_equal(found["twice"], 2 * values)
+    got = in_blocks(lambda b: {"twice": 2 * b["x"]}, len(values), x=values)
+    np.testing.assert_array_equal(got["twice"], 2 * values)
 
 
 def test_a_model_that_never_saw_expression_is_refused(make_model):

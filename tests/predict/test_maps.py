@@ -30,9 +30,9 @@ def test_tiles_are_painted_where_they_lie():
         np.full(3, 100.0),
     )
     raster = painted(PICTURE, x, y, side, np.array([1.0, 3.0, np.nan]))
-    wanted = np.full((40, 60), np.nan)
-    wanted[0:10, 5:15], wanted[0:10, 15:25] = 1, 3
-    np.testing.assert_array_equal(raster, wanted)
+    expected = np.full((40, 60), np.nan)
+    expected[0:10, 5:15], expected[0:10, 15:25] = 1, 3
+    np.testing.assert_array_equal(raster, expected)
     both = painted(PICTURE, x[:1].repeat(2), y[:2], side[:2], np.array([1.0, 3.0]))
     assert both[5, 10] == 2
     tiny = painted(PICTURE, x[:1], y[:1], np.ones(1), np.ones(1))
@@ -89,9 +89,9 @@ def test_tiles_are_put_where_they_belong():
     tiles = [np.full((8, 8, 3), value, np.uint8) for value in (10, 90)]
     table = pd.DataFrame({"x": [4.0, 20.0], "y": [4.0, 12.0]})
     picture = mosaic(iter(tiles), table, 8.0)
-    wanted = np.full((16, 24, 3), 255, np.uint8)
-    wanted[0:8, 0:8], wanted[8:16, 16:24] = 10, 90
-    np.testing.assert_array_equal(picture.pixels, wanted)
+    expected = np.full((16, 24, 3), 255, np.uint8)
+    expected[0:8, 0:8], expected[8:16, 16:24] = 10, 90
+    np.testing.assert_array_equal(picture.pixels, expected)
     assert picture.scale == 1.0
 
 

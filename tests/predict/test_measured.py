@@ -19,11 +19,11 @@ def test_pearson_is_numpy_s():
     rng = np.random.default_rng(0)
     a, b = rng.normal(5, 2, (30, 3)), rng.normal(0, 1, (30, 3))
     b[:, 2] = 4.0
-    found = pearson(a, b)
+    got = pearson(a, b)
     for column in range(2):
-        wanted = np.corrcoef(a[:, column], b[:, column])[0, 1]
-        assert found[column] == pytest.approx(wanted)
-    assert np.isnan(found[2])
+        expected = np.corrcoef(a[:, column], b[:, column])[0, 1]
+        assert got[column] == pytest.approx(expected)
+    assert np.isnan(got[2])
 
 
 def test_samples_are_means_of_their_tiles():

@@ -38,29 +38,29 @@ def test_a_study_by_regression(checkpoints, tiny_study, tmp_path, capsys):
         ["predict", str(run), str(tiny_study.root), "--out", str(out), *words]
         + ["--measured", "--max-maps", "1"]
     )
-    found = anndata.read_h5ad(out / "predicted.h5ad")
+    got = anndata.read_h5ad(out / "predicted.h5ad")
     rows = tiny_study.fold_tiles("main", "test")
     model = load_model(run)
-    wanted = Regression(model)(embed_tiles(model, tiny_study, rows, batch=8), [0, 1])
-    np.testing.assert_allclose(found.X, wanted, rtol=1e-5)
-    assert found.obs_names.tolist() == tiny_study.tiles["tile_id"][rows].tolist()
-    assert found.var_names.tolist() == genes.split(",")
-    about = found.uns["pathjax"]
+    expected = Regression(model)(embed_tiles(model, tiny_study, rows, batch=8), [0, 1])
+    np.testing.assert_allclose(got.X, expected, rtol=1e-5)
+    assert got.obs_names.tolist() == tiny_study.tiles["tile_id"][rows].tolist()
+    assert got.var_names.tolist() == genes.split(",")
+    about = got.uns["pathjax"]
     assert about["unit"] == "log1p(counts per 10,000)"
     assert about["audit"].startswith("clean") and "sha256:" in about["model"]
     assert about["input_fingerprint"] == f"{tiny_study.fingerprint} main/test"
-    assert set(found.uns["spatial"]) == {"P10a", "P10b", "P11a", "P11b"}
+    assert set(got.uns["spatial"]) == {"P10a", "P10b", "P11a", "P11b"}
     means = {(row["level"], row["id"]): row for row in rows_of(out / "means.csv")}
     first = genes.split(",")[0]
-    mean = found.X[found.obs["slide_id"] == "P11b"][:, 0].mean()
+    mean = got.X[got.obs["slide_id"] == "P11b"][:, 0].mean()
     assert float(means["slide", "P11b"][first]) == pytest.approx(mean, rel=1e-4)
     assert means["sample", "P10"]["tiles"] == "6"
     assert len(rows_of(out / "genes.csv")) == 2
     assert len(list((out / "maps").glob("P10a-*.png"))) == 1
-    said = capsys.readouterr()
-    assert "not for clinical use" in said.out and "AUDIT" not in said.err
-    assert "how well 2 of 2 genes are predicted is unknown" in said.out
-    assert "1 of 8 maps" in said.out
+    printed = capsys.readouterr()
+    assert "not for clinical use" in printed.out and "AUDIT" not in printed.err
+    assert "how well 2 of 2 genes are predicted is unknown" in printed.out
+    assert "1 of 8 maps" in printed.out
 
 
 def test_patients_trained_on_are_named_aloud(checkpoints, tiny_study, tmp_path, capsys):
@@ -70,13 +70,13 @@ def test_patients_trained_on_are_named_aloud(checkpoints, tiny_study, tmp_path, 
     known.write_text(f"gene,n,r\n{gene},9,0.1\n")
     words = ["--split", "main", "--fold", "train", "--validation", str(known)]
     main(["predict", str(run), str(tiny_study.root), "--out", str(out), *words])
-    said = capsys.readouterr()
-    assert "AUDIT: TRAINED ON: patients P00, P01" in said.err
-    assert "1 genes are poorly predicted" in said.out
-    found = anndata.read_h5ad(out / "predicted.h5ad")
-    assert found.obs["in_training"].all() and found.shape == (48, 6)
-    assert found.uns["pathjax"]["audit"].startswith("TRAINED ON")
-    assert found.var["trust"][gene].startswith("poor")
+    printed = capsys.readouterr()
+    assert "AUDIT: TRAINED ON: patients P00, P01" in printed.err
+    assert "1 genes are poorly predicted" in printed.out
+    got = anndata.read_h5ad(out / "predicted.h5ad")
+    assert got.obs["in_training"].all() and got.shape == (48, 6)
+    assert got.uns["pathjax"]["audit"].startswith("TRAINED ON")
+    assert got.var["trust"][gene].startswith("poor")
 
 
 def test_it_goes_on_where_it_was_stopped(checkpoints, tiny_study, tmp_path):
@@ -114,9 +114,9 @@ def test_a_study_by_retrieval(checkpoints, tiny_study, tmp_path):
         split="main", fold="train", reference=tiny_study.root, nearest=3, batch=8
     )
     predict(run, tiny_study.root, out, options)
-    found = anndata.read_h5ad(out / "predicted.h5ad")
-    assert found.uns["pathjax"]["method"] == "retrieval"
-    assert found.shape == (48, 6)
+    got = anndata.read_h5ad(out / "predicted.h5ad")
+    assert got.uns["pathjax"]["method"] == "retrieval"
+    assert got.shape == (48, 6)
     slides, tiles = rows_of(out / "nearest.csv"), rows_of(out / "nearest_tiles.csv")
     assert len(slides) == 3 * 16 and len(tiles) == 3 * 48
     texts = {"P00": "a", "P01": "b", "P02": "c"}
@@ -134,9 +134,9 @@ def test_a_slide_and_a_folder(checkpoints, tmp_path):
     path = write_tiff(tmp_path / "s.tif", slide(400, 500), 0.5)
     options = Options(genes=genes_of(run, 1), batch=16)
     done = predict(run, path, tmp_path / "slide", options)
-    found = anndata.read_h5ad(done.path)
-    assert done.tiles == len(found) > 20 and found.uns["spatial"]["s"]
-    assert found.uns["spatial"]["s"]["scalefactors"]["spot_diameter_fullres"] == 32
+    got = anndata.read_h5ad(done.path)
+    assert done.tiles == len(got) > 20 and got.uns["spatial"]["s"]
+    assert got.uns["spatial"]["s"]["scalefactors"]["spot_diameter_fullres"] == 32
     assert (tmp_path / "slide" / "maps").is_dir()
     folder = tmp_path / "tiles"
     folder.mkdir()
@@ -145,9 +145,9 @@ def test_a_slide_and_a_folder(checkpoints, tmp_path):
         Image.fromarray(pixels).save(folder / f"t_x{16 * i}_y0.png")
     (folder / "t_x99_y0.png").write_bytes(b"no image")
     done = predict(run, folder, tmp_path / "folder", options)
-    found = anndata.read_h5ad(done.path)
-    assert found.shape == (3, 1) and done.audit.startswith("unknown")
-    np.testing.assert_array_equal(found.obsm["spatial"][:, 0], [8, 24, 40])
+    got = anndata.read_h5ad(done.path)
+    assert got.shape == (3, 1) and done.audit.startswith("unknown")
+    np.testing.assert_array_equal(got.obsm["spatial"][:, 0], [8, 24, 40])
     assert any("1 images could not be read" in note for note in done.notes)
     with pytest.raises(PredictError, match="no expression to compare with"):
         predict(run, folder, tmp_path / "folder", Options(measured=True))
@@ -178,11 +178,11 @@ def test_spots_are_drawn_beside_each_other(checkpoints, tiny_study, tmp_path):
         predict(run, tiny_study.root, tmp_path, Options(measured=True, batch=16))
     kept = json.loads((tmp_path / "spots.json").read_text())
     spots = kept["slides"]["s"]
-    found = anndata.read_h5ad(tmp_path / "predicted.h5ad")
+    got = anndata.read_h5ad(tmp_path / "predicted.h5ad")
     expression = tiny_study.expression()
     assert spots["sample"] == [f"P{i:02d}" for i in range(12)]
     for gene, both in spots["genes"].items():
-        column = found[:, gene].X[:, 0]
+        column = got[:, gene].X[:, 0]
         np.testing.assert_allclose(both["predicted"], column, atol=1e-4)
         measured = np.asarray(expression[spots["sample"], gene].X)[:, 0]
         np.testing.assert_allclose(both["measured"], measured, atol=1e-4)
@@ -202,17 +202,17 @@ def test_a_real_slide(make_model, real_data, tmp_path):
     gene = model.meta["panel"]["genes"][0]
     path = real_data / "wsi" / "CMU-1-Small-Region.svs"
     done = predict(tmp_path / "run", path, tmp_path / "out", Options(genes=gene))
-    found = anndata.read_h5ad(done.path)
-    slide = found.uns["spatial"]["CMU-1-Small-Region"]
+    got = anndata.read_h5ad(done.path)
+    slide = got.uns["spatial"]["CMU-1-Small-Region"]
     # 112 um on a slide of 0.499 um/px, 2220 x 2967 px, about half of it tissue.
     side = slide["scalefactors"]["spot_diameter_fullres"]
     assert side == pytest.approx(112 / 0.499, abs=1)
     columns, rows = 2220 // int(side), 2967 // int(side)
-    assert 0.3 * columns * rows < len(found) < 0.7 * columns * rows
+    assert 0.3 * columns * rows < len(got) < 0.7 * columns * rows
     picture = slide["images"]["hires"]
     scale = slide["scalefactors"]["tissue_hires_scalef"]
     assert picture.shape[0] == pytest.approx(2967 * scale, abs=1)
-    inside = found.obsm["spatial"].max(axis=0) + side / 2
+    inside = got.obsm["spatial"].max(axis=0) + side / 2
     assert (inside <= [2221, 2968]).all()
     assert done.audit.startswith("clean")
     other = real_data / "wsi" / "TCGA-CR-7395-01A-01-TS1.svs"
