@@ -5,7 +5,6 @@ sets.py       all of them, as data
 readers.py    published files to records
 acquire.py    finds, downloads, checks and unpacks the published files
 build.py      builds the study
-table.py      the table of docs/benchmarks.md
 """
 
 from pathjax.datasets.benchmarks.benchmark import Benchmark, BenchmarkError

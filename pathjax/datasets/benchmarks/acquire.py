@@ -1,8 +1,8 @@
 """Finds a benchmark's files in the user's folder, or downloads, checks and unpacks them.
 
 Downloads use the `DownloadManager` of tensorflow-datasets, which works without
-TensorFlow. Its extraction does not, and skips unsafe members silently; here an archive
-with a link or a member outside its folder is rejected as a whole.
+TensorFlow. Its extraction needs TensorFlow and skips unsafe members silently; here an
+archive with a link or a member outside its folder is rejected as a whole.
 """
 
 import dataclasses
@@ -93,9 +93,7 @@ def _instructions(parts: Iterable[Part]) -> str:
 def _check_plain(part: Part, path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"from": "an unpacked folder", "checksum": "none was compared"}
-    md5 = md5_of(path)
-    if part.md5_of == "content":
-        _compare(part, path, md5)
+    md5 = _checked_md5(path, part, path) if part.md5_of == "content" else md5_of(path)
     return {"from": path.name, "md5": md5, "published_md5": part.md5 or None}
 
 
@@ -107,12 +105,15 @@ def md5_of(path: Path) -> str:
         ).hexdigest()
 
 
-def _compare(part: Part, path: Path, md5: str) -> None:
+def _checked_md5(path: Path, part: Part, given: Path) -> str:
+    """The MD5 of `path`, which came from the file `given`, compared with `part`'s."""
+    md5 = md5_of(path)
     if part.md5 and md5 != part.md5:
         raise BenchmarkError(
-            f"{path} has MD5 {md5}, expected {part.md5}: it is damaged or another "
+            f"{given} has MD5 {md5}, expected {part.md5}: it is damaged or another "
             f"version; remove it and get it from {part.by_hand}"
         )
+    return md5
 
 
 def _unpack_once(part: Part, archive: Path, folder: Path) -> Located:
@@ -131,14 +132,12 @@ def _unpack_once(part: Part, archive: Path, folder: Path) -> Located:
         "published_md5": part.md5 or None,
     }
     if part.md5_of == "archive":
-        info["md5"] = md5_of(archive)
-        _compare(part, archive, info["md5"])
+        info["md5"] = _checked_md5(archive, part, archive)
     if not target.exists():
         unpack(archive, part.archive, part.inside, target)
     if part.md5_of == "content":
-        info["md5_of_content"] = md5_of(target)
         try:
-            _compare(part, archive, info["md5_of_content"])
+            info["md5_of_content"] = _checked_md5(target, part, archive)
         except BenchmarkError:
             target.unlink()
             raise
@@ -167,13 +166,13 @@ def _download(part: Part, name: str, cache: Path) -> Path:
 
 
 def unpack(archive: Path, name: str, inside: str, target: Path) -> None:
-    """Unpacks to `target`, which appears only when complete.
+    """Unpacks to the folder `target` (for gz a file), which appears only when complete.
 
     Args:
       archive: The file.
       name: Its published name, which ends in its format: zip, tar.gz, tgz, tar or gz.
       inside: Folder of the archive to unpack; an archive without it is unpacked whole.
-      target: The folder to make, or for gz the file.
+      target: Folder or file to create.
 
     Raises:
       BenchmarkError: The archive is damaged or unsafe.

@@ -123,26 +123,21 @@ def build_benchmark(
                     progress(done, len(records))
     for tile_id, reason in skipped.items():
         writer.skip(tile_id, reason)
-    sites: dict[str, str] = {}
-    folds: dict[str, dict[str, None]] = {}
-    for record in records:
-        if record.tile_id not in skipped:
-            sample = _sample(benchmark, record)
-            sites[sample] = record.site or benchmark.name
-            folds.setdefault(record.fold, {})[sample] = None
+    kept = [record for record in records if record.tile_id not in skipped]
+    sites = {_sample(benchmark, r): r.site or benchmark.name for r in kept}
+    folds: dict[str, dict[str, None]] = {}  # sets that keep their order
+    for record in kept:
+        folds.setdefault(record.fold, {})[_sample(benchmark, record)] = None
+    ids = list(sites)
     return writer.finish(
         samples=pd.DataFrame(
-            {
-                "sample_id": list(sites),
-                "patient_id": list(sites),
-                "site": list(sites.values()),
-            }
+            {"sample_id": ids, "patient_id": ids, "site": list(sites.values())}
         ),
         targets=[Target("label", "tile", "class", benchmark.classes, benchmark.title)],
         splits=[
             Split(
                 "benchmark",
-                {fold: tuple(ids) for fold, ids in folds.items()},
+                {fold: tuple(samples) for fold, samples in folds.items()},
                 note=f"{benchmark.rule}; patients: {benchmark.patients}",
             )
         ],
@@ -223,9 +218,8 @@ def _write_shard(
     return skipped
 
 
-def _batches(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
-    for start in range(0, len(records), size):
-        yield records[start : start + size]
+def _batches(records: Sequence[Record], size: int) -> list[Sequence[Record]]:
+    return [records[start : start + size] for start in range(0, len(records), size)]
 
 
 def _read(record: Record) -> bytes | np.ndarray | OSError:
@@ -239,10 +233,8 @@ def _read(record: Record) -> bytes | np.ndarray | OSError:
 
 def _tile(image: bytes | np.ndarray | OSError, px: int) -> tuple[bytes, int] | str:
     """See `stored_tile`; or why there is no tile."""
-    if isinstance(image, OSError):
-        return str(image)
     try:
-        return stored_tile(image, px)
+        return str(image) if isinstance(image, OSError) else stored_tile(image, px)
     except ValueError as error:
         return str(error)
 

@@ -4,12 +4,11 @@
     RNA (h5ad) ────────────────────────┼─► pairing ─► shards, tables, splits ─► study
     label files ───────────────────────┘
 
-Shards are those of the study of tiles, linked where the file system can.
-Nothing is left out in silence: `unmatched.parquet` and `label_conflicts.parquet` lie
-beside the study's tables, and slides.parquet has every slide of the study of tiles.
+Shards are those of the study of tiles, linked where the file system can. What is left
+out is listed in `unmatched.parquet`, `label_conflicts.parquet` and slides.parquet.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anndata
@@ -17,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import scipy.sparse
 
 from pathjax.data.study import Study, StudyError, Target, sha256
 from pathjax.data.study_writer import StudyWriter
-from pathjax.datasets.tcga.expression import of_patients
 from pathjax.datasets.tcga.labels import Labels, read_labels
 from pathjax.datasets.tcga.pairing import Pairing, pair
 from pathjax.datasets.tcga.splits import tcga_splits
@@ -29,6 +28,7 @@ from pathjax.datasets.tcga.vocabulary import CLASSES, DESCRIPTIONS
 from pathjax.files import atomic_path
 
 LICENCE = "TCGA open tier (NIH Genomic Data Sharing Policy)"
+ALIQUOT_RULES = ("first", "mean")
 
 
 def build_tcga(
@@ -48,19 +48,19 @@ def build_tcga(
     """Builds the study, or what of it is missing in `out`.
 
     Args:
-      slides: a study of tiles whose slides each have a shard (`pathjax tile`); or a
+      slides: A study of tiles whose slides each have a shard (`pathjax tile`); or a
         folder or manifest of slides, which are then tiled into `out`/slides with the
         default options.
-      rna: of `pathjax data tcga-rna`.
-      labels: tables and MAFs (labels.py).
-      out: the study's directory.
-      sequenced: list of sequenced samples, for MAFs.
-      frozen: take frozen sections too.
-      keep_unpaired: keep patients without RNA, for labels alone.
-      aliquots: "first" or "mean" of a patient's.
-      site_preserved: no site in two folds (splits.py).
-      seed: of the splits.
-      progress: called with (slides done, slides in all).
+      rna: From `pathjax data tcga-rna`.
+      labels: Tables and MAFs (labels.py).
+      out: The study's directory.
+      sequenced: List of sequenced samples, for MAFs.
+      frozen: Use frozen sections too.
+      keep_unpaired: Keep patients without RNA, for labels alone.
+      aliquots: How to combine those of a patient, see `of_patients`.
+      site_preserved: No site in two folds (splits.py).
+      seed: Of the splits.
+      progress: Called with (slides done, total number of slides).
 
     Returns:
       The study "tcga": sample-level targets are those of `vocabulary.CLASSES` that any
@@ -68,10 +68,9 @@ def build_tcga(
 
     Raises:
       StudyError: `slides` is no such study, or `out` was begun from another.
-      TcgaError: see labels.py, pairing.py.
+      TcgaError: See labels.py, pairing.py.
     """
     source = _study_of_tiles(Path(slides), Path(out), progress)
-    _refuse_shared_shards(source)
     table = _read_rna(rna)
     joined = read_labels(labels, sequenced)
     pairing = pair(source.slides, table.obs, frozen=frozen, keep_unpaired=keep_unpaired)
@@ -82,7 +81,9 @@ def build_tcga(
         name="tcga",
         tile_px=source.tile_px,
         mpp=source.mpp,
-        gene_id_type=_gene_id_type(table.var_names),
+        gene_id_type="ensembl"
+        if table.var_names.str.startswith("ENSG").all()
+        else "symbol",
         synthetic=source.synthetic,
         provenance={
             "licence": LICENCE,
@@ -133,7 +134,7 @@ def build_tcga(
         samples=samples,
         targets=[
             Target(name, "sample", "class", classes, DESCRIPTIONS[name])
-            for name, classes in _classes_found(samples).items()
+            for name, classes in _classes_in(samples).items()
         ],
         splits=splits,
         expression=of_patients(table, pairing.aliquots, aliquots),
@@ -145,24 +146,22 @@ def _study_of_tiles(
     slides: Path, out: Path, progress: Callable[[int, int], None] | None
 ) -> Study:
     if (slides / "study.json").is_file():
-        return Study(slides)
-    from pathjax.wsi.build import tile_study
+        source = Study(slides)
+    else:
+        from pathjax.wsi.build import tile_study
 
-    def report(done: int, total: int, note: str) -> None:
-        if progress:
-            progress(done, total)
+        def report(done: int, total: int, note: str) -> None:
+            if progress:
+                progress(done, total)
 
-    return tile_study(slides, out / "slides", progress=report)
-
-
-def _refuse_shared_shards(source: Study) -> None:
-    slides = source.slides
-    tiled = slides[slides["status"] == "tiled"]
-    if tiled["shard"].isna().any() or tiled["shard"].duplicated().any():
+        source = tile_study(slides, out / "slides", progress=report)
+    shards = source.slides["shard"][source.slides["status"] == "tiled"]
+    if shards.isna().any() or shards.duplicated().any():
         raise StudyError(
-            f"{source.root} ({source.name}) is no study whose slides each have a shard "
-            "of their own: tile the slides with `pathjax tile`"
+            f"{source.root} ({source.name}): expected a study with a shard per slide; "
+            "tile the slides with `pathjax tile`"
         )
+    return source
 
 
 def _read_rna(path: str | Path) -> anndata.AnnData:
@@ -175,8 +174,48 @@ def _read_rna(path: str | Path) -> anndata.AnnData:
         ) from error
 
 
-def _gene_id_type(names: pd.Index) -> str:
-    return "ensembl" if names.str.startswith("ENSG").all() else "symbol"
+def of_patients(
+    rna: anndata.AnnData, aliquots: Mapping[str, Sequence[str]], rule: str = "first"
+) -> anndata.AnnData:
+    """Expression of patients, from that of their aliquots.
+
+    Args:
+      rna: Rows named as in `aliquots`.
+      aliquots: Patient to its rows.
+      rule: "first" of the rows; or "mean" of `X` as it is (a mean of logarithms) and
+        the sum of counts, as if the aliquots had been sequenced as one.
+
+    Returns:
+      A row per patient; `obs` has sample_type, sample and project of the first row and
+      `aliquots`, the names of all that were used.
+
+    Raises:
+      ValueError: Unknown rule.
+    """
+    if rule not in ALIQUOT_RULES:
+        raise ValueError(
+            f"aliquots: expected one of {', '.join(ALIQUOT_RULES)}; got {rule!r}"
+        )
+    used = {
+        patient: list(names[:1] if rule == "first" else names)
+        for patient, names in aliquots.items()
+    }
+    out = rna[[names[0] for names in used.values()]].copy()
+    out.obs_names = pd.Index(list(used), dtype=object)
+    columns = [name for name in ("sample_type", "sample", "project") if name in out.obs]
+    out.obs = out.obs[columns].assign(aliquots=[", ".join(n) for n in used.values()])
+    for row, names in enumerate(used.values()):
+        if len(names) == 1:
+            continue
+        if scipy.sparse.issparse(out.X):
+            out.X = out.X.toarray()
+        out.X[row] = rna[names].X.mean(axis=0)
+        for name in [name for name in out.layers if name is not None]:
+            if scipy.sparse.issparse(out.layers[name]):
+                out.layers[name] = out.layers[name].toarray()
+            out.layers[name][row] = rna[names].layers[name].sum(axis=0)
+    out.uns["pathjax"] = {**rna.uns.get("pathjax", {}), "aliquots": rule}
+    return out
 
 
 def _samples(pairing: Pairing, labels: Labels) -> pd.DataFrame:
@@ -189,22 +228,21 @@ def _samples(pairing: Pairing, labels: Labels) -> pd.DataFrame:
     return pd.concat([samples, known], axis=1)
 
 
-def _classes_found(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+def _classes_in(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     """The labels that any patient has, with the classes that occur, in their order."""
-    found = {}
-    for name, classes in CLASSES.items():
-        there = set(samples[name].dropna())
-        if there:
-            found[name] = tuple(one for one in classes if one in there)
-    return found
+    return {
+        name: tuple(one for one in classes if (samples[name] == one).any())
+        for name, classes in CLASSES.items()
+        if samples[name].notna().any()
+    }
 
 
 def _tile_rows(
     source: Study, slides: pd.DataFrame
 ) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
-    """Each slide with the rows of its tiles, now those of its patient.
+    """Each slide with the rows of its tiles, assigned to its patient.
 
-    Row groups are read once, in order; memory is that of one and of one slide.
+    Row groups are read once, in order; memory is one row group and one slide.
     """
     with pq.ParquetFile(source.root / "tiles.parquet") as file:
         groups = range(file.metadata.num_row_groups)
@@ -227,7 +265,7 @@ def _tile_rows(
 
 def _slide_table(slides: pd.DataFrame, pairing: Pairing) -> pd.DataFrame:
     """All slides of the study of tiles; those without a partner as skipped."""
-    places = ["tiles", "first_row"]  # the writer knows the new ones
+    places = ["tiles", "first_row"]  # the writer sets the new ones
     left = slides[~slides["slide_id"].isin(pairing.slides["slide_id"])]
     reasons = pairing.unmatched[pairing.unmatched["what"] == "slide"]
     reason = left["slide_id"].map(reasons.set_index("id")["reason"])

@@ -3,14 +3,14 @@
     ids, symbols, types of a file's rows -> reconcile -> var table, and rows to gather
 
 - Ensembl ids lose their version: ENSG00000141510.18 is ENSG00000141510.
-- Genes of the pseudo-autosomal region stand twice, on X and on Y (`_PAR_Y`, in GENCODE
-  before 25 `ENSGR`). The copies have the same sequence, so that reads cannot be told
-  apart: their values are added, which leaves X's as it is where Y was masked.
-- A symbol that several Ensembl ids share names different genes: they stay apart and go
-  by their id. Without Ensembl ids, rows of one symbol are added.
-- Only protein-coding genes are kept, where the file or a gene map knows the type.
+- Genes of the pseudo-autosomal region occur twice, on X and on Y (`_PAR_Y`; `ENSGR` in
+  GENCODE before 25). Reads cannot tell the copies apart, so their values are added,
+  which changes nothing where Y was masked.
+- Genes that share a symbol stay apart and are named by Ensembl id. Without Ensembl ids,
+  rows of one symbol are added.
+- Only protein-coding genes are kept, where the file or a gene map has types.
 
-Adding is done on linear values only. It reads no expression.
+Adding is done on linear values only. Reads no expression.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from pathjax.datasets.tcga.tables import TcgaError, read_tsv
 
 ENSEMBL = re.compile(r"(ENSGR?\d{10,11})(?:\.\d+)?(_PAR_Y)?(?:\.\d+)?")
 CODING = "protein_coding"
-# Rows that are no genes: STAR's and HTSeq's summaries, RSEM's gene without a symbol.
+# Rows that are not genes: STAR's and HTSeq's summaries, RSEM's gene without a symbol.
 SUMMARY = re.compile(r"N_(unmapped|multimapping|noFeature|ambiguous)|__\w+|\?.*|")
 
 
@@ -35,11 +35,11 @@ class Genes:
     """Genes of a file, in its order.
 
     Attributes:
-      var: a row per gene; index its name, columns ensembl, symbol and gene_type ("" where
-        not known).
+      var: A row per gene, indexed by name; columns ensembl, symbol and gene_type (""
+        where unknown).
       first: `[genes]` the file's row of each gene.
-      more: pairs (gene, row) to add to it.
-      report: how many rows were read, kept, added and dropped.
+      more: Pairs (gene, row) to add to it.
+      report: Number of rows read, kept, added and dropped.
     """
 
     var: pd.DataFrame
@@ -81,37 +81,33 @@ def reconcile(
     """Decides which genes the rows are.
 
     Args:
-      ids: per row, an Ensembl id or a symbol.
-      symbols, types: per row, where the file has them.
+      ids: Per row, an Ensembl id or a symbol.
+      symbols, types: Per row, where the file has them.
       gene_map: (symbol, type) by Ensembl id without version, for files without.
-      keep_all: keeps genes that code for no protein.
+      keep_all: Also keep non-coding genes.
 
     Raises:
-      TcgaError: no gene is left.
+      TcgaError: No gene is left.
     """
-    place: dict[str, int] = {}
-    rows: list[tuple[str, str, str]] = []  # ensembl, symbol, type of each gene
-    first: list[int] = []
-    more: list[tuple[int, int]] = []
+    genes: dict[str, tuple[str, str, str]] = {}  # ensembl, symbol, type by key
+    rows: dict[str, list[int]] = {}
     report = Counter(rows=len(ids))
     for row, text in enumerate(ids):
         if SUMMARY.fullmatch(text):
             report["no_gene"] += 1
             continue
         ensembl, on_y = stable_id(text)
-        mapped = (gene_map or {}).get(ensembl, ("", ""))
-        symbol = symbols[row] if symbols else mapped[0] if ensembl else text
-        gene_type = types[row] if types else mapped[1]
         key = ensembl or text
-        if key in place:
+        if key in genes:
             report["added_par_y" if on_y else "added_repeated"] += 1
-            more.append((place[key], row))
         else:
-            place[key] = len(rows)
-            rows.append((ensembl, symbol, gene_type))
-            first.append(row)
-    var = pd.DataFrame(rows, columns=["ensembl", "symbol", "gene_type"], dtype=object)
-
+            mapped = (gene_map or {}).get(ensembl, ("", ""))
+            symbol = symbols[row] if symbols else mapped[0] if ensembl else text
+            genes[key] = (ensembl, symbol, types[row] if types else mapped[1])
+        rows.setdefault(key, []).append(row)
+    var = pd.DataFrame(
+        list(genes.values()), columns=["ensembl", "symbol", "gene_type"], dtype=object
+    )
     keep = np.ones(len(var), bool)
     if not keep_all and (var["gene_type"] != "").any():
         keep = (var["gene_type"] == CODING).to_numpy()
@@ -121,12 +117,14 @@ def reconcile(
             f"none of {len(ids)} rows is a gene to keep, first ids {list(ids[:3])}: "
             "expected Ensembl ids or symbols"
         )
-    renumbered = np.cumsum(keep) - 1
-    more = [(int(renumbered[gene]), row) for gene, row in more if keep[gene]]
     var = var[keep]
     report["kept"] = len(var)
+    kept = [mine for mine, keeps in zip(rows.values(), keep, strict=True) if keeps]
     return Genes(
-        var.set_index(_names(var)), np.array(first)[keep], tuple(more), dict(report)
+        var=var.set_index(_names(var)),
+        first=np.array([mine[0] for mine in kept]),
+        more=tuple((gene, row) for gene, mine in enumerate(kept) for row in mine[1:]),
+        report=dict(report),
     )
 
 
@@ -144,7 +142,7 @@ def read_gene_map(path: str | Path) -> dict[str, tuple[str, str]]:
     gene_name, gene_type).
 
     Raises:
-      TcgaError: it cannot be read, or has no such columns.
+      TcgaError: It cannot be read, or lacks the columns.
     """
     path = Path(path)
     header, rows = read_tsv(path)
@@ -159,13 +157,13 @@ def read_gene_map(path: str | Path) -> dict[str, tuple[str, str]]:
         )
     found: dict[str, tuple[str, str]] = {}
     for _, fields in rows:
-        values = [
+        name, symbol, kind = (
             fields[place] if place is not None and place < len(fields) else ""
             for place in places
-        ]
-        ensembl, _ = stable_id(values[0])
+        )
+        ensembl, _ = stable_id(name)
         if ensembl:
-            found.setdefault(ensembl, (values[1], values[2]))
+            found.setdefault(ensembl, (symbol, kind))
     if not found:
-        raise TcgaError(f"{path.name} has no Ensembl gene id in its column of ids")
+        raise TcgaError(f"{path.name}: the column of ids has no Ensembl gene id")
     return found

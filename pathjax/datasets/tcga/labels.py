@@ -32,18 +32,8 @@ from pathjax.datasets.tcga.vocabulary import (
 )
 
 # The key of a table is the first of these that it has.
-KEYS = (
-    "patient_id",
-    "patient",
-    "case_id",
-    "case",
-    "submitter_id",
-    "bcr_patient_barcode",
-    "sample_id",
-    "sample",
-    "sampleID",
-    "slide_id",
-)
+KEYS = ("patient_id", "patient", "case_id", "case", "submitter_id")
+KEYS += ("bcr_patient_barcode", "sample_id", "sample", "sampleID", "slide_id")
 COLUMNS = {
     **{label: label for label in CLASSES},
     "project_id": "cancer_type",  # GDC: TCGA-BRCA
@@ -56,19 +46,12 @@ COLUMNS = {
 }
 COMMENTS = 50  # lines in which to look for a header
 MAF_ROWS = 200_000  # read at a time; MC3 has 3.6 million
-GENE, CLASS, SAMPLE, FILTER = (
-    "Hugo_Symbol",
-    "Variant_Classification",
-    "Tumor_Sample_Barcode",
-    "FILTER",
-)
+GENE, CLASS = "Hugo_Symbol", "Variant_Classification"
+SAMPLE, FILTER = "Tumor_Sample_Barcode", "FILTER"
 
 
 class Claim(NamedTuple):
-    """What one source says about one label of a patient.
-
-    The source is the file's name, with the sample for MAFs.
-    """
+    """What one source (a file's name, with the sample for MAFs) says of a patient."""
 
     patient: str
     label: str
@@ -181,11 +164,11 @@ def header_of(path: Path) -> Header:
 def read_table(path: Path) -> list[Claim]:
     """Reads a table with a row per patient, sample or slide.
 
-    Rows of normal tissue and empty cells are ignored. An unknown word is an error.
+    Rows of normal tissue and empty cells are ignored.
 
     Raises:
-      TcgaError: The file cannot be read, lacks a key or label column, or has bad rows,
-        all of which are counted.
+      TcgaError: The file cannot be read, lacks a key or label column, or has bad rows
+        or unknown words, all of which are counted.
     """
     header = header_of(path)
     key = next((name for name in KEYS if name in header.names), None)
@@ -199,20 +182,19 @@ def read_table(path: Path) -> list[Claim]:
     repeated = sorted({n for n in (key, *labels) if header.names.count(n) > 1})
     if repeated:
         raise TcgaError(f"{path} has the columns {', '.join(repeated)} more than once")
-    places = {name: header.names.index(name) for name in (key, *labels)}
     claims: dict[Claim, None] = {}  # a set that keeps its order
     problems: list[str] = []
     rows = 0
     with _text_file(path) as file:
         lines = itertools.islice(file, header.lines + 1, None)
         reader = csv.reader(lines, delimiter=header.separator)
-        for row in filter(None, reader):
+        for cells in filter(None, reader):
             rows += 1
-            if len(row) != len(header.names):
-                faults = [f"expected {len(header.names)} fields, got {len(row)}"]
+            if len(cells) != len(header.names):
+                faults = [f"expected {len(header.names)} fields, got {len(cells)}"]
             else:
-                cells = {name: row[place] for name, place in places.items()}
-                found, faults = _row(cells.pop(key), cells, path.name)
+                row = dict(zip(header.names, cells, strict=True))
+                found, faults = _row(row[key], {n: row[n] for n in labels}, path.name)
                 claims |= dict.fromkeys(found)
             line = header.lines + 1 + reader.line_num
             problems += [f"line {line}: {fault}" for fault in faults]

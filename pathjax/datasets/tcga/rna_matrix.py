@@ -1,116 +1,174 @@
-"""Values as a matrix file has them become a table: cleaned, recognised, converted.
+"""Reads expression matrices: those of the Xena hubs, and PORPOISE's tables.
 
-    values, row names, samples -> missing ones out -> units -> genes -> RnaTable
+Xena: TSV, genes by samples. Columns are barcodes of samples or aliquots; others, such
+as GTEx samples, are skipped and listed.
 
-Shared by the readers of matrices. A sample that is mostly missing, or the same value
-throughout, is left out; then a gene with a missing value is, for pathjax fills nothing
-in. Reads no file.
+PORPOISE (Chen et al., Cancer Cell 40:865, 2022, doi:10.1016/j.ccell.2022.07.004): CSV, a
+row per slide, z-scores in <GENE>_rnaseq columns. Slides of a case repeat its expression;
+a case whose rows differ is skipped, because none is known to be right. The sample type
+is that of the slides. Column `site` has lost its leading zero and is not read.
+
+Determines no units: `rna_table.table_from` does.
 """
 
-from collections.abc import Sequence
+import re
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float32
 
-from pathjax.datasets.tcga import genes as gene_rules
-from pathjax.datasets.tcga import rna_units
-from pathjax.datasets.tcga.rna_table import Note, RnaTable
-from pathjax.datasets.tcga.tables import TcgaError
+from pathjax.data.study import sha256
+from pathjax.data.tcga_barcodes import Barcode, find, parse
+from pathjax.datasets.tcga.rna_table import Note, RnaTable, observations, table_from
+from pathjax.datasets.tcga.tables import TcgaError, header_of, opened, read_values
 
-MOSTLY = 0.5
+XENA_PROJECT = re.compile(r"TCGA[-.]([A-Z]{2,8})(?=[-.])")
+PORPOISE_COHORT = re.compile(r"tcga[_-]([a-z]+)", re.IGNORECASE)
+SUFFIX = "_rnaseq"
+KEYS = ("case_id", "slide_id")
 
 
-def table_from(
-    values: Float32[np.ndarray, "n rows"],
-    ids: Sequence[str],
-    obs: pd.DataFrame,
+class _Matrix(NamedTuple):
+    values: Float32[np.ndarray, "samples rows"]
+    ids: list[str]
+    barcodes: list[Barcode]
+    aliquots: list[str]
+    project: re.Match[str] | None
+    skipped: list[Note]
+
+
+def read_matrix(
+    path: Path,
     *,
-    name: str,
-    units: str | None,
-    gene_map: dict[str, tuple[str, str]] | None,
-    keep_all: bool,
-    files: list[tuple[str, str, int]],
-    skipped: list[Note],
+    units: str | None = None,
+    gene_map: dict[str, tuple[str, str]] | None = None,
+    keep_all: bool = False,
 ) -> RnaTable:
-    """A table of what can be used.
+    """One file; see `rna_table.table_from` for the arguments and what is skipped.
 
-    Args:
-      values: samples by the file's rows; NaN where missing.
-      ids: of the rows, Ensembl ids or symbols.
-      obs: from `observations`, a row per sample.
-      name: the file's, for evidence and messages.
-      units: a key of `rna_units.UNITS`; None to find out.
-      gene_map, keep_all: see `genes.reconcile`.
-      files, skipped: handed on.
+    The pan-cancer Toil matrix is 60,498 genes by 10,535 samples, 2.5 GB as float32.
 
     Raises:
-      TcgaError: no sample or gene is left, a value is infinite, the units cannot be told
-        or contradict the values, or genes cannot be made unique.
+      TcgaError: The file is not such a matrix, is damaged, or has unknown units.
     """
-    if np.isinf(values).any():
-        row = int(np.argwhere(np.isinf(values).any(axis=0))[0, 0])
-        raise TcgaError(f"{name}: {ids[row]} has an infinite value: mend the file")
-    # Rows that are no genes would count as expression in a sample's sum.
-    is_gene = [not gene_rules.SUMMARY.fullmatch(one) for one in ids]
-    dropped = {"no_gene": is_gene.count(False)}
-    if dropped["no_gene"]:
-        values = values[:, np.array(is_gene)]
-        ids = [one for one, is_one in zip(ids, is_gene, strict=True) if is_one]
-    values, obs, faults = _usable_samples(values, obs)
-    missing = np.isnan(values).any(axis=0)
-    dropped["missing_values"] = int(missing.sum())
-    if missing.any():
-        values = values[:, ~missing]
-        ids = [one for one, out in zip(ids, missing, strict=True) if not out]
-    if not values.size:
-        reason = f", first: {faults[0][0]}: {faults[0][1]}" if faults else ""
-        raise TcgaError(f"{name} has no sample with values for its genes{reason}")
-
-    evidence = ["given by the user"]
-    if units is None:
-        units, evidence = rna_units.recognise(values, name)
-    if fault := rna_units.contradiction(units, values):
-        raise TcgaError(
-            f"{name} is not in {rna_units.UNITS[units].title}: {fault}. Evidence: "
-            f"{'; '.join(evidence)}"
-        )
-    genes = gene_rules.reconcile(ids, gene_map=gene_map, keep_all=keep_all)
-    try:
-        x, counts = rna_units.convert(units, values, genes)
-    except TcgaError as error:
-        raise TcgaError(f"{name}: {error}") from error
-    report = genes.report | {key: n for key, n in dropped.items() if n}
-    report["rows"] = len(missing) + dropped["no_gene"]
-    return RnaTable(
-        x=x,
-        counts=counts,
-        obs=obs,
-        var=genes.var,
+    with opened(path) as file:
+        read = _read_xena if b"\t" in file.readline() else _read_porpoise
+        file.seek(0)
+        matrix = read(file, path)
+    project = f"TCGA-{matrix.project[1].upper()}" if matrix.project else ""
+    return table_from(
+        matrix.values,
+        matrix.ids,
+        observations(matrix.barcodes, matrix.aliquots, project, path.name),
+        name=path.name,
         units=units,
-        x_units=rna_units.UNITS[units].x,
-        evidence=[f"{name}: {one}" for one in evidence],
-        genes=report,
-        files=files,
-        skipped=[*skipped, *faults],
+        gene_map=gene_map,
+        keep_all=keep_all,
+        files=[(path.name, sha256(path), path.stat().st_size)],
+        skipped=matrix.skipped,
     )
 
 
-def _usable_samples(
-    values: np.ndarray, obs: pd.DataFrame
-) -> tuple[np.ndarray, pd.DataFrame, list[Note]]:
-    absent = np.isnan(values).mean(axis=1)
-    # fmin and fmax pass over NaN, and say NaN only of a sample that has nothing else.
-    flat = np.fmin.reduce(values, axis=1) == np.fmax.reduce(values, axis=1)
-    faults = [
-        (
-            one,
-            f"{share:.0%} of its values are missing" if share > MOSTLY else "constant",
+def _read_xena(file: BinaryIO, path: Path) -> _Matrix:
+    line, first = file.readline(), file.readline()
+    header = header_of(line, path, "\t")
+    if first.count(b"\t") == len(header):  # R writes no name for the first column
+        header = ["", *header]
+    if not first.strip():
+        raise TcgaError(f"{path.name}: expected genes by samples, got no rows")
+    columns, barcodes, skipped = [], [], []
+    for place, name in enumerate(header[1:], start=1):
+        try:
+            barcode = parse(name)
+        except ValueError:
+            skipped.append((name, f"{path.name}: no TCGA barcode"))
+            continue
+        if not barcode.sample_type:
+            skipped.append((name, f"{path.name}: no sample type in its barcode"))
+            continue
+        columns.append(place)
+        barcodes.append(barcode)
+    if not columns:
+        transposed = first.lstrip(b'"').startswith(b"TCGA-")
+        advice = "it has samples as rows; transpose it"
+        raise TcgaError(
+            f"{path.name} has no column that is a TCGA sample, first {header[1:4]}: "
+            f"{advice if transposed else 'expected names such as TCGA-3C-AALI-01'}"
         )
-        for one, share, same in zip(obs["sample"], absent, flat, strict=True)
-        if share > MOSTLY or same
+    file.seek(len(line))
+    [ids], values = read_values(
+        file, path, width=len(header), keys=[0], columns=columns, delimiter="\t"
+    )
+    ids = [name.strip().strip('"') for name in ids]
+    aliquots = [
+        header[column] if barcode.is_aliquot else ""
+        for column, barcode in zip(columns, barcodes, strict=True)
     ]
-    if not faults:
-        return values, obs, []
-    good = ~((absent > MOSTLY) | flat)
-    return values[good], obs[good].reset_index(drop=True), faults
+    project = XENA_PROJECT.search(path.name)
+    return _Matrix(values, ids, barcodes, aliquots, project, skipped)
+
+
+def _read_porpoise(file: BinaryIO, path: Path) -> _Matrix:
+    line = file.readline()
+    header = header_of(line, path, ",")
+    genes = [place for place, name in enumerate(header) if name.endswith(SUFFIX)]
+    if not genes:
+        raise TcgaError(
+            f"{path.name} is neither a tab-separated matrix of genes by samples nor a "
+            f"CSV with <GENE>{SUFFIX} columns"
+        )
+    lacking = [name for name in KEYS if name not in header]
+    if lacking or not file.readline().strip():
+        raise TcgaError(
+            f"{path.name} lacks {', '.join(lacking) or 'rows'}: expected a CSV with "
+            f"{', '.join(KEYS)} and <GENE>{SUFFIX} columns"
+        )
+    file.seek(len(line))
+    (cases, slides), columns = read_values(
+        file,
+        path,
+        width=len(header),
+        keys=[header.index(name) for name in KEYS],
+        columns=genes,
+        delimiter=",",
+    )
+    values = np.ascontiguousarray(columns.T)
+    rows_of: dict[str, list[int]] = {}
+    for row, case in enumerate(cases):
+        rows_of.setdefault(case, []).append(row)
+    rows, barcodes, skipped = [], [], []
+    for case, mine in rows_of.items():
+        try:
+            barcodes.append(_sample(case, [slides[row] for row in mine], values[mine]))
+            rows.append(mine[0])
+        except ValueError as error:
+            skipped.append((case, f"{path.name}: {error}"))
+    if not rows:
+        raise TcgaError(
+            f"{path.name} has no case that can be used, first {': '.join(skipped[0])}"
+        )
+    ids = [header[place].removesuffix(SUFFIX) for place in genes]
+    cohort = PORPOISE_COHORT.search(path.name)
+    return _Matrix(values[rows], ids, barcodes, [""] * len(rows), cohort, skipped)
+
+
+def _sample(case: str, slides: list[str], values: np.ndarray) -> Barcode:
+    """The sample of a case, of whose slides `values` has a row each.
+
+    Raises:
+      ValueError: Slides or values of the case contradict each other.
+    """
+    patient = parse(case).patient
+    found = [find(slide) for slide in slides]
+    if {barcode.patient for barcode in found} != {patient}:
+        raise ValueError(f"slides of others: {', '.join(slides)}")
+    types = sorted({barcode.sample_type for barcode in found})
+    if len(types) > 1 or not types[0]:
+        raise ValueError(f"slides of the sample types {', '.join(types) or 'none'}")
+    # Missing agrees with missing.
+    same = (values == values[0]) | (np.isnan(values) & np.isnan(values[0]))
+    differ = int((~same.all(axis=0)).sum())
+    if differ:
+        raise ValueError(f"its {len(slides)} rows differ in {differ} genes")
+    return Barcode(found[0].site, found[0].person, sample_type=types[0])

@@ -2,9 +2,9 @@
 
     sheet -> files -> (bytes -> counts, TPM) in threads -> rows of X and counts
 
-A file is checked before it counts: its genes are those of the first good file, its
-counts are whole, its TPM sum to a million as TPM do, which a file cut short does not.
-One that fails costs itself and is named. All rows lie in two arrays made beforehand.
+Each file is checked: its genes are those of the first good file, its counts are whole,
+its TPM sum to a million, which those of a file cut short do not. One that fails is
+skipped and listed. All rows are written into two arrays allocated beforehand.
 
 Format: GDC, "mRNA Analysis Pipeline"; columns as of data release 32 (2022).
 """
@@ -16,25 +16,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pyarrow
 import pyarrow.compute
 import pyarrow.csv
 
-from pathjax.datasets.tcga.genes import Genes, reconcile
+from pathjax.datasets.tcga.genes import reconcile
 from pathjax.datasets.tcga.rna_sheet import (
     SheetRow,
     find_sheets,
     plain_name,
     read_sheets,
 )
-from pathjax.datasets.tcga.rna_table import (
-    Note,
-    RnaTable,
-    observations,
-    sample_as_given,
-)
-from pathjax.datasets.tcga.rna_units import MILLION, TPM_X
+from pathjax.datasets.tcga.rna_table import Note, RnaTable, listing, observations
+from pathjax.datasets.tcga.rna_units import MILLION
 from pathjax.datasets.tcga.tables import TcgaError, opened
 
 ENDING = ".rna_seq.augmented_star_gene_counts.tsv"
@@ -56,10 +52,9 @@ class StarFile:
     """One parsed file.
 
     Attributes:
-      genes: columns gene_id, gene_name, gene_type.
-      counts: `[rows]`, unstranded.
-      tpm: `[rows]`, unstranded.
-      sha256, size: of the file as it lies there.
+      genes: Columns gene_id, gene_name, gene_type.
+      counts, tpm: `[rows]`, unstranded.
+      sha256, size: Of the file as it is on disk.
     """
 
     genes: pyarrow.Table
@@ -70,7 +65,7 @@ class StarFile:
 
 
 def find_star_files(folder: Path) -> list[Path]:
-    """STAR-counts files below a folder, one per name, by name."""
+    """STAR-counts files below a folder, by name."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -82,8 +77,8 @@ def parse_star(path: Path) -> StarFile:
     """One file, checked by itself.
 
     Raises:
-      TcgaError: it cannot be read, lacks a column, has another width in some line, or
-        values that are no counts or no TPM.
+      TcgaError: It cannot be read, lacks a column, has a line of another width, or
+        values that are not counts or not TPM.
     """
     try:
         raw = path.read_bytes()
@@ -93,8 +88,7 @@ def parse_star(path: Path) -> StarFile:
     if path.name.endswith(".gz"):
         with opened(path) as file:
             data = file.read()
-    comments = 0
-    begin = 0
+    comments = begin = 0
     while data.startswith(b"#", begin):
         end = data.find(b"\n", begin)
         begin = len(data) if end < 0 else end + 1
@@ -153,56 +147,92 @@ def read_star(
     """A folder of files, as GDC's client lays them out or flat, with its sheets.
 
     Args:
-      folder: holds `UUID/UUID.rna_seq.augmented_star_gene_counts.tsv` or the files
+      folder: Holds `UUID/UUID.rna_seq.augmented_star_gene_counts.tsv` or the files
         themselves, gzipped or not.
-      sheets: sample sheets or metadata; those found in `folder` if left.
-      keep_all: keeps genes that code for no protein.
-      progress: called with (files done, files in all).
+      sheets: Sample sheets or metadata; default: those in `folder`.
+      keep_all: Also keep non-coding genes.
+      progress: Called with (files done, total number of files).
 
     Raises:
-      TcgaError: there is no sheet, or no file that can be used.
+      TcgaError: There is no sheet, or no file that can be used.
     """
     sheets = list(sheets) or find_sheets(folder)
     if not sheets:
         raise TcgaError(
             f"{folder} has no sample sheet: download it from the GDC cart and give it "
-            "as --sample-sheet; file names do not say whose sample they are"
+            "as --sample-sheet; file names do not say which sample they are of"
         )
     rows, skipped = read_sheets(sheets)
     files, unmatched = _matched(find_star_files(folder), rows)
     skipped += unmatched
-    reference = _first_good(files, skipped)
+    # The genes of the first good file are those of all.
+    faults: list[Note] = []
+    reference = None
+    for path in files:
+        try:
+            reference = parse_star(path).genes
+            break
+        except TcgaError as error:
+            faults.append((path.name, str(error)))
     if reference is None:
         raise TcgaError(
-            f"no STAR-counts file of {folder} can be used:\n"
-            + "\n".join(f"  - {what}: {reason}" for what, reason in skipped[:20])
+            f"no STAR-counts file of {folder} can be used:\n{listing(skipped + faults)}"
         )
     genes = reconcile(
-        *(reference.genes[name].to_pylist() for name in reference.genes.column_names),
+        *(reference[name].to_pylist() for name in reference.column_names),
         keep_all=keep_all,
     )
     x = np.empty((len(files), len(genes.var)), np.float32)
     counts = np.empty(x.shape, np.int32)
-    read = _fill(x, counts, files, reference, genes, skipped, progress)
-    good = [place for place, facts in enumerate(read) if facts]
+
+    def fill(place: int) -> tuple[str, str, int] | TcgaError:
+        """Writes a file's row; returns name, SHA-256 and size."""
+        path = files[place]
+        try:
+            star = parse_star(path)
+        except TcgaError as error:
+            return error
+        if not star.genes["gene_id"].equals(reference["gene_id"]):
+            return TcgaError(
+                f"{path.name} has other genes ({star.genes.num_rows}) than the first "
+                f"file ({reference.num_rows}): expected one gene model"
+            )
+        counts[place] = genes.gather(star.counts)
+        x[place] = np.log2(genes.gather(star.tpm) + 1.0)
+        return path.name, star.sha256, star.size
+
+    read: list[tuple[str, str, int]] = []
+    good: list[int] = []
+    # Parsing and hashing release Python's lock; each file's row is its own.
+    with ThreadPoolExecutor(THREADS) as pool:
+        for place, info in enumerate(pool.map(fill, range(len(files)))):
+            if isinstance(info, TcgaError):
+                skipped.append((files[place].name, str(info)))
+            else:
+                read.append(info)
+                good.append(place)
+            if progress:
+                progress(place + 1, len(files))
     for target, place in enumerate(good):  # in place: the arrays may be most of memory
         x[target], counts[target] = x[place], counts[place]
     used = [rows[plain_name(files[place].name)] for place in good]
+    obs = observations(
+        [row.barcode for row in used],
+        [row.aliquot for row in used],
+        [row.project for row in used],
+        [files[place].name for place in good],
+    )
     return RnaTable(
-        x=x[: len(good)],
-        counts=counts[: len(good)],
-        obs=observations(
-            [row.barcode for row in used],
-            [row.aliquot for row in used],
-            [row.project for row in used],
-            [files[place].name for place in good],
+        rna=anndata.AnnData(
+            X=x[: len(good)],
+            obs=obs,
+            var=genes.var,
+            layers={"counts": counts[: len(good)]},
         ),
-        var=genes.var,
         units="tpm",
-        x_units=TPM_X,
         evidence=["column tpm_unstranded; every file's TPM sum to 1,000,000"],
         genes=genes.report,
-        files=[facts for facts in read if facts],
+        files=read,
         skipped=skipped,
     )
 
@@ -210,17 +240,15 @@ def read_star(
 def _matched(
     paths: list[Path], rows: dict[str, SheetRow]
 ) -> tuple[list[Path], list[Note]]:
-    """Files that a sheet knows, in order of sample and aliquot; what has no partner."""
+    """Files in a sheet, in order of sample and aliquot; and what has no partner."""
     of_name: dict[str, list[Path]] = {}
     for path in paths:
         of_name.setdefault(plain_name(path.name), []).append(path)
     notes: list[Note] = []
-    files: list[Path] = []
     for name, mine in of_name.items():
         if name not in rows:
-            notes.append((name, "no row of a sample sheet is of it"))
+            notes.append((name, "not in the sample sheet"))
             continue
-        files.append(mine[0])
         notes += [
             (str(path), f"the same file as {mine[0]}, by its name") for path in mine[1:]
         ]
@@ -230,59 +258,9 @@ def _matched(
         if name.endswith(ENDING) and name not in of_name
     ]
 
-    def order(path: Path) -> tuple[str, str, str]:
+    def order(path: Path) -> tuple[str, str, str, str]:
         row = rows[plain_name(path.name)]
-        return sample_as_given(row.barcode), row.aliquot, path.name
+        return row.barcode.sample, row.barcode.vial, row.aliquot, path.name
 
+    files = [mine[0] for name, mine in of_name.items() if name in rows]
     return sorted(files, key=order), notes
-
-
-def _first_good(files: list[Path], skipped: list[Note]) -> StarFile | None:
-    faults: list[Note] = []
-    for path in files:
-        try:
-            return parse_star(path)
-        except TcgaError as error:
-            faults.append((path.name, str(error)))
-    skipped += faults
-    return None
-
-
-def _fill(
-    x: np.ndarray,
-    counts: np.ndarray,
-    files: list[Path],
-    reference: StarFile,
-    genes: Genes,
-    skipped: list[Note],
-    progress: Callable[[int, int], None] | None,
-) -> list[tuple[str, str, int] | None]:
-    """Writes every file's row; returns name, SHA-256 and size, None for a bad one."""
-
-    def one(place: int) -> tuple[str, str, int] | TcgaError:
-        path = files[place]
-        try:
-            star = parse_star(path)
-        except TcgaError as error:
-            return error
-        if not star.genes["gene_id"].equals(reference.genes["gene_id"]):
-            return TcgaError(
-                f"{path.name} has other genes ({star.genes.num_rows}) than the first "
-                f"file ({reference.genes.num_rows}): expected one gene model"
-            )
-        counts[place] = genes.gather(star.counts)
-        x[place] = np.log2(genes.gather(star.tpm) + 1.0)
-        return path.name, star.sha256, star.size
-
-    read: list[tuple[str, str, int] | None] = []
-    # Parsing and hashing leave Python's lock; each file's row is its own.
-    with ThreadPoolExecutor(THREADS) as pool:
-        for place, facts in enumerate(pool.map(one, range(len(files)))):
-            if isinstance(facts, TcgaError):
-                skipped.append((files[place].name, str(facts)))
-                read.append(None)
-            else:
-                read.append(facts)
-            if progress:
-                progress(place + 1, len(files))
-    return read

@@ -17,16 +17,10 @@ import pyarrow
 import pyarrow.csv
 from jaxtyping import Float32
 
-# What reading a damaged file can raise in addition to what its parser raises.
-# NotImplementedError and RuntimeError: zip with an unknown method or a password.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    zlib.error,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-)
+# What a damaged file can raise. NotImplementedError and RuntimeError: a zip archive
+# with an unknown method or a password.
+UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile)
+UNREADABLE += (NotImplementedError, RuntimeError)
 # Bytes parsed at a time; a row has to fit (Toil's matrix: 85 kB). Parsing costs per
 # column and block, so that large blocks are fast.
 BLOCK_BYTES = 32 << 20
@@ -92,25 +86,25 @@ def text_of(data: bytes, path: Path) -> str:
     """Decodes UTF-8, with or without a byte order mark.
 
     Raises:
-      TcgaError: It is no text.
+      TcgaError: It is not text.
     """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TcgaError(f"{path.name} is no text ({error})") from error
+        raise TcgaError(f"{path.name} is not text ({error})") from error
 
 
 def header_of(line: bytes, path: Path, delimiter: str) -> list[str]:
     """The fields of a table's first line.
 
     Raises:
-      TcgaError: It is no text, or no CSV.
+      TcgaError: It is not text, or not CSV.
     """
     text = text_of(line, path).rstrip("\r\n")
     try:
         fields = next(csv.reader([text], delimiter=delimiter), [])
     except csv.Error as error:
-        raise TcgaError(f"{path.name} is no CSV ({error})") from error
+        raise TcgaError(f"{path.name} is not CSV ({error})") from error
     return [field.strip() for field in fields]
 
 
@@ -151,14 +145,14 @@ def read_values(
       delimiter: Between fields; quotes have a meaning in CSV only.
 
     Raises:
-      TcgaError: A row has another width, or a value is no number.
+      TcgaError: A row has another width, or a value is not a number.
     """
     types = {str(place): pyarrow.string() for place in keys}
     types |= {str(place): pyarrow.float32() for place in columns}
     texts: list[list[str]] = [[] for _ in keys]
     blocks = []
     try:
-        reader = pyarrow.csv.open_csv(
+        for batch in pyarrow.csv.open_csv(
             file,
             pyarrow.csv.ReadOptions(
                 column_names=[str(place) for place in range(width)],
@@ -169,8 +163,7 @@ def read_values(
                 delimiter=delimiter, quote_char='"' if delimiter == "," else False
             ),
             pyarrow.csv.ConvertOptions(column_types=types, include_columns=list(types)),
-        )
-        for batch in reader:
+        ):
             for text, column in zip(texts, batch.columns, strict=False):
                 text += column.to_pylist()
             numbers = batch.columns[len(keys) :]

@@ -32,53 +32,47 @@ DESCRIPTIONS = {
 }
 # OncoTree codes (oncotree.mskcc.org) of exactly one TCGA study, other than its
 # abbreviation. MACR, mucinous adenocarcinoma of colon and rectum, belongs to two.
-_STUDY_OF_ONCOTREE = {
-    code: study
-    for study, codes in {
-        "BRCA": "IDC ILC MDLC MBC IMMC BRCA PD ACBC SPC BRCNOS MPT",
-        "STAD": "STAD TSTAD DSTAD MSTAD PSTAD SSRCC",
-        "LGG": "OAST AASTR ODG AOAST ASTR",
-        "KIRC": "CCRCC",
-        "KIRP": "PRCC",
-        "KICH": "CHRCC",
-    }.items()
-    for code in codes.split()
+_ONCOTREE = {
+    "BRCA": "IDC ILC MDLC MBC IMMC BRCA PD ACBC SPC BRCNOS MPT",
+    "STAD": "STAD TSTAD DSTAD MSTAD PSTAD SSRCC",
+    "LGG": "OAST AASTR ODG AOAST ASTR",
+    "KIRC": "CCRCC",
+    "KIRP": "PRCC",
+    "KICH": "CHRCC",
 }
-_SPELLINGS = {
+_STUDY_OF_CODE = {c: study for study, codes in _ONCOTREE.items() for c in codes.split()}
+_CLASS_OF_WORD = {
     "tp53": {
-        MUTATED: ("1", "1.0", "true", "mutated", "mut", "mutant"),
-        WILD_TYPE: ("0", "0.0", "false", "wild type", "wt", "wildtype"),
+        **dict.fromkeys(("1", "1.0", "true", "mutated", "mut", "mutant"), MUTATED),
+        **dict.fromkeys(
+            ("0", "0.0", "false", "wild type", "wt", "wildtype"), WILD_TYPE
+        ),
     },
     "pam50": {
-        "LumA": ("luma", "luminala"),
-        "LumB": ("lumb", "luminalb"),
-        "Her2": ("her2", "her2enriched"),
-        "Basal": ("basal", "basallike"),
-        "Normal": ("normal", "normallike"),
+        **{name.lower(): name for name in CLASSES["pam50"]},
+        "luminala": "LumA",
+        "luminalb": "LumB",
+        "her2enriched": "Her2",
+        "basallike": "Basal",
+        "normallike": "Normal",
     },
-}
-_CLASS_OF_WORD = {
-    label: {word: value for value, words in classes.items() for word in words}
-    for label, classes in _SPELLINGS.items()
 }
 # Missing values as pandas, R, Xena and the GDC's XML write them.
 MISSING = frozenset(
     ("", "na", "n/a", "nan", "none", "null", "[not available]", "[unknown]", "not_rep")
 )
-
 # Variant classes of the GDC's MAF format, by whether they change the protein.
 _NON_SILENT = (
     "Missense_Mutation Nonsense_Mutation Nonstop_Mutation Frame_Shift_Del "
-    "Frame_Shift_Ins In_Frame_Del In_Frame_Ins Splice_Site "
-    "Translation_Start_Site"
+    "Frame_Shift_Ins In_Frame_Del In_Frame_Ins Splice_Site Translation_Start_Site"
 )
 _SILENT = (
     "Silent Intron 5'UTR 3'UTR 5'Flank 3'Flank IGR RNA Splice_Region Targeted_Region"
 )
 NON_SILENT, SILENT = frozenset(_NON_SILENT.split()), frozenset(_SILENT.split())
-# FILTER flags that leave a call valid. DNA of OV and LAML was amplified (wga), so that
-# PASS alone would empty them (Ellrott et al. 2018, MC3). "nonpreferredpair" is not
-# among them: the same tumour is also there with a better normal.
+# FILTER flags of valid calls. DNA of OV and LAML was amplified (wga), so that PASS alone
+# would leave them empty (Ellrott et al. 2018, MC3). "nonpreferredpair" is not among
+# them: the same tumour is also there with a better normal.
 ACCEPTED = frozenset(("PASS", ".", "", "wga", "native_wga_mix"))
 
 
@@ -116,7 +110,7 @@ def _of_study(study: str) -> dict[str, str] | None:
 
 
 def _of_oncotree(code: str) -> dict[str, str] | None:
-    labels = _of_study(_STUDY_OF_ONCOTREE.get(code, code))
+    labels = _of_study(_STUDY_OF_CODE.get(code, code))
     if labels is None:
         return {} if code.replace("_", "").isalnum() else None
     # Mixed (MDLC) and special types of breast cancer are neither class.

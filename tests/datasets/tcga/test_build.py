@@ -4,6 +4,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from tiny_tcga import PATIENTS, PX, rna_file, tcga_parts, tile_study
 
 from pathjax.data.check import check_study
@@ -11,7 +12,7 @@ from pathjax.data.images import encode_jpeg
 from pathjax.data.samples import gather
 from pathjax.data.study import Study, StudyError
 from pathjax.data.study_writer import StudyWriter
-from pathjax.datasets.tcga.build import build_tcga
+from pathjax.datasets.tcga.build import build_tcga, of_patients
 from pathjax.datasets.tcga.tables import TcgaError
 
 
@@ -20,7 +21,7 @@ def parts(tmp_path):
     return tcga_parts(tmp_path)
 
 
-def test_the_study_is_whole_and_says_what_is_not_in_it(parts):
+def test_study_and_what_was_left_out(parts):
     study = build_tcga(**parts)
     assert check_study(study).problems == ()
     assert study.name == "tcga" and study.synthetic and study.tile_px == PX
@@ -62,14 +63,14 @@ def test_tiles_and_expression_are_those_of_the_patient(parts):
     assert len(samples) == len(study.split("cohort").folds["train"])
 
 
-def test_shards_are_links_and_a_second_run_changes_nothing(parts):
+def test_shards_are_linked_and_a_second_run_changes_nothing(parts):
     study = build_tcga(**parts)
     shard = f"tiles/{PATIENTS[0]}-01Z-00-DX1.array_record"
     assert (study.root / shard).samefile(parts["slides"] / shard)
     assert build_tcga(**parts).fingerprint == study.fingerprint
 
 
-def test_slides_keep_their_table_with_those_left_out(parts):
+def test_the_slide_table_has_all_slides(parts):
     study = build_tcga(**parts)
     slides = study.slides.set_index("slide_id")
     assert len(slides) == 24 + 1 + 2 + 1
@@ -98,7 +99,7 @@ def test_rows_are_read_across_row_groups(parts, monkeypatch):
         pd.testing.assert_frame_equal(again.tiles, whole)
 
 
-def test_what_cannot_be_built_is_refused(parts, tiny_study, tmp_path):
+def test_invalid_sources(parts, tiny_study, tmp_path):
     with pytest.raises(TcgaError, match="cannot be read as AnnData"):
         build_tcga(**parts | {"rna": parts["labels"][0]})
     joined = StudyWriter(
@@ -126,6 +127,51 @@ def test_what_cannot_be_built_is_refused(parts, tiny_study, tmp_path):
     tile_study(tmp_path / "other", [f"{one}-01Z-00-DX1" for one in PATIENTS])
     with pytest.raises(StudyError, match="begun with other parameters"):
         build_tcga(**parts | {"slides": tmp_path / "other"})
+
+
+ALIQUOTS = {"P2": ("d",), "P1": ("c", "a", "b")}
+
+
+def aliquots(sparse=False):
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    counts = (values * 10).astype(np.int32)
+    kind = scipy.sparse.csr_matrix if sparse else np.asarray
+    return anndata.AnnData(
+        X=kind(values),
+        obs=pd.DataFrame({"sample_type": ["01", "01", "01", "06"]}, index=list("abcd")),
+        var=pd.DataFrame(index=["G1", "G2", "G3"]),
+        layers={"counts": kind(counts)},
+        uns={"pathjax": {"x": "log2(TPM+1)"}},
+    )
+
+
+def dense(values):
+    return values.toarray() if scipy.sparse.issparse(values) else np.asarray(values)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_first_aliquot(sparse):
+    found = of_patients(aliquots(sparse), ALIQUOTS)
+    assert list(found.obs_names) == ["P2", "P1"]
+    np.testing.assert_array_equal(dense(found.X), [[9, 10, 11], [6, 7, 8]])
+    np.testing.assert_array_equal(dense(found.layers["counts"])[1], [60, 70, 80])
+    assert list(found.obs["aliquots"]) == ["d", "c"]
+    assert list(found.obs["sample_type"]) == ["06", "01"]
+    assert found.uns["pathjax"] == {"x": "log2(TPM+1)", "aliquots": "first"}
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_mean_of_aliquots(sparse):
+    found = of_patients(aliquots(sparse), ALIQUOTS, "mean")
+    np.testing.assert_array_equal(dense(found.X), [[9, 10, 11], [3, 4, 5]])
+    counts = dense(found.layers["counts"])
+    np.testing.assert_array_equal(counts, [[90, 100, 110], [90, 120, 150]])
+    assert list(found.obs["aliquots"]) == ["d", "c, a, b"]
+
+
+def test_unknown_rule():
+    with pytest.raises(ValueError, match="expected one of first, mean"):
+        of_patients(aliquots(), ALIQUOTS, "median")
 
 
 def test_the_real_regions(real_data, tmp_path):

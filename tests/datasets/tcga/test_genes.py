@@ -44,7 +44,7 @@ def test_names_are_symbols_where_one_gene_has_it():
     }
 
 
-def test_copies_on_y_are_added_and_the_dropped_gene_moves_no_other():
+def test_copies_on_y_are_added():
     values = np.array([[1, 2, 3, 4, 5, 6, 10], [0, 0, 0, 0, 9, 1, 0]])
     coding = reconcile(IDS, SYMBOLS, TYPES).gather(values)
     np.testing.assert_array_equal(coding, [[1, 12, 3, 4, 6], [0, 0, 0, 0, 1]])
@@ -65,7 +65,7 @@ def test_rows_of_one_symbol_are_added_where_there_are_no_ids():
     assert genes.report["added_repeated"] == 1 and genes.report["no_gene"] == 4
 
 
-def test_nothing_left_is_an_error():
+def test_no_gene_left():
     with pytest.raises(TcgaError, match="none of 2 rows is a gene"):
         reconcile(["?", ""])
     with pytest.raises(TcgaError, match="none of 1 rows"):
@@ -91,7 +91,7 @@ def test_gene_maps(tmp_path):
     ("text", "reason"),
     [("gene\tx\n", "got gene, x"), ("id\tgene\nA\tB\n", "no Ensembl")],
 )
-def test_what_is_no_gene_map_is_refused(tmp_path, text, reason):
+def test_invalid_gene_maps(tmp_path, text, reason):
     path = tmp_path / "map.tsv"
     path.write_text(text)
     with pytest.raises(TcgaError, match=reason):

@@ -50,7 +50,7 @@ def test_all_diagnostic_slides_of_a_patient_are_pooled():
     assert pairing.unmatched.empty
 
 
-def test_frozen_sections_only_if_asked_for():
+def test_frozen_sections_are_an_option():
     slides, rna = slide_table(f"{A}{DX}", f"{A}{TS}"), rna_table(f"{A}-01A")
     assert "--frozen" in reasons(pair(slides, rna))[f"{A}{TS}"]
     both = pair(slides, rna, frozen=True)
@@ -90,7 +90,7 @@ def test_aliquots_are_in_the_order_of_barcodes():
     assert pair(slide_table(f"{A}{DX}"), rna).aliquots == {A: ("row2", "row1", "row0")}
 
 
-def test_patients_without_rna_are_kept_if_asked_for():
+def test_patients_without_rna_can_be_kept():
     slides, rna = slide_table(f"{A}{DX}", f"{B}{DX}"), rna_table(f"{B}-01A")
     assert list(pair(slides, rna).slides["patient_id"]) == [B]
     pairing = pair(slides, rna, keep_unpaired=True)
@@ -131,7 +131,7 @@ def test_rna_that_cannot_be_paired():
         pair(slides, rna_table(A))
 
 
-def test_whatever_the_names_are_nothing_is_lost_or_mixed():
+def test_each_slide_and_aliquot_is_used_or_listed():
     """300 random cohorts: each slide and aliquot is used or listed, never both."""
     source = random.Random(2)
     paired = 0

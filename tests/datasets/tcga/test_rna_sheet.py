@@ -51,7 +51,7 @@ def test_metadata_adds_the_aliquot(tmp_path):
         assert rows[name].aliquot == ALIQUOT and rows[name].project == "TCGA-LUAD"
 
 
-def test_sheets_that_disagree_cost_the_file(tmp_path):
+def test_a_file_on_which_sheets_disagree_is_skipped(tmp_path):
     sheet = write(tmp_path / "a.tsv", sheet_text())
     other = ALIQUOT.replace("4244", "4999")
     cart = write(tmp_path / "b.json", metadata((f"uuid-0{STAR}", other)))
@@ -72,7 +72,7 @@ def test_sheets_that_disagree_cost_the_file(tmp_path):
         ("\tTCGA-05-4244-01A", "", "7 fields where the header has 8"),
     ],
 )
-def test_a_bad_row_costs_itself(tmp_path, old, new, reason):
+def test_a_bad_row_is_skipped(tmp_path, old, new, reason):
     text = sheet_text().replace(old, new, 1)
     rows, notes = read_sheets([write(tmp_path / "a.tsv", text)])
     assert len(rows) == 2
@@ -86,10 +86,10 @@ def test_a_bad_row_costs_itself(tmp_path, old, new, reason):
         ("", "lacks the columns File Name"),
         ("a\tb\n1\t2\n", "it has a, b"),
         (sheet_text([]), "names no file"),
-        ("[{", "is no JSON"),
+        ("[{", "is not JSON"),
         ('[1, {"file_name": "x"}, {"a": []}]', "entry 1: .*no file_name"),
     ],
 )
-def test_what_is_no_sheet_is_refused(tmp_path, text, reason):
+def test_invalid_sheets(tmp_path, text, reason):
     with pytest.raises(TcgaError, match=reason):
         read_sheets([write(tmp_path / "a.tsv", text)])

@@ -32,7 +32,7 @@ CASES = {
     "z-score": (NORMAL, "matrix.tsv"),
     "mean-normalised": (CENTRED, "TCGA.LUAD.sampleMap%2FHiSeqV2_PANCAN.gz"),
 }
-# Told by the values alone, whatever the file is called.
+# Recognised by the values alone, whatever the file is called.
 BY_VALUE = ("tpm", "count", "log2-tpm-1", "log2-tpm-0.001", "log2-count-1", "z-score")
 
 
@@ -54,8 +54,8 @@ def test_recognised_without_a_name(unit):
 
 
 @pytest.mark.parametrize("unit", [one for one in CASES if one not in BY_VALUE][:-1])
-def test_never_guessed_without_a_name(unit):
-    with pytest.raises(TcgaError, match="units cannot be told.*--units"):
+def test_not_guessed_without_a_name(unit):
+    with pytest.raises(TcgaError, match="cannot determine the units.*--units"):
         recognise(as_file(CASES[unit][0]), "matrix")
 
 
@@ -70,11 +70,11 @@ def test_never_guessed_without_a_name(unit):
     ],
 )
 def test_ambiguous_values_are_refused(values):
-    with pytest.raises(TcgaError, match="cannot be told"):
+    with pytest.raises(TcgaError, match="cannot determine"):
         recognise(as_file(values), "matrix")
 
 
-def test_the_name_decides_only_among_what_values_allow():
+def test_the_name_decides_only_among_possible_scales():
     assert recognise(as_file(np.log2(TPM + 1)), "fpkm.tsv")[0] == "log2-tpm-1"
     with pytest.raises(TcgaError):
         recognise(as_file(np.log2(TPM / 3 + 1)), "tpm_and_fpkm.tsv")

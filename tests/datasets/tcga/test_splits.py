@@ -89,7 +89,7 @@ def test_few_held_out_patients_are_in_few_folds(patients, folds):
     assert min(map(len, splits[2].folds.values())) >= 4
 
 
-def test_what_there_are_too_few_patients_for_is_named():
+def test_splits_with_too_few_patients_are_named():
     patients = patients_of([f"TCGA-A1-000{i}" for i in range(8)], ["BRCA"] * 8)
     splits, faults = tcga_splits(patients, site_preserved=False)
     assert [split.name for split in splits] == ["cohort", "cv5", "probe_cv"]

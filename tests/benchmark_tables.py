@@ -1,6 +1,6 @@
 """Prints the table and lists of docs/benchmarks.md; a test compares them with the page.
 
-python -m pathjax.datasets.benchmarks.table
+python tests/benchmark_tables.py
 """
 
 from collections.abc import Iterable
