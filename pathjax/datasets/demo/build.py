@@ -180,15 +180,13 @@ def build_demo(
     """Builds the synthetic study, or completes the one in `out`.
 
     Args:
-      out: the study's directory.
-      patients: at least 20.
-      tiles_per_patient: tiles of each patient.
-      tile_px: side of a tile in pixels, at least 16.
-      mpp: micrometres per pixel, 0.1 to 4.
-      genes: at least two per programme.
-      seed: of all randomness, not negative.
-      progress: called with (tiles done, tiles in all).
-      workers: processes that render; None uses all available CPUs. They are spawned,
+      out: The study's directory.
+      patients, tiles_per_patient: Size of the cohort, at least 20 patients.
+      tile_px, mpp: Side of a tile in pixels and micrometres per pixel.
+      genes: At least two per programme.
+      seed: Random seed.
+      progress: Called with (tiles done, tiles in all).
+      workers: Processes that render; None uses all available CPUs. They are spawned,
         so with more than one a script needs `if __name__ == "__main__"`.
 
     Raises:
@@ -242,8 +240,8 @@ def build_demo(
     while ready < len(groups) and writer.has_shard(names[groups[ready]]):
         ready += 1
     missing = groups[ready:]
-    done, total = ready * GROUP * tiles_per_patient, patients * tiles_per_patient
-    done = min(done, total)
+    total = patients * tiles_per_patient
+    done = min(ready * GROUP * tiles_per_patient, total)
     if progress:
         progress(done, total)
     if workers is None:

@@ -29,10 +29,7 @@ def spline_taps(
 ) -> tuple[int, Float[np.ndarray, "4 n"], np.ndarray]:
     """Knots needed, the four cubic B-spline weights, and the first knot per pixel.
 
-    Args:
-      n: pixels along an axis, with centres at (i + 0.5) * step.
-      step: pixel side in µm.
-      scale: knot distance in µm; knot k is at (k - 1) * scale.
+    Of `n` pixels with centres at (i + 0.5) * step µm; knot k is at (k - 1) * scale µm.
     """
     position = (np.arange(n) + 0.5) * step / scale
     first = np.floor(position).astype(np.intp)
@@ -60,13 +57,7 @@ def lift(knots: Float[np.ndarray, "k k"], n: int, step: float, scale: float) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Canvas:
-    """A square tile of `side` µm drawn with `n` x `n` pixels.
-
-    Attributes:
-      side: µm.
-      n: drawing pixels per side, `oversampling` times the pixels of the tile.
-      oversampling: drawing pixels per tile pixel and axis.
-    """
+    """A square tile of `side` µm, `n` x `n` drawing pixels, `oversampling` per axis."""
 
     side: float
     n: int

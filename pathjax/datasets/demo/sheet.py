@@ -8,12 +8,15 @@ import dataclasses
 
 import numpy as np
 
-from pathjax.datasets.demo.architecture import Knots, borders, lattice
 from pathjax.datasets.demo.canvas import Canvas, Fibres, Points, Surface
+from pathjax.datasets.demo.cells import Knots, Look, Nuclei, borders, lattice, nuclei
 from pathjax.datasets.demo.latents import Patient
-from pathjax.datasets.demo.nuclei import Nuclei, nuclei
 
 TUMOUR_DIAMETER_UM = (8.6, 8.8, 7.6, 7.2)  # mean nucleus by cancer type
+LYMPHOCYTE = Look(6.2, 0.07, 1.12, 1.9, vesicle=0.05, chromatin=0.22, outline=0.03)
+SPINDLE = Look(5.4, 0.15, 3.4, 1.35, vesicle=0.1, outline=0.05)
+# Mitoses and apoptoses: dark, dense, ragged.
+MITOSIS = Look(6.4, 0.15, 2.2, 2.6, vesicle=0.0, chromatin=0.15, outline=0.3)
 
 
 @dataclasses.dataclass
@@ -28,6 +31,16 @@ class Sheet:
     haem: Surface
     groups: list[Nuclei] = dataclasses.field(default_factory=list)
 
+    def blend(self, cover: Surface, eosin: Surface | float, haem: Surface | float):
+        """Replaces both concentrations where `cover` is 1, in part where below."""
+        self.eosin += cover * (eosin - self.eosin)
+        self.haem += cover * (haem - self.haem)
+
+    def erase(self, cover: Surface) -> None:
+        """Removes both concentrations where `cover` is 1: a hole."""
+        self.eosin *= 1 - cover
+        self.haem *= 1 - cover
+
 
 def ramp(field: np.ndarray, width: float) -> np.ndarray:
     """0 below -width/2, 1 above width/2, linear between: a soft edge in µm."""
@@ -39,85 +52,47 @@ def tumour_nuclei(
 ) -> Nuclei:
     """Nuclei with the patient's size, pleomorphism, chromatin and nucleoli."""
     one = sheet.patient
-    return nuclei(
-        sheet.rng,
-        place,
+    look = Look(
         diameter=TUMOUR_DIAMETER_UM[one.cancer_type] * one.nuclear_size * scale,
         spread=0.05 + 0.22 * one.pleomorphism,
         elongation=elongation + 0.25 * one.pleomorphism,
         haem=haem,
-        angle=angle,
         vesicle=0.15 + 0.55 * one.chromatin,
         chromatin=0.08 + 0.34 * one.chromatin,
         nucleolus=1.4 * max(one.pleomorphism - 0.2, 0),
         outline=0.03 + 0.14 * one.pleomorphism,
     )
+    return nuclei(sheet.rng, place, look, angle)
 
 
-def lymphocytes(sheet: Sheet, place: Points) -> Nuclei:
-    """Small, round, dark nuclei."""
-    return nuclei(
-        sheet.rng,
-        place,
-        diameter=6.2,
-        spread=0.07,
-        elongation=1.12,
-        haem=1.9,
-        vesicle=0.05,
-        chromatin=0.22,
-        outline=0.03,
-    )
-
-
-def spindles(sheet: Sheet, place: Points, spread: float = 0.2) -> Nuclei:
+def spindles(sheet: Sheet, place: Points) -> Nuclei:
     """Thin nuclei of fibroblasts and vessels along the fibres."""
-    turn = spread * sheet.rng.standard_normal(len(place))
-    return nuclei(
-        sheet.rng,
-        place,
-        diameter=5.4,
-        spread=0.15,
-        elongation=3.4,
-        haem=1.35,
-        angle=sheet.fibres.angle + turn,
-        vesicle=0.1,
-        chromatin=0.2,
-        outline=0.05,
-    )
+    turn = 0.2 * sheet.rng.standard_normal(len(place))
+    return nuclei(sheet.rng, place, SPINDLE, sheet.fibres.angle + turn)
 
 
 def with_mitoses(sheet: Sheet, cells: Nuclei) -> Nuclei:
-    """Turns a few tumour nuclei into mitoses and apoptoses: dark, dense, ragged."""
-    rng = sheet.rng
+    """Turns a few tumour nuclei into mitoses and apoptoses."""
     rate = 0.002 + 0.045 * sheet.patient.proliferation**2
-    chosen = rng.random(len(cells)) < rate
-    plates = nuclei(
-        rng,
-        cells.place,
-        diameter=6.4,
-        spread=0.15,
-        elongation=2.2,
-        haem=2.6,
-        vesicle=0.0,
-        chromatin=0.15,
-        outline=0.3,
-    )
-    return cells.changed(chosen, plates)
+    return with_some(sheet, cells, rate, MITOSIS)
 
 
 def with_lymphocytes(sheet: Sheet, cells: Nuclei, part: float) -> Nuclei:
     """Replaces a fraction of the nuclei by lymphocytes."""
+    return with_some(sheet, cells, part, LYMPHOCYTE)
+
+
+def with_some(sheet: Sheet, cells: Nuclei, part: float, look: Look) -> Nuclei:
+    """Gives a fraction of the nuclei another look."""
     chosen = sheet.rng.random(len(cells)) < part
-    return cells.changed(chosen, lymphocytes(sheet, cells.place))
+    return cells.changed(chosen, nuclei(sheet.rng, cells.place, look))
 
 
 def add_stroma(sheet: Sheet, *, cells: float = 1.0, dense: float = 0.5) -> None:
     """Fills the sheet with collagen, fibroblasts and scattered lymphocytes.
 
-    Args:
-      sheet: the tile.
-      cells: density of fibroblasts, 1 is ordinary.
-      dense: 0 for loose, pale stroma, 1 for dense collagen.
+    `cells` is the density of fibroblasts, 1 is ordinary; `dense` goes from 0 for loose,
+    pale stroma to 1 for dense collagen.
     """
     canvas, rng = sheet.canvas, sheet.rng
     fine = sheet.fibres.texture(canvas, rng, 15.0, 1.7)
@@ -191,9 +166,7 @@ def add_mucin(sheet: Sheet, amount: float) -> None:
     if not cover.any():
         return
     strings = np.abs(sheet.fibres.texture(canvas, rng, 20.0, 3.0))
-    sheet.eosin += cover * (0.03 - sheet.eosin)
-    haem = np.clip(0.20 - 0.12 * strings, 0.04, None)
-    sheet.haem += cover * (haem - sheet.haem)
+    sheet.blend(cover, 0.03, np.clip(0.20 - 0.12 * strings, 0.04, None))
     clear_of(sheet, pool * 8)
 
 

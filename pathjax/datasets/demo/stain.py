@@ -62,13 +62,9 @@ SITES = (
 
 @dataclasses.dataclass(frozen=True)
 class Scanner:
-    """Stain and scanner settings of a slide.
+    """Stain and scanner settings of a slide: a site's with its own deviations.
 
-    Attributes:
-      matrix: absorption `[2, 3]`: haematoxylin, eosin by red, green, blue.
-      gain: factors on the two concentrations.
-      white: RGB of an empty field.
-      focus: blur, µm. noise: grey levels. quality: of the JPEG.
+    `matrix` is the absorption of haematoxylin and eosin by red, green and blue.
     """
 
     matrix: Float[np.ndarray, "2 3"]
@@ -102,11 +98,7 @@ def transmit(
 ) -> Float[np.ndarray, "H W 3"]:
     """Intensity by the Beer-Lambert law: white * exp(-C @ matrix).
 
-    Args:
-      haematoxylin, eosin: concentrations, optical density (natural logarithm) per unit
-        absorption.
-      matrix: absorption of the two stains in red, green and blue.
-      white: intensity of the empty field.
+    Concentrations C are optical densities (natural logarithm) per unit absorption.
     """
     # Channel by channel: a matrix product may round differently with more threads.
     return np.stack(

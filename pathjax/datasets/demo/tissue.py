@@ -5,28 +5,67 @@ draws them.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from pathjax.datasets.demo.architecture import Bodies, bodies, borders, lattice
 from pathjax.datasets.demo.canvas import Canvas, canvas_of, fibres
+from pathjax.datasets.demo.cells import (
+    Bodies,
+    Look,
+    bodies,
+    borders,
+    draw_nuclei,
+    joined,
+    lattice,
+    nuclei,
+)
 from pathjax.datasets.demo.latents import TISSUES, Patient, Stream, stream
-from pathjax.datasets.demo.nuclei import draw_nuclei, joined, nuclei
 from pathjax.datasets.demo.sheet import (
+    LYMPHOCYTE,
     Sheet,
     add_epithelium,
     add_mucin,
     add_red_cells,
     add_stroma,
     clear_of,
-    lymphocytes,
     ramp,
     septa,
     spindles,
 )
 from pathjax.datasets.demo.stain import SITES, draw_scanner, scan
 from pathjax.datasets.demo.tumours import TUMOURS
+
+BLAST = Look(8.0, 0.1, 1.2, 1.2, vesicle=0.45, nucleolus=0.4)
+GHOST = Look(7.5, 0.2, 1.3, 0.28)
+DUST = Look(3.0, 0.45, 1.5, 1.7, vesicle=0.0, outline=0.25)
+
+
+class Organ(NamedTuple):
+    """Normal tissue of an organ: glands of one size, their cells and cytoplasm.
+
+    Lengths in µm: `height` of the cells, `depth` of their nuclei below the outline and
+    `spacing` along it.
+    """
+
+    radius: float
+    gap: float
+    height: float
+    depth: float
+    spacing: float
+    nucleus: Look
+    eosin: float
+    membrane: float
+
+
+ORGANS = (  # by cancer type
+    Organ(27.0, 8.0, 17.0, 4.5, 6.0, Look(6.8, 0.05, 1.5, 1.3, 0.15, 0.12), 0.34, 0.06),
+    Organ(62.0, 2.0, 99.0, 0.0, 0.0, Look(7.0, 0.06, 1.25, 1.3, 0.2, 0.12), 0.46, -0.12),
+    Organ(14.0, 9.0, 9.0, 4.2, 6.4, Look(6.4, 0.05, 1.2, 1.3, 0.15, 0.12), 0.34, 0.04),
+    Organ(19.0, 3.0, 13.0, 6.0, 9.5, Look(6.8, 0.05, 1.05, 1.3, 0.15, 0.12), 0.66, 0.06),
+)  # fmt: skip
+CRYPTS, LAYERED = 0, 1  # indices of ORGANS: goblet cells, stratified epithelium
 
 
 def stroma(sheet: Sheet) -> None:
@@ -55,9 +94,7 @@ def add_vessel(sheet: Sheet, radius: float) -> None:
     sheet.groups.append(
         dataclasses.replace(lining, angle=(angle + np.pi / 2).astype("f4"))
     )
-    empty = ramp(canvas.smooth(depth - np.float32(1.8)), 1.2)
-    sheet.eosin *= 1 - empty
-    sheet.haem *= 1 - empty
+    sheet.erase(ramp(canvas.smooth(depth - np.float32(1.8)), 1.2))
     red = canvas.knot_noise(rng, 3.2) * 2 + rng.uniform(-1.5, 2.5)
     add_red_cells(sheet, np.minimum(depth - np.float32(3.0), red))
 
@@ -69,24 +106,14 @@ def lymphoid(sheet: Sheet) -> None:
     place = lattice(canvas, rng, rng.uniform(6.6, 7.8), 0.17)
     thin = canvas.knot_noise(rng, 18.0)
     place = place[canvas.at(thin, place) > -1.3 + 0.5 * rng.standard_normal(len(place))]
-    cells = lymphocytes(sheet, place)
-    large = nuclei(
-        rng,
-        place,
-        diameter=8.0,
-        spread=0.1,
-        elongation=1.2,
-        haem=1.2,
-        vesicle=0.45,
-        nucleolus=0.4,
-    )
+    cells = nuclei(rng, place, LYMPHOCYTE)
+    large = nuclei(rng, place, BLAST)
     cells = cells.changed(rng.random(len(place)) < 0.08, large)
     nearest, _, _ = borders(canvas, place)
     clear_of(sheet, 6 - nearest)
     sheet.groups.append(cells)
     cover = ramp(canvas.smooth(np.float32(4.6) - nearest), 2.0)
-    sheet.eosin += cover * (0.22 - sheet.eosin)
-    sheet.haem += cover * (0.12 - sheet.haem)
+    sheet.blend(cover, 0.22, 0.12)
 
 
 def adipose(sheet: Sheet) -> None:
@@ -103,73 +130,45 @@ def adipose(sheet: Sheet) -> None:
     empty = ramp(canvas.smooth(inside), 1.1)
     thin = ramp(canvas.smooth(2.5 - wall), 2.0)
     sheet.eosin += thin * (0.42 - sheet.eosin)
-    sheet.eosin *= 1 - empty
-    sheet.haem *= 1 - empty
+    sheet.erase(empty)
 
 
 def normal(sheet: Sheet) -> None:
     """Well-ordered tissue of the organ: crypts, layers, lobules or tubules."""
-    one, canvas, rng = sheet.patient, sheet.canvas, sheet.rng
-    kind = one.cancer_type
+    kind, canvas, rng = sheet.patient.cancer_type, sheet.canvas, sheet.rng
+    organ = ORGANS[kind]
     add_stroma(sheet, cells=1.2, dense=0.25)
-    radius = (27.0, 62.0, 14.0, 19.0)[kind] * rng.uniform(0.92, 1.1)
-    gap = (8.0, 2.0, 9.0, 3.0)[kind]
+    radius = organ.radius * rng.uniform(0.92, 1.1)
     glands = bodies(
-        canvas, rng, radius=radius, gap=gap, stretch=1.15, warp=1.6, spread=0.08
+        canvas, rng, radius=radius, gap=organ.gap, stretch=1.15, warp=1.6, spread=0.08
     )
     depth, _ = glands.depth(canvas)
     clear_of(sheet, depth)
-    height = (17.0, 99.0, 9.0, 13.0)[kind]
-    if kind == 1:  # stratified: crowded basal cells, flatter and paler upwards
+    if kind == LAYERED:  # crowded basal cells, flatter and paler upwards
         place = lattice(canvas, rng, 8.2, 0.16)
         inside = canvas.at(depth, place)
         keep = (inside > 2) & (rng.random(len(place)) < 1.25 - inside / 60)
-        place, inside = place[keep], inside[keep]
+        place = place[keep]
         angle = rng.uniform(0, np.pi, len(place))
-        rows = nuclei(
-            rng,
-            place,
-            diameter=7.0,
-            spread=0.06,
-            elongation=1.25,
-            haem=1.3,
-            angle=angle,
-            vesicle=0.2,
-            chromatin=0.12,
-        )
     else:
-        place, angle, _ = glands.ring(
-            canvas, rng, (4.5, 0, 4.2, 6.0)[kind], (6.0, 0, 6.4, 9.5)[kind], 0.35
-        )
-        rows = nuclei(
-            rng,
-            place,
-            diameter=(6.8, 0, 6.4, 6.8)[kind],
-            spread=0.05,
-            elongation=(1.5, 0, 1.2, 1.05)[kind],
-            haem=1.3,
-            angle=angle,
-            vesicle=0.15,
-            chromatin=0.12,
-        )
-    sheet.groups.append(rows)
+        place, angle, _ = glands.ring(canvas, rng, organ.depth, organ.spacing, 0.35)
+    cells = nuclei(rng, place, organ.nucleus, angle)
+    sheet.groups.append(cells)
     add_epithelium(
         sheet,
         depth,
-        rows.place,
-        eosin=(0.34, 0.46, 0.34, 0.66)[kind],
-        membrane=(0.06, -0.12, 0.04, 0.06)[kind],
+        cells.place,
+        eosin=organ.eosin,
+        membrane=organ.membrane,
         basophilia=0.12,
-        lumen=depth - np.float32(height),
+        lumen=depth - np.float32(organ.height),
         secretion=0.04,
     )
-    if kind == 0:  # goblet cells: pale drops between nucleus and lumen
+    if kind == CRYPTS:  # goblet cells: pale drops between nucleus and lumen
         drops, _, _ = glands.ring(canvas, rng, 12.0, 8.0, 0.8)
         drops = drops[rng.random(len(drops)) < 0.75]
         nearest, _, _ = borders(canvas, drops)
-        cover = ramp(canvas.smooth(np.float32(3.3) - nearest), 1.4)
-        sheet.eosin += cover * (0.06 - sheet.eosin)
-        sheet.haem += cover * (0.12 - sheet.haem)
+        sheet.blend(ramp(canvas.smooth(np.float32(3.3) - nearest), 1.4), 0.06, 0.12)
 
 
 def necrosis(sheet: Sheet) -> None:
@@ -187,21 +186,7 @@ def necrosis(sheet: Sheet) -> None:
     ghosts = ghosts[rng.random(len(ghosts)) < 0.45]
     dust = lattice(canvas, rng, 9.0, 0.4)
     dust = dust[rng.random(len(dust)) < rng.uniform(0.1, 0.4)]
-    sheet.groups.append(
-        nuclei(rng, ghosts, diameter=7.5, spread=0.2, elongation=1.3, haem=0.28)
-    )
-    sheet.groups.append(
-        nuclei(
-            rng,
-            dust,
-            diameter=3.0,
-            spread=0.45,
-            elongation=1.5,
-            haem=1.7,
-            vesicle=0.0,
-            outline=0.25,
-        )
-    )
+    sheet.groups += [nuclei(rng, ghosts, GHOST), nuclei(rng, dust, DUST)]
 
 
 RECIPES = {
@@ -242,15 +227,7 @@ def concentrations(
 def render_tile(
     patient: Patient, tile: int, *, tile_px: int, mpp: float, seed: int
 ) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
-    """Draws one tile: RGB, and its tissue class.
-
-    Args:
-      patient: whose tile.
-      tile: its number; a tile depends on (seed, patient, tile) only.
-      tile_px: side in pixels.
-      mpp: µm per pixel.
-      seed: of the cohort.
-    """
+    """Draws one tile: RGB, and its tissue class; depends on (seed, patient, tile)."""
     canvas = canvas_of(tile_px, mpp)
     tissue = draw_tissue(patient, tile, seed)
     rng = stream(seed, Stream.TILE, patient.number, tile, 1)

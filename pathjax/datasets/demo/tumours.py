@@ -5,8 +5,7 @@
 
 import numpy as np
 
-from pathjax.datasets.demo.architecture import MARGIN_UM, bodies, borders, lattice
-from pathjax.datasets.demo.nuclei import joined
+from pathjax.datasets.demo.cells import MARGIN_UM, bodies, borders, joined, lattice
 from pathjax.datasets.demo.sheet import (
     Sheet,
     add_epithelium,
