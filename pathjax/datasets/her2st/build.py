@@ -32,6 +32,7 @@ from pathjax.files import write_json
 Row = dict[str, Any]
 
 SITE = "her2st"
+QUALITY = 90  # of the JPEG tiles
 # A tile enlarged more than this shows less than its mpp promises. Upstream's images
 # are enlarged 1.37 times at 112 um in 224 px, the viewer's copies more than 6 times.
 UPSAMPLED_FROM = 1.5
@@ -74,19 +75,16 @@ def build_her2st(
     tile_um: float = 112.0,
     tile_px: int = 224,
     sections: tuple[str, ...] | None = None,
-    quality: int = 90,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
     """Builds the her2st study, or completes the one in `out`.
 
     Args:
-      source: the unpacked data (see source.py).
-      out: the study's directory.
-      tile_um: side of a tile in micrometres; a spot is 100 wide.
-      tile_px: side of a stored tile in pixels.
-      sections: which; None for all.
-      quality: of the JPEG tiles.
-      progress: called with (spots done, spots in all).
+      source: The unpacked data (see source.py).
+      out: The study's directory.
+      tile_um, tile_px: Side of a tile in micrometres (a spot is 100 wide) and pixels.
+      sections: Which sections; None for all.
+      progress: Called with (spots done, spots in all).
 
     Returns:
       The study. Besides targets, samples have `array_x`, `array_y` (array position),
@@ -115,14 +113,14 @@ def build_her2st(
         gene_id_type="symbol",
         synthetic=False,
         provenance=provenance,
-        build={"tile_um": tile_um, "tile_px": tile_px, "jpeg_quality": quality},
+        build={"tile_um": tile_um, "tile_px": tile_px, "jpeg_quality": QUALITY},
     )
     total = sum(len(section.sample_ids) for section in read)
     done = 0
     used = []
     for section in read:
         name = section.slide.section
-        cut = functools.partial(_cut_spots, section, tile_um, tile_px, quality)
+        cut = functools.partial(_cut_spots, section, tile_um, tile_px)
         try:
             info = write_shard(writer, section.slide, cut)
         except SectionError as error:
@@ -164,14 +162,8 @@ def write_shard(
 ) -> Row:
     """Writes a section's tiles, unless they were cut from the same files before.
 
-    Args:
-      writer: of the study.
-      slide: the section.
-      cut: gives arguments of `ShardWriter.add` for each tile of the decoded image, and
-        what to record in the provenance.
-
-    Returns:
-      What `cut` records.
+    `cut` gives arguments of `ShardWriter.add` for each tile of the decoded image, and
+    what to record in the provenance, which is returned.
     """
     # The writer knows whether a shard is complete; this file, whether its sources have
     # changed since.
@@ -192,7 +184,6 @@ def _cut_spots(
     section: Section,
     tile_um: float,
     tile_px: int,
-    quality: int,
     image: UInt8[np.ndarray, "H W 3"],
 ) -> tuple[list[Row], Row]:
     """One tile per spot, for `write_shard`."""
@@ -208,7 +199,7 @@ def _cut_spots(
         tile, filled = cut_tile(image, centre, side, tile_px, background, blank)
         rows.append(
             {
-                "data": encode_jpeg(tile, quality),
+                "data": encode_jpeg(tile, QUALITY),
                 "tile_id": sample_id,
                 "sample_id": sample_id,
                 "x": round(spot.pixel_x - side / 2),

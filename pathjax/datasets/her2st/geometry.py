@@ -34,12 +34,9 @@ MPP_RANGE = (0.15, 8.0)
 class Pitch:
     """A grid fitted to spots: pixel = origin + x * step_x + y * step_y.
 
-    Attributes:
-      step_x, step_y: length of one array step in pixels.
-      rotation: degrees by which the array is turned in the image.
-      rms: root mean square distance of the spots from the grid, in pitches.
-      off: True for spots more than MAX_OFF pitches from the grid.
-      mpp: micrometres per pixel of the frame that the positions are in.
+    Steps are in pixels, `rotation` in degrees, `rms` (distance of spots from the grid)
+    in pitches; `off` is True for spots more than MAX_OFF pitches from the grid. `mpp` is
+    micrometres per pixel of the frame that the positions are in.
     """
 
     step_x: float
@@ -57,10 +54,6 @@ def fit_pitch(
 
     Starts from medians over neighbouring spots, which tolerate up to half of the spots
     being wrong, and refines by least squares over spots within MAX_OFF pitches.
-
-    Args:
-      array_xy: whole array positions.
-      pixel_xy: pixel positions.
 
     Raises:
       SectionError: the pitch cannot be measured, or is implausible; says how.
@@ -145,11 +138,7 @@ def frame_size(spots: pd.DataFrame) -> tuple[int, int] | None:
     gives the width to a fraction of a pixel, with no image at hand. That this holds is
     seen in upstream's files (widths come out whole and equal the images' own).
 
-    Args:
-      spots: from `read_spots`.
-
-    Returns:
-      The size, or None if the columns are absent.
+    None if the columns are absent.
 
     Raises:
       SectionError: the columns do not follow that rule.

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
-import simplejpeg
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from pathjax.data.images import JPEG_MAGIC
+from pathjax.data.images import decode_tile
 from pathjax.datasets.her2st.source import SectionError
 
 # Upstream's images have 92 megapixels. 250 allows a finer scan of the same array and
@@ -48,10 +47,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     """
     _, data = _open(path)
     try:
-        if data[:3] == JPEG_MAGIC:
-            return simplejpeg.decode_jpeg(data, "RGB")
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            return np.array(image.convert("RGB"))
+        return decode_tile(data)
     except BROKEN as error:
         raise SectionError(
             f"{path} is broken ({error}): download or unpack it again"
@@ -62,11 +58,8 @@ def _open(path: Path) -> tuple[tuple[int, int], bytes]:
     """Width and height, and the file's bytes."""
     try:
         data = path.read_bytes()
-        if data[:3] == JPEG_MAGIC:
-            height, width, *_ = simplejpeg.decode_jpeg_header(data)
-        else:
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as png:
-                width, height = png.size
+        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
+            width, height = image.size
     except BROKEN as error:
         raise SectionError(
             f"{path} is no readable JPEG or PNG ({error}): download or unpack it again"
@@ -157,21 +150,18 @@ def cut_tile(
     background: UInt8[np.ndarray, "3"],
     blank: Bool[np.ndarray, "H W"] | None = None,
 ) -> tuple[UInt8[np.ndarray, "P P 3"], float]:
-    """Cuts one square tile.
+    """Cuts one square tile; returns it and the share of its area that was filled in.
 
     Resampled once, by Pillow's antialiased bicubic filter over a box with fractional
     edges, so that neither the size nor the centre is rounded to source pixels.
 
     Args:
-      image: the section `[H, W, 3]`.
-      centre: x and y in image pixels; pixel i covers i to i + 1.
-      side: of the tile in image pixels; may be fractional.
-      tile_px: side of the tile returned.
-      background: fills what is beyond the image's edge and where `blank`.
+      image: The section.
+      centre, side: x, y and side in image pixels, may be fractional; pixel i covers i to
+        i + 1.
+      tile_px: Side of the tile returned.
+      background: Fills what is beyond the image's edge and where `blank`.
       blank: True where the image has no picture.
-
-    Returns:
-      The tile `[tile_px, tile_px, 3]`, and the share of its area that was filled in.
     """
     height, width = image.shape[:2]
     left, top = centre[0] - side / 2, centre[1] - side / 2

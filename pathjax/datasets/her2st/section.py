@@ -25,16 +25,13 @@ class Slide:
     """A section's image and its scale.
 
     Attributes:
-      section, patient: names.
-      path: the image file.
       viewer: True for the viewer's reduced copy, blanked to black around the tissue.
-      size: width and height in image pixels.
-      scale: image pixels per pixel of the spots' frame, along x and y.
-      mpp: micrometres per image pixel.
-      pitch: the fit that gave it.
-      spots: positions by (x, y): columns pixel_x, pixel_y in image pixels.
+      size: Width and height in image pixels.
+      scale: Image pixels per pixel of the spots' frame, along x and y.
+      mpp, pitch: Micrometres per image pixel, and the fit that gave it.
+      spots: Positions by (x, y): columns pixel_x, pixel_y in image pixels.
       sources: SHA-256 by name of the files that the tiles depend on.
-      notes: spots left out.
+      notes: Spots left out.
     """
 
     section: str
@@ -73,12 +70,11 @@ class Section:
     """A section's slide with the counts and labels of its spots, row by row.
 
     Attributes:
-      slide: image and scale; its spots are those of `counts`, in that order.
-      genes: symbols.
+      slide: Its spots are those of `counts`, in that order.
       counts: `[spots, genes]` float32.
-      cluster, pathologist: labels per spot, None where missing.
-      summed: symbols that the counts had more than once.
-      notes: what was left out.
+      cluster, pathologist: Labels per spot, None where missing.
+      summed: Symbols that the counts had more than once.
+      notes: What was left out.
     """
 
     slide: Slide
@@ -97,11 +93,7 @@ class Section:
 
 
 def read_slide(files: SectionFiles, *, viewer: bool = True) -> Slide:
-    """The image and scale of a section.
-
-    Args:
-      files: of the section.
-      viewer: fall back to the viewer's reduced copy.
+    """The image and scale of a section; `viewer` allows the viewer's reduced copy.
 
     Raises:
       SectionError: no image or positions, or no plausible scale.

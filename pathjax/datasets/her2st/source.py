@@ -54,13 +54,10 @@ class SectionError(StudyError):
 
 @dataclasses.dataclass(frozen=True)
 class SectionFiles:
-    """The files of one section.
+    """The files of one section, None where missing.
 
-    Attributes:
-      section: its name, such as "C2".
-      counts, spots, pathologist, cluster: tables; None if missing.
-      images: full-resolution images; a usable section has exactly one.
-      viewer_images: reduced copies for the authors' viewer.
+    A usable section has exactly one image in full resolution, or one of the authors'
+    viewer.
     """
 
     section: str
@@ -90,10 +87,7 @@ class SectionFiles:
         return path
 
     def image(self, *, viewer: bool = True) -> tuple[Path, bool]:
-        """The image, and whether it is the viewer's reduced copy.
-
-        Args:
-          viewer: fall back to the viewer's copy.
+        """The image, and whether it is the viewer's reduced copy (if `viewer`).
 
         Raises:
           SectionError: no image, or several and no rule to choose.
@@ -117,9 +111,6 @@ class SectionFiles:
 
 def find_sections(source: str | Path) -> dict[str, SectionFiles]:
     """All sections that have counts, spots or an image, by name, sorted.
-
-    Args:
-      source: the folder that holds data/ and res/, or count-matrices/ and the rest.
 
     Raises:
       StudyError: the folder does not exist or has no section.
@@ -199,13 +190,9 @@ def _files(source: Path, section: str) -> SectionFiles:
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """One section's counts.
+    """One section's counts: `matrix` is `[spots, genes]` float32, whole numbers.
 
-    Attributes:
-      spots: array positions, in file order.
-      genes: symbols, unique.
-      matrix: `[spots, genes]` float32, whole numbers.
-      summed: symbols that the file had more than once, and how often.
+    `genes` are unique; `summed` says which the file had more than once, and how often.
     """
 
     spots: list[Spot]

@@ -16,7 +16,7 @@ from jaxtyping import Bool, UInt8
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study, StudyError
 from pathjax.data.study_writer import StudyWriter
-from pathjax.datasets.her2st.build import PROVENANCE, SITE, Row, write_shard
+from pathjax.datasets.her2st.build import PROVENANCE, QUALITY, SITE, Row, write_shard
 from pathjax.datasets.her2st.image import (
     background_colour,
     block_px,
@@ -26,6 +26,8 @@ from pathjax.datasets.her2st.image import (
 from pathjax.datasets.her2st.section import Slide, read_slide
 from pathjax.datasets.her2st.source import SectionError, choose_sections
 
+MIN_TISSUE = 0.5  # share of a tile
+
 
 def build_her2st_tissue(
     source: str | Path,
@@ -34,23 +36,17 @@ def build_her2st_tissue(
     sections: tuple[str, ...] = ("C2", "C3", "C4"),
     tile_ums: tuple[float, ...] = (56.0, 112.0, 224.0),
     tile_px: int = 128,
-    overlap: float = 0.0,
-    min_tissue: float = 0.5,
-    quality: int = 90,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
     """Builds the tissue study, or completes the one in `out`.
 
     Args:
-      source: the unpacked data (see source.py); counts are not needed.
-      out: the study's directory.
-      sections: which; no other is opened.
-      tile_ums: sides of tiles in micrometres; all are stored with `tile_px` pixels.
-      tile_px: side of a stored tile in pixels.
-      overlap: of neighbouring tiles, as a share of their side, from 0 to below 1.
-      min_tissue: share of a tile that must be tissue.
-      quality: of the JPEG tiles.
-      progress: called with (sections done, sections in all).
+      source: The unpacked data (see source.py); counts are not needed.
+      out: The study's directory.
+      sections: Which sections; no other is opened.
+      tile_ums: Sides of tiles in micrometres; all are stored with `tile_px` pixels.
+      tile_px: Side of a stored tile.
+      progress: Called with (sections done, sections in all).
 
     Returns:
       The study: a sample is a section; tiles have `tile_um` and `tissue` (the share);
@@ -61,10 +57,9 @@ def build_her2st_tissue(
       StudyError: a section does not exist, none can be used, or `out` was begun with
         other parameters.
     """
-    if not tile_ums or min(tile_ums) <= 0 or tile_px <= 0 or not 0 <= overlap < 1:
+    if not tile_ums or min(tile_ums) <= 0 or tile_px <= 0:
         raise StudyError(
-            "expected sizes above 0 and an overlap from 0 to below 1, got tile_ums "
-            f"{tile_ums}, tile_px {tile_px}, overlap {overlap}"
+            f"expected sizes above 0, got tile_ums {tile_ums}, tile_px {tile_px}"
         )
     chosen = choose_sections(source, sections)
     provenance = {
@@ -83,9 +78,9 @@ def build_her2st_tissue(
         build={
             "tile_ums": list(tile_ums),
             "tile_px": tile_px,
-            "overlap": overlap,
-            "min_tissue": min_tissue,
-            "jpeg_quality": quality,
+            "overlap": 0.0,
+            "min_tissue": MIN_TISSUE,
+            "jpeg_quality": QUALITY,
         },
     )
     used = []
@@ -93,10 +88,8 @@ def build_her2st_tissue(
         try:
             # A viewer's copy is too coarse, and has a map with drawn lines pasted in.
             slide = read_slide(files, viewer=False)
-            how = (tile_ums, tile_px, overlap, min_tissue, quality)
-            info = write_shard(
-                writer, slide, functools.partial(_cut_tissue, slide, *how)
-            )
+            cut = functools.partial(_cut_tissue, slide, tile_ums, tile_px)
+            info = write_shard(writer, slide, cut)
         except SectionError as error:
             writer.skip(files.section, str(error))
         else:
@@ -125,9 +118,6 @@ def _cut_tissue(
     slide: Slide,
     tile_ums: tuple[float, ...],
     tile_px: int,
-    overlap: float,
-    min_tissue: float,
-    quality: int,
     image: UInt8[np.ndarray, "H W 3"],
 ) -> tuple[list[Row], Row]:
     """Tiles on a grid over the tissue, for `write_shard`."""
@@ -138,7 +128,7 @@ def _cut_tissue(
     counts = {}
     for tile_um in tile_ums:
         side = tile_um / slide.mpp
-        grid = tissue_grid(mask, side / block, overlap, min_tissue)
+        grid = tissue_grid(mask, side / block)
         counts[f"{tile_um:g} um"] = len(grid)
         for left, top, share in grid:
             x, y = left * block, top * block
@@ -146,7 +136,7 @@ def _cut_tissue(
             tile, _ = cut_tile(image, centre, side, tile_px, background)
             rows.append(
                 {
-                    "data": encode_jpeg(tile, quality),
+                    "data": encode_jpeg(tile, QUALITY),
                     "tile_id": f"{slide.section}_{tile_um:g}um_{round(x)}x{round(y)}",
                     "sample_id": slide.section,
                     "x": round(x),
@@ -158,33 +148,25 @@ def _cut_tissue(
             )
     if not rows:
         raise SectionError(
-            f"{slide.path}: no place where {min_tissue:.0%} of a tile is tissue"
+            f"{slide.path}: no place where {MIN_TISSUE:.0%} of a tile is tissue"
         )
     area = float(mask.sum()) * (block * slide.mpp / 1000) ** 2
     return rows, {"tissue_mm2": round(area, 3), "tiles": counts}
 
 
 def tissue_grid(
-    mask: Bool[np.ndarray, "h w"], side: float, overlap: float, min_tissue: float
+    mask: Bool[np.ndarray, "h w"], side: float, min_tissue: float = MIN_TISSUE
 ) -> list[tuple[float, float, float]]:
-    """Squares of a regular grid with enough tissue.
+    """Left, top and share of tissue of the squares of a grid with enough tissue.
 
-    Args:
-      mask: True for tissue, one value per block.
-      side: of a square, in blocks; may be fractional.
-      overlap: share of the side by which neighbours overlap.
-      min_tissue: least share of tissue, counted over whole blocks.
-
-    Returns:
-      Left, top (in blocks) and the share of tissue of each square inside the mask.
+    In blocks, of which `mask` has one value each; `side` may be fractional.
     """
     height, width = mask.shape
     sums = np.zeros((height + 1, width + 1), np.int64)
     sums[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
-    step = side * (1 - overlap)
     squares = []
-    for top in np.arange(0.0, height - side + 1e-9, step):
-        for left in np.arange(0.0, width - side + 1e-9, step):
+    for top in np.arange(0.0, height - side + 1e-9, side):
+        for left in np.arange(0.0, width - side + 1e-9, side):
             y0, x0 = int(top), int(left)
             y1, x1 = max(y0 + 1, round(top + side)), max(x0 + 1, round(left + side))
             y1, x1 = min(y1, height), min(x1, width)

@@ -51,17 +51,6 @@ def test_tiles_are_tissue_at_their_own_magnification(source, tmp_path):
         assert decode_tile(data).mean() < 200  # glass is at 235
 
 
-def test_overlap_makes_more_tiles(source, tmp_path):
-    def count(overlap):
-        out = tmp_path / f"out{overlap}"
-        study = build_her2st_tissue(
-            source, out, sections=("C2",), **SMALL, overlap=overlap
-        )
-        return len(study.tiles)
-
-    assert 3.5 < count(0.5) / count(0.0) < 4.5
-
-
 def test_needs_no_counts(source, tmp_path):
     (source / "data/ST-cnts/C2.tsv.gz").unlink()
     study = build_her2st_tissue(source, tmp_path / "out", sections=("C2",), **SMALL)
@@ -82,8 +71,8 @@ def test_broken_sections_are_named(source, tmp_path):
 def test_what_cannot_be_built_is_refused(source, tmp_path):
     with pytest.raises(StudyError, match="no section C4; it has B4, C2"):
         build_her2st_tissue(source, tmp_path / "out", **SMALL)
-    with pytest.raises(StudyError, match="overlap 1"):
-        build_her2st_tissue(source, tmp_path / "out", overlap=1)
+    with pytest.raises(StudyError, match="expected sizes above 0, got tile_ums"):
+        build_her2st_tissue(source, tmp_path / "out", tile_ums=())
 
 
 def test_a_rerun_keeps_what_is_there(source, tmp_path):
@@ -97,10 +86,10 @@ def test_a_rerun_keeps_what_is_there(source, tmp_path):
 
 def test_grid_counts_tissue_like_a_plain_loop():
     mask = np.random.default_rng(0).random((40, 50)) < 0.5
-    grid = tissue_grid(mask, 8, 0.25, 0.5)
+    grid = tissue_grid(mask, 8)
     wanted = []
-    for top in range(0, 33, 6):
-        for left in range(0, 43, 6):
+    for top in range(0, 33, 8):
+        for left in range(0, 43, 8):
             share = mask[top : top + 8, left : left + 8].mean()
             if share >= 0.5:
                 wanted.append((left, top, share))
