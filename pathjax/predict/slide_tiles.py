@@ -59,12 +59,7 @@ class SlideTiles(TileSource):
         self.path = Path(path)
         self.name = self.path.stem
         self._slide = open_slide(self.path)
-        if self._slide.mpp is None and given_mpp is None:
-            raise SlideError(
-                f"{self.path}: micrometres per pixel unknown: "
-                f"{self._slide.mpp_source}; give it with --slide-mpp"
-            )
-        self.mpp = slide_mpp(self._slide, given_mpp)
+        self.mpp = slide_mpp(self._slide, given_mpp, "give it with --slide-mpp")
         self.reading = plan_reading(self._slide.levels, self.mpp, mpp, tile_px)
         self.overview: Overview = read_overview(self._slide, self.mpp)
         tissue = find_tissue(self.overview.pixels, self.overview.mpp)

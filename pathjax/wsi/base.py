@@ -31,13 +31,13 @@ class Slide(Protocol):
     Attributes:
       levels: Resolutions; the finest, level 0, first.
       bounds: x, y, width and height of the scanned area, level-0 pixels.
-      mpp: Micrometres per pixel of level 0 along x and y according to the file, or None.
-      mpp_source: Where in the file that is stated, or what is missing there.
+      mpp: Micrometres per pixel of level 0 by the file, None where it is not to be trusted.
+      mpp_source: Where in the file that is stated, or why it is not known.
     """
 
     levels: tuple[Level, ...]
     bounds: tuple[int, int, int, int]
-    mpp: tuple[float, float] | None
+    mpp: float | None
     mpp_source: str
 
     def read(

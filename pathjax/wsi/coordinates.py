@@ -29,15 +29,36 @@ class Coordinates:
     side: float
 
 
-def find_coordinates(folder: Path, slide_id: str) -> Path:
-    """The file of a slide: SLIDE.h5 or SLIDE_patches.h5; a SlideError without one."""
-    for ending in ENDINGS:
-        path = folder / f"{slide_id}{ending}"
-        if path.is_file():
-            return path
-    raise SlideError(
-        f"no coordinates: {folder} has neither {slide_id}.h5 nor {slide_id}_patches.h5"
-    )
+def find_coordinates(folder: Path, slide_id: str, slide: str | Path) -> Path:
+    """The file of a slide: NAME.h5 or NAME_patches.h5.
+
+    NAME is the slide's id, or its file name without the ending, as TRIDENT and CLAM
+    write it, spaces included.
+
+    Raises:
+      SlideError: There is none, or id and file name each have one.
+    """
+    names = dict.fromkeys([slide_id, Path(slide).stem])
+    try:
+        found = [
+            next(
+                path
+                for ending in ENDINGS
+                if (path := folder / f"{name}{ending}").is_file()
+            )
+            for name in names
+            if any((folder / f"{name}{ending}").is_file() for ending in ENDINGS)
+        ]
+    except OSError as error:
+        raise SlideError(f"no coordinates: {folder}: {error.strerror}") from error
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SlideError(
+            f"{folder} has {found[0].name} and {found[1].name} for this slide: keep one"
+        )
+    wanted = " nor ".join(f"{name}{ending}" for name in names for ending in ENDINGS)
+    raise SlideError(f"no coordinates: {folder} has neither {wanted}")
 
 
 def read_coordinates(path: Path) -> Coordinates:

@@ -34,7 +34,9 @@ class ImageFile:
             self._pixels = _decode(path)
         except SlideError:
             raise
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
+        except ValueError as error:
+            raise SlideError(f"{path}: {error}") from error
+        except (OSError, SyntaxError, EOFError) as error:
             raise SlideError(f"{path} is not a complete image ({error})") from error
         height, width = self._pixels.shape[:2]
         self.levels = (Level(width, height, 1.0),)

@@ -11,8 +11,10 @@ from jaxtyping import UInt8
 
 from pathjax.optional_deps import need
 from pathjax.wsi.base import Level, SlideError
+from pathjax.wsi.scale import trusted_mpp
+from pathjax.wsi.tiff_tags import TAG_UNITS, Stated, check_rgb, stated_mpp
 
-MPP_KEYS = ("openslide.mpp-x", "openslide.mpp-y")
+OPENSLIDE_UNITS = {"inch": TAG_UNITS[2], "centimeter": TAG_UNITS[3]}
 BOUNDS_KEYS = tuple(f"openslide.bounds-{key}" for key in ("x", "y", "width", "height"))
 
 
@@ -20,7 +22,7 @@ class OpenSlideFile:
     """A `Slide` by OpenSlide.
 
     Raises:
-      SlideError: OpenSlide cannot open it.
+      SlideError: OpenSlide cannot open it, or it is a TIFF that is not RGB.
     """
 
     def __init__(self, path: Path):
@@ -39,7 +41,18 @@ class OpenSlideFile:
             int(properties.get(key, value))
             for key, value in zip(BOUNDS_KEYS, full, strict=True)
         )
-        self.mpp, self.mpp_source = _mpp(properties)
+        power = properties.get("openslide.objective-power")
+        missing = "no openslide.mpp-x in its metadata"
+        missing += f", only an objective of {power}" if power else ""
+        try:
+            stated = _stated_mpp(path, properties)
+        except Exception as error:
+            self.close()
+            if isinstance(error, SlideError):
+                raise
+            # A damaged header can make tifffile raise anything.
+            raise SlideError(f"tifffile cannot read {path} ({error})") from error
+        self.mpp, self.mpp_source = trusted_mpp(stated, missing)
 
     def read(
         self, x: int, y: int, level: int, width: int, height: int
@@ -65,12 +78,32 @@ class OpenSlideFile:
         self._slide.close()
 
 
-def _mpp(properties) -> tuple[tuple[float, float] | None, str]:
-    """Micrometres per pixel and their source; the objective's power does not count."""
+def _stated_mpp(path: Path, properties) -> Stated:
+    """Micrometres per pixel by source; the objective's power is none.
+
+    Raises:
+      SlideError: A TIFF of no known scanner that is not RGB.
+    """
+    vendor, stated = properties.get("openslide.vendor"), {}
+    own = _pair(properties, "openslide.mpp-x", "openslide.mpp-y")
+    if vendor == "generic-tiff":
+        # OpenSlide looks at neither the kind of pixels nor OME's XML.
+        with need("tifffile", "wsi").TiffFile(path) as file:
+            check_rgb(path, file.pages[0])
+            stated = stated_mpp(file)
+        stated.pop("tiff.XResolution", None)  # what OpenSlide's own is from
+    if own:
+        stated["openslide.mpp"] = own
+    tags = _pair(properties, "tiff.XResolution", "tiff.YResolution")
+    unit = OPENSLIDE_UNITS.get(properties.get("tiff.ResolutionUnit"))
+    if vendor == "aperio" and own and tags and unit and all(tags):
+        stated["tiff.XResolution"] = (unit / tags[0], unit / tags[1])
+    return stated
+
+
+def _pair(properties, *keys: str) -> tuple[float, float] | None:
     try:
-        values = tuple(float(properties.get(key)) for key in MPP_KEYS)
+        x, y = (float(properties.get(key)) for key in keys)
     except (TypeError, ValueError):
-        power = properties.get("openslide.objective-power")
-        hint = f", only an objective of {power}" if power else ""
-        return None, f"no {MPP_KEYS[0]} in its metadata{hint}"
-    return values, MPP_KEYS[0].removesuffix("-x")
+        return None
+    return x, y

@@ -1,12 +1,13 @@
 """Micrometres per pixel of a slide, and how a tile of a requested mpp is read.
 
-Levels are chosen by mpp, never by number: what a pixel of level 1 measures differs
-among scanners and among slides of one scanner.
+One rule for every reader decides which stated mpp is trusted. Levels are chosen by mpp,
+never by number: what a pixel of level 1 measures differs among scanners and among
+slides of one scanner.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,40 +15,69 @@ from PIL import Image
 
 from pathjax.wsi.base import Level, Slide, SlideError
 
+# 0.05 is a 200x scan, 20 is coarser than 0.5x. Outside are units mistaken for others
+# and tags that no scanner wrote: 72 dpi is 353 um/px, one pixel per mm 1,000.
+PLAUSIBLE_MPP = (0.05, 20.0)
 MAX_ANISOTROPY = 0.05  # no slide scanner has pixels less square than this
+MAX_DISAGREEMENT = 0.05  # of metadata and TIFF tags, both plausible
 # A slide may be this much coarser than requested and is then enlarged: scanners called
 # 40x differ by 8 % among TCGA's slides (0.2325 to 0.2527).
 MAX_ENLARGEMENT = 0.10
 # Levels are rounded to whole pixels, so that a level made for 0.5 may have 0.5001.
 LEVEL_TOLERANCE = 0.01
 RESAMPLE = Image.Resampling.BICUBIC  # Pillow widens it when it shrinks: antialiased
+ADVICE = (
+    "give it in a CSV with the columns wsi,mpp (--mpp-csv), or as the manifest's "
+    "column mpp"
+)
 
 
-def slide_mpp(slide: Slide, given: float | None) -> float:
+def trusted_mpp(
+    stated: Mapping[str, tuple[float, float]], missing: str
+) -> tuple[float | None, str]:
+    """Micrometres per pixel of level 0 that a file's statements agree on.
+
+    Args:
+      stated: x and y by source: the scanner's metadata first, TIFF tags after it.
+      missing: What to say of a file without a statement.
+
+    Returns:
+      (mpp, source), or (None, reason). Implausible tags beside plausible metadata are
+      ignored: software writes 72 dpi by default.
+    """
+    values, doubts = {}, []
+    for source, (x, y) in stated.items():
+        low, high = PLAUSIBLE_MPP
+        if not (low <= x <= high and low <= y <= high):
+            doubts.append(
+                f"{source} says {x:.4g} x {y:.4g} um/px, which no scanner has "
+                f"({low:g} to {high:g})"
+            )
+        elif abs(x - y) > MAX_ANISOTROPY * min(x, y):
+            doubts.append(f"pixels are not square: {x:.4g} x {y:.4g} um/px by {source}")
+        else:
+            values[source] = (x + y) / 2
+    first = next(iter(stated), "")
+    if first not in values:
+        return None, "; ".join(doubts) or missing
+    for source, value in values.items():
+        if abs(value - values[first]) > MAX_DISAGREEMENT * value:
+            return None, (
+                f"{first} says {values[first]:.4g} um/px, {source} {value:.4g}"
+            )
+    return values[first], first
+
+
+def slide_mpp(slide: Slide, given: float | None, advice: str = ADVICE) -> float:
     """Micrometres per pixel of level 0: `given` by the user, else the file's.
 
     Raises:
-      SlideError: Neither is known, or the file states non-square pixels.
+      SlideError: Neither is known; `advice` says where to give it.
     """
-    if given is not None:
-        return given
-    if slide.mpp is None:
-        raise SlideError(
-            f"micrometres per pixel unknown: {slide.mpp_source}; give it in a CSV with "
-            "the columns wsi,mpp (--mpp-csv)"
-        )
-    x, y = slide.mpp
-    if not (x > 0 and y > 0 and math.isfinite(x) and math.isfinite(y)):
-        raise SlideError(
-            f"{slide.mpp_source}: expected positive numbers, got {x} x {y}: give the "
-            "micrometres per pixel in a CSV (--mpp-csv)"
-        )
-    if abs(x - y) > MAX_ANISOTROPY * min(x, y):
-        raise SlideError(
-            f"pixels are not square: {x:.4g} x {y:.4g} um/px by {slide.mpp_source}; if "
-            "that is wrong, give the right value in a CSV (--mpp-csv)"
-        )
-    return (x + y) / 2
+    mpp = slide.mpp if given is None else given
+    if mpp is None:
+        raise SlideError(f"micrometres per pixel unknown: {slide.mpp_source}; {advice}")
+    return mpp
 
 
 @dataclasses.dataclass(frozen=True)

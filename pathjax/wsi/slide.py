@@ -16,10 +16,17 @@ def open_slide(path: str | Path) -> Slide:
         message has what each reader said.
     """
     path = Path(path)
-    if not path.exists():
-        raise SlideError(f"{path} does not exist")
-    if path.is_dir() or path.stat().st_size == 0:
-        raise SlideError(f"{path} is {'a folder' if path.is_dir() else 'empty'}")
+    try:
+        if not path.exists():
+            raise SlideError(f"{path} does not exist")
+        if path.is_dir() or path.stat().st_size == 0:
+            raise SlideError(f"{path} is {'a folder' if path.is_dir() else 'empty'}")
+        return _open(path)
+    except OSError as error:  # of this file alone: a name too long, no permission
+        raise SlideError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _open(path: Path) -> Slide:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path)
@@ -31,4 +38,4 @@ def open_slide(path: str | Path) -> Slide:
             return reader(path)
         except SlideError as error:
             errors.append(str(error))
-    raise SlideError("; ".join(errors))
+    raise SlideError("; ".join(dict.fromkeys(errors)))

@@ -15,13 +15,10 @@ from jaxtyping import UInt8
 
 from pathjax.optional_deps import need
 from pathjax.wsi.base import Level, SlideError
+from pathjax.wsi.scale import trusted_mpp
+from pathjax.wsi.tiff_tags import check_rgb, stated_mpp
 
 CACHE_BYTES = 32 << 20  # decoded tiles or strips kept; as much as OpenSlide keeps
-# TIFF 6.0, p. 38: ResolutionUnit 2 is inch, 3 centimetre; micrometres in each.
-UNITS = {2: 25_400.0, 3: 10_000.0}
-# 0.05 is a 200x scan, 20 is coarser than 0.5x. Tags meant for a printer (72 dpi is 353
-# micrometres per pixel) are far outside.
-PLAUSIBLE_MPP = (0.05, 20.0)
 MAX_BLOCK_PIXELS = 100_000_000  # of one tile or strip: more cannot be read in pieces
 
 
@@ -42,7 +39,9 @@ class TiffFile:
         try:
             self._pages = [level.keyframe for level in self._file.series[0].levels]
             self._check()
-            self.mpp, self.mpp_source = self._find_mpp()
+            self.mpp, self.mpp_source = trusted_mpp(
+                stated_mpp(self._file), "no resolution in its TIFF tags"
+            )
         except Exception as error:
             self._file.close()
             if isinstance(error, SlideError):
@@ -63,6 +62,7 @@ class TiffFile:
         self._cached, self._lock = 0, threading.Lock()
 
     def _check(self) -> None:
+        check_rgb(self._path, self._pages[0])
         end = self._path.stat().st_size
         for page in self._pages:
             shape = (page.imagelength, page.imagewidth, 3)
@@ -85,24 +85,6 @@ class TiffFile:
                     f"{self._path} is truncated: its pixels end at byte {last}, the "
                     f"file at {end}; copy or download it again"
                 )
-
-    def _find_mpp(self) -> tuple[tuple[float, float] | None, str]:
-        if self._file.is_ome:
-            pixels = need("tifffile", "wsi").xml2dict(self._file.ome_metadata)
-            pixels = _first(_first(pixels["OME"]["Image"])["Pixels"])
-            sizes = [pixels.get(f"PhysicalSize{axis}") for axis in "XY"]
-            units = {pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "XY"}
-            if all(sizes) and units == {"µm"}:
-                return (float(sizes[0]), float(sizes[1])), "ome.PhysicalSize"
-        tags = self._pages[0].tags
-        unit = UNITS.get(int(tags.valueof("ResolutionUnit", 2)))
-        found = [tags.valueof(f"{axis}Resolution") for axis in "XY"]
-        if unit is None or any(not value or 0 in value for value in found):
-            return None, "no resolution in its TIFF tags"
-        x, y = (unit * value[1] / value[0] for value in found)
-        if not all(PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1] for value in (x, y)):
-            return None, f"its TIFF tags say {x:.4g} x {y:.4g} um/px: not a scanner's"
-        return (x, y), "tiff.XResolution"
 
     def read(
         self, x: int, y: int, level: int, width: int, height: int
@@ -165,8 +147,3 @@ class TiffFile:
         self._file.close()
         os.close(self._handle)
         self._cache.clear()
-
-
-def _first(value):
-    """The first of a list, or the thing itself: XML has a list only where several."""
-    return value[0] if isinstance(value, list) else value

@@ -177,9 +177,9 @@ def _sources(row: SlideRow, options: TileOptions) -> dict[str, Any]:
     if options.coordinates is not None:
         with contextlib.suppress(SlideError):  # the report will name it
             folder = Path(options.coordinates)
-            files["coordinates"] = find_coordinates(folder, row.slide_id)
+            files["coordinates"] = find_coordinates(folder, row.slide_id, row.path)
     for name, path in files.items():
-        if path.exists():
+        with contextlib.suppress(OSError):  # the report will name it too
             stat = path.stat()
             sources[f"{name}_bytes"] = stat.st_size
             sources[f"{name}_mtime"] = stat.st_mtime_ns
@@ -243,7 +243,7 @@ def _given_places(
     row: SlideRow, slide: Slide, mpp: float, reading: Reading, options: TileOptions
 ) -> tuple[Int[np.ndarray, "n 2"], Reading]:
     """Corners by TRIDENT or CLAM, and the reading at the size that they state."""
-    path = find_coordinates(Path(options.coordinates), row.slide_id)
+    path = find_coordinates(Path(options.coordinates), row.slide_id, row.path)
     given = read_coordinates(path)
     check_coordinates(path, given, slide, options.tile_px * options.mpp / mpp)
     factor = slide.levels[reading.level].downsample

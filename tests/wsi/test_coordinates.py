@@ -44,12 +44,25 @@ def test_both_say_the_same(tmp_path):
 
 
 def test_files_are_found_by_the_slides_name(tmp_path):
+    def found(slide_id, slide):
+        return find_coordinates(tmp_path, slide_id, f"/slides/{slide}").name
+
     trident(tmp_path / "B_patches.h5")
-    assert find_coordinates(tmp_path, "B").name == "B_patches.h5"
+    assert found("B", "B.svs") == "B_patches.h5"
     trident(tmp_path / "B.h5")
-    assert find_coordinates(tmp_path, "B").name == "B.h5"
-    with pytest.raises(SlideError, match="neither A.h5 nor A_patches.h5"):
-        find_coordinates(tmp_path, "A")
+    assert found("B", "B.svs") == "B.h5"
+    # An id has no spaces, the file that TRIDENT writes keeps them.
+    trident(tmp_path / "Case 12 HE_patches.h5")
+    assert found("Case_12_HE", "Case 12 HE.tif") == "Case 12 HE_patches.h5"
+    with pytest.raises(SlideError, match=r"neither A\.h5 nor A_patches\.h5"):
+        found("A", "A.svs")
+    with pytest.raises(SlideError, match=r"A 1\.h5 nor A 1_patches\.h5"):
+        found("A_1", "A 1.svs")
+    with pytest.raises(SlideError, match="File name too long"):
+        found("A" * 300, "A.svs")
+    trident(tmp_path / "Case_12_HE.h5")
+    with pytest.raises(SlideError, match="Case_12_HE.h5 and Case 12 HE_patches.h5"):
+        found("Case_12_HE", "Case 12 HE.tif")
 
 
 def test_what_is_no_such_file_is_named(tmp_path):

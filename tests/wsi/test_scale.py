@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pathjax.wsi.base import Level, SlideError
-from pathjax.wsi.scale import level_for, plan_reading, slide_mpp
+from pathjax.wsi.scale import level_for, plan_reading, slide_mpp, trusted_mpp
 
 
 def levels(*factors):
@@ -19,19 +19,31 @@ def of(mpp, source="file"):
 
 
 def test_the_users_mpp_goes_first_then_the_files():
-    assert slide_mpp(of((0.25, 0.25)), 0.3) == 0.3
-    assert slide_mpp(of((0.25, 0.26)), None) == pytest.approx(0.255)
+    assert slide_mpp(of(0.25), 0.3) == 0.3
+    assert slide_mpp(of(0.25), None) == 0.25
     assert slide_mpp(of(None), 0.3) == 0.3
-
-
-def test_unknown_oblong_and_impossible_mpp_are_refused():
     with pytest.raises(SlideError, match="unknown: file; .*--mpp-csv"):
         slide_mpp(of(None), None)
-    with pytest.raises(SlideError, match=r"not square: 0.25 x 0.27 um/px"):
-        slide_mpp(of((0.25, 0.27)), None)
-    for bad in ((0.0, 0.0), (-1.0, 0.25), (float("nan"), 0.25)):
-        with pytest.raises(SlideError, match="expected positive"):
-            slide_mpp(of(bad), None)
+
+
+def test_a_files_statements_are_trusted_where_plausible_and_agreed():
+    assert trusted_mpp({}, "none") == (None, "none")
+    stated = {"ome": (0.25, 0.26), "tags": (0.26, 0.26)}
+    assert trusted_mpp(stated, "") == (pytest.approx(0.255), "ome")
+    # 72 dpi is what software writes by default, beside the scanner's own statement.
+    assert trusted_mpp({"ome": (0.25, 0.25), "tags": (352.8, 352.8)}, "")[0] == 0.25
+    for bad in (
+        *((352.8, 352.8), (1000.0, 1000.0), (0.025, 0.025), (0.0, 0.0)),
+        *((-1.0, 0.25), (float("nan"), 0.25), (float("inf"), 0.25)),
+    ):
+        mpp, reason = trusted_mpp({"tags": bad}, "none")
+        assert mpp is None and "which no scanner has (0.05 to 20)" in reason
+        # A plausible tag does not make the metadata plausible.
+        assert trusted_mpp({"ome": bad, "tags": (0.5, 0.5)}, "none")[0] is None
+    mpp, reason = trusted_mpp({"ome": (0.25, 0.27)}, "none")
+    assert mpp is None and "not square: 0.25 x 0.27 um/px" in reason
+    mpp, reason = trusted_mpp({"ome": (0.25, 0.25), "tags": (0.5, 0.5)}, "none")
+    assert mpp is None and reason == "ome says 0.25 um/px, tags 0.5"
 
 
 @pytest.mark.parametrize(

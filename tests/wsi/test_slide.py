@@ -42,6 +42,8 @@ def test_what_cannot_be_opened_is_named_with_what_each_reader_said(tmp_path):
         open_slide(tmp_path / "empty.svs")
     with pytest.raises(SlideError, match="is a folder"):
         open_slide(tmp_path)
+    with pytest.raises(SlideError, match=r"cannot be read \(File name too long\)"):
+        open_slide(tmp_path / f"{'S' * 300}.svs")
     (tmp_path / "junk.svs").write_bytes(b"no slide at all" * 9)
     with pytest.raises(SlideError, match=r"OpenSlide cannot open .*; tifffile cannot"):
         open_slide(tmp_path / "junk.svs")

@@ -72,7 +72,7 @@ def test_pyramid_levels_are_found(tmp_path, opened):
         file.write(small, subfiletype=1, **options)
     made = opened(path)
     assert [level.downsample for level in made.levels] == [1.0, 2.0]
-    assert made.mpp == (0.26, 0.26) and made.mpp_source == "ome.PhysicalSize"
+    assert made.mpp == 0.26 and made.mpp_source == "ome.PhysicalSize"
     np.testing.assert_array_equal(made.read(40, 20, 1, 50, 40), small[10:50, 20:70])
 
 
@@ -101,7 +101,7 @@ def test_mpp_by_resolution_tags_where_plausible(
     options = {"resolution": resolution, "resolutionunit": unit}
     tifffile.imwrite(path, PIXELS, photometric="rgb", **options)
     made = opened(path)
-    assert made.mpp == (None if mpp is None else pytest.approx((mpp, mpp)))
+    assert made.mpp == (None if mpp is None else pytest.approx(mpp))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
+import simplejpeg
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from pathjax.data.images import decode_tile
+from pathjax.data.images import JPEG_MAGIC, decode_tile
 from pathjax.datasets.her2st.source import SectionError
 
 # Upstream's images have 92 megapixels. 250 allows a finer scan of the same array and
@@ -58,8 +59,11 @@ def _open(path: Path) -> tuple[tuple[int, int], bytes]:
     """Width and height, and the file's bytes."""
     try:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
-            width, height = image.size
+        if data[:3] == JPEG_MAGIC:
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        else:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as png:
+                width, height = png.size
     except BROKEN as error:
         raise SectionError(
             f"{path} is no readable JPEG or PNG ({error}): download or unpack it again"
