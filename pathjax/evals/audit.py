@@ -57,13 +57,9 @@ def under_test(task: Task, study, site_preserved: bool = False) -> UnderTest:
 def training_of(study, split: str, fold: str) -> Record:
     """A fold as a stage of training, as in a checkpoint's history."""
     rows = study.tiles.iloc[study.fold_tiles(split, fold)]
+    columns = {"patients": "patient_id", "slides": "slide_id", "sites": "site"}
     ids = {
-        key: sorted(rows[column].astype(str).unique())
-        for key, column in (
-            ("patients", "patient_id"),
-            ("slides", "slide_id"),
-            ("sites", "site"),
-        )
+        key: sorted(rows[name].astype(str).unique()) for key, name in columns.items()
     }
     return {"study": study.name, "fingerprint": study.fingerprint, **ids}
 
@@ -82,11 +78,9 @@ def tcga_patients(test: pd.DataFrame) -> set[str]:
 def _check_history(history: History) -> None:
     problems = []
     for place, entry in enumerate(history):
-        missing = [
-            key for key in ("study", "fingerprint", "patients") if key not in entry
-        ]
+        missing = {"study", "fingerprint", "patients"} - entry.keys()
         if missing:
-            problems.append(f"entry {place} lacks {', '.join(missing)}")
+            problems.append(f"entry {place} lacks {', '.join(sorted(missing))}")
         elif isinstance(entry["patients"], str):
             problems.append(
                 f"entry {place}: expected patients to be a list of ids, got a string"
@@ -99,7 +93,7 @@ def _check_history(history: History) -> None:
 
 
 def overlap(history: History, test: pd.DataFrame) -> dict[str, list[str]]:
-    """What training and the test rows share: patients, barcodes, slides and sites.
+    """Patients, barcodes, slides and sites that training and the test rows share.
 
     Args:
       history: For each training stage (pre-training, fine-tuning): study, fingerprint,
@@ -189,7 +183,7 @@ def audit(
             f"overlap is allowed for {', '.join(unknown)}, but the tasks are "
             f"{', '.join(tests) or 'none'}"
         )
-    records, refused = {}, []
+    records, leaks = {}, []
     for name, test in tests.items():
         records[name] = record = examine(history, test, pretrained_on_tcga)
         beyond = record["beyond"]
@@ -197,11 +191,11 @@ def audit(
             record["status"] = "allowed"
         elif beyond:
             first = ", ".join(beyond[:10]) + (", ..." if len(beyond) > 10 else "")
-            refused.append(f"{name}: {len(beyond)} ({first})")
-    if refused:
+            leaks.append(f"{name}: {len(beyond)} ({first})")
+    if leaks:
         raise EvalError(
             f"model {model} was trained on patients, slides or sites of the test folds: "
-            f"{'; '.join(refused)}. Choose splits that hold them apart, or name the "
+            f"{'; '.join(leaks)}. Choose splits that hold them apart, or name the "
             "tasks in allow_overlap; the table will then say so"
         )
     return records
@@ -219,8 +213,7 @@ def audit_tasks(
     """A record for each task and each thing trained on, and for the task's own folds.
 
     Args:
-      tasks: What will be asked.
-      studies: The studies they are of.
+      tasks, studies: What will be asked, of which studies.
       trains: STUDY:SPLIT or STUDY:SPLIT:FOLD, a folder or the name of one of `studies`.
       models: Run folders, model files or names of the registry.
       registry: Foundation model to whether it was pre-trained on TCGA.
@@ -249,11 +242,11 @@ def audit_tasks(
     for task in tasks:
         study = by_name[task.study]
         test = under_test(task, study, site_preserved)
-        own = list(_own_folds(task, study, test)) + [
+        found = list(_own_folds(task, study, test)) + [
             (name, examine(history, test, seen))
             for name, (history, seen) in against.items()
         ]
-        records += [{"task": task.name, "against": name, **one} for name, one in own]
+        records += [{"task": task.name, "against": name} | part for name, part in found]
     return records
 
 

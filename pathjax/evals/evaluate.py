@@ -183,10 +183,7 @@ def _done_before(out: Path) -> set[tuple]:
         return set()
     names = ("model", "seed", "study_fingerprint", "checkpoint", "protocol")
     return {
-        (
-            *(entry[name] for name in names),
-            json.dumps(entry["declared"], sort_keys=True),
-        )
+        (*map(entry.get, names), json.dumps(entry["declared"], sort_keys=True))
         for entry in read_results(out).entries
     }
 

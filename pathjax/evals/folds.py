@@ -117,12 +117,10 @@ def fold_weights(
     fold = np.full(len(groups), -1)
     known = None if labels is None else labels[fit]
     fold[fit] = inner_folds(inside, known, folds, rng)
-    outside = fold[None, :] == np.arange(folds)[:, None]  # [F, N]
-    whole, none = counts[:, None], np.zeros_like(counts)[:, None]
-    train, val = (
-        np.concatenate(parts, axis=1, dtype=np.float32)
-        for parts in ([whole * ~outside[None], whole], [whole * outside[None], none])
-    )
+    outside = fold[None, None] == np.arange(folds)[None, :, None]  # [1, F, N]
+    whole = counts[:, None]
+    train = np.concatenate([whole * ~outside, whole], axis=1)
+    val = np.concatenate([whole * outside, np.zeros_like(whole)], axis=1)
     # A bootstrap may draw groups of one inner fold only; that fit has nothing to learn
     # from and its held-out rows must not choose.
     val[train.sum(-1) == 0] = 0

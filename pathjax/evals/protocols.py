@@ -21,6 +21,7 @@ OWN_PROTOCOL = {
     "regression": "ridge/1",
     "retrieval": "retrieval/1",
 }
+OWN_OPTIONS = ("values", "within", "over_folds", "allow_unseen")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,67 +52,60 @@ class Protocol:
         Raises:
           EvalError: Unknown options.
         """
-        own = {"values", "within", "over_folds", "allow_unseen"}
         # Probes are dataclasses, which the type of their base class cannot say.
         probe: Any = self.probe
-        of_probe = {field.name for field in dataclasses.fields(probe)}
+        known = {field.name: probe for field in dataclasses.fields(probe)}
+        known |= dict.fromkeys(OWN_OPTIONS, self)
         for name in options:
-            if name not in own | of_probe:
+            if name not in known:
                 raise EvalError(
                     f"protocol {self.name} has no option {name!r}; "
-                    f"{did_you_mean(name, own | of_probe)}"
+                    f"{did_you_mean(name, known)}"
                 )
-        old = {
-            name: getattr(self if name in own else self.probe, name) for name in options
+        new = {
+            name: options[name]
+            for name in sorted(options)
+            if options[name] != getattr(known[name], name)
         }
-        new = {name: value for name, value in options.items() if value != old[name]}
         if not new:
             return self
-        label = ", ".join(f"{name}={new[name]}" for name in sorted(new))
-        changed = {name: value for name, value in new.items() if name in of_probe}
+        label = ", ".join(f"{name}={value}" for name, value in new.items())
+        mine, probes = _divided(new)
         return dataclasses.replace(
             self,
             name=f"{self.name} ({label})",
-            probe=dataclasses.replace(probe, **changed),
-            **{name: value for name, value in new.items() if name in own},
+            probe=dataclasses.replace(probe, **probes),
+            **mine,
         )
+
+
+def _divided(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The protocol's own options, and its probe's."""
+    mine = {name: options[name] for name in options if name in OWN_OPTIONS}
+    return mine, {name: options[name] for name in options if name not in OWN_OPTIONS}
 
 
 def _of(name: str, probe: str, /, **options: Any) -> Protocol:
     """A shipped protocol; options are the protocol's or the probe's."""
-    own = ("values", "within", "over_folds")
-    rest = {key: value for key, value in options.items() if key not in own}
-    mine = {key: value for key, value in options.items() if key in own}
-    return Protocol(name, PROBES[probe](**rest), **mine)
+    mine, probes = _divided(options)
+    return Protocol(name, PROBES[probe](**probes), **mine)
 
 
 _HEST = {"values": "log1p_counts", "over_folds": "mean"}
-PROTOCOLS = Registry(
-    "protocol",
-    {
-        protocol.name: protocol
-        for protocol in (
-            _of("linear/1", "logistic"),
-            _of("ridge/1", "ridge"),
-            _of("knn/1", "knn"),
-            _of("retrieval/1", "retrieval"),
-            _of("eva-linear/1", "eva_linear"),
-            _of("eva-linear-docs/1", "eva_linear", weight_decay=0.0, warm_epochs=0),
-            _of("eva-abmil/1", "abmil"),
-            _of("uni-logreg/1", "uni_logreg"),
-            _of("hest-ridge/1", "hest_ridge", **_HEST),
-            _of("hest-paper/1", "hest_ridge", components=0, **_HEST),
-            # As alphas of scikit-learn's Ridge on standardised components; HEST's own
-            # is 0.0078.
-            _of(
-                "hest-cv-alpha/1",
-                "hest_ridge",
-                alphas=powers_of_ten(6, -3, 19),
-                **_HEST,
-            ),
-            _of("tcga-expression/1", "ridge", within="cancer_type"),
-            _of("tcga-expression-pan/1", "ridge"),
-        )
-    },
-    of=Protocol,
+SHIPPED = (
+    _of("linear/1", "logistic"),
+    _of("ridge/1", "ridge"),
+    _of("knn/1", "knn"),
+    _of("retrieval/1", "retrieval"),
+    _of("eva-linear/1", "eva_linear"),
+    _of("eva-linear-docs/1", "eva_linear", weight_decay=0.0, warm_epochs=0),
+    _of("eva-abmil/1", "abmil"),
+    _of("uni-logreg/1", "uni_logreg"),
+    _of("hest-ridge/1", "hest_ridge", **_HEST),
+    _of("hest-paper/1", "hest_ridge", components=0, **_HEST),
+    # As alphas of scikit-learn's Ridge on standardised components; HEST's is 0.0078.
+    _of("hest-cv-alpha/1", "hest_ridge", alphas=powers_of_ten(6, -3, 19), **_HEST),
+    _of("tcga-expression/1", "ridge", within="cancer_type"),
+    _of("tcga-expression-pan/1", "ridge"),
 )
+PROTOCOLS = Registry("protocol", {one.name: one for one in SHIPPED}, of=Protocol)

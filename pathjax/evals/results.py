@@ -44,7 +44,9 @@ ENTRY: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("per_fold", "shared_patients"), (list,)),
     "synthetic": (bool,),
 }
-ARRAYS = ("truth", "prediction", "patient", "unit", "stratum", "columns")
+# Arrays of a TaskOutcome that are saved, and as what; None keeps their type.
+ARRAYS = {"truth": None, "prediction": None, "patient": np.str_, "unit": np.str_,
+          "stratum": np.int32, "columns": np.str_}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,19 +86,14 @@ def make_entry(
         "study": outcome.study,
         "study_fingerprint": outcome.fingerprint,
         "synthetic": outcome.synthetic,
-        "level": task.level,
-        "target": task.target,
-        "kind": task.kind,
-        "protocol": outcome.protocol,
-        "metric": outcome.metric,
-        "combine": outcome.combine,
+        **{key: getattr(task, key) for key in ("level", "target", "kind")},
+        **{key: getattr(outcome, key) for key in ("protocol", "metric", "combine")},
         "split": task.split,
         "folds": task.folds,
         "shared_patients": list(outcome.shared_patients),
-        "value": outcome.value,
-        "chance": outcome.chance,
-        "n": outcome.n,
-        "n_patients": outcome.n_patients,
+        **{
+            key: getattr(outcome, key) for key in ("value", "chance", "n", "n_patients")
+        },
         "declared": dataclasses.asdict(task),
         "hyper": outcome.hyper,
         "per_fold": outcome.per_fold,
@@ -128,12 +125,9 @@ def git_commit(folder: Path) -> str | None:
         return None
 
     def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
+            command, capture_output=True, text=True, timeout=10, check=False
         )
         return done.stdout.strip() if done.returncode == 0 else ""
 
@@ -164,15 +158,14 @@ def entry_problems(entry: Any, place: str) -> list[str]:
         return [f"{place}: expected an object, got {type(entry).__name__}"]
     missing = [key for key in ENTRY if key not in entry]
     problems = [f"{place} lacks {', '.join(missing)}"] if missing else []
-    for key, kinds in ENTRY.items():
-        value = entry.get(key)
+    for key in (key for key in ENTRY if key in entry):
+        value = entry[key]
+        kinds = ENTRY[key]
         bad_bool = isinstance(value, bool) and bool not in kinds
-        if key in entry and (bad_bool or not isinstance(value, kinds)):
+        if bad_bool or not isinstance(value, kinds):
             expected = " or ".join(kind.__name__ for kind in kinds)
             problems.append(f"{place}: expected {key} to be {expected}, got {value!r}")
-        elif (
-            key in ("value", "chance") and value is not None and not np.isfinite(value)
-        ):
+        elif key in ("value", "chance") and not np.isfinite(entry[key]):
             problems.append(f"{place}: expected {key} to be finite, got {value}")
     return problems
 
@@ -236,23 +229,17 @@ def write_results(
                     f"{path} has task {entry['task']} of study {other} and of study "
                     f"{entry['study']}: rename one"
                 )
-        write_json(
-            path, {"schema": SCHEMA, "provenance": provenance, "entries": merged}
-        )
+        content = {"schema": SCHEMA, "provenance": provenance, "entries": merged}
+        write_json(path, content)
     return path
 
 
 def _write_rows(path: Path, outcome: TaskOutcome) -> None:
+    arrays: dict[str, Any] = {
+        name: np.asarray(getattr(outcome, name), kind) for name, kind in ARRAYS.items()
+    }
     with atomic_path(path) as partial, open(partial, "wb") as file:
-        np.savez_compressed(
-            file,
-            truth=outcome.truth,
-            prediction=outcome.prediction,
-            patient=np.asarray(outcome.patient, dtype=np.str_),
-            unit=np.asarray(outcome.unit, dtype=np.str_),
-            stratum=np.asarray(outcome.stratum, np.int32),
-            columns=np.asarray(outcome.columns, dtype=np.str_),
-        )
+        np.savez_compressed(file, **arrays)
 
 
 def read_results(root: str | Path) -> Results:
@@ -287,7 +274,7 @@ def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray]
     """An entry's rows, as `TaskOutcome` has them; None without rows.
 
     Raises:
-      EvalError: the file is missing, outside the run folder, or lacks an array.
+      EvalError: The file is missing, outside the run folder, or lacks an array.
     """
     if entry["predictions"] is None:
         return None

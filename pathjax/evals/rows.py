@@ -28,7 +28,7 @@ Rows = dict[str, FoldRows]
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A problem with what its outcome is told of.
+    """A problem, with what else its outcome says.
 
     Attributes:
       problem: For the probe.
@@ -68,8 +68,8 @@ def prepare(
     elif task.kind == "regression":
         rows, labels, columns, info = _number_labels(task, study, rows)
     elif task.kind == "expression":
-        wanted = task.genes if genes is None else genes
-        rows, labels, columns, info = _expression_labels(study, rows, wanted, protocol)
+        asked = task.genes if genes is None else genes
+        rows, labels, columns, info = _expression_labels(study, rows, asked, protocol)
     else:
         partner = _require_partner(study, partner)
         rows, labels, columns, info = _pairs(rows, partner)
@@ -96,29 +96,16 @@ def fold_rows(
     fold: str | Sequence[str],
     features: Features,
 ) -> FoldRows:
-    """Collects the rows of a fold, or of several, at level "tile" or "sample".
-
-    Args:
-      study: A Study.
-      level: "tile" or "sample".
-      split, fold: Which tiles.
-      features: Embeddings of all tiles, in the order of `study.tiles`.
-    """
+    """The rows of a fold, or of several, at level "tile" or "sample"."""
     names = (fold,) if isinstance(fold, str) else fold
     tiles = np.sort(np.concatenate([study.fold_tiles(split, name) for name in names]))
     table = study.tiles.iloc[tiles]
+    ids = {name: _ids(table[f"{name}_id"]) for name in ("sample", "patient", "slide")}
     if level == "tile":
-        return FoldRows(
-            index=tiles,
-            tiles=tiles,
-            features=take(features, tiles),
-            unit=_ids(table["tile_id"]),
-            sample=_ids(table["sample_id"]),
-            patient=_ids(table["patient_id"]),
-            slide=_ids(table["slide_id"]),
-        )
+        pooled, unit = take(features, tiles), _ids(table["tile_id"])
+        return FoldRows(tiles, tiles, pooled, unit, **ids)
     samples, first, inverse = np.unique(
-        _ids(table["sample_id"]), return_index=True, return_inverse=True
+        ids["sample"], return_index=True, return_inverse=True
     )
     pooled = np.zeros((len(samples), features.shape[1]))
     for start in range(0, len(tiles), ROWS_AT_ONCE):
@@ -127,16 +114,9 @@ def fold_rows(
     pooled /= np.bincount(inverse)[:, None]
     where = pd.Index(_ids(study.samples["sample_id"])).get_indexer(samples)
     order = np.argsort(where)
-    first, where = first[order], where[order]
-    return FoldRows(
-        index=where,
-        tiles=tiles,
-        features=pooled[order].astype(np.float32),
-        unit=samples[order],
-        sample=samples[order],
-        patient=_ids(table["patient_id"])[first],
-        slide=_ids(table["slide_id"])[first],
-    )
+    ids = {name: own[first[order]] for name, own in ids.items()}
+    pooled = pooled[order].astype(np.float32)
+    return FoldRows(where[order], tiles, pooled, ids["sample"], **ids)
 
 
 def _collect(task: Task, study, features, roles) -> tuple[Rows, frozenset[str]]:
@@ -157,17 +137,27 @@ def _collect(task: Task, study, features, roles) -> tuple[Rows, frozenset[str]]:
                 f"{task.level} {part.unit[bad[0]]}: the tiles were not embedded, or the "
                 "encoder's parameters or input are broken"
             )
-    test = rows["test"]
-    learned = [part for role, part in rows.items() if role != "test"]
-    shared: set[str] = set()
-    for part in learned:
+    site = study.tiles["site"].astype(str).to_numpy() if task.site_preserved else None
+    test, shared = rows["test"], set[str]()
+    for role, part in rows.items():
+        if role == "test":
+            continue
         both = np.intersect1d(part.unit, test.unit)
         if both.size:
             raise EvalError(
                 f"{both.size} {task.level}s are in fit and test, first {both[0]}: split "
                 f"{task.split} leaks"
             )
-        shared |= set(part.patient.tolist()) & set(test.patient.tolist())
+        shared |= set(np.intersect1d(part.patient, test.patient).tolist())
+        if site is None:
+            continue
+        sites = np.intersect1d(site[part.tiles], site[test.tiles])
+        if sites.size:
+            raise EvalError(
+                f"{sites.size} sites are in fit and test, first {sites[:5].tolist()}, and "
+                "the task asks for site-preserved folds: make a split with `pathjax data "
+                "split --site-preserved`, or leave out site_preserved"
+            )
     undeclared = sorted(shared - set(study.split(task.split).shared_patients))
     if undeclared:
         raise EvalError(
@@ -175,21 +165,7 @@ def _collect(task: Task, study, features, roles) -> tuple[Rows, frozenset[str]]:
             "split by patient, or declare them in the split's shared_patients; the "
             "table will then say so"
         )
-    if task.site_preserved:
-        _require_other_sites(study, learned, test)
     return rows, frozenset(shared)
-
-
-def _require_other_sites(study, learned: Sequence[FoldRows], test: FoldRows) -> None:
-    site = study.tiles["site"].astype(str).to_numpy()
-    tested = set(site[test.tiles].tolist())
-    both = sorted(tested & {name for part in learned for name in site[part.tiles]})
-    if both:
-        raise EvalError(
-            f"{len(both)} sites are in fit and test, first {both[:5]}, and the task "
-            "asks for site-preserved folds: make a split with `pathjax data split "
-            "--site-preserved`, or leave out site_preserved"
-        )
 
 
 def _drop(rows: Rows, missing_in: Callable) -> tuple[Rows, dict[str, int]]:
@@ -210,11 +186,6 @@ def _require_rows(rows: Rows) -> None:
             )
 
 
-def _column(task: Task, study, part: FoldRows) -> pd.Series:
-    """The target's values for the rows, missing ones as pandas has them."""
-    return column_of(study, task.level, str(task.target), part)
-
-
 def column_of(study, level: str, name: str, rows: FoldRows) -> pd.Series:
     """A column's values for the rows, missing ones as pandas has them."""
     table = study.tiles if level == "tile" else study.samples
@@ -223,18 +194,18 @@ def column_of(study, level: str, name: str, rows: FoldRows) -> pd.Series:
 
 def _class_labels(task: Task, study, rows: Rows, protocol: Protocol):
     """Class numbers by role, the class names, and what was left out."""
-    rows, dropped = _drop(rows, lambda part: _column(task, study, part).isna())
+
+    def column(part):
+        return column_of(study, task.level, str(task.target), part)
+
+    rows, dropped = _drop(rows, lambda part: column(part).isna())
     other = dict.fromkeys(dropped, 0)
     if task.classes:
-        rows, other = _drop(
-            rows, lambda part: ~_column(task, study, part).isin(task.classes)
-        )
+        rows, other = _drop(rows, lambda part: ~column(part).isin(task.classes))
     _require_rows(rows)
-    named = {
-        role: _column(task, study, part).astype(str).to_numpy(dtype=np.str_)
-        for role, part in rows.items()
-    }
-    present = set(np.concatenate(list(named.values())).tolist())
+    named = {role: _ids(column(part)) for role, part in rows.items()}
+    seen = {role: set(names.tolist()) for role, names in named.items()}
+    present = set().union(*seen.values())
     order = study.targets[task.target].classes or tuple(sorted(present))
     unknown = sorted(present - set(order))
     if unknown:
@@ -243,7 +214,6 @@ def _class_labels(task: Task, study, rows: Rows, protocol: Protocol):
             f"{', '.join(order)}"
         )
     classes = tuple(name for name in order if name in present)
-    seen = {role: set(names.tolist()) for role, names in named.items()}
     # A fold of a cross-validation may lack a class: all folds are scored together.
     least = 1 if task.crossed else 2
     if len(seen["fit"]) < 2 or len(seen["test"]) < least:
@@ -258,9 +228,8 @@ def _class_labels(task: Task, study, rows: Rows, protocol: Protocol):
             "probe can predict them: choose other folds, or count them as wrong with "
             "allow_unseen=True"
         )
-    number = {name: place for place, name in enumerate(classes)}
     labels = {
-        role: np.array([number[name] for name in names], np.int32)
+        role: pd.Index(classes).get_indexer(names).astype(np.int32)
         for role, names in named.items()
     }
     info = {"unlabelled": dropped, "of_other_classes": other, "unseen": unseen}
@@ -269,7 +238,7 @@ def _class_labels(task: Task, study, rows: Rows, protocol: Protocol):
 
 def _number_labels(task: Task, study, rows: Rows):
     def values(part):
-        return pd.to_numeric(_column(task, study, part))
+        return pd.to_numeric(column_of(study, task.level, str(task.target), part))
 
     rows, dropped = _drop(rows, lambda part: ~np.isfinite(values(part)))
     _require_rows(rows)
@@ -338,26 +307,23 @@ def bags_of(
       compile.
     """
     sample_of = _ids(study.tiles["sample_id"])
-    owners = [
-        pd.Index(rows.sample).get_indexer(sample_of[rows.tiles]) for rows in parts
-    ]
-    sizes = [
-        np.bincount(owner[owner >= 0], minlength=len(rows))
-        for owner, rows in zip(owners, parts, strict=True)
-    ]
-    largest = int(max(size.max() for size in sizes))
-    length = 1 << (min(largest, most) - 1).bit_length()
-    bags = []
-    for rows, owner, size in zip(parts, owners, sizes, strict=True):
-        bag = np.zeros((len(rows), length, features.shape[1]), np.float32)
-        mask = np.zeros((len(rows), length), bool)
+    tiles = []  # of each row, by part
+    for rows in parts:
+        owner = pd.Index(rows.sample).get_indexer(sample_of[rows.tiles])
         # -1 are tiles of samples without a label.
         order = np.argsort(owner, kind="stable")[int((owner < 0).sum()) :]
-        for row, mine in enumerate(np.split(order, np.cumsum(size)[:-1])):
-            tiles = rows.tiles[mine]
-            if len(tiles) > most:
-                tiles = tiles[np.arange(most) * len(tiles) // most]
-            bag[row, : len(tiles)] = features[tiles]
-            mask[row, : len(tiles)] = True
+        sizes = np.bincount(owner[owner >= 0], minlength=len(rows))
+        tiles.append(np.split(rows.tiles[order], np.cumsum(sizes)[:-1]))
+    largest = max(len(own) for part in tiles for own in part)
+    length = 1 << (min(largest, most) - 1).bit_length()
+    bags = []
+    for part in tiles:
+        bag = np.zeros((len(part), length, features.shape[1]), np.float32)
+        mask = np.zeros((len(part), length), bool)
+        for row, own in enumerate(part):
+            if len(own) > most:
+                own = own[np.arange(most) * len(own) // most]
+            bag[row, : len(own)] = features[own]
+            mask[row, : len(own)] = True
         bags.append((bag, mask))
     return bags

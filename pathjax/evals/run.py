@@ -72,22 +72,18 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
     metric = find_metric(task.metric_name(protocol))
     columns = tuple(dict.fromkeys(name for part in parts for name in part.columns))
     test = [part.problem.test for part in parts]
-    truth = np.concatenate(
-        [_spread(part.problem.labels["test"], part.columns, columns) for part in parts]
-    )
-    prediction = np.concatenate(
-        [
-            _spread(fit.prediction, part.columns, columns)
-            for part, fit in zip(parts, fits, strict=True)
-        ],
-        axis=1,
-    )
-    stratum = np.zeros(len(truth), np.int64)
-    hyper: dict[str, Any] = {}
+    truths, predictions = [], []
+    for part, fit in zip(parts, fits, strict=True):
+        truths.append(_spread(part.problem.labels["test"], part.columns, columns))
+        predictions.append(_spread(fit.prediction, part.columns, columns))
+    truth = np.concatenate(truths)
+    prediction = np.concatenate(predictions, axis=1)
     if metric.needs == "classes":
         prediction = prediction.argmax(axis=-1).astype(np.int32)
     else:
         prediction = prediction.astype(np.float32)
+    stratum = np.zeros(len(truth), np.int64)
+    hyper: dict[str, Any] = {}
     if metric.needs == "values":
         stratum = _strata(study, protocol, parts)
         r = per_gene_pearson(truth, prediction[0], stratum, protocol.over_folds)
@@ -130,15 +126,8 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         shared_patients=tuple(sorted(frozenset().union(*(p.shared for p in parts)))),
         hyper=hyper,
         per_fold=[
-            {
-                "fold": task.test,
-                "probe_seed": seed,
-                "value": float(value),
-                "strength": strength,
-            }
-            for seed, (value, strength) in enumerate(
-                zip(values, strengths, strict=True)
-            )
+            {"fold": task.test, "probe_seed": seed, "value": float(v), "strength": s}
+            for seed, (v, s) in enumerate(zip(values, strengths, strict=True))
         ],
     )
 
@@ -166,10 +155,10 @@ def _strata(study, protocol: Protocol, parts: Sequence[Prepared]):
     keys = []
     for place, part in enumerate(parts):
         rows = part.problem.test
-        inside = np.full(len(rows), "", dtype=object)
+        inside = [""] * len(rows)
         if protocol.within:
-            inside = column_of(study, "sample", protocol.within, rows)
-            inside = inside.astype(object).fillna("").astype(str)
+            column = column_of(study, "sample", protocol.within, rows)
+            inside = column.astype(object).fillna("").astype(str)
         keys += [f"{place} {name}" for name in inside]
     return np.unique(keys, return_inverse=True)[1]
 

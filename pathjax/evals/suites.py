@@ -8,72 +8,12 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pathjax.datasets.benchmarks import BENCHMARKS
 from pathjax.evals import EvalError
 from pathjax.evals.tasks import Task
 from pathjax.registry import did_you_mean
-
-
-def _demo() -> list[Task]:
-    """Two tile-level and five patient-level tasks on patients never fine-tuned on."""
-
-    def task(name: str, target: str | None, kind: str = "classification", **more):
-        return Task(
-            name, "demo", target, kind, "cohort", "probe_fit", "probe_test", **more
-        )
-
-    return [
-        task("tissue", "tile_class", level="tile"),
-        task("cancer type", "cancer_type"),
-        task("TP53", "tp53"),
-        task("subtype", "subtype"),
-        task("MSI", "msi"),
-        task("purity", "purity", "regression"),
-        task("expression", None, "expression", genes=100),
-    ]
-
-
-def _her2st_fold(label: str, split: str, test: str, cluster: bool = True) -> list[Task]:
-    """Expression, cluster and retrieval on one fold.
-
-    Cluster ids are per patient, so clusters of another patient cannot be asked for.
-    """
-
-    def task(name, target, kind, fit="train", **more):
-        return Task(f"{name} {label}", "her2st", target, kind, split, fit, test, **more)
-
-    return [
-        task("expression", None, "expression", genes=100),
-        *([task("cluster", "cluster", "classification")] if cluster else []),
-        task("recall@10", None, "retrieval", fit=None),
-    ]
-
-
-def _her2st() -> list[Task]:
-    """On a new section and on a new patient."""
-    return [
-        *_her2st_fold("C5", "c_sections", "new_section"),
-        *_her2st_fold("B4", "c_sections", "new_patient", cluster=False),
-    ]
-
-
-def _her2st_dev() -> list[Task]:
-    """On section C4 after C2 and C3: for choosing hyper-parameters."""
-    return _her2st_fold("C4", "c_sections_dev", "val")
-
-
-def _benchmark(name: str, column: str | None = None) -> Task:
-    """A public benchmark's classes, fitted on its train fold, on its scored one.
-
-    eva's linear probe: where there is a val fold that is not scored, it chooses the
-    epoch; else the scored fold does, as in eva.
-    """
-    known = BENCHMARKS[name]
-    select = "val" if "val" in known.counts and known.scored != "val" else None
-    return Task(column or name, name, "label", "classification", "benchmark", "train",
-                known.scored, select, level="tile", protocol="eva-linear/1")  # fmt: skip
-
 
 EVA = {
     "BACH": "bach",
@@ -93,43 +33,102 @@ TCGA = {
     "TCGA kidney": ("kidney", ("KIRC", "KIRP", "KICH")),
     "TCGA lung": ("lung", ("LUAD", "LUSC")),
 }
+PROBED: dict[str, Any] = {"split": "cohort", "fit": "probe_fit", "test": "probe_test"}
+
+
+def _classes(name: str, study: str, target: str, **more) -> Task:
+    return Task(name, study, target, "classification", **more)
+
+
+def _genes(name: str, study: str, genes: int, **more) -> Task:
+    return Task(name, study, None, "expression", genes=genes, **more)
+
+
+def _demo() -> list[Task]:
+    """Two tile-level and five patient-level tasks on patients never fine-tuned on."""
+    patients = {"cancer type": "cancer_type", "TP53": "tp53", "subtype": "subtype",
+                "MSI": "msi"}  # fmt: skip
+    return [
+        _classes("tissue", "demo", "tile_class", level="tile", **PROBED),
+        *(
+            _classes(name, "demo", target, **PROBED)
+            for name, target in patients.items()
+        ),
+        Task("purity", "demo", "purity", "regression", **PROBED),
+        _genes("expression", "demo", 100, **PROBED),
+    ]
+
+
+def _her2st_fold(label: str, split: str, test: str, cluster: bool = True) -> list[Task]:
+    """Expression, cluster and retrieval on one fold.
+
+    Cluster ids are per patient, so clusters of another patient cannot be asked for.
+    """
+    folds: dict[str, Any] = {"split": split, "fit": "train", "test": test}
+    clusters = _classes(f"cluster {label}", "her2st", "cluster", **folds)
+    return [
+        _genes(f"expression {label}", "her2st", 100, **folds),
+        *([clusters] if cluster else []),
+        Task(
+            f"recall@10 {label}", "her2st", None, "retrieval", **folds | {"fit": None}
+        ),
+    ]
+
+
+def _her2st() -> list[Task]:
+    """On a new section and on a new patient."""
+    return [
+        *_her2st_fold("C5", "c_sections", "new_section"),
+        *_her2st_fold("B4", "c_sections", "new_patient", cluster=False),
+    ]
 
 
 def _benchmarks(**columns: str) -> list[Task]:
-    """The tile benchmarks of kaiko's eva, as it runs them; column name to set."""
-    return [_benchmark(name, column) for column, name in columns.items()]
+    """Public tile benchmarks as kaiko's eva runs them; column name to set.
+
+    Fitted on the train fold, scored on the benchmark's own. Where there is a val fold
+    that is not scored, it chooses the epoch; else the scored fold does, as in eva.
+    """
+    tasks = []
+    for column, name in columns.items():
+        known = BENCHMARKS[name]
+        select = "val" if "val" in known.counts and known.scored != "val" else None
+        folds: dict[str, Any] = {
+            "split": "benchmark",
+            "fit": "train",
+            "test": known.scored,
+        }
+        tasks.append(
+            _classes(column, name, "label", select=select, level="tile",
+                     protocol="eva-linear/1", **folds)
+        )  # fmt: skip
+    return tasks
 
 
 def _tcga(protocol: str | None = None) -> list[Task]:
     """Patients that fine-tuning has not seen: classes of them, and expression."""
-    folds = ("cohort", "probe_fit", "probe_test")
-    classes = [
-        Task(column, "tcga", target, "classification", *folds, classes=classes,
-             protocol=protocol)
+    tasks = [
+        _classes(column, "tcga", target, classes=classes, protocol=protocol, **PROBED)
         for column, (target, classes) in TCGA.items()
-    ]  # fmt: skip
-    if protocol:
-        return classes
-    return [
-        *classes,
-        Task("TCGA expression", "tcga", None, "expression", *folds,
-             protocol="tcga-expression/1", genes=1000),
-    ]  # fmt: skip
+    ]
+    if protocol is None:
+        expression = "tcga-expression/1"
+        tasks += [
+            _genes("TCGA expression", "tcga", 1000, protocol=expression, **PROBED)
+        ]
+    return tasks
 
 
 def _tcga_regions() -> list[Task]:
     """For tens of patients: cross-validation, and cancer types with three or more."""
-
-    def task(column, target, kind, **more):
-        return Task(column, "tcga", target, kind, "cv5", None, "*", **more)
-
+    crossed = {"split": "cv5", "fit": None, "test": "*"}
+    types = ("BRCA", "KIRC", "KIRP", "LUAD", "LUSC", "PRAD")
+    pan = "tcga-expression-pan/1"
     return [
-        task("TCGA cancer type", "cancer_type", "classification",
-             classes=("BRCA", "KIRC", "KIRP", "LUAD", "LUSC", "PRAD")),
-        task("TCGA TP53", "tp53", "classification"),
-        task("TCGA expression", None, "expression", genes=100,
-             protocol="tcga-expression-pan/1"),
-    ]  # fmt: skip
+        _classes("TCGA cancer type", "tcga", "cancer_type", classes=types, **crossed),
+        _classes("TCGA TP53", "tcga", "tp53", **crossed),
+        _genes("TCGA expression", "tcga", 100, protocol=pan, **crossed),
+    ]
 
 
 def _ten(breast: str) -> list[Task]:
@@ -152,7 +151,8 @@ SUITES: dict[str, Callable[[], list[Task]]] = {
     "tcga-regions": _tcga_regions,
     "demo": _demo,
     "her2st": _her2st,
-    "her2st-dev": _her2st_dev,
+    # On section C4 after C2 and C3: for choosing hyper-parameters.
+    "her2st-dev": lambda: _her2st_fold("C4", "c_sections_dev", "val"),
 } | {name: functools.partial(_benchmarks, **{name: name}) for name in BENCHMARKS}
 
 

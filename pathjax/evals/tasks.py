@@ -124,20 +124,28 @@ class Task:
             return [*problems, f"unknown kind {self.kind!r}; {known}"]
         if self.level not in ("tile", "sample"):
             problems.append(f"expected level tile or sample, got {self.level!r}")
-        return (
-            problems
-            + self._protocol_problems(study)
-            + self._metric_problems()
-            + self._target_problems(study)
-            + self._fold_problems(study)
-        )
+        if self.classes and self.kind != "classification":
+            problems.append(f"classes are for classification, the kind is {self.kind}")
+        for check in (self._protocol_problems, self._target_problems,
+                      self._fold_problems):  # fmt: skip
+            try:
+                problems += check(study)
+            except (RegistryError, EvalError) as error:
+                problems.append(str(error))
+        return problems
 
-    def _protocol_problems(self, study) -> list[str]:
-        try:
-            protocol = self.find_protocol()
-        except (RegistryError, EvalError) as error:
-            return [str(error)]
-        name, probe, problems = protocol.name, protocol.probe, []
+    def _protocol_problems(self, study):
+        """Of protocol and metric."""
+        problems = []
+        own, needs = METRIC_OF_KIND[self.kind]
+        metric = find_metric(self.metric or own)
+        if metric.needs not in needs:
+            has = " and ".join(needs)
+            problems.append(
+                f"metric {metric.name} needs {metric.needs}, kind {self.kind} has {has}"
+            )
+        protocol = self.find_protocol()
+        name, probe = protocol.name, protocol.probe
         if self.kind not in probe.kinds:
             kinds = " or ".join(probe.kinds)
             problems.append(
@@ -153,23 +161,9 @@ class Task:
                 f"protocol {name} scores within {protocol.within}, which is no target of "
                 f"samples of {study.name}: add it, or use ridge/1"
             )
-        if self.classes and self.kind != "classification":
-            problems.append(f"classes are for classification, the kind is {self.kind}")
         return problems
 
-    def _metric_problems(self) -> list[str]:
-        own, needs = METRIC_OF_KIND[self.kind]
-        try:
-            metric = find_metric(self.metric or own)
-        except RegistryError as error:
-            return [str(error)]
-        if metric.needs not in needs:
-            has = " and ".join(needs)
-            name = metric.name
-            return [f"metric {name} needs {metric.needs}, kind {self.kind} has {has}"]
-        return []
-
-    def _target_problems(self, study) -> list[str]:
+    def _target_problems(self, study):
         if self.kind in ("expression", "retrieval"):
             problems = []
             if self.kind == "expression" and not study.has_expression:
@@ -203,12 +197,11 @@ class Task:
             )
         return problems
 
-    def _fold_problems(self, study) -> list[str]:
+    def _fold_problems(self, study):
         if self.split not in study.split_names:
             known = ", ".join(study.split_names) or "none"
             return [f"unknown split {self.split!r}; the study has {known}"]
         folds = study.split(self.split).folds
-        named = {role: fold for role, fold in self.folds.items() if fold is not None}
         if self.crossed:
             problems = []
             if self.fit or self.select or self.kind == "retrieval":
@@ -223,6 +216,7 @@ class Task:
             return problems
         if self.fit is None and self.kind != "retrieval":
             return ["no fit fold is named"]
+        named = {role: fold for role, fold in self.folds.items() if fold is not None}
         problems = [
             f"{role} fold {fold!r} is not in split {self.split}, which has "
             f"{', '.join(folds)}"
@@ -292,19 +286,18 @@ class TaskOutcome:
 
 def validate_all(tasks, studies) -> None:
     """Checks tasks against studies by name; raises one EvalError with all problems."""
-    problems = []
     names = [task.name for task in tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        problems.append(f"task names occur twice: {', '.join(twice)}")
+    problems = [f"task names occur twice: {', '.join(twice)}"] if twice else []
     for task in tasks:
-        if task.study not in studies:
+        study = studies.get(task.study)
+        if study is None:
             known = ", ".join(studies) or "none"
             own = [f"no study {task.study!r}; there are {known}"]
         else:
             try:
-                own = task.problems(studies[task.study])
-            except StudyError as error:  # an unreadable study is one problem of several
+                own = task.problems(study)
+            except StudyError as error:  # one unreadable study is one of the problems
                 own = [str(error)]
         problems += [f"task {task.name}: {problem}" for problem in own]
     if problems:

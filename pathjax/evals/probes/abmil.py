@@ -30,17 +30,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from pathjax.evals.probes.base import (
-    Fit,
-    Probe,
-    Problem,
-    class_probabilities,
-    over_devices,
-)
+from pathjax.evals.probes.base import Fit, Problem, class_probabilities
 from pathjax.evals.probes.minibatch import (
+    EpochProbe,
     Fits,
     Recipe,
     class_loss,
@@ -60,25 +54,20 @@ MLP = (128, 64)
 
 
 @dataclasses.dataclass(frozen=True)
-class Abmil(Probe):
+class Abmil(EpochProbe):
     """eva's attention probe of samples.
 
     Attributes:
       learning_rate: Of AdamW.
-      seeds: Runs, which differ in first parameters and row orders.
       bag: The most tiles of a sample, evenly spaced among its own.
-      folds, resample_seed: The fit fold is cut into this many, one of which chooses the
-        epoch, where the task names no select fold.
     """
 
     kinds = ("classification",)
     samples_only = True
-    averaged = True
-    learning_rate: float = LEARNING_RATE
     seeds: int = 20
-    bag: int = 1000
     folds: int = 5
-    resample_seed: int = 0
+    learning_rate: float = LEARNING_RATE
+    bag: int = 1000
 
     def fit(self, problem: Problem) -> Fit:
         assert problem.bags is not None, "a problem of samples has bags"
@@ -88,40 +77,22 @@ class Abmil(Probe):
             role: (*bag, problem.labels[role])
             for role, bag in zip(roles, bags, strict=True)
         }
+        train, val, where = self.validation(problem, parts)
         length, width = bags[0][0].shape[1:]
-        if "select" in parts:
-            train, val = parts["fit"], parts["select"]
-            words = f"fold {problem.names['select']}: epoch"
-        else:
-            weights, held = problem.fold_weights(1, self.folds, self.resample_seed)
-            held_out = weights.val[0, 0] > 0
-            words = (
-                f"one of {held['chosen_by']} of the fit fold by {held['groups']}: epoch"
-            )
-            train, val = (
-                tuple(part[rows] for part in parts["fit"])
-                for rows in (~held_out, held_out)
-            )
-        together = max(1, GIBIBYTE // (EVA.batch * length * width * 4))
-        fit = functools.partial(
-            abmil_fit, classes=problem.classes, learning_rate=self.learning_rate
+        fits, logits = self.run(
+            functools.partial(
+                abmil_fit, classes=problem.classes, learning_rate=self.learning_rate
+            ),
+            [*train, *val, *parts["test"][:2]],
+            together=max(1, GIBIBYTE // (EVA.batch * length * width * 4)),
         )
-        fits = [
-            over_devices(
-                fit,
-                [*train, *val, *parts["test"][:2]],
-                [np.arange(first, min(first + together, self.seeds))],
-            )
-            for first in range(0, self.seeds, together)
-        ]
         info = {
-            "chosen_by": words,
+            "chosen_by": f"{where}: epoch",
             "groups": "none: samples are shuffled",
-            "best_epoch": [int(e) for fit, _ in fits for e in fit.epoch],
-            "epochs": [int(e) for fit, _ in fits for e in fit.epochs],
+            "best_epoch": fits.epoch.tolist(),
+            "epochs": fits.epochs.tolist(),
             "tiles_in_a_bag": length,
         }
-        logits = np.concatenate([logits for _, logits in fits])
         rates = (self.learning_rate,) * self.seeds
         return Fit(class_probabilities(logits), rates, info)
 
@@ -168,13 +139,7 @@ def abmil_attention(
 def abmil_logits(
     params: dict[str, Any], bags: Float[Array, "B M E"], mask: Bool[Array, "B M"]
 ) -> Float[Array, "B K"]:
-    """Logits of each bag.
-
-    Args:
-      params: of one run.
-      bags: features of the instances, any floating type; padding may hold anything.
-      mask: true for instances, false for padding.
-    """
+    """Logits of each bag, by one run's parameters; padding may hold anything."""
     # Also keeps what is under the mask out of gradients, where 0 * inf would be NaN.
     x = jnp.where(mask[..., None], bags, 0).astype(jnp.float32)
     h = _linear(params["project"], x)
@@ -203,16 +168,15 @@ def abmil_fit(
 ) -> tuple[Fits, Float[Array, "R Q K"]]:
     """Fits R probes side by side and applies them to the query bags.
 
-    Besides the bags, a step needs memory for R batches of them. Runs do not depend on
-    each other: where that is too much, fit some seeds after the others.
+    Besides the bags, a step needs memory for R batches of them.
 
     Args:
-      bags, mask, y: training bags, padded to one length, and their class numbers.
-      val_bags, val_mask, val_y: what the epoch is chosen on.
-      query_bags, query_mask: bags to predict.
-      seeds: of the runs; eva has 20.
-      classes: number of classes, at least 2.
-      learning_rate, recipe: the protocol's.
+      bags, mask, y: Training bags, padded to one length, and their class numbers.
+      val_bags, val_mask, val_y: What the epoch is chosen on.
+      query_bags, query_mask: Bags to predict.
+      seeds: Of the runs.
+      classes: Number of classes, at least 2.
+      learning_rate, recipe: The protocol's.
 
     Returns:
       The fits, and logits of the query bags.
@@ -238,6 +202,5 @@ def abmil_fit(
         rows=len(bags),
         recipe=recipe,
     )
-    return fits, jax.vmap(every_bag, (0, None, None))(
-        fits.params, query_bags, query_mask
-    )
+    logits = jax.vmap(every_bag, (0, None, None))(fits.params, query_bags, query_mask)
+    return fits, logits

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
+import scipy.special
 from jax.sharding import PartitionSpec
 from jaxtyping import Bool, Float, Int, Shaped
 
-from pathjax.evals import EvalError
 from pathjax.evals.folds import FoldWeights, fold_weights
 
 LARGE = 16_384  # rows
@@ -45,12 +45,10 @@ class FoldRows:
         """The rows that `which` marks; `tiles` stays, for the audit."""
         if which.all():
             return self
-        parts = {
-            field.name: getattr(self, field.name)[which]
-            for field in dataclasses.fields(self)
-            if field.name != "tiles"
+        kept = {
+            name: part[which] for name, part in vars(self).items() if name != "tiles"
         }
-        return FoldRows(tiles=self.tiles, **parts)
+        return FoldRows(tiles=self.tiles, **kept)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -177,9 +175,9 @@ class Probe:
 def chosen(grid, choice, loss) -> tuple[tuple[float | int, ...], dict[str, Any]]:
     """Each seed's choice from the grid, and what the record says of seed 0's."""
     at_edge = int(choice[0]) in (0, len(grid) - 1)
-    return tuple(grid[int(one)] for one in choice), {
+    return tuple(grid[int(place)] for place in choice), {
         "strength_at_edge": len(grid) > 1 and at_edge,
-        "held_out_loss": [float(one) for one in loss[0]],
+        "held_out_loss": [float(value) for value in loss[0]],
     }
 
 
@@ -190,8 +188,7 @@ def class_probabilities(
     logits = np.asarray(logits, np.float64)
     if logits.shape[-1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return odds / odds.sum(axis=-1, keepdims=True)
+    return scipy.special.softmax(logits, axis=-1)
 
 
 def bucket(rows: int) -> int:
@@ -252,13 +249,3 @@ def over_devices(
         )
     results = run(*shared, *each)
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:runs], results)
-
-
-def require_classes(problem: Problem) -> None:
-    """Raises EvalError if a class is in the test fold only."""
-    absent = problem.classes - len(np.unique(problem.y))
-    if absent:
-        raise EvalError(
-            f"{absent} of {problem.classes} classes are in the test fold only, and this "
-            "probe counts the classes it learns: choose other folds, or name the classes"
-        )

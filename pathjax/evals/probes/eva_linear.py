@@ -14,14 +14,12 @@ says otherwise: a constant learning rate and no weight decay (`eva-linear-docs/1
 The fit fold is eva's train, the select fold its val. Where a task names no select fold,
 the test fold is val and scored, as eva has it for sets without a test (BACH, CRC, MHIST,
 BreakHis): its best epoch is then the best for the very rows that are scored, and
-`chosen_by` in the results says so.
+`chosen_by` in the results says so. With `folds` patients of the fit fold choose instead.
 
 Two things differ by intent. eva's runs are not seeded; these are. And eva validates
 binary tasks with torchmetrics, which takes a batch of logits that all happen to lie
-within 0 and 1 for probabilities; here 0.5 is always the probability.
-
-An epoch that the step limit would cut short has no validation in eva and so cannot be
-chosen; it is not run.
+within 0 and 1 for probabilities; here 0.5 is always the probability. An epoch that the
+step limit would cut short has no validation in eva and cannot be chosen; it is not run.
 """
 
 import dataclasses
@@ -34,15 +32,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pathjax.evals import EvalError
-from pathjax.evals.probes.base import (
-    Fit,
-    Probe,
-    Problem,
-    chosen,
-    class_probabilities,
-    over_devices,
-)
+from pathjax.evals.probes.base import Fit, Problem, chosen, class_probabilities
 from pathjax.evals.probes.minibatch import (
+    EpochProbe,
     Recipe,
     class_loss,
     fit_runs,
@@ -54,21 +46,18 @@ from pathjax.evals.probes.sweep import EXACT
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaLinear(Probe):
+class EvaLinear(EpochProbe):
     """eva's linear probe.
 
     Attributes:
       learning_rates: The grid; eva has one.
-      seeds: Runs, which differ in first parameters and row orders.
       batch, steps: Rows of a batch, and batches of a run at most.
       patience_share: Of `steps`; rounded up to whole epochs it is the patience.
       weight_decay, warm_epochs, warm_factor: As in `minibatch.Recipe`.
     """
 
     kinds = ("classification",)
-    averaged = True
     learning_rates: tuple[float, ...] = (3e-4,)
-    seeds: int = 5
     batch: int = 256
     steps: int = 12_500
     patience_share: float = 0.2
@@ -101,46 +90,40 @@ class EvaLinear(Probe):
         )
 
     def fit(self, problem: Problem) -> Fit:
-        val = "select" if "select" in problem.rows else "test"
+        parts = {
+            role: (rows.features, problem.labels[role])
+            for role, rows in problem.rows.items()
+        }
+        train, val, where = self.validation(problem, parts)
         rates = np.asarray(self.learning_rates, np.float32)
-        sweep = over_devices(
-            lambda rates, x, y, val_x, val_y, query, seeds: linear_sweep(
+        sweep = self.run(
+            lambda x, y, val_x, val_y, query, rates, seeds: linear_sweep(
                 *(x, y, val_x, val_y, query, seeds, rates),
                 classes=problem.classes,
                 options=self,
             ),
-            [
-                rates,
-                problem.rows["fit"].features,
-                problem.labels["fit"],
-                problem.rows[val].features,
-                problem.labels[val],
-                problem.test.features,
-            ],
-            [np.arange(self.seeds)],
+            [*train, *val, problem.test.features, rates],
         )
-        choice, runs = np.asarray(sweep.choice), np.arange(self.seeds)
-        rate, info = chosen(self.learning_rates, choice, 1 - np.asarray(sweep.score))
-        where = "fold" if val == "select" else "the scored fold"
+        runs, choice = np.arange(self.seeds), np.argmax(sweep.score, axis=1)
+        rate, info = chosen(self.learning_rates, choice, 1 - sweep.score)
         info |= {
-            "chosen_by": f"{where} {problem.names[val]}: epoch and learning rate",
+            "chosen_by": f"{where}: epoch and learning rate",
             "groups": "none: rows are shuffled",
-            "best_epoch": [int(e) for e in np.asarray(sweep.epoch)[runs, choice]],
-            "epochs": [int(e) for e in np.asarray(sweep.epochs)[runs, choice]],
+            "best_epoch": sweep.epoch[runs, choice].tolist(),
+            "epochs": sweep.epochs[runs, choice].tolist(),
         }
-        logits = np.asarray(sweep.logits)[runs, choice]
-        return Fit(class_probabilities(logits), rate, info)
+        return Fit(class_probabilities(sweep.logits[runs, choice]), rate, info)
 
 
 class LinearSweep(NamedTuple):
     """Outcome of R seeds at S learning rates.
 
     Attributes:
-      kernel, bias: of the best epoch; K is 1 for two classes.
-      logits: of the query rows, by the best epoch's parameters.
-      score: balanced accuracy of the validation rows there.
-      epoch, epochs: the best epoch, counted from 0, and how many were run.
-      history: the score after each epoch, NaN after the run has stopped.
+      kernel, bias: Of the best epoch; K is 1 for two classes.
+      logits: Of the query rows, by the best epoch's parameters.
+      score: Balanced accuracy of the validation rows there.
+      epoch, epochs: The best epoch, counted from 0, and how many were run.
+      history: The score after each epoch, NaN after the run has stopped.
     """
 
     kernel: Float[Array, "R S E K"]
@@ -159,13 +142,13 @@ class LinearSweep(NamedTuple):
     @property
     def prediction(self) -> Int[Array, "R Q"]:
         """Class numbers of the query rows at each seed's chosen learning rate."""
-        chosen = jnp.take_along_axis(self.logits, self.choice[:, None, None, None], 1)
-        return predicted_class(chosen[:, 0])
+        runs = jnp.arange(len(self.choice))
+        return predicted_class(jnp.asarray(self.logits)[runs, self.choice])
 
 
 def _logits(params, x):
-    x = x.astype(jnp.float32)
-    return jnp.matmul(x, params["kernel"], precision=EXACT) + params["bias"][None, :]
+    product = jnp.matmul(x.astype(jnp.float32), params["kernel"], precision=EXACT)
+    return product + params["bias"][None]
 
 
 @functools.partial(jax.jit, static_argnames=("classes", "options"))
@@ -183,21 +166,21 @@ def linear_sweep(
 ) -> LinearSweep:
     """Fits R x S linear probes side by side and applies them to the query.
 
-    Features may be of any floating type; they stay as they are, and a batch is turned
-    into float32. Beside them a sweep needs memory for R x S batches and parameters, and
-    for the logits of validation and query rows.
+    Features may be of any floating type; a batch is turned into float32. Beside them a
+    sweep needs memory for R x S batches and parameters, and for the logits of
+    validation and query rows.
 
     Args:
-      x, y: training features and class numbers, 0 to classes - 1.
-      val_x, val_y: what the epoch is chosen on.
-      query: rows to predict; the validation rows where a task has no test.
-      seeds: of the runs: first parameters and row orders; eva has 5.
-      learning_rate: the grid; every seed runs at each.
-      classes: number of classes, at least 2.
-      options: the protocol.
+      x, y: Training features and class numbers, 0 to classes - 1.
+      val_x, val_y: What the epoch is chosen on.
+      query: Rows to predict.
+      seeds: Of the runs: first parameters and row orders.
+      learning_rate: The grid; every seed runs at each.
+      classes: Number of classes, at least 2.
+      options: The protocol.
 
     Raises:
-      EvalError: as in `EvaLinear.recipe`.
+      EvalError: As in `EvaLinear.recipe`.
     """
     recipe = options.recipe(len(x))
     width, columns = x.shape[1], 1 if classes == 2 else classes
@@ -217,13 +200,8 @@ def linear_sweep(
         recipe=recipe,
     )
     logits = jax.vmap(_logits, (0, None))(fits.params, query)
-    grid = jax.tree.map(lambda leaf: leaf.reshape(*many, *leaf.shape[1:]), fits)
-    return LinearSweep(
-        grid.params["kernel"],
-        grid.params["bias"],
-        logits.reshape(*many, *logits.shape[1:]),
-        grid.score,
-        grid.epoch,
-        grid.epochs,
-        grid.history,
+    fits, logits = jax.tree.map(
+        lambda leaf: leaf.reshape(*many, *leaf.shape[1:]), (fits, logits)
     )
+    kernel, bias = fits.params["kernel"], fits.params["bias"]
+    return LinearSweep(kernel, bias, logits, *fits[1:])

@@ -65,14 +65,8 @@ class HestRidge(Probe):
             alpha = (hest_alpha(self.components, rows, width, y.shape[1]),)
             info = {"chosen_by": "nothing: alpha is HEST's", "groups": "none"}
             weight = np.ones(len(x), np.float32)
-        prediction = hest_ridge(
-            x,
-            y,
-            query,
-            np.asarray(alpha, np.float32),
-            weight,
-            components=self.components,
-        )
+        grid = np.asarray(alpha, np.float32)
+        prediction = hest_ridge(x, y, query, grid, weight, components=self.components)
         return Fit(np.asarray(prediction), alpha, info)
 
 
@@ -104,11 +98,11 @@ def hest_ridge(
     """Predictions of the query rows, all genes and alphas from one decomposition.
 
     Args:
-      x, y: train features and log expression.
-      query: rows to predict.
-      alpha: penalties on the sum of squares, as scikit-learn's Ridge has them.
+      x, y: Train features and log expression.
+      query: Rows to predict.
+      alpha: Penalties on the sum of squares, as scikit-learn's Ridge has them.
       weight: 1 for rows to learn from, 0 for others; None is all.
-      components: how many principal components at most; 0 keeps all directions.
+      components: How many principal components at most; 0 keeps all directions.
     """
     x, query = x.astype(jnp.float32), query.astype(jnp.float32)
     weight = jnp.ones(len(x)) if weight is None else weight
@@ -121,8 +115,8 @@ def hest_ridge(
     target = jnp.matmul(u[:, :kept].T, weight[:, None] * y, precision=EXACT)
     scores = jnp.matmul(query, vt[:kept].T, precision=EXACT)
 
-    def predict(one):
-        shrunk = s[:kept] / jnp.maximum(s[:kept] ** 2 + one, 1e-30)
+    def predict(penalty):
+        shrunk = s[:kept] / jnp.maximum(s[:kept] ** 2 + penalty, 1e-30)
         return jnp.matmul(scores, shrunk[:, None] * target, precision=EXACT)
 
     return jax.lax.map(predict, alpha)
@@ -141,10 +135,10 @@ def hest_choice(
     """Mean held-out squared error of each alpha, with the genes' train means added.
 
     Args:
-      x, y: features and log expression of the train rows.
-      train, val: for each inner fold, 1 for rows that are learned from, and that the
+      x, y: Features and log expression of the train rows.
+      train, val: For each inner fold, 1 for rows that are learned from, and that the
         error is of.
-      alpha, components: as in `hest_ridge`.
+      alpha, components: As in `hest_ridge`.
     """
 
     def held_out(part):

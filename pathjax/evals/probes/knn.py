@@ -6,10 +6,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from pathjax.evals.probes.sweep import EXACT, GridProbe, Sweep, sweep_fits
+
+# Wu et al. 2018, arXiv:1805.01978, kept by DINO.
+TEMPERATURE = 0.07
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +44,15 @@ def knn_predict(
     k: Int[Array, "S"],
     *,
     largest: int,
-    temperature: ArrayLike = 0.07,
 ) -> Float[Array, "S Q T"]:
     """Weighted means of the k nearest rows by cosine similarity, for every k at once.
 
-    A neighbour of similarity s votes with weight[n] * exp(s / temperature) (0.07: Wu et
-    al. 2018, arXiv:1805.01978, kept by DINO). Rows of weight 0 are no neighbours; a row
-    drawn twice is one neighbour with two votes. With k above the number of rows, all of
-    them vote. With one-hot `y` the result is vote shares.
+    A neighbour of similarity s votes with weight[n] * exp(s / TEMPERATURE). Rows of
+    weight 0 are no neighbours; a row drawn twice is one neighbour with two votes. With k
+    above the number of rows, all of them vote. With one-hot `y` these are vote shares.
 
     Args:
-      x, y, weight: The rows that vote, and what they say.
+      x, y, weight: The rows that vote, and for what.
       query: Rows to predict.
       k: Neighbour counts.
       largest: The largest of `k`, known at compile time.
@@ -72,7 +72,7 @@ def knn_predict(
             jnp.where(weight > 0, similarity, -jnp.inf), largest
         )
         # The nearest has share 1 before its weight: no overflow, and never all zero.
-        vote = weight[index] * jnp.exp((near - near[0]) / temperature)
+        vote = weight[index] * jnp.exp((near - near[0]) / TEMPERATURE)
         vote = jnp.where(jnp.arange(largest)[None, :] < k[:, None], vote[None, :], 0.0)
         total = vote.sum(axis=1, keepdims=True)
         return jnp.matmul(vote / total, y[index], precision=EXACT)
@@ -92,7 +92,6 @@ def knn_sweep(
     *,
     final: int,
     largest: int,
-    temperature: ArrayLike = 0.07,
 ) -> Sweep:
     """Chooses k per probe seed by held-out squared error (Brier 1950), then predicts.
 
@@ -101,18 +100,17 @@ def knn_sweep(
       train, val, final: Of FoldWeights.
       k: Neighbour counts, the largest first (ties go to the first).
       query: Rows to predict.
-      largest, temperature: As in `knn_predict`.
+      largest: As in `knn_predict`.
     """
-    vote = functools.partial(knn_predict, largest=largest, temperature=temperature)
 
     def held_out(weights):
         train, val, _ = weights
-        error = (vote(x, y, train, x, k) - y[None]) ** 2
+        error = (knn_predict(x, y, train, x, k, largest=largest) - y[None]) ** 2
         return jnp.matmul(error.sum(axis=2), val, precision=EXACT)
 
     def final_prediction(picked):
         weight, choice = picked
-        return vote(x, y, weight, query, k[choice][None])[0]
+        return knn_predict(x, y, weight, query, k[choice][None], largest=largest)[0]
 
     none = jnp.zeros(len(train))
     return sweep_fits(held_out, final_prediction, none, train, val, len(k), final)

@@ -61,7 +61,7 @@ class Logistic(GridProbe):
 
     def info(self, sweep):
         return {
-            "solver_steps": [int(one) for one in sweep.steps],
+            "solver_steps": [int(count) for count in sweep.steps],
             "converged": bool((sweep.gradient <= self.tolerance).all()),
         }
 
@@ -78,13 +78,12 @@ def minimise(loss, start, steps: int, tolerance: ArrayLike):
     """L-BFGS (Liu & Nocedal 1989) until the gradient's largest entry is small.
 
     Returns:
-      parameters, steps taken, and that largest entry.
+      Parameters, steps taken, and that largest entry.
     """
     # The loss is convex, so sufficient decrease alone keeps the curvature pairs
-    # positive. optax's default, a zoom search, costs 4 times as much under vmap, where
-    # both branches of its conditions run for every fit. Nor does the search keep the
-    # gradient: it would do so in a condition, and under vmap what a condition closes
-    # over is copied for every fit, the features too.
+    # positive. Under vmap, where both branches of conditions run for every fit, optax's
+    # default, a zoom search, costs 4 times as much, and keeping the search's gradient
+    # would copy the features for every fit.
     search = optax.scale_by_backtracking_linesearch(
         max_backtracking_steps=20,
         decrease_factor=0.5,
@@ -161,26 +160,14 @@ def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance
     return *shared(params), present, count, gradient
 
 
-def _standardised(x, weight):
-    """x by the mean and spread of all rows that some fit counts, and those."""
-    x = x.astype(jnp.float32)
-    centre, spread = moments(x, (weight.sum(axis=0) > 0).astype(jnp.float32))
-    return (x - centre[None, :]) / spread[None, :], centre, spread
-
-
-def _moments_of_fits(x, weight):
-    """Mean and spread `[P, E]`; one fit at a time, as each needs rows of x anew."""
-    return jax.lax.map(functools.partial(moments, x), weight)
-
-
-def _side_by_side(run, numbers, rows: int, classes: int):
-    """run of each number; as many at once as their log-probabilities leave room for."""
-    count = len(numbers)
+def _side_by_side(run, count: int, rows: int, classes: int):
+    """run of 0 to count - 1; as many at once as their log-probabilities leave room for."""
+    numbers = jnp.arange(count)
     most = max(1, AT_ONCE // (4 * rows * classes * COPIES))
     if most >= count:
         return jax.vmap(run)(numbers)
     # A divisor: a shorter last batch would be compiled too.
-    size = max(one for one in range(1, most + 1) if count % one == 0)
+    size = max(size for size in range(1, most + 1) if count % size == 0)
     return jax.lax.map(run, numbers, batch_size=size)
 
 
@@ -218,8 +205,12 @@ def logistic_sweep(
         share = 1.0 / jnp.where(per_class > 0, per_class, 1.0)
         val = val * jnp.einsum("rc,nc->rn", share, onehot)[:, None, :]
     train, val = (part.reshape(seeds * fits, rows) for part in (train, val))
-    x, centre, spread = _standardised(x, train)
-    mean, scale = _moments_of_fits(x, train)
+    # By the mean and spread of all rows that some fit counts; one fit at a time, as each
+    # needs the rows of x anew.
+    x = x.astype(jnp.float32)
+    centre, spread = moments(x, (train.sum(axis=0) > 0).astype(jnp.float32))
+    x = (x - centre[None, :]) / spread[None, :]
+    mean, scale = jax.lax.map(functools.partial(moments, x), train)
 
     def fit(number):
         which, strength = number // many, l2[number % many]
@@ -235,8 +226,7 @@ def logistic_sweep(
         loss = -jnp.sum(held * jnp.maximum(logp, -50.0))
         return (kernel, bias, present, count, gradient), loss, held.sum()
 
-    numbers = jnp.arange(seeds * fits * many)
-    parts, losses, counts = _side_by_side(fit, numbers, rows, classes)
+    parts, losses, counts = _side_by_side(fit, seeds * fits * many, rows, classes)
     losses = losses.reshape(seeds, fits, many)
     loss, choice = choose(losses, counts.reshape(seeds, fits, many)[:, :, 0])
     last = (jnp.arange(seeds) * fits + final) * many + choice

@@ -10,20 +10,77 @@ inside, runs are a `vmap` axis. Batches are gathered by row number, so the devic
 the rows once whatever P is.
 
 `loss` and `score` close over model and data. The same keys give the same fits, alone or
-beside others.
+beside others. `EpochProbe` is what probes with such runs share.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from pathjax.evals import EvalError
+from pathjax.evals.probes.base import Probe, Problem, over_devices
+
+Arrays = tuple[np.ndarray, ...]
+SCORED_FOLD = "the scored fold"  # in the record of what chose the epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochProbe(Probe):
+    """A probe of several runs, whose epoch is chosen on validation rows.
+
+    Attributes:
+      seeds: Runs, which differ in first parameters and row orders.
+      folds, resample_seed: The fit fold is cut into this many by patient, one of which
+        chooses the epoch, where the task names no select fold. 0: the scored fold
+        chooses, so that the score is the best of many epochs for the very rows scored.
+    """
+
+    averaged = True
+    seeds: int = 5
+    folds: int = 0
+    resample_seed: int = 0
+
+    def validation(
+        self, problem: Problem, parts: Mapping[str, Arrays]
+    ) -> tuple[Arrays, Arrays, str]:
+        """Arrays to train on, arrays to validate on, and what these are.
+
+        Args:
+          problem: The task's.
+          parts: By role, arrays with a leading axis of the role's rows.
+        """
+        if "select" in parts:
+            return parts["fit"], parts["select"], f"fold {problem.names['select']}"
+        if not self.folds:
+            return parts["fit"], parts["test"], f"{SCORED_FOLD} {problem.names['test']}"
+        weights, info = problem.fold_weights(1, self.folds, self.resample_seed)
+        held_out = weights.val[0, 0] > 0
+        train, val = (
+            tuple(part[rows] for part in parts["fit"]) for rows in (~held_out, held_out)
+        )
+        where = f"one of {info['chosen_by']} of the fit fold by {info['groups']}"
+        return train, val, where
+
+    def run(
+        self,
+        fit: Callable[..., Any],
+        shared: Sequence[np.ndarray],
+        together: int | None = None,
+    ) -> Any:
+        """`fit(*shared, seeds)` of all seeds, so many at once."""
+        step = together or self.seeds
+        seeds = np.arange(self.seeds)
+        parts = [
+            over_devices(fit, shared, [seeds[start : start + step]])
+            for start in range(0, self.seeds, step)
+        ]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +88,15 @@ class Recipe:
     """How each run is fitted.
 
     Attributes:
-      batch: rows of a batch; the last of an epoch may have fewer.
-      epochs: at most this many, each followed by a validation.
-      patience: a run stops after this many validations in a row that are not above
+      batch: Rows of a batch; the last of an epoch may have fewer.
+      epochs: At most this many, each followed by a validation.
+      patience: A run stops after this many validations in a row that are not above
         its best.
-      weight_decay: decoupled (Loshchilov & Hutter 2019, arXiv:1711.05101); 0.01 is the
+      weight_decay: Decoupled (Loshchilov & Hutter 2019, arXiv:1711.05101); 0.01 is the
         default of `torch.optim.AdamW`. It decays biases too, as there.
-      warm_epochs, warm_factor: the learning rate is multiplied by the factor during
+      warm_epochs, warm_factor: The learning rate is multiplied by the factor during
         the first epochs. 5 and 1/3 are the defaults of torch's `ConstantLR`.
-      b1, b2, eps: of Adam.
+      b1, b2, eps: Of Adam.
     """
 
     batch: int
@@ -52,22 +109,15 @@ class Recipe:
     b2: float = 0.999
     eps: float = 1e-8
 
-    def __post_init__(self):
-        if min(self.batch, self.epochs, self.patience) < 1:
-            raise EvalError(
-                f"expected batch, epochs and patience of at least 1, got {self.batch}, "
-                f"{self.epochs} and {self.patience}"
-            )
-
 
 class Fits(NamedTuple):
     """Outcome of P runs.
 
     Attributes:
-      params: of the best epoch; each leaf has a leading axis P.
-      score: the best validation score.
-      epoch: the epoch it is from, counted from 0; the first of equals.
-      epochs: how many epochs the run took.
+      params: Of the best epoch; each leaf has a leading axis P.
+      score: The best validation score.
+      epoch: The epoch it is from, counted from 0; the first of equals.
+      epochs: How many epochs the run took.
       history: `[P, T]` validation scores, NaN after a run has stopped.
     """
 
@@ -89,11 +139,9 @@ def epoch_order(
 ) -> Int[Array, "N"]:
     """The order in which an epoch visits the rows.
 
-    Random numbers are sorted with the row's own number in their low bits: one sort of
-    one array, a third to a sixth of an argsort's time on a CPU, which was half of a
-    linear probe's. Up to 2^18 rows at least 14 bits are random, so that the rows with
-    equal ones, which stay in the order of rows, are 16 on average; which batch a row is
-    in, and with which others, does not depend on them. Above that it is an argsort.
+    Random numbers are sorted with the row's own number in their low bits, which on a
+    CPU takes a third to a sixth of an argsort's time. Up to 2^18 rows at least 14 bits
+    are random; above that it is an argsort.
     """
     bits = jax.random.bits(jax.random.fold_in(key, epoch), (rows,))
     low = (rows - 1).bit_length()
@@ -204,13 +252,13 @@ def fit_runs(
     """Fits P runs; to be called under `jax.jit`.
 
     Args:
-      init: a run's key to its first parameters.
-      loss: parameters, row numbers of a batch and their weights (which sum to 1, 0 for
+      init: A run's key to its first parameters.
+      loss: Parameters, row numbers of a batch and their weights (which sum to 1, 0 for
         padding) to the loss: the weighted sum over the rows.
-      score: parameters to the validation score; higher is better.
-      seeds, learning_rate: of each run. Runs of one seed share start and orders.
-      rows: how many rows there are to learn from.
-      recipe: what all runs share.
+      score: Parameters to the validation score; higher is better.
+      seeds, learning_rate: Of each run. Runs of one seed share start and orders.
+      rows: How many rows there are to learn from.
+      recipe: What all runs share.
     """
     steps = -(-rows // recipe.batch)
     padding = steps * recipe.batch - rows

@@ -28,15 +28,10 @@ class Retrieval(Probe):
     per_slide: bool = False
 
     def fit(self, problem: Problem) -> Fit:
-        test, partner = problem.test, problem.partner
-        if partner is None:
-            raise EvalError("retrieval needs embeddings of the other tower")
-        hits, chance = recall_at_k(
-            test.features,
-            partner,
-            self.k,
-            group=test.slide if self.per_slide else None,
-        )
+        test = problem.test
+        assert problem.partner is not None, "rows.prepare requires it"
+        group = test.slide if self.per_slide else None
+        hits, chance = recall_at_k(test.features, problem.partner, self.k, group=group)
         info = {
             "k": self.k,
             "per_slide": self.per_slide,

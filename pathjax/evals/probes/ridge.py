@@ -52,11 +52,6 @@ def _decompose(x, y, weight):
     return mean, scale, offset, s, vt, projected
 
 
-def _shrink(s, l2):
-    # s^2 + l2 is 0 only where the direction is empty; its share is then 0 too.
-    return s / jnp.maximum(s**2 + l2, 1e-30)
-
-
 @functools.partial(jax.jit, static_argnames=("final",))
 def ridge_sweep(
     x: Float[Array, "N E"],
@@ -84,20 +79,22 @@ def ridge_sweep(
     """
     x, query = x.astype(jnp.float32), query.astype(jnp.float32)
 
-    def predict(parts, one, at):
+    def predict(parts, penalty, at):
         mean, scale, offset, s, vt, projected = parts
         scores = jnp.matmul(
             (at - mean[None, :]) / scale[None, :], vt.T, precision=EXACT
         )
-        kernel = _shrink(s, one)[:, None] * projected
+        # s^2 + l2 is 0 only where the direction is empty; its share is then 0 too.
+        shrunk = s / jnp.maximum(s**2 + penalty, 1e-30)
+        kernel = shrunk[:, None] * projected
         return jnp.matmul(scores, kernel, precision=EXACT) + offset[None, :]
 
     def held_out(weights):
         train, val, spread = weights
         parts = _decompose(x, y, train)
 
-        def loss(one):
-            error = ((predict(parts, one, x) - y) / spread[None, :]) ** 2
+        def loss(penalty):
+            error = ((predict(parts, penalty, x) - y) / spread[None, :]) ** 2
             return jnp.sum(val * error.mean(axis=1))
 
         return jax.lax.map(loss, l2)

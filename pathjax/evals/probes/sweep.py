@@ -89,9 +89,8 @@ class GridProbe(Probe):
             fit_values=problem.labels["fit"],
         )
         strength, choice = chosen(self.grid, sweep.choice, sweep.loss)
-        return Fit(
-            np.asarray(sweep.prediction), strength, choice | info | self.info(sweep)
-        )
+        prediction = np.asarray(sweep.prediction)
+        return Fit(prediction, strength, choice | info | self.info(sweep))
 
     def fit_arrays(
         self,
@@ -106,8 +105,7 @@ class GridProbe(Probe):
         """Sweeps plain arrays, padded so that tasks of about one size share a compile.
 
         Args:
-          x, y: Features and labels of the rows that are learned from.
-          weights: Of these rows.
+          x, y, weights: Features, labels and weights of the rows that are learned from.
           query: Rows to predict.
           classes: How many; 0 for values.
           fit_values: Labels of the fit rows. Values are learned in their units, so that

@@ -28,13 +28,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from pathjax.evals.probes.base import (
-    Fit,
-    Probe,
-    Problem,
-    class_probabilities,
-    require_classes,
-)
+from pathjax.evals import EvalError
+from pathjax.evals.probes.base import Fit, Probe, Problem, class_probabilities
 from pathjax.evals.probes.logistic import minimise
 from pathjax.evals.probes.sweep import EXACT, moments
 
@@ -54,7 +49,13 @@ class UniLogreg(Probe):
     tolerance: float = 1e-7
 
     def fit(self, problem: Problem) -> Fit:
-        require_classes(problem)
+        absent = problem.classes - len(np.unique(problem.y))
+        if absent:
+            raise EvalError(
+                f"{absent} of {problem.classes} classes are in the test fold only, and "
+                "this probe counts the classes it learns: choose other folds, or name "
+                "the classes"
+            )
         result = uni_logreg(
             problem.joined("features"),
             problem.y,
@@ -96,9 +97,9 @@ def uni_logreg(
     """Fits the train rows and applies the probe to the query.
 
     Args:
-      x, y: features and class numbers of all rows that are learned from.
-      query: rows to predict.
-      classes: how many; each must be in `y`, as the cost counts those that are.
+      x, y: Features and class numbers of all rows that are learned from.
+      query: Rows to predict.
+      classes: How many; each must be in `y`, as the cost counts those that are.
       squared: scikit-learn's penalty in place of UNI's own.
       steps, tolerance: L-BFGS stops when the gradient's largest entry is below
         `tolerance`, and after `steps` at the latest. scikit-learn's penalty is so weak
