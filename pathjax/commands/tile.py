@@ -53,7 +53,9 @@ def add(commands) -> None:
         "--retry-skipped", action="store_true", help="try skipped slides again"
     )
     tile.add_argument(
-        "--strict", action="store_true", help="exit with 1 if a slide was skipped"
+        "--strict",
+        action="store_true",
+        help="exit with 1 if anything was skipped or not used",
     )
     tile.set_defaults(run=run_tile)
 
@@ -88,5 +90,9 @@ def run_tile(args: argparse.Namespace) -> int:
         )
     print_built(study)
     skipped = int((study.slides["status"] == "skipped").sum())
-    print(f"{len(study.slides) - skipped} slides tiled, {skipped} skipped")
-    return 1 if args.strict and skipped else 0
+    unused = len(study.meta["skipped"]) - skipped
+    print(
+        f"{len(study.slides) - skipped} slides tiled, {skipped} skipped"
+        + (f", {unused} other things not used" if unused else "")
+    )
+    return 1 if args.strict and study.meta["skipped"] else 0

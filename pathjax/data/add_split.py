@@ -19,6 +19,7 @@ from pathjax.data.site_folds import site_folds
 from pathjax.data.study import Split, Study, StudyError, listing, sha256
 from pathjax.data.study_tables import read_frame
 from pathjax.data.study_writer import SAFE_NAME, write_split
+from pathjax.data.tables import alike
 from pathjax.files import write_json
 
 
@@ -82,7 +83,12 @@ def patients_of(
             problems.append(f"target {name} is a number: expected a class")
     if problems:
         raise StudyError(f"study {study.name}: {listing(problems)}")
-    samples, notes = study.samples, []
+    samples = study.samples
+    notes = [
+        f"patients {', '.join(group)} differ only by case, leading zeros or '.0': if "
+        "they are one, its tiles may be in several folds"
+        for group in alike(samples["patient_id"])
+    ]
     ids = pd.Index(sorted(samples["patient_id"].unique()), name="patient_id")
     out = pd.DataFrame(index=ids)
     if with_site:

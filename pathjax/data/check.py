@@ -28,6 +28,7 @@ from pathjax.data.study_tables import (
     slide_problems,
     stream,
 )
+from pathjax.data.tables import alike
 
 TILES = "tiles.parquet"
 READ_AT_ONCE = 256  # records per read: a few MB
@@ -200,6 +201,12 @@ def check_study(
                 f"{len(without)} of {len(samples)} samples have no expression, first "
                 f"{without[:3]}"
             )
+    for name in ("patient_id", "sample_id"):
+        for group in alike(samples[name])[:3]:
+            notes.append(
+                f"{name}s {', '.join(group)} differ only by case, leading zeros or "
+                "'.0': if they are one, write it in one way"
+            )
     for target in targets:
         if target.level == "tile":
             missing, count = index.missing.get(target.name, 0), index.rows
@@ -285,7 +292,20 @@ def table_problems(
     if index.lacking:
         return []  # `index.problems` says so
     ids, owners = samples["sample_id"], index.owners
-    problems = few(ids[ids.duplicated()], "sample_ids occur twice")
+    problems = []
+    for what, table in (("samples", samples), ("tiles", owners)):
+        for name in {"sample_id", "patient_id", "slide_id"} & set(table):
+            numbers = [
+                value for value in set(table[name]) if not isinstance(value, str)
+            ]
+            if numbers:
+                problems.append(
+                    f"{name} of {what}: expected text, got {numbers[0]!r}: pandas reads "
+                    "7 and 007 as one number; read tables with dtype=str"
+                )
+    if problems:
+        return problems
+    problems += few(ids[ids.duplicated()], "sample_ids occur twice")
     orphans = set(owners["sample_id"]) - set(ids)
     problems += few(orphans, "samples of tiles are not among the samples")
     problems += few(set(ids) - set(owners["sample_id"]), "samples have no tile")

@@ -156,20 +156,32 @@ class Study:
                 f"{path}: expected schema {SCHEMA}, got {self.meta.get('schema')!r}: "
                 "build the study again with this version"
             )
-        missing = [name for name in self.meta["files"] if not self._path(name).exists()]
+        missing = [name for name in self.meta["files"] if not self._is_there(name)]
         if missing:
             raise StudyError(
                 f"{self.root} lacks {len(missing)} of its files, first {missing[:3]}: "
                 "copy the study whole, or build it again"
             )
 
-    def _path(self, name: str) -> Path:
-        path = (self.root / name).resolve()
-        if not path.is_relative_to(self.root.resolve()):
+    def _is_there(self, name: str) -> bool:
+        """Whether a file exists, inside the study or where a link of it leads.
+
+        A study in the cache of a hub consists of links. One that leads outside has to
+        be to a file of the recorded size (`pathjax data check` compares the content).
+        """
+        path = self.root / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise StudyError(f"{self.root}/study.json names {name}, outside the study")
+        if not path.exists():
+            return False
+        size = self.meta["files"][name].get("bytes")
+        inside = path.resolve().is_relative_to(self.root.resolve())
+        if not inside and path.stat().st_size != size:
             raise StudyError(
-                f"{self.root}/study.json names {name}, outside the study: refused"
+                f"{path} is a link to {path.resolve()}, outside the study, and not to "
+                f"the file of {size} bytes that was written: copy the study again"
             )
-        return path
+        return True
 
     @property
     def name(self) -> str:
@@ -276,7 +288,7 @@ class Study:
                 f"study {self.name} has no split {name!r}; it has "
                 f"{', '.join(self.split_names) or 'none'}"
             )
-        text = self._path(f"splits/{name}.json").read_text(encoding="utf-8")
+        text = (self.root / f"splits/{name}.json").read_text(encoding="utf-8")
         entry = json.loads(text)
         return Split(
             name=name,

@@ -42,7 +42,9 @@ from pathjax.data.study_tables import (
 )
 from pathjax.files import atomic_path, write_json
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Names of shards and splits. A file name has at most 255 bytes, those of `atomic_path`
+# and of the ending included.
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,219}")
 # One record per group: random reads are 5 to 10 times slower otherwise
 # (docs/performance.md). Uncompressed, because tiles are JPEG or PNG already.
 RECORD_OPTIONS = "group_size:1,uncompressed"
@@ -351,6 +353,6 @@ def write_split(root: Path, split: Split) -> Path:
 def _check_name(shard: str) -> None:
     if not SAFE_NAME.fullmatch(shard):
         raise StudyError(
-            f"{shard!r} cannot name a shard: use letters, digits, '.', '_' and '-', "
-            "starting with a letter or digit"
+            f"{shard!r} cannot name a shard: use at most 220 letters, digits, '.', '_' and "
+            "'-', starting with a letter or digit"
         )

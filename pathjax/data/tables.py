@@ -1,69 +1,330 @@
 """Tables that users write: CSV or TSV with a header, each cell read as text.
 
-Columns are recognised in the usual spellings (`Patient_ID`, `case_id`, ...) by one
-function, `known_columns`. What a table means is up to its reader.
+The one reader for all of them: encodings, separators, line ends, column names in the
+usual spellings (`Patient_ID`, `case_id`, ...), words for missing values, decimal
+commas, Windows paths. What a table means is up to its caller.
 """
 
+import codecs
+import csv
+import gzip
+import io
+import logging
+import os
 import re
-import warnings
+import unicodedata
+import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PureWindowsPath
 
 import pandas as pd
 
-# Canonical name -> other names of the same column, lower case with underscores.
+log = logging.getLogger(__name__)
+
+# Canonical name -> other names of the same column, as `_plain` writes them.
 ALIASES = {
-    "patient_id": ("patient", "case_id", "case", "submitter_id", "case_submitter_id"),
+    "patient_id": (
+        *("patient", "case", "caseid", "submitterid", "casesubmitterid", "subject"),
+        *("subjectid", "participant", "participantid", "bcrpatientbarcode"),
+        *("patientbarcode",),
+    ),
+    "sample_id": ("sample", "samplesubmitterid", "samplebarcode", "bcrsamplebarcode"),
+    "slide_id": ("slide", "slidename", "slidesubmitterid", "imageid"),
+    "path": ("wsi", "file", "filename", "filepath", "slidepath", "imagepath"),
+    "wsi": (
+        *("slide", "slideid", "slidename", "path", "file", "filename", "filepath"),
+        *("image", "imageid"),
+    ),
+    "site": ("center", "centre", "hospital", "institution", "tissuesourcesite", "tss"),
+    "mpp": ("micronsperpixel", "umperpixel", "umperpx", "mppumpx", "mppum"),
+    "text": ("report", "reporttext"),
 }
+# Parts of names that make an unused column look like a known one.
+STEMS = {
+    "patient_id": ("patient", "case", "subject", "participant", "submitter"),
+    "sample_id": ("sample", "specimen"),
+    "slide_id": ("slide", "wsi", "image"),
+    "path": ("path", "file", "wsi"),
+    "wsi": ("slide", "wsi", "file", "image"),
+    "site": ("site", "center", "centre", "hospital", "institution"),
+    "mpp": ("mpp", "micron", "perpixel", "resolution"),
+}
+MISSING = frozenset(
+    [
+        "",
+        "na",
+        "n/a",
+        "#n/a",
+        "<na>",
+        "nan",
+        "#nan",
+        "null",
+        "#null!",
+        "none",
+        "nil",
+        "nat",
+        "empty",
+        "missing",
+        "-",
+        "--",
+        "?",
+        "not available",
+        "not reported",
+        "[not available]",
+        "[not applicable]",
+    ]
+)
+NOT_TEXT = {
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV",
+    b"SQLite format": "a database: export the table as CSV",
+    b"PAR1": "a Parquet file: write it as CSV",
+    b"version https://git-lfs": "a Git LFS pointer: run `git lfs pull`",
+    b"<!DOCTYPE": "a web page: download the file itself",
+    b"<html": "a web page: download the file itself",
+}
+SEPARATORS = (",", ";", "\t", "|")
+# What damaged files raise. RuntimeError: an archive with a password.
+UNREADABLE = (
+    *(ValueError, LookupError, OSError, EOFError, RuntimeError),
+    *(zlib.error, zipfile.BadZipFile, csv.Error),
+)
+MOST_BAD_ROWS = 3  # named in an error
+csv.field_size_limit(1 << 30)  # reports are longer than the default of 131,072
 
 
-def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Reads a table; cells are stripped, empty ones are "".
+def read_table(
+    path: Path,
+    columns: Sequence[str] = (),
+    *,
+    required: Sequence[str] = (),
+    encoding: str | None = None,
+    bad_rows: list[tuple[int, str]] | None = None,
+) -> pd.DataFrame:
+    """Reads a table; cells are stripped text, the index is the number of each line.
+
+    In the recognised `columns` words for missing values become "" (`is_missing`).
 
     Args:
-      path: A CSV, or a TSV by its ending, in UTF-8 with or without a byte-order mark.
+      path: CSV or TSV; plain, gzipped, or the only file of a zip archive. The separator
+        is the one that divides the header most.
       columns: Columns to recognise in other spellings, see `known_columns`.
+      required: Columns that have to be there.
+      encoding: Of the text, where bytes that are not in it become U+FFFD; None detects
+        UTF-8, UTF-16 and Windows-1252. A byte-order mark of UTF-16 is always obeyed.
+      bad_rows: Takes line number and reason of rows that are left out because they have
+        more cells than the header; None refuses them.
 
     Raises:
-      ValueError: It is not such a table, or two columns have one name.
+      ValueError: It is no such table, lacks a column, or has two of one name.
     """
     try:
-        with warnings.catch_warnings():
-            # A row with more cells than there are columns would lose the last ones.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                sep="\t" if ".tsv" in path.suffixes else ",",
-                dtype=str,
-                keep_default_na=False,
-                index_col=False,
-                encoding="utf-8-sig",
-            )
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:
-        raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    table.columns = known_columns(table.columns, columns)
-    repeated = sorted(name for name, count in Counter(table).items() if count > 1)
+        text = read_text(path, encoding)
+        header, rows = _split(text)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path} cannot be read as a CSV table: {error or type(error).__name__}"
+        ) from error
+    names = known_columns([name.strip() for name in header], columns)
+    bad: list[tuple[int, str]] = []
+    cells, lines = [], []
+    for number, row in rows:
+        if any(row[len(names) :]):
+            bad.append((number, f"{len(row)} cells for {len(names)} columns"))
+            continue
+        cells.append((row + [""] * len(names))[: len(names)])
+        lines.append(number)
+    if bad_rows is not None:
+        bad_rows += bad
+    elif bad:
+        named = ", ".join(f"line {n}: {why}" for n, why in bad[:MOST_BAD_ROWS])
+        raise ValueError(
+            f"{path} cannot be read as a CSV table: {len(bad)} rows are too long "
+            f"({named}); put quotes around cells that contain the separator"
+        )
+    table = pd.DataFrame(cells, index=lines, columns=names, dtype=object)
+    if "" in names:  # the empty columns that spreadsheets leave
+        used = [bool(n) or (table.iloc[:, i] != "").any() for i, n in enumerate(names)]
+        table = table.loc[:, used]
+    repeated = sorted(name for name, n in Counter(table.columns).items() if n > 1)
     if repeated:
         raise ValueError(
-            f"{path} has several columns for {', '.join(repeated)}: keep one of each"
+            f"{path} has several columns for {', '.join(repeated) or 'no name'}: keep "
+            "one of each"
         )
-    return table.apply(lambda column: column.str.strip())
+    lacking = [name for name in required if name not in table]
+    if lacking:
+        raise ValueError(
+            f"{path} lacks the columns {', '.join(lacking)}; it has "
+            f"{', '.join(header[:8])}{', ...' if len(header) > 8 else ''}"
+        )
+    for name in columns:
+        if name in table:
+            table[name] = ["" if is_missing(cell) else cell for cell in table[name]]
+    return table
+
+
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """The text of a file, unpacked if it is gzipped or alone in a zip archive.
+
+    Raises:
+      ValueError: It is no text.
+      OSError: It cannot be opened.
+    """
+    data = Path(path).read_bytes()
+    if data.startswith(b"\x1f\x8b"):
+        data = gzip.decompress(data)
+    elif data.startswith(b"PK\x03\x04"):
+        data = _unzip(data)
+    for magic, what in NOT_TEXT.items():
+        if data.lstrip()[: len(magic)].lower() == magic.lower():
+            raise ValueError(f"it is {what}")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    if encoding is not None:
+        return data.decode(encoding, "replace").removeprefix("\ufeff")
+    start = data[:200]
+    if start[1::2].count(0) > len(start) // 3:
+        return data.decode("utf-16-le")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252")
+        log.warning("%s is not UTF-8: read as Windows-1252", path)
+        return text
+
+
+def _unzip(data: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        # macOS adds files of its own.
+        names = [name for name in names if not name.startswith("__MACOSX/")]
+        if "[Content_Types].xml" in names:
+            raise ValueError("it is an Excel workbook: save the sheet as CSV")
+        if len(names) != 1:
+            raise ValueError(f"the archive has {len(names)} files, expected one table")
+        return archive.read(names[0])
+
+
+def _split(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header, and (line number, cells) of the rows that are not empty.
+
+    Lines before the header that start with "# " are comments, and "sep=;" names the
+    separator, as Excel reads it.
+    """
+    lines = io.StringIO(text, newline="").readlines()
+    skipped, separator = 0, None
+    while skipped < len(lines):
+        line = lines[skipped].strip("\r\n\ufeff")
+        if match := re.fullmatch(r'"?sep=(.)"?', line, re.IGNORECASE):
+            separator = match[1]
+        elif line.strip() and not line.startswith("# "):
+            break
+        skipped += 1
+    else:
+        raise ValueError("it has no header")
+    if separator is None:
+        widths = [len(next(csv.reader([line], delimiter=s))) for s in SEPARATORS]
+        separator = SEPARATORS[widths.index(max(widths))]
+    reader = csv.reader(lines[skipped:], delimiter=separator, strict=True)
+    rows = []
+    first = skipped + 1
+    for row in reader:
+        row = [cell.strip() for cell in row]
+        if any(row):
+            rows.append((first, row))
+        first = skipped + reader.line_num + 1
+    return rows[0][1], rows[1:]
 
 
 def known_columns(names: Sequence[str], columns: Sequence[str]) -> list[str]:
     """`names` with those that mean one of `columns` renamed to it.
 
-    Case, spaces and hyphens do not matter, and ALIASES are taken for the name that they
-    stand for, unless that is present under its own name.
+    Case, spaces and punctuation do not matter, and ALIASES are taken for the name that
+    they stand for, unless that is present under its own name.
     """
-    plain = [re.sub(r"[\s.-]+", "_", name.lower()) for name in names]
+    plain = [_plain(name) for name in names]
     out = list(names)
-    for column in columns:
-        exact = [i for i, name in enumerate(names) if name == column]
-        spelled = [i for i, name in enumerate(plain) if name == column]
-        other = [i for i, name in enumerate(plain) if name in ALIASES.get(column, ())]
-        for i in exact or spelled or other:
-            out[i] = column
+    taken: set[int] = set()
+    for own in (True, False):
+        for column in columns:
+            spellings = (_plain(column),) if own else ALIASES.get(column, ())
+            exact = [i for i, name in enumerate(names) if name == column]
+            places = [i for i, name in enumerate(plain) if name in spellings]
+            places = [i for i in (exact or places) if i not in taken]
+            if places and column not in [out[i] for i in taken]:
+                for i in places:
+                    out[i] = column
+                taken.update(places)
     return out
+
+
+def lookalikes(names: Iterable[str], columns: Sequence[str]) -> list[str]:
+    """Names that are none of `columns`, but look like one of them."""
+    stems = [stem for column in columns for stem in STEMS.get(column, ())]
+    others = [name for name in names if name not in columns]
+    return [name for name in others if any(stem in _plain(name) for stem in stems)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", name.lower())
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell is empty or a word for a missing value, such as NA or None."""
+    return text.strip().lower() in MISSING
+
+
+def number(text: str) -> float:
+    """A number with a decimal point or a decimal comma.
+
+    Raises:
+      ValueError: It is no number, or may have a comma between thousands.
+    """
+    if "," in text:
+        if not re.fullmatch(r"[+-]?(0|\d+(?!,\d{3}$)),\d+", text.strip()):
+            raise ValueError(f"expected a number such as 0.25, got {text!r}")
+        text = text.replace(",", ".")
+    return float(text)
+
+
+def alike(ids: Iterable[str]) -> list[list[str]]:
+    """Groups of different ids that differ only by case, leading zeros or ".0"."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(set(ids)):
+        key = unicodedata.normalize("NFKC", name).casefold()
+        key = re.sub(r"\.0+$", "", key) if re.fullmatch(r"\d+\.0+", key) else key
+        key = re.sub(r"(?<![a-z\d.])0+(?=\d)", "", key)
+        groups.setdefault(key, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def filled_in_part(table: pd.DataFrame, column: str) -> str:
+    """What is wrong with a column of ids that some rows lack; "" if nothing is.
+
+    Such as the merged cells of a spreadsheet: only the first of them has the id.
+    """
+    if column not in table or (table[column] == "").all():
+        return ""
+    empty = table.index[table[column] == ""]
+    if not len(empty):
+        return ""
+    return (
+        f"{column} is empty in {len(empty)} of {len(table)} rows, first line "
+        f"{empty[0]}: fill in every row (as where a spreadsheet had merged cells), or "
+        "remove the column"
+    )
+
+
+def file_name(text: str) -> str:
+    """The last part of a path, with slashes or with backslashes."""
+    return PureWindowsPath(text).name
+
+
+def path_below(folder: Path, text: str) -> Path:
+    """A path in a table, relative to the table's folder; `~` and backslashes too."""
+    path = folder / Path(text).expanduser()
+    if "\\" in text and not os.path.lexists(path):
+        return folder / text.replace("\\", "/")
+    return path

@@ -10,12 +10,9 @@ counted. Nothing is corrected: OCR errors stay as they are.
 """
 
 import dataclasses
-import gzip
-import io
 import re
 import shlex
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +21,7 @@ import pandas as pd
 import pathjax
 from pathjax.data.study import Study, sha256
 from pathjax.data.study_tables import read_frame
+from pathjax.data.tables import known_columns, read_table
 from pathjax.data.tcga_barcodes import parse
 from pathjax.data.text_store import TextError
 from pathjax.files import atomic_path, write_json
@@ -68,10 +66,11 @@ def read_reports(
       encoding: Of CSV and TSV. Bytes that are not in it, and NUL, become U+FFFD.
 
     Raises:
-      TextError: it cannot be read, lacks columns, or has no text at all.
+      TextError: It cannot be read, lacks columns, or has no text at all.
     """
     path = Path(path)
-    table = _read_table(path, encoding)
+    notes: list[str] = []
+    table = _read_table(path, encoding, notes)
     named = [name for name in (TCGA_NAME, *IDS) if name in table]
     if "text" not in table or not named:
         raise TextError(
@@ -84,9 +83,9 @@ def read_reports(
     rows["id"] = rows["name"].map(_patient) if tcga else rows["name"]
     unknown = rows["name"][rows["id"] == ""].tolist()
     if tcga:
-        notes = _note(unknown, "name no TCGA patient: left out", "reports")
+        notes += _note(unknown, "name no TCGA patient: left out", "reports")
     else:
-        notes = [f"{len(unknown)} rows have no {named[0]}: left out"] * bool(unknown)
+        notes += [f"{len(unknown)} rows have no {named[0]}: left out"] * bool(unknown)
     rows, more = _clean(rows[rows["id"] != ""], min_words)
     if tcga:
         rows = rows.sort_values(["id", "name"], kind="stable")
@@ -106,50 +105,29 @@ def read_reports(
     )
 
 
-def _read_table(path: Path, encoding: str) -> pd.DataFrame:
-    """All columns as text.
+def _read_table(path: Path, encoding: str, notes: list[str]) -> pd.DataFrame:
+    """All columns of CSV and TSV as text.
 
     Raises:
-      TextError: it cannot be read.
+      TextError: It cannot be read.
     """
     if not path.is_file():
         raise TextError(f"there is no file {path}")
+    columns = ("text", *IDS)
     try:
         if path.suffix == ".parquet":
-            return read_frame(path)
-        # pandas' parser silently ends a field at a NUL.
-        text = _content(path).decode(encoding, "replace").replace("\0", REPLACED)
-        table = pd.read_csv(
-            io.StringIO(text.removeprefix("\ufeff")),
-            sep="\t" if ".tsv" in path.suffixes else ",",
-            dtype=str,
-            keep_default_na=False,
-        )
-        surplus = not isinstance(table.index, pd.RangeIndex)
-        if surplus:
-            raise ValueError("rows have more fields than the header: quote the texts")
-        return table
-    except (ValueError, OSError, LookupError, EOFError, zipfile.BadZipFile) as error:
-        kind = "Parquet" if path.suffix == ".parquet" else "CSV"
-        raise TextError(f"{path} cannot be read as {kind}: {error}") from error
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a table, unpacked if it is gzipped or the only file of a zip.
-
-    Raises:
-      ValueError: the archive holds several files.
-    """
-    if path.suffix == ".gz":
-        return gzip.decompress(path.read_bytes())
-    if path.suffix != ".zip":
-        return path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        # macOS adds files of its own.
-        names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
-        if len(names) != 1:
-            raise ValueError(f"the archive holds {names[:5]}, expected one table")
-        return archive.read(names[0])
+            table = read_frame(path)
+            return table.set_axis(known_columns(list(table), columns), axis=1)
+        bad: list[tuple[int, str]] = []
+        table = read_table(path, columns, encoding=encoding, bad_rows=bad)
+    except (ValueError, OSError) as error:
+        if path.suffix != ".parquet":
+            raise TextError(str(error)) from error
+        raise TextError(f"{path} cannot be read as Parquet: {error}") from error
+    lines = [f"line {line}" for line, _ in bad]
+    what = "have more cells than the header (quote the texts): left out"
+    notes += _note(lines, what, "rows")
+    return table
 
 
 def _patient(name: str) -> str:

@@ -49,7 +49,7 @@ def tile_study(
       of one fold, "all". `Study.slides` has a row per slide, including skipped ones.
 
     Raises:
-      ValueError: Slides cannot be listed; all problems at once.
+      ValueError: Slides cannot be listed.
       StudyError: No slide could be tiled, or `out` was begun with other options.
       RuntimeError: The scheduler went away.
     """
@@ -62,8 +62,11 @@ def tile_study(
             f"{out} is inside the folder of slides {slides}, and its thumbnails would "
             "be taken for slides: choose another place for the study"
         )
-    rows = read_manifest(slides, None if mpp_csv is None else Path(mpp_csv))
+    manifest = read_manifest(slides, None if mpp_csv is None else Path(mpp_csv))
+    rows = manifest.rows
     writer = options.writer(out, name, slides=str(slides))
+    for what, why in manifest.unused:
+        writer.skip(what, why)
     # One process has all cores for a slide; several have one each.
     alone = scheduler is None and workers == 1
     threads = len(os.sched_getaffinity(0)) if alone else 1

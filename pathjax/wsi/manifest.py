@@ -1,27 +1,41 @@
 """Which slides there are, whose they are, and at what mpp: folder or CSV -> rows.
 
 A folder is searched recursively, because GDC downloads each slide into a folder of its
-own. Opens no slide: a wrong path is found when the slide is tiled.
+own. Opens no slide: a wrong path is found when the slide is tiled. Rows that cannot be
+used are left out and named in `Manifest.unused`; the others are tiled.
 """
 
 import dataclasses
-import math
 import os
 import re
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
+from pathjax.data.study import listing
 from pathjax.data.study_writer import SAFE_NAME
-from pathjax.data.tables import read_table
+from pathjax.data.tables import (
+    alike,
+    file_name,
+    filled_in_part,
+    lookalikes,
+    number,
+    path_below,
+    read_table,
+)
 from pathjax.data.tcga_barcodes import find
 from pathjax.wsi.base import SUFFIXES, SlideError
 
-COLUMNS = ("path", "wsi", "slide_id", "patient_id", "sample_id", "site", "mpp")
+COLUMNS = ("path", "slide_id", "patient_id", "sample_id", "site", "mpp")
 UNKNOWN_SITE = "unknown"
 MPP_RANGE = (0.01, 100.0)  # outside is a slip of unit or column
-SHOWN = 20  # problems in one message
+# Formats of slides that no reader here opens.
+UNREAD = (
+    *(".dcm", ".czi", ".vsi", ".isyntax", ".i2syntax", ".lif", ".nd2", ".zvi", ".jp2"),
+    *(".sdpc", ".kfb"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,82 +59,126 @@ class SlideRow:
     mpp_source: str = ""
 
 
-def read_manifest(source: Path, mpp_csv: Path | None = None) -> list[SlideRow]:
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Slides to tile, and (what, why) of what was given and is not used."""
+
+    rows: list[SlideRow]
+    unused: list[tuple[str, str]]
+
+
+def read_manifest(source: Path, mpp_csv: Path | None = None) -> Manifest:
     """The slides of a folder (sorted by path) or of a manifest (in its order).
 
     Args:
       source: Folder, or CSV with `path` (or `wsi`), relative to the CSV, and optionally
-        `slide_id, patient_id, sample_id, site, mpp`. Other columns are ignored.
-      mpp_csv: CSV with `wsi` (file name or slide_id) and `mpp`. Takes precedence over
-        the manifest's mpp, as both do over the slide's own.
+        `slide_id, patient_id, sample_id, site, mpp`.
+      mpp_csv: CSV with `wsi` (file name, with or without its ending, or slide_id) and
+        `mpp`. Takes precedence over the manifest's mpp, as both do over the slide's.
 
     Raises:
-      ValueError: All problems at once.
+      ValueError: There is no slide that can be used, the patients are filled in for a
+        part of the slides only, or written in several ways.
     """
     source = Path(source)
+    unused: list[tuple[str, str]] = []
     if source.is_dir():
-        table = _folder(source)
+        table = _folder(source, unused)
     elif source.exists():
-        table = read_table(source, COLUMNS)
+        bad: list[tuple[int, str]] = []
+        table = read_table(source, COLUMNS, required=("path",), bad_rows=bad)
+        unused += [(f"line {line} of {source.name}", why) for line, why in bad]
+        unused += _columns(source, table, COLUMNS)
+        _check_patients(source, table)
     else:
         raise SlideError(f"{source} does not exist: expected a folder or a CSV")
-    if table.empty:
+    if table.empty and not unused:
         raise SlideError(f"{source} lists no slide: expected a row for each")
-    problems: list[str] = []
-    rows = [
-        _row(entry, number, source, problems)
-        for number, entry in enumerate(table.to_dict("records"), start=2)
-    ]
-    counts = Counter(row.slide_id for row in rows)
-    for slide_id in [name for name, count in counts.items() if count > 1]:
-        paths = [row.path for row in rows if row.slide_id == slide_id]
-        problems.append(
-            f"{len(paths)} slides are called {slide_id}, such as {paths[0]} and "
-            f"{paths[1]}: give each its own slide_id in a manifest"
-        )
-    owners: dict[str, SlideRow] = {}
-    for row in rows:
-        first = owners.setdefault(row.sample_id, row)
-        if (first.patient_id, first.site) != (row.patient_id, row.site):
-            problems.append(
-                f"sample {row.sample_id} belongs to patient {first.patient_id}, site "
-                f"{first.site} by {first.slide_id}, and to {row.patient_id}, "
-                f"{row.site} by {row.slide_id}"
-            )
-    _check(source, problems)
-    return rows if mpp_csv is None else _with_mpp(rows, Path(mpp_csv))
+    rows = {}
+    for line, entry in zip(table.index, table.to_dict("records"), strict=True):
+        where = entry["path"] if source.is_dir() else f"line {line} of {source.name}"
+        try:
+            rows[where] = _row(entry, source)
+        except ValueError as error:
+            unused.append((where, str(error)))
+    rows = _consistent(rows, unused)
+    if mpp_csv is not None:
+        rows = _with_mpp(rows, Path(mpp_csv), unused)
+    if not rows:
+        reasons = listing([f"{what}: {why}" for what, why in unused])
+        raise SlideError(f"{source} has no slide that can be used: {reasons}")
+    return Manifest(list(rows.values()), unused)
 
 
-def _folder(folder: Path) -> pd.DataFrame:
-    paths = sorted(
-        str(path)
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+def _folder(folder: Path, unused: list[tuple[str, str]]) -> pd.DataFrame:
+    paths = []
+    for below, folders, files in os.walk(folder):
+        for name in folders:
+            if os.path.islink(os.path.join(below, name)):
+                path = os.path.relpath(os.path.join(below, name), folder)
+                unused.append((path, "a link to a folder is not searched"))
+        for name in files:
+            path, suffix = os.path.join(below, name), os.path.splitext(name)[1].lower()
+            if suffix in SUFFIXES and not name.startswith("."):
+                paths.append(path)
+            elif suffix in UNREAD:
+                path = os.path.relpath(path, folder)
+                unused.append((path, f"{suffix} is not read: convert it to TIFF"))
     if not paths:
+        others = listing([f"{what}: {why}" for what, why in sorted(unused)], 300)
         raise SlideError(
             f"{folder} has no slide: no file below it ends in {', '.join(SUFFIXES)}"
+            + (f" ({others})" if others else "")
         )
-    return pd.DataFrame({"path": paths})
+    return pd.DataFrame({"path": sorted(paths)})
 
 
-def _row(
-    entry: dict[str, str], number: int, source: Path, problems: list[str]
-) -> SlideRow:
-    text = entry.get("path") or entry.get("wsi") or ""
-    where = f"line {number}"
+def _columns(
+    source: Path, table: pd.DataFrame, columns: Iterable[str]
+) -> list[tuple[str, str]]:
+    columns = tuple(columns)
+    return [
+        (f"column {name} of {source.name}", f"not read: expected {', '.join(columns)}")
+        for name in lookalikes(table.columns, columns)
+    ]
+
+
+def _check_patients(source: Path, table: pd.DataFrame) -> None:
+    """Refuses ids by which a patient's slides would be those of several patients."""
+    if "patient_id" not in table:
+        return
+    # A barcode in the name of the slide says what the cell does not.
+    site = table["path"].map(lambda path: _owner(file_name(path))[1])
+    part = filled_in_part(table[site == UNKNOWN_SITE], "patient_id")
+    problems = [part] if part else []
+    problems += [
+        f"patient_ids {', '.join(group)} differ only by case, leading zeros or '.0': "
+        "write each in one way"
+        for group in alike(table["patient_id"])
+    ]
+    if problems:
+        raise SlideError(f"{source}: {listing(problems)}")
+
+
+def _row(entry: dict[str, str], source: Path) -> SlideRow:
+    """One row.
+
+    Raises:
+      ValueError: It cannot be used.
+    """
+    text = entry.get("path", "")
     if not text or "\0" in text:
-        problems.append(f"{where}: no path")
-    path = Path(text) if source.is_dir() else source.parent / text
+        raise ValueError("no path")
+    path = Path(text) if source.is_dir() else path_below(source.parent, text)
     slide_id = entry.get("slide_id", "")
     if not slide_id:
         # Characters that a shard's file name may not have become "_".
-        stem = path.stem.removesuffix(".ome")
+        stem = Path(file_name(text)).stem.removesuffix(".ome")
         slide_id = re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip("._-")
     if not SAFE_NAME.fullmatch(slide_id):
-        problems.append(
-            f"{where}: {slide_id!r} cannot name a slide: letters, digits, '.', '_' "
-            "and '-' only, a letter or digit first"
+        raise ValueError(
+            f"{slide_id[:40]!r} cannot name a slide: give a slide_id of at most 220 letters, "
+            "digits, '.', '_' and '-', starting with a letter or digit"
         )
     patient, site = _owner(slide_id)
     return SlideRow(
@@ -129,8 +187,8 @@ def _row(
         sample_id=entry.get("sample_id", "") or slide_id,
         site=entry.get("site", "") or site,
         path=os.path.abspath(path),
-        mpp=_mpp(entry.get("mpp", ""), where, problems),
-        mpp_source="manifest" if entry.get("mpp", "") else "",
+        mpp=_mpp(entry["mpp"]) if entry.get("mpp") else None,
+        mpp_source="manifest" if entry.get("mpp") else "",
     )
 
 
@@ -143,54 +201,88 @@ def _owner(slide_id: str) -> tuple[str, str]:
     return barcode.patient, barcode.site
 
 
-def _mpp(text: str, where: str, problems: list[str]) -> float | None:
-    if not text:
-        return None
+def _mpp(text: str) -> float:
     try:
-        value = float(text)
+        value = number(text)
     except ValueError:
-        value = math.nan
+        value = -1
     if not MPP_RANGE[0] <= value <= MPP_RANGE[1]:
-        problems.append(
-            f"{where}: mpp is {text!r}, expected micrometres per pixel, such as 0.25"
+        raise ValueError(
+            f"mpp is {text!r}, expected micrometres per pixel, such as 0.25"
         )
-        return None
     return value
 
 
-def _with_mpp(rows: list[SlideRow], path: Path) -> list[SlideRow]:
-    table, problems = read_table(path, ("wsi", "mpp")), []
-    missing = [name for name in ("wsi", "mpp") if name not in table]
-    if missing:
-        raise SlideError(
-            f"{path} lacks the columns {', '.join(missing)}: expected wsi,mpp"
-        )
-    given: dict[str, float | None] = {}
-    for number, entry in enumerate(table.to_dict("records"), start=2):
-        where, name = f"line {number}", Path(entry["wsi"]).name
-        value = _mpp(entry["mpp"], where, problems)
-        if not entry["mpp"]:
-            problems.append(f"{where}: no mpp for {name!r}")
-        if name in given and given[name] != value:
-            problems.append(
-                f"{where}: {name} has mpp {given[name]} above, here {value}"
+def _consistent(
+    rows: dict[str, SlideRow], unused: list[tuple[str, str]]
+) -> dict[str, SlideRow]:
+    """`rows` without repeated ones, and without those that contradict each other."""
+    by_id: dict[str, list[str]] = defaultdict(list)
+    owners: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    for where, row in rows.items():
+        by_id[row.slide_id].append(where)
+        owners[row.sample_id].setdefault((row.patient_id, row.site), row.slide_id)
+    kept = {}
+    for where, row in rows.items():
+        same, first = by_id[row.slide_id], rows[by_id[row.slide_id][0]]
+        if row == first and where != same[0]:
+            unused.append((where, f"repeats {same[0]}"))
+        elif any(rows[other] != first for other in same):
+            paths = sorted({rows[other].path for other in same})
+            reason = f"{len(same)} slides are called {row.slide_id}, such as "
+            reason += f"{' and '.join(paths[:2])}: give each its own slide_id"
+            unused.append((where, reason))
+        elif len(owners[row.sample_id]) > 1:
+            belongs = " and to ".join(
+                f"patient {patient}, site {site} (by {slide_id})"
+                for (patient, site), slide_id in owners[row.sample_id].items()
             )
-        given[name] = value
-    _check(path, problems)
-
-    def with_mpp(row: SlideRow) -> SlideRow:
-        for key in (Path(row.path).name, row.slide_id):
-            if key in given:
-                return dataclasses.replace(row, mpp=given[key], mpp_source="mpp-csv")
-        return row
-
-    return [with_mpp(row) for row in rows]
+            unused.append((where, f"sample {row.sample_id} belongs to {belongs}"))
+        else:
+            kept[where] = row
+    return kept
 
 
-def _check(path: Path, problems: list[str]) -> None:
-    """Raises one SlideError with all problems, if there are any."""
-    if problems:
-        lines = problems[:SHOWN]
-        if len(problems) > SHOWN:
-            lines.append(f"and {len(problems) - SHOWN} more")
-        raise SlideError(f"{path}:\n  - " + "\n  - ".join(lines))
+def _with_mpp(
+    rows: dict[str, SlideRow], path: Path, unused: list[tuple[str, str]]
+) -> dict[str, SlideRow]:
+    """`rows` with the mpp of a CSV; slides whose mpp there is invalid are left out."""
+    bad: list[tuple[int, str]] = []
+    table = read_table(path, ("wsi", "mpp"), required=("wsi", "mpp"), bad_rows=bad)
+    unused += [(f"line {line} of {path.name}", why) for line, why in bad]
+    unused += _columns(path, table, ("wsi", "mpp"))
+    by_name: dict[str, set[str]] = defaultdict(set)
+    by_stem: dict[str, set[str]] = defaultdict(set)
+    for where, row in rows.items():
+        name = Path(row.path).name
+        for key in (name, row.slide_id):
+            by_name[key].add(where)
+        for key in (name, Path(name).stem, Path(name).stem.removesuffix(".ome")):
+            by_stem[key.casefold()].add(where)
+        by_stem[row.slide_id.casefold()].add(where)
+    given: dict[str, set[float | str]] = defaultdict(set)
+    for line, entry in zip(table.index, table.to_dict("records"), strict=True):
+        name = file_name(entry["wsi"])
+        matches = by_name.get(name) or by_stem.get(name.casefold(), set())
+        if not matches or (name not in by_name and len(matches) > 1):
+            reason = f"{name!r} matches {'several slides' if matches else 'no slide'}"
+            unused.append((f"line {line} of {path.name}", reason))
+            continue
+        try:
+            value: float | str = _mpp(entry["mpp"])
+        except ValueError as error:
+            value = f"line {line} of {path.name}: {error}"
+        for where in matches:
+            given[where].add(value)
+    out = dict(rows)
+    for where, values in given.items():
+        row = out.pop(where)
+        faults = sorted(value for value in values if isinstance(value, str))
+        if len(values) > 1 and not faults:
+            faults = [f"{path.name} has mpp {' and '.join(map(str, sorted(values)))}"]
+        if faults:
+            unused.append((row.slide_id, faults[0]))
+        else:
+            mpp = float(next(iter(values)))
+            out[where] = dataclasses.replace(row, mpp=mpp, mpp_source="mpp-csv")
+    return {where: out[where] for where in rows if where in out}

@@ -99,7 +99,7 @@ def test_a_patient_has_the_commonest_label_of_its_samples(broken_copy):
     table = pd.DataFrame(
         {
             "sample_id": list("abcdefg"),
-            "patient_id": ["P1"] * 3 + ["P2"] * 2 + ["P3", "P4"],
+            "patient_id": ["P1"] * 3 + ["P2"] * 2 + ["P3", "p3"],
             "site": "S",
             "group": ["low", "high", "high", "low", "high", None, "low"],
         }
@@ -107,9 +107,10 @@ def test_a_patient_has_the_commonest_label_of_its_samples(broken_copy):
     study = Study(broken_copy.root)
     study.__dict__["samples"] = table
     patients, notes = patients_of(study, ["group"])
-    assert patients["patient_id"].tolist() == ["P1", "P2", "P3", "P4"]
+    assert patients["patient_id"].tolist() == ["P1", "P2", "P3", "p3"]
     assert patients["group"].fillna("?").tolist() == ["high", "high", "?", "low"]
-    assert notes == [
+    assert notes[0].startswith("patients P3, p3 differ only by case")
+    assert notes[1:] == [
         "2 patients have several group, first P1: the commonest counts",
         "1 patients have no group",
     ]

@@ -167,6 +167,38 @@ def test_writer_refuses_what_check_finds(tiny_study, tmp_path):
         )
 
 
+def test_ids_that_are_alike_are_noted(broken_copy):
+    for table in ("samples", "tiles"):
+        path = broken_copy.root / f"{table}.parquet"
+        frame = pd.read_parquet(path)
+        frame["patient_id"] = frame["patient_id"].replace({"P01": "p00"})
+        frame.to_parquet(path, index=False)
+    notes = check_study(Study(broken_copy.root)).notes
+    assert any(note.startswith("patient_ids P00, p00 differ only by") for note in notes)
+
+
+@pytest.mark.parametrize("value", [7, 7.0, None])
+def test_ids_that_are_not_text_are_refused(tmp_path, value):
+    writer = StudyWriter(
+        tmp_path,
+        name="t",
+        tile_px=16,
+        mpp=1.0,
+        gene_id_type=None,
+        synthetic=True,
+        provenance={},
+        build={},
+    )
+    ids = {"sample_id": "S", "patient_id": value, "site": "s"}
+    with writer.shard("A") as shard:
+        shard.add(b"", tile_id="a", x=0, y=0, mpp=1.0, **ids)
+    with pytest.raises(StudyError, match="patient_id of samples: expected text, got"):
+        writer.finish(samples=pd.DataFrame([ids]), targets=[], splits=[])
+    samples = pd.DataFrame([ids | {"patient_id": "7"}])
+    with pytest.raises(StudyError, match="patient_id of tiles: expected text, got"):
+        writer.finish(samples=samples, targets=[], splits=[])
+
+
 def test_reports_are_of_samples_once_and_say_something():
     samples = pd.DataFrame({"sample_id": ["a", "b"]})
     reports = pd.DataFrame({"sample_id": ["a", "a", "x"], "text": ["one", " ", "two"]})

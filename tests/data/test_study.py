@@ -1,11 +1,14 @@
 """Reading a study, and what is said when it cannot be read."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
 
-from pathjax.data.study import Split, Study, StudyError
+from pathjax.data.check import check_study
+from pathjax.data.study import Split, Study, StudyError, sha256
 
 
 def test_reads_back_what_was_written(tiny_study):
@@ -64,6 +67,39 @@ def test_a_broken_study_is_named(broken_copy, change, message):
     change(broken_copy.root)
     with pytest.raises(StudyError, match=message):
         Study(broken_copy.root)
+
+
+def as_links(study, hub):
+    """The study as a hub's cache has it: snapshots/REVISION/FILE -> ../../blobs/SHA."""
+    snapshot = hub / "snapshots" / "0123abcd"
+    for path in [p for p in study.root.rglob("*") if p.is_file()]:
+        blob = hub / "blobs" / sha256(path)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, blob)
+        link = snapshot / path.relative_to(study.root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return snapshot
+
+
+def test_a_study_of_links_opens(tiny_study, tmp_path):
+    study = Study(as_links(tiny_study, tmp_path))
+    assert study.fingerprint == tiny_study.fingerprint
+    assert study.tile_bytes([0]) == tiny_study.tile_bytes([0])
+    assert study.split("main") == tiny_study.split("main")
+    assert check_study(study).problems == ()
+
+
+def test_a_link_to_another_file_is_refused(tiny_study, tmp_path):
+    root = as_links(tiny_study, tmp_path / "hub")
+    (tmp_path / "other").write_bytes(b"x")
+    (root / "samples.parquet").unlink()
+    (root / "samples.parquet").symlink_to(tmp_path / "other")
+    with pytest.raises(StudyError, match="samples.parquet is a link to .*other"):
+        Study(root)
+    (tmp_path / "other").unlink()
+    with pytest.raises(StudyError, match="lacks 1 of its files"):
+        Study(root)
 
 
 def test_unknown_split_and_fold_name_those_there_are(tiny_study):

@@ -183,6 +183,12 @@ def test_the_command(slides, tmp_path, capsys):
     for name in "bd":
         (slides / f"{name}.tif").unlink()
     assert main([*words, "--strict"]) == 0
+    mpp.write_text("Slide;MPP;Site\nF;0,5\nC:\\x\\e.tif;0,5\ng.tif;0,5;H1\n")
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "skipped line 4 of mpp.csv: 'g.tif' matches no slide" in said
+    assert "4 slides tiled, 0 skipped, 1 other things not used" in said
+    assert main([*words, "--strict"]) == 1
 
 
 @pytest.mark.slow
