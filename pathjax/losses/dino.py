@@ -41,8 +41,8 @@ def dino_loss(
     own = teacher.shape[1]
     if views < 2 or not 1 <= own <= views:
         raise ValueError(
-            f"found {views} student and {own} teacher views; expected at least two and "
-            "the teacher's among them"
+            f"expected at least two student views, the teacher's among them, got "
+            f"{views} student and {own} teacher views"
         )
     check_arrays(
         {

@@ -17,7 +17,7 @@ def ranks_among(queries: Rows, keys: Rows, chunk: int = 0) -> Int[Array, "n"]:
       chunk: Queries compared at once, 0 for all.
 
     Returns:
-      `[n]` int32 from 0 (found first); the number of keys for masked queries, and for
+      `[n]` int32 from 0 (ranked first); the number of keys for masked queries, and for
       those without a key of their own.
 
     Raises:
@@ -37,6 +37,6 @@ def ranks_among(queries: Rows, keys: Rows, chunk: int = 0) -> Int[Array, "n"]:
     return by_chunks(compare, queries, chunk)
 
 
-def found_first(queries: Rows, keys: Rows, chunk: int = 0) -> Float[Array, "n"]:
+def hits_first(queries: Rows, keys: Rows, chunk: int = 0) -> Float[Array, "n"]:
     """1 where a key of the query's pair_id is ranked first, else 0 (`ranks_among`)."""
     return (ranks_among(queries, keys, chunk) < 1).astype(jnp.float32)

@@ -35,17 +35,19 @@ def check_arrays(expected: dict[str, tuple[Any, tuple[int, ...]]]) -> None:
 
 def check_rows(batch: int, mask: Any, pair_id: Any = None) -> None:
     """Refuses a mask that is not bool `[B]` or a pair_id that is not integer `[B]`."""
-    found = []
+    problems = []
     if mask.shape != (batch,) or mask.dtype != jnp.bool_:
-        found.append(f"mask is {mask.dtype}{list(mask.shape)}, expected bool[{batch}]")
+        problems.append(
+            f"mask is {mask.dtype}{list(mask.shape)}, expected bool[{batch}]"
+        )
     if pair_id is not None and (
         pair_id.shape != (batch,) or not jnp.issubdtype(pair_id.dtype, jnp.integer)
     ):
-        found.append(
+        problems.append(
             f"pair_id is {pair_id.dtype}{list(pair_id.shape)}, expected int[{batch}]"
         )
-    if found:
-        raise ValueError("; ".join(found))
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def check_regression(prediction: Any, target: Any) -> None:

@@ -1,14 +1,13 @@
-"""How much of an encoder is trained: all, its last blocks, adapters, or nothing.
+"""Which part of an encoder is trained: all, its last blocks, adapters, or nothing.
 
 | mode | trained | reads |
 |---|---|---|
-| "full" | the encoder and what stands on it | tiles |
-| "last" | the last `blocks` blocks, the final norm, what stands on it | tiles |
-| "lora" | low-rank adapters in each block, what stands on it | tiles |
-| "towers" | what stands on the encoder | embeddings, cached once |
+| "full" | the encoder and the heads | tiles |
+| "last" | the last `blocks` blocks, the final norm, the heads | tiles |
+| "lora" | low-rank adapters in each block, the heads | tiles |
+| "towers" | the heads | embeddings, computed once |
 
-Here are the choices as plain values; `optim.split_frozen` freezes, `models/lora.py` has
-the adapters.
+The options only: `optim.split_frozen` freezes, `models/lora.py` has the adapters.
 """
 
 import dataclasses
@@ -27,9 +26,9 @@ MODES: tuple[Mode, ...] = ("full", "last", "lora", "towers")
 @dataclasses.dataclass(frozen=True)
 class Adaptation:
     """Attributes:
-    mode: what is trained.
-    blocks: of "last", how many.
-    rank, alpha, targets: of "lora".
+    mode: Which part is trained.
+    blocks: Number of blocks, for "last".
+    rank, alpha, targets: For "lora".
     """
 
     mode: Mode = "full"
@@ -39,18 +38,18 @@ class Adaptation:
     targets: Sequence[str] = TARGETS
 
     def problems(self) -> list[str]:
-        """What is wrong with the options, for one error with everything."""
-        found = []
+        """All invalid options, a phrase each."""
+        problems = []
         if self.mode not in MODES:
-            found.append(f"adapt.mode={self.mode!r}: wanted one of {MODES}")
+            problems.append(f"adapt.mode={self.mode!r}: expected one of {MODES}")
         if self.mode == "last" and self.blocks < 1:
-            found.append(f"adapt.blocks={self.blocks}: wanted at least 1")
+            problems.append(f"adapt.blocks={self.blocks}: expected at least 1")
         if self.mode == "lora":
             try:
                 self.lora()
             except ValueError as error:
-                found.append(f"adapt: {error}")
-        return found
+                problems.append(f"adapt: {error}")
+        return problems
 
     def lora(self) -> LoRA | None:
         """The adapters' options, None in other modes."""
@@ -60,10 +59,10 @@ class Adaptation:
         return LoRA(self.rank, self.alpha, targets)
 
     def frozen(self, vit: ViTConfig) -> tuple[str, ...]:
-        """Patterns of `split_frozen` for what is not trained.
+        """Patterns of parameters that are not trained, for `split_frozen`.
 
         Raises:
-          ValueError: the last blocks of a stack, or more than there are.
+          ValueError: Blocks are stacked, or fewer than `blocks`.
         """
         if self.mode == "lora":
             return (rf"^vit/(?!.*/({DOWN}|{UP})$)",)
@@ -71,8 +70,8 @@ class Adaptation:
             return ()
         if vit.scan:
             raise ValueError(
-                "adapt.mode='last' trains some blocks and freezes others, which a stack "
-                "of all cannot: set model.scan=false"
+                "adapt.mode='last' cannot freeze some blocks of a stack of all: set "
+                "model.scan=false"
             )
         if self.blocks > vit.depth:
             raise ValueError(

@@ -1,13 +1,13 @@
-"""Self-attention between q, k and v, by the implementation that suits the device.
+"""Self-attention of q, k and v, by the fastest implementation for the device.
 
 - CPU: `einsum_attention`, the fastest measured there, and in bfloat16
   `narrow_attention`, whose gradient is (docs/performance.md).
 - GPU in bfloat16: cuDNN's fused kernel, by `jax.nn.dot_product_attention`.
 - TPU, and GPU in float32: `einsum_attention`, which XLA fuses.
-- "xla" is JAX's own composition of the same operations, to compare with.
+- "xla" is JAX's own composition of the same operations, for comparison.
 
 The choice is made when a step is traced, from the default backend unless the config
-names one. A step compiled for hardware that is not here is traced in `compiled_for`.
+names one. `compiled_for` traces a step for other hardware.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _TARGET: contextvars.ContextVar[str] = contextvars.ContextVar("target", default=
 
 @contextlib.contextmanager
 def compiled_for(platform: str) -> Iterator[None]:
-    """Inside, steps are traced for "cpu", "gpu" or "tpu", whatever is here."""
+    """Within the context, steps are traced for "cpu", "gpu" or "tpu"."""
     token = _TARGET.set(platform)
     try:
         yield
@@ -41,45 +41,45 @@ def compiled_for(platform: str) -> Iterator[None]:
         _TARGET.reset(token)
 
 
-def choose(wanted: Implementation, platform: str, dtype: str, head: int) -> str:
+def choose(requested: Implementation, platform: str, dtype: str, head: int) -> str:
     """The implementation to use: "einsum", "xla" or "cudnn".
 
     Args:
-      wanted: of the config; "auto" chooses by the rest.
-      platform: such as "cpu", "gpu" or "tpu".
-      dtype: of q, k and v.
-      head: size of a head.
+      requested: By the config; "auto" chooses by the other arguments.
+      platform: "cpu", "gpu" or "tpu".
+      dtype: Of q, k and v.
+      head: Size of a head.
 
     Raises:
-      ValueError: unknown, or cuDNN's was asked for where it cannot be.
+      ValueError: Unknown, or cuDNN's where it is not supported.
     """
-    if wanted not in IMPLEMENTATIONS:
-        raise ValueError(f"attention={wanted!r}: wanted one of {IMPLEMENTATIONS}")
+    if requested not in IMPLEMENTATIONS:
+        raise ValueError(f"attention={requested!r}: expected one of {IMPLEMENTATIONS}")
     fits = (
         dtype in ("bfloat16", "float16")
         and head <= CUDNN_HEAD_MAX
         and head % CUDNN_HEAD_STEP == 0
     )
-    if wanted == "cudnn" and not fits:
+    if requested == "cudnn" and not fits:
         raise ValueError(
-            f"attention='cudnn' found {dtype} and heads of {head}: wanted bfloat16 and "
-            f"heads of at most {CUDNN_HEAD_MAX} in steps of {CUDNN_HEAD_STEP}; set "
+            f"attention='cudnn': expected bfloat16 and heads of at most {CUDNN_HEAD_MAX} in "
+            f"steps of {CUDNN_HEAD_STEP}, got {dtype} and heads of {head}; set "
             "model.dtype=bfloat16, or model.attention=einsum"
         )
-    if wanted == "auto":
+    if requested == "auto":
         return "cudnn" if platform == "gpu" and fits else "einsum"
-    return wanted
+    return requested
 
 
 def attend(
     q: Float[Array, "B h N d"],
     k: Float[Array, "B h N d"],
     v: Float[Array, "B h N d"],
-    wanted: Implementation = "auto",
+    requested: Implementation = "auto",
 ) -> Float[Array, "B h N d"]:
     """softmax(q k^T / sqrt(d)) v for each head; softmax in float32."""
     platform = _TARGET.get() or jax.default_backend()
-    chosen = choose(wanted, platform, str(q.dtype), q.shape[-1])
+    chosen = choose(requested, platform, str(q.dtype), q.shape[-1])
     if chosen == "einsum":
         narrow = platform == "cpu" and is_narrow(q.dtype)
         return (narrow_attention if narrow else einsum_attention)(q, k, v)

@@ -22,8 +22,8 @@ class ExpressionMLP(nn.Module):
       widths: of the layers, at least one.
       dropout: probability of dropping a unit after each layer.
       gene_dropout: probability of setting an input gene to 0, its mean on train when
-        genes are z-scored; drawn per sample, without rescaling. Asks the encoder for
-        programmes rather than single genes.
+        genes are z-scored; sampled per sample, without rescaling. Makes the
+        encoder rely on many genes rather than on single ones.
 
     Randomness comes from the stream "dropout" when `train`.
     """
@@ -38,8 +38,8 @@ class ExpressionMLP(nn.Module):
     ) -> Float[Array, "B D"]:
         if expression.ndim != 2 or not self.widths:
             raise ValueError(
-                f"found expression of shape {expression.shape} and widths "
-                f"{tuple(self.widths)}; wanted [B, G] and at least one width"
+                f"expected expression [B, G] and at least one width, got shape "
+                f"{expression.shape} and widths {tuple(self.widths)}"
             )
         x = expression
         if train and self.gene_dropout > 0:

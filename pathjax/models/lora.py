@@ -1,7 +1,7 @@
-"""Low-rank adapters (LoRA, Hu et al. 2022): what they are, and merging them away.
+"""Low-rank adapters (LoRA, Hu et al. 2022): options and merging.
 
 An adapted linear computes x W + (alpha / rank) (x A) B with W frozen; `vit.Linear` does
-that. Here are the options, and the sum W + (alpha / rank) A B that leaves a plain model.
+that. Here are the options, and the sum W + (alpha / rank) A B of a plain model.
 """
 
 import dataclasses
@@ -31,13 +31,13 @@ class LoRA:
     targets: tuple[Target, ...] = TARGETS
 
     def __post_init__(self) -> None:
-        wrong = []
+        problems = []
         if self.rank < 1:
-            wrong.append(f"rank={self.rank}: wanted at least 1")
+            problems.append(f"rank={self.rank}: expected at least 1")
         if not self.targets or set(self.targets) - set(TARGETS):
-            wrong.append(f"targets={self.targets}: wanted some of {TARGETS}")
-        if wrong:
-            raise ValueError("cannot build LoRA: " + "; ".join(wrong))
+            problems.append(f"targets={self.targets}: expected some of {TARGETS}")
+        if problems:
+            raise ValueError("cannot build LoRA: " + "; ".join(problems))
 
     @property
     def scale(self) -> float:
@@ -45,7 +45,7 @@ class LoRA:
 
 
 def merge_lora(params: dict[str, Any], lora: LoRA) -> dict[str, Any]:
-    """Adds each adapter to its kernel and leaves it out; leading axes are kept.
+    """Adds each adapter to its kernel and removes it; leading axes are kept.
 
     Args:
       params: of a ViT, on the host; kernels may be stacked over blocks.

@@ -2,8 +2,8 @@
 
 `model.safetensors` is what a run leaves for others: the best (or last) parameters, the
 encoder under "vit" and the heads beside it, with the encoder's config, the gene panel
-and who was trained on. No pickle, readable without JAX. To resume a run is
-`checkpoint.py`'s.
+and the training patients. No pickle, readable without JAX. Resuming a run is in
+`train/checkpoint.py`.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ SCHEMA = 1
 
 
 class ModelFileError(ValueError):
-    """A file that is no model of pathjax, or of another schema."""
+    """A file that is not a model of pathjax, or of another schema."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +92,8 @@ def load_model(path: str | Path) -> Model:
     }
     if fields.get("lora") is not None:
         raise ModelFileError(
-            f"{path} holds adapters apart from their kernels: wanted the merged model "
-            "that a run writes"
+            f"{path} expected merged adapters, as in the model that a run writes, got "
+            "adapters apart from their kernels"
         )
     params = unflatten_dict({tuple(k.split("/")): v for k, v in flat.items()})
     return Model(params, ViTConfig(**fields), header["meta"])
@@ -105,8 +105,8 @@ def _read(path: str | Path, parameters: bool) -> tuple[dict[str, Any], dict[str,
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
         raise ModelFileError(
-            f"no model at {path}: wanted a run folder with {FILE}, or such a file; a "
-            "run writes it at its best validation and at its end"
+            f"expected a run folder with {FILE}, or such a file, got {path}; a run writes "
+            "it at its best validation and at its end"
         )
     try:
         with safe_open(file, framework="numpy") as tensors:
@@ -114,11 +114,13 @@ def _read(path: str | Path, parameters: bool) -> tuple[dict[str, Any], dict[str,
             names = list(tensors.keys()) if parameters else []
             flat = {name: tensors.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{file} is no whole safetensors file: {error}") from error
+        raise ModelFileError(
+            f"{file} is not a complete safetensors file: {error}"
+        ) from error
     if text is None:
         raise ModelFileError(
-            f"{file} is safetensors, but not written by pathjax: weights of other "
-            "makers have to be imported"
+            f"{file} has weights that pathjax did not write: convert them by "
+            "`pathjax import`"
         )
     header = json.loads(text)
     if header["schema"] != SCHEMA:

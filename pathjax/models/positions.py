@@ -4,7 +4,7 @@ A ViT's learned positions belong to the grid it was trained at. How they are res
 to another one is part of a model: the libraries that ship the weights do it in
 different ways, and outputs differ by more than rounding if the wrong one is used.
 
-| rule | kernel | antialias | scale | whose |
+| rule | kernel | antialias | scale | library |
 |---|---|---|---|---|
 | "timm" | cubic, a = -0.5 | yes | old / new | timm `resample_abs_pos_embed` |
 | "dinov2" | cubic, a = -0.75 | no | old / (new + 0.1) | DINO and DINOv2 hub code |
@@ -46,7 +46,7 @@ def resize_matrix(old: int, new: int, rule: Rule) -> Float[np.ndarray, "new old"
       ValueError: unknown rule.
     """
     if rule not in RULES:
-        raise ValueError(f"positions={rule!r}: wanted one of {RULES}")
+        raise ValueError(f"positions={rule!r}: expected one of {RULES}")
     scale = old / (new + DINO_OFFSET) if rule == "dinov2" else old / new
     centres = (np.arange(new) + 0.5) * scale - 0.5
     weights = np.zeros((new, old))

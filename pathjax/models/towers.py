@@ -1,7 +1,6 @@
-"""What stands on the encoders: aggregation, text tower, projections, heads, temperature.
+"""Modules on top of the encoders: aggregation, text tower, projections, heads.
 
-All small, all float32. Losses are `losses.py`'s, which heads an objective has is its
-own choice.
+All small, all float32. Losses are in `losses/`; an objective chooses its heads.
 """
 
 import math
@@ -60,8 +59,8 @@ class Projection(nn.Module):
 class TextTower(nn.Module):
     """Frozen report embeddings to a vector: Dense, LayerNorm, GELU, dropout.
 
-    The embeddings come from an encoder that is not trained here, so one layer is what
-    there is to adapt; the projection to the shared space follows.
+    The embeddings come from an encoder that is not trained here, so one layer
+    adapts them; the projection to the shared space follows.
 
     Attributes:
       width: D.
@@ -100,12 +99,14 @@ class Aggregator(nn.Module):
         tile_mask: Bool[Array, "B K"] | None = None,
     ) -> Float[Array, "B D"]:
         if self.kind not in ("mean", "attention"):
-            raise ValueError(f"aggregator={self.kind!r}: wanted 'mean' or 'attention'")
+            raise ValueError(
+                f"aggregator={self.kind!r}: expected 'mean' or 'attention'"
+            )
         if tile_mask is None:
             tile_mask = jnp.ones(tiles.shape[:2], bool)
         if tile_mask.shape != tiles.shape[:2]:
             raise ValueError(
-                f"tile_mask is {list(tile_mask.shape)}, wanted {list(tiles.shape[:2])}"
+                f"tile_mask is {list(tile_mask.shape)}, expected {list(tiles.shape[:2])}"
             )
         mask = tile_mask[..., None]
         tiles = jnp.where(mask, tiles, 0).astype(jnp.float32)

@@ -104,24 +104,24 @@ class ViTConfig:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        wrong = []
+        problems = []
         for name in ("patch", "width", "depth", "heads", "mlp_dim", "image_px"):
             if getattr(self, name) < 1:
-                wrong.append(f"{name}={getattr(self, name)}: wanted at least 1")
-        if not wrong and self.image_px % self.patch:
-            wrong.append(
+                problems.append(f"{name}={getattr(self, name)}: expected at least 1")
+        if not problems and self.image_px % self.patch:
+            problems.append(
                 f"image_px={self.image_px} is no multiple of patch={self.patch}: "
                 f"use {nearest_multiples(self.image_px, self.patch)}"
             )
-        if not wrong and self.width % self.heads:
-            wrong.append(
+        if not problems and self.width % self.heads:
+            problems.append(
                 f"width={self.width} does not divide into heads={self.heads}: use "
                 f"{nearest_multiples(self.width, self.heads)}, or other heads"
             )
         if self.registers < 0:
-            wrong.append(f"registers={self.registers}: wanted 0 or more")
+            problems.append(f"registers={self.registers}: expected 0 or more")
         if not 0 <= self.drop_path < 1:
-            wrong.append(f"drop_path={self.drop_path}: wanted 0 <= drop_path < 1")
+            problems.append(f"drop_path={self.drop_path}: expected 0 <= drop_path < 1")
         for name, known in (
             ("pool", ("cls", "mean", "cls_mean")),
             ("mlp", ("gelu", "swiglu")),
@@ -131,14 +131,16 @@ class ViTConfig:
             ("attention", IMPLEMENTATIONS),
         ):
             if getattr(self, name) not in known:
-                wrong.append(f"{name}={getattr(self, name)!r}: wanted one of {known}")
+                problems.append(
+                    f"{name}={getattr(self, name)!r}: expected one of {known}"
+                )
         for name in ("mean", "std"):
             if len(getattr(self, name)) != 3:
-                wrong.append(f"{name}={getattr(self, name)}: wanted 3 channels")
+                problems.append(f"{name}={getattr(self, name)}: expected 3 channels")
         if min(self.std, default=0) <= 0:
-            wrong.append(f"std={self.std}: wanted positive numbers")
-        if wrong:
-            raise ValueError("cannot build this ViT: " + "; ".join(wrong))
+            problems.append(f"std={self.std}: expected positive numbers")
+        if problems:
+            raise ValueError("cannot build this ViT: " + "; ".join(problems))
 
     @property
     def grid(self) -> int:

@@ -61,8 +61,8 @@ def normalise(
     """
     if image.dtype != jnp.uint8 or image.ndim < 3 or image.shape[-1] != 3:
         raise ValueError(
-            f"found an image of shape {image.shape} and dtype {image.dtype}; wanted "
-            "uint8 [..., H, W, 3]: pixels stay uint8 until they are on the device"
+            f"expected a uint8 image [..., H, W, 3], got shape {image.shape} and dtype "
+            f"{image.dtype}: pixels stay uint8 until they are on the device"
         )
     channels = (1,) * (image.ndim - 1) + (3,)
     scale = jnp.asarray([1 / (255 * s) for s in std], jnp.float32).reshape(channels)
@@ -72,7 +72,7 @@ def normalise(
 
 @struct.dataclass
 class ViTOutputs:
-    """What a forward pass gives; all after the final norm."""
+    """The outputs of a forward pass, all after the final norm."""
 
     pooled: Float[Array, "B E"]
     cls: Float[Array, "B D"]
@@ -114,9 +114,9 @@ class Linear(nn.Module):
 
 
 def linear(config: ViTConfig, features: int, name: str) -> Linear:
-    """A block's linear, with adapters where the config wants them."""
-    wanted = config.lora is not None and name in config.lora.targets
-    lora = config.lora if wanted else None
+    """A block's linear, with adapters if the config has them."""
+    adapted = config.lora is not None and name in config.lora.targets
+    lora = config.lora if adapted else None
     return Linear(features, jnp.dtype(config.dtype), lora=lora, name=name)
 
 
@@ -163,8 +163,8 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """x + ls1(attention(norm1 x)), then x + ls2(mlp(norm2 x)).
 
-    `drop` is the probability of leaving a branch out, drawn for each example and
-    branch; what stays is divided by 1 - drop, so that the expectation is unchanged.
+    `drop` is the probability of omitting a branch, sampled for each example and branch;
+    the others are divided by 1 - drop, so that the expectation is unchanged.
     """
 
     config: ViTConfig
@@ -263,8 +263,8 @@ class ViT(nn.Module):
         p = self.config.patch
         if height % p or width % p or channels != 3:
             raise ValueError(
-                f"found an image of shape {image.shape}; wanted [B, H, W, 3] with H "
-                f"and W multiples of the patch, {p}: crop or resize the tiles to "
+                f"expected an image [B, H, W, 3] with H and W multiples of the patch, {p}, "
+                f"got shape {image.shape}: crop or resize the tiles to "
                 f"{nearest_multiples(height, p)} px"
             )
         rows, columns = height // p, width // p

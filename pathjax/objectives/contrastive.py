@@ -91,26 +91,30 @@ class Contrastive(Objective):
     expression_text: float = 0.0
 
     def problems(self, batch: int = 0) -> list[str]:
-        found = super().problems(batch)
+        problems = super().problems(batch)
         if self.loss not in ("infonce", "sigmoid"):
-            found.append(f"loss={self.loss!r}: expected infonce or sigmoid")
+            problems.append(f"loss={self.loss!r}: expected infonce or sigmoid")
         if self.aggregator not in ("mean", "attention"):
-            found.append(f"aggregator={self.aggregator!r}: expected mean or attention")
+            problems.append(
+                f"aggregator={self.aggregator!r}: expected mean or attention"
+            )
         sizes = {"embed_dim": self.embed_dim, "text_width": self.text_width}
         sizes |= {"widths": min(self.widths, default=0)}
-        found += [f"{k}={v}: expected at least 1" for k, v in sizes.items() if v < 1]
+        problems += [f"{k}={v}: expected at least 1" for k, v in sizes.items() if v < 1]
         for name in ("dropout", "gene_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                found.append(f"{name}={getattr(self, name)}: expected 0 <= {name} < 1")
+                problems.append(
+                    f"{name}={getattr(self, name)}: expected 0 <= {name} < 1"
+                )
         for name in ("image_expression", "image_text", "expression_text"):
             if not 0 <= getattr(self, name) < float("inf"):
-                found.append(f"{name}={getattr(self, name)}: expected 0 or more")
+                problems.append(f"{name}={getattr(self, name)}: expected 0 or more")
         if batch and self.chunk:
             try:
                 losses.require_chunk(batch, self.chunk)
             except losses.ChunkError as error:
-                found.append(str(error))
-        return found
+                problems.append(str(error))
+        return problems
 
     def setup(self, spec):
         ready = super().setup(spec)
@@ -238,8 +242,8 @@ class Contrastive(Objective):
         return {
             "rows": left.mask,
             "values": 0.5 * values,
-            "there": metrics.found_first(left, rights, chunk),
-            "back": metrics.found_first(right, lefts, chunk),
+            "there": metrics.hits_first(left, rights, chunk),
+            "back": metrics.hits_first(right, lefts, chunk),
         }
 
     def _one_way(self, temperature, queries, keys, chunk):

@@ -102,7 +102,7 @@ class Objective:
         return tuple(f.name for f in dataclasses.fields(cls) if f.name != "spec")
 
     def problems(self, batch: int = 0) -> list[str]:
-        """What is wrong with the options.
+        """All invalid options, a phrase each.
 
         Args:
           batch: Rows of a global batch; 0 if unknown.
@@ -116,18 +116,20 @@ class Objective:
         Raises:
           ObjectiveError: An option is wrong or a need is not met.
         """
-        name, found = type(self).__name__, self.problems()
+        name, problems = type(self).__name__, self.problems()
         if self.needs_genes and not spec.n_genes:
-            found.append("it needs gene expression: set data.genes or data.gene_list")
+            problems.append(
+                "it needs gene expression: set data.genes or data.gene_list"
+            )
         if spec.text_dim and not self.supports_text:
-            found.append("it does not read text: leave data.text empty")
+            problems.append("it does not read text: leave data.text empty")
         if spec.cached and not self.supports_embeddings:
-            found.append(
+            problems.append(
                 "it trains the encoder itself and cannot learn from cached embeddings: "
                 "set adapt.mode to full, last or lora"
             )
-        if found:
-            raise ObjectiveError(f"objective {name}: " + "; ".join(found))
+        if problems:
+            raise ObjectiveError(f"objective {name}: " + "; ".join(problems))
         return dataclasses.replace(self, spec=spec)
 
     @property

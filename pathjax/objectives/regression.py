@@ -47,14 +47,18 @@ class Regression(Objective):
         return "log_counts" if self.needs_counts else "z_score"
 
     def problems(self, batch: int = 0) -> list[str]:
-        found = super().problems(batch)
+        problems = super().problems(batch)
         if self.loss not in LOSSES:
-            found.append(f"loss={self.loss!r}: expected one of {', '.join(LOSSES)}")
+            problems.append(f"loss={self.loss!r}: expected one of {', '.join(LOSSES)}")
         if self.aggregator not in AGGREGATORS:
-            found.append(f"aggregator={self.aggregator!r}: expected mean or attention")
+            problems.append(
+                f"aggregator={self.aggregator!r}: expected mean or attention"
+            )
         if not self.huber_delta > 0:
-            found.append(f"huber_delta={self.huber_delta}: expected a number above 0")
-        return found
+            problems.append(
+                f"huber_delta={self.huber_delta}: expected a number above 0"
+            )
+        return problems
 
     @functools.cached_property
     def pool(self) -> Aggregator:

@@ -231,8 +231,8 @@ def test_chunks_are_the_whole(name, chunk):
         return (values * np.arange(16)).sum(), values  # rows weigh differently
 
     run = jax.jit(jax.value_and_grad(total, has_aux=True), static_argnums=1)
-    found, wanted = run((zi, ze, *scalars), chunk), run((zi, ze, *scalars), 0)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+    found, expected = run((zi, ze, *scalars), chunk), run((zi, ze, *scalars), 0)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
 
 

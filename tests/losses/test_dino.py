@@ -13,7 +13,7 @@ def test_dino_is_the_loop():
     student = random.normal(size=(3, 5, 7)).astype(np.float32)
     teacher = random.normal(size=(3, 2, 7)).astype(np.float32)
     centre = random.normal(size=7).astype(np.float32)
-    wanted = np.zeros(3)
+    expected = np.zeros(3)
     for b in range(3):
         pairs = []
         for v in range(2):
@@ -23,9 +23,9 @@ def test_dino_is_the_loop():
                     log_p = scipy.special.log_softmax(student[b, s] / 0.1)
                     pairs.append(-(q * log_p).sum())
         assert len(pairs) == 8
-        wanted[b] = np.mean(pairs)
+        expected[b] = np.mean(pairs)
     found = jax.jit(losses.dino_loss)(student, teacher, centre, 0.1, 0.04)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_dino_does_not_differentiate_the_teacher():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pathjax.losses import emptied
-from pathjax.losses.metrics import found_first, ranks_among
+from pathjax.losses.metrics import hits_first, ranks_among
 
 SETTINGS = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -31,7 +31,7 @@ def loop_ranks(query, key, mask, pair_id):
 @jax.jit
 def ranks_of(query, key, mask, pair_id):
     queries, keys = emptied(query, mask, pair_id), emptied(key, mask, pair_id)
-    return ranks_among(queries, keys), found_first(queries, keys)
+    return ranks_among(queries, keys), hits_first(queries, keys)
 
 
 @SETTINGS

@@ -20,16 +20,16 @@ def genes(seed, rows=6, count=5):
 
 def test_mse():
     x, y = genes(0)
-    wanted = ((x - y) ** 2).mean(axis=1)
-    np.testing.assert_allclose(jax.jit(losses.mse)(x, y), wanted, rtol=1e-6)
+    expected = ((x - y) ** 2).mean(axis=1)
+    np.testing.assert_allclose(jax.jit(losses.mse)(x, y), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("delta", [0.3, 1.0, 10.0])
 def test_huber_is_scipys(delta):
     x, y = genes(1)
-    wanted = scipy.special.huber(delta, x - y).mean(axis=1)
+    expected = scipy.special.huber(delta, x - y).mean(axis=1)
     found = jax.jit(losses.huber, static_argnums=2)(x, y, delta)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 pearson = jax.jit(losses.pearson_loss)
@@ -94,10 +94,10 @@ def test_negative_binomial_is_scipys(log_alpha):
     counts = random.poisson(mu * random.gamma(2.0, 0.5, mu.shape)).astype(np.float32)
     alpha = np.exp(np.float64(np.float32(log_alpha)))
     m = mu.astype(np.float64)
-    wanted = -scipy.stats.nbinom(1 / alpha, 1 / (1 + alpha * m)).logpmf(counts)
+    expected = -scipy.stats.nbinom(1 / alpha, 1 / (1 + alpha * m)).logpmf(counts)
     log_dispersion = np.full(50, log_alpha, np.float32)
     found = jax.jit(losses.negative_binomial_nll)(mu, log_dispersion, counts)
-    np.testing.assert_allclose(found, wanted.mean(axis=1), rtol=2e-5)
+    np.testing.assert_allclose(found, expected.mean(axis=1), rtol=2e-5)
 
 
 def test_negative_binomial_gradient_is_the_score():

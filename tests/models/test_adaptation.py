@@ -58,7 +58,7 @@ def test_lora_trains_adapters_of_the_targets(scan):
 def test_problems_are_said_together():
     assert Adaptation(**OPTIONS).problems() == []
     (found,) = Adaptation(**(OPTIONS | {"mode": "adapters"})).problems()
-    assert "wanted one of" in found
+    assert "expected one of" in found
     (found,) = Adaptation(**(OPTIONS | {"mode": "lora", "rank": 0})).problems()
     assert "rank=0" in found
     (found,) = Adaptation(**(OPTIONS | {"mode": "last", "blocks": 0})).problems()

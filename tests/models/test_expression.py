@@ -62,7 +62,7 @@ def test_dropout_follows_its_key():
 
 
 def test_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"wanted \[B, G\]"):
+    with pytest.raises(ValueError, match=r"expected expression \[B, G\]"):
         made(ExpressionMLP(()))
     with pytest.raises(ValueError, match=r"shape \(20,\)"):
         ExpressionMLP().init(jax.random.key(0), np.zeros(20, np.float32))

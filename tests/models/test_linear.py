@@ -32,15 +32,15 @@ def example(lead, width, features, dtype):
     return zip(*(draw(s, dtype, i) for i, s in enumerate(shapes)), strict=True)
 
 
-def expected(x, kernel, bias, dy):
+def reference(x, kernel, bias, dy):
     """Result and gradients, by hand."""
     flat, rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
     return x @ kernel + bias, (dy @ kernel.T, flat.T @ rows, rows.sum(0))
 
 
-def assert_near(found, wanted, tolerance):
-    error = np.abs(np.asarray(found, np.float64) - wanted).max()
-    assert error <= tolerance * np.abs(wanted).max()
+def assert_near(found, expected, tolerance):
+    error = np.abs(np.asarray(found, np.float64) - expected).max()
+    assert error <= tolerance * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("dtype", ROUNDED)
@@ -49,9 +49,9 @@ def test_against_numpy(lead, width, features, dtype):
     exact, (x, kernel, bias, dy) = example(lead, width, features, dtype)
     y, pull = jax.vjp(lambda *a: dense(*a, dtype), x, kernel, bias)
     gradients = pull(dy.astype(dtype))
-    wanted, wanted_gradients = expected(*exact)
+    expected, wanted_gradients = reference(*exact)
     assert y.dtype == dtype
-    assert_near(y, wanted, ROUNDED[dtype])
+    assert_near(y, expected, ROUNDED[dtype])
     for found, want in zip(gradients, wanted_gradients, strict=True):
         assert found.dtype == jnp.float32
         assert_near(found, want, UNROUNDED)
@@ -82,7 +82,7 @@ def test_a_transpose_of_the_gradient_compiles(lead):
         return dx.swapaxes(0, -1), dkernel.T, dbias
 
     found = turned(x, kernel, bias, dy.astype("bfloat16"))
-    dx, dkernel, dbias = expected(*exact)[1]
+    dx, dkernel, dbias = reference(*exact)[1]
     for got, want in zip(found, (dx.swapaxes(0, -1), dkernel.T, dbias), strict=True):
         assert_near(got, want, UNROUNDED)
 
@@ -105,13 +105,13 @@ def test_vmap_scan_and_remat():
             x, _ = layer(x, [p[i] for p in params])
         return x.sum()
 
-    wanted = jax.jit(jax.grad(by_loop))(stacked, x)
+    expected = jax.jit(jax.grad(by_loop))(stacked, x)
     for step in (layer, jax.checkpoint(layer)):
         found = jax.jit(jax.grad(by_scan), static_argnums=2)(stacked, x, step)
-        for got, want in zip(found, wanted, strict=True):
+        for got, want in zip(found, expected, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
     each = jax.jit(jax.vmap(jax.grad(by_loop), (None, 0)))(stacked, x)
-    for got, want in zip(each, wanted, strict=True):
+    for got, want in zip(each, expected, strict=True):
         # One example at a time: other orders of summation, and the roundings of the
         # layers' results that follow from them.
         assert_near(got.sum(0), np.asarray(want, np.float64), 2**-7)

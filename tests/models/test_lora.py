@@ -24,13 +24,13 @@ def test_a_linear_with_an_adapter_by_hand():
     params = {name: leaf.astype(np.float32) for name, leaf in params.items()}
     lora = LoRA(rank=2, alpha=5.0)
     found = Linear(4, jnp.float32, lora=lora).apply({"params": params}, x)
-    wanted = x @ params["kernel"] + params["bias"]
-    wanted += 2.5 * x @ params["lora_a"] @ params["lora_b"]
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    expected = x @ params["kernel"] + params["bias"]
+    expected += 2.5 * x @ params["lora_a"] @ params["lora_b"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     merged = merge_lora(params, lora)
     assert set(merged) == {"kernel", "bias"}
     found = Linear(4, jnp.float32).apply({"params": merged}, x)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_an_adapted_model_starts_as_its_base():

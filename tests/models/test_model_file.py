@@ -44,15 +44,17 @@ def test_round_trip(tmp_path):
 
 
 def test_what_is_no_model_is_named(tmp_path):
-    with pytest.raises(ModelFileError, match="no model at"):
+    with pytest.raises(
+        ModelFileError, match="expected a run folder with model.safetensors"
+    ):
         load_model(tmp_path)
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": np.zeros(3, np.float32)}, foreign)
-    with pytest.raises(ModelFileError, match="not written by pathjax"):
+    with pytest.raises(ModelFileError, match="weights that pathjax did not write"):
         load_model(foreign)
     path = save_model(tmp_path, make_model())
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ModelFileError, match="no whole safetensors file"):
+    with pytest.raises(ModelFileError, match="not a complete safetensors file"):
         load_model(tmp_path)
 
 

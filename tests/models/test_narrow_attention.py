@@ -20,7 +20,7 @@ def draw(shape):
     return narrow, [np.asarray(x, np.float64) for x in narrow]
 
 
-def expected(q, k, v, dy):
+def reference(q, k, v, dy):
     turn = (0, 1, 3, 2)
     scale = q.shape[-1] ** -0.5
     weights = scipy.special.softmax(q @ k.transpose(turn) * scale, axis=-1)
@@ -30,8 +30,8 @@ def expected(q, k, v, dy):
     return weights @ v, (dq, dk, weights.transpose(turn) @ dy)
 
 
-def assert_near(found, wanted, scale):
-    error = np.abs(np.asarray(found, np.float64) - wanted).max()
+def assert_near(found, expected, scale):
+    error = np.abs(np.asarray(found, np.float64) - expected).max()
     assert error <= TOLERANCE * max(scale, 1e-6)
 
 
@@ -39,9 +39,9 @@ def assert_near(found, wanted, scale):
 def test_against_numpy(shape):
     (q, k, v, dy), exact = draw(shape)
     y, pull = jax.vjp(narrow_attention, q, k, v)
-    wanted, wanted_gradients = expected(*exact)
+    expected, wanted_gradients = reference(*exact)
     assert y.dtype == jnp.bfloat16
-    assert_near(y, wanted, np.abs(wanted).max())
+    assert_near(y, expected, np.abs(expected).max())
     # Gradients of q and k are differences; their errors go with the size of dv.
     scale = np.abs(wanted_gradients[2]).max()
     for found, want in zip(pull(dy), wanted_gradients, strict=True):
@@ -59,18 +59,18 @@ def test_transposes_of_the_gradients_compile(shape):
         gradients = jax.vjp(narrow_attention, q, k, v)[1](dy)
         return [g.swapaxes(2, 3) for g in gradients]
 
-    wanted = expected(*exact)[1]
-    scale = np.abs(wanted[2]).max()
-    for found, want in zip(turned(*arrays), wanted, strict=True):
+    expected = reference(*exact)[1]
+    scale = np.abs(expected[2]).max()
+    for found, want in zip(turned(*arrays), expected, strict=True):
         assert_near(found, want.swapaxes(2, 3), scale)
 
 
 def test_vmap_and_remat():
     arrays, _ = draw((2, 3, 7, 8))
-    wanted = narrow_attention(*arrays[:3])
+    expected = narrow_attention(*arrays[:3])
     each = jax.vmap(lambda *a: narrow_attention(*(x[None] for x in a))[0])(*arrays[:3])
     np.testing.assert_allclose(
-        each.astype("float32"), wanted.astype("float32"), rtol=2**-7, atol=2**-7
+        each.astype("float32"), expected.astype("float32"), rtol=2**-7, atol=2**-7
     )
     _, pull = jax.vjp(narrow_attention, *arrays[:3])
     _, again = jax.vjp(jax.checkpoint(narrow_attention), *arrays[:3])

@@ -23,9 +23,9 @@ def test_resized_positions_keep_what_bicubic_keeps():
         np.testing.assert_allclose(found[..., 0], 3.5, rtol=1e-6)
         plane = found[0, :, 1].reshape(new)
         centres = [(np.arange(n) + 0.5) * 12 / n - 0.5 for n in new]
-        wanted = centres[0][:, None] + 2 * centres[1][None]
+        expected = centres[0][:, None] + 2 * centres[1][None]
         inner = tuple(slice(n // 3, -(n // 3)) for n in new)
-        np.testing.assert_allclose(plane[inner], wanted[inner], atol=1e-4)
+        np.testing.assert_allclose(plane[inner], expected[inner], atol=1e-4)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -59,5 +59,5 @@ def test_the_offset_of_dino():
 
 
 def test_an_unknown_rule():
-    with pytest.raises(ValueError, match="wanted one of"):
+    with pytest.raises(ValueError, match="expected one of"):
         resize_matrix(4, 8, "nearest")

@@ -95,14 +95,14 @@ def test_attention_is_the_papers():
 def test_aggregator_guards():
     with pytest.raises(ValueError, match="'mean' or 'attention'"):
         Aggregator("max").apply({}, bag())
-    with pytest.raises(ValueError, match=r"tile_mask is \[3, 4\], wanted \[3, 5\]"):
+    with pytest.raises(ValueError, match=r"tile_mask is \[3, 4\], expected \[3, 5\]"):
         Aggregator().apply({}, bag(), np.ones((3, 4), bool))
 
 
 def test_l2_normalise():
     x = bag()[0]
-    wanted = x / np.linalg.norm(x, axis=-1, keepdims=True)
-    np.testing.assert_allclose(l2_normalise(x), wanted, atol=1e-6)
+    expected = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    np.testing.assert_allclose(l2_normalise(x), expected, atol=1e-6)
     gradient = jax.grad(lambda x: l2_normalise(x).sum())(jnp.zeros((2, 3)))
     assert np.isfinite(gradient).all()
     assert not np.any(l2_normalise(jnp.zeros((2, 3))))
@@ -147,7 +147,7 @@ def test_temperature_starts_where_the_papers_do():
 
 
 @pytest.mark.parametrize(
-    ("log_scale", "slope", "wanted"),
+    ("log_scale", "slope", "expected"),
     [
         (1.0, -3.0, -3.0),  # inside: untouched, either way
         (1.0, 3.0, 3.0),
@@ -155,12 +155,12 @@ def test_temperature_starts_where_the_papers_do():
         (9.0, 3.0, 3.0),  # descent would come back: free
     ],
 )
-def test_clip_log_scale(log_scale, slope, wanted):
+def test_clip_log_scale(log_scale, slope, expected):
     value, gradient = jax.jit(jax.value_and_grad(lambda s: slope * clip_log_scale(s)))(
         log_scale
     )
     assert value == pytest.approx(slope * min(log_scale, MAX_LOG_SCALE))
-    assert gradient == pytest.approx(wanted)
+    assert gradient == pytest.approx(expected)
 
 
 def test_the_text_tower_takes_each_row_by_itself():
@@ -171,8 +171,8 @@ def test_the_text_tower_takes_each_row_by_itself():
     assert still.shape == (4, 6) and still.dtype == jnp.float32
     np.testing.assert_allclose(tower.apply(variables, text[1:2]), still[1:2], atol=1e-6)
     rngs = {"dropout": jax.random.key(1)}
-    drawn = tower.apply(variables, text, train=True, rngs=rngs)
-    assert np.any(np.asarray(drawn) == 0) and np.any(drawn != still)
+    sampled = tower.apply(variables, text, train=True, rngs=rngs)
+    assert np.any(np.asarray(sampled) == 0) and np.any(sampled != still)
     # A row of zeros, as of a sample without text, has a finite gradient.
     gradient = jax.grad(lambda x: tower.apply(variables, x).sum())(np.zeros_like(text))
     assert np.isfinite(gradient).all()

@@ -227,12 +227,12 @@ def test_other_image_sizes():
 def test_normalise():
     image = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8, 3), np.uint8)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    wanted = (image / 255 - np.array(mean)) / np.array(std)
+    expected = (image / 255 - np.array(mean)) / np.array(std)
     found = jax.jit(normalise, static_argnums=(1, 2))(image, mean, std)
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
-    with pytest.raises(ValueError, match="float32; wanted uint8"):
-        normalise(wanted.astype(np.float32), mean, std)
-    with pytest.raises(ValueError, match=r"wanted uint8 \[..., H, W, 3\]"):
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="dtype float32"):
+        normalise(expected.astype(np.float32), mean, std)
+    with pytest.raises(ValueError, match=r"uint8 image \[..., H, W, 3\]"):
         normalise(image[..., :1], mean, std)
 
 
@@ -256,10 +256,10 @@ def test_drop_path_leaves_out_branches_by_example():
     params["ls2"]["gamma"] = np.zeros_like(params["ls2"]["gamma"])
     whole = Block(config).apply({"params": params}, x[:1])[0] - x[0]
     module, rngs = Block(config.replace(drop_path=drop)), {"dropout": jax.random.key(0)}
-    drawn = quick_jit(
+    sampled = quick_jit(
         lambda p, x: module.apply({"params": p}, x, drop, True, rngs=rngs)
     )
-    out = np.asarray(drawn(params, x)) - x
+    out = np.asarray(sampled(params, x)) - x
     kept = np.abs(out).max(axis=(1, 2)) > 0
     scaled = np.broadcast_to(whole / (1 - drop), (kept.sum(), 5, 48))
     np.testing.assert_allclose(out[kept], scaled, rtol=1e-4, atol=1e-5)

@@ -118,9 +118,9 @@ def check_objective(batch):
     return check
 
 
-def close(found, wanted, tolerance=1e-5):
+def close(found, expected, tolerance=1e-5):
     """Leaf by leaf, relative to the size of the leaf."""
-    assert jax.tree.structure(found) == jax.tree.structure(wanted)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         scale = max(float(np.abs(b).max(initial=0)), 1.0)
         np.testing.assert_allclose(a, b, atol=tolerance * scale)

@@ -43,14 +43,14 @@ def test_loss_is_info_nce_of_what_is_predicted(plain, batch, jit):
         np.testing.assert_allclose(np.linalg.norm(z[:6], axis=1), 1, atol=1e-5)
     loss = jit(objective.losses, static_argnums=5)
     values, metrics, _ = loss(params, {}, batch, jax.random.key(1), 0, False)
-    wanted = losses.info_nce(
+    expected = losses.info_nce(
         found["z_image"],
         found["z_expression"],
         params["temperature"]["log_scale"],
         batch["mask"],
         batch["pair_id"],
     )
-    np.testing.assert_allclose(values, wanted, rtol=1e-5)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
     np.testing.assert_allclose(metrics["temperature"], 0.07, rtol=1e-5)
 
 

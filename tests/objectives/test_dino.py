@@ -89,17 +89,17 @@ def test_export_is_the_teacher(made):
     objective, params, extra = made()
     other = jax.tree.map(jnp.zeros_like, params)
     exported = objective.export(other, extra)
-    for found, wanted in leaves(exported["vit"], extra["teacher"]["vit"]):
-        np.testing.assert_array_equal(found, wanted)
+    for found, expected in leaves(exported["vit"], extra["teacher"]["vit"]):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_reset_lets_the_teacher_follow_replaced_parameters(made):
     objective, params, extra = made()
     given = jax.tree.map(lambda leaf: leaf + 1, params)
     new = objective.reset_extra(given, extra)
-    for found, wanted in leaves(new["teacher"], given):
-        np.testing.assert_array_equal(found, wanted)
-        assert found.unsafe_buffer_pointer() != wanted.unsafe_buffer_pointer()
+    for found, expected in leaves(new["teacher"], given):
+        np.testing.assert_array_equal(found, expected)
+        assert found.unsafe_buffer_pointer() != expected.unsafe_buffer_pointer()
 
 
 def test_prototypes_are_held_for_the_first_steps(made, batch, jit):
@@ -171,6 +171,6 @@ def test_centre_and_statistics_are_global(vit, jit, fsdp):
     )
     log_p = scipy.special.log_softmax(student[mask].astype(np.float64) / 0.1, axis=-1)
     pairs = -np.einsum("bvp,bsp->bvs", q, log_p)
-    wanted = [pairs[:, v, s] for v in range(2) for s in range(3) if v != s]
-    np.testing.assert_allclose(values[mask], np.mean(wanted, axis=0), rtol=1e-4)
+    expected = [pairs[:, v, s] for v in range(2) for s in range(3) if v != s]
+    np.testing.assert_allclose(values[mask], np.mean(expected, axis=0), rtol=1e-4)
     assert not np.any(values[~mask])

@@ -74,9 +74,9 @@ def by_hand(objective, batch, params, loss):
     return total
 
 
-def close(found, wanted, tolerance=1e-6):
-    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(wanted))
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+def close(found, expected, tolerance=1e-6):
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(largest, 1))
 
 
@@ -97,11 +97,11 @@ def test_missing_is_dropping_terms_by_hand(vit, jit, loss):
     def found(params):
         return mean_loss(objective, batch, params)[0]
 
-    def wanted(params):
+    def expected(params):
         return by_hand(objective, batch, params, loss)
 
     value, gradient = jit(jax.value_and_grad(found))(params)
-    other, by_terms = jit(jax.value_and_grad(wanted))(params)
+    other, by_terms = jit(jax.value_and_grad(expected))(params)
     assert value == pytest.approx(float(other), rel=1e-6)
     close(gradient, by_terms)
     assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient))
@@ -149,8 +149,8 @@ def test_a_modality_without_a_row_adds_nothing(vit, jit, params, absent):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient[part])), part
     other = "image_expression" if absent == "text" else "image_text"
     alone = build(vit, **dict.fromkeys(WEIGHTS, 0.0) | {other: WEIGHTS[other]})
-    wanted, _ = mean_loss(alone, batch, params)
-    assert float(value) == pytest.approx(float(wanted), rel=1e-6)
+    expected, _ = mean_loss(alone, batch, params)
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_nothing_at_all_is_zero(vit, jit, params):
@@ -187,10 +187,10 @@ def test_over_devices_and_in_chunks(vit, jit, params, fsdp):
         )
         return total(params, batch)
 
-    wanted = run(build(vit), None, batch)
+    expected = run(build(vit), None, batch)
     found = run(build(vit, chunk=16), mesh, to_global(batch, mesh))
     assert len(jax.tree.leaves(found[0][1])[0].sharding.device_set) == 8
-    close(jax.device_get(found), jax.device_get(wanted))
+    close(jax.device_get(found), jax.device_get(expected))
 
 
 def test_weights(vit):

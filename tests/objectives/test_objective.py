@@ -54,8 +54,8 @@ def test_encode_is_the_encoder_without_stochastic_depth(vit, batch):
     params = ViT(vit).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))["params"]
     tiles = batch["image"][:, 0]
     pixels = normalise(tiles, vit.mean, vit.std)
-    wanted = ViT(vit).apply({"params": params}, pixels).pooled
+    expected = ViT(vit).apply({"params": params}, pixels).pooled
     found = jax.jit(objectives.encode, static_argnums=0)(vit, params, tiles)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     half = objectives.encode(vit.replace(dtype="bfloat16"), params, tiles)
     assert half.dtype == jnp.float32

@@ -35,8 +35,8 @@ def run(objective, batch, jit):
 def test_mse_and_batch_pearson_are_those_of_the_prediction(vit, batch, jit):
     values, metrics, predicted = run(Regression().setup(Spec(vit, 12)), batch, jit)
     target = np.asarray(batch["expression"])[:6]
-    wanted = ((predicted - target) ** 2).mean(axis=1)
-    np.testing.assert_allclose(values, wanted, rtol=1e-5)
+    expected = ((predicted - target) ** 2).mean(axis=1)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
     np.testing.assert_array_equal(metrics["mse"], values)
     r = [scipy.stats.pearsonr(predicted[:, g], target[:, g])[0] for g in range(12)]
     assert metrics["pearson_batch"].mean() == pytest.approx(np.mean(r), abs=5e-3)
@@ -50,8 +50,8 @@ def test_negative_binomial_is_scipys_with_library_as_exposure(vit, batch, jit):
     counts, library = (np.asarray(batch[k])[:6] for k in ("counts", "library"))
     mu = rate * library[:, None]
     assert mu.mean() == pytest.approx(counts.mean(), rel=0.3)  # an even share each
-    wanted = -scipy.stats.nbinom(1, 1 / (1 + mu)).logpmf(counts).mean(axis=1)
-    np.testing.assert_allclose(values, wanted, rtol=1e-4)
+    expected = -scipy.stats.nbinom(1, 1 / (1 + mu)).logpmf(counts).mean(axis=1)
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
