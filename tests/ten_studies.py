@@ -106,6 +106,7 @@ def tcga(root: Path) -> None:
             X=values.astype(np.float32),
             obs=pd.DataFrame(index=patients),
             var=pd.DataFrame(index=[f"G{i}" for i in range(GENES)]),
+            uns={"pathjax": {"x": "z-scores"}},
         ),
     )
 

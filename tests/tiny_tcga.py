@@ -60,7 +60,7 @@ def tile_study(root: Path, slides, skipped=(), tiles=3) -> Study:
 
 
 def rna_file(path: Path, samples, genes=12) -> Path:
-    values = np.random.default_rng(0).normal(size=(len(samples), genes))
+    values = np.random.default_rng(0).gamma(2.0, size=(len(samples), genes))
     obs = pd.DataFrame(
         {
             "case_id": [one[:12] for one in samples],

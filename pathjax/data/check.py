@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import scipy.sparse
 from jaxtyping import Int
 
+from pathjax.data.expression_check import plausibility_problems
 from pathjax.data.images import decode_tile
 from pathjax.data.study import Split, Study, Target, sha256
 from pathjax.data.study_tables import (
@@ -384,4 +385,5 @@ def expression_problems(expression, samples: pd.DataFrame) -> list[str]:
             f"finite, first sample {expression.obs_names[row]!r}, gene "
             f"{genes[column]!r}"
         )
-    return problems
+        return problems
+    return problems + plausibility_problems(expression)

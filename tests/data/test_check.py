@@ -116,19 +116,19 @@ def make_expression(values, genes=("A", "B"), ids=("P00", "P01")):
 @pytest.mark.filterwarnings("ignore:Variable names are not unique")
 @pytest.mark.filterwarnings("ignore:Observation names are not unique")
 def test_expression_problems(tiny_study):
-    good = make_expression([[1, 2], [3, 4]])
+    good = make_expression([[1, 2.5], [3, 4]])
     assert expression_problems(good, tiny_study.samples) == []
-    nan = make_expression([[1, 2], [3, np.nan]])
+    nan = make_expression([[1, 2.5], [3, np.nan]])
     assert (
         "first sample 'P01', gene 'B'"
         in expression_problems(nan, tiny_study.samples)[0]
     )
-    twice = make_expression([[1, 2], [3, 4]], genes=("A", "A"))
+    twice = make_expression([[1, 2.5], [3, 4]], genes=("A", "A"))
     assert (
         "1 gene names occur more than once (sum or drop"
         in expression_problems(twice, tiny_study.samples)[0]
     )
-    alien = make_expression([[1, 2], [3, 4]], ids=("P00", "Q"))
+    alien = make_expression([[1, 2.5], [3, 4]], ids=("P00", "Q"))
     assert (
         "no sample of the study, first ['Q']"
         in expression_problems(alien, tiny_study.samples)[0]
