@@ -23,6 +23,7 @@ from pathjax.commands import (
     models,
     plan,
     predict,
+    sweep,
     text,
     tile,
     training,
@@ -87,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=pathjax.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    groups = (demo, data, tile, text, models, training, bench, plan, evals, predict)
-    for group in (*groups, modalities, figure):
+    groups = (demo, data, tile, text, models, training, bench, plan, evals, sweep)
+    for group in (*groups, predict, modalities, figure):
         group.add(commands)
     return parser
