@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and the folder of caches.
 
 Everything pathjax writes goes to a neighbour first and is renamed when it is complete,
 so that a killed process or a full disk never leaves half a file under a final name.
@@ -7,11 +7,38 @@ Orbax does the same for checkpoints by itself; this module is for everything els
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+LONGEST_NAME = 255  # bytes of a file's name, on most file systems
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/pathjax, ~/.cache/pathjax, or without a home a temporary folder.
+
+    Raises:
+      PermissionError: The temporary folder is open to other users, who could put
+        compiled programs there.
+    """
+    if home := os.environ.get("XDG_CACHE_HOME"):
+        return Path(home) / "pathjax"
+    home = os.path.expanduser("~")
+    if os.path.isabs(home):
+        return Path(home) / ".cache" / "pathjax"
+    folder = Path(tempfile.gettempdir()) / f"pathjax-cache-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    state = folder.lstat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o077:
+        raise PermissionError(
+            f"there is no home directory, and {folder} is open to other users: set "
+            "XDG_CACHE_HOME to a folder of your own"
+        )
+    return folder
 
 
 @contextlib.contextmanager
@@ -24,7 +51,11 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    partial = final.with_name(f".partial-{os.getpid()}-{final.name}")
+    name = f".partial-{os.getpid()}-{final.name}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(final.name)).hexdigest()[:16]
+        name = f".partial-{os.getpid()}-{digest}{final.suffix}"
+    partial = final.with_name(name)
     try:
         yield partial
         with open(partial, "rb+") as file:

@@ -62,7 +62,20 @@ console = Console(stderr=True)
 
 @contextlib.contextmanager
 def stage(name: str, total: int) -> Iterator[Stage]:
-    """Shows one stage; says at its end how long it took."""
+    """Shows one stage; says at its end how long it took.
+
+    A KeyboardInterrupt gets the stage's name as a note, for the command line.
+    """
+    try:
+        with _shown(name, total) as shown:
+            yield shown
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(name)
+        raise
+
+
+@contextlib.contextmanager
+def _shown(name: str, total: int) -> Iterator[Stage]:
     begun = time.monotonic()
     if console.is_terminal:
         columns = (

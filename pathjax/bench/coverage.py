@@ -10,7 +10,6 @@ Embeddings and probes are not simulated, only their predictions.
 import concurrent.futures
 import dataclasses
 import importlib.metadata
-import multiprocessing
 import platform
 import time
 import zlib
@@ -22,6 +21,7 @@ import numpy as np
 import pathjax
 from pathjax.evals.results import make_entry
 from pathjax.evals.tasks import Task, TaskOutcome
+from pathjax.parallel.preemption import process_pool, quiet_start
 from pathjax.progress import stage
 from pathjax.report.compare import Scored, compare
 from pathjax.stats.metric import StatisticsError
@@ -250,11 +250,9 @@ def run(options: Options, quick: bool) -> dict[str, Any]:
                 results[design] = run_design(design, options)
                 bar(len(results))
         else:
-            context = multiprocessing.get_context("spawn")
-            with concurrent.futures.ProcessPoolExecutor(
-                options.processes, mp_context=context
-            ) as pool:
-                jobs = {pool.submit(run_design, one, options): one for one in order}
+            with process_pool(options.processes) as pool:
+                with quiet_start():
+                    jobs = {pool.submit(run_design, one, options): one for one in order}
                 for job in concurrent.futures.as_completed(jobs):
                     results[jobs[job]] = job.result()
                     bar(len(results))

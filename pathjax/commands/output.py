@@ -1,6 +1,34 @@
-"""Messages that several commands print at their end."""
+"""Messages that several commands print at their end, and errors as sentences."""
 
+import errno
+import re
 from pathlib import Path
+
+FILE_ERRORS = {
+    errno.EACCES: "permission denied; choose another folder, or change who may write",
+    errno.EPERM: "permission denied; choose another folder, or change who may write",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENAMETOOLONG: "the name is too long; most file systems take 255 bytes",
+    errno.ENOSPC: "no space is left; free some, then run the same command again",
+    errno.EDQUOT: "the quota is used up; free some, then run the same command again",
+    errno.ENOENT: "there is no such file or folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "expected a file, got a folder",
+}
+
+
+def explain(error: BaseException) -> str:
+    """An error in one sentence; those of the operating system name file and remedy."""
+    if not isinstance(error, OSError):
+        return str(error)
+    name, number, text = error.filename, error.errno, str(error)
+    if name is None and (hdf5 := re.search(r"name = '(.*?)', errno = (\d+)", text)):
+        name, number = hdf5[1], int(hdf5[2])
+    if name is None or number not in FILE_ERRORS:
+        return text
+    # The name of a partial file is not the user's.
+    name = re.sub(r"\.partial-\d+-(?=[^/]*$)", "", str(name))
+    return f"{name}: {FILE_ERRORS[number]}"
 
 
 def print_built(study) -> None:

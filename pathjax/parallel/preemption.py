@@ -8,9 +8,13 @@ after the same step; JAX's coordination service agrees on which, in the backgrou
 that asking costs no collective. SIGKILL cannot be caught; see checkpoint.py.
 """
 
+import concurrent.futures
+import contextlib
+import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -87,6 +91,39 @@ class Preemption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+
+
+@contextlib.contextmanager
+def process_pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Worker processes that Ctrl-C ends without a traceback of their own.
+
+    Spawned, because JAX may have started threads, which a forked child would lack. Jobs
+    have to be submitted inside `quiet_start`. What has not started is cancelled at the end.
+    """
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_on_interrupt,
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Holds SIGINT back, also in processes started inside, until they can end quietly."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_on_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _processes() -> int:

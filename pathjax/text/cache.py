@@ -7,7 +7,6 @@ killed process had paid for is there when it runs again. Texts are stored as has
 import contextlib
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +16,12 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax.data.text_store import TextError
+from pathjax.files import cache_folder
 
 
 def default_cache() -> Path:
     """~/.cache/pathjax/text.sqlite, or in XDG_CACHE_HOME."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return home / "pathjax" / "text.sqlite"
+    return cache_folder() / "text.sqlite"
 
 
 def key_of(settings: Mapping[str, Any], text: str) -> str:

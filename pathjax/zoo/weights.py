@@ -10,14 +10,13 @@ client, which finds its token in the environment, or from an address. Files are 
 
 import dataclasses
 import hashlib
-import os
 import re
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 
-from pathjax.files import atomic_path
+from pathjax.files import atomic_path, cache_folder
 from pathjax.zoo.entry import Entry, ZooError
 from pathjax.zoo.tensors import read_file, read_index
 
@@ -201,8 +200,7 @@ def _from_hub(entry: Entry, repository: str, file: str) -> Path:
 def _from_address(entry: Entry, address: str) -> Path:
     """Downloads to the user's cache; `#md5=...` or `#sha256=...` is checked."""
     address, _, check = address.partition("#")
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    path = home / "pathjax" / "weights" / entry.name / address.rsplit("/", 1)[-1]
+    path = cache_folder() / "weights" / entry.name / address.rsplit("/", 1)[-1]
     if not path.is_file():
         try:
             with (

@@ -37,8 +37,7 @@ class Located:
 
 def default_cache() -> Path:
     """~/.cache/pathjax/benchmarks, or below $XDG_CACHE_HOME."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return home / "pathjax" / "benchmarks"
+    return cache_folder() / "benchmarks"
 
 
 def acquire(

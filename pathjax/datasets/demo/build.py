@@ -6,8 +6,6 @@ number of workers nor the size of the cohort changes it. (Across machines the la
 an exponential may differ, and with it a byte.)
 """
 
-import concurrent.futures
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +33,7 @@ from pathjax.datasets.demo.programmes import FEWEST_GENES, draw_counts, draw_gen
 from pathjax.datasets.demo.reports import write_report
 from pathjax.datasets.demo.stain import SITES
 from pathjax.datasets.demo.tissue import render_tile
+from pathjax.parallel.preemption import process_pool, quiet_start
 
 GENERATOR = 1  # raise when the same parameters give other tiles
 GROUP = 16  # patients per shard
@@ -91,17 +90,13 @@ def render_groups(
         for group in groups:
             yield group, render_group(group, *options)
         return
-    # Spawn, because JAX may have started threads, which a forked child would lack.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        pending = [
-            (group, pool.submit(render_group, group, *options)) for group in groups
-        ]
-        try:
-            for group, future in pending:
-                yield group, future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with process_pool(workers) as pool:
+        with quiet_start():
+            pending = [
+                (group, pool.submit(render_group, group, *options)) for group in groups
+            ]
+        for group, future in pending:
+            yield group, future.result()
 
 
 def draw_expression(seed: int, patients: list[Patient], count: int):
