@@ -1,6 +1,7 @@
 """`RunConfig`: the typed configuration of one run, which all code below receives."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -70,6 +71,13 @@ class RunConfig:
             )
             if (problem := wrong_value(key, value, default))
         ]
+        for section in ("model", "objective"):
+            options = flatten(getattr(self, section).options, f"{section}.")
+            found += [
+                f"{key}={value!r}: expected a finite number"
+                for key, value in options.items()
+                if isinstance(value, float) and not math.isfinite(value)
+            ]
         if found:  # the checks below compute with these values
             return found
         for section in (self.data, self.optim, self.log, self.eval, self.adapt):
@@ -106,6 +114,11 @@ class RunConfig:
         if needs_panel and not (data.genes or data.gene_list):
             found.append(
                 f"{name} needs gene expression: set data.genes or data.gene_list"
+            )
+        if objective.needs_negatives and data.batch < 2:
+            found.append(
+                f"{name} needs negatives: expected data.batch of at least 2, got "
+                f"{data.batch}"
             )
         if data.text and not objective.supports_text:
             found.append(f"{name} does not read text: leave data.text empty")

@@ -204,6 +204,16 @@ class Study:
         """Hash of the content: two studies with equal content have equal ones."""
         return fingerprint_of(self.meta["files"])
 
+    def hashes(self, split: str) -> dict[str, str]:
+        """SHA-256 of the tables, the expression and one split, as they are on disk.
+
+        The fingerprint is of the files as they were when the study was built.
+        """
+        names = ("tiles.parquet", "samples.parquet", "slides.parquet")
+        names += ("expression.h5ad", f"splits/{split}.json")
+        files = self.meta["files"]
+        return {name: sha256(self._path(name)) for name in names if name in files}
+
     @functools.cached_property
     def targets(self) -> dict[str, Target]:
         return {

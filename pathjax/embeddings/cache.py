@@ -24,11 +24,16 @@ from pathjax.models.model_file import FILE, Model
 from pathjax.parallel.collective import first_does
 
 
+def weights_file(path: str | Path) -> Path:
+    """The model file in a run folder, or the file itself."""
+    path = Path(path)
+    return path / FILE if path.is_dir() else path
+
+
 def identity(path: str | Path) -> str:
     """Path and hash of the parameters in a run folder or a model file."""
-    path = Path(path)
-    path = path / FILE if path.is_dir() else path
-    return f"{path} sha256:{sha256(path)[:16]}"
+    file = weights_file(path)
+    return f"{file} sha256:{sha256(file)[:16]}"
 
 
 def cached(

@@ -82,6 +82,12 @@ def model_meta(
         "sites": sorted(set(rows["site"].astype(str))),
     }
     before = inputs.init.meta if inputs.init else {"audit": []}
+    lineage = list(before.get("lineage", ()))
+    if inputs.init:
+        # The model that this one was tuned from; the first `stages` entries of `audit`
+        # list the patients that it has seen.
+        parent = {"name": before.get("name", ""), "sha256": inputs.init_sha256}
+        lineage.append(parent | {"stages": len(before["audit"])})
     objective = dict(record["config"]["objective"])
     if inputs.objective.spec.text_dim:
         objective["text_dim"] = inputs.objective.spec.text_dim
@@ -93,9 +99,11 @@ def model_meta(
         "tiles": {"px": study.tile_px, "mpp": study.mpp},
         "panel": record["panel"],
         "text": record["text"],
+        "files": record["files"],
         "versions": record["versions"],
         "config": record["config"],
         "init": config.init,
         "seed": config.seed,
         "audit": [*before["audit"], seen],
+        "lineage": lineage,
     }

@@ -5,12 +5,14 @@ Each hook is independent of the others; `loop.fit` calls them in order.
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grain.python as grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -30,7 +32,25 @@ Batch = dict[str, jax.Array]
 
 
 class NonFiniteError(FloatingPointError):
-    """The loss is NaN or infinite; the message names the step and the samples."""
+    """The loss, the parameters or all validations are NaN or infinite."""
+
+
+@jax.jit
+def _all_finite(params: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
+
+
+def require_finite(state: TrainState, step: int) -> None:
+    """Refuses parameters that are not finite: the loss of their step is from before.
+
+    Raises:
+      NonFiniteError: Naming the step.
+    """
+    if not _all_finite((state.params, state.extra)):
+        raise NonFiniteError(
+            f"the parameters are not finite after step {step}, although its loss was: "
+            "lower optim.lr. They were not saved; the last checkpoint is from before"
+        )
 
 
 def due(step: int, every: int) -> bool:
@@ -72,9 +92,11 @@ class Stopping:
     worse: int = 0
 
     def update(self, step: int, value: float) -> bool:
-        """Records a validation; True if it is the best so far."""
+        """Records a validation; True if it is the best so far, and finite."""
         sign = 1.0 if self.mode == "max" else -1.0
-        if self.best is None or sign * value > sign * self.best:
+        # Checkpoints of earlier versions may have a best value that is not finite.
+        known = self.best is not None and math.isfinite(self.best)
+        if math.isfinite(value) and (not known or sign * value > sign * self.best):
             self.best, self.best_step, self.worse = value, step, 0
             return True
         self.worse += 1

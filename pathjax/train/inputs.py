@@ -7,26 +7,30 @@ Nothing here takes a step. Refuses data that do not fit the objective or the sta
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grain.python as grain
 import numpy as np
+from jaxtyping import Int
 
 from pathjax.config import ConfigError, RunConfig, refuse
 from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.pipeline import eval_batches, train_batches
 from pathjax.data.samples import Samples, gather
-from pathjax.data.study import Study
+from pathjax.data.study import Study, sha256
 from pathjax.data.text_store import Texts, fit_text, read_text
 from pathjax.data.transforms import MultiCrop
-from pathjax.embeddings.cache import cached_embeddings, identity
+from pathjax.embeddings.cache import cached_embeddings, identity, weights_file
 from pathjax.models.blocks import from_plain
 from pathjax.models.model_file import Model, load_model
 from pathjax.models.variants import ViTConfig
 from pathjax.objectives import Objective, Params, Spec
 from pathjax.parallel.slice import Slice
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Inputs:
       config: Of the run.
       study: With tiles and labels.
       init: The model to start from, or None.
+      init_sha256: Of its file; "" without.
       vit: Configuration of the encoder to train.
       panel: Genes and their scale on the training fold; None without expression.
       texts: Text embeddings and their scale; None without.
@@ -46,18 +51,22 @@ class Inputs:
     config: RunConfig
     study: Study
     init: Model | None
+    init_sha256: str
     vit: ViTConfig
     panel: GenePanel | None
     texts: Texts | None
     objective: Objective
 
     def record(self) -> dict[str, Any]:
-        """Config, genes, text and study as plain data, for checkpoints."""
+        """Config, genes, text, study and start as plain data, for checkpoints."""
         return {
             "config": json.loads(json.dumps(self.config.to_dict())),
             "panel": self.panel.to_json() if self.panel else None,
             "text": self.texts.scale.to_json() if self.texts else None,
             "study": {"name": self.study.name, "fingerprint": self.study.fingerprint},
+            # As they are, not as they were recorded when the study was built.
+            "files": self.study.hashes(self.config.split),
+            "init": {"sha256": self.init_sha256},
         }
 
     def fold(self, name: str) -> Samples:
@@ -86,7 +95,19 @@ class Inputs:
           StudyError: As `fold`.
         """
         samples = self.fold(self.config.fold)
-        require_negatives(self.config, self.objective, samples)
+        if self.objective.needs_negatives:
+            require_negatives(self.config, self.config.fold, samples.pair_id)
+        return samples
+
+    def validation_fold(self) -> Samples | None:
+        """The samples to validate on, or None; raises as `training_fold`."""
+        if not self.config.val_fold:
+            return None
+        samples = self.fold(self.config.val_fold)
+        if self.objective.needs_negatives and self.config.eval.every:
+            fold, batch = self.config.val_fold, self.config.data.batch
+            require_negatives(self.config, fold, samples.pair_id)
+            require_negatives_in_batches(fold, samples.pair_id, batch)
         return samples
 
     def train_batches(
@@ -148,12 +169,13 @@ def read_inputs(config: RunConfig) -> Inputs:
     """
     study = Study(config.study)
     init = load_model(config.init) if config.init else None
+    init_sha256 = sha256(weights_file(config.init)) if config.init else ""
     require_same_scale(config, study, init)
     vit = config.encoder(init)
     panel, texts = read_panel(study, config, init), read_texts(study, config)
     text_dim = texts.scale.to_json()["dimensions"] if texts else 0
     objective = make_objective(config, vit, len(panel.genes) if panel else 0, text_dim)
-    return Inputs(config, study, init, vit, panel, texts, objective)
+    return Inputs(config, study, init, init_sha256, vit, panel, texts, objective)
 
 
 def make_objective(
@@ -229,17 +251,44 @@ def require_same_scale(config: RunConfig, study: Study, init: Model | None) -> N
 
 
 def require_negatives(
-    config: RunConfig, objective: Objective, samples: Samples
+    config: RunConfig, fold: str, pair_id: Int[np.ndarray, "n"]
 ) -> None:
-    """Refuses a fold without negatives if the objective needs them.
+    """Refuses a fold whose samples are all each other's positives: its loss is 0.
 
     Raises:
       ConfigError: Naming the key that pairs samples.
     """
-    if objective.needs_negatives and len(set(samples.pair_id)) < 2:
+    if len(set(pair_id)) < 2:
         raise ConfigError(
-            f"objective {config.objective.name} needs negatives, but all "
-            f"{len(samples)} samples of fold {config.fold!r} share one "
-            f"{config.data.pair_by}: set data.pair_by=sample_id to contrast the spots "
-            "of one patient, or choose a fold with more patients"
+            f"objective {config.objective.name} needs negatives, but all {len(pair_id)} "
+            f"samples of fold {fold!r} share one {config.data.pair_by}: set "
+            "data.pair_by=sample_id to contrast the spots of one patient, or choose a "
+            "fold with more patients"
+        )
+
+
+def require_negatives_in_batches(
+    fold: str, pair_id: Int[np.ndarray, "n"], batch: int
+) -> None:
+    """Refuses a validation fold none of whose batches has negatives.
+
+    Validation batches are in the study's order, so those of many spots per patient may
+    each hold one patient. Some such batches are only logged.
+
+    Raises:
+      ConfigError: No batch has two distinct pair ids.
+    """
+    parts = [pair_id[start : start + batch] for start in range(0, len(pair_id), batch)]
+    alone = sum(len(set(part)) < 2 for part in parts)
+    if alone == len(parts):
+        raise ConfigError(
+            f"fold {fold!r} has no negatives within any of its {len(parts)} validation "
+            f"batches of {batch} consecutive samples, so its loss is always 0: raise "
+            "data.batch, or set data.pair_by=sample_id"
+        )
+    if alone:
+        log.warning(
+            "%d of %d validation batches hold one patient each and have loss 0; a larger "
+            "data.batch or data.pair_by=sample_id makes validation more telling",
+            *(alone, len(parts)),
         )

@@ -14,7 +14,15 @@ from typing import Any
 import jax
 
 from pathjax.parallel.preemption import Preempted, Preemption
-from pathjax.train.hooks import Batch, Feed, Saver, StepLog, Stopping, Validator
+from pathjax.train.hooks import (
+    Batch,
+    Feed,
+    Saver,
+    StepLog,
+    Stopping,
+    Validator,
+    require_finite,
+)
 from pathjax.train.state import TrainState
 from pathjax.train.telemetry.profiler import Profile
 from pathjax.train.telemetry.timing import StepTimer
@@ -59,7 +67,7 @@ def fit(
 
     Raises:
       Preempted: A signal stopped the run, which is saved.
-      NonFiniteError: The loss was not finite.
+      NonFiniteError: The loss or the parameters were not finite.
     """
     step, timer, validate = start, hooks.timer, hooks.validate
     while True:
@@ -71,7 +79,9 @@ def fit(
         )
         saving = new and (hooks.save.due(step) or last)
         if validating or saving or interrupted:
-            hooks.log.flush()  # a state that is not finite goes no further
+            hooks.log.flush()  # a state that is not finite is never written
+            if new:
+                require_finite(state, step)
         if validate is not None and validating and not interrupted:
             improved = validate(state, step)
             interrupted = improved is None

@@ -1,11 +1,19 @@
-"""Whether a folder holds this very run, so that it can resume from its checkpoint.
+"""The folder of a run: one run at a time, and always the same one.
 
-A run may resume on other devices and processes than it was started with: a checkpoint
-holds whole arrays, and the position in the data is the number of global batches consumed.
+A run is identified by its config, genes, study and weights to start from. It may resume
+on other devices and processes than it was started with: a checkpoint holds whole arrays,
+and the position in the data is the number of global batches consumed.
 """
 
+import contextlib
+import datetime
+import fcntl
 import hashlib
 import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +22,40 @@ from jax.sharding import Mesh
 
 from pathjax.config import ConfigError, flatten
 from pathjax.data.expression import require_same_genes
+from pathjax.models.model_file import FILE, read_meta
 
 # Keys that change how a run is done, not what it computes: free on resume.
 FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh.")
 
 # Paths, which are compared by content.
-PATHS = ("study", "data.text")
+PATHS = ("study", "data.text", "init")
+LOCK = ".run.lock"
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def exclusive(workdir: Path) -> Iterator[None]:
+    """Holds a run's folder; the kernel releases it when the process ends.
+
+    Raises:
+      ConfigError: Another process holds it, which is named.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ConfigError(
+                f"{workdir} is in use by another run ({file.read().strip()}): wait for "
+                "it, stop it, or choose another --workdir"
+            ) from error
+        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {since}\n")
+        file.flush()
+        yield
 
 
 def layout(mesh: Mesh) -> dict[str, Any]:
@@ -32,12 +68,11 @@ def layout(mesh: Mesh) -> dict[str, Any]:
     }
 
 
-def comparable(record: dict[str, Any], init: str = "") -> dict[str, Any]:
+def comparable(record: dict[str, Any]) -> dict[str, Any]:
     """What the processes of a run must have in common, by name.
 
     Args:
-      record: Config, panel, study, versions and layout, as in a checkpoint.
-      init: Identifies the parameters that the run starts from.
+      record: As in a checkpoint: config, panel, study, files, init, versions, layout.
     """
     named = {f"config.{k}": v for k, v in flatten(record["config"]).items()}
     for key in PATHS:
@@ -47,7 +82,8 @@ def comparable(record: dict[str, Any], init: str = "") -> dict[str, Any]:
         "study": f"{record['study']['name']} {record['study']['fingerprint']}",
         "text": describe_text(record),
         "gene panel": f"sha256:{hashlib.sha256(panel).hexdigest()[:16]}",
-        "init": init,
+        "init": record["init"]["sha256"],
+        **{f"file {name}": digest for name, digest in record["files"].items()},
         **{f"version of {name}": v for name, v in record["versions"].items()},
         **{f"layout.{name}": v for name, v in record["layout"].items()},
     }
@@ -73,25 +109,34 @@ def continuation(meta: dict[str, Any], record: dict[str, Any]) -> str:
 
 
 def require_same_run(meta: dict, record: dict, workdir: Path) -> None:
-    """Refuses to resume a run with another config, gene list or study.
+    """Refuses to resume a run with another config, gene list, study or start.
+
+    Checkpoints of earlier versions do not have all entries; what they lack cannot be
+    compared, and is logged.
 
     Raises:
       ConfigError: Naming each key that differs.
       StudyError: The gene lists differ.
     """
     saved, given = flatten(meta["config"]), flatten(record["config"])
+    there, here = _contents(meta), _contents(record)
     differing = [
         f"{key}: {saved.get(key)!r} there, {given.get(key)!r} here"
         for key in sorted({*saved, *given})
-        if not key.startswith(FREE_KEYS) and key not in PATHS
+        if not key.startswith(FREE_KEYS) and not (key in PATHS and key in there)
         if saved.get(key) != given.get(key)
     ]
-    for name, there, here in (
-        ("study", meta["study"], record["study"]),
-        ("data.text", describe_text(meta), describe_text(record)),
-    ):
-        if there != here:
-            differing.append(f"{name}: {there} there, {here} here")
+    differing += [
+        f"{name}: {there[name]} there, {value} here"
+        for name, value in here.items()
+        if name in there and there[name] != value
+    ]
+    if unknown := sorted(set(here) - set(there)):
+        log.warning(
+            "%s was written by an earlier version, which did not record %s: whether they "
+            "have changed since cannot be checked",
+            *(workdir, ", ".join(unknown)),
+        )
     if meta["panel"] and record["panel"]:
         require_same_genes(
             meta["panel"]["genes"], record["panel"]["genes"], str(workdir)
@@ -99,8 +144,56 @@ def require_same_run(meta: dict, record: dict, workdir: Path) -> None:
     if differing:
         raise ConfigError(
             f"{workdir} holds another run:\n  - " + "\n  - ".join(differing) + "\n"
-            "Resume with the config it was started with, or choose another --workdir"
+            "Resume with what it was started with, or choose another --workdir"
         )
+
+
+def require_no_other_model(workdir: Path, record: dict) -> None:
+    """Refuses to train into a folder with the model of another run.
+
+    For a folder without checkpoints: they may have been deleted after the run ended.
+
+    Raises:
+      ConfigError: Naming what differs.
+      ModelFileError: The model cannot be read.
+    """
+    if not (workdir / FILE).exists():
+        return
+    meta = read_meta(workdir)
+    if "config" not in meta:
+        raise ConfigError(
+            f"{workdir / FILE} was not written by a run, and training would overwrite "
+            "it: choose another --workdir"
+        )
+    stage = meta["audit"][-1]
+    study = {"name": stage["study"], "fingerprint": stage["fingerprint"]}
+    about = {"study": study, "init": {"sha256": parent_of(meta)}}
+    require_same_run(meta | about, record, workdir)
+    log.warning(
+        "%s has no checkpoints but a model of this run: it is trained again", workdir
+    )
+
+
+def parent_of(meta: dict[str, Any]) -> str | None:
+    """SHA-256 of the file that a model was tuned from; "" from scratch, None unknown."""
+    if "lineage" not in meta:
+        return None
+    return meta["lineage"][-1]["sha256"] if meta["init"] else ""
+
+
+def _contents(record: dict[str, Any]) -> dict[str, Any]:
+    """Hashes of what a run reads, by the name of its key in the config."""
+    contents = {
+        "study": f"{record['study']['name']} {record['study']['fingerprint'][:12]}",
+        "data.text": describe_text(record),
+    }
+    digest = record.get("init", {}).get("sha256")
+    if digest is not None:
+        contents["init"] = f"sha256 {digest[:12]}" if digest else "from scratch"
+    return contents | {
+        f"file {name} of the study": f"sha256 {digest[:12]}"
+        for name, digest in record.get("files", {}).items()
+    }
 
 
 def describe_text(record: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ been interrupted.
     config -> inputs -> program -> state -> fit with hooks -> model.safetensors
 """
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
@@ -18,20 +19,33 @@ from jax.sharding import Mesh
 
 import pathjax
 from pathjax.config import Config, RunConfig, resolve
-from pathjax.embeddings.cache import identity
 from pathjax.files import write_json
 from pathjax.models.model_file import FILE
 from pathjax.parallel.allocator import trim_after_compilation
-from pathjax.parallel.collective import MeshSlice, is_first, require_same
+from pathjax.parallel.collective import MeshSlice, barrier, is_first, require_same
 from pathjax.parallel.mesh import replicated
 from pathjax.parallel.preemption import Preemption
 from pathjax.train.checkpoint import Checkpoints
 from pathjax.train.export import Exporter, model_meta
-from pathjax.train.hooks import Feed, Saver, StepLog, Stopping, Validator
+from pathjax.train.hooks import (
+    Feed,
+    NonFiniteError,
+    Saver,
+    StepLog,
+    Stopping,
+    Validator,
+)
 from pathjax.train.inputs import Inputs, read_inputs
 from pathjax.train.loop import Hooks, fit
 from pathjax.train.program import Program, make_program
-from pathjax.train.resume import comparable, continuation, layout, require_same_run
+from pathjax.train.resume import (
+    comparable,
+    continuation,
+    exclusive,
+    layout,
+    require_no_other_model,
+    require_same_run,
+)
 from pathjax.train.state import TrainState
 from pathjax.train.telemetry.metric_writer import MetricWriter
 from pathjax.train.telemetry.mfu import model_flops, peak_flops
@@ -62,7 +76,7 @@ def train(
     workdir: str | Path,
     progress: Callable[..., None] | None = None,
 ) -> TrainResult:
-    """Runs or resumes one training run.
+    """Runs or resumes one training run, alone in its folder.
 
     Args:
       config: From `config.load`, or a ConfigDict as config files make it.
@@ -72,10 +86,10 @@ def train(
 
     Raises:
       ConfigError, ObjectiveError: The config cannot be run, or `workdir` holds another
-        run.
+        run or is in use.
       StudyError, TextError: The data do not fit.
       MeshError: The batch does not divide over the devices.
-      NonFiniteError: The loss was not finite.
+      NonFiniteError: Losses, parameters or all validations were not finite.
       CheckpointError: A checkpoint could not be written or read.
       ProcessError: The processes of a run were started differently.
       Preempted: A signal stopped the run, which is saved.
@@ -83,10 +97,31 @@ def train(
     config, workdir = resolve(config), Path(workdir)
     trim_after_compilation()
     mesh = config.make_mesh()
-    inputs = read_inputs(config)
-    record = run_record(inputs, mesh)
-    samples = inputs.training_fold()
-    held_out = inputs.fold(config.val_fold) if config.val_fold else None
+    progress = progress or (lambda done, note="": None)
+    with exclusive(workdir) if is_first() else contextlib.nullcontext():
+        barrier("folder")
+        inputs = read_inputs(config)
+        record = run_record(inputs, mesh)
+        keep = config.checkpoint.keep
+        with Checkpoints(workdir / "checkpoints", keep) as checkpoints:
+            # Before anything in the folder is changed.
+            if start := checkpoints.latest():
+                require_same_run(checkpoints.meta(start), record, workdir)
+            else:
+                require_no_other_model(workdir, record)
+            return _train(inputs, record, mesh, workdir, checkpoints, progress)
+
+
+def _train(
+    inputs: Inputs,
+    record: dict[str, Any],
+    mesh: Mesh,
+    workdir: Path,
+    checkpoints: Checkpoints,
+    progress: Callable[..., None],
+) -> TrainResult:
+    config = inputs.config
+    samples, held_out = inputs.training_fold(), inputs.validation_fold()
     features, part = inputs.features(workdir), MeshSlice(mesh)
     program = make_program(config, inputs.objective, mesh)
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
@@ -98,11 +133,12 @@ def train(
         workdir=workdir,
         record=record,
         program=program,
+        checkpoints=checkpoints,
         feed=Feed(batches, mesh, inputs.objective.requires),
         held_out=lambda: inputs.eval_batches(held_out, part, features),
         export=Exporter(workdir, inputs.objective, inputs.init, meta),
         sample_ids=inputs.study.samples["sample_id"].to_numpy(),
-        progress=progress or (lambda done, note="": None),
+        progress=progress,
     )
     return run(state, shardings, key)
 
@@ -117,9 +153,7 @@ def run_record(inputs: Inputs, mesh: Mesh) -> dict[str, Any]:
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
         "layout": layout(mesh),
     }
-    if jax.process_count() > 1:
-        init = inputs.config.init
-        require_same(comparable(record, identity(init).split()[-1] if init else ""))
+    require_same(comparable(record))
     return record
 
 
@@ -131,6 +165,7 @@ class Run:
     workdir: Path
     record: dict[str, Any]  # from `run_record`
     program: Program
+    checkpoints: Checkpoints
     feed: Feed
     held_out: Callable[[], Iterator[Any]]  # returns validation batches
     export: Exporter
@@ -144,10 +179,9 @@ class Run:
         config, workdir = self.config, self.workdir
         with (
             Preemption() as preemption,
-            Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
             Profile(workdir, config.log.profile) as profile,
         ):
-            state, start, stopping, validated = self._resume(checkpoints, state)
+            state, start, stopping, validated = self._resume(state)
             if is_first():
                 write_json(workdir / "config.json", self.record)
             timer = self._timer(start)
@@ -169,7 +203,7 @@ class Run:
                     timer,
                 )
                 save = Saver(
-                    checkpoints,
+                    self.checkpoints,
                     self.record,
                     self.feed.iterator,
                     stopping,
@@ -197,24 +231,27 @@ class Run:
                     validated=validated,
                 )
             step = int(state.step)
+            if config.eval.every and stopping.best is None:
+                raise NonFiniteError(
+                    f"{config.eval.metric} was never finite, so no model was written: "
+                    f"look at the samples of fold {config.val_fold!r}, or lower optim.lr"
+                )
             # Without validation the last parameters are the model. A run that had ended
             # before is left alone, unless it was killed before it could write them.
             ended_before = step == start and (workdir / FILE).exists()
             if not config.eval.every and not ended_before:
                 self.export(state, step)
+            self.checkpoints.wait()
         return TrainResult(workdir / FILE, step, stopping.best)
 
-    def _resume(
-        self, checkpoints: Checkpoints, state: TrainState
-    ) -> tuple[TrainState, int, Stopping, bool]:
+    def _resume(self, state: TrainState) -> tuple[TrainState, int, Stopping, bool]:
         """State, step, early stopping, and whether that step was validated."""
         stopping = Stopping(self.config.eval.mode, self.config.eval.patience)
-        start = checkpoints.latest()
+        start = self.checkpoints.latest()
         if not start:
             return state, 0, stopping, True
-        meta = checkpoints.meta(start)
-        require_same_run(meta, self.record, self.workdir)
-        state = checkpoints.restore(start, state)
+        meta = self.checkpoints.meta(start)
+        state = self.checkpoints.restore(start, state)
         self.feed.iterator.set_state(meta["iterator"])
         if (message := continuation(meta, self.record)) and is_first():
             log.warning(message)

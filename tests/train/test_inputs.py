@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from pathjax.config import ConfigError, RunConfig
-from pathjax.data.samples import gather
 from pathjax.models.model_file import Model
 from pathjax.models.vit import vit_config
 from pathjax.train.export import finish
-from pathjax.train.inputs import require_negatives, require_same_scale
+from pathjax.train.inputs import (
+    require_negatives,
+    require_negatives_in_batches,
+    require_same_scale,
+)
 
 PUBLIC = vit_config("S/14", image_px=518, registers=4, no_embed_class=True)
 MODEL = Model({"vit": {"cls_token": np.zeros(3)}}, PUBLIC, {})
@@ -57,17 +60,22 @@ def test_a_frozen_encoder_is_exported_from_init():
     assert params["vit"] is MODEL.params["vit"] and "head" in params
 
 
-def test_a_fold_without_negatives_is_refused(tiny_study):
+def test_a_fold_without_negatives_is_refused():
     """The spots of one patient, paired by patient, are all each other's positives."""
-    config = RunConfig()
-    objective = config.objective.build()
-    samples = gather(tiny_study, "main", "train")
-    require_negatives(config, objective, samples)
-    alone = dataclasses.replace(samples, pair_id=np.zeros_like(samples.pair_id))
+    require_negatives(RunConfig(), "train", np.array([0, 0, 1]))
     with pytest.raises(ConfigError, match="needs negatives.*data.pair_by=sample_id"):
-        require_negatives(config, objective, alone)
-    other = config_of({"objective": {"name": "regression"}}).objective.build()
-    require_negatives(config, other, alone)
+        require_negatives(RunConfig(), "train", np.zeros(3, int))
+
+
+def test_validation_batches_without_negatives(caplog):
+    """Spots in the study's order: a small batch holds those of one patient."""
+    spots = np.repeat(np.arange(4), 8)
+    require_negatives_in_batches("val", spots, 16)
+    assert caplog.text == ""
+    require_negatives_in_batches("val", spots, 12)
+    assert "1 of 3 validation batches" in caplog.text
+    with pytest.raises(ConfigError, match="within any of its 4 .* raise data.batch"):
+        require_negatives_in_batches("val", spots, 8)
 
 
 def test_tiles_have_the_size_that_the_model_resizes_to(tiny_study):

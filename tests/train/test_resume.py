@@ -22,6 +22,8 @@ def record(**values):
         "config": json.loads(config.to_json()),
         "panel": None,
         "study": {"name": "s", "fingerprint": "f"},
+        "files": {"samples.parquet": "5" * 64},
+        "init": {"sha256": "1" * 64},
         "versions": {"pathjax": "1", "jax": "2"},
         "layout": layout(make_mesh(fsdp=2)),
     }
@@ -46,8 +48,29 @@ def test_everything_that_differs_is_named():
 
 def test_another_study_is_refused():
     other = record() | {"study": {"name": "s", "fingerprint": "g"}}
-    with pytest.raises(ConfigError, match="'fingerprint': 'g'"):
+    with pytest.raises(ConfigError, match="study: s f there, s g here"):
         require_same_run(record(), other, Path("w"))
+
+
+def test_what_a_run_reads_is_compared_by_content(caplog):
+    moved = record(init="moved/base")
+    require_same_run(record(init="base"), moved, Path("w"))
+    for key, message in (
+        ("init", "init: sha256 111111111111 there, sha256 222222222222 here"),
+        ("files", "file samples.parquet of the study: sha256 5555"),
+    ):
+        changed = {name: "2" * 64 for name in moved[key]}
+        with pytest.raises(ConfigError, match=message):
+            require_same_run(record(), moved | {key: changed}, Path("w"))
+    assert caplog.text == ""
+
+
+def test_checkpoints_of_earlier_versions_resume_with_a_warning(caplog):
+    old = {k: v for k, v in record(init="base").items() if k not in ("files", "init")}
+    require_same_run(old, record(init="base"), Path("w"))
+    assert "did not record file samples.parquet of the study, init" in caplog.text
+    with pytest.raises(ConfigError, match="init: 'base' there, 'other' here"):
+        require_same_run(old, record(init="other"), Path("w"))
 
 
 def test_text_is_compared_by_what_it_is_and_not_by_where_it_lies():
@@ -67,12 +90,13 @@ def test_text_is_compared_by_what_it_is_and_not_by_where_it_lies():
 
 
 def test_what_processes_must_have_in_common():
-    one = comparable(record(), "sha256:1")
-    assert comparable(record(study="/another/path"), "sha256:1") == one
+    one = comparable(record())
+    assert comparable(record(study="/another/path", init="there")) == one
     for other, name in (
-        (comparable(record(**{"mesh.fsdp": 2}), "sha256:1"), "config.mesh.fsdp"),
-        (comparable(record(), "sha256:2"), "init"),
-        (comparable(record() | {"panel": {"genes": ["A"]}}, "sha256:1"), "gene panel"),
+        (comparable(record(**{"mesh.fsdp": 2})), "config.mesh.fsdp"),
+        (comparable(record() | {"init": {"sha256": "2"}}), "init"),
+        (comparable(record() | {"files": {}}), "file samples.parquet"),
+        (comparable(record() | {"panel": {"genes": ["A"]}}), "gene panel"),
         (comparable(record() | {"versions": {"jax": "3"}}), "version of jax"),
         (comparable(record() | {"layout": {"devices": 4}}), "layout.devices"),
         (
