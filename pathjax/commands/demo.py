@@ -74,7 +74,8 @@ def run(out: Path, *, size: str = "quick", seeds: int | None = None) -> Path:
     from pathjax.config import load
     from pathjax.data.show import save_contact_sheet
     from pathjax.datasets.demo import build_demo
-    from pathjax.evals.evaluate import Candidate, evaluate
+    from pathjax.evals.candidates import Candidate
+    from pathjax.evals.evaluate import evaluate
     from pathjax.evals.suites import load_tasks
     from pathjax.progress import console, stage
     from pathjax.report.page import write_page

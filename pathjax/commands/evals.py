@@ -103,13 +103,12 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
-    from pathjax.evals.evaluate import (
+    from pathjax.evals.candidates import (
         HANDCRAFTED,
         OLD_HANDCRAFTED,
-        evaluate,
-        open_studies,
         parse_candidate,
     )
+    from pathjax.evals.evaluate import evaluate, open_studies
     from pathjax.evals.suites import load_tasks
     from pathjax.progress import stage
 

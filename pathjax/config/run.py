@@ -115,10 +115,10 @@ class RunConfig:
             found.append(
                 f"{name} needs gene expression: set data.genes or data.gene_list"
             )
-        if objective.needs_negatives and data.batch < 2:
+        if data.batch < objective.min_rows:
             found.append(
-                f"{name} needs negatives: expected data.batch of at least 2, got "
-                f"{data.batch}"
+                f"{name} compares the rows of a batch: expected data.batch of at least "
+                f"{objective.min_rows}, got {data.batch}"
             )
         if data.text and not objective.supports_text:
             found.append(f"{name} does not read text: leave data.text empty")

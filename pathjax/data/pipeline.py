@@ -39,6 +39,8 @@ from pathjax.data.transforms import (
 from pathjax.parallel.slice import Slice
 
 Batch = dict[str, Any]
+# More than any run takes. Grain's endless repeat overflows with batches of one sample.
+EPOCHS = 1 << 31
 # Arrays of `Samples`, where present.
 LABELS = ("expression", "counts", "library", "text", "has_expression", "has_text")
 Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
@@ -207,7 +209,7 @@ def train_batches(
     dataset = (
         grain.MapDataset.range(len(samples))
         .shuffle(seed=seed)
-        .repeat()
+        .repeat(EPOCHS)
         .batch(batch)
         .map_with_index(loader)
     )

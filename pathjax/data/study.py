@@ -209,10 +209,10 @@ class Study:
 
         The fingerprint is of the files as they were when the study was built.
         """
-        names = ("tiles.parquet", "samples.parquet", "slides.parquet")
-        names += ("expression.h5ad", f"splits/{split}.json")
+        names = ["tiles.parquet", "samples.parquet", "slides.parquet"]
+        names += ["expression.h5ad", f"splits/{split}.json"]
         files = self.meta["files"]
-        return {name: sha256(self._path(name)) for name in names if name in files}
+        return {name: sha256(self.root / name) for name in names if name in files}
 
     @functools.cached_property
     def targets(self) -> dict[str, Target]:

@@ -5,73 +5,28 @@
 Nothing is scored before every task has been checked and every model audited.
 """
 
-import dataclasses
-import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from pathjax.data.study import Study
-from pathjax.embeddings.cache import cached, cached_rows, identity
+from pathjax.embeddings.cache import cached, cached_rows
 from pathjax.embeddings.handcrafted import tile_features
 from pathjax.embeddings.shared_space import joint_embeddings, shares_space
 from pathjax.evals import EvalError
 from pathjax.evals.audit import Record, audit, under_test
-from pathjax.evals.results import make_entry, read_results, write_results
+from pathjax.evals.candidates import (
+    Candidate,
+    all_inputs,
+    done_before,
+    require_unchanged,
+    weights_of,
+)
+from pathjax.evals.results import make_entry, write_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, validate_all
 from pathjax.models.model_file import Model, load_model, read_meta
-
-HANDCRAFTED = "handcrafted"
-OLD_HANDCRAFTED = "yardstick"  # the word of earlier versions
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One model to be measured.
-
-    Attributes:
-      name: Row of the table; the same for all seeds of a model.
-      path: Run folder or model file; "handcrafted" for colour and texture features.
-      base: Name of the model it was tuned from.
-      seed: Its fine-tuning seed.
-    """
-
-    name: str
-    path: str
-    base: str | None = None
-    seed: int | None = None
-
-    @property
-    def label(self) -> str:
-        return self.name if self.seed is None else f"{self.name} (seed {self.seed})"
-
-    @property
-    def handcrafted(self) -> bool:
-        """True for features without a model."""
-        return self.path in (HANDCRAFTED, OLD_HANDCRAFTED)
-
-    @property
-    def identity(self) -> str:
-        """Which parameters these are."""
-        return HANDCRAFTED if self.handcrafted else identity(self.path)
-
-
-def parse_candidate(text: str) -> Candidate:
-    """Reads `NAME[:BASE][@SEED]=PATH`.
-
-    Raises:
-      EvalError: It has another form.
-    """
-    match = re.fullmatch(r"([^:@=]+)(?::([^:@=]+))?(?:@(\d+))?=(.+)", text)
-    if not match:
-        raise EvalError(
-            f"expected NAME=PATH for a base and NAME:BASE@SEED=PATH for a tuned model, "
-            f"got {text!r}"
-        )
-    name, base, seed, path = match.groups()
-    return Candidate(name, path, base, None if seed is None else int(seed))
 
 
 def evaluate(
@@ -86,8 +41,8 @@ def evaluate(
 ) -> Path:
     """Measures models on tasks and writes OUT/results.json.
 
-    A result is written as soon as it is there, and kept as long as model file, study,
-    task and protocol are the same: an interrupted evaluation resumes.
+    A result is written as soon as it is there, with the hashes of all that it depends on
+    (candidates.py), and kept as long as they are the same: an interrupted evaluation resumes.
 
     Args:
       candidates: Bases and tuned models.
@@ -102,7 +57,8 @@ def evaluate(
       The path of results.json.
 
     Raises:
-      ValueError: A task, model or overlap is refused, before anything is scored.
+      ValueError: A task, model or overlap is refused, or OUT has results of other
+        models on other inputs; before anything is scored.
     """
     by_name: dict[str, Study] = {}
     for study in [studies] if isinstance(studies, Study) else studies:
@@ -116,21 +72,23 @@ def evaluate(
     orphans = [m.label for m in candidates if m.base and m.base not in names]
     if orphans:
         raise EvalError(f"{', '.join(orphans)} name a base that is not among {names}")
+    weights = weights_of(candidates)
+    inputs = all_inputs(candidates, tasks, by_name, weights, options)
+    done = done_before(out, inputs)
     audits = _audit_all(candidates, by_name, tasks, allow_overlap)
     progress = progress or (lambda done, note: None)
-    done = _done_before(out)
     for place, candidate in enumerate(candidates):
         for study in by_name.values():
             missing = [
                 task
                 for task in tasks
-                if task.study == study.name
-                and _key(candidate, task, study, options) not in done
+                if task.study == study.name and (candidate, task.name) not in done
             ]
             # A study is embedded once; a model is loaded when something is missing.
             model = None
             if missing and not candidate.handcrafted:
                 model = load_model(candidate.path)
+                require_unchanged(candidate, weights)
             # Retrieval needs images and expression in one space.
             if model is None or not shares_space(model):
                 missing = [task for task in missing if task.kind != "retrieval"]
@@ -152,6 +110,7 @@ def evaluate(
                     seed=candidate.seed,
                     checkpoint=candidate.identity,
                     audit=audits[candidate][task.name],
+                    inputs=inputs[candidate, task.name],
                 )
                 write_results(out, [(entry, outcome)])
         progress(place + 1, candidate.label)
@@ -175,29 +134,6 @@ def open_studies(paths: Sequence[str | Path]) -> list[Study]:
             )
         studies += [Study(folder) for folder in whole]
     return studies
-
-
-def _done_before(out: Path) -> set[tuple]:
-    """Keys of what an earlier run of the same command has written."""
-    if not (Path(out) / "results.json").exists():
-        return set()
-    names = ("model", "seed", "study_fingerprint", "checkpoint", "protocol")
-    return {
-        (*map(entry.get, names), json.dumps(entry["declared"], sort_keys=True))
-        for entry in read_results(out).entries
-    }
-
-
-def _key(candidate: Candidate, task: Task, study: Study, options) -> tuple:
-    """As in `_done_before`."""
-    return (
-        candidate.name,
-        candidate.seed,
-        study.fingerprint,
-        candidate.identity,
-        task.find_protocol(**options).name,
-        json.dumps(dataclasses.asdict(task), sort_keys=True),
-    )
 
 
 def _audit_all(

@@ -30,6 +30,7 @@ from pathjax.evals.tasks import TaskOutcome
 from pathjax.files import atomic_path, write_json
 
 SCHEMA = 2
+SOFTWARE = ("pathjax", "git_commit", "jax", "python")  # of each entry
 # Key -> accepted types.
 TEXT = (str,)
 TEXT_OR_NONE = (str, type(None))
@@ -66,6 +67,7 @@ def make_entry(
     seed: int | None = None,
     checkpoint: str | None = None,
     audit: dict[str, Any] | None = None,
+    inputs: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The entry of one outcome, without its rows.
 
@@ -76,6 +78,7 @@ def make_entry(
       seed: Fine-tuning seed; None for a model that has none.
       checkpoint: Where the parameters came from.
       audit: This task's record of `audit`.
+      inputs: Hashes of all that the result depends on (candidates.all_inputs).
     """
     task = outcome.task
     return {
@@ -100,6 +103,7 @@ def make_entry(
         "predictions": None,
         "checkpoint": checkpoint,
         "audit": audit or {"status": "not audited"},
+        **({"inputs": inputs} if inputs else {}),
     }
 
 
@@ -210,11 +214,12 @@ def write_results(
     root.mkdir(parents=True, exist_ok=True)
     path = root / "results.json"
     provenance = make_provenance()
+    software = {name: provenance[name] for name in SOFTWARE}
     with _one_writer(root):
         old = read_results(root).entries if path.exists() else []
         fresh = []
         for entry, outcome in outcomes:
-            entry = {**entry, "written": provenance["time"]}
+            entry = {**entry, "written": provenance["time"], "software": software}
             if outcome is not None:
                 entry["predictions"] = _prediction_name(entry)
                 _write_rows(root / entry["predictions"], outcome)

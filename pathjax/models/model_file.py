@@ -7,6 +7,7 @@ and the training patients. No pickle, readable without JAX. Resuming a run is in
 """
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,15 @@ def save_model(folder: Path, model: Model) -> Path:
             "the one that is there: make room and run the same command again"
         ) from error
     return folder / FILE
+
+
+def parameters_sha256(path: str | Path) -> str:
+    """SHA-256 of a model's parameters alone: equal for copies with other metadata."""
+    path = Path(path)
+    with open(path / FILE if path.is_dir() else path, "rb") as file:
+        # safetensors: the header's length, 8 bytes; the header; the tensors.
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_meta(path: str | Path) -> dict[str, Any]:

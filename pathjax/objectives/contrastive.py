@@ -74,6 +74,7 @@ class Contrastive(Objective):
 
     needs_genes = True
     needs_negatives = True
+    min_rows = 2
     supports_text = True
     shares_space = True
 

@@ -68,6 +68,8 @@ class Objective:
       needs_counts: Batches hold raw `counts [B, G]` and `library [B]` instead.
       needs_negatives: Batches hold `pair_id [B]`, and the training fold must have at
         least two distinct ones.
+      min_rows: Rows that a batch needs for its loss to depend on the model: 2 where rows
+        are compared with each other.
       unit: "sample" or "tile", the only `data.unit` that is accepted; "" for any.
       views: How training views are made: Augment (`image`, one view per tile) or
         MultiCrop (`crops_global` and `crops_local`).
@@ -85,6 +87,7 @@ class Objective:
     needs_genes: ClassVar[bool] = False
     needs_counts: ClassVar[bool] = False
     needs_negatives: ClassVar[bool] = False
+    min_rows: ClassVar[int] = 1
     unit: ClassVar[str] = ""
     views: ClassVar[type[Augment] | type[MultiCrop]] = Augment
     supports_validation: ClassVar[bool] = True

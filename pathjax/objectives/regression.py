@@ -43,6 +43,10 @@ class Regression(Objective):
         return self.loss == "negative_binomial"
 
     @property
+    def min_rows(self) -> int:  # type: ignore[override]
+        return 2 if self.loss == "pearson" else 1
+
+    @property
     def expression_scale(self) -> str:  # type: ignore[override]
         return "log_counts" if self.needs_counts else "z_score"
 

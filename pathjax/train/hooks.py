@@ -95,8 +95,10 @@ class Stopping:
         """Records a validation; True if it is the best so far, and finite."""
         sign = 1.0 if self.mode == "max" else -1.0
         # Checkpoints of earlier versions may have a best value that is not finite.
-        known = self.best is not None and math.isfinite(self.best)
-        if math.isfinite(value) and (not known or sign * value > sign * self.best):
+        best = -math.inf
+        if self.best is not None and math.isfinite(self.best):
+            best = sign * self.best
+        if math.isfinite(value) and sign * value > best:
             self.best, self.best_step, self.worse = value, step, 0
             return True
         self.worse += 1

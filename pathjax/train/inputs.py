@@ -103,9 +103,17 @@ class Inputs:
         """The samples to validate on, or None; raises as `training_fold`."""
         if not self.config.val_fold:
             return None
-        samples = self.fold(self.config.val_fold)
-        if self.objective.needs_negatives and self.config.eval.every:
-            fold, batch = self.config.val_fold, self.config.data.batch
+        fold, batch = self.config.val_fold, self.config.data.batch
+        samples = self.fold(fold)
+        if not self.config.eval.every:
+            return samples
+        if len(samples) < self.objective.min_rows:
+            raise ConfigError(
+                f"fold {fold!r} has {len(samples)} sample, but objective "
+                f"{self.config.objective.name} compares samples with each other: expected "
+                f"at least {self.objective.min_rows}"
+            )
+        if self.objective.needs_negatives:
             require_negatives(self.config, fold, samples.pair_id)
             require_negatives_in_batches(fold, samples.pair_id, batch)
         return samples

@@ -69,6 +69,13 @@ def test_state_is_a_position_and_resumes_exactly(tiny_study, train):
     assert all(equal(next(again), batch) for batch in wanted)
 
 
+def test_a_batch_of_one_sample(tiny_study, train):
+    """In the order of larger batches."""
+    ones, four = iterate(tiny_study, train, batch=1), iterate(tiny_study, train)
+    seen = [int(next(ones)["sample"][0]) for _ in range(8)]
+    assert seen == [*next(four)["sample"], *next(four)["sample"]]
+
+
 def test_threads_and_buffers_change_nothing(tiny_study, train):
     one = iterate(tiny_study, train, threads=1, buffer=1)
     many = iterate(tiny_study, train, threads=4, buffer=8)

@@ -11,12 +11,8 @@ from pathjax.config import base_config, override
 from pathjax.data.study import Study
 from pathjax.embeddings.shared_space import joint_embeddings
 from pathjax.evals import EvalError
-from pathjax.evals.evaluate import (
-    Candidate,
-    evaluate,
-    open_studies,
-    parse_candidate,
-)
+from pathjax.evals.candidates import Candidate
+from pathjax.evals.evaluate import evaluate, open_studies
 from pathjax.evals.results import read_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
@@ -170,14 +166,6 @@ def test_problems_are_found_before_anything_is_scored(tiny_study, runs, tmp_path
     orphan = [Candidate("tuned", str(runs / "tuned"), "bsae", 0)]
     with pytest.raises(ValueError, match="name a base that is not among"):
         evaluate(orphan, tiny_study, tasks(), tmp_path)
-
-
-def test_candidates_are_read_from_words():
-    assert parse_candidate("base=runs/a=b") == Candidate("base", "runs/a=b")
-    tuned = parse_candidate("contrastive:base@2=runs/c")
-    assert tuned == Candidate("contrastive", "runs/c", "base", 2)
-    with pytest.raises(ValueError, match="expected NAME=PATH"):
-        parse_candidate("runs/c")
 
 
 def test_joint_space(tiny_study, runs):

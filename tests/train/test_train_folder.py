@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_study import config_for
 
-from pathjax.config import ConfigError
+from pathjax.config import ConfigError, RunConfig
 from pathjax.data.study import Study, sha256
 from pathjax.models.model_file import FILE, load_model, save_model
 from pathjax.train import hooks, train
@@ -149,6 +149,12 @@ def test_a_validation_fold_without_negatives_is_refused(broken_copy, tmp_path):
     study = with_folds(broken_copy, val=["P08"], test=["P09", "P10", "P11"])
     with pytest.raises(ConfigError, match="fold 'val' share one patient_id"):
         train(config_for(study, val_fold="val", **{"eval.every": 1}), tmp_path / "a")
+    pearson = {"objective.name": "regression", "objective.loss": "pearson"}
+    with pytest.raises(ConfigError, match="'val' has 1 sample.*expected at least 2"):
+        train(
+            config_for(study, val_fold="val", **pearson, **{"eval.every": 1}),
+            tmp_path / "c",
+        )
     # Without validation, or without negatives, it does not matter.
     train(config_for(study, val_fold="val", **SHORT), tmp_path / "b")
 
@@ -171,6 +177,15 @@ def test_a_validation_that_is_never_finite_gives_no_model(
     with pytest.raises(NonFiniteError, match="val/loss was never finite"):
         train(config_for(tiny_study, **values), tmp_path)
     assert not (tmp_path / FILE).exists()
+
+
+def test_a_batch_of_one_row_is_refused_where_rows_are_compared():
+    """With one row the correlation is undefined: loss 1, gradient 0."""
+    run = RunConfig().replace({"study": "s", "split": "main", "data.genes": 8})
+    for values in ({}, {"objective.name": "regression", "objective.loss": "pearson"}):
+        with pytest.raises(ConfigError, match="data.batch of at least 2, got 1"):
+            run.replace(values | {"data.batch": 1})
+    run.replace({"objective.name": "regression", "data.batch": 1})
 
 
 @pytest.mark.parametrize(

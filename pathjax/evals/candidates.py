@@ -1,0 +1,244 @@
+"""The models to be measured, and the hashes of all that a result depends on.
+
+A result is kept while its inputs are the same: weights, the base's weights, the study's
+files as they are on disk, task and protocol. Nothing is embedded or scored here.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pathjax.data.study import Study, listing, sha256
+from pathjax.embeddings.cache import identity, weights_file
+from pathjax.evals import EvalError
+from pathjax.evals.results import read_results
+from pathjax.evals.tasks import Task
+from pathjax.models.model_file import parameters_sha256, read_meta
+
+log = logging.getLogger(__name__)
+
+HANDCRAFTED = "handcrafted"
+OLD_HANDCRAFTED = "yardstick"  # the word of earlier versions
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One model to be measured.
+
+    Attributes:
+      name: Row of the table; the same for all seeds of a model.
+      path: Run folder or model file; "handcrafted" for colour and texture features.
+      base: Name of the model it was tuned from.
+      seed: Its fine-tuning seed.
+    """
+
+    name: str
+    path: str
+    base: str | None = None
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name if self.seed is None else f"{self.name} (seed {self.seed})"
+
+    @property
+    def handcrafted(self) -> bool:
+        """True for features without a model."""
+        return self.path in (HANDCRAFTED, OLD_HANDCRAFTED)
+
+    @property
+    def identity(self) -> str:
+        """Which parameters these are."""
+        return HANDCRAFTED if self.handcrafted else identity(self.path)
+
+
+def parse_candidate(text: str) -> Candidate:
+    """Reads `NAME[:BASE][@SEED]=PATH`.
+
+    Raises:
+      EvalError: It has another form.
+    """
+    match = re.fullmatch(r"([^:@=]+)(?::([^:@=]+))?(?:@(\d+))?=(.+)", text)
+    if not match:
+        raise EvalError(
+            f"expected NAME=PATH for a base and NAME:BASE@SEED=PATH for a tuned model, "
+            f"got {text!r}"
+        )
+    name, base, seed, path = match.groups()
+    return Candidate(name, path, base, None if seed is None else int(seed))
+
+
+Inputs = dict[str, Any]
+# Inputs that models of one table must share, and their names in messages.
+SHARED = {
+    "study": "the study's fingerprint",
+    "files": "files of the study",
+    "task": "the task's declaration",
+    "protocol": "the protocol",
+}
+NAMES = SHARED | {
+    "weights": "the weights",
+    "base": "the base",
+    "base_weights": "the base's weights",
+    "lineage": "the lineage",
+}
+
+
+def weights_of(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
+    """SHA-256 of each model file.
+
+    Raises:
+      EvalError: A name and seed is given twice, or two seeds have the same parameters.
+      ModelFileError: A file is no model.
+    """
+    weights: dict[Candidate, str] = {}
+    counts = collections.Counter((one.name, one.seed) for one in candidates)
+    problems = [
+        f"{one.label} is given {counts[one.name, one.seed]} times"
+        for one in dict.fromkeys(candidates)
+        if counts[one.name, one.seed] > 1
+    ]
+    first: dict[tuple[str, str], Candidate] = {}
+    for candidate in dict.fromkeys(candidates):
+        if candidate.handcrafted:
+            weights[candidate] = HANDCRAFTED
+            continue
+        read_meta(candidate.path)  # says what is wrong with it
+        weights[candidate] = sha256(weights_file(candidate.path))
+        key = candidate.name, parameters_sha256(candidate.path)
+        other = first.setdefault(key, candidate)
+        if other.seed != candidate.seed:
+            problems.append(
+                f"{other.label} and {candidate.label} have the same parameters"
+            )
+    if problems:
+        raise EvalError(
+            f"expected another model for each name and seed: {listing(problems)}"
+        )
+    return weights
+
+
+def require_unchanged(candidate: Candidate, weights: Mapping[Candidate, str]) -> None:
+    """Refuses a model file that was replaced since `weights_of`, after it was loaded."""
+    if sha256(weights_file(candidate.path)) != weights[candidate]:
+        raise EvalError(
+            f"{candidate.path} was replaced during the evaluation: run it again"
+        )
+
+
+def all_inputs(
+    candidates: Sequence[Candidate],
+    tasks: Sequence[Task],
+    studies: Mapping[str, Study],
+    weights: Mapping[Candidate, str],
+    options: Mapping[str, Any],
+) -> dict[tuple[Candidate, str], Inputs]:
+    """The inputs of each candidate and task, as results.json records them."""
+    files = {
+        (task.study, task.split): studies[task.study].hashes(task.split)
+        for task in tasks
+    }
+    found = {}
+    for candidate in candidates:
+        base = [one for one in candidates if one.name == candidate.base]
+        meta = {} if candidate.handcrafted else read_meta(candidate.path)
+        lineage = [parent["sha256"] for parent in meta.get("lineage", ())]
+        own = {
+            "weights": weights[candidate],
+            "base": candidate.base,
+            "base_weights": sorted({weights[one] for one in base}),
+            "lineage": lineage,
+        }
+        if "lineage" in meta and base and not {weights[b] for b in base} & set(lineage):
+            log.warning(
+                "%s was not tuned from these weights of %s, so its delta is not the "
+                "effect of tuning alone",
+                *(candidate.label, candidate.base),
+            )
+        for task in tasks:
+            found[candidate, task.name] = own | {
+                "study": studies[task.study].fingerprint,
+                "files": files[task.study, task.split],
+                "task": _hash(dataclasses.asdict(task)),
+                "protocol": _protocol_hash(task, options),
+            }
+    return found
+
+
+def _protocol_hash(task: Task, options: Mapping[str, Any]) -> str:
+    protocol = task.find_protocol(**options)
+    kind = type(protocol.probe)
+    return _hash([kind.__module__, kind.__qualname__, dataclasses.asdict(protocol)])
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def done_before(
+    out: Path, inputs: Mapping[tuple[Candidate, str], Inputs]
+) -> set[tuple[Candidate, str]]:
+    """Candidates and tasks with a result in OUT on these very inputs.
+
+    Raises:
+      EvalError: OUT has results of other models on other inputs, with which the new
+        ones cannot be compared.
+    """
+    done: set[tuple[Candidate, str]] = set()
+    if not (Path(out) / "results.json").exists():
+        return done
+    mine = {(one.name, one.seed, task): (one, task) for one, task in inputs}
+    tasks = {task: values for (_, task), values in inputs.items()}
+    weights: dict[str, set[str]] = {}
+    for (one, _), values in inputs.items():
+        weights.setdefault(one.name, set()).add(values["weights"])
+    refused, old = [], []
+    for entry in read_results(out).entries:
+        place = entry["model"], entry["seed"], entry["task"]
+        label = f"{Candidate(place[0], '', seed=place[1]).label}, {place[2]}"
+        known = entry.get("inputs")
+        if place in mine:
+            changed = _changed(known, inputs[mine[place]])
+            if changed:
+                log.info("%s is computed again: %s", label, changed)
+            else:
+                done.add(mine[place])
+        elif entry["task"] in tasks and known is None:
+            old.append(label)
+        elif entry["task"] in tasks:
+            expected = {key: tasks[entry["task"]][key] for key in SHARED}
+            if entry["base"] in weights:
+                expected["base_weights"] = sorted(weights[entry["base"]])
+            if changed := _changed(known, expected):
+                refused.append(f"{label}: {changed}")
+    if old:
+        log.warning(
+            "%s has %d results of an earlier version, which did not record what they "
+            "depend on, first %s: whether they are of the same inputs is unknown",
+            *(out, len(old), old[0]),
+        )
+    if refused:
+        raise EvalError(
+            f"{out} has results of other models on other inputs: {listing(refused)}. "
+            "Evaluate those models again together with these, or choose another --out"
+        )
+    return done
+
+
+def _changed(known: Inputs | None, expected: Inputs) -> str:
+    """What differs, in words; "" if nothing does."""
+    if known is None:
+        return "an earlier version did not record what it depends on"
+    changed = [NAMES[key] for key, value in expected.items() if known.get(key) != value]
+    if NAMES["files"] in changed:
+        old, new = known.get("files", {}), expected["files"]
+        names = sorted(n for n in {*old, *new} if old.get(n) != new.get(n))
+        changed[changed.index(NAMES["files"])] = ", ".join(names)
+    return f"{', '.join(changed)} changed" if changed else ""

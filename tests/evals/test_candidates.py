@@ -1,0 +1,203 @@
+"""Results are kept while what they depend on is the same, and redone or refused else."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_study import config_for
+
+from pathjax.data.study import Study, sha256
+from pathjax.evals import EvalError
+from pathjax.evals.candidates import Candidate, parse_candidate, weights_of
+from pathjax.evals.evaluate import evaluate
+from pathjax.evals.protocols import PROTOCOLS, Protocol
+from pathjax.evals.results import read_predictions, read_results
+from pathjax.evals.tasks import Task
+from pathjax.models.model_file import FILE, load_model, parameters_sha256, save_model
+from pathjax.train import train
+
+TASK = Task("latent", "tiny", "latent", "regression", "main", "train", "val")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_study, tmp_path_factory):
+    """A base, and a model tuned from it."""
+    root = tmp_path_factory.mktemp("runs")
+    short = {"optim.steps": 2, "objective.name": "regression"}
+    train(config_for(tiny_study, **short), root / "base")
+    tuned = short | {"init": str(root / "base"), "model.variant": ""}
+    train(config_for(tiny_study, **tuned), root / "tuned")
+    return root
+
+
+@pytest.fixture
+def models(trained, tmp_path):
+    """Copies to change."""
+    return shutil.copytree(trained, tmp_path / "models")
+
+
+def candidates(models):
+    return [
+        Candidate("base", str(models / "base")),
+        Candidate("tuned", str(models / "tuned"), "base", 0),
+    ]
+
+
+def change(folder, by=1.0):
+    """Other weights under the same path."""
+    model = load_model(folder)
+    model.params["vit"]["cls_token"] = model.params["vit"]["cls_token"] + by
+    save_model(folder, model)
+
+
+def scored(asked, study, out, task=TASK):
+    """Names of the models that an evaluation computes."""
+    notes = []
+    evaluate(asked, study, [task], out, progress=lambda done, note: notes.append(note))
+    return [note.split(":")[0] for note in notes if note.endswith(task.name)]
+
+
+def truths(out):
+    """The labels that each model was scored on."""
+    entries = read_results(out).entries
+    return {e["model"]: read_predictions(out, e)["truth"] for e in entries}
+
+
+def test_results_carry_the_hashes_of_all_that_they_depend_on(
+    tiny_study, models, tmp_path
+):
+    out = tmp_path / "out"
+    assert scored(candidates(models), tiny_study, out) == ["base", "tuned (seed 0)"]
+    assert scored(candidates(models), tiny_study, out) == []
+    base, tuned = read_results(out).entries
+    of_base, of_tuned = (sha256(models / name / FILE) for name in ("base", "tuned"))
+    assert base["inputs"]["weights"] == of_base and not base["inputs"]["base_weights"]
+    assert tuned["inputs"]["weights"] == of_tuned
+    assert tuned["inputs"]["base_weights"] == tuned["inputs"]["lineage"] == [of_base]
+    files = tuned["inputs"]["files"]
+    path = tiny_study.root / "splits" / "main.json"
+    assert files["splits/main.json"] == sha256(path) and "samples.parquet" in files
+    assert set(tuned["software"]) == {"pathjax", "git_commit", "jax", "python"}
+
+
+def test_a_replaced_checkpoint_or_base_is_redone(tiny_study, models, tmp_path, caplog):
+    out = tmp_path / "out"
+    evaluate(candidates(models), tiny_study, [TASK], out)
+    change(models / "tuned")
+    assert scored(candidates(models), tiny_study, out) == ["tuned (seed 0)"]
+    change(models / "base")
+    assert len(scored(candidates(models), tiny_study, out)) == 2
+    assert "was not tuned from these weights of base" in caplog.text
+
+
+def test_another_base_is_redone(tiny_study, models, tmp_path):
+    out = tmp_path / "out"
+    evaluate(candidates(models), tiny_study, [TASK], out)
+    base, tuned = candidates(models)
+    other = Candidate("other", base.path)
+    asked = [other, Candidate("tuned", tuned.path, "other", 0)]
+    assert scored(asked, tiny_study, out) == ["other", "tuned (seed 0)"]
+    entries = {entry["model"]: entry for entry in read_results(out).entries}
+    assert entries["tuned"]["base"] == "other"
+
+
+@pytest.mark.parametrize("file", ["samples.parquet", "splits/main.json"])
+def test_labels_and_splits_are_compared_as_read(broken_copy, models, tmp_path, file):
+    """Whatever study.json has recorded of them."""
+    out, path = tmp_path / "out", broken_copy.root / file
+    evaluate(candidates(models), broken_copy, [TASK], out)
+    before = truths(out)
+    if file == "samples.parquet":
+        samples = broken_copy.samples
+        samples.assign(latent=np.sin(7 * samples["latent"])).to_parquet(path)
+    else:
+        split = json.loads(path.read_text())
+        folds = split["folds"]
+        folds["val"], folds["test"] = folds["val"] + folds["test"], []
+        path.write_text(json.dumps(split))
+    changed = Study(broken_copy.root)
+    with pytest.raises(EvalError, match=f"base, latent: {file} changed.*--out"):
+        evaluate([Candidate("new", str(models / "base"))], changed, [TASK], out)
+    assert len(scored(candidates(models), changed, out)) == 2
+    after = truths(out)
+    assert all(not np.array_equal(after[name], before[name]) for name in before)
+
+
+def test_a_protocol_that_changed_under_its_name_is_redone(
+    tiny_study, models, tmp_path, monkeypatch
+):
+    out, (base, _) = tmp_path / "out", candidates(models)
+    assert scored([base], tiny_study, out) == ["base"]
+    ridge = PROTOCOLS["ridge/1"]
+    changed = Protocol(ridge.name, ridge.probe, over_folds="mean")
+    monkeypatch.setitem(PROTOCOLS._items, "ridge/1", changed)
+    assert scored([base], tiny_study, out) == ["base"]
+
+
+def test_a_base_that_others_were_compared_with_is_not_replaced_alone(
+    tiny_study, models, tmp_path
+):
+    out = tmp_path / "out"
+    evaluate(candidates(models), tiny_study, [TASK], out)
+    change(models / "base")
+    with pytest.raises(EvalError, match="tuned .*latent: the base's weights changed"):
+        evaluate(candidates(models)[:1], tiny_study, [TASK], out)
+
+
+def test_results_of_an_earlier_version_are_redone(tiny_study, models, tmp_path, caplog):
+    out, (base, tuned) = tmp_path / "out", candidates(models)
+    evaluate([base, tuned], tiny_study, [TASK], out)
+    path = out / "results.json"
+    content = json.loads(path.read_text())
+    for entry in content["entries"]:
+        del entry["inputs"]
+    path.write_text(json.dumps(content))
+    assert scored([base], tiny_study, out) == ["base"]
+    assert "1 results of an earlier version" in caplog.text
+
+
+def test_one_checkpoint_is_not_several_seeds(models, tmp_path):
+    path = models / "tuned"
+    copy = shutil.copytree(path, tmp_path / "copy")
+    model = load_model(copy)
+    save_model(copy, type(model)(model.params, model.vit, model.meta | {"name": "x"}))
+    assert sha256(copy / FILE) != sha256(path / FILE)
+    assert parameters_sha256(copy) == parameters_sha256(path / FILE)
+    seeds = [Candidate("t", str(p), "b", i) for i, p in enumerate((path, path, copy))]
+    with pytest.raises(EvalError) as error:
+        weights_of(seeds)
+    assert "t (seed 0) and t (seed 1) have the same parameters" in str(error.value)
+    assert "t (seed 0) and t (seed 2) have the same" in str(error.value)
+    change(copy)
+    assert len(weights_of([seeds[0], seeds[2]])) == 2
+
+
+def test_a_seed_is_given_once(models):
+    twice = [Candidate("t", str(models / name), None, 1) for name in ("base", "tuned")]
+    with pytest.raises(EvalError, match=r"t \(seed 1\) is given 2 times"):
+        weights_of(twice)
+    with pytest.raises(EvalError, match="t is given 2 times"):
+        weights_of([Candidate("t", "handcrafted")] * 2)
+
+
+def test_a_model_replaced_during_the_evaluation_is_refused(
+    tiny_study, models, tmp_path, monkeypatch
+):
+    def replaced(path):
+        model = load_model(path)
+        change(Path(path))
+        return model
+
+    monkeypatch.setattr("pathjax.evals.evaluate.load_model", replaced)
+    with pytest.raises(EvalError, match="was replaced during the evaluation"):
+        evaluate(candidates(models)[:1], tiny_study, [TASK], tmp_path / "out")
+
+
+def test_candidates_are_read_from_words():
+    assert parse_candidate("base=runs/a=b") == Candidate("base", "runs/a=b")
+    tuned = parse_candidate("contrastive:base@2=runs/c")
+    assert tuned == Candidate("contrastive", "runs/c", "base", 2)
+    with pytest.raises(ValueError, match="expected NAME=PATH"):
+        parse_candidate("runs/c")
