@@ -43,6 +43,7 @@ PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' 
 # Must agree between base and tuned for a delta to mean anything.
 SAME = ("study", "study_fingerprint", "kind", "level", "target", "metric", "protocol",
         "combine", "split", "folds")  # fmt: skip
+SAME_INPUTS = ("files", "task", "protocol")  # by hash, where they are recorded
 SAME_ROWS = ("unit", "patient", "stratum", "columns", "truth")
 
 
@@ -111,6 +112,12 @@ def _require_comparable(scored: Sequence[Scored]) -> None:
             own, theirs = item.entry[key], known.entry[key]
             if own != theirs:
                 problems.append(f"{who} has {key} {own!r}, {other} {theirs!r}")
+        for key in SAME_INPUTS:
+            own, theirs = (
+                one.entry.get("inputs", {}).get(key) for one in (item, known)
+            )
+            if own and theirs and own != theirs:
+                problems.append(f"{who} was scored on other {key} than {other}")
         if item.rows is None or known.rows is None:
             continue
         for key in SAME_ROWS:
@@ -119,11 +126,36 @@ def _require_comparable(scored: Sequence[Scored]) -> None:
             if not np.array_equal(item.rows[key], known.rows[key], equal_nan=nan):
                 problems.append(f"{who} was tested on other rows ({key}) than {other}")
                 break
+    problems += _weight_problems(scored)
     if problems:
         raise ReportError(
-            "; ".join(problems[:10]) + ": evaluate all models of a table with the same "
-            "study, tasks and protocol"
+            "; ".join(problems[:10])
+            + ": evaluate all models of a table together, with "
+            "the same study, tasks and protocol"
         )
+
+
+def _weight_problems(scored: Sequence[Scored]) -> list[str]:
+    """Seeds of the same weights, and bases other than those that were compared with."""
+    weights: dict[tuple[str, str], list[str]] = {}
+    for item in scored:
+        known = item.entry.get("inputs", {}).get("weights")
+        weights.setdefault(item.key[:2], []).extend([known] if known else [])
+    problems = [
+        f"task {task}: several seeds of {model} have the same weights"
+        for (model, task), known in weights.items()
+        if len(set(known)) < len(known)
+    ]
+    for item in scored:
+        base, (model, task, seed) = item.entry["base"], item.key
+        expected = item.entry.get("inputs", {}).get("base_weights")
+        known = weights.get((base, task)) if base else None
+        if expected and known and set(expected) != set(known):
+            problems.append(
+                f"task {task}: {model} (seed {seed}) was scored beside other weights of "
+                f"{base}"
+            )
+    return problems
 
 
 def _bases(grouped: Grouped) -> dict[str, str | None]:

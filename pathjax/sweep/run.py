@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pathjax.config import load
 from pathjax.data.study import Study
-from pathjax.evals.evaluate import Candidate, evaluate
+from pathjax.evals.candidates import Candidate
+from pathjax.evals.evaluate import evaluate
 from pathjax.evals.tasks import Task
 from pathjax.files import write_json
 from pathjax.report.table import write_report

@@ -263,3 +263,29 @@ def test_gene_correlations_are_means_over_seeds(run):
     assert set(found["genes"]) == {"base", "tuned", "colour"}
     names, r = found["genes"]["tuned"]
     assert names[0] == "G0$_0$" and np.isnan(r[2]) and (r[[0, 1, 3]] > 0.3).all()
+
+
+def test_what_results_depend_on_has_to_be_the_same(run):
+    """By the hashes that entries carry; those of earlier versions carry none."""
+
+    def inputs(weights, base=(), **values):
+        return {"weights": weights, "base_weights": list(base), "files": {}} | values
+
+    def is_of(model, seed=None):
+        return lambda entry: (entry["model"], entry["seed"]) == (model, seed)
+
+    change(run, is_of("base"), inputs=inputs("b"))
+    for seed in range(3):
+        change(run, is_of("tuned", seed), inputs=inputs(f"t{seed}", ["b"]))
+    compare(load_runs([run]), replicates=2)
+    for changed, message in (
+        (inputs("t1", ["b"]), "several seeds of tuned have the same weights"),
+        (inputs("t0", ["old"]), r"tuned \(seed 0\) was scored beside other weights"),
+    ):
+        change(run, is_of("tuned", 0), inputs=changed)
+        with pytest.raises(ReportError, match=message):
+            compare(load_runs([run]), replicates=2)
+    change(run, is_of("tuned", 0), inputs=inputs("t0", ["b"], files={"a": "1"}))
+    change(run, is_of("base"), inputs=inputs("b", files={"a": "2"}))
+    with pytest.raises(ReportError, match="was scored on other files than base"):
+        compare(load_runs([run]), replicates=2)
