@@ -126,7 +126,7 @@ def override(config: ConfigDict, overrides: dict[str, Any]) -> None:
     Raises:
       ConfigError: All keys and values that do not fit.
     """
-    found = []
+    problems = []
     known = flatten(config.to_dict())
     for key, value in overrides.items():
         *sections, leaf = key.split(".")
@@ -135,7 +135,7 @@ def override(config: ConfigDict, overrides: dict[str, Any]) -> None:
             node = node.get(section) if isinstance(node, ConfigDict) else None
         is_free = sections in (["model"], ["objective"])
         if not isinstance(node, ConfigDict) or (leaf not in node and not is_free):
-            found.append(f"unknown key {key!r}; {did_you_mean(key, known)}")
+            problems.append(f"unknown key {key!r}; {did_you_mean(key, known)}")
             continue
         present = node.get(leaf)
         try:
@@ -143,11 +143,11 @@ def override(config: ConfigDict, overrides: dict[str, Any]) -> None:
             with node.unlocked():
                 node[leaf] = value
         except (TypeError, ValueError) as error:
-            found.append(
+            problems.append(
                 f"{key}={value!r}: expected {type(present).__name__}, such as "
                 f"{present!r} ({error})"
             )
-    refuse(found)
+    refuse(problems)
 
 
 def _typed(value: Any, present: Any) -> Any:

@@ -64,7 +64,7 @@ class RunConfig:
 
     def problems(self) -> list[str]:
         """Everything that keeps the run from starting; [] if nothing does."""
-        found = [
+        problems = [
             problem
             for (key, value), (_, default) in zip(
                 _leaves(self), _leaves(RunConfig()), strict=True
@@ -73,62 +73,64 @@ class RunConfig:
         ]
         for section in ("model", "objective"):
             options = flatten(getattr(self, section).options, f"{section}.")
-            found += [
+            problems += [
                 f"{key}={value!r}: expected a finite number"
                 for key, value in options.items()
                 if isinstance(value, float) and not math.isfinite(value)
             ]
-        if found:  # the checks below compute with these values
-            return found
+        if problems:  # the checks below compute with these values
+            return problems
         for section in (self.data, self.optim, self.log, self.eval, self.adapt):
-            found += section.problems()
+            problems += section.problems()
         for key in ("study", "split", "fold"):
             if not getattr(self, key):
-                found.append(f"{key} is not set: give --config.{key}=...")
+                problems.append(f"{key} is not set: give --config.{key}=...")
         if (self.eval.every or self.eval.patience) and not self.val_fold:
-            found.append("eval.every needs a fold: give --config.val_fold=...")
+            problems.append("eval.every needs a fold: give --config.val_fold=...")
         if self.val_fold and self.val_fold == self.fold:
-            found.append(f"fold and val_fold are both {self.fold!r}")
+            problems.append(f"fold and val_fold are both {self.fold!r}")
         if not self.init and not self.model.variant:
-            found.append(
+            problems.append(
                 "model.variant is empty, which takes the encoder of `init`, but init is "
                 "not set: name a variant, or a model to start from"
             )
         if not self.init and self.adapt.mode != "full":
-            found.append(f"adapt.mode={self.adapt.mode!r} adapts a model: set init")
+            problems.append(f"adapt.mode={self.adapt.mode!r} adapts a model: set init")
         if self.data.batch % self.optim.accumulate:
-            found.append(
+            problems.append(
                 f"optim.accumulate={self.optim.accumulate} does not divide "
                 f"data.batch={self.data.batch}"
             )
         try:
-            found += self._unmet_needs(self.objective.build())
+            problems += self._unmet_needs(self.objective.build())
         except ValueError as error:
-            found.append(str(error))
-        return found
+            problems.append(str(error))
+        return problems
 
     def _unmet_needs(self, objective: Objective) -> list[str]:
-        found, data = objective.problems(self.data.batch), self.data
+        problems, data = objective.problems(self.data.batch), self.data
         name = f"objective {self.objective.name}"
         needs_panel = objective.needs_genes or objective.needs_counts
         if needs_panel and not (data.genes or data.gene_list):
-            found.append(
+            problems.append(
                 f"{name} needs gene expression: set data.genes or data.gene_list"
             )
         if data.batch < objective.min_rows:
-            found.append(
+            problems.append(
                 f"{name} compares the rows of a batch: expected data.batch of at least "
                 f"{objective.min_rows}, got {data.batch}"
             )
         if data.text and not objective.supports_text:
-            found.append(f"{name} does not read text: leave data.text empty")
+            problems.append(f"{name} does not read text: leave data.text empty")
         if objective.unit and data.unit != objective.unit:
-            found.append(f"{name} needs data.unit={objective.unit}, got {data.unit}")
+            problems.append(f"{name} needs data.unit={objective.unit}, got {data.unit}")
         if self.eval.every and not objective.supports_validation:
-            found.append(f"{name} has no validation: leave eval.every at 0")
+            problems.append(f"{name} has no validation: leave eval.every at 0")
         if self.adapt.mode == "towers" and not objective.supports_embeddings:
-            found.append(f"{name} trains the encoder itself: choose another adapt.mode")
-        return found
+            problems.append(
+                f"{name} trains the encoder itself: choose another adapt.mode"
+            )
+        return problems
 
     # ---------------------------------------------------------------- parts
 

@@ -53,16 +53,16 @@ class DataConfig:
     buffer: int = 4  # batches read ahead
 
     def problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.unit not in ("sample", "tile"):
-            found.append(f"data.unit={self.unit!r}: expected sample or tile")
+            problems.append(f"data.unit={self.unit!r}: expected sample or tile")
         if self.pair_by not in ("patient_id", "sample_id"):
-            found.append(
+            problems.append(
                 f"data.pair_by={self.pair_by!r}: expected patient_id or sample_id"
             )
         if self.min_scale > 1:
-            found.append(f"data.min_scale={self.min_scale}: expected 0 to 1")
-        return found
+            problems.append(f"data.min_scale={self.min_scale}: expected 0 to 1")
+        return problems
 
     def augment(self) -> Augment:
         """Augmentation of single views."""
@@ -159,14 +159,14 @@ class OptimConfig:
     freeze: tuple[str, ...] = ()  # regular expressions over parameter paths
 
     def problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.warmup > self.steps:
-            found.append(
+            problems.append(
                 f"optim.warmup={self.warmup} is longer than optim.steps={self.steps}"
             )
         if self.b2 >= 1:
-            found.append(f"optim.b2={self.b2}: expected 0 <= b2 < 1")
-        return found
+            problems.append(f"optim.b2={self.b2}: expected 0 <= b2 < 1")
+        return problems
 
 
 @dataclasses.dataclass(frozen=True)

@@ -243,19 +243,19 @@ def require_same_scale(config: RunConfig, study: Study, init: Model | None) -> N
     asked = init.meta.get("preprocess") if init else None
     if asked is None or config.objective.build().views is MultiCrop:
         return
-    found = []
+    problems = []
     if study.tile_px != asked["resize"]:
-        found.append(
+        problems.append(
             f"study {study.name} has tiles of {study.tile_px} px, but {config.init} "
             f"resizes its input to {asked['resize']}: build the study with tiles of "
             f"{asked['resize']} px, or training sees another magnification"
         )
     if config.data.image_px != asked["crop"]:
-        found.append(
+        problems.append(
             f"data.image_px={config.data.image_px}, but {config.init} takes "
             f"{asked['crop']}: set data.image_px={asked['crop']}"
         )
-    refuse(found)
+    refuse(problems)
 
 
 def require_negatives(

@@ -85,7 +85,7 @@ class StepTimer:
         )
 
     def flush(self, step: int) -> dict[str, float]:
-        """Means per step since the last flush (docs/observability.md); starts anew.
+        """Means per step since the last flush (docs/observability.md); starts again.
 
         `time/images_per_s` and `time/mfu` leave out saving and validating, and are
         absent if a step was compiled meanwhile.
