@@ -65,6 +65,11 @@ def add(commands) -> None:
         action="store_true",
         help="replace FILE.h5, even if it holds other embeddings",
     )
+    embed.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 1 if an image was skipped or not used",
+    )
     embed.set_defaults(run=run_embed)
 
 
@@ -140,7 +145,7 @@ def run_train(args: argparse.Namespace) -> None:
             print(f"{result.model}: {result.step} steps{best}")
 
 
-def run_embed(args: argparse.Namespace) -> None:
+def run_embed(args: argparse.Namespace) -> int:
     from pathjax.data.study import sha256
     from pathjax.data.tile_source import open_source
     from pathjax.embeddings.embed import embed_to_file
@@ -161,8 +166,13 @@ def run_embed(args: argparse.Namespace) -> None:
             overwrite=args.overwrite,
             progress=lambda done, total: bar(done),
         )
-    print_skipped(made.skipped, args.out)
+    unused = [
+        {"what": what, "reason": reason}
+        for what, reason in getattr(source, "unused", ())
+    ]
+    print_skipped([*made.skipped, *unused], args.out)
     kept = (
         f", {made.kept} of {len(source)} tiles by an earlier run" if made.kept else ""
     )
     print(f"{args.out}: {made.rows} x {made.width}{kept}")
+    return 1 if args.strict and (made.skipped or unused) else 0

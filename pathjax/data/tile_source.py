@@ -23,6 +23,12 @@ from pathjax.data.study import Study, StudyError
 
 Prepare = Callable[[UInt8[np.ndarray, "H W 3"]], UInt8[np.ndarray, "px px 3"]]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+# Images and slides that are not read; other files are none of ours.
+PASSED_OVER = (
+    *(".bmp", ".gif", ".webp", ".jp2", ".heic", ".dcm", ".czi", ".vsi", ".svs"),
+    *(".ndpi", ".mrxs", ".scn", ".bif"),
+)
+DECODER = 2  # raise when the same file gives other pixels
 # `8863_idx5_x51_y1251_class0.png` (the IDC set), `slide-x51-y1251.png`, `x51_y1251.png`
 _PLACE = re.compile(r"(?:^|[_-])x(\d{1,9})[_-]y(\d{1,9})(?=[_-]|$)", re.IGNORECASE)
 
@@ -153,6 +159,7 @@ class ImageFolder(TileSource):
 
     Attributes:
       paths: The images relative to `root`, with forward slashes.
+      unused: (path, reason) of linked folders and of images that were passed over.
 
     Raises:
       StudyError: There is no such folder or no image in it.
@@ -165,11 +172,12 @@ class ImageFolder(TileSource):
         self.name = self.root.resolve().name
         if not self.root.is_dir():
             raise StudyError(f"{self.root}: expected a study or a folder of images")
-        self.paths = sorted(_images_below(self.root))
+        self.paths, self.unused = _images_below(self.root)
         if not self.paths:
+            first = [f"; {what}: {reason}" for what, reason in self.unused[:1]]
             raise StudyError(
                 f"{self.root}: expected a folder of images ({', '.join(SUFFIXES)}) or "
-                "a complete study, got no image and no study.json"
+                f"a complete study, got no image and no study.json{''.join(first)}"
             )
 
     def __len__(self) -> int:
@@ -178,10 +186,13 @@ class ImageFolder(TileSource):
     @functools.cached_property
     def fingerprint(self) -> str:
         """Hash of the images' paths, sizes and times; their bytes are not read."""
-        hashed = hashlib.sha256()
+        hashed = hashlib.sha256(b"%d\n" % DECODER)
         for path in self.paths:
-            stat = (self.root / path).stat()
-            line = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            try:
+                stat = (self.root / path).stat()
+                line = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            except OSError:  # a broken link, which `batches` skips
+                line = f"{path}\0\n"
             hashed.update(line.encode("utf-8", "surrogateescape"))
         return hashed.hexdigest()
 
@@ -226,17 +237,31 @@ class ImageFolder(TileSource):
         return known
 
 
-def _images_below(root: Path) -> Iterator[str]:
-    """Relative paths; a folder that cannot be opened is an error."""
+def _images_below(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Images by relative path, sorted; and (path, reason) of what is not used."""
+    paths, unused = [], []
+
+    def relative(path: str | Path) -> str:
+        return Path(path).relative_to(root).as_posix()
 
     def refuse(error: OSError) -> None:
-        raise error
+        unused.append((relative(error.filename), f"not opened: {error.strerror}"))
 
     for folder, below, files in os.walk(root, onerror=refuse):
         below[:] = [name for name in below if not name.startswith(".")]
+        for path in (Path(folder) / name for name in below):
+            if path.is_symlink():
+                unused.append((relative(path), "a link to a folder is not searched"))
         for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root).as_posix()
+            path, ending = Path(folder) / name, Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if ending in SUFFIXES:
+                paths.append(relative(path))
+            elif ending in PASSED_OVER:
+                reason = f"{ending} is not read: convert it, or use `pathjax tile`"
+                unused.append((relative(path), reason))
+    return sorted(paths), sorted(unused)
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:

@@ -94,7 +94,11 @@ def predict(
     ]
     notes = list(given.notes)
     if broken:
-        notes.append(f"{len(broken)} images could not be read and are left out")
+        first = embedded.skipped[0]
+        notes.append(
+            f"{len(broken)} images could not be read and are left out, first "
+            f"{first['what']}: {first['reason']}"
+        )
     work = Outputs(model, given, options, out, head, places, var, audit)
     return work.write(obs, identity(checkpoint), notes)
 

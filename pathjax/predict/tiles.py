@@ -238,6 +238,7 @@ def _folder(source: ImageFolder) -> Input:
     rows = np.arange(len(source))
     corner = source.coords(rows).astype(float)
     notes = ["a folder of images has no scale and no patients: not checked"]
+    notes += [f"not used: {what}: {reason}" for what, reason in source.unused[:10]]
     if not corner.any():
         notes.append("the images' names hold no positions: no map can be drawn")
         corner[:] = np.nan

@@ -38,17 +38,11 @@ def find_coordinates(folder: Path, slide_id: str, slide: str | Path) -> Path:
     Raises:
       SlideError: There is none, or id and file name each have one.
     """
-    names = dict.fromkeys([slide_id, Path(slide).stem])
+    names, found = dict.fromkeys([slide_id, Path(slide).stem]), []
     try:
-        found = [
-            next(
-                path
-                for ending in ENDINGS
-                if (path := folder / f"{name}{ending}").is_file()
-            )
-            for name in names
-            if any((folder / f"{name}{ending}").is_file() for ending in ENDINGS)
-        ]
+        for name in names:
+            paths = [folder / f"{name}{ending}" for ending in ENDINGS]
+            found += [path for path in paths if path.is_file()][:1]
     except OSError as error:
         raise SlideError(f"no coordinates: {folder}: {error.strerror}") from error
     if len(found) == 1:

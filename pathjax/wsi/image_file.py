@@ -79,4 +79,6 @@ def _decode(path: Path) -> UInt8[np.ndarray, "H W 3"]:
                 f"{path} is {image.width} x {image.height} px, expected at most "
                 f"{MAX_PIXELS:,} px in all: convert it to a tiled TIFF"
             )
+        if image.mode in ("1", "L", "LA"):
+            raise SlideError(f"{path}: expected colour, got mode {image.mode}")
         return to_rgb(image)

@@ -47,6 +47,30 @@ def test_a_folder_without_images_is_an_error(tmp_path, fill):
         ImageFolder(where)
 
 
+def test_what_is_not_used_is_named(tmp_path):
+    root = tmp_path / "root"
+    save(root / "a.png", tile(0))
+    save(root / "b.bmp", tile(0))
+    save(tmp_path / "elsewhere" / "c.png", tile(0))
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "d.dcm").write_bytes(b"x")
+    (root / "gone.png").symlink_to(tmp_path / "gone.png")
+    folder = ImageFolder(root)
+    assert folder.paths == ["a.png", "gone.png"]
+    assert folder.unused == [
+        ("b.bmp", ".bmp is not read: convert it, or use `pathjax tile`"),
+        ("d.dcm", ".dcm is not read: convert it, or use `pathjax tile`"),
+        ("linked", "a link to a folder is not searched"),
+    ]
+    (batch,) = take(folder)
+    assert batch["mask"].tolist() == [True, False, False, False]
+    assert folder.fingerprint
+    (root / "a.png").unlink()
+    (root / "gone.png").unlink()
+    with pytest.raises(StudyError, match=r"got no image .*b\.bmp: \.bmp is not read"):
+        ImageFolder(root)
+
+
 def test_tiles_are_the_files_and_padding_is_masked(tmp_path):
     tiles = [tile(i) for i in range(6)]
     for i, pixels in enumerate(tiles):

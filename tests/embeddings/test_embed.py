@@ -268,6 +268,8 @@ def test_the_command(model, folder, tiny_study, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "e.h5: 18 x 48" in text
     assert text.count("skipped s") == 2 and f"skipped {folder.paths[3]}: " in text
+    assert main([*words, "--out", out, "--pool", "cls_mean", "--strict"]) == 1
+    capsys.readouterr()
     assert main([*words, "--out", out]) == 1
     assert "pool 'cls_mean', now 'cls'" in capsys.readouterr().err
     assert main([*words, "--out", out, "--overwrite"]) == 0

@@ -2,9 +2,12 @@
 
 import os
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
 from made_slides import glass, slide, write_tiff
+from PIL import Image
 
 from pathjax.cli import main
 from pathjax.data.check import check_study
@@ -165,6 +168,55 @@ def test_a_folder_that_workers_do_not_share_is_named(slides, tmp_path, monkeypat
     )
     with pytest.raises(StudyError, match="do all workers see this folder"):
         tile_study(slides, tmp_path / "s", SMALL, workers=1)
+
+
+def test_the_advice_on_mpp_leads_to_success(tmp_path):
+    """Tags of 72 dpi, which a converter wrote: refused, then given by the user."""
+    folder, out = tmp_path / "slides", tmp_path / "s"
+    folder.mkdir()
+    write_tiff(folder / "a.tif", slide(400, 500), 352.8)
+    write_tiff(folder / "b.tif", slide(400, 500), 0.5)
+    study = tile_study(folder, out, SMALL, workers=1)
+    (skipped,) = study.meta["skipped"]
+    assert skipped["what"] == "a" and "no scanner has" in skipped["reason"]
+    assert "columns wsi,mpp (--mpp-csv)" in skipped["reason"]
+    mpp = tmp_path / "mpp.csv"
+    mpp.write_text("wsi,mpp\na.tif,0.5\n")
+    study = tile_study(folder, out, SMALL, workers=1, mpp_csv=mpp)
+    assert study.meta["skipped"] == [] and study.slides["mpp"].tolist() == [0.5, 0.5]
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path,mpp\nslides/a.tif,0.5\n")
+    study = tile_study(manifest, tmp_path / "t", SMALL, workers=1)
+    assert study.slides["mpp_source"].tolist() == ["manifest"]
+
+
+def test_a_slide_that_cannot_be_read_ends_no_run(slides, tmp_path):
+    """Pictures that would come out black or grey, and faults of one file."""
+    pixels = slide(400, 500)
+    Image.fromarray(pixels[..., 1].astype(np.uint16) * 16).save(slides / "g.png")
+    Image.fromarray(pixels[..., 1]).save(slides / "h.png")
+    (slides / "i.svs").symlink_to(tmp_path / "gone.svs")
+    mpp = tmp_path / "mpp.csv"
+    mpp.write_text("wsi,mpp\ng.png,0.5\nh.png,0.5\n")
+    study = tile_study(slides, tmp_path / "s", SMALL, workers=1, mpp_csv=mpp)
+    reasons = dict(zip(study.slides["slide_id"], study.slides["reason"], strict=True))
+    assert "expected 8 bits per channel, got 16" in reasons["g"]
+    assert "expected colour, got mode L" in reasons["h"]
+    assert "does not exist" in reasons["i"]
+    assert study.samples["sample_id"].tolist() == [*"ace"]
+
+
+def test_names_with_spaces_find_their_coordinates(tmp_path):
+    folder, patches = tmp_path / "slides", tmp_path / "patches"
+    folder.mkdir()
+    patches.mkdir()
+    write_tiff(folder / "Case 12 HE.tif", slide(400, 500), 0.5)
+    with h5py.File(patches / "Case 12 HE_patches.h5", "w") as file:
+        coords = file.create_dataset("coords", data=np.array([(0, 0), (64, 0)]))
+        coords.attrs.update({"patch_size": 64, "patch_size_level0": 64})
+    options = TileOptions(tile_px=64, coordinates=str(patches))
+    study = tile_study(folder, tmp_path / "s", options, workers=1)
+    assert study.tiles["tile_id"].tolist() == ["Case_12_HE_0_0", "Case_12_HE_64_0"]
 
 
 def test_the_command(slides, tmp_path, capsys):

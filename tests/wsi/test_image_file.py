@@ -5,6 +5,8 @@ import pytest
 from made_slides import slide
 from PIL import Image
 
+from pathjax.data.images import decode_tile
+from pathjax.data.tile_source import read_image
 from pathjax.wsi import image_file
 from pathjax.wsi.base import SlideError
 from pathjax.wsi.image_file import ImageFile, window
@@ -18,6 +20,21 @@ def test_windows_reach_beyond_the_picture_in_white():
         np.testing.assert_array_equal(
             window(pixels, x, y, 25, 18), padded[50 + y : 68 + y, 50 + x : 75 + x]
         )
+
+
+def test_it_is_decoded_as_a_tile_and_as_an_image_of_a_folder(tmp_path):
+    """Part of it was not scanned, which OpenSlide leaves as (0, 0, 0, 0)."""
+    pixels = np.dstack([slide(40, 40), np.full((40, 40), 255, np.uint8)])
+    pixels[:, 20:] = 0
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    expected = np.concatenate([slide(40, 40)[:, :20], np.full((40, 20, 3), 255)], 1)
+    for found in (
+        ImageFile(path).read(0, 0, 0, 40, 40),
+        read_image(path),
+        decode_tile(path.read_bytes()),
+    ):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_what_is_transparent_is_white(tmp_path):
