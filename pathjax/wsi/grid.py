@@ -14,11 +14,8 @@ def grid(
 ) -> Int[np.ndarray, "n 2"]:
     """Top left corners `[n, 2]` (x, y) of all tiles inside `bounds`; level-0 pixels.
 
-    Args:
-      bounds: x, y, width and height; the grid starts at x, y.
-      stride: Distance between tiles; may be fractional, because each position is
-        rounded by itself and errors do not accumulate.
-      extent: Side of a tile.
+    `bounds` are x, y, width and height. The distance `stride` may be fractional: each
+    position is rounded by itself, so errors do not accumulate.
     """
     left, top, width, height = bounds
     x, y = (_steps(length, stride, extent) for length in (width, height))
@@ -41,13 +38,8 @@ def tissue_share(
     """The share of each tile's area that is tissue, 0 to 1.
 
     By the mask's summed-area table, interpolated, so that partly covered pixels count
-    in part (Crow 1984, doi:10.1145/800031.808600).
-
-    Args:
-      tissue: Mask of the overview.
-      scale: Level-0 pixels per pixel of the mask.
-      places: Top left corners, level-0 pixels.
-      extent: Side of a tile, level-0 pixels.
+    in part (Crow 1984, doi:10.1145/800031.808600). `places` (top left corners) and
+    `extent` (side) are in level-0 pixels, of which a pixel of the mask has `scale`.
     """
     height, width = tissue.shape
     table = np.zeros((height + 1, width + 1), np.int32)

@@ -23,17 +23,11 @@ TILE_COLOUR, TISSUE_COLOUR = (0, 120, 40), (255, 190, 0)
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """A slide at low magnification.
-
-    Attributes:
-      pixels: RGB `[h, w, 3]`.
-      scale: Level-0 pixels per pixel of it.
-      mpp: Micrometres per pixel of it.
-    """
+    """A slide at low magnification, RGB."""
 
     pixels: UInt8[np.ndarray, "h w 3"]
-    scale: float
-    mpp: float
+    scale: float  # level-0 pixels per pixel of it
+    mpp: float  # micrometres per pixel of it
 
 
 def read_overview(slide: Slide, mpp: float, um: float = OVERVIEW_UM) -> Overview:
@@ -71,12 +65,8 @@ def draw(
 ) -> None:
     """Writes a JPEG of the overview with the tissue's edge and the kept tiles.
 
-    Args:
-      path: The JPEG to write.
-      overview: The slide.
-      tissue: Mask of the overview, or None where tissue was not searched.
-      places: Top left corners of tiles, level-0 pixels.
-      extent: Side of a tile, level-0 pixels.
+    `places` (top left corners) and `extent` (side) of tiles are in level-0 pixels;
+    `tissue` is None where it was not searched.
     """
     height, width = overview.pixels.shape[:2]
     shrink = min(1.0, THUMBNAIL_PX / max(height, width))

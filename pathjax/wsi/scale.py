@@ -72,8 +72,14 @@ def slide_mpp(slide: Slide, given: float | None, advice: str = ADVICE) -> float:
     """Micrometres per pixel of level 0: `given` by the user, else the file's.
 
     Raises:
-      SlideError: Neither is known; `advice` says where to give it.
+      SlideError: Neither is known (`advice` says where to give it), or `given` is
+        implausible.
     """
+    low, high = PLAUSIBLE_MPP
+    if given is not None and not low <= given <= high:
+        raise SlideError(
+            f"expected {low:g} to {high:g} micrometres per pixel, got {given:g}"
+        )
     mpp = slide.mpp if given is None else given
     if mpp is None:
         raise SlideError(f"micrometres per pixel unknown: {slide.mpp_source}; {advice}")
@@ -82,19 +88,12 @@ def slide_mpp(slide: Slide, given: float | None, advice: str = ADVICE) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How a tile is read.
+    """How a tile is read."""
 
-    Attributes:
-      level: Level to read from.
-      side: Side of the region, in pixels of that level.
-      extent: The same side in level-0 pixels.
-      tile_px: Side of the tile after resizing.
-    """
-
-    level: int
-    side: int
-    extent: float
-    tile_px: int
+    level: int  # to read from
+    side: int  # of the region, in pixels of that level
+    extent: float  # the same in level-0 pixels
+    tile_px: int  # side of the tile after resizing
 
     def resize(
         self, region: UInt8[np.ndarray, "side side 3"]

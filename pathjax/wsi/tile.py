@@ -41,30 +41,19 @@ RULES_VERSION = 1  # of what decides a tile's pixels and place besides the optio
 class TileOptions:
     """How slides are tiled; the same for all slides of a study.
 
-    Attributes:
-      mpp: Micrometres per pixel of the tiles.
-      tile_px: Their side.
-      overlap: Pixels that neighbours share.
-      min_tissue: Share of a tile that has to be tissue, 0 to 1.
-      max_tiles: Random subset of at most this many per slide; None keeps all.
-      seed: Seed of the subset.
-      tissue: Rule, "otsu" or "saturation" (tissue.py).
-      quality: JPEG quality.
-      coordinates: Folder of TRIDENT's or CLAM's files, used instead of tissue.
-
     Raises:
       ValueError: All values that are out of range.
     """
 
-    mpp: float = 0.5
-    tile_px: int = 224
-    overlap: int = 0
-    min_tissue: float = 0.35
-    max_tiles: int | None = None
-    seed: int = 0
-    tissue: str = "otsu"
-    quality: int = 90
-    coordinates: str | None = None
+    mpp: float = 0.5  # micrometres per pixel of the tiles
+    tile_px: int = 224  # their side
+    overlap: int = 0  # pixels that neighbours share
+    min_tissue: float = 0.35  # share of a tile that has to be tissue
+    max_tiles: int | None = None  # of a slide, a random subset; None keeps all
+    seed: int = 0  # of the subset
+    tissue: str = "otsu"  # or "saturation", see tissue.py
+    quality: int = 90  # of the JPEGs
+    coordinates: str | None = None  # folder of TRIDENT's or CLAM's files
 
     def __post_init__(self):
         rules = {
@@ -100,27 +89,17 @@ class TileOptions:
 
 @dataclasses.dataclass(frozen=True)
 class SlideReport:
-    """Result of one slide; the columns of slides.parquet of the same names.
-
-    Attributes:
-      status: "tiled" or "skipped".
-      reason: Why it was skipped; "" for a tiled slide.
-      width, height: Level 0, in pixels; 0 where it could not be opened.
-      mpp: Level 0, in micrometres per pixel; None where unknown.
-      mpp_source: Where the mpp is from.
-      tissue: Share of the slide's area; None where tissue was not searched.
-      tiles: Number of tiles kept.
-    """
+    """Result of one slide; the columns of slides.parquet of the same names."""
 
     slide_id: str
-    status: str
-    reason: str = ""
-    width: int = 0
+    status: str  # "tiled" or "skipped"
+    reason: str = ""  # why it was skipped
+    width: int = 0  # of level 0, in pixels; 0 where it could not be opened
     height: int = 0
-    mpp: float | None = None
+    mpp: float | None = None  # of level 0, None where unknown
     mpp_source: str = ""
-    tissue: float | None = None
-    tiles: int = 0
+    tissue: float | None = None  # share of the area, None where not searched
+    tiles: int = 0  # number kept
 
 
 def tile_slide(
@@ -129,13 +108,8 @@ def tile_slide(
     """Tiles one slide into the study begun at `root`.
 
     Does nothing if it was done before for the same file with the same options. After a
-    kill, repeating it completes the work.
-
-    Args:
-      row: The slide.
-      root: The study's directory.
-      options: How it is tiled.
-      threads: For reading and encoding; does not change the result.
+    kill, repeating it completes the work. `threads` read and encode; their number does
+    not change the result.
 
     Raises:
       OSError, StudyError: The study cannot be written.

@@ -22,6 +22,9 @@ def test_the_users_mpp_goes_first_then_the_files():
     assert slide_mpp(of(0.25), 0.3) == 0.3
     assert slide_mpp(of(0.25), None) == 0.25
     assert slide_mpp(of(None), 0.3) == 0.3
+    for slip in (250.0, 0.00025, float("nan")):  # nm or mm
+        with pytest.raises(SlideError, match="expected 0.05 to 20 micrometres"):
+            slide_mpp(of(0.25), slip)
     with pytest.raises(SlideError, match="unknown: file; .*--mpp-csv"):
         slide_mpp(of(None), None)
 

@@ -67,21 +67,13 @@ def borders(canvas: Canvas, points: Points) -> tuple[Knots, Knots, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Bodies:
-    """Ellipses in a warped plane: glands, nests, tubules. Arrays of length n.
+    """Ellipses in a warped plane: glands, nests, tubules. Arrays of length n, µm."""
 
-    Attributes:
-      centre: (y, x) in µm, of the warped plane.
-      radius: mean radius, µm.
-      stretch: long axis over mean radius.
-      angle: of the long axis.
-      warp: displacement (y, x) on the knots, µm.
-    """
-
-    centre: Points
-    radius: np.ndarray
-    stretch: np.ndarray
-    angle: np.ndarray
-    warp: tuple[Knots, Knots]
+    centre: Points  # (y, x) in the warped plane
+    radius: np.ndarray  # mean of both axes
+    stretch: np.ndarray  # long axis over mean radius
+    angle: np.ndarray  # of the long axis
+    warp: tuple[Knots, Knots]  # displacement (y, x) on the knots
 
     def depths(self, y, x) -> np.ndarray:
         """Depth in µm inside each body at positions of the warped plane; negative outside.
@@ -186,28 +178,17 @@ class Look(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Nuclei:
-    """Nuclei of a tile; all arrays are of length n, lengths in µm.
+    """Nuclei of a tile; all arrays are of length n, lengths in µm."""
 
-    Attributes:
-      place: (y, x) of the centres.
-      length, width: semi-axes.
-      angle: direction of the long axis, radians from the x axis.
-      haem: haematoxylin concentration.
-      vesicle: 0 for an even nucleus, towards 1 for a pale centre with a dark rim.
-      chromatin: strength of the clumps.
-      nucleolus: darkness of the nucleolus.
-      outline: how irregular the outline is.
-    """
-
-    place: Points
-    length: np.ndarray
+    place: Points  # (y, x) of the centres
+    length: np.ndarray  # semi-axes
     width: np.ndarray
-    angle: np.ndarray
-    haem: np.ndarray
-    vesicle: np.ndarray
-    chromatin: np.ndarray
-    nucleolus: np.ndarray
-    outline: np.ndarray
+    angle: np.ndarray  # of the long axis, radians from the x axis
+    haem: np.ndarray  # haematoxylin concentration
+    vesicle: np.ndarray  # 0 even, towards 1 a pale centre with a dark rim
+    chromatin: np.ndarray  # strength of the clumps
+    nucleolus: np.ndarray  # darkness
+    outline: np.ndarray  # how irregular it is
 
     def __len__(self) -> int:
         return len(self.length)

@@ -1,8 +1,9 @@
 """Latent variables of a synthetic patient, which shape both tiles and expression.
 
 They depend on (seed, patient number) only, so that a patient is the same in a cohort of
-any size. The numbers are invented; only the directions follow known biology: TP53 mutation goes with pleomorphism, larger nuclei and proliferation, mismatch
-repair deficiency with lymphocytes and mucin.
+any size. The numbers are invented; only the directions follow known biology: TP53
+mutation goes with pleomorphism, larger nuclei and proliferation, mismatch repair
+deficiency with lymphocytes and mucin.
 """
 
 import dataclasses
@@ -54,43 +55,25 @@ def stream(seed: int, name: Stream, *which: int) -> np.random.Generator:
 
 @dataclasses.dataclass(frozen=True)
 class Patient:
-    """Latents of one patient. Fractions and strengths are between 0 and 1.
+    """Latents of one patient. Fractions and strengths are between 0 and 1."""
 
-    Attributes:
-      number: from 0 on.
-      site: index into SITES.
-      cancer_type: index into CANCER_TYPES.
-      tp53, basal, msi: mutated, basal-like, MSI-like.
-      composition: expected fraction of tiles of each of TISSUES; sums to 1.
-      infiltration: lymphocytes among and around tumour cells.
-      proliferation: cycling tumour cells.
-      differentiation: how well glands, keratin or nests are formed.
-      pleomorphism: variation of the tumour nuclei.
-      nuclear_size: factor on the diameter of tumour nuclei, about 1.
-      chromatin: coarseness of tumour chromatin.
-      basophilia: haematoxylin in tumour cytoplasm.
-      mucin: mucin in and around glands.
-      hypoxia: drives necrosis.
-      grade: 1 to 3, from differentiation, pleomorphism and proliferation.
-    """
-
-    number: int
-    site: int
-    cancer_type: int
-    tp53: bool
+    number: int  # from 0 on
+    site: int  # index into SITES
+    cancer_type: int  # index into CANCER_TYPES
+    tp53: bool  # mutated
     basal: bool
     msi: bool
-    composition: tuple[float, ...]
-    infiltration: float
-    proliferation: float
-    differentiation: float
-    pleomorphism: float
-    nuclear_size: float
-    chromatin: float
-    basophilia: float
-    mucin: float
-    hypoxia: float
-    grade: int
+    composition: tuple[float, ...]  # expected share of tiles of each of TISSUES
+    infiltration: float  # lymphocytes among and around tumour cells
+    proliferation: float  # cycling tumour cells
+    differentiation: float  # how well glands, keratin or nests are formed
+    pleomorphism: float  # variation of the tumour nuclei
+    nuclear_size: float  # factor on the diameter of tumour nuclei, about 1
+    chromatin: float  # coarseness of tumour chromatin
+    basophilia: float  # haematoxylin in tumour cytoplasm
+    mucin: float  # in and around glands
+    hypoxia: float  # drives necrosis
+    grade: int  # 1 to 3, from differentiation, pleomorphism and proliferation
 
     @property
     def patient_id(self) -> str:
@@ -154,22 +137,8 @@ def draw_patient(seed: int, number: int) -> Patient:
     )
     other *= (1 - purity) / other.sum()
     score = -differentiation + pleomorphism + proliferation
-    return Patient(
-        number=number,
-        site=site,
-        cancer_type=cancer_type,
-        tp53=tp53,
-        basal=basal,
-        msi=msi,
-        composition=(float(purity), *(float(part) for part in other)),
-        infiltration=infiltration,
-        proliferation=proliferation,
-        differentiation=differentiation,
-        pleomorphism=pleomorphism,
-        nuclear_size=nuclear_size,
-        chromatin=chromatin,
-        basophilia=basophilia,
-        mucin=mucin,
-        hypoxia=hypoxia,
-        grade=1 + int(score > 0.10) + int(score > 0.60),
-    )
+    grade = 1 + int(score > 0.10) + int(score > 0.60)
+    composition = (float(purity), *(float(part) for part in other))
+    kind = (number, site, cancer_type, tp53, basal, msi, composition)
+    form = (infiltration, proliferation, differentiation, pleomorphism, nuclear_size)
+    return Patient(*kind, *form, chromatin, basophilia, mucin, hypoxia, grade)

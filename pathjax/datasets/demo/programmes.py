@@ -45,21 +45,13 @@ ACTIVITY_SD = 0.30  # of a programme's own variation, unrelated to any latent
 
 @dataclasses.dataclass(frozen=True)
 class Genes:
-    """The gene model of a cohort.
+    """The gene model of a cohort."""
 
-    Attributes:
-      symbols: unique names.
-      programme: each gene's first programme, "housekeeping" or "noise".
-      base: mean log expression.
-      loadings: response of each gene to each of PROGRAMMES.
-      dispersion: of the negative binomial: variance = mean + dispersion * mean².
-    """
-
-    symbols: tuple[str, ...]
-    programme: tuple[str, ...]
-    base: Float[np.ndarray, "G"]
-    loadings: Float[np.ndarray, "G P"]
-    dispersion: Float[np.ndarray, "G"]
+    symbols: tuple[str, ...]  # unique
+    programme: tuple[str, ...]  # the first one, "housekeeping" or "noise"
+    base: Float[np.ndarray, "G"]  # mean log expression
+    loadings: Float[np.ndarray, "G P"]  # response to each of PROGRAMMES
+    dispersion: Float[np.ndarray, "G"]  # variance = mean + dispersion * mean²
 
 
 def draw_genes(seed: int, count: int) -> Genes:

@@ -5,6 +5,7 @@ ordinary histology: lymphocyte nuclei 6 to 7, tumour nuclei 7 to 11.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -115,28 +116,25 @@ def clear_of(sheet: Sheet, inside: Knots) -> None:
     ]
 
 
+class Cytoplasm(NamedTuple):
+    """Stain of the cells of an epithelium."""
+
+    eosin: float
+    membrane: float  # added along borders between cells; negative for pale clefts
+    basophilia: float  # haematoxylin
+    secretion: float = 0.0  # eosin in the lumen
+
+
 def add_epithelium(
     sheet: Sheet,
     depth: Knots,
     centres: Points,
-    *,
-    eosin: float,
-    membrane: float,
-    basophilia: float = 0.0,
+    look: Cytoplasm,
     lumen: Knots | None = None,
-    secretion: float = 0.05,
 ) -> None:
-    """Covers the stroma where `depth` is positive with cytoplasm.
+    """Covers the stroma with cytoplasm where `depth` (µm inside) is positive.
 
-    Args:
-      sheet: the tile.
-      depth: µm inside the epithelium, on the knots.
-      centres: nuclei, whose Voronoi cells are the cells.
-      eosin: of the cytoplasm.
-      membrane: added along borders between cells; negative for pale clefts.
-      basophilia: haematoxylin of the cytoplasm.
-      lumen: µm inside a lumen, on the knots.
-      secretion: eosin in the lumen.
+    Cells are the Voronoi cells of `centres`, their nuclei; `lumen` is µm inside a lumen.
     """
     canvas, rng = sheet.canvas, sheet.rng
     _, gap, owner = borders(canvas, centres)
@@ -144,17 +142,18 @@ def add_epithelium(
     border = np.clip(1 - gap / np.float32(1.8), 0, 1)
     cover = ramp(canvas.smooth(depth), 1.6)
     grain = 1 + 0.10 * canvas.noise(rng, 1.3) + 0.07 * canvas.noise(rng, 5.0)
-    cytoplasm = canvas.smooth(eosin * tone + membrane * border) * grain
+    cytoplasm = canvas.smooth(look.eosin * tone + look.membrane * border) * grain
     # Retraction: a pale gap between nests and stroma in places.
     pale = canvas.smooth(np.clip(1 - np.abs(depth + 1.2) / 1.6, 0, 1))
     sheet.eosin *= (1 - cover) * (1 - 0.55 * pale)
     sheet.eosin += cover * np.clip(cytoplasm, 0.02, None)
     sheet.haem *= 1 - cover
-    sheet.haem += cover * (basophilia * (1 + 0.5 * (grain - 1)))
+    sheet.haem += cover * (look.basophilia * (1 + 0.5 * (grain - 1)))
     if lumen is not None:
         empty = ramp(canvas.smooth(lumen), 1.8)
         sheet.eosin *= 1 - empty
-        sheet.eosin += empty * secretion * np.clip(1 + canvas.noise(rng, 4.0), 0, None)
+        drops = np.clip(1 + canvas.noise(rng, 4.0), 0, None)
+        sheet.eosin += empty * look.secretion * drops
         sheet.haem *= 1 - empty
 
 

@@ -20,28 +20,17 @@ EOSIN = (0.072, 0.990, 0.105)
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """Stain and scanner of a hospital.
+    """Stain and scanner of a hospital."""
 
-    Attributes:
-      code: two digits, part of patient ids.
-      share: fraction of all patients.
-      haematoxylin, eosin: added to the absorption vectors (red, green, blue).
-      gain: factors on the concentrations of haematoxylin and eosin.
-      white: lamp colour, RGB of an empty field.
-      focus: standard deviation of the blur, µm.
-      noise: standard deviation of the sensor noise, grey levels.
-      quality: JPEG quality.
-    """
-
-    code: str
-    share: float
-    haematoxylin: tuple[float, float, float]
+    code: str  # two digits, part of patient ids
+    share: float  # fraction of all patients
+    haematoxylin: tuple[float, float, float]  # added to the absorption (R, G, B)
     eosin: tuple[float, float, float]
-    gain: tuple[float, float]
-    white: tuple[float, float, float]
-    focus: float
-    noise: float
-    quality: int
+    gain: tuple[float, float]  # factors on the two concentrations
+    white: tuple[float, float, float]  # RGB of an empty field
+    focus: float  # standard deviation of the blur, µm
+    noise: float  # standard deviation of the sensor noise, grey levels
+    quality: int  # of the JPEG
 
 
 SITES = (

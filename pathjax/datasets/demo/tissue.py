@@ -24,6 +24,7 @@ from pathjax.datasets.demo.cells import (
 from pathjax.datasets.demo.latents import TISSUES, Patient, Stream, stream
 from pathjax.datasets.demo.sheet import (
     LYMPHOCYTE,
+    Cytoplasm,
     Sheet,
     add_epithelium,
     add_mucin,
@@ -154,16 +155,8 @@ def normal(sheet: Sheet) -> None:
         place, angle, _ = glands.ring(canvas, rng, organ.depth, organ.spacing, 0.35)
     cells = nuclei(rng, place, organ.nucleus, angle)
     sheet.groups.append(cells)
-    add_epithelium(
-        sheet,
-        depth,
-        cells.place,
-        eosin=organ.eosin,
-        membrane=organ.membrane,
-        basophilia=0.12,
-        lumen=depth - np.float32(organ.height),
-        secretion=0.04,
-    )
+    look = Cytoplasm(organ.eosin, organ.membrane, 0.12, secretion=0.04)
+    add_epithelium(sheet, depth, cells.place, look, depth - np.float32(organ.height))
     if kind == CRYPTS:  # goblet cells: pale drops between nucleus and lumen
         drops, _, _ = glands.ring(canvas, rng, 12.0, 8.0, 0.8)
         drops = drops[rng.random(len(drops)) < 0.75]

@@ -7,6 +7,7 @@ import numpy as np
 
 from pathjax.datasets.demo.cells import MARGIN_UM, bodies, borders, joined, lattice
 from pathjax.datasets.demo.sheet import (
+    Cytoplasm,
     Sheet,
     add_epithelium,
     add_red_cells,
@@ -50,16 +51,9 @@ def glandular_tumour(sheet: Sheet) -> None:
     cells = with_mitoses(sheet, joined(rows))
     cells = with_lymphocytes(sheet, cells, 0.01 + 0.16 * one.infiltration**1.5)
     sheet.groups.append(cells)
-    add_epithelium(
-        sheet,
-        depth,
-        cells.place,
-        eosin=0.42,
-        membrane=0.08,
-        basophilia=0.10 + 0.22 * one.basophilia,
-        lumen=lumen,
-        secretion=0.03 + 0.25 * rng.random() ** 3,
-    )
+    secretion = 0.03 + 0.25 * rng.random() ** 3
+    look = Cytoplasm(0.42, 0.08, 0.10 + 0.22 * one.basophilia, secretion)
+    add_epithelium(sheet, depth, cells.place, look, lumen)
 
 
 def squamous_tumour(sheet: Sheet) -> None:
@@ -90,14 +84,8 @@ def squamous_tumour(sheet: Sheet) -> None:
     cells = with_mitoses(sheet, cells.changed(basal, edge))
     cells = with_lymphocytes(sheet, cells, 0.01 + 0.14 * one.infiltration**1.5)
     sheet.groups.append(cells)
-    add_epithelium(
-        sheet,
-        depth,
-        cells.place,
-        eosin=0.55,
-        membrane=-0.22,
-        basophilia=0.06 + 0.20 * one.basophilia,
-    )
+    look = Cytoplasm(0.55, -0.22, 0.06 + 0.20 * one.basophilia)
+    add_epithelium(sheet, depth, cells.place, look)
     cover = ramp(canvas.smooth(pearl), 3.0)
     if cover.any():
         turn = canvas.smooth(pearl) * np.float32(2 * np.pi / 3.4) + canvas.noise(rng, 9)
@@ -137,14 +125,8 @@ def lobular_tumour(sheet: Sheet) -> None:
     depth = np.float32(5.2) - nearest
     clear_of(sheet, depth)
     sheet.groups.append(cells)
-    add_epithelium(
-        sheet,
-        depth,
-        cells.place,
-        eosin=0.36,
-        membrane=0.05,
-        basophilia=0.06 + 0.20 * one.basophilia,
-    )
+    look = Cytoplasm(0.36, 0.05, 0.06 + 0.20 * one.basophilia)
+    add_epithelium(sheet, depth, cells.place, look)
 
 
 def clear_cell_tumour(sheet: Sheet) -> None:
@@ -164,14 +146,8 @@ def clear_cell_tumour(sheet: Sheet) -> None:
     cells = with_lymphocytes(sheet, cells, 0.01 + 0.14 * one.infiltration**1.5)
     sheet.groups.append(cells)
     granular = 0.05 + 0.22 * (1 - one.differentiation) ** 2
-    add_epithelium(
-        sheet,
-        depth,
-        place,
-        eosin=granular,
-        membrane=0.38,
-        basophilia=0.01 + 0.11 * one.basophilia,
-    )
+    look = Cytoplasm(granular, 0.38, 0.01 + 0.11 * one.basophilia)
+    add_epithelium(sheet, depth, place, look)
     add_red_cells(sheet, np.where(depth < -0.2, 3 * canvas.knot_noise(rng, 9), -9))
 
 
