@@ -18,7 +18,7 @@ import scipy.sparse
 from jaxtyping import Int
 
 from pathjax.data.expression_check import plausibility_problems
-from pathjax.data.images import decode_tile
+from pathjax.data.images import decode_tile, is_grey
 from pathjax.data.study import Split, Study, Target, sha256
 from pathjax.data.study_tables import (
     OWNERS,
@@ -259,10 +259,12 @@ def _record_problems(
 
 
 def _tile_problems(study: Study, rows: range) -> Iterable[str]:
-    problems = []
+    problems, grey = [], []
     for row, data in zip(rows, study.tile_bytes(rows), strict=True):
         try:
             shape = decode_tile(data).shape
+            if is_grey(data):
+                grey.append(study.tile_id(row))
         except ValueError as error:
             problems.append(f"tile {study.tile_id(row)} is broken: {error}")
             continue
@@ -271,6 +273,10 @@ def _tile_problems(study: Study, rows: range) -> Iterable[str]:
                 f"tile {study.tile_id(row)} is {shape[0]} x {shape[1]} px, "
                 f"study.json says {study.tile_px}"
             )
+    if grey:
+        problems.append(
+            f"{len(grey)} tiles have one channel, first {grey[0]}: expected RGB"
+        )
     return problems
 
 

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps
 
 JPEG_MAGIC = b"\xff\xd8\xff"  # SOI marker and the first byte of the next (ITU-T T.81)
 EXIF, EXIF_WITHIN = b"Exif\0\0", 4096  # an EXIF block is near the start
+GREY = ("1", "L", "LA")  # modes of Pillow
 BITS_PER_SAMPLE = 258  # TIFF 6.0
 
 
@@ -41,6 +42,14 @@ def decode_tile(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
             return to_rgb(image)
     except OSError as error:  # Pillow's UnidentifiedImageError is one too
         raise ValueError(f"not a complete image: {error}") from error
+
+
+def is_grey(data: bytes) -> bool:
+    """Whether an image has one channel, by its header."""
+    if data[:3] == JPEG_MAGIC:
+        return simplejpeg.decode_jpeg_header(data)[2] == "Gray"
+    with Image.open(io.BytesIO(data)) as image:
+        return image.mode in GREY
 
 
 def _is_upright(jpeg: bytes) -> bool:
@@ -73,7 +82,7 @@ def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
             "image, with the camera's range scaled to 0..255"
         )
     pages = getattr(image, "n_frames", 1)
-    if pages > 1 and image.mode in ("1", "L"):
+    if pages > 1 and image.mode in GREY:
         raise ValueError(
             f"expected one RGB image, got {pages} grey pages: join the channels"
         )

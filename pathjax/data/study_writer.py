@@ -282,9 +282,10 @@ class StudyWriter:
           StudyError: There is no shard, or the tables are inconsistent.
         """
         if not self._order:
+            reasons = [f"{one['what']}: {one['reason']}" for one in self._skipped]
             raise StudyError(
                 f"no shard was written to {self.root}; skipped: "
-                f"{self._skipped[:3] or 'nothing'}"
+                + (listing(reasons) or "nothing")
             )
         parts = [self._rows_path(shard) for shard in self._order]
         schema, sizes = schema_of(parts)

@@ -4,6 +4,7 @@ Running it again does what is missing: after an interruption, for slides that we
 added, and for slides whose file, mpp or coordinates changed.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -15,6 +16,7 @@ from pathjax.data.study import Split, Study, StudyError
 from pathjax.optional_deps import need
 from pathjax.wsi.base import SlideError
 from pathjax.wsi.cluster import Progress, run_slides
+from pathjax.wsi.coordinates import find_coordinates
 from pathjax.wsi.manifest import SlideRow, read_manifest
 from pathjax.wsi.tile import SlideReport, TileOptions, forget_skipped, tile_slide
 
@@ -65,7 +67,8 @@ def tile_study(
     manifest = read_manifest(slides, None if mpp_csv is None else Path(mpp_csv))
     rows = manifest.rows
     writer = options.writer(out, name, slides=str(slides))
-    for what, why in manifest.unused:
+    unused = [*manifest.unused, *_unused_coordinates(rows, options.coordinates)]
+    for what, why in unused:
         writer.skip(what, why)
     # One process has all cores for a slide; several have one each.
     alone = scheduler is None and workers == 1
@@ -98,6 +101,23 @@ def tile_study(
         for path in folder.glob(".partial-*"):
             path.unlink(missing_ok=True)
     return study
+
+
+def _unused_coordinates(
+    rows: list[SlideRow], folder: str | None
+) -> list[tuple[str, str]]:
+    """One line on the files of coordinates that belong to no slide."""
+    if folder is None:
+        return []
+    used = set()
+    for row in rows:
+        with contextlib.suppress(SlideError):  # the slide's report will name it
+            used.add(find_coordinates(Path(folder), row.slide_id, row.path))
+    unused = sorted(set(Path(folder).glob("*.h5")) - used)
+    if not unused:
+        return []
+    reason = f"{len(unused)} files of coordinates belong to no slide, first "
+    return [(folder, reason + unused[0].name)]
 
 
 def _slide_table(rows: list[SlideRow], reports: list[SlideReport]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from pathjax.data.images import to_rgb
+from pathjax.data.images import GREY, to_rgb
 from pathjax.wsi.base import Level, SlideError
 
 # 1.2 GB in memory. Pillow's own limit (89 megapixels) is about half of a section of
@@ -79,6 +79,6 @@ def _decode(path: Path) -> UInt8[np.ndarray, "H W 3"]:
                 f"{path} is {image.width} x {image.height} px, expected at most "
                 f"{MAX_PIXELS:,} px in all: convert it to a tiled TIFF"
             )
-        if image.mode in ("1", "L", "LA"):
+        if image.mode in GREY:
             raise SlideError(f"{path}: expected colour, got mode {image.mode}")
         return to_rgb(image)

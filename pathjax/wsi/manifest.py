@@ -27,10 +27,10 @@ from pathjax.data.tables import (
 )
 from pathjax.data.tcga_barcodes import find
 from pathjax.wsi.base import SUFFIXES, SlideError
+from pathjax.wsi.scale import PLAUSIBLE_MPP
 
 COLUMNS = ("path", "slide_id", "patient_id", "sample_id", "site", "mpp")
 UNKNOWN_SITE = "unknown"
-MPP_RANGE = (0.01, 100.0)  # outside is a slip of unit or column
 # Formats of slides that no reader here opens.
 UNREAD = (
     *(".dcm", ".czi", ".vsi", ".isyntax", ".i2syntax", ".lif", ".nd2", ".zvi", ".jp2"),
@@ -206,9 +206,10 @@ def _mpp(text: str) -> float:
         value = number(text)
     except ValueError:
         value = -1
-    if not MPP_RANGE[0] <= value <= MPP_RANGE[1]:
+    low, high = PLAUSIBLE_MPP  # outside is a slip of unit or column
+    if not low <= value <= high:
         raise ValueError(
-            f"mpp is {text!r}, expected micrometres per pixel, such as 0.25"
+            f"mpp is {text!r}, expected micrometres per pixel, {low:g} to {high:g}"
         )
     return value
 

@@ -1,5 +1,6 @@
 """Verification on disk: every kind of damage is named with its place."""
 
+import io
 import json
 import shutil
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pathjax.data import check
 from pathjax.data.check import (
@@ -20,7 +22,7 @@ from pathjax.data.check import (
     report_problems,
 )
 from pathjax.data.images import encode_jpeg
-from pathjax.data.study import Study, StudyError, Target, sha256
+from pathjax.data.study import Split, Study, StudyError, Target, sha256
 from pathjax.data.study_writer import StudyWriter
 
 
@@ -30,6 +32,42 @@ def accept_changes(root):
     for name, entry in meta["files"].items():
         entry["sha256"] = sha256(root / name)
     (root / "study.json").write_text(json.dumps(meta))
+
+
+def test_tiles_of_one_channel_or_16_bits_are_named(tmp_path):
+    """Channels of a camera stored apart, or more bits than a decoder keeps."""
+    writer = StudyWriter(
+        tmp_path,
+        name="grey",
+        tile_px=8,
+        mpp=0.5,
+        gene_id_type=None,
+        synthetic=True,
+        provenance={},
+        build={},
+    )
+    grey = Image.fromarray(np.full((8, 8), 90, np.uint8))
+    deep = Image.fromarray(np.full((8, 8), 9000, np.uint16))
+    files = {"rgb": encode_jpeg(np.full((8, 8, 3), 90, np.uint8))}
+    for name, image, kind in (
+        *(("jpeg", grey, "JPEG"), ("png", grey, "PNG"), ("deep", deep, "PNG")),
+    ):
+        buffer = io.BytesIO()
+        image.save(buffer, kind)
+        files[name] = buffer.getvalue()
+    owner = {"sample_id": "S", "patient_id": "P", "site": "x", "y": 0, "mpp": 0.5}
+    with writer.shard("A") as shard:
+        for x, (name, data) in enumerate(files.items()):
+            shard.add(data, tile_id=name, x=x, **owner)
+    samples = pd.DataFrame([{key: owner[key] for key in list(owner)[:3]}])
+    split = Split("all", {"all": ("P",)})
+    study = writer.finish(samples=samples, targets=[], splits=[split])
+    problems = check_study(study).problems
+    assert problems == (
+        problems[0],
+        "2 tiles have one channel, first jpeg: expected RGB",
+    )
+    assert problems[0].startswith("tile deep is broken: expected 8 bits per channel")
 
 
 def test_a_whole_study_has_no_problems(tiny_study):

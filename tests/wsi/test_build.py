@@ -217,6 +217,11 @@ def test_names_with_spaces_find_their_coordinates(tmp_path):
     options = TileOptions(tile_px=64, coordinates=str(patches))
     study = tile_study(folder, tmp_path / "s", options, workers=1)
     assert study.tiles["tile_id"].tolist() == ["Case_12_HE_0_0", "Case_12_HE_64_0"]
+    assert study.meta["skipped"] == []
+    (patches / "gone_patches.h5").touch()
+    study = tile_study(folder, tmp_path / "s", options, workers=1)
+    (unused,) = study.meta["skipped"]
+    assert unused["reason"].endswith("belong to no slide, first gone_patches.h5")
 
 
 def test_the_command(slides, tmp_path, capsys):
