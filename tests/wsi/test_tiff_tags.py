@@ -6,6 +6,8 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from made_slides import slide, write_tiff
 
 from pathjax.wsi.base import SlideError
@@ -132,3 +134,51 @@ def test_planes_of_rgb_are_rgb(tmp_path):
 def test_a_plain_pyramid_stays_as_it_was(tmp_path):
     path = write_tiff(tmp_path / "a.tif", PIXELS, 0.5, levels=(2,))
     assert opened(path, OpenSlideFile) == (0.5, "openslide.mpp")
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    channels=st.sampled_from([1, 3, 4]),
+    bits=st.sampled_from([1, 8, 12, 16]),
+    planes=st.sampled_from(["pixels", "planes", "pages"]),
+    tiled=st.booleans(),
+    compression=st.sampled_from([None, "deflate", "lzw", "jpeg"]),
+    ome_xml=st.booleans(),
+)
+def test_any_tiff_gives_its_pixels_or_a_named_error(tmp_path_factory, **kind):
+    """Never grey, never nearly black, never a traceback."""
+    path = tmp_path_factory.mktemp("tiff") / "a.tif"
+    pixels = np.dstack([PIXELS, np.full(PIXELS.shape[:2], 255, np.uint8)])
+    pixels = pixels[..., : kind["channels"]]
+    if kind["bits"] == 1:
+        pixels = pixels > 128
+    elif kind["bits"] > 8:
+        pixels = pixels.astype(np.uint16) << (kind["bits"] - 8)
+    options = {"tile": (64, 64)} if kind["tiled"] else {}
+    options |= {"photometric": "rgb" if kind["channels"] > 2 else "minisblack"}
+    if kind["channels"] == 4:
+        options["extrasamples"] = ["unassalpha"]
+    if kind["planes"] == "pages":
+        options["photometric"] = "minisblack"
+        options.pop("extrasamples", None)
+    if kind["planes"] != "pixels":
+        pixels = np.moveaxis(pixels, 2, 0)
+        if kind["planes"] == "planes":
+            options["planarconfig"] = "separate"
+    elif kind["channels"] == 1:
+        pixels = pixels[..., 0]
+    if kind["ome_xml"]:
+        options |= {"ome": True}
+    try:
+        tifffile.imwrite(path, pixels, compression=kind["compression"], **options)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError):
+        assume(False)  # tifffile cannot write such a file
+    try:
+        with contextlib.closing(open_slide(path)) as made:
+            found = made.read(20, 10, 0, 50, 40)
+    except SlideError as error:
+        assert str(path) in str(error) and len(str(error)) < 600
+        return
+    assert kind["bits"] == 8 and kind["channels"] > 2 and kind["planes"] != "pages"
+    difference = np.abs(found.astype(int) - PIXELS[10:50, 20:70])
+    assert difference.mean() < (8 if kind["compression"] == "jpeg" else 0.01)
