@@ -51,8 +51,10 @@ def find_coordinates(folder: Path, slide_id: str, slide: str | Path) -> Path:
         raise SlideError(
             f"{folder} has {found[0].name} and {found[1].name} for this slide: keep one"
         )
-    wanted = " nor ".join(f"{name}{ending}" for name in names for ending in ENDINGS)
-    raise SlideError(f"no coordinates: {folder} has neither {wanted}")
+    names_tried = " nor ".join(
+        f"{name}{ending}" for name in names for ending in ENDINGS
+    )
+    raise SlideError(f"no coordinates: {folder} has neither {names_tried}")
 
 
 def read_coordinates(path: Path) -> Coordinates:

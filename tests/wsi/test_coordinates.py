@@ -89,17 +89,17 @@ def test_what_is_no_such_file_is_named(tmp_path):
             read_coordinates(trident(path, places))
 
 
-def check(places, side=512.0, wanted=512.0):
+def check(places, side=512.0, expected=512.0):
     made = types.SimpleNamespace(levels=(Level(2000, 1000, 1.0),))
     found = Coordinates(np.asarray(places).reshape(-1, 2), side)
-    check_coordinates(Path("a.h5"), found, made, wanted)
+    check_coordinates(Path("a.h5"), found, made, expected)
 
 
 def test_what_fits_passes():
     check(PLACES[:2])
     check([[1488, 488]])
-    check(PLACES[:2], wanted=512 / 1.09)
-    check(PLACES[:2], wanted=512 / 0.91)
+    check(PLACES[:2], expected=512 / 1.09)
+    check(PLACES[:2], expected=512 / 0.91)
 
 
 def test_what_does_not_fit_is_refused():
@@ -109,6 +109,6 @@ def test_what_does_not_fit_is_refused():
         check([[0, 0], [0, 0]])
     with pytest.raises(SlideError, match="no coordinates"):
         check([])
-    for wanted in (512 / 1.11, 512 / 0.89):
+    for expected in (512 / 1.11, 512 / 0.89):
         with pytest.raises(SlideError, match="level-0 px by --mpp.*got 512: "):
-            check(PLACES[:2], wanted=wanted)
+            check(PLACES[:2], expected=expected)

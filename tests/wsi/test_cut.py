@@ -40,11 +40,11 @@ def test_tiles_equal_those_read_one_by_one(tile_px, threads):
     places = grid((0, 0, 700, 500), 64.3, reading.extent)
     places = places[np.random.default_rng(0).random(len(places)) < 0.7]
     found = list(encoded_tiles(made, places, reading, 90, threads))
-    wanted = [
+    expected = [
         encode_jpeg(reading.resize(PIXELS[y : y + 64, x : x + 64]), 90)
         for x, y in places.tolist()
     ]
-    assert found == wanted
+    assert found == expected
     assert len(made.reads) < 0.7 * len(places)
 
 

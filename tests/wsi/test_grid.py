@@ -14,14 +14,14 @@ from pathjax.wsi.grid import grid, sample_places, tissue_share
 )
 def test_grid_is_all_tiles_within_row_by_row(bounds, stride):
     left, top, width, height = bounds
-    wanted = []
+    expected = []
     for j in range(20):
         for i in range(20):
             x, y = math.floor(i * stride + 0.5), math.floor(j * stride + 0.5)
             if x + 100 <= width and y + 100 <= height:
-                wanted.append((left + x, top + y))
+                expected.append((left + x, top + y))
     np.testing.assert_array_equal(
-        grid(bounds, stride, 100.0), np.array(wanted).reshape(-1, 2)
+        grid(bounds, stride, 100.0), np.array(expected).reshape(-1, 2)
     )
 
 
@@ -33,8 +33,8 @@ def test_tissue_share_counts_parts_of_pixels():
     scale = 20.0  # level-0 pixels per mask pixel; 2 per pixel of the fine one
     places = 2 * rng.integers(0, (330, 230), (50, 2))
     shares = tissue_share(mask, scale, places, 140.0)
-    wanted = [fine[y : y + 70, x : x + 70].mean() for x, y in places // 2]
-    np.testing.assert_allclose(shares, wanted, atol=1e-9)
+    expected = [fine[y : y + 70, x : x + 70].mean() for x, y in places // 2]
+    np.testing.assert_allclose(shares, expected, atol=1e-9)
 
 
 def test_tissue_share_of_all_and_none_are_exact():

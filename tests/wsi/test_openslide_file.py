@@ -14,8 +14,10 @@ def test_a_real_slide_has_its_size_mpp_and_pixels(real_data):
     assert (made.levels[0].width, made.levels[0].height) == (2220, 2967)
     assert made.mpp == 0.499 and made.mpp_source == "openslide.mpp"
     for x, y in ((0, 0), (700, 1301), (2000, 2700)):
-        wanted = own.read_region((x, y), 0, (220, 100)).convert("RGB")
-        np.testing.assert_array_equal(made.read(x, y, 0, 220, 100), np.asarray(wanted))
+        expected = own.read_region((x, y), 0, (220, 100)).convert("RGB")
+        np.testing.assert_array_equal(
+            made.read(x, y, 0, 220, 100), np.asarray(expected)
+        )
 
 
 def test_jpeg_2000_levels_and_a_slide_that_keeps_its_mpp_to_itself(real_data):
@@ -23,9 +25,9 @@ def test_jpeg_2000_levels_and_a_slide_that_keeps_its_mpp_to_itself(real_data):
     made, own = OpenSlideFile(path), openslide.OpenSlide(path)
     assert [(one.width, one.height) for one in made.levels] == [*own.level_dimensions]
     assert made.mpp is None and "openslide.mpp-x" in made.mpp_source
-    wanted = own.read_region((1501, 1200), 1, (300, 200)).convert("RGB")
+    expected = own.read_region((1501, 1200), 1, (300, 200)).convert("RGB")
     np.testing.assert_array_equal(
-        made.read(1501, 1200, 1, 300, 200), np.asarray(wanted)
+        made.read(1501, 1200, 1, 300, 200), np.asarray(expected)
     )
 
 

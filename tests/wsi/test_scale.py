@@ -50,7 +50,7 @@ def test_a_files_statements_are_trusted_where_plausible_and_agreed():
 
 
 @pytest.mark.parametrize(
-    ("mpp", "wanted", "level", "side"),
+    ("mpp", "expected", "level", "side"),
     [
         (0.25, 0.25, 0, 224),
         (0.25, 0.5, 0, 448),
@@ -63,12 +63,12 @@ def test_a_files_statements_are_trusted_where_plausible_and_agreed():
         (0.2527, 0.25, 0, 222),  # enlarged by 1 %
     ],
 )
-def test_the_coarsest_level_that_is_fine_enough(mpp, wanted, level, side):
-    reading = plan_reading(levels(1, 4, 16), mpp, wanted, 224)
+def test_the_coarsest_level_that_is_fine_enough(mpp, expected, level, side):
+    reading = plan_reading(levels(1, 4, 16), mpp, expected, 224)
     assert (reading.level, reading.side) == (level, side)
     assert reading.extent == side * (1, 4, 16)[level]
     # The scale is off by at most half a pixel of the level read.
-    assert abs(reading.extent * mpp - 224 * wanted) <= 0.5 * mpp * (1, 4, 16)[level]
+    assert abs(reading.extent * mpp - 224 * expected) <= 0.5 * mpp * (1, 4, 16)[level]
 
 
 def test_levels_need_not_be_sorted():
@@ -85,8 +85,8 @@ def test_resizing_is_antialiased_and_left_out_where_it_does_nothing():
     region = np.random.default_rng(0).integers(0, 256, (448, 448, 3), np.uint8)
     reading = plan_reading(levels(1), 0.25, 0.5, 224)
     small = reading.resize(region)
-    wanted = Image.fromarray(region).resize((224, 224), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(small, np.asarray(wanted))
+    expected = Image.fromarray(region).resize((224, 224), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(small, np.asarray(expected))
     # Noise averages out, which it would not without antialiasing.
     assert small.std() < 0.75 * region.std()
     same = plan_reading(levels(1), 0.5, 0.5, 448).resize(region)

@@ -60,16 +60,16 @@ def test_places_on_a_real_slide_equal_a_loop_over_its_mask(
     mask = np.kron(mask, np.ones((16, 16), bool))
     side = math.floor(224 * mpp / 0.499 + 0.5)
     stride = (224 - overlap) * mpp / 0.499
-    wanted = []
+    expected = []
     for j in range(40):
         for i in range(40):
             x, y = math.floor(i * stride + 0.5), math.floor(j * stride + 0.5)
             within = x + side <= 2220 and y + side <= 2967
             if within and mask[y : y + side, x : x + side].mean() >= min_tissue:
-                wanted.append((x, y))
+                expected.append((x, y))
     rows, _ = shard(tmp_path)
-    assert list(zip(rows["x"], rows["y"], strict=True)) == wanted
-    assert report.tiles == len(wanted) > 10
+    assert list(zip(rows["x"], rows["y"], strict=True)) == expected
+    assert report.tiles == len(expected) > 10
     assert report.tissue == pytest.approx(mask.mean(), abs=0.01)
     assert (report.width, report.height, report.mpp) == (2220, 2967, 0.499)
     assert report.mpp_source == "openslide.mpp"
@@ -304,5 +304,5 @@ def test_options_are_checked_together_and_not_mixed_in_a_study(tmp_path):
     with pytest.raises(ValueError, match="tissue otsu or saturation"):
         TileOptions(tissue="deep")
     TileOptions().writer(tmp_path)
-    with pytest.raises(StudyError, match="quality: 90 there, 80 wanted"):
+    with pytest.raises(StudyError, match="quality: 90 there, 80 now"):
         TileOptions(quality=80).writer(tmp_path)

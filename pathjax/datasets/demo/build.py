@@ -26,10 +26,10 @@ from pathjax.datasets.demo.latents import (
     TP53,
     Patient,
     Stream,
-    draw_patient,
+    sample_patient,
     stream,
 )
-from pathjax.datasets.demo.programmes import FEWEST_GENES, draw_counts, draw_genes
+from pathjax.datasets.demo.programmes import FEWEST_GENES, sample_counts, sample_genes
 from pathjax.datasets.demo.reports import write_report
 from pathjax.datasets.demo.stain import SITES
 from pathjax.datasets.demo.tissue import render_tile
@@ -59,7 +59,7 @@ def render_group(
     """The tiles of some patients as arguments of `ShardWriter.add`; a worker's job."""
     side = int(np.ceil(np.sqrt(tiles)))
     rows = []
-    for patient in (draw_patient(seed, number) for number in numbers):
+    for patient in (sample_patient(seed, number) for number in numbers):
         name, site = patient.patient_id, SITES[patient.site]
         for tile in range(tiles):
             rgb, tissue = render_tile(
@@ -99,15 +99,15 @@ def render_groups(
             yield group, future.result()
 
 
-def draw_expression(seed: int, patients: list[Patient], count: int):
+def sample_expression(seed: int, patients: list[Patient], count: int):
     """AnnData of the cohort: raw counts, their log-normalised X, and the latents.
 
     `obsm["latents"]` is the ground truth, for tests and upper bounds; no target reads it.
     """
     import anndata
 
-    genes = draw_genes(seed, count)
-    counts = np.stack([draw_counts(seed, patient, genes) for patient in patients])
+    genes = sample_genes(seed, count)
+    counts = np.stack([sample_counts(seed, patient, genes) for patient in patients])
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [patient.patient_id for patient in patients]
     expression = anndata.AnnData(
@@ -201,7 +201,7 @@ def build_demo(
     wrong = [text for passed, text in checks if not passed]
     if wrong:
         raise ValueError(f"cannot build the demo: expected {'; '.join(wrong)}")
-    cohort = [draw_patient(seed, number) for number in range(patients)]
+    cohort = [sample_patient(seed, number) for number in range(patients)]
     writer = StudyWriter(
         out,
         name="demo",
@@ -261,6 +261,6 @@ def build_demo(
         samples=sample_table(seed, cohort),
         targets=TARGETS,
         splits=splits,
-        expression=draw_expression(seed, cohort, genes),
+        expression=sample_expression(seed, cohort, genes),
         reports=report_table(seed, cohort),
     )

@@ -49,25 +49,29 @@ def site_split(patients: list[Patient]) -> Split | None:
     Returns None if fewer sites than folds have patients.
     """
     count = np.zeros((len(SITES), len(CANCER_TYPES)))
-    for one in patients:
-        count[one.site, one.cancer_type] += 1
+    for patient in patients:
+        count[patient.site, patient.cancer_type] += 1
     present = np.flatnonzero(count.sum(axis=1))
     if len(present) < len(FOLDS):
         return None
     share = count[present] / np.maximum(count.sum(axis=0), 1)  # [sites, types]
-    wanted = np.array(list(FOLDS.values()))[:, None]
+    expected = np.array(list(FOLDS.values()))[:, None]
     best, least = (), np.inf
     for way in itertools.product(range(len(FOLDS)), repeat=len(present)):
         if len(set(way)) < len(FOLDS):
             continue
         member = np.array(way) == np.arange(len(FOLDS))[:, None]
-        off = float((((member @ share) - wanted) ** 2 / wanted).sum())
+        off = float((((member @ share) - expected) ** 2 / expected).sum())
         if off < least - 1e-12:
             best, least = way, off
     owner = dict(zip(present.tolist(), best, strict=True))
     folds = {
         name: tuple(
-            sorted(one.patient_id for one in patients if owner[one.site] == index)
+            sorted(
+                patient.patient_id
+                for patient in patients
+                if owner[patient.site] == index
+            )
         )
         for index, name in enumerate(FOLDS)
     }

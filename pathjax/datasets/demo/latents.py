@@ -95,7 +95,7 @@ class Patient:
         return values
 
 
-def draw_patient(seed: int, number: int) -> Patient:
+def sample_patient(seed: int, number: int) -> Patient:
     """Samples patient `number` (from 0) of the cohort with this seed.
 
     Each block of four patients has one of each type, so cohorts are balanced.

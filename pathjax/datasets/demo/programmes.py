@@ -54,7 +54,7 @@ class Genes:
     dispersion: Float[np.ndarray, "G"]  # variance = mean + dispersion * mean²
 
 
-def draw_genes(seed: int, count: int) -> Genes:
+def sample_genes(seed: int, count: int) -> Genes:
     """Samples `count` genes: markers, round-robin over programmes, then SYN0001, ...
 
     Raises:
@@ -139,7 +139,7 @@ def negative_binomial(
     return rng.poisson(rate)
 
 
-def draw_counts(seed: int, patient: Patient, genes: Genes) -> Int[np.ndarray, "G"]:
+def sample_counts(seed: int, patient: Patient, genes: Genes) -> Int[np.ndarray, "G"]:
     """Raw counts of one patient, int32; depends on (seed, patient, genes) only."""
     rng = stream(seed, Stream.COUNTS, patient.number)
     activity = scores(patient) + ACTIVITY_SD * rng.standard_normal(len(PROGRAMMES))

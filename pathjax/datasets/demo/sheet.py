@@ -52,16 +52,16 @@ def tumour_nuclei(
     sheet: Sheet, place: Points, angle=None, scale=1.0, elongation=1.25, haem=1.25
 ) -> Nuclei:
     """Nuclei with the patient's size, pleomorphism, chromatin and nucleoli."""
-    one = sheet.patient
+    patient = sheet.patient
     look = Look(
-        diameter=TUMOUR_DIAMETER_UM[one.cancer_type] * one.nuclear_size * scale,
-        spread=0.05 + 0.22 * one.pleomorphism,
-        elongation=elongation + 0.25 * one.pleomorphism,
+        diameter=TUMOUR_DIAMETER_UM[patient.cancer_type] * patient.nuclear_size * scale,
+        spread=0.05 + 0.22 * patient.pleomorphism,
+        elongation=elongation + 0.25 * patient.pleomorphism,
         haem=haem,
-        vesicle=0.15 + 0.55 * one.chromatin,
-        chromatin=0.08 + 0.34 * one.chromatin,
-        nucleolus=1.4 * max(one.pleomorphism - 0.2, 0),
-        outline=0.03 + 0.14 * one.pleomorphism,
+        vesicle=0.15 + 0.55 * patient.chromatin,
+        chromatin=0.08 + 0.34 * patient.chromatin,
+        nucleolus=1.4 * max(patient.pleomorphism - 0.2, 0),
+        outline=0.03 + 0.14 * patient.pleomorphism,
     )
     return nuclei(sheet.rng, place, look, angle)
 

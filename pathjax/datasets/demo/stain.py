@@ -64,7 +64,7 @@ class Scanner:
     quality: int
 
 
-def draw_scanner(rng: np.random.Generator, site: Site) -> Scanner:
+def sample_scanner(rng: np.random.Generator, site: Site) -> Scanner:
     """Samples the stain and scanner settings of a slide."""
     matrix = np.array([HAEMATOXYLIN, EOSIN]) + [site.haematoxylin, site.eosin]
     matrix = np.clip(matrix + 0.02 * rng.standard_normal((2, 3)), 0.005, None)

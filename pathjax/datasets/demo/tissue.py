@@ -35,7 +35,7 @@ from pathjax.datasets.demo.sheet import (
     septa,
     spindles,
 )
-from pathjax.datasets.demo.stain import SITES, draw_scanner, scan
+from pathjax.datasets.demo.stain import SITES, sample_scanner, scan
 from pathjax.datasets.demo.tumours import TUMOURS
 
 BLAST = Look(8.0, 0.1, 1.2, 1.2, vesicle=0.45, nucleolus=0.4)
@@ -191,7 +191,7 @@ RECIPES = {
 }
 
 
-def draw_tissue(patient: Patient, tile: int, seed: int) -> str:
+def sample_tissue(patient: Patient, tile: int, seed: int) -> str:
     """Samples the tissue class of a tile from the patient's composition."""
     rng = stream(seed, Stream.TILE, patient.number, tile, 0)
     return TISSUES[int(rng.choice(len(TISSUES), p=patient.composition))]
@@ -222,10 +222,10 @@ def render_tile(
 ) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
     """Draws one tile: RGB, and its tissue class; depends on (seed, patient, tile)."""
     canvas = canvas_of(tile_px, mpp)
-    tissue = draw_tissue(patient, tile, seed)
+    tissue = sample_tissue(patient, tile, seed)
     rng = stream(seed, Stream.TILE, patient.number, tile, 1)
     haem, eosin = concentrations(patient, tissue, canvas, rng)
-    scanner = draw_scanner(
+    scanner = sample_scanner(
         stream(seed, Stream.SLIDE, patient.number), SITES[patient.site]
     )
     rgb = scan(haem, eosin, scanner, rng, oversampling=canvas.oversampling, mpp=mpp)

@@ -7,7 +7,7 @@ from pathjax.data.check import check_study
 from pathjax.data.images import decode_tile
 from pathjax.data.study import StudyError
 from pathjax.datasets.demo import build_demo
-from pathjax.datasets.demo.latents import MSI, SUBTYPES, TP53, draw_patient
+from pathjax.datasets.demo.latents import MSI, SUBTYPES, TP53, sample_patient
 
 SMALL = {"patients": 40, "tiles_per_patient": 3, "tile_px": 32, "genes": 60}
 
@@ -87,8 +87,8 @@ def test_expression_is_as_the_contract_says(study):
     expression = study.expression()
     counts = np.asarray(expression.layers["counts"], np.float64)
     total = counts.sum(axis=1, keepdims=True)
-    wanted = np.log1p(counts / total * 1e4)
-    np.testing.assert_allclose(expression.X, wanted, rtol=1e-5)
+    expected = np.log1p(counts / total * 1e4)
+    np.testing.assert_allclose(expression.X, expected, rtol=1e-5)
     assert expression.X.dtype == np.float32 and expression.n_vars == 60
     assert list(expression.obs_names) == study.samples["sample_id"].tolist()
     assert expression.uns["pathjax"]["x"] == "log1p(counts per 10,000)"
@@ -96,7 +96,7 @@ def test_expression_is_as_the_contract_says(study):
 
 def test_labels_are_the_latents(study):
     samples = study.samples
-    cohort = [draw_patient(0, number) for number in range(40)]
+    cohort = [sample_patient(0, number) for number in range(40)]
     missing = 0
     for column, names, flag in (
         ("tp53", TP53, "tp53"),

@@ -34,9 +34,9 @@ def test_smooth_reproduces_places():
     canvas = canvas_of(32, 1.0)
     y, x = canvas.knots
     plane = 2 * y - 3 * x + 1
-    wanted_y, wanted_x = canvas.pixels
+    expected_y, expected_x = canvas.pixels
     np.testing.assert_allclose(
-        canvas.smooth(plane), 2 * wanted_y - 3 * wanted_x + 1, atol=1e-3
+        canvas.smooth(plane), 2 * expected_y - 3 * expected_x + 1, atol=1e-3
     )
 
 
@@ -72,5 +72,5 @@ def test_bilinear_meets_the_lattice():
     lattice = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
     rows, columns = np.meshgrid([3.0, -1.0, 70.0], [0.0, 65.0, 12.0], indexing="ij")
     found = bilinear(lattice, rows, columns) / 1.6
-    wanted = lattice[rows.astype(int) % 64, columns.astype(int) % 64]
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    expected = lattice[rows.astype(int) % 64, columns.astype(int) % 64]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -28,8 +28,8 @@ def rng(seed=0):
 def test_lattice_has_the_asked_density_and_covers_the_margin():
     points = np.concatenate([lattice(CANVAS, rng(i), 8.0) for i in range(20)])
     # A hexagonal lattice of spacing s has one point per s² * sqrt(3) / 2.
-    wanted = 20 * (64 + 2 * MARGIN_UM) ** 2 / (64 * 0.866)
-    assert abs(len(points) / wanted - 1) < 0.05
+    expected = 20 * (64 + 2 * MARGIN_UM) ** 2 / (64 * 0.866)
+    assert abs(len(points) / expected - 1) < 0.05
     assert points.min() < -MARGIN_UM + 2 and points.max() > 64 + MARGIN_UM - 2
 
 

@@ -6,9 +6,9 @@ import dataclasses
 import pytest
 
 from pathjax.datasets.demo.cohort import FOLDS, cohort_split, site_split
-from pathjax.datasets.demo.latents import draw_patient
+from pathjax.datasets.demo.latents import sample_patient
 
-COHORT = [draw_patient(0, number) for number in range(240)]
+COHORT = [sample_patient(0, number) for number in range(240)]
 BY_ID = {one.patient_id: one for one in COHORT}
 
 

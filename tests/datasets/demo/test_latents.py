@@ -9,14 +9,14 @@ from pathjax.datasets.demo.latents import (
     CANCER_TYPES,
     TISSUES,
     Stream,
-    draw_patient,
+    sample_patient,
     stream,
 )
 
 
 @pytest.fixture(scope="module")
 def cohort():
-    return [draw_patient(3, number) for number in range(1200)]
+    return [sample_patient(3, number) for number in range(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def table(cohort):
 
 
 def test_a_patient_depends_on_seed_and_number_alone():
-    assert draw_patient(0, 17) == draw_patient(0, 17)
-    assert draw_patient(0, 17) != draw_patient(1, 17)
+    assert sample_patient(0, 17) == sample_patient(0, 17)
+    assert sample_patient(0, 17) != sample_patient(1, 17)
     first = stream(0, Stream.TILE, 1).random()
     assert first != stream(0, Stream.COUNTS, 1).random()
 
@@ -79,5 +79,5 @@ def test_types_are_spread_over_sites_but_not_evenly(table):
 
 
 def test_ids_hold_the_site():
-    one = draw_patient(0, 4)
+    one = sample_patient(0, 4)
     assert one.patient_id == f"DEMO-{one.site + 1:02d}-0005"

@@ -5,18 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pathjax.datasets.demo.latents import CANCER_TYPES, TISSUES, draw_patient
+from pathjax.datasets.demo.latents import CANCER_TYPES, TISSUES, sample_patient
 from pathjax.datasets.demo.programmes import (
     FEWEST_GENES,
     MARKERS,
     PROGRAMMES,
-    draw_counts,
-    draw_genes,
     negative_binomial,
+    sample_counts,
+    sample_genes,
     scores,
 )
 
-GENES = draw_genes(0, 400)
+GENES = sample_genes(0, 400)
 
 
 @pytest.mark.parametrize(("mean", "dispersion"), [(5.0, 0.4), (200.0, 0.05)])
@@ -44,7 +44,7 @@ def test_symbols():
 
 
 def test_a_longer_panel_begins_like_a_shorter_one():
-    short = draw_genes(0, FEWEST_GENES)
+    short = sample_genes(0, FEWEST_GENES)
     assert short.symbols == GENES.symbols[:FEWEST_GENES]
     np.testing.assert_array_equal(short.loadings, GENES.loadings[:FEWEST_GENES])
     assert all(short.programme.count(name) == 2 for name in MARKERS)
@@ -52,7 +52,7 @@ def test_a_longer_panel_begins_like_a_shorter_one():
 
 def test_too_few_genes():
     with pytest.raises(ValueError, match=f"expected at least {FEWEST_GENES}"):
-        draw_genes(0, 10)
+        sample_genes(0, 10)
 
 
 def test_housekeeping_answers_to_nothing():
@@ -97,8 +97,8 @@ def test_latents_shift_the_right_genes(programme):
     for change in CHANGES[programme]:
         logs = []
         for number in range(12):
-            patient = dataclasses.replace(draw_patient(0, number), **change)
-            counts = draw_counts(0, patient, GENES)
+            patient = dataclasses.replace(sample_patient(0, number), **change)
+            counts = sample_counts(0, patient, GENES)
             logs.append(np.log(counts / counts.sum() * 1e4 + 0.1))
         means.append(np.mean(logs, axis=0))
     shift = means[1] - means[0]
@@ -110,17 +110,18 @@ def test_latents_shift_the_right_genes(programme):
 
 
 def test_scores_are_moderate():
-    values = np.stack([scores(draw_patient(0, number)) for number in range(400)])
+    values = np.stack([scores(sample_patient(0, number)) for number in range(400)])
     assert np.abs(values).max() < 4
     assert (values.std(axis=0) > 0.3).all()
     assert (np.abs(values.mean(axis=0)) < 1).all()
 
 
 def test_counts_depend_on_seed_and_patient_alone():
-    one = draw_counts(0, draw_patient(0, 5), GENES)
-    np.testing.assert_array_equal(one, draw_counts(0, draw_patient(0, 5), GENES))
+    one = sample_counts(0, sample_patient(0, 5), GENES)
+    np.testing.assert_array_equal(one, sample_counts(0, sample_patient(0, 5), GENES))
     assert one.dtype == np.int32 and (one >= 0).all()
     libraries = [
-        draw_counts(0, draw_patient(0, number), GENES).sum() for number in range(300)
+        sample_counts(0, sample_patient(0, number), GENES).sum()
+        for number in range(300)
     ]
     assert np.std(np.log(libraries)) == pytest.approx(0.35, rel=0.25)

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from pathjax.datasets.demo.latents import draw_patient
+from pathjax.datasets.demo.latents import sample_patient
 from pathjax.datasets.demo.reports import write_report
 
-COHORT = [draw_patient(0, number) for number in range(200)]
+COHORT = [sample_patient(0, number) for number in range(200)]
 
 
 def test_every_report_says_synthetic():

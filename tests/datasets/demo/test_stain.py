@@ -7,7 +7,7 @@ from pathjax.datasets.demo.stain import (
     EOSIN,
     HAEMATOXYLIN,
     SITES,
-    draw_scanner,
+    sample_scanner,
     scan,
     transmit,
 )
@@ -20,14 +20,14 @@ def rng():
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.code)
 def test_mixing_is_invertible_to_the_concentrations(site):
     random = rng()
-    scanner = draw_scanner(random, site)
-    wanted = random.uniform(0, 2, (2, 16, 16))
+    scanner = sample_scanner(random, site)
+    expected = random.uniform(0, 2, (2, 16, 16))
     matrix, white = scanner.matrix.astype(float), scanner.white.astype(float)
-    light = transmit(wanted[0], wanted[1], matrix, white)
+    light = transmit(expected[0], expected[1], matrix, white)
     density = -np.log(light / white).reshape(-1, 3)
     found, _, rank, _ = np.linalg.lstsq(matrix.T, density.T, rcond=None)
     assert rank == 2
-    np.testing.assert_allclose(found.reshape(2, 16, 16), wanted, atol=1e-9)
+    np.testing.assert_allclose(found.reshape(2, 16, 16), expected, atol=1e-9)
     assert np.linalg.cond(matrix) < 6  # far enough apart to unmix noisy images
 
 
@@ -56,7 +56,7 @@ def test_sites_keep_near_ruifrok_and_johnston():
 def test_slides_of_a_site_differ_less_than_sites():
     random = rng()
     slides = np.array(
-        [[draw_scanner(random, s).matrix.ravel() for _ in range(50)] for s in SITES]
+        [[sample_scanner(random, s).matrix.ravel() for _ in range(50)] for s in SITES]
     )
     within = slides.var(axis=1).sum(axis=1).mean()
     between = slides.mean(axis=1).var(axis=0).sum()
@@ -65,18 +65,18 @@ def test_slides_of_a_site_differ_less_than_sites():
 
 @pytest.mark.parametrize("oversampling", [1, 2, 3])
 def test_scan_of_even_tissue_is_even(oversampling):
-    scanner = draw_scanner(rng(), SITES[0])
+    scanner = sample_scanner(rng(), SITES[0])
     n = 20 * oversampling
     fields = np.full((2, n, n), 0.5, np.float32)
     rgb = scan(fields[0], fields[1], scanner, rng(), oversampling=oversampling, mpp=1.0)
     assert rgb.shape == (20, 20, 3) and rgb.dtype == np.uint8
     density = (0.5 * scanner.gain) @ scanner.matrix
-    wanted = scanner.white * np.exp(-density)
-    np.testing.assert_allclose(rgb.mean((0, 1)), wanted, atol=0.5)
+    expected = scanner.white * np.exp(-density)
+    np.testing.assert_allclose(rgb.mean((0, 1)), expected, atol=0.5)
 
 
 def test_scan_averages_light_not_stain():
-    scanner = draw_scanner(rng(), SITES[0])
+    scanner = sample_scanner(rng(), SITES[0])
     haem = np.zeros((40, 40), np.float32)
     haem[:, ::2] = 2.0
     rgb = scan(haem, 0 * haem, scanner, rng(), oversampling=2, mpp=1.0)

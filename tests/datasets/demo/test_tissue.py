@@ -7,12 +7,12 @@ import pytest
 from scipy.ndimage import label
 
 from pathjax.datasets.demo.canvas import canvas_of
-from pathjax.datasets.demo.latents import TISSUES, Stream, draw_patient, stream
-from pathjax.datasets.demo.tissue import concentrations, draw_tissue, render_tile
+from pathjax.datasets.demo.latents import TISSUES, Stream, sample_patient, stream
+from pathjax.datasets.demo.tissue import concentrations, render_tile, sample_tissue
 
 
 def patients_of(kind, count):
-    found = (draw_patient(0, number) for number in range(400))
+    found = (sample_patient(0, number) for number in range(400))
     return [one for one in found if one.cancer_type == kind][:count]
 
 
@@ -33,10 +33,10 @@ def test_tiles_of_every_kind(tile_px, mpp):
 
 
 def test_a_tile_depends_on_seed_patient_and_number_alone():
-    patient = draw_patient(0, 3)
+    patient = sample_patient(0, 3)
     tile = {"tile_px": 64, "mpp": 1.0}
     one, _ = render_tile(patient, 2, seed=0, **tile)
-    render_tile(draw_patient(0, 4), 0, seed=0, **tile)
+    render_tile(sample_patient(0, 4), 0, seed=0, **tile)
     again, _ = render_tile(patient, 2, seed=0, **tile)
     np.testing.assert_array_equal(one, again)
     other, _ = render_tile(patient, 3, seed=0, **tile)
@@ -127,8 +127,8 @@ def _rough(haem):
 
 
 def test_composition_decides_the_tissues():
-    patient = draw_patient(0, 0)
-    drawn = [draw_tissue(patient, number, 0) for number in range(3000)]
+    patient = sample_patient(0, 0)
+    drawn = [sample_tissue(patient, number, 0) for number in range(3000)]
     parts = [drawn.count(tissue) / 3000 for tissue in TISSUES]
     errors = np.sqrt(np.array(patient.composition) / 3000)
     assert (np.abs(np.array(parts) - patient.composition) < 5 * errors).all()

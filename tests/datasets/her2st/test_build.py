@@ -46,8 +46,8 @@ def test_builds_a_sound_study_with_each_tile_on_its_spot(source, tmp_path, colou
     samples = study.samples.set_index("sample_id")
     for row, tile in zip(study.tiles.itertuples(), tiles_of(study), strict=True):
         sample = samples.loc[row.sample_id]
-        wanted = colour_of(sample["array_x"], sample["array_y"]).astype(int)
-        assert np.abs(tile.mean(axis=(0, 1)) - wanted).max() < 8
+        expected = colour_of(sample["array_x"], sample["array_y"]).astype(int)
+        assert np.abs(tile.mean(axis=(0, 1)) - expected).max() < 8
         assert row.slide_id == sample["slide_id"] == row.sample_id[:2]
         assert row.patient_id == row.slide_id[0] and row.site == "her2st"
         side = 100 / sample["source_mpp"]
@@ -186,7 +186,7 @@ def test_a_changed_image_remakes_its_shard_only(source, tmp_path, made):
 
 def test_other_parameters_are_refused(source, tmp_path):
     build_her2st(source, tmp_path / "out", **SMALL, sections=("C2",))
-    with pytest.raises(StudyError, match="tile_px: 16 there, 24 wanted"):
+    with pytest.raises(StudyError, match="tile_px: 16 there, 24 now"):
         build_her2st(
             source, tmp_path / "out", tile_um=100.0, tile_px=24, sections=("C2",)
         )
@@ -207,10 +207,12 @@ def test_the_archive_layout_gives_the_same_tiles(source, tmp_path):
     labels = source / "data/ST-pat/lbl/A1_labeled_coordinates.tsv"
     (archive / "meta/A1_labeled_coordinates.tsv").write_bytes(labels.read_bytes())
     study = build_her2st(archive, tmp_path / "out", **SMALL)
-    wanted = build_her2st(source, tmp_path / "wanted", **SMALL, sections=("A1", "C2"))
-    files = [name for name in wanted.meta["files"] if name.startswith("tiles/")]
+    expected = build_her2st(
+        source, tmp_path / "expected", **SMALL, sections=("A1", "C2")
+    )
+    files = [name for name in expected.meta["files"] if name.startswith("tiles/")]
     for name in files:
-        assert study.meta["files"][name] == wanted.meta["files"][name]
+        assert study.meta["files"][name] == expected.meta["files"][name]
     assert list(study.targets) == ["pathologist", "total_counts"]
 
 

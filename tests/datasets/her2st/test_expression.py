@@ -35,15 +35,15 @@ def test_union_of_genes_with_zeros(read):
         pd.DataFrame(s.counts.toarray(), index=s.sample_ids, columns=s.genes)
         for s in sections
     ]
-    wanted = pd.concat(frames).fillna(0)[list(table.var_names)]
-    np.testing.assert_array_equal(table.layers["counts"].toarray(), wanted)
+    expected = pd.concat(frames).fillna(0)[list(table.var_names)]
+    np.testing.assert_array_equal(table.layers["counts"].toarray(), expected)
 
 
 def test_x_is_log1p_of_counts_per_10000_of_the_spots_own_total(read):
     table = expression_table(read(["A", "B", "C", "D"]))
     counts = table.layers["counts"].toarray().astype(np.float64)
-    wanted = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 10_000)
-    np.testing.assert_allclose(table.X.toarray(), wanted, rtol=1e-6)
+    expected = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 10_000)
+    np.testing.assert_allclose(table.X.toarray(), expected, rtol=1e-6)
     assert scipy.sparse.issparse(table.X) and table.X.dtype == np.float32
     assert table.layers["counts"].dtype == np.float32
     assert table.uns["pathjax"]["x"] == "log1p(counts per 10,000)"

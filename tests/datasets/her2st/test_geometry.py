@@ -99,7 +99,7 @@ def test_scale_of_a_reduced_image():
 
 def test_real_sections(real_data):
     # Sizes are the images' own; pitches were also fitted by plain least squares.
-    wanted = {
+    expected = {
         "A1": ((6954, 7435), 0.916),
         "B4": ((9272, 9923), 0.688),
         "C2": ((9274, 9911), 0.689),
@@ -113,8 +113,8 @@ def test_real_sections(real_data):
         pixel = spots[["pixel_x", "pixel_y"]].to_numpy()
         pitch = fit_pitch(xy, pixel)
         assert notes == [] and not pitch.off.any()
-        assert frame_size(spots) == wanted[name][0]
-        np.testing.assert_allclose(pitch.mpp, wanted[name][1], atol=1e-3)
+        assert frame_size(spots) == expected[name][0]
+        np.testing.assert_allclose(pitch.mpp, expected[name][1], atol=1e-3)
         assert abs(pitch.step_x / pitch.step_y - 1) < 0.012 and pitch.rms < 0.1
         design = np.column_stack([xy, np.ones(len(xy))])
         plain = np.linalg.lstsq(design, pixel, rcond=None)[0]

@@ -127,9 +127,9 @@ def test_blanked_areas_count_with_their_rim_but_specks_do_not():
     image[:40] = 0
     image[40] = (30, 20, 30)  # half blanked
     image[200:204, 200:204] = 0
-    wanted = np.zeros(image.shape[:2], bool)
-    wanted[:43] = True
-    np.testing.assert_array_equal(blanked(image), wanted)
+    expected = np.zeros(image.shape[:2], bool)
+    expected[:43] = True
+    np.testing.assert_array_equal(blanked(image), expected)
 
 
 def test_blocks_follow_the_resolution():

@@ -41,8 +41,8 @@ def test_joins_by_spot_whatever_the_order(tmp_path, made):
         assert section.slide.spots.iloc[i]["pixel_x"] == float(position[4])
         assert section.cluster[i] == f"C:{row_of(content.clusters, name)[2]}"
         label = row_of(content.labels, name)[5]
-        wanted = None if label == "undetermined" else "invasive cancer"
-        assert section.pathologist[i] == wanted
+        expected = None if label == "undetermined" else "invasive cancer"
+        assert section.pathologist[i] == expected
     assert section.slide.mpp == pytest.approx(5.0, rel=0.01)
     assert section.slide.scale == (1.0, 1.0)
 
@@ -150,7 +150,7 @@ def test_no_spot_in_common_is_fatal_for_the_section(tmp_path, made):
 
 
 @pytest.mark.parametrize(
-    ("label", "wanted"),
+    ("label", "expected"),
     [
         ("Invasive  cancer ", "invasive cancer"),
         ("cancer_in_situ", "cancer in situ"),
@@ -160,8 +160,8 @@ def test_no_spot_in_common_is_fatal_for_the_section(tmp_path, made):
         ("3", "3"),
     ],
 )
-def test_labels_are_normalised(label, wanted):
-    assert normalised(label) == wanted
+def test_labels_are_normalised(label, expected):
+    assert normalised(label) == expected
 
 
 def test_real_section_with_the_viewers_copy(real_data):

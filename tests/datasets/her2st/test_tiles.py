@@ -30,10 +30,12 @@ def test_inside_the_image_equals_pillow_on_the_whole_of_it(side):
     image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     x, y = 180.3, 140.7
     box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    wanted = Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC, box=box)
+    expected = Image.fromarray(image).resize(
+        (64, 64), Image.Resampling.BICUBIC, box=box
+    )
     tile, _ = cut_tile(image, (x, y), side, 64, GREY)
     # Pillow works in fixed point; offsets of the box may move a value by one.
-    assert np.abs(tile.astype(int) - np.asarray(wanted)).max() <= 1
+    assert np.abs(tile.astype(int) - np.asarray(expected)).max() <= 1
 
 
 @pytest.mark.parametrize(

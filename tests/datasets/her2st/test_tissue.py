@@ -87,13 +87,13 @@ def test_a_rerun_keeps_what_is_there(source, tmp_path):
 def test_grid_counts_tissue_like_a_plain_loop():
     mask = np.random.default_rng(0).random((40, 50)) < 0.5
     grid = tissue_grid(mask, 8)
-    wanted = []
+    expected = []
     for top in range(0, 33, 8):
         for left in range(0, 43, 8):
             share = mask[top : top + 8, left : left + 8].mean()
             if share >= 0.5:
-                wanted.append((left, top, share))
-    np.testing.assert_allclose(grid, wanted)
+                expected.append((left, top, share))
+    np.testing.assert_allclose(grid, expected)
 
 
 def test_real_viewer_copy_is_refused(real_data, tmp_path):
