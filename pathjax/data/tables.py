@@ -16,7 +16,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
 import pandas as pd
@@ -99,6 +99,8 @@ def read_table(
     columns: Sequence[str] = (),
     *,
     required: Sequence[str] = (),
+    only: bool = False,
+    comment: str = "# ",
     encoding: str | None = None,
     bad_rows: list[tuple[int, str]] | None = None,
 ) -> pd.DataFrame:
@@ -111,42 +113,45 @@ def read_table(
         is the one that divides the header most.
       columns: Columns to recognise in other spellings, see `known_columns`.
       required: Columns that have to be there.
+      only: Keeps nothing but `columns`, as of a table with thousands of genes.
+      comment: How lines before the header start that are skipped.
       encoding: Of the text, where bytes that are not in it become U+FFFD; None detects
         UTF-8, UTF-16 and Windows-1252. A byte-order mark of UTF-16 is always obeyed.
       bad_rows: Takes line number and reason of rows that are left out because they have
-        more cells than the header; None refuses them.
+        more or fewer cells than the header; None refuses them.
 
     Raises:
       ValueError: It is no such table, lacks a column, or has two of one name.
     """
+    bad: list[tuple[int, str]] = []
+    cells, lines = [], []
     try:
-        text = read_text(path, encoding)
-        header, rows = _split(text)
+        rows = _rows(read_text(path, encoding), comment)
+        _, header = next(rows)
+        names = known_columns(header, columns)
+        kept = [i for i, name in enumerate(names) if not only or name in columns]
+        for line, row in rows:
+            surplus = any(cell.strip() for cell in row[len(names) :])
+            if surplus or any(names[len(row) :]):  # cells of others may have moved
+                bad.append((line, f"{len(row)} cells for {len(names)} columns"))
+            else:
+                cells.append([row[i].strip() if i < len(row) else "" for i in kept])
+                lines.append(line)
     except UNREADABLE as error:
         raise ValueError(
             f"{path} cannot be read as a CSV table: {error or type(error).__name__}"
         ) from error
-    names = known_columns([name.strip() for name in header], columns)
-    bad: list[tuple[int, str]] = []
-    cells, lines = [], []
-    for number, row in rows:
-        if any(row[len(names) :]):
-            bad.append((number, f"{len(row)} cells for {len(names)} columns"))
-            continue
-        cells.append((row + [""] * len(names))[: len(names)])
-        lines.append(number)
     if bad_rows is not None:
         bad_rows += bad
     elif bad:
         named = ", ".join(f"line {n}: {why}" for n, why in bad[:MOST_BAD_ROWS])
         raise ValueError(
-            f"{path} cannot be read as a CSV table: {len(bad)} rows are too long "
-            f"({named}); put quotes around cells that contain the separator"
+            f"{path} cannot be read as a CSV table: {len(bad)} rows have too "
+            f"many or few cells ({named}); put quotes around cells that contain the separator"
         )
-    table = pd.DataFrame(cells, index=lines, columns=names, dtype=object)
-    if "" in names:  # the empty columns that spreadsheets leave
-        used = [bool(n) or (table.iloc[:, i] != "").any() for i, n in enumerate(names)]
-        table = table.loc[:, used]
+    kept_names = [names[i] for i in kept]
+    table = pd.DataFrame(cells, index=lines, columns=kept_names, dtype=object)
+    table = table.loc[:, _used(table, [header[i] for i in kept])]
     repeated = sorted(name for name, n in Counter(table.columns).items() if n > 1)
     if repeated:
         raise ValueError(
@@ -207,11 +212,10 @@ def _unzip(data: bytes) -> bytes:
         return archive.read(names[0])
 
 
-def _split(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header, and (line number, cells) of the rows that are not empty.
+def _rows(text: str, comment: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of the header and of the rows that are not empty.
 
-    Lines before the header that start with "# " are comments, and "sep=;" names the
-    separator, as Excel reads it.
+    "sep=;" before the header names the separator, as Excel writes it.
     """
     lines = io.StringIO(text, newline="").readlines()
     skipped, separator = 0, None
@@ -219,7 +223,7 @@ def _split(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
         line = lines[skipped].strip("\r\n\ufeff")
         if match := re.fullmatch(r'"?sep=(.)"?', line, re.IGNORECASE):
             separator = match[1]
-        elif line.strip() and not line.startswith("# "):
+        elif line.strip() and not line.startswith(comment):
             break
         skipped += 1
     else:
@@ -228,14 +232,28 @@ def _split(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
         widths = [len(next(csv.reader([line], delimiter=s))) for s in SEPARATORS]
         separator = SEPARATORS[widths.index(max(widths))]
     reader = csv.reader(lines[skipped:], delimiter=separator, strict=True)
-    rows = []
-    first = skipped + 1
+    yield skipped + 1, [name.strip() for name in next(reader)]
+    line_number = skipped + reader.line_num + 1
     for row in reader:
-        row = [cell.strip() for cell in row]
-        if any(row):
-            rows.append((first, row))
-        first = skipped + reader.line_num + 1
-    return rows[0][1], rows[1:]
+        if any(cell and not cell.isspace() for cell in row):
+            yield line_number, row
+        line_number = skipped + reader.line_num + 1
+
+
+def _used(table: pd.DataFrame, header: Sequence[str]) -> list[bool]:
+    """Which columns to keep: neither empty ones without a name, which spreadsheets
+    leave, nor another spelling of a column with the same cells.
+    """
+    names, used = list(table.columns), []
+    for i, name in enumerate(names):
+        first = names.index(name)
+        if name == "":
+            used.append(bool((table.iloc[:, i] != "").any()))
+        elif i > first and header[i] != header[first]:
+            used.append(not table.iloc[:, i].equals(table.iloc[:, first]))
+        else:
+            used.append(True)
+    return used
 
 
 def known_columns(names: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -125,7 +125,7 @@ def _read_table(path: Path, encoding: str, notes: list[str]) -> pd.DataFrame:
             raise TextError(str(error)) from error
         raise TextError(f"{path} cannot be read as Parquet: {error}") from error
     lines = [f"line {line}" for line, _ in bad]
-    what = "have more cells than the header (quote the texts): left out"
+    what = "have more or fewer cells than the header (quote the texts): left out"
     notes += _note(lines, what, "rows")
     return table
 

@@ -118,7 +118,7 @@ def test_cells_are_text_and_words_for_missing_are_empty(tmp_path):
 
 
 def test_line_numbers_count_lines(tmp_path):
-    path = written(tmp_path, 'text,n\n"one\ntwo",1\n\nthree,2\nfour\n')
+    path = written(tmp_path, 'text,n\n"one\ntwo",1\n\nthree,2\nfour,\n')
     table = read_table(path)
     assert table.index.tolist() == [2, 5, 6]
     assert table["n"].tolist() == ["1", "2", ""]
@@ -127,8 +127,11 @@ def test_line_numbers_count_lines(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("site,site\na,a\n", "several columns for site"),
+        ("#path\na\n", "lacks the columns site; it has #path"),
         ("case,patient\na,b\n", "several columns for patient_id: keep one"),
         ("path,b\n1,2,3\n", "cannot be read as a CSV table.*line 2: 3 cells for 2"),
+        ("path,b,c\n1,2\n", "too many or few cells .line 2: 2 cells for 3"),
         ("", "cannot be read as a CSV table: it has no header"),
         ('path\n"a\n', "cannot be read as a CSV table: unexpected end"),
         ("\xd0\xcf\x11\xe0 x".encode("latin-1"), "is an Excel workbook: save"),
@@ -143,6 +146,17 @@ def test_bad_tables_are_named(tmp_path, text, message):
     with pytest.raises(ValueError, match=rf"a\.csv .*{message}") as error:
         read_table(path, COLUMNS, required=("site",) if "lacks" in message else ())
     assert len(str(error.value)) < 600
+
+
+def test_two_spellings_of_one_column(tmp_path):
+    path = written(tmp_path, "submitter_id,case_id,n\nP1,P1,1\n")
+    assert read_table(path, COLUMNS).values.tolist() == [["P1", "1"]]
+
+
+def test_some_columns_of_a_wide_table(tmp_path):
+    path = written(tmp_path, "#Patient\nPatient\tG1\tG2\tMPP\nP\t1\t2\t0.5\n")
+    table = read_table(path, COLUMNS, only=True, comment="#")
+    assert table.to_dict("list") == {"patient_id": ["P"], "mpp": ["0.5"]}
 
 
 def test_rows_that_are_too_long_can_be_left_out(tmp_path):

@@ -143,7 +143,7 @@ def test_equal_texts_of_different_patients_are_named(tmp_path):
         (b'patient_id,text\n1,"never closed', "cannot be read as a CSV table"),
         (
             b"patient_id,text\n1,2,3\n4,5,6,7\n",
-            "no text to use: 2 rows have more cells",
+            "no text to use: 2 rows have more or fewer",
         ),
         (b"patient_id,text\np,short\n", "no text to use: 1 texts have fewer than 5"),
     ],

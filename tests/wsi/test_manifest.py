@@ -111,7 +111,7 @@ def test_the_mpp_table_names_slides_as_people_write_them(tmp_path):
     """As by CLAM and TRIDENT without the ending, on Windows, in another case."""
     names = ["Case 12 HE.tif", "B.tif", "Case13.tif", "d.tif", "d.svs", "D.tif"]
     slides = folder(tmp_path / "slides", *names)
-    given = "Case 12 HE,0.2\nC:\\slides\\B.tif,0.3\ncase13.tif,0.4\nd,0.5\n"
+    given = "Case 12 HE,0.2,\nC:\\slides\\B.tif,0.3,\ncase13.tif,0.4,\nd,0.5,\n"
     mpp = write(tmp_path / "mpp.csv", "Slide,MPP,mpp_x\n" + given)
     (slides / "d.svs").rename(slides / "e.d.svs")
     manifest = read_manifest(slides, mpp)

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pathjax.datasets.tcga.tables import TcgaError, read_tsv
+from pathjax.data.tables import read_table
+from pathjax.datasets.tcga.tables import TcgaError
 
 ENSEMBL = re.compile(r"(ENSGR?\d{10,11})(?:\.\d+)?(_PAR_Y)?(?:\.\d+)?")
 CODING = "protein_coding"
@@ -145,22 +146,22 @@ def read_gene_map(path: str | Path) -> dict[str, tuple[str, str]]:
       TcgaError: It cannot be read, or lacks the columns.
     """
     path = Path(path)
-    header, rows = read_tsv(path)
-    places = [
-        next((header.index(name) for name in names if name in header), None)
+    try:
+        table = read_table(path)
+    except (ValueError, OSError) as error:
+        raise TcgaError(str(error)) from error
+    columns = [
+        next((name for name in names if name in table), None)
         for names in (("gene_id", "id", "#id"), ("gene_name", "gene"), ("gene_type",))
     ]
-    if places[0] is None or places[1] is None:
+    if columns[0] is None or columns[1] is None:
         raise TcgaError(
             f"{path.name}: expected columns gene_id (or id), gene_name (or gene) and, "
-            f"if known, gene_type; got {', '.join(header[:6]) or 'none'}"
+            f"if known, gene_type; got {', '.join(list(table)[:6])}"
         )
     found: dict[str, tuple[str, str]] = {}
-    for _, fields in rows:
-        name, symbol, kind = (
-            fields[place] if place is not None and place < len(fields) else ""
-            for place in places
-        )
+    for row in table.to_dict("records"):
+        name, symbol, kind = ("" if n is None else row[n] for n in columns)
         ensembl, _ = stable_id(name)
         if ensembl:
             found.setdefault(ensembl, (symbol, kind))

@@ -18,6 +18,8 @@ from typing import NamedTuple, TextIO
 
 import pandas as pd
 
+from pathjax.data import tables
+from pathjax.data.study import listing
 from pathjax.data.tcga_barcodes import find
 from pathjax.datasets.tcga.tables import TcgaError, first_few, opened
 from pathjax.datasets.tcga.vocabulary import (
@@ -32,8 +34,7 @@ from pathjax.datasets.tcga.vocabulary import (
 )
 
 # The key of a table is the first of these that it has.
-KEYS = ("patient_id", "patient", "case_id", "case", "submitter_id")
-KEYS += ("bcr_patient_barcode", "sample_id", "sample", "sampleID", "slide_id")
+KEYS = ("patient_id", "sample_id", "slide_id")
 COLUMNS = {
     **{label: label for label in CLASSES},
     "project_id": "cancer_type",  # GDC: TCGA-BRCA
@@ -44,6 +45,7 @@ COLUMNS = {
     "PAM50Call_RNAseq": "pam50",  # Xena's clinical matrix of BRCA
     "BRCA_Subtype_PAM50": "pam50",  # TCGAbiolinks' PanCancerAtlas_subtypes
 }
+HEAD = 1 << 16  # bytes in which a MAF has its header
 COMMENTS = 50  # lines in which to look for a header
 MAF_ROWS = 200_000  # read at a time; MC3 has 3.6 million
 GENE, CLASS = "Hugo_Symbol", "Variant_Classification"
@@ -102,7 +104,9 @@ def read_labels(
     mafs = 0
     for path in map(Path, paths):
         try:
-            is_maf = {GENE, SAMPLE} <= set(header_of(path).names)
+            with opened(path) as file:
+                start = file.read(HEAD)
+            is_maf = GENE.encode() in start and SAMPLE.encode() in start
             mafs += is_maf
             claims += read_maf(path, samples) if is_maf else read_table(path)
         except TcgaError as error:
@@ -170,41 +174,31 @@ def read_table(path: Path) -> list[Claim]:
       TcgaError: The file cannot be read, lacks a key or label column, or has bad rows
         or unknown words, all of which are counted.
     """
-    header = header_of(path)
-    key = next((name for name in KEYS if name in header.names), None)
-    labels = [name for name in header.names if name in COLUMNS and name != key]
+    bad: list[tuple[int, str]] = []
+    columns = (*KEYS, *COLUMNS)
+    try:
+        table = tables.read_table(path, columns, only=True, comment="#", bad_rows=bad)
+    except (ValueError, OSError) as error:
+        raise TcgaError(str(error)) from error
+    key = next((name for name in KEYS if name in table), None)
+    labels = [name for name in table if name in COLUMNS]
     if key is None or not labels:
         raise TcgaError(
             f"{path} is not a table of labels: expected one of {', '.join(KEYS)} and at "
-            f"least one of {', '.join(COLUMNS)}; got the columns "
-            f"{first_few(header.names, 8, ', ')}"
+            f"least one of {', '.join(COLUMNS)}; got {', '.join(table) or 'neither'}"
         )
-    repeated = sorted({n for n in (key, *labels) if header.names.count(n) > 1})
-    if repeated:
-        raise TcgaError(f"{path} has the columns {', '.join(repeated)} more than once")
     claims: dict[Claim, None] = {}  # a set that keeps its order
-    problems: list[str] = []
-    rows = 0
-    with _text_file(path) as file:
-        lines = itertools.islice(file, header.lines + 1, None)
-        reader = csv.reader(lines, delimiter=header.separator)
-        for cells in filter(None, reader):
-            rows += 1
-            if len(cells) != len(header.names):
-                faults = [f"expected {len(header.names)} fields, got {len(cells)}"]
-            else:
-                row = dict(zip(header.names, cells, strict=True))
-                found, faults = _row(row[key], {n: row[n] for n in labels}, path.name)
-                claims |= dict.fromkeys(found)
-            line = header.lines + 1 + reader.line_num
-            problems += [f"line {line}: {fault}" for fault in faults]
-    if not rows:
-        raise TcgaError(f"{path} has a header and no rows")
+    problems = [f"line {line}: {why}" for line, why in bad]
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
+        found, faults = _row(row[key], {n: row[n] for n in labels}, path.name)
+        claims |= dict.fromkeys(found)
+        problems += [f"line {line}: {fault}" for fault in faults]
     if problems:
         raise TcgaError(
-            f"{path} has {len(problems)} bad rows or cells:\n  - "
-            + first_few(problems, 10, "\n  - ")
+            f"{path} has {len(problems)} bad rows or cells: {listing(problems)}"
         )
+    if table.empty:
+        raise TcgaError(f"{path} has a header and no rows")
     return list(claims)
 
 

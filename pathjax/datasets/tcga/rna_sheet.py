@@ -11,14 +11,16 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pathjax.data.tables import read_table
 from pathjax.data.tcga_barcodes import Barcode, parse
 from pathjax.datasets.tcga.rna_table import Note
-from pathjax.datasets.tcga.tables import TcgaError, opened, read_tsv, text_of
+from pathjax.datasets.tcga.tables import TcgaError, opened, text_of
 
 PATTERNS = ("gdc_sample_sheet*.tsv", "metadata.cart*.json")
 # "Tissue Type" replaced "Sample Type"; both say Normal for normal tissue.
 TISSUE = ("Tissue Type", "Sample Type")
 NEEDED = ("File Name", "Case ID", "Sample ID")
+COLUMNS = (*NEEDED, "Project ID", *TISSUE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,19 +93,13 @@ def read_sheets(paths: Sequence[Path]) -> tuple[dict[str, SheetRow], list[Note]]
 
 
 def _sheet(path: Path) -> Iterator[SheetRow | Note]:
-    header, table = read_tsv(path)
-    lacking = [name for name in NEEDED if name not in header]
-    if lacking:
-        raise TcgaError(
-            f"{path.name} lacks the columns {', '.join(lacking)}; it has "
-            f"{', '.join(header[:8]) or 'none'}: give GDC's sample sheet as downloaded"
-        )
-    for number, fields in table:
-        if len(fields) != len(header):
-            fault = f"{len(fields)} fields where the header has {len(header)}"
-            yield f"line {number}", fault
-            continue
-        entry = dict(zip(header, fields, strict=True))
+    bad: list[tuple[int, str]] = []
+    try:
+        table = read_table(path, COLUMNS, required=NEEDED, bad_rows=bad)
+    except (ValueError, OSError) as error:
+        raise TcgaError(f"{error}: give GDC's sample sheet as downloaded") from error
+    yield from ((f"line {line}", why) for line, why in bad)
+    for entry in table.to_dict("records"):
         file = plain_name(entry["File Name"])
         try:
             yield SheetRow(file, _barcode(entry), "", entry.get("Project ID", ""))

@@ -108,21 +108,6 @@ def header_of(line: bytes, path: Path, delimiter: str) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def read_tsv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header, and (line number, fields) of each row, of a small tab-separated file.
-
-    Lines that start with "# " are comments; quotes around a field are removed.
-    """
-    with opened(path) as file:
-        lines = text_of(file.read(), path).splitlines()
-    rows = [
-        (number, [field.strip().strip('"') for field in line.split("\t")])
-        for number, line in enumerate(lines, start=1)
-        if line.strip() and not line.startswith("# ")
-    ]
-    return (rows[0][1], rows[1:]) if rows else ([], [])
-
-
 def read_values(
     file: BinaryIO,
     path: Path,

@@ -88,6 +88,9 @@ def test_file_formats(tmp_path):
         "bom.csv": b"\xef\xbb\xbf" + text,
         "dos.csv": text.replace(b"\n", b"\r\n"),
         "comment.csv": b"# from a friend\n" + text,
+        "semicolon.csv": text.replace(b",", b";"),
+        "capitals.csv": text.replace(b"patient_id,cancer_type", b"Case ID,Cancer_Type"),
+        "utf16.csv": text.decode().encode("utf-16"),
         "quoted.csv": text.replace(b"patient_id", b'"patient_id"'),
     }.items():
         assert values(written(tmp_path, data, name)) == expected, name
@@ -104,8 +107,8 @@ def test_file_formats(tmp_path):
         ("patient_id,age\n", "not a table of labels"),
         ("age,cancer_type\n", "not a table of labels"),
         ("patient_id,cancer_type\n", "a header and no rows"),
-        ("patient_id,tp53,tp53\nTCGA-3C-AALI,1,1\n", "more than once"),
-        ("patient_id,tp53\nTCGA-3C-AALI,1,x,y\n", "expected 2 fields, got 4"),
+        ("patient_id,tp53,tp53\nTCGA-3C-AALI,1,1\n", "several columns for tp53"),
+        ("patient_id,tp53\nTCGA-3C-AALI,1,x,y\n", "4 cells for 2 columns"),
         (b"\xff\xfe\x00", "cannot be read"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_file_on_which_sheets_disagree_is_skipped(tmp_path):
         ("TCGA-05-4244\t", "TCGA-05-9999\t", "no sample of case 'TCGA-05-9999'"),
         ("\tTCGA-05-4244-01A", "\tTCGA-05-4244-11A", "called 'Primary Tumor'"),
         ("-01A\tPrimary", "-01A, TCGA-05-4244-11A\tPrimary", "of several samples"),
-        ("\tTCGA-05-4244-01A", "", "7 fields where the header has 8"),
+        ("\tTCGA-05-4244-01A", "", "7 cells for 8 columns"),
     ],
 )
 def test_a_bad_row_is_skipped(tmp_path, old, new, reason):
@@ -83,7 +83,7 @@ def test_a_bad_row_is_skipped(tmp_path, old, new, reason):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "lacks the columns File Name"),
+        ("", "has no header"),
         ("a\tb\n1\t2\n", "it has a, b"),
         (sheet_text([]), "names no file"),
         ("[{", "is not JSON"),
