@@ -174,5 +174,5 @@ setup(
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["pathjax = pathjax.cli:main"]},
+    entry_points={"console_scripts": ["pathjax = pathjax.__main__:main"]},
 )

@@ -62,6 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_PREEMPTED
     except KeyboardInterrupt as interrupt:
         print(f"pathjax: {_interrupted(args, interrupt)}", file=sys.stderr)
+        if argv is None:
+            # At once: threads of JAX that still compile would crash Python's shutdown.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         if argv is None:  # or Python would complain when it flushes at its end

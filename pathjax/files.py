@@ -41,6 +41,14 @@ def cache_folder() -> Path:
     return folder
 
 
+def short_name(name: str) -> str:
+    """A name made from a user's; if it is too long, its start, a hash and its suffix."""
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return f"{name[:24]}-{digest}{Path(name).suffix}"
+
+
 @contextlib.contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yields a path beside `final`; renames it to `final` when the block succeeds.
@@ -51,11 +59,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    name = f".partial-{os.getpid()}-{final.name}"
-    if len(os.fsencode(name)) > LONGEST_NAME:
-        digest = hashlib.sha256(os.fsencode(final.name)).hexdigest()[:16]
-        name = f".partial-{os.getpid()}-{digest}{final.suffix}"
-    partial = final.with_name(name)
+    partial = final.with_name(short_name(f".partial-{os.getpid()}-{final.name}"))
     try:
         yield partial
         with open(partial, "rb+") as file:

@@ -25,6 +25,7 @@ from pathjax.data.tile_source import Prepare, StudyTiles, TileSource
 from pathjax.data.transforms import centre_crop
 from pathjax.embeddings.embedding_file import EmbeddingError, read_header, write_file
 from pathjax.embeddings.embedding_rows import EmbeddingRows, differences
+from pathjax.files import short_name
 from pathjax.models.model_file import Model
 from pathjax.models.vit import ViTConfig
 from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
@@ -222,7 +223,7 @@ def embed_to_file(
         "pool": vit.pool,
         "preprocess": _preparation(model, source)[2],
     }
-    folder = path.with_name(path.name + ".partial")
+    folder = path.with_name(short_name(f"{path.name}.partial"))
     finished = _finished(path, identity, overwrite, len(source))
     if finished and not folder.exists():
         return finished

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pathjax import cli, files, progress
+from pathjax import __main__, cli, files, progress
 from pathjax.commands.output import explain
 
 
@@ -247,6 +247,33 @@ def test_an_interrupt_outside_of_stages(monkeypatch, capsys):
     assert line == "pathjax: interrupted; run the same command again: it starts over"
 
 
+def test_an_interrupt_during_an_import_ends_at_once(tmp_path):
+    """Compiled modules turn the exception into a crash or another error."""
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    while True: pass\n"
+        "except BaseException as error:\n"
+        "    raise ImportError('initialising') from error\n"
+    )
+    program = (
+        "from pathjax import __main__, cli\n"
+        "cli.main = lambda: __import__('interrupted')\n"
+        "__main__.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert done.stderr == __main__.MESSAGE
+
+
 def test_the_commands_that_continue_exist():
     names = {parser.get_default("run").__name__ for parser in COMMANDS.values()}
     assert names > cli.CONTINUES
@@ -291,3 +318,13 @@ def test_ctrl_c_with_worker_processes(tmp_path):
     assert status == 130, text
     assert "Traceback" not in text and "KeyboardInterrupt" not in text
     assert text.splitlines()[-1].startswith("pathjax: interrupted")
+
+
+def test_every_cache_is_below_the_one_folder(monkeypatch, tmp_path):
+    from pathjax.datasets.benchmarks import acquire
+    from pathjax.text import cache
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "pathjax"
+    assert acquire.default_cache() == folder / "benchmarks"
+    assert cache.default_cache() == folder / "text.sqlite"

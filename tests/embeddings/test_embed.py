@@ -189,6 +189,13 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_file(
     assert not partial.exists()
 
 
+def test_a_file_whose_name_has_255_bytes(model, folder, tmp_path):
+    out = tmp_path / f"{'e' * 252}.h5"
+    assert len(os.fsencode(out.name)) == 255
+    assert embed_to_file(model, folder, out, model_id="a", batch=8).rows
+    assert out.is_file()
+
+
 def test_a_finished_file_is_left_alone(model, folder, tmp_path):
     path = tmp_path / "e.h5"
     first = embed_to_file(model, folder, path, model_id="a", batch=8)

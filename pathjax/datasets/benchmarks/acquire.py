@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from pathjax.datasets.benchmarks.benchmark import Benchmark, BenchmarkError, Part
-from pathjax.files import write_json
+from pathjax.files import cache_folder, short_name, write_json
 
 TAR = (".tar.gz", ".tgz", ".tar")
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
@@ -176,7 +176,7 @@ def unpack(archive: Path, name: str, inside: str, target: Path) -> None:
     Raises:
       BenchmarkError: The archive is damaged or unsafe.
     """
-    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    partial = target.with_name(short_name(f".partial-{os.getpid()}-{target.name}"))
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         if name.endswith(".zip"):
