@@ -82,6 +82,11 @@ def run_import(args: argparse.Namespace) -> None:
         f"{done.path}: {origin['title']}, images of {done.model.meta['image_px']} px, "
         f"positions {vit.grid} x {vit.grid}, tensor names of {converted.dialect}"
     )
+    print(f"checksum: {done.checksum} (SHA-256 {origin['weights_sha256'][:12]}...)")
+    if done.model.meta["image_px"] != vit.image_px:
+        rule = {"torch": "transformers does", "timm": "timm does"}
+        how = rule.get(vit.positions, "the DINO repositories do")
+        print(f"positions are resized as {how}")
     if converted.others:
         print(
             f"the file holds several encoders: used {converted.prefix!r}, not "

@@ -59,6 +59,12 @@ def add(commands) -> None:
         choices=("cls", "mean", "cls_mean"),
         help="pooling of the tokens (default: the model's own)",
     )
+    embed.add_argument(
+        "--image-px",
+        type=int,
+        metavar="N",
+        help="side of the images that a public model sees (default: as imported)",
+    )
     embed.add_argument("--batch", type=int, default=64, help="tiles per step")
     embed.add_argument(
         "--overwrite",
@@ -148,11 +154,12 @@ def run_train(args: argparse.Namespace) -> None:
 def run_embed(args: argparse.Namespace) -> int:
     from pathjax.data.study import sha256
     from pathjax.data.tile_source import open_source
-    from pathjax.embeddings.embed import embed_to_file
+    from pathjax.embeddings.embed import at_image_px, embed_to_file
     from pathjax.models.model_file import FILE, load_model
     from pathjax.progress import stage
 
-    model, source = load_model(args.model), open_source(args.input)
+    model = at_image_px(load_model(args.model), args.image_px)
+    source = open_source(args.input)
     file = args.model / FILE if args.model.is_dir() else args.model
     with stage("embed", len(source)) as bar:
         made = embed_to_file(

@@ -67,6 +67,11 @@ class Preprocess:
             )
         return cls(**entry)
 
+    def scaled(self, crop: int) -> Self:
+        """The same part of the image at another size: `crop` pixels across."""
+        resize = round(self.resize * crop / self.crop)
+        return dataclasses.replace(self, resize=resize, crop=crop)
+
     def __call__(
         self, tile: UInt8[np.ndarray, "H W 3"]
     ) -> UInt8[np.ndarray, "crop crop 3"]:

@@ -27,6 +27,7 @@ from pathjax.embeddings.embedding_file import EmbeddingError, read_header, write
 from pathjax.embeddings.embedding_rows import EmbeddingRows, differences
 from pathjax.files import short_name
 from pathjax.models.model_file import Model
+from pathjax.models.variants import nearest_multiples
 from pathjax.models.vit import ViTConfig
 from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
 
@@ -66,6 +67,36 @@ def _preparation(
         return px, functools.partial(centre_crop, px=px), {"crop": px}
     prepare = Preprocess.from_json(asked) if asked else Preprocess(px, px, "bilinear")
     return prepare.crop, prepare, dataclasses.asdict(prepare)
+
+
+def at_image_px(model: Model, image_px: int | None) -> Model:
+    """The model with another input size; None keeps its own.
+
+    The resize before the crop is scaled with it, and position embeddings are resampled
+    when the model runs.
+
+    Raises:
+      EmbeddingError: The model was trained by pathjax, at one scale; or `image_px` is no
+        multiple of the patch.
+    """
+    own = model.meta["image_px"]
+    if image_px is None or image_px == own:
+        return model
+    if model.meta["objective"]["name"] != objectives.IMPORTED:
+        raise EmbeddingError(
+            f"image_px={image_px}: the model was trained at {own} px, and tiles of "
+            "another size have another magnification; embed without it, or train from "
+            f"a model that was imported with --image-px {image_px}"
+        )
+    patch = model.vit.patch
+    if image_px < patch or image_px % patch:
+        raise EmbeddingError(
+            f"image_px={image_px}: expected a multiple of the patch, {patch}, such as "
+            f"{nearest_multiples(image_px, patch)}"
+        )
+    preprocess = Preprocess.from_json(model.meta["preprocess"]).scaled(image_px)
+    form = {"image_px": image_px, "preprocess": dataclasses.asdict(preprocess)}
+    return dataclasses.replace(model, meta={**model.meta, **form})
 
 
 def _pooled(vit: ViTConfig, pool: str | None) -> ViTConfig:

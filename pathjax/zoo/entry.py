@@ -55,6 +55,7 @@ class Entry:
         tasks do not test new patients; None if unknown.
       pretraining: Data and method in one phrase.
       sources: Public pages and files that these facts were checked against.
+      sha256: Checksums of published files, where a source gives them.
       unknown: Fields that no source settles, `vit`'s as "vit.FIELD"; they hold the
         best documented inference.
     """
@@ -73,6 +74,7 @@ class Entry:
     pretrained_on_tcga: bool | None
     pretraining: str
     sources: tuple[str, ...]
+    sha256: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @property

@@ -17,6 +17,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 import pathjax
+from pathjax.data.preprocess import Preprocess
 from pathjax.models.model_file import FILE, Model, save_model
 from pathjax.models.variants import ViTConfig, nearest_multiples
 from pathjax.objectives import IMPORTED
@@ -36,11 +37,13 @@ class Imported:
       path: Of model.safetensors.
       model: Its content.
       converted: The encoder as it was read from the file.
+      checksum: Whether the file is a published one, in words.
     """
 
     path: Path
     model: Model
     converted: Converted
+    checksum: str
 
 
 def import_model(
@@ -73,6 +76,8 @@ def import_model(
         )
     preprocess = preprocess_at(entry, image_px)
     located = locate(entry, weights)
+    sha256 = digest(located.path)
+    checksum = compare_checksum(entry, sha256, located.path)
     state = read_state(located.path)
     try:
         converted = from_state(state, entry.vit, prefix)
@@ -83,9 +88,29 @@ def import_model(
         ) from None
     vit = converted.config.replace(positions=resizing_rule(entry, converted))
     meta = make_meta(entry, located, converted, preprocess)
+    meta["foundation"] |= {"weights_sha256": sha256, "checksum": checksum}
     imported = Model({"vit": converted.params}, vit, meta)
     require_finite(imported, located.path)
-    return Imported(save_model(out, imported), imported, converted)
+    return Imported(save_model(out, imported), imported, converted, checksum)
+
+
+def compare_checksum(entry: Entry, sha256: str, path: Path) -> str:
+    """Whether a file is one that was published, as far as the registry knows.
+
+    Raises:
+      ZooError: It is the published file of another model.
+    """
+    for other in MODELS.values():
+        if sha256 in other.sha256 and other.name != entry.name:
+            raise ZooError(
+                f"{path} has the checksum of the published {other.name}, not of "
+                f"{entry.name}: import it as {other.name}"
+            )
+    if not entry.sha256:
+        return "no published checksum is known"
+    if sha256 in entry.sha256:
+        return "matches a published file"
+    return "matches none of the published files that are known"
 
 
 def preprocess_at(entry: Entry, image_px: int | None) -> dict[str, Any]:
@@ -94,7 +119,7 @@ def preprocess_at(entry: Entry, image_px: int | None) -> dict[str, Any]:
     Raises:
       ZooError: `image_px` is no multiple of the patch.
     """
-    resize, crop, interpolation = entry.preprocess
+    preprocess = Preprocess(*entry.preprocess)
     if image_px is not None:
         patch = entry.vit.patch
         if image_px < patch or image_px % patch:
@@ -102,8 +127,8 @@ def preprocess_at(entry: Entry, image_px: int | None) -> dict[str, Any]:
                 f"image_px={image_px}: expected a multiple of the patch of "
                 f"{entry.name}, {patch}, such as {nearest_multiples(image_px, patch)}"
             )
-        resize, crop = round(resize * image_px / crop), image_px
-    return {"resize": resize, "crop": crop, "interpolation": interpolation}
+        preprocess = preprocess.scaled(image_px)
+    return dataclasses.asdict(preprocess)
 
 
 def resizing_rule(entry: Entry, converted: Converted) -> Any:
@@ -146,7 +171,6 @@ def make_meta(
     foundation = {
         **{field: getattr(entry, field) for field in copied},
         "source": located.source,
-        "weights_sha256": digest(located.path),
         "preprocess": preprocess,
         "layout": DIALECTS[converted.dialect].layout,
         "dialect": converted.dialect,

@@ -4,6 +4,20 @@ from pathjax.models.variants import vit_config
 from pathjax.zoo.entry import IMAGENET, TIMM, Entry, github, hub, timm_reference
 
 _SIZES = {"s": "small", "b": "base", "l": "large", "g": "giant"}
+# Of the files that the DINOv2 repository links to, by size and registers.
+_SHA256 = {
+    ("s", 0): "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+    ("s", 4): "f433177089a681826f849f194ece3bb48f4d63fb38d32fc837e3dc7a4e5641fb",
+    ("b", 0): "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+    ("b", 4): "73182a088cf94833c94b1666d1c99e02fe87e2007bff57b564fb6206e25dba71",
+    ("l", 0): "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+    ("l", 4): "36e4deffbaef061a2576705b0c36f93621e2ae20bf6274694821b0b492551b51",
+    ("g", 0): "baf8467e50af277596bbbafa06887c177ee899ab46033649c383577d7e9309d3",
+    ("g", 4): "746ecb8c6301c645c5c855be91687d274587d6e48fdaec4a729753160b34a283",
+}
+_CHECKSUMS = github(
+    "finegrain-ai/refiners", "30dbf44", "src/refiners/conversion/models/dinov2.py"
+)
 
 
 def _dino(size: str, patch: int) -> Entry:
@@ -43,7 +57,12 @@ def _dinov2(size: str, registers: int) -> Entry:
         share_derivatives=True,
         pretrained_on_tcga=False,
         pretraining=f"{method} on LVD-142M",
-        sources=(TIMM, github("facebookresearch/dinov2", "main", "MODEL_CARD.md")),
+        sources=(
+            TIMM,
+            github("facebookresearch/dinov2", "main", "MODEL_CARD.md"),
+            _CHECKSUMS,
+        ),
+        sha256=(_SHA256[size, registers],),
     )
 
 

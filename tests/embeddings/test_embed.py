@@ -20,7 +20,7 @@ from pathjax.data.images import decode_tile
 from pathjax.data.preprocess import Preprocess
 from pathjax.data.tile_source import ImageFolder, StudyTiles
 from pathjax.data.transforms import centre_crop
-from pathjax.embeddings.embed import embed_tiles, embed_to_file
+from pathjax.embeddings.embed import at_image_px, embed_tiles, embed_to_file
 from pathjax.embeddings.embedding_file import EmbeddingError, read_embeddings
 from pathjax.models.model_file import Model, save_model
 from pathjax.models.vit import ViT, ViTConfig, vit_config
@@ -125,6 +125,33 @@ def test_a_model_that_asks_for_preprocessing_gets_it(tiny_study, model, folder):
     features = contents(path)[0]["features"]
     first = np.asarray(Image.open(folder.root / folder.paths[0]))
     close(features[:1], oracle(asking, [wanted(first)]))
+
+
+def test_a_public_model_at_another_size(tiny_study, model, folder, tmp_path, capsys):
+    """Resize and crop are scaled together; a trained model keeps its size."""
+    steps = {"resize": 24, "crop": 16, "interpolation": "bicubic"}
+    public = made(model.vit, preprocess=steps, objective={"name": "imported"})
+    larger = at_image_px(public, 32)
+    assert larger.meta["preprocess"] == steps | {"resize": 48, "crop": 32}
+    assert at_image_px(public, 16) is at_image_px(public, None) is public
+    rows = np.arange(2)
+    tiles = [decode_tile(data) for data in tiny_study.tile_bytes(rows)]
+    prepare = Preprocess(48, 32, "bicubic")
+    close(
+        embed_tiles(larger, tiny_study, rows, batch=8),
+        oracle(public, [prepare(tile) for tile in tiles]),
+    )
+    with pytest.raises(EmbeddingError, match="multiple of the patch, 8, such as 16 or"):
+        at_image_px(public, 20)
+    with pytest.raises(EmbeddingError, match="trained at 16 px, and tiles of another"):
+        at_image_px(model, 32)
+    save_model(tmp_path / "public", public)
+    words = ["embed", str(tmp_path / "public"), str(folder.root), "--batch=8"]
+    words += ["--out", str(tmp_path / "e.h5")]
+    assert main([*words, "--image-px", "32"]) == 0
+    capsys.readouterr()
+    assert main(words) == 1  # embeddings of two sizes are not mixed
+    assert "preprocess" in capsys.readouterr().err
 
 
 def test_a_folder_of_images(model, folder, tmp_path):

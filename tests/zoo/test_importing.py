@@ -1,6 +1,7 @@
 """An imported model is a model: embedded, probed, and started from."""
 
 import dataclasses
+import hashlib
 import json
 import re
 
@@ -14,6 +15,7 @@ from tiny_zoo import random_state, tiny_entry, write_weights
 from pathjax import cli
 from pathjax.models.model_file import load_model
 from pathjax.train.trainer import train
+from pathjax.zoo import get, importing
 from pathjax.zoo.entry import ZooError
 from pathjax.zoo.importing import import_model
 
@@ -146,6 +148,91 @@ def test_nothing_is_written_over_and_nothing_broken_is_written(tmp_path):
     ):
         import_model(entry, file, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_the_input_size_is_the_users(tmp_path):
+    entry = tiny_entry("dino-vits16")  # resized to 16, cropped to 12
+    file = write_weights(tmp_path, entry)
+    model = import_model(entry, file, tmp_path / "out", image_px=24).model
+    assert model.meta["image_px"] == 24 and model.vit.image_px == 12
+    steps = {"resize": 32, "crop": 24, "interpolation": "bicubic"}
+    assert model.meta["preprocess"] == model.meta["foundation"]["preprocess"] == steps
+    for wrong in (22, 0, -4):
+        with pytest.raises(ZooError, match="expected a multiple of the patch of dino"):
+            import_model(entry, file, tmp_path / "other", image_px=wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect", "rule"),
+    [
+        ("dinov2-vits14", "timm", "timm"),
+        ("dinov2-vits14", "hf_dinov2", "torch"),
+        ("dinov2-vits14-reg4", "hf_dinov2_5", "timm"),
+        ("dino-vits8", "hf_vit", "torch"),
+        ("phikon-v2", "timm", "torch"),
+    ],
+)
+def test_positions_are_resized_as_in_the_library_of_the_file(
+    name, dialect, rule, tmp_path
+):
+    entry = tiny_entry(name)
+    save_file(random_state(entry.vit, "", dialect), tmp_path / "w.safetensors")
+    done = import_model(entry, tmp_path / "w.safetensors", tmp_path / "out")
+    assert done.model.vit.positions == rule
+    assert done.model.meta["foundation"]["dialect"] == dialect
+
+
+def test_checksums(tmp_path, monkeypatch):
+    entry = tiny_entry("uni")
+    file = write_weights(tmp_path, entry)
+    own = hashlib.sha256(file.read_bytes()).hexdigest()
+
+    def checksum(number, **fields):
+        changed = dataclasses.replace(entry, **fields)
+        done = import_model(changed, file, tmp_path / str(number))
+        origin = done.model.meta["foundation"]
+        assert origin["checksum"] == done.checksum and origin["weights_sha256"] == own
+        return done.checksum
+
+    assert checksum(1) == "no published checksum is known"
+    assert checksum(2, sha256=("0" * 64, own)) == "matches a published file"
+    assert checksum(3, sha256=("0" * 64,)).startswith("matches none of the published")
+    monkeypatch.setitem(
+        importing.MODELS._items,
+        "uni2-h",
+        dataclasses.replace(get("uni2-h"), sha256=(own,)),
+    )
+    with pytest.raises(ZooError, match="checksum of the published uni2-h, not of uni"):
+        checksum(4)
+
+
+def test_the_output_says_what_was_read(tmp_path, capsys, monkeypatch):
+    entry = tiny_entry("dinov2-vits14")
+    monkeypatch.setitem(importing.MODELS._items, entry.name, entry)
+    states = {
+        prefix: random_state(entry.vit, "timm", seed=seed)
+        for seed, prefix in enumerate(["state_dict.", "state_dict_ema."])
+    }
+    both = {p + name: x for p, state in states.items() for name, x in state.items()}
+    both["head.weight"] = np.zeros(3, np.float32)
+    save_file(both, tmp_path / "w.bin")
+    words = ["import", entry.name, "--weights", str(tmp_path / "w.bin")]
+    assert cli.main([*words, "--image-px", "8", "--out", str(tmp_path / "a")]) == 0
+    text = capsys.readouterr().out
+    assert "images of 8 px, positions 3 x 3, tensor names of timm" in text
+    assert "several encoders: used 'state_dict_ema.', not 'state_dict.'" in text
+    assert "positions are resized as timm does" in text
+    assert "checksum: matches none of the published" in text
+    assert re.search(r"left out \d+ tensors .*: .*\(\d+ more\)", text)
+    words += ["--prefix", "state_dict.", "--out", str(tmp_path / "b")]
+    assert cli.main(words) == 0
+    kernels = [
+        load_model(tmp_path / out).params["vit"]["blocks_0"]["mlp"]["fc1"]["kernel"]
+        for out in ("a", "b")
+    ]
+    for kernel, prefix in zip(kernels, ("state_dict_ema.", "state_dict."), strict=True):
+        weight = states[prefix]["blocks.0.mlp.fc1.weight"]
+        np.testing.assert_array_equal(kernel, weight.T)
 
 
 def test_commands(tmp_path, capsys):
