@@ -7,15 +7,13 @@ import re
 import shutil
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from readme_blocks import README, REPOSITORY, bash, block_with, blocks
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from pathjax import zoo
-from pathjax.models.vit import ViT
-from pathjax.zoo.convert import to_state
+from pathjax.zoo.convert import from_state, to_state
 
 
 def test_the_readme_opens_with_the_two_commands():
@@ -81,19 +79,22 @@ def few_spots(source: Path, out: Path, spots: int = 12) -> None:
 
 @pytest.mark.slow
 def test_with_a_public_model(tmp_path, real_data):
-    """The block of imports and exports: real tissue, weights drawn here, few steps."""
+    """The block of imports and exports: real tissue, real weights, few steps."""
     few_spots(real_data / "her2st", tmp_path / "her2st")
-    entry = zoo.get("kaiko-vits16")
-    image = np.zeros((1, 16, 16, 3), np.float32)
-    params = ViT(entry.vit).init(jax.random.key(0), image)["params"]
-    state = to_state(jax.device_get(params), entry.vit, "timm")
-    save_file(state, tmp_path / "vits16.safetensors")
-    script = block_with("pathjax import kaiko-vits16")
-    script = script.replace("vits16.pth", "vits16.safetensors")
+    weights = real_data / "weights" / "dinov2-small.safetensors"
+    if not weights.is_file():
+        pytest.skip(f"no published weights at {weights}")
+    (tmp_path / "dinov2-small").mkdir()
+    (tmp_path / "dinov2-small" / "model.safetensors").symlink_to(weights)
+    script = block_with("pathjax import dinov2-vits14")
     script = script.replace("contrastive,adapt=lora", "contrastive,adapt=lora,smoke")
     out = bash(script, tmp_path, 1200)
-    assert "Kaiko non-commercial" in out and "expression C5" in out
-    exported = load_file(tmp_path / "kaiko-lora-timm" / "model.safetensors")
+    assert "images of 224 px, positions 37 x 37, tensor names of hf_dinov2" in out
+    assert "expression C5" in out
+    entry = zoo.get("dinov2-vits14")
+    params = from_state(load_file(weights), entry.vit).params
+    state = to_state(params, entry.vit, "timm")
+    exported = load_file(tmp_path / "dinov2-lora-timm" / "model.safetensors")
     assert exported.keys() == state.keys()
     moved = {name for name in state if not np.array_equal(state[name], exported[name])}
     assert "blocks.11.attn.qkv.weight" in moved and "pos_embed" not in moved

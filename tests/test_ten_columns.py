@@ -37,9 +37,9 @@ def test_table_1_of_a_base_and_the_model_tuned_from_it(tmp_path, monkeypatch):
         "optim.warmup": 1,
     }
     override(config, small)
-    train(config, tmp_path / "kaiko")
-    override(config, {"init": "kaiko"})
-    train(config, tmp_path / "kaiko-tcga")
+    train(config, tmp_path / "dinov2")
+    override(config, {"init": "dinov2"})
+    train(config, tmp_path / "dinov2-tcga")
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```bash\n(pathjax audit [^`]*)```", readme)
     lines = [shlex.split(line)[1:] for line in block.splitlines()]
