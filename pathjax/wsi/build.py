@@ -64,6 +64,8 @@ def tile_study(
             f"{out} is inside the folder of slides {slides}, and its thumbnails would "
             "be taken for slides: choose another place for the study"
         )
+    if options.coordinates is not None and not Path(options.coordinates).is_dir():
+        raise SlideError(f"coordinates: expected a folder, got {options.coordinates}")
     manifest = read_manifest(slides, None if mpp_csv is None else Path(mpp_csv))
     rows = manifest.rows
     writer = options.writer(out, name, slides=str(slides))

@@ -8,6 +8,8 @@ import hashlib
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from pathjax.wsi.base import SlideError
+
 
 def grid(
     bounds: tuple[int, int, int, int], stride: float, extent: float
@@ -16,8 +18,16 @@ def grid(
 
     `bounds` are x, y, width and height. The distance `stride` may be fractional: each
     position is rounded by itself, so errors do not accumulate.
+
+    Raises:
+      SlideError: Not one tile fits.
     """
     left, top, width, height = bounds
+    if extent > min(width, height):
+        raise SlideError(
+            f"the scanned area of {width} x {height} px is smaller than a tile, which "
+            f"is {extent:g} px: ask for a smaller --mpp or --tile-px"
+        )
     x, y = (_steps(length, stride, extent) for length in (width, height))
     columns, rows = np.meshgrid(left + x, top + y)
     return np.stack([columns.ravel(), rows.ravel()], axis=1)

@@ -56,18 +56,22 @@ class TileOptions:
     coordinates: str | None = None  # folder of TRIDENT's or CLAM's files
 
     def __post_init__(self):
-        rules = {
-            "mpp above 0 and at most 100": 0 < self.mpp <= 100,
-            "tile_px of 8 to 4096": 8 <= self.tile_px <= 4096,
-            "overlap of 0 to tile_px - 1": 0 <= self.overlap < self.tile_px,
-            "min_tissue of 0 to 1": 0 <= self.min_tissue <= 1,
-            "max_tiles of 1 or more": self.max_tiles is None or self.max_tiles > 0,
-            f"tissue {' or '.join(RULES)}": self.tissue in RULES,
-            "quality of 1 to 100": 1 <= self.quality <= 100,
-        }
-        wrong = [text for text, holds in rules.items() if not holds]
+        rules = [
+            ("mpp", "above 0 and at most 100", 0 < self.mpp <= 100),
+            ("tile_px", "of 8 to 4096", 8 <= self.tile_px <= 4096),
+            ("overlap", "of 0 to tile_px - 1", 0 <= self.overlap < self.tile_px),
+            ("min_tissue", "of 0 to 1", 0 <= self.min_tissue <= 1),
+            ("max_tiles", "of 1 or more", self.max_tiles is None or self.max_tiles > 0),
+            ("tissue", " or ".join(RULES), self.tissue in RULES),
+            ("quality", "of 1 to 100", 1 <= self.quality <= 100),
+        ]
+        wrong = [
+            f"expected {name} {text}, got {getattr(self, name)}"
+            for name, text, holds in rules
+            if not holds
+        ]
         if wrong:
-            raise ValueError(f"expected {'; '.join(wrong)}, got {self}")
+            raise ValueError("; ".join(wrong))
 
     def writer(
         self, root: str | Path, name: str = "tiles", **provenance

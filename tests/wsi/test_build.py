@@ -218,6 +218,8 @@ def test_names_with_spaces_find_their_coordinates(tmp_path):
     study = tile_study(folder, tmp_path / "s", options, workers=1)
     assert study.tiles["tile_id"].tolist() == ["Case_12_HE_0_0", "Case_12_HE_64_0"]
     assert study.meta["skipped"] == []
+    with pytest.raises(ValueError, match="expected a folder, got nowhere"):
+        tile_study(folder, tmp_path / "t", TileOptions(coordinates="nowhere"))
     (patches / "gone_patches.h5").touch()
     study = tile_study(folder, tmp_path / "s", options, workers=1)
     (unused,) = study.meta["skipped"]

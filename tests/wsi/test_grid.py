@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from pathjax.wsi.base import SlideError
 from pathjax.wsi.grid import grid, sample_places, tissue_share
 
 
 @pytest.mark.parametrize("stride", [100.0, 73.3, 224.449])
 @pytest.mark.parametrize(
-    "bounds", [(0, 0, 1000, 700), (37, 11, 449, 450), (0, 0, 99, 500)]
+    "bounds", [(0, 0, 1000, 700), (37, 11, 449, 450), (0, 0, 100, 500)]
 )
 def test_grid_is_all_tiles_within_row_by_row(bounds, stride):
     left, top, width, height = bounds
@@ -23,6 +24,12 @@ def test_grid_is_all_tiles_within_row_by_row(bounds, stride):
     np.testing.assert_array_equal(
         grid(bounds, stride, 100.0), np.array(expected).reshape(-1, 2)
     )
+
+
+def test_an_area_smaller_than_a_tile_is_refused():
+    """Which is another cause than that no tissue was found."""
+    with pytest.raises(SlideError, match="99 x 500 px is smaller than a tile, which"):
+        grid((0, 0, 99, 500), 100.0, 100.0)
 
 
 def test_tissue_share_counts_parts_of_pixels():

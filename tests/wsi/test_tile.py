@@ -189,7 +189,7 @@ def unusable(kind, folder, real_data):
         return row(path), "1 um/px, too coarse"
     if kind == "smaller than a tile":
         write_tiff(path, slide(60, 60), 0.5)
-        return row(path), "no tile has"
+        return row(path), "60 x 60 px is smaller than a tile"
     whole = (real_data / "wsi" / "CMU-1-Small-Region.svs").read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     return row(path, 0.499), "a.tif"
@@ -297,7 +297,9 @@ def test_skipped_slides_can_be_forgotten(tmp_path):
 
 
 def test_options_are_checked_together_and_not_mixed_in_a_study(tmp_path):
-    with pytest.raises(ValueError, match="mpp above 0.*tile_px of 8.*quality of 1"):
+    with pytest.raises(
+        ValueError, match="mpp above 0 .* got 0; .*tile_px of 8.*quality of 1"
+    ):
         TileOptions(mpp=0, tile_px=7, quality=0)
     with pytest.raises(ValueError, match="overlap of 0 to tile_px - 1"):
         TileOptions(tile_px=64, overlap=64)
