@@ -4,10 +4,9 @@ tifffile finds pages and pyramid levels. Only the tiles or strips that a region 
 are read and decoded; the most recent stay cached. Accepts 8-bit RGB only.
 """
 
-import collections
+import functools
 import math
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +57,8 @@ class TiffFile:
         )
         self.bounds = (0, 0, width, height)
         self._handle = os.open(path, os.O_RDONLY)
-        self._cache: collections.OrderedDict = collections.OrderedDict()
-        self._cached, self._lock = 0, threading.Lock()
+        kept = CACHE_BYTES // math.prod(self._pages[0].chunks)
+        self._block = functools.lru_cache(maxsize=max(1, kept))(self._decode)
 
     def _check(self) -> None:
         check_rgb(self._path, self._pages[0])
@@ -110,22 +109,6 @@ class TiffFile:
                 ]
         return out
 
-    def _block(self, level: int, index: int) -> UInt8[np.ndarray, "h w 3"]:
-        """One decoded tile or strip."""
-        key = (level, index)
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
-        block = self._decode(level, index)
-        with self._lock:
-            if key not in self._cache:
-                self._cache[key] = block
-                self._cached += block.nbytes
-            while self._cached > CACHE_BYTES and len(self._cache) > 1:
-                self._cached -= self._cache.popitem(last=False)[1].nbytes
-        return block
-
     def _decode(self, level: int, index: int) -> UInt8[np.ndarray, "h w 3"]:
         page = self._pages[level]
         rows, columns = page.chunks[:2]
@@ -146,4 +129,4 @@ class TiffFile:
     def close(self) -> None:
         self._file.close()
         os.close(self._handle)
-        self._cache.clear()
+        self._block.cache_clear()
