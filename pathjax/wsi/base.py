@@ -31,7 +31,7 @@ class Slide(Protocol):
     Attributes:
       levels: Resolutions; the finest, level 0, first.
       bounds: x, y, width and height of the scanned area, level-0 pixels.
-      mpp: Micrometres per pixel of level 0 by the file, None where it is not to be trusted.
+      mpp: Micrometres per pixel of level 0 by the file; None if it cannot be trusted.
       mpp_source: Where in the file that is stated, or why it is not known.
     """
 
