@@ -90,7 +90,7 @@ def _stated_mpp(path: Path, properties) -> Stated:
         # OpenSlide looks at neither the kind of pixels nor OME's XML.
         with need("tifffile", "wsi").TiffFile(path) as file:
             check_rgb(path, file.pages[0])
-            stated = stated_mpp(file)
+            stated = stated_mpp(file, file.pages[0])
         stated.pop("tiff.XResolution", None)  # what OpenSlide's own is from
     if own:
         stated["openslide.mpp"] = own

@@ -39,7 +39,7 @@ class TiffFile:
             self._pages = [level.keyframe for level in self._file.series[0].levels]
             self._check()
             self.mpp, self.mpp_source = trusted_mpp(
-                stated_mpp(self._file), "no resolution in its TIFF tags"
+                stated_mpp(self._file, self._pages[0]), "no resolution in its TIFF tags"
             )
         except Exception as error:
             self._file.close()

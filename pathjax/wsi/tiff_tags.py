@@ -49,10 +49,11 @@ def check_rgb(path: Path, page: Any) -> None:
         )
 
 
-def stated_mpp(file: Any) -> Stated:
+def stated_mpp(file: Any, page: Any) -> Stated:
     """x and y in micrometres per pixel by source: OME's XML, then TIFF tags.
 
-    `file` is a `tifffile.TiffFile`. What is absent or in an unknown unit is left out.
+    `file` is a `tifffile.TiffFile`, `page` that of level 0. What is absent or in an
+    unknown unit is left out.
     """
     stated: Stated = {}
     if file.is_ome:
@@ -61,9 +62,8 @@ def stated_mpp(file: Any) -> Stated:
         sizes = [_ome_size(pixels, axis) for axis in "XY"]
         if not any(map(math.isnan, sizes)):
             stated["ome.PhysicalSize"] = (sizes[0], sizes[1])
-    tags = file.series[0].keyframe.tags
-    unit = TAG_UNITS.get(int(tags.valueof("ResolutionUnit", 2)))
-    found = [tags.valueof(f"{axis}Resolution") for axis in "XY"]
+    unit = TAG_UNITS.get(int(page.tags.valueof("ResolutionUnit", 2)))
+    found = [page.tags.valueof(f"{axis}Resolution") for axis in "XY"]
     if unit is not None and all(value and 0 not in value for value in found):
         x, y = (unit * value[1] / value[0] for value in found)
         stated["tiff.XResolution"] = (x, y)
