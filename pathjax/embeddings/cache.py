@@ -15,6 +15,7 @@ from pathjax.data.study import Study, sha256
 from pathjax.data.tile_source import StudyTiles
 from pathjax.embeddings.embed import embed_to_file
 from pathjax.embeddings.embedding_file import (
+    EmbeddingError,
     FileRows,
     open_embeddings,
     read_embeddings,
@@ -42,17 +43,19 @@ def cached(
     """Features of all tiles of a study: from `path` if they are those of `name`.
 
     Args:
-      path: FILE.h5, written if it is missing or has another model's features.
+      path: FILE.h5, written if it is missing, damaged, or of another model or study.
       name: Identifies what computes the features.
       study: Whose tiles.
       compute: Returns them, `[T, E]` float32.
     """
 
     def make() -> np.ndarray:
-        if path.exists():
+        try:
             old = read_embeddings(path, study)
             if old.meta["model"] == name:
                 return old.features
+        except EmbeddingError:  # missing, damaged, or of another study
+            pass
         features = compute()
         write_embeddings(path, study, features, {"model": name})
         return features

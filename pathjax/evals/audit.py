@@ -146,6 +146,9 @@ def examine(
         **shared,
         "beyond": beyond,
     }
+    chosen = {str(name) for entry in known for name in entry.get("selection") or ()}
+    if shared_selection := chosen & set(test.rows["patient_id"].astype(str)):
+        record["selected_on"] = len(shared_selection)
     if pretrained_on_tcga and (seen := len(tcga_patients(test.rows))):
         record["pretrained_on"] = {"TCGA": seen}
     return record
@@ -171,7 +174,8 @@ def audit(
       Task name to a record with `status`: "clean"; "unknown" (no history); "declared"
       (only patients that the split declares as shared, and no shared slide);
       "allowed" (an overlap that `allow` names); what overlaps; and `pretrained_on`,
-      how many of the test patients are TCGA's where the foundation model has seen TCGA.
+      how many of the test patients are TCGA's where the foundation model has seen TCGA;
+      `selected_on`, how many were in the validation that chose the model.
 
     Raises:
       EvalError: Overlaps that are neither declared nor allowed, all tasks at once; or
@@ -290,6 +294,8 @@ def describe(records: Sequence[Record]) -> list[str]:
         ]
         if record["status"] == "unknown":
             shared.insert(0, "its training patients are unknown")
+        if count := record.get("selected_on"):
+            shared.append(f"chosen by a validation on {count} of the test patients")
         if seen := record.get("pretrained_on", {}).get("TCGA"):
             shared.append(f"pre-trained on TCGA, which has {seen} of the test patients")
         status = "OVERLAP" if record["beyond"] else record["status"]

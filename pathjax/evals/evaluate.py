@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from pathjax.data.study import Study
+from pathjax.data.study import Study, sha256
+from pathjax.embeddings import handcrafted
 from pathjax.embeddings.cache import cached, cached_rows
-from pathjax.embeddings.handcrafted import tile_features
 from pathjax.embeddings.shared_space import joint_embeddings, shares_space
 from pathjax.evals import EvalError
 from pathjax.evals.audit import Record, audit, under_test
@@ -159,5 +159,7 @@ def _features(candidate: Candidate, model: Model | None, study: Study, out: Path
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{candidate.label}")
     path = out / "embeddings" / f"{name}.h5"
     if model is None:
-        return cached(path, candidate.identity, study, lambda: tile_features(study))
+        # By the code that computes them, which may change between versions.
+        name = f"{candidate.identity} {sha256(Path(handcrafted.__file__))[:16]}"
+        return cached(path, name, study, lambda: handcrafted.tile_features(study))
     return cached_rows(path, model, candidate.identity, study)

@@ -40,6 +40,11 @@ def _pretrained_key(entry: dict[str, Any]) -> tuple | None:
     return (entry["model"], ", ".join(cohorts)) if cohorts else None
 
 
+def _selected_key(entry: dict[str, Any]) -> tuple | None:
+    count = entry["audit"].get("selected_on")
+    return (entry["model"], count) if count else None
+
+
 def notes_of(
     entries: Sequence[dict[str, Any]],
     rows: Sequence[Row],
@@ -60,6 +65,10 @@ def notes_of(
         )
     for (model, finding, named), tasks in _by(entries, _audit_key):
         notes.append(f"{model}: {finding}{named}: {tasks}.")
+    for (model, count), tasks in _by(entries, _selected_key):
+        notes.append(
+            f"{model}: chosen by a validation on {count} of the test patients: {tasks}."
+        )
     for (model, cohorts), tasks in _by(entries, _pretrained_key):
         notes.append(
             f"{model}: its foundation model was pre-trained, without labels, on "

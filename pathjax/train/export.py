@@ -61,17 +61,20 @@ def finish(
 
 
 def model_meta(
-    inputs: Inputs, samples: Samples, record: dict[str, Any]
+    inputs: Inputs, samples: Samples, held_out: Samples | None, record: dict[str, Any]
 ) -> dict[str, Any]:
     """Metadata of model.safetensors.
 
     Args:
       inputs: Of the run.
       samples: The training samples.
+      held_out: The validation samples, by which the model is chosen.
       record: As in checkpoints.
     """
     config, study = inputs.config, inputs.study
     rows = study.samples.iloc[samples.row]
+    chosen_on = held_out.row if held_out and config.eval.every else []
+    selection = study.samples.iloc[chosen_on]["patient_id"].astype(str)
     seen = {
         "study": study.name,
         "fingerprint": study.fingerprint,
@@ -80,6 +83,7 @@ def model_meta(
         "patients": sorted(set(rows["patient_id"].astype(str))),
         "slides": samples.slides(study),
         "sites": sorted(set(rows["site"].astype(str))),
+        "selection": sorted(set(selection)),
     }
     before = inputs.init.meta if inputs.init else {"audit": []}
     lineage = list(before.get("lineage", ()))

@@ -127,7 +127,7 @@ def _train(
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
     state, shardings = program.make_state(key, inputs.start(), config.init)
     batches = inputs.train_batches(samples, part, features)
-    meta = model_meta(inputs, samples, record)
+    meta = model_meta(inputs, samples, held_out, record)
     run = Run(
         config=config,
         workdir=workdir,

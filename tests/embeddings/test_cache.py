@@ -1,5 +1,7 @@
 """Features are computed once, and again only for other parameters."""
 
+import copy
+
 import jax
 import numpy as np
 import pytest
@@ -30,6 +32,19 @@ def test_features_of_the_same_maker_are_read(tiny_study, tmp_path):
         assert features.shape == (len(tiny_study.tiles), 3)
         assert (features == value).all()
     assert len(made) == 3
+
+
+def test_features_of_another_study_are_computed_again(tiny_study, tmp_path):
+    path = tmp_path / "features.h5"
+    shape = (len(tiny_study.tiles), 3)
+    cached(path, "a", tiny_study, lambda: np.zeros(shape, np.float32))
+    other = copy.copy(tiny_study)
+    other.fingerprint = "another"
+    again = cached(path, "a", other, lambda: np.ones(shape, np.float32))
+    assert (again == 1).all()
+    path.write_bytes(b"damaged")
+    again = cached(path, "a", other, lambda: np.ones(shape, np.float32))
+    assert (again == 1).all()
 
 
 def test_embeddings_follow_the_parameters(tiny_study, tmp_path):

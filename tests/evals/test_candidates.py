@@ -16,6 +16,7 @@ from pathjax.evals.protocols import PROTOCOLS, Protocol
 from pathjax.evals.results import read_predictions, read_results
 from pathjax.evals.tasks import Task
 from pathjax.models.model_file import FILE, load_model, parameters_sha256, save_model
+from pathjax.report.notes import notes_of
 from pathjax.train import train
 
 TASK = Task("latent", "tiny", "latent", "regression", "main", "train", "val")
@@ -201,3 +202,20 @@ def test_candidates_are_read_from_words():
     assert tuned == Candidate("contrastive", "runs/c", "base", 2)
     with pytest.raises(ValueError, match="expected NAME=PATH"):
         parse_candidate("runs/c")
+
+
+def test_patients_that_chose_the_model_are_named(tiny_study, tmp_path):
+    """Not trained on, but its best step was best on them."""
+    values = {"val_fold": "val", "eval.every": 1, "optim.steps": 2}
+    values |= {"objective.name": "regression"}
+    train(config_for(tiny_study, **values), tmp_path / "run")
+    meta = load_model(tmp_path / "run").meta
+    assert meta["audit"][0]["selection"] == ["P08", "P09"]
+    models = [Candidate("chosen", str(tmp_path / "run"))]
+    evaluate(models, tiny_study, [TASK], tmp_path / "out")
+    (entry,) = read_results(tmp_path / "out").entries
+    assert entry["audit"]["status"] == "clean" and entry["audit"]["selected_on"] == 2
+    assert any(
+        "chosen: chosen by a validation on 2 of the test patients" in note
+        for note in notes_of([entry], [], 10, 10)
+    )
