@@ -124,6 +124,27 @@ def weights_of(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
     return weights
 
 
+def history_of(
+    candidate: Candidate,
+    candidates: Sequence[Candidate],
+    weights: Mapping[Candidate, str],
+) -> list[dict[str, Any]]:
+    """What a model was trained on, by its own file and by those of its ancestors.
+
+    Ancestors among the candidates are found by the hashes in its lineage, and as the
+    base that it is said to be tuned from.
+    """
+    meta = read_meta(candidate.path)
+    history = list(meta["audit"])
+    lineage = {parent["sha256"] for parent in meta.get("lineage", ())}
+    for other in candidates:
+        ancestor = weights[other] in lineage or other.name == candidate.base
+        if ancestor and not other.handcrafted:
+            stages = read_meta(other.path)["audit"]
+            history += [stage for stage in stages if stage not in history]
+    return history
+
+
 def require_unchanged(candidate: Candidate, weights: Mapping[Candidate, str]) -> None:
     """Refuses a model file that was replaced since `weights_of`, after it was loaded."""
     if sha256(weights_file(candidate.path)) != weights[candidate]:

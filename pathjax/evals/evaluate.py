@@ -20,6 +20,7 @@ from pathjax.evals.candidates import (
     Candidate,
     all_inputs,
     done_before,
+    history_of,
     require_unchanged,
     weights_of,
 )
@@ -75,7 +76,7 @@ def evaluate(
     weights = weights_of(candidates)
     inputs = all_inputs(candidates, tasks, by_name, weights, options)
     done = done_before(out, inputs)
-    audits = _audit_all(candidates, by_name, tasks, allow_overlap)
+    audits = _audit_all(candidates, weights, by_name, tasks, allow_overlap)
     progress = progress or (lambda done, note: None)
     for place, candidate in enumerate(candidates):
         for study in by_name.values():
@@ -137,7 +138,7 @@ def open_studies(paths: Sequence[str | Path]) -> list[Study]:
 
 
 def _audit_all(
-    candidates, studies, tasks, allow_overlap
+    candidates, weights, studies, tasks, allow_overlap
 ) -> dict[Candidate, dict[str, Record]]:
     """Every model's record of every task; refuses before anything is computed."""
     tests = {task.name: under_test(task, studies[task.study]) for task in tasks}
@@ -148,9 +149,8 @@ def _audit_all(
             continue
         meta = read_meta(candidate.path)
         seen = meta.get("foundation", {}).get("pretrained_on_tcga")
-        records[candidate] = audit(
-            candidate.label, meta["audit"], tests, allow_overlap, seen
-        )
+        history = history_of(candidate, candidates, weights)
+        records[candidate] = audit(candidate.label, history, tests, allow_overlap, seen)
     return records
 
 

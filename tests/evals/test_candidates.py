@@ -159,6 +159,22 @@ def test_results_of_an_earlier_version_are_redone(tiny_study, models, tmp_path, 
     assert "1 results of an earlier version" in caplog.text
 
 
+def test_the_audit_follows_the_lineage(tiny_study, models, tmp_path):
+    """A file that has forgotten what its base was trained on is not clean."""
+    tuned = load_model(models / "tuned")
+    tuned.meta["audit"] = [tuned.meta["audit"][-1] | {"patients": [], "slides": []}]
+    save_model(models / "tuned", tuned)
+    leak = Task("leak", "tiny", "latent", "regression", "main", "val", "train")
+    for base in ("base", None):  # declared, and by hash alone
+        asked = [Candidate("tuned", str(models / "tuned"), base, 0)]
+        asked.append(Candidate("base", str(models / "base")))
+        with pytest.raises(EvalError, match="tuned .*was trained on patients.*leak: "):
+            evaluate(asked, tiny_study, [leak], tmp_path / "out")
+    del tuned.meta["lineage"]
+    save_model(models / "tuned", tuned)
+    evaluate([Candidate("x", str(models / "tuned"))], tiny_study, [leak], tmp_path)
+
+
 def test_one_checkpoint_is_not_several_seeds(models, tmp_path):
     path = models / "tuned"
     copy = shutil.copytree(path, tmp_path / "copy")
