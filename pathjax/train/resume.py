@@ -51,6 +51,11 @@ def exclusive(workdir: Path) -> Iterator[None]:
                 f"{workdir} is in use by another run ({file.read().strip()}): wait for "
                 "it, stop it, or choose another --workdir"
             ) from error
+        except OSError as error:  # such as Lustre mounted without flock
+            log.warning(
+                "%s cannot be locked (%s): a second run in it would not be noticed",
+                *(workdir, error.strerror),
+            )
         since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         file.truncate(0)
         file.write(f"pid {os.getpid()} on {socket.gethostname()} since {since}\n")
@@ -69,21 +74,14 @@ def layout(mesh: Mesh) -> dict[str, Any]:
 
 
 def comparable(record: dict[str, Any]) -> dict[str, Any]:
-    """What the processes of a run must have in common, by name.
-
-    Args:
-      record: As in a checkpoint: config, panel, study, files, init, versions, layout.
-    """
+    """What the processes of a run must have in common, by name; from its record."""
     named = {f"config.{k}": v for k, v in flatten(record["config"]).items()}
     for key in PATHS:
         del named[f"config.{key}"]
     panel = json.dumps(record["panel"], sort_keys=True).encode()
     return named | {
-        "study": f"{record['study']['name']} {record['study']['fingerprint']}",
-        "text": describe_text(record),
+        **_contents(record),
         "gene panel": f"sha256:{hashlib.sha256(panel).hexdigest()[:16]}",
-        "init": record["init"]["sha256"],
-        **{f"file {name}": digest for name, digest in record["files"].items()},
         **{f"version of {name}": v for name, v in record["versions"].items()},
         **{f"layout.{name}": v for name, v in record["layout"].items()},
     }

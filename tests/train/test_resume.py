@@ -1,5 +1,6 @@
 """Which changes of a config keep a run the same run."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pathjax.parallel.mesh import make_mesh
 from pathjax.train.resume import (
     comparable,
     continuation,
+    exclusive,
     layout,
     require_same_run,
 )
@@ -89,13 +91,22 @@ def test_text_is_compared_by_what_it_is_and_not_by_where_it_lies():
     assert one == two != comparable(run("sha256:2"))
 
 
+def test_a_folder_that_cannot_be_locked_is_said(tmp_path, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("pathjax.train.resume.fcntl.flock", flock)
+    with exclusive(tmp_path):
+        assert "a second run in it would not be noticed" in caplog.text
+
+
 def test_what_processes_must_have_in_common():
     one = comparable(record())
     assert comparable(record(study="/another/path", init="there")) == one
     for other, name in (
         (comparable(record(**{"mesh.fsdp": 2})), "config.mesh.fsdp"),
         (comparable(record() | {"init": {"sha256": "2"}}), "init"),
-        (comparable(record() | {"files": {}}), "file samples.parquet"),
+        (comparable(record() | {"files": {}}), "file samples.parquet of the study"),
         (comparable(record() | {"panel": {"genes": ["A"]}}), "gene panel"),
         (comparable(record() | {"versions": {"jax": "3"}}), "version of jax"),
         (comparable(record() | {"layout": {"devices": 4}}), "layout.devices"),
