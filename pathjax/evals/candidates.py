@@ -226,7 +226,7 @@ def done_before(
         label = f"{Candidate(place[0], '', seed=place[1]).label}, {place[2]}"
         known = entry.get("inputs")
         if place in mine:
-            changed = _changed(known, inputs[mine[place]])
+            changed = _changed(known, inputs[mine[place]]) or _rows_changed(out, entry)
             if changed:
                 log.info("%s is computed again: %s", label, changed)
             else:
@@ -251,6 +251,13 @@ def done_before(
             "Evaluate those models again together with these, or choose another --out"
         )
     return done
+
+
+def _rows_changed(out: Path, entry: dict[str, Any]) -> str:
+    path = Path(out) / (entry["predictions"] or "")
+    if entry.get("predictions_sha256") == (sha256(path) if path.is_file() else None):
+        return ""
+    return "its predictions are not those that were written with it"
 
 
 def _changed(known: Inputs | None, expected: Inputs) -> str:

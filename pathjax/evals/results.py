@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 import pathjax
+from pathjax.data.study import sha256
 from pathjax.evals import EvalError
 from pathjax.evals.tasks import TaskOutcome
 from pathjax.files import atomic_path, write_json
@@ -223,6 +224,7 @@ def write_results(
             if outcome is not None:
                 entry["predictions"] = _prediction_name(entry)
                 _write_rows(root / entry["predictions"], outcome)
+                entry["predictions_sha256"] = sha256(root / entry["predictions"])
             fresh.append(entry)
         keys = {_key(entry) for entry in fresh}
         merged = [entry for entry in old if _key(entry) not in keys] + fresh
@@ -279,7 +281,8 @@ def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray]
     """An entry's rows, as `TaskOutcome` has them; None without rows.
 
     Raises:
-      EvalError: The file is missing, outside the run folder, or lacks an array.
+      EvalError: The file is missing, outside the run folder, not the one that was
+        written with the entry, or lacks an array.
     """
     if entry["predictions"] is None:
         return None
@@ -293,4 +296,11 @@ def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray]
         missing = [name for name in ARRAYS if name not in arrays]
         if missing:
             raise EvalError(f"{path} lacks {', '.join(missing)}")
-        return {name: arrays[name] for name in ARRAYS}
+        rows = {name: arrays[name] for name in ARRAYS}
+    # A kill between the two files leaves rows that are newer than their entry.
+    if entry.get("predictions_sha256") not in (None, sha256(path)):
+        raise EvalError(
+            f"{path} is not the file that was written with the result of "
+            f"{entry['model']}, {entry['task']}: run the same `pathjax evaluate` again"
+        )
+    return rows

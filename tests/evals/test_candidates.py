@@ -175,6 +175,23 @@ def test_the_audit_follows_the_lineage(tiny_study, models, tmp_path):
     evaluate([Candidate("x", str(models / "tuned"))], tiny_study, [leak], tmp_path)
 
 
+def test_rows_that_are_newer_than_their_result_are_computed_again(
+    tiny_study, models, tmp_path
+):
+    """As a kill between the two files leaves them."""
+    out, asked = tmp_path / "out", candidates(models)[:1]
+    evaluate(asked, tiny_study, [TASK], out)
+    (entry,) = read_results(out).entries
+    path = out / entry["predictions"]
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays | {"truth": arrays["truth"] + 1})
+    with pytest.raises(EvalError, match="is not the file that was written with"):
+        read_predictions(out, entry)
+    assert scored(asked, tiny_study, out) == ["base"]
+    path.unlink()
+    assert scored(asked, tiny_study, out) == ["base"]
+
+
 def test_one_checkpoint_is_not_several_seeds(models, tmp_path):
     path = models / "tuned"
     copy = shutil.copytree(path, tmp_path / "copy")
