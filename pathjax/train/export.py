@@ -73,8 +73,10 @@ def model_meta(
     """
     config, study = inputs.config, inputs.study
     rows = study.samples.iloc[samples.row]
-    chosen_on = held_out.row if held_out and config.eval.every else []
-    selection = study.samples.iloc[chosen_on]["patient_id"].astype(str)
+    selection: list[str] = []
+    if held_out and config.eval.every:
+        chosen_on = study.samples.iloc[held_out.row]
+        selection = sorted(set(chosen_on["patient_id"].astype(str)))
     seen = {
         "study": study.name,
         "fingerprint": study.fingerprint,
@@ -83,7 +85,7 @@ def model_meta(
         "patients": sorted(set(rows["patient_id"].astype(str))),
         "slides": samples.slides(study),
         "sites": sorted(set(rows["site"].astype(str))),
-        "selection": sorted(set(selection)),
+        "selection": selection,
     }
     before = inputs.init.meta if inputs.init else {"audit": []}
     lineage = list(before.get("lineage", ()))

@@ -107,15 +107,15 @@ class Inputs:
         samples = self.fold(fold)
         if not self.config.eval.every:
             return samples
+        if self.objective.needs_negatives:
+            require_negatives(self.config, fold, samples.pair_id)
+            require_negatives_in_batches(fold, samples.pair_id, batch)
         if len(samples) < self.objective.min_rows:
             raise ConfigError(
                 f"fold {fold!r} has {len(samples)} sample, but objective "
                 f"{self.config.objective.name} compares samples with each other: expected "
                 f"at least {self.objective.min_rows}"
             )
-        if self.objective.needs_negatives:
-            require_negatives(self.config, fold, samples.pair_id)
-            require_negatives_in_batches(fold, samples.pair_id, batch)
         return samples
 
     def train_batches(
