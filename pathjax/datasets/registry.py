@@ -30,6 +30,31 @@ class Demo(Dataset):
 
 
 @dataclasses.dataclass(frozen=True)
+class Images(Dataset):
+    """build a study of your own images from a table of them"""
+
+    targets: Annotated[
+        tuple[str, ...], "columns to predict: COLUMN for classes, or COLUMN:number"
+    ] = ()
+    fold: Annotated[
+        str | None, "column with each patient's fold, for a split called folds"
+    ] = None
+    tile_px: Annotated[int, "side of a tile in pixels"] = 224
+    mpp: Annotated[float, "micrometres per pixel of the tiles"] = 0.5
+    name: Annotated[str, "name of the study"] = "images"
+
+    source: ClassVar[str] = (
+        "CSV with columns path, patient_id, mpp and optionally sample_id, site"
+    )
+
+    def build(self, source: Path | None, out: Path, progress: Progress):
+        from pathjax.datasets.image_table import build_image_table
+
+        options = dataclasses.asdict(self)
+        return build_image_table(source, out, progress=progress, **options)
+
+
+@dataclasses.dataclass(frozen=True)
 class Her2st(Dataset):
     """build the her2st study: a tile and its counts per spot"""
 
@@ -131,6 +156,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
     "dataset",
     {
         "demo": Demo,
+        "images": Images,
         "her2st": Her2st,
         "her2st-tissue": Her2stTissue,
         **{name: TileBenchmark.of(found) for name, found in BENCHMARKS.items()},

@@ -1,0 +1,173 @@
+"""A study from a table of images: pixels, targets, folds, and rows left out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pathjax.cli import main
+from pathjax.data.check import check_study
+from pathjax.data.study import StudyError
+from pathjax.datasets.image_table import build_image_table, cut
+
+ROWS = [
+    # path, patient, mpp, fold, grade, age
+    ("a.png", "P1", "0.5", "train", "G1", "60"),
+    ("b.png", "P1", "0.5", "train", "G2", "60"),
+    ("c.png", "P2", "0,25", "test", "NA", "71.5"),
+]
+COLUMNS = ("path", "Patient", "MPP", "fold", "grade", "age")
+
+
+def build(folder, out="study", **options):
+    defaults = {"targets": ("grade", "age:number"), "fold": "fold", "tile_px": 32}
+    return build_image_table(
+        folder / "table.csv",
+        folder / out,
+        progress=lambda done, total: None,
+        **defaults | options,
+    )
+
+
+def write(folder, rows=ROWS, columns=COLUMNS):
+    frame = pd.DataFrame(rows, columns=list(columns))
+    frame.to_csv(folder / "table.csv", index=False, sep=";")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.default_rng(0)
+    for name, side in (("a", 32), ("b", 100), ("c", 64)):
+        pixels = random.integers(0, 256, (side, side, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    write(tmp_path)
+    return tmp_path
+
+
+def test_rows_become_samples_and_images_become_tiles(folder):
+    study = build(folder)
+    assert not check_study(study).problems
+    samples = study.samples.set_index("sample_id")
+    assert list(samples.index) == ["a.png", "b.png", "c.png"]
+    assert list(samples["grade"]) == ["G1", "G2", None]
+    assert list(samples["age"]) == [60, 60, 71.5]
+    # 100 px hold nine tiles of 32; 64 px at 0.25 are 32 at 0.5.
+    tiles = study.tiles
+    assert tiles.groupby("sample_id").size().to_dict() == {
+        "a.png": 1,
+        "b.png": 9,
+        "c.png": 1,
+    }
+    assert sorted(set(tiles[tiles["sample_id"] == "b.png"]["x"])) == [2, 34, 66]
+    assert study.split("folds").folds == {"train": ("P1",), "test": ("P2",)}
+    assert study.meta["skipped"] == []
+
+
+def test_the_same_build_again_gives_the_same_study(folder):
+    first = build(folder)
+    assert build(folder).fingerprint == first.fingerprint
+    with pytest.raises(StudyError, match="begun with other parameters"):
+        build(folder, tile_px=16)
+
+
+def test_tiles_are_the_pixels_of_the_image():
+    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    tiles = cut(image, 1.0, 2, 1.0)
+    assert [(x, y) for x, y, _ in tiles] == [
+        *((0, 0), (2, 0), (4, 0)),
+        *((0, 2), (2, 2), (4, 2)),
+    ]
+    np.testing.assert_array_equal(tiles[4][2], image[2:4, 2:4])
+    assert cut(image, 1.0, 6, 1.0) == []
+
+
+def test_another_mpp_is_resized_and_places_stay_in_the_image():
+    image = np.full((40, 80, 3), 200, np.uint8)
+    tiles = cut(image, 0.25, 10, 0.5)
+    assert len(tiles) == 2 * 4
+    assert (tiles[-1][0], tiles[-1][1]) == (60, 20)
+    assert all((tile == 200).all() for *_, tile in tiles)
+
+
+def test_rows_that_cannot_be_used_are_named_and_the_others_are_kept(folder):
+    (folder / "bad.png").write_bytes(b"<html>not found</html>")
+    rows = [
+        *ROWS,
+        ("bad.png", "P3", "0.5", "test", "G1", "50"),
+        ("none.png", "P3", "0.5", "test", "G1", "50"),
+        ("a.jpg", "P4", "250", "test", "G1", "50"),
+    ]
+    Image.new("RGB", (8, 8)).save(folder / "a.jpg")
+    rows.append(("small.png", "P2", "0.5", "test", "G1", "71.5"))
+    Image.new("RGB", (8, 8)).save(folder / "small.png")
+    write(folder, rows)
+    study = build(folder)
+    skipped = {item["what"]: item["reason"] for item in study.meta["skipped"]}
+    assert len(study.samples) + len(skipped) == len(rows)
+    assert "not a complete image" in skipped["bad.png (line 5)"]
+    assert "No such file" in skipped["none.png (line 6)"]
+    assert "mpp between 0.05 and 20" in skipped["a.jpg (line 7)"]
+    assert "smaller than a tile of 16 um" in skipped["small.png (line 8)"]
+    assert study.split("folds").folds == {"train": ("P1",), "test": ("P2",)}
+
+
+def replaced(row, column, value):
+    rows = [list(one) for one in ROWS]
+    rows[row][COLUMNS.index(column)] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (replaced(1, "Patient", ""), "patient_id is empty in 1 of 3 rows"),
+        (replaced(2, "Patient", "p1"), "differ only by case"),
+        (replaced(1, "fold", "test"), "images of 1 patients are in several folds"),
+        (replaced(1, "path", "a.png"), "names 1 images twice, first a.png"),
+        (replaced(0, "age", "old"), "expected numbers in column age, got 'old'"),
+    ],
+)
+def test_tables_that_cannot_be_trusted_are_refused(folder, rows, message):
+    write(folder, rows)
+    with pytest.raises(ValueError, match=message):
+        build(folder)
+
+
+def test_targets_that_do_not_fit_are_refused(folder):
+    for targets, message in (
+        (("tumour",), "lacks the columns tumour"),
+        (("age:years",), "expected age or age:number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build(folder, targets=targets)
+
+
+def test_several_images_of_a_sample_have_to_agree(folder):
+    columns = (*COLUMNS, "sample")
+    rows = [(*row, row[1]) for row in ROWS]
+    write(folder, rows, columns)
+    with pytest.raises(ValueError, match=r"sample P1 have 2 values of grade"):
+        build(folder)
+    study = build(folder, "other", targets=("age:number",))
+    assert list(study.samples["sample_id"]) == ["P1", "P2"]
+    assert len(study.tiles[study.tiles["sample_id"] == "P1"]) == 10
+
+
+def test_no_usable_image_is_an_error_that_says_why(folder):
+    write(folder, [("x.png", "P1", "0.5", "train", "G1", "60")])
+    with pytest.raises(StudyError, match=r"none of the 1 images.*x.png: .*No such"):
+        build(folder)
+
+
+def test_the_command_builds_from_real_patches(real_data, tmp_path, capsys):
+    """Breast tiles of 50 px at about 1 um/px; the label is in the file's name."""
+    paths = sorted((real_data / "idc_patches").rglob("*.png"))
+    rows = [
+        (str(path), path.parts[-3], "1.0", path.stem.rpartition("class")[2])
+        for path in paths
+    ]
+    write(tmp_path, rows, ("path", "patient", "mpp", "idc"))
+    words = ["--source", str(tmp_path / "table.csv"), "--out", str(tmp_path / "study")]
+    words += ["--targets", "idc", "--tile-px", "48", "--mpp", "1.0", "--name", "idc"]
+    assert main(["data", "images", *words]) == 0
+    assert f"{len(paths)} tiles, {len(paths)} samples" in capsys.readouterr().out
