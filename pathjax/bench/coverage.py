@@ -42,13 +42,12 @@ class Options:
 
     Attributes:
       studies: Tables for each design, null and effect each.
-      replicates, permutations: Of a table; fewer than a report takes.
+      permutations: Of a table; fewer than a report takes.
       seed: Of everything.
       processes: That share the work.
     """
 
     studies: int = 300
-    replicates: int = 500
     permutations: int = 499
     seed: int = 1
     processes: int = 2
@@ -192,7 +191,6 @@ def run_design(design: Design, options: Options) -> dict[str, Any]:
             try:
                 table = compare(
                     simulate(design, effect, design.key(options.seed, study, effect)),
-                    replicates=options.replicates,
                     # Tests are counted in null studies only.
                     permutations=1 if effect else options.permutations,
                     seed=study,

@@ -102,13 +102,14 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_evaluate(args: argparse.Namespace) -> None:
+def run_evaluate(args: argparse.Namespace) -> int:
     from pathjax.evals.candidates import (
         HANDCRAFTED,
         OLD_HANDCRAFTED,
         parse_candidate,
     )
     from pathjax.evals.evaluate import evaluate, open_studies
+    from pathjax.evals.results import read_results
     from pathjax.evals.suites import load_tasks
     from pathjax.progress import stage
 
@@ -118,16 +119,26 @@ def run_evaluate(args: argparse.Namespace) -> None:
             f"{OLD_HANDCRAFTED} is now called {HANDCRAFTED}; the old word still works"
         )
         print(note, file=sys.stderr)
+    tasks = [task for name in args.tasks for task in load_tasks(name)]
     with stage("probes", len(candidates)) as bar:
         path = evaluate(
             candidates,
             open_studies(args.study),
-            [task for name in args.tasks for task in load_tasks(name)],
+            tasks,
             args.out,
             allow_overlap=args.allow_overlap,
             progress=bar,
         )
     print(path)
+    names, columns = {one.name for one in candidates}, {task.name for task in tasks}
+    failed = [
+        entry
+        for entry in read_results(path).unscored
+        if entry["model"] in names and entry["task"] in columns
+    ]
+    for entry in failed:
+        print(f"not scored: {entry['model']}: {entry['reason']}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def run_audit(args: argparse.Namespace) -> int:

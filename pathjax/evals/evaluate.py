@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from pathjax.data.study import Study, sha256
+from pathjax.data.study import Study, StudyError, sha256
 from pathjax.embeddings import handcrafted
 from pathjax.embeddings.cache import cached, cached_rows
 from pathjax.embeddings.shared_space import joint_embeddings, shares_space
@@ -28,6 +28,7 @@ from pathjax.evals.results import make_entry, write_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, validate_all
 from pathjax.models.model_file import Model, load_model, read_meta
+from pathjax.stats.metric import StatisticsError
 
 
 def evaluate(
@@ -43,7 +44,9 @@ def evaluate(
     """Measures models on tasks and writes OUT/results.json.
 
     A result is written as soon as it is there, with the hashes of all that it depends on
-    (candidates.py), and kept as long as they are the same: an interrupted evaluation resumes.
+    (candidates.py), and kept as long as they are the same: an interrupted evaluation
+    resumes. A task that cannot be scored, as its truth does not vary, is written with
+    the reason as `unscored`; the others go on, and the next run tries it again.
 
     Args:
       candidates: Bases and tuned models.
@@ -99,19 +102,29 @@ def evaluate(
             features, joint = _features(candidate, model, study, Path(out)), None
             for task in missing:
                 progress(place, f"{candidate.label}: {task.name}")
-                if task.kind == "retrieval" and model is not None:
-                    image, partner = joint = joint or joint_embeddings(model, study)
-                    outcome = run_task(task, study, image, partner=partner, **options)
-                else:
-                    outcome = run_task(task, study, features, **options)
+                who = {
+                    "model": candidate.name,
+                    "base": candidate.base,
+                    "seed": candidate.seed,
+                }
+                try:
+                    if task.kind == "retrieval" and model is not None:
+                        image, partner = joint = joint or joint_embeddings(model, study)
+                        outcome = run_task(
+                            task, study, image, partner=partner, **options
+                        )
+                    else:
+                        outcome = run_task(task, study, features, **options)
+                except (EvalError, StatisticsError, StudyError) as error:
+                    about = {"task": task.name, "study": study.name}
+                    write_results(out, [], [who | about | {"reason": str(error)}])
+                    continue
                 entry = make_entry(
                     outcome,
-                    model=candidate.name,
-                    base=candidate.base,
-                    seed=candidate.seed,
                     checkpoint=candidate.identity,
                     audit=audits[candidate][task.name],
                     inputs=inputs[candidate, task.name],
+                    **who,
                 )
                 write_results(out, [(entry, outcome)])
         progress(place + 1, candidate.label)

@@ -98,6 +98,7 @@ SHIPPED = (
     _of("knn/1", "knn"),
     _of("retrieval/1", "retrieval"),
     _of("eva-linear/1", "eva_linear"),
+    _of("eva-linear-heldout/1", "eva_linear", folds=5),
     _of("eva-linear-docs/1", "eva_linear", weight_decay=0.0, warm_epochs=0),
     _of("eva-abmil/1", "abmil"),
     _of("uni-logreg/1", "uni_logreg"),

@@ -27,6 +27,7 @@ import numpy as np
 import pathjax
 from pathjax.data.study import sha256
 from pathjax.evals import EvalError
+from pathjax.evals.probes.minibatch import SCORED_FOLD
 from pathjax.evals.tasks import TaskOutcome
 from pathjax.files import atomic_path, write_json
 
@@ -46,6 +47,7 @@ ENTRY: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("per_fold", "shared_patients"), (list,)),
     "synthetic": (bool,),
 }
+UNSCORED = ("model", "base", "seed", "task", "study", "reason")
 # Arrays of a TaskOutcome that are saved, and as what; None keeps their type.
 ARRAYS = {"truth": None, "prediction": None, "patient": np.str_, "unit": np.str_,
           "stratum": np.int32, "columns": np.str_}  # fmt: skip
@@ -53,11 +55,18 @@ ARRAYS = {"truth": None, "prediction": None, "patient": np.str_, "unit": np.str_
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """The contents of a run folder."""
+    """The contents of a run folder.
+
+    Attributes:
+      root, provenance: The folder, and who wrote it.
+      entries: Of each model, seed and task that was scored.
+      unscored: Of those that could not be, `UNSCORED` keys; absent in older files.
+    """
 
     root: Path
     provenance: dict[str, Any]
     entries: list[dict[str, Any]]
+    unscored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def make_entry(
@@ -118,6 +127,12 @@ def _prediction_name(entry: dict[str, Any]) -> str:
     # Two names that read alike keep apart by the hash of the exact key.
     exact = hashlib.sha256(json.dumps(_key(entry)).encode()).hexdigest()[:8]
     return f"predictions/{readable[:120].strip('.-')}--{exact}.npz"
+
+
+def chosen_on_scored_rows(entry: dict[str, Any]) -> bool:
+    """True where a score is the best of many for the very rows that are scored."""
+    fits = [entry["hyper"], *entry["hyper"].get("rounds", {}).values()]
+    return any(str(fit.get("chosen_by")).startswith(SCORED_FOLD) for fit in fits)
 
 
 def git_commit(folder: Path) -> str | None:
@@ -196,12 +211,14 @@ def _one_writer(root: Path) -> Iterator[None]:
 def write_results(
     root: str | Path,
     outcomes: Sequence[tuple[dict[str, Any], TaskOutcome | None]],
+    unscored: Sequence[dict[str, Any]] = (),
 ) -> Path:
     """Adds entries to a run folder, replacing those of the same model, seed and task.
 
     Args:
       root: The run folder; made when missing.
       outcomes: Entries with the outcomes whose rows are saved next to them.
+      unscored: What could not be scored, with `UNSCORED` keys.
 
     Returns:
       The path of results.json.
@@ -217,7 +234,7 @@ def write_results(
     provenance = make_provenance()
     software = {name: provenance[name] for name in SOFTWARE}
     with _one_writer(root):
-        old = read_results(root).entries if path.exists() else []
+        old = read_results(root) if path.exists() else Results(root, {}, [])
         fresh = []
         for entry, outcome in outcomes:
             entry = {**entry, "written": provenance["time"], "software": software}
@@ -226,8 +243,10 @@ def write_results(
                 _write_rows(root / entry["predictions"], outcome)
                 entry["predictions_sha256"] = sha256(root / entry["predictions"])
             fresh.append(entry)
-        keys = {_key(entry) for entry in fresh}
-        merged = [entry for entry in old if _key(entry) not in keys] + fresh
+        keys = {_key(entry) for entry in (*fresh, *unscored)}
+        merged = [entry for entry in old.entries if _key(entry) not in keys] + fresh
+        failed = [entry for entry in old.unscored if _key(entry) not in keys]
+        failed += unscored
         studies: dict[str, str] = {}
         for entry in merged:
             other = studies.setdefault(entry["task"], entry["study"])
@@ -237,6 +256,8 @@ def write_results(
                     f"{entry['study']}: rename one"
                 )
         content = {"schema": SCHEMA, "provenance": provenance, "entries": merged}
+        if failed:
+            content["unscored"] = failed
         write_json(path, content)
     return path
 
@@ -274,7 +295,10 @@ def read_results(root: str | Path) -> Results:
     if not isinstance(entries, list) or not isinstance(content.get("provenance"), dict):
         raise EvalError(f"{path} lacks entries (a list) or provenance (an object)")
     _require_entries(entries, f"{path}: ")
-    return Results(path.parent, content["provenance"], entries)
+    unscored = content.get("unscored", [])
+    if any(set(UNSCORED) - entry.keys() for entry in unscored):
+        raise EvalError(f"{path}: unscored entries lack one of {', '.join(UNSCORED)}")
+    return Results(path.parent, content["provenance"], entries, unscored)
 
 
 def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray] | None:

@@ -243,8 +243,12 @@ def _number_labels(task: Task, study, rows: Rows):
     rows, dropped = _drop(rows, lambda part: ~np.isfinite(values(part)))
     _require_rows(rows)
     labels = {
-        role: values(part).to_numpy(np.float32)[:, None] for role, part in rows.items()
+        role: values(part).to_numpy(np.float64)[:, None] for role, part in rows.items()
     }
+    every = np.concatenate(list(labels.values()))
+    # float32 has 7 digits, too few for numbers that vary little beside their size.
+    if np.ptp(every) > 1e-3 * np.abs(every).max():
+        labels = {role: part.astype(np.float32) for role, part in labels.items()}
     return rows, labels, (task.target,), {"unlabelled": dropped}
 
 

@@ -80,6 +80,8 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
     prediction = np.concatenate(predictions, axis=1)
     if metric.needs == "classes":
         prediction = prediction.argmax(axis=-1).astype(np.int32)
+    elif metric.needs == "values":
+        prediction = prediction.astype(truth.dtype)
     else:
         prediction = prediction.astype(np.float32)
     stratum = np.zeros(len(truth), np.int64)
@@ -88,6 +90,14 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         stratum = _strata(study, protocol, parts)
         r = per_gene_pearson(truth, prediction[0], stratum, protocol.over_folds)
         hyper["constant_genes"] = int(np.isnan(r).sum())
+        if np.isnan(r).all():
+            genes = f"all {len(r)} genes are"
+            what = f"{task.target} is" if task.kind == "regression" else genes
+            within = " of every fold or class" if stratum.any() else ""
+            raise EvalError(
+                f"{what} constant over the {len(truth)} test rows{within}: there is "
+                "nothing to correlate. Choose another target or test fold"
+            )
     values = [
         metric.value(truth, run, stratum, protocol.over_folds) for run in prediction
     ]

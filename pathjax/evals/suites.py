@@ -83,25 +83,25 @@ def _her2st() -> list[Task]:
     ]
 
 
-def _benchmarks(**columns: str) -> list[Task]:
-    """Public tile benchmarks as kaiko's eva runs them; column name to set.
+def _benchmarks(columns: dict[str, str], held_out: bool = False) -> list[Task]:
+    """Public tile benchmarks with eva's linear probe; column name to set.
 
     Fitted on the train fold, scored on the benchmark's own. Where there is a val fold
-    that is not scored, it chooses the epoch; else the scored fold does, as in eva.
+    that is not scored, it chooses the epoch. Else the scored fold does, as in eva, or,
+    `held_out`, a fifth of the train fold.
     """
     tasks = []
     for column, name in columns.items():
         known = BENCHMARKS[name]
         select = "val" if "val" in known.counts and known.scored != "val" else None
-        folds: dict[str, Any] = {
-            "split": "benchmark",
-            "fit": "train",
-            "test": known.scored,
-        }
-        tasks.append(
-            _classes(column, name, "label", select=select, level="tile",
-                     protocol="eva-linear/1", **folds)
-        )  # fmt: skip
+        inside = held_out and select is None
+        task = Task(
+            *(column, name, "label", "classification"),
+            *("benchmark", "train", known.scored, select),
+            level="tile",
+            protocol="eva-linear-heldout/1" if inside else "eva-linear/1",
+        )
+        tasks.append(task)
     return tasks
 
 
@@ -134,18 +134,19 @@ def _tcga_regions() -> list[Task]:
 def _ten(breast: str) -> list[Task]:
     """The ten columns of Table 1, with one of the two breast subtypings."""
     tiles = {name: EVA[name] for name in ("BACH", "PCam test", "MHIST")}
+    tiles["CRC-MSI"] = "crc-msi"
     patients = [
         task
         for task in _tcga()
         if not task.name.startswith("TCGA breast") or task.name == breast
     ]
-    return _benchmarks(**tiles, **{"CRC-MSI": "crc-msi"}) + patients
+    return _benchmarks(tiles, held_out=True) + patients
 
 
 SUITES: dict[str, Callable[[], list[Task]]] = {
     "ten": lambda: _ten("TCGA breast IDC/ILC"),
     "ten-pam50": lambda: _ten("TCGA breast PAM50"),
-    "eva": lambda: _benchmarks(**EVA),
+    "eva": lambda: _benchmarks(EVA),
     "tcga": _tcga,
     "tcga-abmil": lambda: _tcga("eva-abmil/1"),
     "tcga-regions": _tcga_regions,
@@ -153,7 +154,7 @@ SUITES: dict[str, Callable[[], list[Task]]] = {
     "her2st": _her2st,
     # On section C4 after C2 and C3: for choosing hyper-parameters.
     "her2st-dev": lambda: _her2st_fold("C4", "c_sections_dev", "val"),
-} | {name: functools.partial(_benchmarks, **{name: name}) for name in BENCHMARKS}
+} | {name: functools.partial(_benchmarks, {name: name}) for name in BENCHMARKS}
 
 
 def load_tasks(name: str) -> list[Task]:

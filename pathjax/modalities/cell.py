@@ -18,10 +18,9 @@ from pathjax.evals.folds import fold_weights
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation, most_variable, prepare
-from pathjax.stats.bootstrap import bootstrap_draws, number_units, percentile_interval
+from pathjax.stats.interval import score_interval
 from pathjax.stats.metrics import METRICS
 
-REPLICATES = 1000
 METRICS_OF_KIND = {
     "class": ("balanced_accuracy", "auroc"),
     "number": ("pearson",),
@@ -142,20 +141,17 @@ def _probe(kind, x, y, patient, train, test, classes):
 
 
 def score(
-    kind: str, predictions: Predictions, patient: Int[np.ndarray, "n"], seed: int = 0
+    kind: str, predictions: Predictions, patient: Int[np.ndarray, "n"]
 ) -> dict[str, dict[str, float]]:
     """Each metric with its 95 % interval over patients, and what guessing gives.
 
     r is taken within folds, whose predictions have different offsets.
 
     Raises:
-      StatisticsError: there are too few patients for an interval.
+      StatisticsError: A score is not defined, as of a truth that does not vary.
     """
-    (unit,), units = number_units([patient])
-    draws = bootstrap_draws(units, REPLICATES, seed)
-    once = np.ones((1, units), np.int64)
-    every = np.concatenate([once, draws])
-    scores = {}
+    unit = np.unique(patient, return_inverse=True)[1]
+    truth, scores = predictions.truth, {}
     for name in METRICS_OF_KIND[kind]:
         metric = METRICS[name]
         guess = predictions.score
@@ -163,12 +159,11 @@ def score(
             guess = guess.argmax(axis=1)
         # Classes are scored over all folds together.
         stratum = predictions.fold if metric.needs == "values" else None
-        values = metric.terms(predictions.truth, guess, unit, stratum).evaluate(every)
-        low, high = percentile_interval(values[1:])
+        low, high = score_interval(metric, truth, [guess], unit, stratum=stratum)
         scores[name] = {
-            "value": float(values[0]),
+            "value": metric.value(truth, guess, stratum),
             "low": low,
             "high": high,
-            "chance": metric.chance_level(predictions.truth),
+            "chance": metric.chance_level(truth),
         }
     return scores

@@ -25,7 +25,7 @@ import pathjax
 from pathjax.data.folds import patient_folds
 from pathjax.data.study import StudyError
 from pathjax.files import atomic_path, write_json
-from pathjax.modalities.cell import PROBE, REPLICATES, Predictions, predict, score
+from pathjax.modalities.cell import PROBE, Predictions, predict, score
 from pathjax.modalities.cohort import (
     EXPRESSION,
     Cohort,
@@ -46,7 +46,7 @@ class Options:
 
     Attributes:
       folds: Number of folds of patients.
-      seed: Of the folds and the bootstrap.
+      seed: Of the folds.
       least: Minimum number of patients of a class; smaller classes are left out.
       combinations: Whether to score modalities together too.
       prepare: Sizes of the features' preparation.
@@ -195,7 +195,7 @@ def run(
             }
             for name, one in cohort.modalities.items()
         },
-        "options": dataclasses.asdict(options) | {"replicates": REPLICATES},
+        "options": dataclasses.asdict(options),
         "probe": {"class": PROBE["class"], "number": PROBE["number"]},
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
         "command": command,
@@ -247,7 +247,7 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
             how=options.prepare,
             genes=options.target_genes,
         )
-        scores = score(one.question.kind, predicted, patient, options.seed)
+        scores = score(one.question.kind, predicted, patient)
     except (ModalityError, StatisticsError) as error:
         raise ModalityError(
             f"{one.question.name} by {' + '.join(combined)} ({len(which)} samples, "

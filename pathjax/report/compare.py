@@ -2,10 +2,9 @@
 
     RUN/results.json + predictions -> load_runs -> compare -> Table
 
-One bootstrap serves a whole table. Each replicate resamples patients once for all tasks
-that share them and for base and tuned alike, and fine-tuning seeds once for all tasks
-of a model. The mean delta has its interval from the same replicates and its test from
-the same permutations as the tasks. Nothing is rendered here.
+A patient is left out of all tasks that share patients, and of base and tuned model alike,
+so that deltas and their mean have paired intervals. The mean delta has its test from the
+same permutations as the tasks. Nothing is rendered here.
 """
 
 import dataclasses
@@ -15,7 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pathjax.evals.results import read_predictions, read_results
+from pathjax.evals.results import (
+    chosen_on_scored_rows,
+    read_predictions,
+    read_results,
+)
 from pathjax.report.notes import mean_notes, notes_of
 from pathjax.report.paired import SharedUnits, permute_deltas
 from pathjax.report.table_data import (
@@ -30,12 +33,8 @@ from pathjax.report.table_data import (
     in_order,
     plain_mean,
 )
-from pathjax.stats.bootstrap import (
-    bootstrap_draws,
-    mean_over_seeds,
-    percentile_interval,
-)
 from pathjax.stats.correlation import per_gene_pearson
+from pathjax.stats.interval import interval, left_out
 from pathjax.stats.metric import Terms
 from pathjax.stats.metrics import find_metric
 
@@ -68,10 +67,12 @@ def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
       EvalError: A folder cannot be read.
     """
     loaded: dict[tuple, Scored] = {}
+    reasons = []
     origin: dict[tuple, Path] = {}
     twice = []
     for run in dict.fromkeys(Path(run).resolve() for run in runs):
         results = read_results(run)
+        reasons += [entry["reason"] for entry in results.unscored]
         for entry in results.entries:
             item = Scored(entry, read_predictions(results.root, entry))
             if item.key in loaded:
@@ -84,8 +85,16 @@ def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
             "of the folders, or give the models different names"
         )
     if not loaded:
-        raise ReportError(f"no entries in {', '.join(map(str, runs))}")
+        raise ReportError(
+            "; ".join([f"no entries in {', '.join(map(str, runs))}", *reasons[:5]])
+        )
     return list(loaded.values())
+
+
+def load_unscored(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """What could not be scored in the run folders, as in `Results.unscored`."""
+    folders = dict.fromkeys(Path(run).resolve() for run in runs)
+    return [entry for run in folders for entry in read_results(run).unscored]
 
 
 Grouped = dict[str, dict[str, dict[Any, Scored]]]
@@ -189,22 +198,16 @@ def _pair_seeds(model: str, task: str, tuned: dict, base: dict) -> dict[Any, Any
     )
 
 
-class _Replicates:
-    """Terms and bootstrap replicates of every entry, by (model, task, seed)."""
+class _Scores:
+    """Terms of every entry, and its scores without each patient, by its key."""
 
-    def __init__(self, scored, grouped: Grouped, replicates: int, seed: int):
+    def __init__(self, scored: Sequence[Scored]):
         known = [item for item in scored if item.rows is not None]
         self.shared = SharedUnits(
             (item.entry["study"], item.entry["task"], item.rows) for item in known
         )
-        # A stream for each part, by its units: two parts of equally many patients must
-        # not be resampled alike, and other tasks of the table must not matter.
-        draws = {
-            part: bootstrap_draws(part.units, replicates, (seed, part.key))
-            for part in dict.fromkeys(self.shared.part.values())
-        }
         self.terms: dict[tuple, Terms] = {}
-        self.samples: dict[tuple, np.ndarray] = {}
+        self.left_out: dict[tuple, np.ndarray] = {}
         for item in known:
             task, rows = item.entry["task"], item.rows
             self.terms[item.key] = find_metric(item.entry["metric"]).terms(
@@ -214,47 +217,60 @@ class _Replicates:
                 rows["stratum"],
                 item.entry["combine"],
             )
-            sampled = draws[self.shared.part[task]]
-            self.samples[item.key] = self.terms[item.key].evaluate(sampled)
-        # Parts have streams of two numbers, seeds of one: they never coincide.
-        self.seeds = {
-            model: bootstrap_draws(
-                len(next(iter(tasks.values()))), replicates, (seed + 1,)
-            )
-            for model, tasks in grouped.items()
-        }
+            units = self.shared.part[task].units
+            self.left_out[item.key] = left_out(self.terms[item.key], units)
 
-    def over_seeds(self, model: str, samples: list[np.ndarray | None]):
-        """Replicates of the mean over seeds; None where rows are missing."""
-        if any(one is None for one in samples):
+    def of(self, model: str, task: str, seeds) -> np.ndarray | None:
+        """`[S, 1 + U]` scores of these seeds; None where rows are missing."""
+        keys = [(model, task, seed) for seed in seeds]
+        if any(key not in self.left_out for key in keys):
             return None
-        return mean_over_seeds(np.stack(samples), self.seeds[model])
+        return np.stack([self.left_out[key] for key in keys])
+
+    def estimate(self, value: float, task: str, scores, scale="", test=None):
+        """An estimate with the interval of a task's scores or deltas."""
+        bounds: tuple = ()
+        if scores is not None:
+            # Units of the part's other tasks have no say.
+            own = self.shared.own(task)
+            kept = slice(None) if own is None else np.append(0, 1 + own)
+            bounds = interval([scores[:, kept]], scale)
+        return Estimate(float(value), *bounds, **(vars(test) if test else {}))
+
+    def mean_interval(self, deltas: dict[str, np.ndarray]) -> tuple[float, float]:
+        """Of the mean of tasks' deltas; parts of the table are independent."""
+        parts = []
+        for part in dict.fromkeys(self.shared.part[task] for task in deltas):
+            # Leaving out a patient of this part leaves the other parts' tasks alone.
+            each = [
+                delta if self.shared.part[task] == part else delta[:, :1]
+                for task, delta in deltas.items()
+            ]
+            parts.append(sum(each) / len(each))
+        return interval(parts)
 
 
-def _estimate(value: float, samples: np.ndarray | None, test=None) -> Estimate:
-    bounds = () if samples is None else percentile_interval(samples)
-    return Estimate(float(value), *bounds, **(vars(test) if test else {}))
-
-
-def _columns(scored: Sequence[Scored]) -> tuple[Column, ...]:
+def _columns(scored: Sequence[Scored], unscored) -> tuple[Column, ...]:
     first = {item.entry["task"]: item.entry for item in reversed(scored)}
     if MEAN in first:
         raise ReportError(f"a task is called {MEAN!r}, the name of a column: rename it")
-    return tuple(
+    failed = (entry["task"] for entry in unscored if entry["task"] not in first)
+    return *(
         Column(
             task,
             *(first[task][k] for k in ("metric", "chance", "n", "n_patients")),
             first[task]["protocol"],
             percent=higher_is_better(first[task]["metric"]),
+            optimistic=chosen_on_scored_rows(first[task]),
         )
         for task in dict.fromkeys(item.entry["task"] for item in scored)
-    )
+    ), *map(Column, dict.fromkeys(failed))
 
 
 def compare(
     scored: Sequence[Scored],
     *,
-    replicates: int = 5000,
+    unscored: Sequence[dict[str, Any]] = (),
     permutations: int = PERMUTATIONS,
     seed: int = 0,
     title: str = "",
@@ -266,9 +282,9 @@ def compare(
 
     Args:
       scored: Of `load_runs`.
-      replicates: Of the bootstrap.
+      unscored: Of `load_unscored`.
       permutations: Of the tests of deltas.
-      seed: Of both.
+      seed: Of the permutations.
       title: Above the table.
 
     Raises:
@@ -277,54 +293,59 @@ def compare(
     _require_comparable(scored)
     grouped = _group(scored)
     bases = _bases(grouped)
-    columns = _columns(scored)
+    columns = _columns(scored, unscored)
     signs = {column.task: column.sign for column in columns}
-    boot = _Replicates(scored, grouped, replicates, seed)
+    scores = _Scores(scored)
     rows = []
     for model in in_order(bases):
         tasks, base = grouped[model], bases[model]
-        values, changes, pairs = {}, {}, {}
+        values, gaps, pairs = {}, {}, {}
+        changes: dict[str, np.ndarray | None] = {}
         for task in (column.task for column in columns if column.task in tasks):
             points = {s: item.entry["value"] for s, item in tasks[task].items()}
-            samples = {s: boot.samples.get((model, task, s)) for s in points}
-            values[task] = _estimate(
-                np.mean(list(points.values())),
-                boot.over_seeds(model, list(samples.values())),
+            own = scores.of(model, task, points)
+            scale = find_metric(next(iter(tasks[task].values())).entry["metric"]).scale
+            values[task] = scores.estimate(
+                np.mean(list(points.values())), task, own, scale
             )
             if base is None or task not in grouped[base]:
                 continue
             theirs = grouped[base][task]
             seeds = _pair_seeds(model, task, tasks[task], theirs)
-            gaps, gap_samples = [], []
-            for own, other in seeds.items():
-                gaps.append(points[own] - theirs[other].entry["value"])
-                before = boot.samples.get((base, task, other))
-                missing = before is None or samples[own] is None
-                gap_samples.append(None if missing else samples[own] - before)
-            changes[task] = np.mean(gaps), boot.over_seeds(model, gap_samples)
-            if changes[task][1] is not None:
+            gaps[task] = np.mean(
+                [points[s] - theirs[other].entry["value"] for s, other in seeds.items()]
+            )
+            before = scores.of(base, task, seeds.values())
+            missing = own is None or before is None
+            changes[task] = None if missing else own - before
+            if not missing:
                 pairs[task] = [
-                    (boot.terms[model, task, own], boot.terms[base, task, other])
-                    for own, other in seeds.items()
+                    (scores.terms[model, task, s], scores.terms[base, task, other])
+                    for s, other in seeds.items()
                 ]
         tests, of_mean = permute_deltas(
             pairs,
-            boot.shared.part,
+            scores.shared.part,
             permutations=permutations,
             seed=seed,
             signs=signs,
         )
-        deltas = {t: _estimate(*change, tests.get(t)) for t, change in changes.items()}
+        deltas = {
+            task: scores.estimate(gaps[task], task, change, test=tests.get(task))
+            for task, change in changes.items()
+        }
         mean = plain_mean(deltas, signs)
         if mean and len(pairs) == len(changes):
-            samples = [signs[task] * change[1] for task, change in changes.items()]
-            mean = _estimate(mean.value, np.mean(samples, axis=0), of_mean)
+            bounds = scores.mean_interval(
+                {task: signs[task] * change for task, change in changes.items()}
+            )
+            mean = Estimate(mean.value, *bounds, **(vars(of_mean) if of_mean else {}))
         is_base, count = model in bases.values(), len(next(iter(tasks.values())))
         rows.append(Row(model, base, is_base, values, deltas, mean, count))
     notes = mean_notes(columns, rows) + notes_of(
-        [item.entry for item in scored], rows, replicates, permutations
+        [item.entry for item in scored], columns, rows, permutations, unscored
     )
-    return Table(columns, tuple(rows), tuple(notes), title, replicates)
+    return Table(columns, tuple(rows), tuple(notes), title)
 
 
 def gene_correlations(

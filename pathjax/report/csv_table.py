@@ -17,6 +17,7 @@ from pathjax.files import write_csv
 from pathjax.report.notes import FROM_NUMBERS, mean_notes
 from pathjax.report.table_data import (
     MEAN,
+    OPTIMISTIC,
     Column,
     Estimate,
     ReportError,
@@ -31,7 +32,7 @@ from pathjax.report.table_data import (
 REQUIRED = ("model", "base", "task", "value", "delta")
 NUMBERS = ("value", "delta", "low", "high", "n", "n_patients", "seeds", "p", "p_holm",
            "permutations")  # fmt: skip
-FIELDS = ("model", "base", "task", "metric", *NUMBERS)
+FIELDS = ("model", "base", "task", "metric", *NUMBERS, "mark")
 UNITS = {"": True, "percent": True, "score": False}  # whether numbers are percentages
 
 
@@ -47,6 +48,7 @@ def write_table(table: Table, path: str | Path) -> None:
             line[key] = _digits(line[key], columns[cell["task"]].scale)
         line |= {key: cell[key] or "" for key in ("n", "n_patients", "seeds")}
         line |= {key: _digits(cell[key]) for key in ("p", "p_holm")}
+        line["mark"] = cell["mark"] + OPTIMISTIC * cell["optimistic"]
         line["unit"] = "percent" if columns[cell["task"]].percent else "score"
         lines.append([line[field] for field in fields])
     write_csv(Path(path), fields, lines, table.notes)
@@ -93,7 +95,11 @@ def read_table(path: str | Path) -> Table:
         if task != MEAN and task not in columns:
             n, patients = (_whole(cell[key]) for key in ("n", "n_patients"))
             percent = UNITS.get(text["unit"], True)
-            columns[task] = Column(task, text["metric"], None, n, patients, "", percent)
+            columns[task] = Column(
+                *(task, text["metric"], None, n, patients),
+                percent=percent,
+                optimistic=OPTIMISTIC in text["mark"],
+            )
     if not cells:
         problems.append("no line")
     if problems:

@@ -12,13 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathjax.report.style import BETTER, PALETTE, WORSE, folded, plain, save, style
-from pathjax.report.table_data import Table
+from pathjax.report.table_data import Table, mark
 
 
 def draw_deltas(table: Table, path: str | Path) -> None:
     """Forest plot: a line per task and tuned model, delta in percentage points.
 
-    A filled marker has an interval that excludes 0.
+    A filled marker is what the table has in bold; marks are the table's.
     """
     rows = [row for row in table.rows if row.deltas]
     columns = table.all_columns
@@ -36,19 +36,22 @@ def draw_deltas(table: Table, path: str | Path) -> None:
             if delta.low is not None:
                 ends = [100 * delta.low, 100 * delta.high]
                 axes.plot(ends, [y, y], color=colour, linewidth=1.5)
-            fill = colour if delta.excludes_zero else "white"
+            fill = colour if delta.certain else "white"
             x = 100 * delta.value
             axes.plot(x, y, marker, color=colour, markerfacecolor=fill)
+            offset = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(mark(delta), (x, y), fontsize=8, **offset)
         label = plain(f"{row.name} (against {row.base})")
         axes.plot([], [], marker + "-", color=colour, label=label)
     middles = np.arange(len(columns)) * (len(rows) + 1) + (len(rows) - 1) / 2
-    labels = [c.task if c.percent else f"{c.task} (error x 100)" for c in columns]
+    labels = [c.title if c.percent else f"{c.title} (error x 100)" for c in columns]
     axes.set_yticks(middles, list(map(plain, labels)))
     axes.get_yticklabels()[-1].set_weight("bold")
     axes.invert_yaxis()
     for edge in middles[:-1] + (len(rows) + 1) / 2:
         axes.axhline(edge, color="lightgrey", linewidth=0.5)
-    axes.set_xlabel("delta, percentage points (filled: 95 % interval excludes 0)")
+    legend = "filled: *, and 95 % interval excludes 0; marks as below the table"
+    axes.set_xlabel(f"delta, percentage points ({legend})", fontsize=8)
     figure.legend(loc="outside lower left")
     save(figure, path)
 

@@ -3,7 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pathjax.report.table_data import LEVEL, Column, Row, Table
+from pathjax.report.table_data import (
+    INTERVAL_ONLY,
+    LEVEL,
+    OPTIMISTIC,
+    Column,
+    Estimate,
+    Row,
+    Table,
+)
+from pathjax.stats.interval import ENOUGH_PATIENTS
+from pathjax.stats.permutation import holm
 
 FROM_NUMBERS = "Made from numbers alone: there are no intervals."
 OWN_VALUE = "=: the tuned model's value in percent; its base has none."
@@ -47,9 +57,10 @@ def _selected_key(entry: dict[str, Any]) -> tuple | None:
 
 def notes_of(
     entries: Sequence[dict[str, Any]],
+    columns: Sequence[Column],
     rows: Sequence[Row],
-    replicates: int,
     permutations: int,
+    unscored: Sequence[dict[str, Any]] = (),
 ) -> list[str]:
     """Notes on evaluated entries, the most serious first."""
     notes = []
@@ -58,6 +69,12 @@ def notes_of(
         notes.append(
             f"SYNTHETIC data ({', '.join(synthetic)}): nothing here is about patients."
         )
+    failed: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in unscored:
+        reason = entry["reason"].removeprefix(f"task {entry['task']}: ")
+        failed.setdefault((entry["task"], reason), {})[entry["model"]] = None
+    for (task, reason), models in failed.items():
+        notes.append(f"NOT SCORED: {task} ({', '.join(models)}): {reason}.")
     for shared, tasks in _by(entries, lambda e: tuple(e["shared_patients"])):
         notes.append(
             f"Patients {', '.join(shared)} are in both fit and test, as the split "
@@ -74,6 +91,13 @@ def notes_of(
             f"{model}: its foundation model was pre-trained, without labels, on "
             f"{cohorts}, which includes test patients of: {tasks}."
         )
+    optimistic = [column.task for column in columns if column.optimistic]
+    if optimistic:
+        notes.append(
+            f"{OPTIMISTIC}: the epoch was chosen on the scored rows themselves, so these "
+            "scores are too high (above chance even for labels that are noise): "
+            f"{', '.join(optimistic)}."
+        )
     for (n, patients), tasks in _by(entries, lambda e: (e["n"], e["n_patients"])):
         single = "" if patients > 1 else (
             "; intervals and tests are over rows of this one patient, which says "
@@ -89,10 +113,15 @@ def notes_of(
         )
     seeds = ", ".join(f"{row.name} {row.seeds}" for row in rows)
     notes.append(
-        f"Seeds: {seeds}. A value is the mean over seeds. In brackets: 95 % percentile "
-        f"intervals of {replicates} paired bootstrap replicates over test patients and "
-        "seeds; a delta in bold has an interval that excludes 0."
+        f"Seeds: {seeds}. A value is the mean over seeds. In brackets: 95 % intervals "
+        "over test patients (jackknife, t) and seeds; those of deltas are paired."
     )
+    few = [c.task for c in columns if c.n_patients and c.n_patients < ENOUGH_PATIENTS]
+    if few:
+        notes.append(
+            f"Fewer than {ENOUGH_PATIENTS} test patients: intervals may cover more or "
+            f"less than 95 %, and tests find less: {', '.join(few)}."
+        )
     if any(row.base is not None and row.seeds == 1 for row in rows):
         notes.append(
             "With one seed an interval does not cover the variation of fine-tuning."
@@ -101,27 +130,55 @@ def notes_of(
 
 
 def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
-    tested = [
-        (task, delta)
-        for row in rows
-        for task, delta in row.deltas.items()
-        if delta.p is not None
-    ]
-    if not tested:
+    if all(delta.p is None for row in rows for delta in row.deltas.values()):
         return []
     star = (
         f"*: p < {LEVEL} in a two-sided paired permutation test, which exchanges base "
         "and tuned predictions patient by patient, in all tasks and seeds alike "
         f"({permutations} permutations, or every pattern where there are fewer), after "
         "Holm's correction over a model's tasks; the mean delta is a single test, not "
-        "corrected. A test does not cover the variation of fine-tuning."
+        "corrected. A test does not cover the variation of fine-tuning. In bold: *, and "
+        f"the interval excludes 0. {INTERVAL_ONLY}: only the interval does, which is not "
+        "corrected: a table of several tasks often has one where nothing changed."
     )
-    # A pattern and its opposite have equally large deltas: the least exact p is of two.
-    few = {task: None for task, delta in tested if 2 / delta.permutations >= LEVEL}
-    if not few:
-        return [star]
-    names = ", ".join(few)
-    return [star, f"Too few test patients for any p to be below {LEVEL}: {names}."]
+    return [star, *_impossible_stars(rows)]
+
+
+def _least_p(delta: Estimate) -> float:
+    """The least p that its number of patterns allows.
+
+    Of exact tests, whose patterns are a power of two, the observed pattern and its
+    opposite are two.
+    """
+    patterns = delta.permutations or 1
+    exact = patterns & (patterns - 1) == 0
+    return 2 / patterns if exact else 1 / (1 + patterns)
+
+
+def _impossible_stars(rows: Sequence[Row]) -> list[str]:
+    """Tasks that cannot earn a *, however large their delta."""
+    never: dict[str, None] = {}
+    corrected: dict[tuple[int, float], dict[str, None]] = {}
+    for row in rows:
+        least = {t: _least_p(d) for t, d in row.deltas.items() if d.p is not None}
+        for (task, p), best in zip(
+            least.items(), holm(list(least.values())), strict=True
+        ):
+            if p >= LEVEL:
+                never[task] = None
+            elif best >= LEVEL:
+                tasks = corrected.setdefault((len(least), float(best)), {})
+                tasks[task] = None
+    notes = []
+    if never:
+        names = ", ".join(never)
+        notes.append(f"Too few test patients for any p to be below {LEVEL}: {names}.")
+    for (count, best), tasks in corrected.items():
+        notes.append(
+            f"Too few test patients for a * among {count} tasks, where the least "
+            f"corrected p is {best:.2g}: {', '.join(tasks)}."
+        )
+    return notes
 
 
 def mean_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:

@@ -1,10 +1,10 @@
 """Units that tasks share, and the permutation tests of one tuned model.
 
-    rows of every task -> SharedUnits -> units by number, parts -> bootstrap, tests
+    rows of every task -> SharedUnits -> units by number, parts -> intervals, tests
 
-A patient in the test rows of several tasks is resampled, and exchanged, in all of them
+A patient in the test rows of several tasks is left out, and exchanged, in all of them
 alike. Tasks that share patients, directly or through another task, are one part and
-number their units together; parts are independent. The sampling itself is in `stats`.
+number their units together; parts are independent. The statistics are in `stats`.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from pathjax.stats.bootstrap import number_units
+from pathjax.stats.interval import UNITS_AT_MOST, number_units
 from pathjax.stats.metric import Terms
 from pathjax.stats.permutation import (
     Swaps,
@@ -77,6 +77,12 @@ class SharedUnits:
                 part = Part(count, zlib.crc32(text.encode()))
                 self.unit |= dict(zip(tasks_of_part, numbers, strict=True))
                 self.part |= dict.fromkeys(tasks_of_part, part)
+
+    def own(self, task: str) -> np.ndarray | None:
+        """The units of its part that a task has; None where units are left out in groups."""
+        if self.part[task].units > UNITS_AT_MOST:
+            return None
+        return np.unique(self.unit[task])
 
 
 def _sharing(ids: dict[str, np.ndarray]) -> list[list[str]]:

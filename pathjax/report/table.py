@@ -2,8 +2,9 @@
 
     run folders or a CSV -> load_table -> Table -> Markdown, CSV, JSON, PNG, terminal
 
-A delta in bold has a 95 % interval that excludes 0; one with a * has a p below 0.05 after
-Holm's correction. An error, where lower is better, is shown in its own unit. compare.py
+A * has a p below 0.05 after Holm's correction; in bold, its 95 % interval also excludes 0.
+A ° has only such an interval, which is not corrected. Tasks marked † had something chosen
+on the scored rows. An error, where lower is better, is shown in its own unit. compare.py
 makes the table; this module lays it out.
 """
 
@@ -16,26 +17,30 @@ from matplotlib.figure import Figure
 
 from pathjax.files import write_json, write_text
 from pathjax.report import figures
-from pathjax.report.compare import Scored, compare, gene_correlations, load_runs
+from pathjax.report.compare import (
+    Scored,
+    compare,
+    gene_correlations,
+    load_runs,
+    load_unscored,
+)
 from pathjax.report.csv_table import read_table, write_table
 from pathjax.report.notes import shown_notes
 from pathjax.report.style import BETTER, WORSE, folded, plain, save, slug, wrapped
-from pathjax.report.table_data import Column, ReportError, Row, Table, table_json
+from pathjax.report.table_data import Column, ReportError, Row, Table, mark, table_json
 from pathjax.stats.metrics import metric_label
 
 
-def load_table(
-    sources: Sequence[str | Path], *, replicates: int = 5000, title: str = ""
-) -> Table:
+def load_table(sources: Sequence[str | Path], *, title: str = "") -> Table:
     """The table of run folders, or of one CSV.
 
     Raises:
       ReportError: A CSV together with something else, or results do not fit together.
     """
-    return _load(sources, replicates, title)[0]
+    return _load(sources, title)[0]
 
 
-def _load(sources, replicates, title) -> tuple[Table, list[Scored]]:
+def _load(sources, title) -> tuple[Table, list[Scored]]:
     paths = [Path(source) for source in sources]
     if not paths:
         raise ReportError("no run folder or CSV was named")
@@ -48,7 +53,7 @@ def _load(sources, replicates, title) -> tuple[Table, list[Scored]]:
     if tables:
         return read_table(tables[0]), []
     scored = load_runs(paths)
-    return compare(scored, replicates=replicates, title=title), scored
+    return compare(scored, unscored=load_unscored(paths), title=title), scored
 
 
 def percent(number: float, *, signed: bool = False) -> str:
@@ -68,12 +73,12 @@ def _number(column: Column, number: float, signed: bool) -> str:
 
 
 class Cell(NamedTuple):
-    """The text of a cell; `bold` and `star` as in the module's docstring."""
+    """The text of a cell; `bold` and `mark` as in the module's docstring."""
 
     number: str = ""
     interval: str = ""
     bold: bool = False
-    star: str = ""
+    mark: str = ""
 
 
 def _cell(row: Row, column: Column) -> Cell:
@@ -87,13 +92,9 @@ def _cell(row: Row, column: Column) -> Cell:
         ends = (_number(column, n, signed) for n in (estimate.low, estimate.high))
         interval = f"[{', '.join(ends)}]"
     # A tuned model without a base's value to compare with shows its value, marked.
-    mark = "=" if not signed and row.base is not None else ""
-    return Cell(
-        mark + _number(column, estimate.value, signed),
-        interval,
-        signed and estimate.excludes_zero,
-        "*" if signed and estimate.significant else "",
-    )
+    own = "=" if not signed and row.base is not None else ""
+    number = own + _number(column, estimate.value, signed)
+    return Cell(number, interval, signed and estimate.certain, mark(delta))
 
 
 def _cells(row: Row, table: Table) -> list[Cell]:
@@ -111,7 +112,7 @@ def _headings(table: Table) -> list[tuple[str, str]]:
         below = metric_label(column.metric) if column.metric else ""
         if column.chance is not None:
             below += f", chance {_number(column, column.chance, False)}"
-        pairs.append((column.task, below))
+        pairs.append((column.title, below))
     return pairs
 
 
@@ -134,7 +135,7 @@ def render_markdown(table: Table) -> str:
         cells = [_escape_markdown(_label(row))]
         for cell in _cells(row, table):
             number = f"**{cell.number}**" if cell.bold else cell.number
-            number += _escape_markdown(cell.star)
+            number += _escape_markdown(cell.mark)
             cells.append(f"{number} {cell.interval}".strip())
         lines.append("| " + " | ".join(cells) + " |")
     notes = [f"- {_escape_markdown(note)}" for note in shown_notes(table)]
@@ -148,7 +149,7 @@ def print_table(table: Table, console=None) -> None:
     from rich.text import Text
 
     def text(cell: Cell) -> Text:
-        lines = f"{cell.number}{cell.star}\n{cell.interval}".strip()
+        lines = f"{cell.number}{cell.mark}\n{cell.interval}".strip()
         return Text(lines, style="bold" if cell.bold else "")
 
     console = console or rich.console.Console()
@@ -223,7 +224,7 @@ def draw_table(table: Table, path: str | Path) -> None:
                 )
             x, middle = x + width / 2, y + height * (0.36 if cell.interval else 0.5)
             weight = "bold" if cell.bold else "normal"
-            number = cell.number + cell.star
+            number = cell.number + cell.mark
             axes.text(x, middle, number, fontsize=10, weight=weight, **centred)
             axes.text(x, y + height * 0.76, cell.interval, fontsize=6.5, **centred)
     bottom = top + 0.9 + height * len(table.rows)
@@ -237,7 +238,6 @@ def write_report(
     run_dirs: Sequence[str | Path],
     out: str | Path,
     *,
-    replicates: int = 5000,
     title: str = "",
 ) -> tuple[Table, dict[str, Path]]:
     """Writes the table and the figures of run folders (or of one CSV) to `out`.
@@ -250,7 +250,7 @@ def write_report(
       ReportError: Results do not fit into one table.
       EvalError: A run folder cannot be read.
     """
-    table, scored = _load(run_dirs, replicates, title)
+    table, scored = _load(run_dirs, title)
     out = Path(out)
     names = {"markdown": "md", "csv": "csv", "json": "json", "png": "png"}
     paths = {kind: out / f"table.{suffix}" for kind, suffix in names.items()}

@@ -14,6 +14,8 @@ from pathjax.stats.metrics import find_metric
 
 MEAN = "mean delta"
 LEVEL = 0.05  # of the test that earns a *; intervals cover 1 - LEVEL
+# Corrected test; interval only, not corrected; chosen on the scored rows.
+STAR, INTERVAL_ONLY, OPTIMISTIC = "*", "°", "†"
 SCHEMA = 1
 
 
@@ -51,10 +53,26 @@ class Estimate:
         p = self.p if self.p_holm is None else self.p_holm
         return p is not None and p < LEVEL
 
+    @property
+    def certain(self) -> bool:
+        """True for what is in bold: the test over patients and the interval agree.
+
+        Of tables of seven tasks without any effect, a third to half have an interval
+        that excludes 0 somewhere; the test is corrected for that. The interval covers
+        fine-tuning seeds, which the test does not.
+        """
+        return self.significant and self.excludes_zero
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One task; `percent` is False for an error, which is shown in its own unit."""
+    """One task.
+
+    Attributes:
+      task, metric, chance, n, n_patients, protocol: As in results.
+      percent: False for an error, which is shown in its own unit.
+      optimistic: Something was chosen on the scored rows themselves.
+    """
 
     task: str
     metric: str = ""
@@ -63,11 +81,17 @@ class Column:
     n_patients: int | None = None
     protocol: str = ""
     percent: bool = True
+    optimistic: bool = False
 
     @property
     def sign(self) -> int:
         """-1 where lower is better; 1 otherwise, and for an unknown metric."""
         return 1 if self.percent and higher_is_better(self.metric) else -1
+
+    @property
+    def title(self) -> str:
+        """The task, marked where its scores are too high."""
+        return f"{self.task} {OPTIMISTIC}" if self.optimistic else self.task
 
     @property
     def scale(self) -> int:
@@ -111,16 +135,12 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows in order: each base with the models tuned from it, then the others.
-
-    `replicates` (of the bootstrap) is None for a table read from CSV.
-    """
+    """Rows in order: each base with the models tuned from it, then the others."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     title: str = ""
-    replicates: int | None = None
 
     @property
     def tasks(self) -> list[str]:
@@ -130,7 +150,15 @@ class Table:
     @property
     def all_columns(self) -> tuple[Column, ...]:
         """The tasks' columns, then that of `MEAN`."""
-        return *self.columns, Column(MEAN)
+        optimistic = any(column.optimistic for column in self.columns)
+        return *self.columns, Column(MEAN, optimistic=optimistic)
+
+
+def mark(delta: Estimate | None) -> str:
+    """STAR, INTERVAL_ONLY or nothing."""
+    if delta is None:
+        return ""
+    return STAR if delta.significant else INTERVAL_ONLY * delta.excludes_zero
 
 
 def plain_mean(
@@ -179,25 +207,24 @@ def records(table: Table) -> list[dict[str, Any]]:
     Returns:
       `model, base, task, metric, protocol, chance, n, n_patients, seeds`; `value,
       value_low, value_high` of the model itself; `delta, delta_low, delta_high, p,
-      p_holm, permutations` against its base; `replicates` where there is an interval.
-      Every record has every key, None where unknown or without meaning. The mean delta
+      p_holm, permutations` against its base; `mark` and `bold` as in the table, and
+      `optimistic` where something was chosen on the scored rows. Every record has every key, None where unknown or without meaning. The mean delta
       is a record whose task is "mean delta".
     """
     return [
-        _record(table, row, column)
+        _record(row, column)
         for row in table.rows
         for column in table.all_columns
         if row.values.get(column.task) or row.delta(column.task)
     ]
 
 
-def _record(table: Table, row: Row, column: Column) -> dict[str, Any]:
+def _record(row: Row, column: Column) -> dict[str, Any]:
     missing = dict.fromkeys(field.name for field in dataclasses.fields(Estimate))
     own, change = (
         vars(estimate) if estimate else missing
         for estimate in (row.values.get(column.task), row.delta(column.task))
     )
-    has_interval = own["low"] is not None or change["low"] is not None
     return {
         "model": row.name,
         "base": row.base,
@@ -215,7 +242,9 @@ def _record(table: Table, row: Row, column: Column) -> dict[str, Any]:
         "delta_low": change["low"],
         "delta_high": change["high"],
         **{key: change[key] for key in ("p", "p_holm", "permutations")},
-        "replicates": table.replicates if has_interval else None,
+        "mark": mark(row.delta(column.task)),
+        "bold": bool((delta := row.delta(column.task)) and delta.certain),
+        "optimistic": column.optimistic,
     }
 
 

@@ -1,1 +1,1 @@
-"""Scores, bootstrap intervals and permutation tests."""
+"""Scores, intervals and permutation tests."""

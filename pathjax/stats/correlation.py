@@ -3,7 +3,7 @@
 Strata are rows that are only compared among themselves: the test folds of a
 cross-validation, whose predictions have different offsets, or cancer types, whose levels
 any model can tell. "within" is one r of all rows after each stratum's means are taken
-off; "mean" is the mean of the strata's own r.
+off; "mean" is the mean of the strata's own r, weighted by how often their units count.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from pathjax.stats.metric import (
     sum_terms,
 )
 
-# Below this share of its own scale a variance is rounding, and the gene is constant.
+# Below this share of its own scale a variance of some rows is rounding.
 CONSTANT = 1e-12
 
 
@@ -48,9 +48,10 @@ class Pearson(Metric):
     """
 
     def terms(self, truth, prediction, unit=None, stratum=None, combine="within"):
-        truth, (prediction,) = self._rows(truth, prediction)
-        truth, prediction, asked = _prepared(truth, prediction, combine)
-        t, p = _unit_scale(truth, asked), _unit_scale(prediction, asked)
+        given, (guess,) = self._rows(truth, prediction)
+        truth, prediction, asked = _prepared(given, guess, combine)
+        t = _unit_scale(truth, asked, _precision(given))
+        p = _unit_scale(prediction, asked, _precision(guess))
         columns = [asked.astype(np.float64), t, p, t * t, p * p, t * p]
         numbers = _numbers(len(truth), unit, stratum)
         return sum_terms(self, np.hstack(columns), *numbers, combine)
@@ -62,28 +63,27 @@ class Pearson(Metric):
         self, terms: Terms, draws: Num[np.ndarray, "B U"]
     ) -> Float[np.ndarray, "B G"]:
         """r of each gene under each row of unit counts; NaN for a constant truth."""
-        moments, own = 0.0, []
-        for stratum in range(int(terms.stratum.max()) + 1):
-            inside = terms.stratum == stratum
+        parts, shares = [], []
+        for inside, share in terms.strata(draws):
             total = terms.weight(draws, inside) @ terms.parts[0][inside]
-            here = _moments(total)
-            moments = moments + here
-            if terms.combine == "mean":
-                own.append(_pearson(here))
-        return nanmean(np.stack(own, axis=-1)) if own else _pearson(moments)
+            parts.append(_moments(total))
+            shares.append(share[:, None])
+        return _combined(parts, shares, terms.combine)
 
     def value(self, truth, prediction, stratum=None, combine="within"):
         r = per_gene_pearson(truth, prediction, stratum, combine)
         if np.isnan(r).all():
             where = "" if stratum is None else " within every stratum"
             raise StatisticsError(
-                f"all {len(r)} genes are constant over the {len(truth)} test rows"
-                f"{where}: there is nothing to correlate"
+                f"all {len(r)} columns of the truth are constant over the {len(truth)} "
+                f"test rows{where}: there is nothing to correlate"
             )
         return float(np.nanmean(r))
 
 
-PEARSON = Pearson("pearson", "mean Pearson r", "values", score=None)
+PEARSON = Pearson(
+    "pearson", "mean Pearson r", "values", score=None, scale="correlation"
+)
 
 
 def per_gene_pearson(
@@ -97,13 +97,31 @@ def per_gene_pearson(
     return PEARSON.per_gene(terms, np.ones((1, 1)))[0]
 
 
-def _unit_scale(values, asked):
-    """Mean 0 and variance 1 over the rows asked for; 0 elsewhere and for constants."""
+def _combined(parts, shares, combine):
+    """r of the strata's moments: of their sums, or the weighted mean of each one's."""
+    if combine == "mean":
+        r = np.stack([_pearson(part) for part in parts], axis=-1)
+        return nanmean(r, np.stack(shares, axis=-1))
+    return _pearson(sum(parts))
+
+
+def _precision(values) -> float:
+    floating = values.dtype if values.dtype.kind == "f" else np.float64
+    return float(np.finfo(floating).eps)
+
+
+def _unit_scale(values, asked, precision):
+    """Mean 0 and variance 1 over the rows asked for; 0 elsewhere and for constants.
+
+    Constant is what varies by less than its type can tell: 1e6 + U(0, 1) is not.
+    """
     count = np.maximum(asked.sum(axis=0), 1)
     values = np.where(asked, values, 0.0)
     centred = np.where(asked, values - values.sum(axis=0) / count, 0.0)
     spread = np.sqrt((centred**2).sum(axis=0) / count)
-    constant = spread**2 <= CONSTANT * (values**2).sum(axis=0) / count
+    least, most = (np.where(asked, values, fill) for fill in (np.inf, -np.inf))
+    varied = most.max(axis=0) - least.min(axis=0)
+    constant = ~(varied > 4 * precision * np.abs(values).max(axis=0))
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, spread))
 
 
@@ -150,9 +168,9 @@ class Spearman(Metric):
     def evaluate(self, terms, draws):
         genes = []
         for truth, guess in zip(*(part.T for part in terms.parts), strict=True):
-            moments, own = 0.0, []
-            for stratum in range(int(terms.stratum.max()) + 1):
-                inside = (terms.stratum == stratum) & ~np.isnan(truth)
+            parts, shares = [], []
+            for inside, share in terms.strata(draws):
+                inside = inside & ~np.isnan(truth)
                 if not inside.any():
                     continue
                 weight = terms.weight(draws, inside)
@@ -161,14 +179,10 @@ class Spearman(Metric):
                     (weight * part).sum(axis=1)[:, None]
                     for part in (np.ones_like(t), t, p, t * t, p * p, t * p)
                 ]
-                here = _moments(np.hstack(sums))
-                moments = moments + here
-                if terms.combine == "mean":
-                    own.append(_pearson(here))
-            if isinstance(moments, float):
-                continue  # a gene that no row was asked for
-            r = nanmean(np.stack(own, axis=-1)) if own else _pearson(moments)
-            genes.append(r[:, 0])
+                parts.append(_moments(np.hstack(sums)))
+                shares.append(share[:, None])
+            if parts:  # else a gene that no row was asked for
+                genes.append(_combined(parts, shares, terms.combine)[:, 0])
         if not genes:
             return np.full(len(draws), np.nan)
         return nanmean(np.stack(genes, axis=-1))
@@ -192,4 +206,6 @@ def _ranks(values, weight):
     return ranks
 
 
-SPEARMAN = Spearman("spearman", "mean Spearman rho", "values", score=None)
+SPEARMAN = Spearman(
+    "spearman", "mean Spearman rho", "values", score=None, scale="correlation"
+)

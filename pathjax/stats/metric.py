@@ -2,14 +2,14 @@
 
     Metric.terms(truth, prediction, units) -> Terms.evaluate(draws [B, U]) -> [B]
 
-A bootstrap replicate only says how often each unit (patient) counts, and a permutation
-only which model's prediction a unit takes: both are weights. The same draws serve base
-and tuned model and all tasks that share patients, so the comparison is paired. The
-metrics themselves are in metrics.py. NumPy and float64 only; it reads no file.
+Leaving a unit (patient) out, or drawing it twice, only says how often it counts, and a
+permutation only which model's prediction a unit takes: both are weights. The same weights
+serve base and tuned model and all tasks that share patients, so the comparison is paired.
+The metrics themselves are in metrics.py. NumPy and float64 only; it reads no file.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Metric:
       vectorised: `score` takes weights `[B, n]` and returns `[B]`.
       comparable: Puts predictions on a scale that two models share without changing the
         score, such as ranks. The permutation test exchanges these.
+      scale: "share" where every score is within 0 to 1, "correlation" where it is one
+        (or a mean of some): intervals are then of that kind (interval.interval).
     """
 
     name: str
@@ -53,6 +55,7 @@ class Metric:
     higher_is_better: bool = True
     vectorised: bool = False
     comparable: Callable[[np.ndarray], np.ndarray] | None = None
+    scale: str = ""
 
     def __post_init__(self):
         if self.needs not in NEEDS:
@@ -80,8 +83,9 @@ class Metric:
             several runs; their score is the mean of the runs' scores.
           unit: Number of the unit that a row is of; None: all of one.
           stratum: Number of its stratum, such as the test fold of a cross-validation.
-          combine: "mean" averages the scores of the strata. "within" pools all rows;
-            correlations then take off each stratum's mean.
+          combine: "mean" averages the scores of the strata, each weighted by how often
+            its units count. "within" pools all rows; correlations then take off each
+            stratum's mean.
 
         Raises:
           StatisticsError: No rows, or shapes do not fit.
@@ -110,16 +114,15 @@ class Metric:
 
     def evaluate(self, terms: "Terms", draws) -> Float[np.ndarray, "B"]:
         """The score under each row of unit counts."""
-        if terms.combine == "mean":
-            strata = [terms.stratum == one for one in np.unique(terms.stratum)]
-        else:
-            strata = [slice(None)]
-        scores = []
-        for inside in strata:
+        scores, shares = [], []
+        strata = terms.strata(draws) if terms.combine == "mean" else [(slice(None), 1)]
+        for inside, share in strata:
             weight = terms.weight(draws, inside)
             truth, *runs = (part[inside] for part in terms.parts)
-            scores += [self._score_each(truth, run, weight) for run in runs]
-        return nanmean(np.stack(scores, axis=-1))
+            for run in runs:
+                scores.append(self._score_each(truth, run, weight))
+                shares.append(np.broadcast_to(share, len(draws)))
+        return nanmean(np.stack(scores, axis=-1), np.stack(shares, axis=-1))
 
     def _score_each(self, truth, run, weight):
         assert self.score is not None, "a subclass has its own evaluate"
@@ -177,6 +180,18 @@ class Terms:
     ) -> Float[np.ndarray, "B P"]:
         """How often each row counts under each row of unit counts."""
         return draws[:, self.unit[inside]].astype(np.float64)
+
+    def strata(self, draws: Num[np.ndarray, "B U"]) -> Iterator[tuple]:
+        """Which rows are of each stratum, and its weight `[B]` in a mean of strata.
+
+        The mean count of its units: a fold of one patient who is drawn twice counts as
+        two folds, without which means of folds vary too little (0.77 of their true
+        spread with a patient a fold).
+        """
+        for stratum in np.unique(self.stratum):
+            inside = self.stratum == stratum
+            units = np.unique(self.unit[inside])
+            yield inside, draws[:, units].mean(axis=1)
 
     def evaluate(self, draws: Num[np.ndarray, "B U"]) -> Float[np.ndarray, "B"]:
         """The score under each row of unit counts; NaN where it is not defined."""
@@ -267,9 +282,12 @@ def _numbers(rows: int, unit, stratum):
     )
 
 
-def nanmean(values: Float[np.ndarray, "*rest K"]) -> Float[np.ndarray, "*rest"]:
-    """Mean over the last axis without NaNs; NaN, not a warning, where all are."""
-    known = np.isfinite(values)
-    count = known.sum(axis=-1)
-    total = np.where(known, values, 0.0).sum(axis=-1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def nanmean(
+    values: Float[np.ndarray, "*rest K"],
+    weight: Float[np.ndarray, "*#rest K"] | float = 1.0,
+) -> Float[np.ndarray, "*rest"]:
+    """Weighted mean over the last axis without NaNs; NaN, no warning, where all are."""
+    weight = np.where(np.isfinite(values), weight, 0.0)
+    count = weight.sum(axis=-1)
+    total = (weight * np.where(weight > 0, values, 0.0)).sum(axis=-1)
+    return np.where(count > 0, total / np.where(count > 0, count, 1.0), np.nan)

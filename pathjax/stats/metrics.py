@@ -79,6 +79,7 @@ def recall_at(k: int) -> Metric:
     return SumMetric(
         *(f"recall@{k}", f"recall@{k}", "hits", _mean_ratio),
         chance=lambda truth: min(k / len(truth), 1.0),
+        scale="share",
         sums=_hit_sums,
     )
 
@@ -165,6 +166,7 @@ BALANCED_ACCURACY = SumMetric(
     *("balanced_accuracy", "balanced accuracy", "classes", _mean_ratio),
     # Brodersen et al. 2010, doi:10.1109/ICPR.2010.764: mean recall of the classes.
     chance=lambda truth: 1.0 / len(np.unique(truth)),
+    scale="share",
     sums=_recall_sums,
 )
 AUROC = Metric(
@@ -172,21 +174,29 @@ AUROC = Metric(
     chance=0.5,
     vectorised=True,
     comparable=_column_ranks,
+    scale="share",
 )
 SHIPPED = (
     BALANCED_ACCURACY,
     SumMetric(
         *("accuracy", "accuracy", "classes", _mean_ratio),
         chance=lambda truth: _shares(truth).max(),
+        scale="share",
         sums=_accuracy_sums,
     ),
-    SumMetric("f1_macro", "macro F1", "classes", _f1, chance=_f1_chance, sums=_f1_sums),
+    SumMetric(
+        *("f1_macro", "macro F1", "classes", _f1),
+        chance=_f1_chance,
+        scale="share",
+        sums=_f1_sums,
+    ),
     AUROC,
     Metric(
         *("auprc", "AUPRC", "scores", macro(average_precision)),
         chance=lambda truth: _shares(truth).mean(),
         vectorised=True,
         comparable=_column_ranks,
+        scale="share",
     ),
     PEARSON,
     SPEARMAN,

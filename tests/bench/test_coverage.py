@@ -11,7 +11,7 @@ from pathjax.bench.coverage import BASE, EFFECT, Design, Options, run_design, si
 from pathjax.bench.options import BenchError
 from pathjax.report.compare import compare
 
-SMALL = Options(studies=6, replicates=60, permutations=40, processes=1)
+SMALL = Options(studies=6, permutations=40, processes=1)
 
 
 def values(design, effect, count=1, model="tuned"):
@@ -76,7 +76,6 @@ def test_coverage_is_what_a_count_by_hand_gives(design):
             scored = simulate(design, effect, design.key(SMALL.seed, study, effect))
             table = compare(
                 scored,
-                replicates=SMALL.replicates,
                 permutations=SMALL.permutations if effect == 0 else 1,
                 seed=study,
             )
@@ -104,7 +103,7 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys, monkeypatch):
     one = Design("accuracy", patients=7, rows=1)
     monkeypatch.setattr(coverage, "designs", lambda quick: [one])
     out = tmp_path / "coverage.json"
-    words = ["studies=5", "replicates=50", "permutations=40", "processes=1"]
+    words = ["studies=5", "permutations=40", "processes=1"]
     words = [f"--config.{word}" for word in words]
     assert run_bench("coverage", False, out, words, quick=True) == 0
     found = json.loads(out.read_text())

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from pathjax.cli import main
 from pathjax.config import base_config, override
 from pathjax.data.study import Study
 from pathjax.embeddings.shared_space import joint_embeddings
@@ -17,6 +18,7 @@ from pathjax.evals.results import read_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
 from pathjax.models.model_file import load_model
+from pathjax.report.table import load_table
 from pathjax.train.trainer import train
 
 
@@ -157,6 +159,37 @@ def test_test_patients_seen_in_training_are_an_error_unless_named(
         candidates(runs)[1:], tiny_study, leaking, tmp_path, allow_overlap=["leak"]
     )
     assert read_results(tmp_path).entries[0]["audit"]["status"] == "allowed"
+
+
+def test_a_task_that_cannot_be_scored_is_listed_and_the_others_go_on(
+    tiny_study, tmp_path, capsys
+):
+    good = tasks()[0]
+    bad = dataclasses.replace(good, name="one class", classes=("light",))
+    words = ["evaluate", "colours=handcrafted", "--study", str(tiny_study.root)]
+    words += ["--out", str(tmp_path / "out"), "--tasks", str(tmp_path / "tasks.json")]
+    listed = [dataclasses.asdict(task) for task in (bad, good)]
+    (tmp_path / "tasks.json").write_text(json.dumps(listed))
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "not scored: colours: task one class: expected at least two classes" in error
+    results = read_results(tmp_path / "out")
+    assert [entry["task"] for entry in results.entries] == ["class"]
+    assert [entry["task"] for entry in results.unscored] == ["one class"]
+    table = load_table([tmp_path / "out"])
+    assert table.tasks == ["class", "one class", "mean delta"]
+    assert any(
+        note.startswith(
+            "NOT SCORED: one class (colours): expected at least two classes"
+        )
+        for note in table.notes
+    )
+    # Once it can be scored it is, and no longer listed.
+    listed[0]["classes"] = []
+    (tmp_path / "tasks.json").write_text(json.dumps(listed))
+    assert main(words) == 0
+    results = read_results(tmp_path / "out")
+    assert len(results.entries) == 2 and not results.unscored
 
 
 def test_problems_are_found_before_anything_is_scored(tiny_study, runs, tmp_path):

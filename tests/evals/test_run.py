@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -165,6 +165,30 @@ def test_fewer_patients_than_folds_gives_a_fold_each(study, features):
     task = dataclasses.replace(GENES, split="lone", fit="two", genes=("G0", "G1"))
     outcome = run_task(task, study, features, seeds=1, folds=5)
     assert outcome.hyper["chosen_by"] == "2 folds"
+
+
+def test_a_number_is_named_where_it_is_constant_and_scored_where_it_is_not(
+    study, features
+):
+    purity = Task("purity", "made", "purity", "regression", "cohort", "fit", "test")
+    number = study.samples["patient_id"].str[1:].astype(int)
+    near = 1e6 + np.random.default_rng(0).random(len(number)) + number / 30
+    for values, message in (
+        (number.where(number < 20, 7.0), r"purity is constant over the 40 test rows"),
+        (near, None),
+        (near + 1e9, None),
+    ):
+        tampered = Tampered(study, samples=study.samples.assign(purity=values))
+        if message:
+            with pytest.raises(EvalError, match=f"task purity: {message}"):
+                run_task(purity, tampered, features, **QUICK)
+        else:
+            outcome = run_task(purity, tampered, features, **QUICK)
+            wanted = pearsonr(outcome.truth[:, 0], outcome.prediction[:, 0])[0]
+            assert outcome.value == pytest.approx(wanted) and wanted > 0.2
+    flat = dataclasses.replace(GENES, genes=("G4",))
+    with pytest.raises(EvalError, match="all 1 genes are constant over the 40 test"):
+        run_task(flat, study, features, **QUICK)
 
 
 def test_retrieval_both_ways(study, features):

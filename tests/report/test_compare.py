@@ -5,11 +5,11 @@ import zlib
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from pathjax.evals.results import read_predictions, read_results
 from pathjax.report.compare import compare, gene_correlations, load_runs
 from pathjax.report.table_data import ReportError
-from pathjax.stats.bootstrap import bootstrap_draws
 from pathjax.stats.metrics import balanced_accuracy, mean_pearson
 from pathjax.stats.permutation import Swaps
 
@@ -29,7 +29,7 @@ def change(run, which, **values):
 
 
 def test_values_deltas_and_order(run):
-    table = compare(load_runs([run]), replicates=200)
+    table = compare(load_runs([run]))
     assert [row.name for row in table.rows] == ["base", "tuned", "colour"]
     assert [column.task for column in table.columns] == ["kind", "genes"]
     entries = read_results(run).entries
@@ -41,54 +41,61 @@ def test_values_deltas_and_order(run):
         assert rows["tuned"].values[task].value == pytest.approx(tuned)
         delta = rows["tuned"].deltas[task]
         assert delta.value == pytest.approx(tuned - by["base", None])
-        assert delta.low < delta.value < delta.high and delta.excludes_zero
+        assert delta.low < delta.value < delta.high and delta.certain
     deltas = [one.value for one in rows["tuned"].deltas.values()]
     assert rows["tuned"].mean.value == pytest.approx(np.mean(deltas))
     assert rows["tuned"].seeds == 3
     assert rows["base"].mean is None and rows["colour"].deltas == {}
 
 
-def test_intervals_equal_a_bootstrap_by_hand(run):
-    """Patients and seeds redrawn for each replicate, scores from repeated rows."""
-    replicates = 60
-    table = compare(load_runs([run]), replicates=replicates, seed=3)
+def test_intervals_equal_a_jackknife_by_hand(run):
+    """Scores of rows without each patient; seeds add what their spread has beyond that."""
+    table = compare(load_runs([run]))
     arrays = {
         (e["model"], e["seed"], e["task"]): read_predictions(run, e)
         for e in read_results(run).entries
     }
     patients = np.unique(arrays["base", None, "kind"]["patient"])
-    stream = zlib.crc32("\n".join(["cohort", "patient", *patients]).encode())
-    draws = bootstrap_draws(len(patients), replicates, seed=(3, stream))
-    seeds = bootstrap_draws(3, replicates, seed=(4,))
 
-    def score(model, seed, task, draw):
+    def score(model, seed, task, without):
         part = arrays[model, seed, task]
-        counts = dict(zip(patients, draw, strict=True))
-        rows = np.repeat(np.arange(60), [counts[p] for p in part["patient"]])
+        rows = part["patient"] != without
         truth, guess = part["truth"][rows], part["prediction"][rows]
-        if task == "kind":
-            return balanced_accuracy(truth, guess)
-        return mean_pearson(truth, guess)
+        metric = balanced_accuracy if task == "kind" else mean_pearson
+        return metric(truth, guess)
 
-    deltas = {"kind": [], "genes": []}
-    for draw, drawn in zip(draws, seeds, strict=True):
-        for task, found in deltas.items():
-            tuned = [score("tuned", s, task, draw) for s in range(3)]
-            tuned = np.average(tuned, weights=drawn)
-            found.append(tuned - score("base", None, task, draw))
+    def by_hand(deltas):
+        """Of `[3, 1 + 20]` deltas, all and without each patient."""
+        mean, without = deltas[:, 0].mean(), deltas[:, 1:]
+        variance = 19 * without.mean(axis=0).var()
+        mixed = 19 * (without - without.mean(axis=0)).var(axis=1).sum() / 6
+        seeds = max(0, deltas[:, 0].var(ddof=1) / 3 - mixed)
+        df = (variance + seeds) ** 2 / (variance**2 / 19 + seeds**2 / 2)
+        half = scipy.stats.t.ppf(0.975, df) * np.sqrt(variance + seeds)
+        return pytest.approx((mean - half, mean + half), abs=1e-9)
+
+    deltas = {
+        task: np.array(
+            [
+                [
+                    score("tuned", seed, task, one) - score("base", None, task, one)
+                    for one in ("", *patients)
+                ]
+                for seed in range(3)
+            ]
+        )
+        for task in ("kind", "genes")
+    }
     row = rows_of(table)["tuned"]
     for task, found in deltas.items():
-        low, high = np.percentile(found, [2.5, 97.5])
-        assert row.deltas[task].low == pytest.approx(low, abs=1e-9)
-        assert row.deltas[task].high == pytest.approx(high, abs=1e-9)
-    mean = np.mean([deltas["kind"], deltas["genes"]], axis=0)
-    low, high = np.percentile(mean, [2.5, 97.5])
-    assert (row.mean.low, row.mean.high) == pytest.approx((low, high), abs=1e-9)
+        assert (row.deltas[task].low, row.deltas[task].high) == by_hand(found)
+    mean = (deltas["kind"] + deltas["genes"]) / 2
+    assert (row.mean.low, row.mean.high) == by_hand(mean)
 
 
 def test_tests_equal_exchanging_rows_by_hand(run):
     """Predictions of one and the same patients change places in both tasks."""
-    table = compare(load_runs([run]), replicates=20, permutations=40, seed=3)
+    table = compare(load_runs([run]), permutations=40, seed=3)
     arrays = {
         (e["model"], e["seed"], e["task"]): read_predictions(run, e)
         for e in read_results(run).entries
@@ -136,10 +143,41 @@ def test_few_test_patients_have_an_exact_test_and_it_is_said(tmp_path, outcomes)
     for name, base, right in (("base", None, 0.1), ("tuned", "base", 1.0)):
         made = outcomes.class_outcome("kind", right, 1, patients=4)
         outcomes.write_model(tmp_path, name, [made], base=base, seed=0)
-    table = compare(load_runs([tmp_path]), replicates=50, permutations=1000)
+    table = compare(load_runs([tmp_path]), permutations=1000)
     delta = rows_of(table)["tuned"].deltas["kind"]
     assert (delta.p, delta.permutations) == (2 / 16, 16)
     assert any("for any p to be below 0.05: kind" in note for note in table.notes)
+
+
+def test_a_star_that_cannot_be_won_is_said(tmp_path, outcomes):
+    """Six patients: the least p is 2/64, which three tasks' correction raises above 0.05."""
+    names = ["one", "two", "three"]
+    for name, base, right in (("base", None, 0.1), ("tuned", "base", 1.0)):
+        made = [outcomes.class_outcome(task, right, 1, patients=6) for task in names]
+        outcomes.write_model(tmp_path, name, made, base=base, seed=0)
+    table = compare(load_runs([tmp_path]), permutations=1000)
+    best = {task: delta.p for task, delta in rows_of(table)["tuned"].deltas.items()}
+    assert best == dict.fromkeys(names, 2 / 64)
+    note = (
+        "for a * among 3 tasks, where the least corrected p is 0.094: one, two, three"
+    )
+    assert any(note in line for line in table.notes)
+    assert any("Fewer than 20 test patients" in line for line in table.notes)
+
+
+def test_a_score_chosen_on_the_scored_rows_is_marked(tmp_path, outcomes):
+    for name, base in (("base", None), ("tuned", "base")):
+        made = outcomes.class_outcome("kind", 0.5, 1)
+        outcomes.write_model(tmp_path, name, [made], base=base, seed=0)
+    assert not compare(load_runs([tmp_path])).columns[0].optimistic
+    chosen = {"chosen_by": "the scored fold test: epoch and learning rate"}
+    for hyper in (chosen, {"rounds": {"fold1": chosen}}):
+        change(tmp_path, lambda e: True, hyper=hyper)
+        table = compare(load_runs([tmp_path]))
+        assert [column.title for column in table.all_columns] == [
+            "kind †", "mean delta †"
+        ]  # fmt: skip
+        assert any("too high" in note and "kind" in note for note in table.notes)
 
 
 def test_a_model_against_itself_has_a_delta_of_exactly_zero(tmp_path, outcomes):
@@ -158,7 +196,7 @@ def test_bases_with_seeds_are_paired_seed_by_seed(tmp_path, outcomes):
         outcomes.write_model(tmp_path, "base", [before], seed=seed)
         # Tuning changes nothing: paired by seed, the delta is 0 in every replicate.
         outcomes.write_model(tmp_path, "tuned", [before], base="base", seed=seed)
-    row = rows_of(compare(load_runs([tmp_path]), replicates=100))["tuned"]
+    row = rows_of(compare(load_runs([tmp_path])))["tuned"]
     delta = row.deltas["kind"]
     assert (delta.low, delta.high) == (0, 0)
     value = row.values["kind"]
@@ -169,7 +207,7 @@ def test_one_test_patient_is_resampled_by_row_and_said(tmp_path, outcomes):
     for name, base in (("base", None), ("tuned", "base")):
         made = outcomes.gene_outcome("genes", 1.0, len(name), patients=1)
         outcomes.write_model(tmp_path, name, [made], base=base, seed=0)
-    table = compare(load_runs([tmp_path]), replicates=100)
+    table = compare(load_runs([tmp_path]))
     delta = rows_of(table)["tuned"].deltas["genes"]
     assert delta.high > delta.low
     assert any("says nothing about other patients" in note for note in table.notes)
@@ -219,7 +257,7 @@ def test_other_test_rows_are_refused(run, tmp_path, outcomes):
 def test_runs_join_and_the_same_result_twice_is_refused(run, tmp_path, outcomes):
     made = outcomes.class_outcome("kind", 0.5, 3)
     outcomes.write_model(tmp_path / "two", "late", [made], base="base", seed=0)
-    table = compare(load_runs([run, tmp_path / "two", run]), replicates=50)
+    table = compare(load_runs([run, tmp_path / "two", run]))
     assert [row.name for row in table.rows] == ["base", "tuned", "late", "colour"]
     assert any("late: mean delta over 1 of 2 tasks" in note for note in table.notes)
     outcomes.write_model(tmp_path / "three", "late", [made], base="base", seed=0)
@@ -233,7 +271,7 @@ def test_seeds_that_cannot_be_paired_are_refused(tmp_path, outcomes):
         for seed in seeds:
             outcomes.write_model(tmp_path, name, [made], base=base, seed=seed)
     with pytest.raises(ReportError, match="cannot be paired"):
-        compare(load_runs([tmp_path]), replicates=20)
+        compare(load_runs([tmp_path]))
 
 
 def test_notes_tell_what_a_reader_has_to_know(tmp_path, outcomes):
@@ -242,7 +280,7 @@ def test_notes_tell_what_a_reader_has_to_know(tmp_path, outcomes):
     outcomes.write_model(tmp_path, "base", [made], audit={"status": "unknown"})
     outcomes.write_model(tmp_path, "tuned", [made], "base", 0, audit)
     change(tmp_path, lambda e: True, shared_patients=["P9"])
-    text = "\n".join(compare(load_runs([tmp_path]), replicates=20).notes)
+    text = "\n".join(compare(load_runs([tmp_path])).notes)
     for wanted in (
         "SYNTHETIC data (cohort)",
         "Patients P9 are in both fit and test",

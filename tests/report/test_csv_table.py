@@ -40,7 +40,7 @@ def test_metric_direction_decides_mean_and_colour(
     monkeypatch.setattr(table_data, "find_metric", lambda name: metric)
     figures = []
     monkeypatch.setattr(table, "save", lambda figure, *a, **k: figures.append(figure))
-    text = HEAD + "b,,t,50,,,\nb,,u,50,,,\nm,b,t,48,,-3,-1\nm,b,u,46,,-5,-3\n"
+    text = HEAD_P + "b,,t,50,,,,\nb,,u,50,,,,\nm,b,t,48,,-3,-1,0\nm,b,u,46,,-5,-3,0\n"
     result = read_table(written(tmp_path, text))
     assert result.rows[1].mean.value == pytest.approx(mean)
     table.draw_table(result, tmp_path / "t.png")

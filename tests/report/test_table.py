@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pathjax.report.csv_table import read_table
+from pathjax.report.csv_table import read_table, write_table
 from pathjax.report.table import (
     load_table,
     percent,
@@ -16,7 +16,14 @@ from pathjax.report.table import (
     render_markdown,
     write_report,
 )
-from pathjax.report.table_data import Column, Estimate, ReportError, Row, Table
+from pathjax.report.table_data import (
+    Column,
+    Estimate,
+    ReportError,
+    Row,
+    Table,
+    records,
+)
 
 POSTER = Path(__file__).resolve().parents[2] / "docs" / "data" / "poster.csv"
 
@@ -89,8 +96,8 @@ def test_markdown_flags_intervals_and_escapes_names():
     assert r"a\|b\* (mean Pearson r)" in text and r"\<b\>" in text
     assert "(recall@10, chance 10.0)" in text
     assert rows["base (%)"] == ["50.0 [40.0, 60.0]", "", ""]
-    assert rows["tuned (delta)"][0] == "**+10.0** [+2.0, +20.0]"
-    assert rows["tuned (delta)"][2] == "+10.0 [-1.0, +20.0]"  # not bold: holds 0
+    assert rows["tuned (delta)"][0] == "+10.0° [+2.0, +20.0]"  # no test: not bold
+    assert rows["tuned (delta)"][2] == "+10.0 [-1.0, +20.0]"
     assert rows["tuned (delta)"][1] == "=30.0 [20.0, 40.0]"  # no base value: own value
     assert "its base has none" in text
     assert rows["colour (%)"] == ["20.0", "", ""]
@@ -103,7 +110,7 @@ def test_an_error_is_shown_in_its_own_unit():
     text = render_markdown(table)
     assert "chance 0.750" in text
     assert lines_of(text)["tuned (delta)"][:2] == [
-        "**+10.0** [+2.0, +20.0]",
+        "+10.0° [+2.0, +20.0]",
         "=0.300 [0.200, 0.400]",
     ]
 
@@ -121,11 +128,29 @@ def test_a_delta_with_a_small_corrected_p_has_a_star():
     console = Console(width=200, record=True, file=io.StringIO())
     print_table(table, console)
     assert console.export_text().count("+10.0*") == 2
-    # What counts is the corrected p.
+    # What counts is the corrected p; the interval alone has another mark, everywhere.
     delta = dataclasses.replace(delta, p_holm=0.05)
     starred = dataclasses.replace(starred, deltas={"a|b*": delta})
     table = dataclasses.replace(table, rows=(table.rows[0], starred))
-    assert r"**\*" not in render_markdown(table)
+    cells = lines_of(render_markdown(table))["tuned (delta)"]
+    assert cells[0] == "+10.0° [+2.0, +20.0]"
+    print_table(table, console)
+    assert "+10.0°" in console.export_text()
+    marks = {cell["task"]: (cell["mark"], cell["bold"]) for cell in records(table)}
+    assert marks["a|b*"] == ("°", False) and marks["mean delta"] == ("*", False)
+
+
+def test_marks_survive_a_csv(tmp_path):
+    table = small()
+    columns = (dataclasses.replace(table.columns[0], optimistic=True), table.columns[1])
+    table = dataclasses.replace(table, columns=columns)
+    assert r"a\|b\* † (mean Pearson r)" in render_markdown(table)
+    write_table(table, tmp_path / "table.csv")
+    again = read_table(tmp_path / "table.csv")
+    assert [column.title for column in again.all_columns] == [
+        "a|b* †", "c", "mean delta †"
+    ]  # fmt: skip
+    assert "°†" in (tmp_path / "table.csv").read_text()
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
@@ -142,7 +167,7 @@ def test_report_writes_everything_there_is(run, tmp_path):
     log = run / "train" / "metrics.jsonl"
     log.parent.mkdir()
     log.write_text('{"step": 1, "train/loss": 2.0}\n{"step": 2, "val/loss": 1.5}\n')
-    _, paths = write_report([run], tmp_path / "out", replicates=100, title="A $ title")
+    _, paths = write_report([run], tmp_path / "out", title="A $ title")
     assert set(paths) == {
         "markdown", "csv", "json", "png", "deltas", "genes:genes", "learning"
     }  # fmt: skip
@@ -152,7 +177,7 @@ def test_report_writes_everything_there_is(run, tmp_path):
                 assert min(image.size) > 200, name
                 assert len(set(image.convert("L").tobytes())) > 10, name
     again = read_table(paths["csv"])
-    fresh = load_table([run], replicates=100)
+    fresh = load_table([run])
     assert [row.name for row in again.rows] == [row.name for row in fresh.rows]
     for one, other in zip(again.rows, fresh.rows, strict=True):
         for task, delta in other.deltas.items():

@@ -59,7 +59,7 @@ def test_partial_means_are_noted():
 
 
 def test_every_record_has_every_number(run):
-    table = compare(load_runs([run]), replicates=60, permutations=30, title="T")
+    table = compare(load_runs([run]), permutations=99, title="T")
     found = json.loads(json.dumps(table_json(table), allow_nan=False))
     assert (found["schema"], found["title"], found["interval"]) == (1, "T", 0.95)
     assert found["notes"] == list(table.notes)
@@ -85,8 +85,10 @@ def test_every_record_has_every_number(run):
         "delta_high": delta.high,
         "p": delta.p,
         "p_holm": delta.p_holm,
-        "permutations": 30,
-        "replicates": 60,
+        "permutations": 99,
+        "mark": "*",
+        "bold": True,
+        "optimistic": False,
     }
     assert cells["tuned", "mean delta"]["p"] == row.mean.p
     assert cells["tuned", "mean delta"]["value"] is None
@@ -96,5 +98,5 @@ def test_every_record_has_every_number(run):
 def test_what_is_not_known_is_null():
     row = Row("m", None, False, {"t": Estimate(0.5)}, {})
     (cell,) = table_json(Table((Column("t"),), (row,)))["cells"]
-    known = {key: one for key, one in cell.items() if one is not None}
+    known = {key: one for key, one in cell.items() if one not in (None, "", False)}
     assert known == {"model": "m", "task": "t", "value": 0.5}

@@ -8,12 +8,6 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearns
 
 from pathjax.registry import RegistryError
-from pathjax.stats.bootstrap import (
-    bootstrap_draws,
-    mean_over_seeds,
-    number_units,
-    percentile_interval,
-)
 from pathjax.stats.correlation import PEARSON, per_gene_pearson
 from pathjax.stats.metric import Metric, StatisticsError
 from pathjax.stats.metrics import (
@@ -33,6 +27,12 @@ pearson_terms = PEARSON.terms
 
 def recall_terms(hits, unit):
     return recall_at(10).terms(np.ones(len(hits)), hits, unit)
+
+
+def drawn(units, replicates, seed):
+    """How often each unit counts, when as many are drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(units, np.full(units, 1 / units), size=replicates)
 
 
 def labels(seed, rows=60, classes=4):
@@ -63,13 +63,21 @@ def test_pearson_is_scipys_whatever_the_units(seed, rows, shift, scale):
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=(rows, 3))
     guess = truth + rng.normal(size=(rows, 3))
-    # A spread below 1e-6 of the values is rounding and counts as constant (CONSTANT);
-    # 0.1 beside the largest shift is ten times that.
     assume(min(truth.std(axis=0).min(), guess.std(axis=0).min()) > 0.1)
     r = per_gene_pearson(truth * scale + shift * scale, (guess + shift) * scale)
     for gene in range(3):
         wanted = scipy.stats.pearsonr(truth[:, gene], guess[:, gene])[0]
         assert r[gene] == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_what_varies_little_beside_its_size_is_not_constant(kind):
+    truth = (1e6 + np.random.default_rng(0).random((50, 1))).astype(kind)
+    assert mean_pearson(truth, truth) == pytest.approx(1)
+    nearly = np.full((50, 1), 0.1, kind)
+    nearly[::2] = np.nextafter(kind(0.1), kind(1))  # as sums in another order are
+    with pytest.raises(StatisticsError, match="are constant"):
+        mean_pearson(nearly, truth)
 
 
 def test_constant_truth_is_left_out_and_constant_prediction_counts_as_zero():
@@ -81,7 +89,9 @@ def test_constant_truth_is_left_out_and_constant_prediction_counts_as_zero():
     r = per_gene_pearson(truth, guess)
     assert np.isnan(r[0]) and r[1] == 0 and r[2] == pytest.approx(1)
     assert mean_pearson(truth, guess) == pytest.approx(0.5)
-    with pytest.raises(StatisticsError, match="all 1 genes are constant"):
+    with pytest.raises(
+        StatisticsError, match="all 1 columns of the truth are constant"
+    ):
         mean_pearson(truth[:, :1], guess[:, :1])
 
 
@@ -89,7 +99,7 @@ def test_constant_truth_is_left_out_and_constant_prediction_counts_as_zero():
 def test_draws_equal_resampling_rows_by_hand(metric):
     rng = np.random.default_rng(3)
     unit = rng.integers(0, 9, 80)
-    draws = bootstrap_draws(9, 40, seed=5)
+    draws = drawn(9, 40, seed=5)
     truth, guess = labels(1, rows=80)
     values = rng.normal(size=(80, 5))
     noisy = values + rng.normal(size=(80, 5))
@@ -172,43 +182,6 @@ def test_only_terms_of_the_same_rows_are_exchanged():
         )
 
 
-def test_draws_are_multinomial_and_repeatable():
-    draws = bootstrap_draws(20, 4000, seed=0)
-    assert (draws.sum(axis=1) == 20).all()
-    np.testing.assert_array_equal(draws, bootstrap_draws(20, 4000, seed=0))
-    np.testing.assert_allclose(draws.mean(axis=0), 1, atol=0.08)
-    np.testing.assert_allclose(draws.var(axis=0), 1 - 1 / 20, atol=0.12)
-
-
-def test_interval_of_a_mean_is_that_of_theory():
-    values = np.random.default_rng(0).normal(size=(400, 1))
-    draws = bootstrap_draws(400, 4000, seed=1)
-    low, high = percentile_interval((draws @ values)[:, 0] / 400)
-    half = 1.96 * values.std() / 20
-    assert low == pytest.approx(values.mean() - half, abs=0.01)
-    assert high == pytest.approx(values.mean() + half, abs=0.01)
-
-
-def test_seeds_and_patients_are_drawn_together():
-    per_seed = np.array([[1.0, 2.0], [3.0, 6.0], [5.0, 10.0]])  # 3 seeds, 2 replicates
-    drawn = np.array([[3, 0, 0], [0, 1, 2]])
-    np.testing.assert_allclose(mean_over_seeds(per_seed, drawn), [1.0, 26 / 3])
-
-
-def test_interval_needs_most_replicates():
-    samples = np.array([1.0, 2.0, np.nan])
-    assert percentile_interval(samples) == pytest.approx((1.025, 1.975))
-    with pytest.raises(StatisticsError, match="too few test patients"):
-        percentile_interval(np.array([1.0, np.nan, np.nan]))
-
-
-def test_units_of_several_tasks_are_numbered_together():
-    numbers, count = number_units([np.array(["b", "a"]), np.array(["c", "b", "b"])])
-    assert count == 3
-    np.testing.assert_array_equal(numbers[0], [1, 0])
-    np.testing.assert_array_equal(numbers[1], [2, 1, 1])
-
-
 def test_chance():
     truth = np.array([0, 2, 2, 5])
     wanted = {"balanced_accuracy": 1 / 3, "accuracy": 0.5, "auroc": 0.5,
@@ -232,8 +205,6 @@ def test_shapes_and_values_are_checked():
         pearson_terms(np.zeros((2, 1)), np.array([[np.nan], [1.0]]))
     with pytest.raises(StatisticsError, match="one of .* got both"):
         pearson_terms(np.zeros((2, 1)), np.zeros((2, 1)), combine="both")
-    with pytest.raises(StatisticsError, match="expected at least 1 unit"):
-        bootstrap_draws(0, 10, seed=0)
 
 
 @pytest.mark.parametrize("combine", ["within", "mean"])
@@ -243,33 +214,50 @@ def test_strata_equal_centring_rows_by_hand(combine):
     unit = rng.integers(0, 8, 40) + 8 * (stratum % 2)  # a unit may be in two strata
     truth = rng.normal(size=(40, 3)) + 10 * stratum[:, None]
     guess = truth + rng.normal(size=(40, 3)) - 25 * stratum[:, None]
-    draws = bootstrap_draws(16, 30, seed=2)
+    draws = drawn(16, 30, seed=2)
     terms = pearson_terms(truth, guess, unit, stratum, combine)
     assert np.corrcoef(truth[:, 0], guess[:, 0])[0, 1] < 0 < terms.value()
 
-    def by_hand(rows):
+    def by_hand(rows, draw):
         parts = [rows[stratum[rows] == one] for one in range(3)]
-        parts = [part for part in parts if len(part) > 1]
         if combine == "mean":
-            return np.mean(
-                [
-                    [
-                        scipy.stats.pearsonr(truth[p, g], guess[p, g])[0]
-                        for g in range(3)
-                    ]
-                    for p in parts
-                    if np.ptp(truth[p, 0]) > 0
-                ]
-            )
+            kept = [one for one in range(3) if len(np.unique(parts[one])) > 1]
+            each = [
+                [scipy.stats.pearsonr(truth[p, g], guess[p, g])[0] for g in range(3)]
+                for p in (parts[one] for one in kept)
+            ]
+            # A stratum counts as often as its units do, on average.
+            share = [np.mean(draw[np.unique(unit[stratum == one])]) for one in kept]
+            return np.average(np.mean(each, axis=1), weights=share)
         t, p = (
-            np.concatenate([values[q] - values[q].mean(axis=0) for q in parts])
+            np.concatenate(
+                [values[q] - values[q].mean(axis=0) for q in parts if len(q)]
+            )
             for values in (truth, guess)
         )
         return np.mean([scipy.stats.pearsonr(t[:, g], p[:, g])[0] for g in range(3)])
 
-    assert terms.value() == pytest.approx(by_hand(np.arange(40)), abs=1e-9)
+    assert terms.value() == pytest.approx(by_hand(np.arange(40), np.ones(16)), abs=1e-9)
     for one, draw in zip(terms.evaluate(draws), draws, strict=True):
-        assert one == pytest.approx(by_hand(np.repeat(np.arange(40), draw[unit])))
+        rows = np.repeat(np.arange(40), draw[unit])
+        assert one == pytest.approx(by_hand(rows, draw))
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman", "auroc"])
+def test_a_fold_of_one_patient_counts_as_often_as_the_patient(name):
+    """Patients whose scores are the best, chance and the worst, in folds of their own."""
+    truth = np.tile([0.0, 1.0, 0.0, 1.0], 3)
+    guess = np.array([0.0, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 0])
+    patient = np.repeat([0, 1, 2], 4)
+    if name == "auroc":
+        truth, guess = truth.astype(int), np.stack([1 - guess, guess], axis=1)
+    else:
+        truth, guess = truth[:, None], guess[:, None]
+    terms = METRICS[name].terms(truth, guess, patient, patient, "mean")
+    best, chance = (1, 0.5) if name == "auroc" else (1, 0)
+    found = terms.evaluate(np.array([[1, 1, 1], [2, 1, 0], [0, 0, 3]]))
+    wanted = [chance, (2 * best + chance) / 3, 2 * chance - best]
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
 def test_values_not_asked_for_do_not_count():
@@ -288,7 +276,7 @@ def test_values_not_asked_for_do_not_count():
 def test_several_runs_score_their_mean_in_every_replicate():
     truth, _ = labels(1, rows=60)
     guesses = np.stack([labels(seed, rows=60)[1] for seed in (2, 3, 4)], axis=1)
-    unit, draws = np.arange(60) % 11, bootstrap_draws(11, 20, seed=0)
+    unit, draws = np.arange(60) % 11, drawn(11, 20, seed=0)
     each = [accuracy_terms(truth, one, unit).evaluate(draws) for one in guesses.T]
     found = accuracy_terms(truth, guesses, unit).evaluate(draws)
     np.testing.assert_allclose(found, np.mean(each, axis=0))
@@ -305,7 +293,7 @@ def test_class_metrics_are_scikit_learns_under_weights(name, classes, digits):
     score = (rng.random((80, classes)) + 0.5 * np.eye(classes)[truth]).round(digits)
     if classes == 2:
         score[:, 0] = -score[:, 1]
-    unit, draws = np.arange(80) % 11, bootstrap_draws(11, 30, seed=1)
+    unit, draws = np.arange(80) % 11, drawn(11, 30, seed=1)
     guess = score if METRICS[name].needs == "scores" else score.argmax(axis=1)
     values = METRICS[name].terms(truth, guess, unit).evaluate(draws)
     for value, draw in zip(values, draws, strict=True):
@@ -347,7 +335,7 @@ def test_spearman_is_scipys_of_the_rows_drawn(combine):
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(60, 3)).round(1)  # with ties
     guess = truth + rng.normal(size=(60, 3))
-    unit, draws = np.arange(60) % 9, bootstrap_draws(9, 20, seed=3)
+    unit, draws = np.arange(60) % 9, drawn(9, 20, seed=3)
     metric = METRICS["spearman"]
     values = metric.terms(truth, guess, unit, None, combine).evaluate(draws)
     for value, draw in zip(values, draws, strict=True):
@@ -390,7 +378,7 @@ def test_a_function_of_weights_is_a_metric():
     mine = Metric("error", "error rate", "classes", error, 0.5, higher_is_better=False)
     truth, guess = labels(3)
     runs = np.stack([guess, labels(4)[1]], axis=1)
-    unit, draws = np.arange(60) % 7, bootstrap_draws(7, 20, seed=0)
+    unit, draws = np.arange(60) % 7, drawn(7, 20, seed=0)
     accuracy = METRICS["accuracy"]
     for prediction in (guess, runs):
         np.testing.assert_allclose(

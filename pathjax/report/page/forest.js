@@ -25,9 +25,8 @@ function ticks(low, high, target) {
   return out;
 }
 
-const excludes = (cell) => known(cell.delta_low) && (cell.delta_low > 0 || cell.delta_high < 0);
 const tested = (cell) => (known(cell.p_holm) ? cell.p_holm : cell.p);
-const starred = (cell) => known(tested(cell)) && tested(cell) < 1 - data.table.interval;
+const titled = (cell) => cell.task + (cell.optimistic ? " \u2020" : "");
 
 // An error, where lower is better, is shown in its own unit; all else in percent.
 const isError = (task) => data.table.errors.includes(task);
@@ -43,12 +42,12 @@ function drawTable(tabled) {
   const shown = (cell) => {
     if (!cell) return "";
     const isDelta = known(cell.delta);
-    const number = isDelta ? change(cell.task)(cell.delta) + (starred(cell) ? "*" : "") : (cell.base ? "=" : "") + score(cell.task)(cell.value);
+    const number = isDelta ? change(cell.task)(cell.delta) + cell.mark : (cell.base ? "=" : "") + score(cell.task)(cell.value);
     const interval = isDelta ? range(cell.delta_low, cell.delta_high, change(cell.task)) : range(cell.value_low, cell.value_high, score(cell.task));
-    return [el(isDelta && excludes(cell) ? "strong" : "span", {}, number), interval ? el("span", { class: "below" }, interval) : null];
+    return [el(cell.bold ? "strong" : "span", {}, number), interval ? el("span", { class: "below" }, interval) : null];
   };
   const columns = [
-    { name: "Task", key: (row) => row.task, cell: (row) => row.any ? [row.task, el("span", { class: "below" },
+    { name: "Task", key: (row) => row.task, cell: (row) => row.any ? [titled(row.any), el("span", { class: "below" },
       [metricLabel(row.any.metric), known(row.any.chance) ? `chance ${score(row.task)(row.any.chance)}` : null,
         known(row.any.n) ? `n ${count(row.any.n)}` : null].filter(Boolean).join(", "))] : row.task },
     ...models.map((model) => {
@@ -80,22 +79,22 @@ function drawForest(deltas, models) {
     const words = `${change(cell.task)(cell.delta)} ${range(cell.delta_low, cell.delta_high, change(cell.task))}`;
     return svg("svg", { class: `bar ${colour(number)}`, role: "img", "aria-label": words }, zero(),
       known(cell.delta_low) ? svg("line", { x1: place(cell.delta_low), x2: place(cell.delta_high), y1: "50%", y2: "50%", class: "whisker" }) : null,
-      svg("svg", { x: place(cell.delta), y: "50%", overflow: "visible", class: excludes(cell) ? null : "hollow" },
+      svg("svg", { x: place(cell.delta), y: "50%", overflow: "visible", class: cell.bold ? null : "hollow" },
         svg("path", { d: shape(number)(0, 0, 4.5) })));
   };
   const axis = svg("svg", { class: "bar axis", "aria-hidden": "true" }, ...ticks(100 * low, 100 * high, 6).map(({ value, odd, text }) =>
     svg("text", { x: place(value / 100), y: 13, "text-anchor": "middle", class: odd ? "odd" : null }, plus(value, text))));
   const columns = [
-    { name: "Task", key: (cell) => cell.task, cell: (cell) => [cell.task === "mean delta" ? el("strong", {}, cell.task) : cell.task,
+    { name: "Task", key: (cell) => cell.task, cell: (cell) => [cell.task === "mean delta" ? el("strong", {}, titled(cell)) : titled(cell),
       el("span", { class: "below" }, mark(tuned.indexOf(cell.model)), `${cell.model} against ${cell.base}${isError(cell.task) ? ", drawn x 100" : ""}`)] },
     { name: "Interval", head: axis, cell: bar },
     { name: "Delta", below: "points", number: true, key: (cell) => cell.delta, cell: (cell) => [
-      el(excludes(cell) ? "strong" : "span", {}, change(cell.task)(cell.delta) + (starred(cell) ? "*" : "")),
+      el(cell.bold ? "strong" : "span", {}, change(cell.task)(cell.delta) + cell.mark),
       el("span", { class: "below" }, range(cell.delta_low, cell.delta_high, change(cell.task)))] },
     ...deltas.some((cell) => known(cell.p)) ? [{ name: "p", below: "Holm; uncorrected below", number: true, key: tested, cell: (cell) => [chanceOf(tested(cell)),
       known(cell.p_holm) ? el("span", { class: "below" }, chanceOf(cell.p)) : null] }] : [],
   ];
   section("deltas", "Deltas", el("p", {}, "Tuned minus base, in percentage points, with 95 % intervals. "
-    + "A filled mark has an interval that excludes 0; a * has a p below 0.05."),
+    + "A filled mark has a * and an interval that excludes 0; marks are explained below Table 1."),
   table("Deltas with intervals", columns, deltas, { find: (cell) => `${cell.task} ${cell.model}`, label: "deltas" }));
 }

@@ -58,7 +58,7 @@ def gather(
 
     Args:
       sources: Run folders, or the one CSV that `table` was read from.
-      table: Of `write_report`, so that the bootstrap is not repeated.
+      table: Of `write_report`, so that the tests are not repeated.
       inputs: Further files; those in the run folders are found automatically.
       title: Of the page; the table's or the first source's name by default.
 

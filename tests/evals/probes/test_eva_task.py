@@ -7,6 +7,7 @@ import pytest
 
 from pathjax.evals import EvalError
 from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
+from pathjax.evals.results import chosen_on_scored_rows, make_entry
 from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
@@ -63,3 +64,24 @@ def test_without_a_select_fold_the_scored_fold_chooses_and_the_record_says_so(
 def test_too_few_steps_for_the_fit_fold_is_an_error(study, features):
     with pytest.raises(EvalError, match="task tissue: 112 training rows are 4 batches"):
         run_task(TISSUE, study, features, **(QUICK | {"steps": 3}))
+
+
+def test_the_scored_fold_finds_signal_in_noise_and_held_out_patients_do_not(study):
+    """Embeddings of noise: the best of many epochs is above chance on the scored rows."""
+    rng, excess = np.random.default_rng(0), {}
+    options = {"seeds": 4, "steps": 300, "batch": 64, "learning_rates": (3e-2,)}
+    for protocol in ("eva-linear/1", "eva-linear-heldout/1"):
+        task = dataclasses.replace(TISSUE, select=None, protocol=protocol)
+        values = []
+        for _ in range(4):
+            noise = rng.normal(size=(len(study.tiles), 16)).astype(np.float32)
+            outcome = run_task(task, study, noise, **options)
+            values.append(outcome.value - outcome.chance)
+        excess[protocol] = np.mean(values)
+        entry = make_entry(outcome, model="m")
+        assert chosen_on_scored_rows(entry) is (protocol == "eva-linear/1")
+    assert excess["eva-linear/1"] > 0.08
+    assert abs(excess["eva-linear-heldout/1"]) < 0.06
+    assert outcome.hyper["chosen_by"].startswith(
+        "one of 5 folds of the fit fold by pat"
+    )

@@ -84,6 +84,6 @@ def tabled():
     """The table of a run folder, quickly."""
 
     def made(root):
-        return compare(load_runs([root]), replicates=20, permutations=50)
+        return compare(load_runs([root]), permutations=50)
 
     return made

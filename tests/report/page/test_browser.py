@@ -88,7 +88,7 @@ def test_many_genes_are_searched_and_shown_by_steps(browser, tmp_path):
     from pathjax.report.compare import compare, load_runs
 
     write_run(tmp_path / "run", genes=300)
-    table = compare(load_runs([tmp_path / "run"]), replicates=5, permutations=9)
+    table = compare(load_runs([tmp_path / "run"]), permutations=9)
     tab = open_page(browser, write_page([tmp_path / "run"], table, tmp_path))
     genes = tab.locator("#genes")
     assert len(column(tab, "genes", 1)) == 50

@@ -1,0 +1,142 @@
+"""Confidence intervals of scores and deltas, over patients and fine-tuning seeds.
+
+    terms of every seed -> left_out -> [S, 1 + U] scores without each unit -> interval
+
+The jackknife: each unit (patient) is left out once; the spread of these scores gives
+the variance over patients (Efron & Tibshirani 1993, An Introduction to the Bootstrap,
+ch. 11), and t's quantile allows for its being estimated from few. Percentile bootstrap
+intervals are too short for few patients; `pathjax bench coverage` measures it. NumPy
+and float64; it reads no file.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float, Int, Num, Shaped
+
+from pathjax.stats.metric import Metric, Terms
+
+# More are left out in groups: U times U weights would be large.
+UNITS_AT_MOST = 2000
+# With fewer patients the coverage of intervals was not within 93 to 97 %.
+ENOUGH_PATIENTS = 20
+
+
+def number_units(
+    ids: Sequence[Shaped[np.ndarray, "_"]],
+) -> tuple[list[Int[np.ndarray, "_"]], int]:
+    """Numbers the union of several lists of ids: each list as numbers, and how many."""
+    names, flat = np.unique(np.concatenate(ids), return_inverse=True)
+    ends = np.cumsum([len(part) for part in ids])[:-1]
+    return np.split(flat, ends), len(names)
+
+
+def left_out(terms: Terms, units: int) -> Float[np.ndarray, "1+U"]:
+    """The score of all units, then without each (without each group, if they are many).
+
+    Args:
+      terms: Of one model's rows.
+      units: How many units there are; the rows may be of some of them only.
+    """
+    groups = min(units, UNITS_AT_MOST)
+    group = np.arange(units)
+    if groups < units:
+        group = np.random.default_rng(0).permutation(units) % groups
+    kept = np.ones((1 + groups, units), np.int8)
+    kept[1 + group, np.arange(units)] = 0
+    return terms.evaluate(kept)
+
+
+def interval(
+    parts: Sequence[Float[np.ndarray, "S 1+U"]],
+    scale: str = "",
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Interval of the mean over seeds of a score, of a delta, or of a mean of deltas.
+
+    The variance over seeds is added to that over patients, less their interaction,
+    which both contain; degrees of freedom are Satterthwaite's (1946).
+
+    Args:
+      parts: `left_out` of each seed, or differences or means of them; an array for each
+        group of units that is independent of the others.
+      scale: "share" for a score in 0 to 1: Wilson's interval, with as many trials as
+        give this variance. "correlation": Fisher's z. Else symmetric.
+      level: Of confidence.
+    """
+    values = parts[0][:, 0]
+    value, seeds = float(values.mean()), len(values)
+    without = [part[:, 1:] for part in parts]
+    variances = [float(_variance(part.mean(axis=0))) for part in without]
+    freedom = [max(part.shape[1] - 1, 1) for part in without]
+    if seeds > 1:
+        mixed = sum(
+            float(_variance(part - part.mean(axis=0)).sum()) for part in without
+        )
+        over_seeds = (float(values.var(ddof=1)) - mixed / (seeds - 1)) / seeds
+        variances.append(max(0.0, over_seeds))
+        freedom.append(seeds - 1)
+    total = float(np.sum(variances))
+    df = total**2 / np.sum(np.square(variances) / freedom) if total else freedom[0]
+    t = float(scipy.stats.t.ppf((1 + level) / 2, df))
+    if scale == "share":
+        return _wilson(value, total, without[0].shape[1], t)
+    width = t * total**0.5
+    if scale == "correlation" and abs(value) < 1:
+        z, width = np.arctanh(value), width / (1 - value**2)
+        return float(np.tanh(z - width)), float(np.tanh(z + width))
+    return value - width, value + width
+
+
+def _variance(scores: Float[np.ndarray, "*rest U"]) -> Float[np.ndarray, "*rest"]:
+    """The jackknife's variance of a score, from its values without each unit.
+
+    A score that is not defined without some unit, such as a class's only one, has no
+    value there.
+    """
+    known = np.isfinite(scores)
+    count = np.maximum(known.sum(axis=-1), 1)
+    mean = np.where(known, scores, 0.0).sum(axis=-1) / count
+    squares = np.where(known, (scores - mean[..., None]) ** 2, 0.0).sum(axis=-1)
+    return squares * (count - 1) / count
+
+
+def _wilson(share: float, variance: float, units: int, t: float) -> tuple[float, float]:
+    """Wilson 1927, J. Am. Stat. Assoc. 22, with the trials that give this variance.
+
+    Where no unit is wrong, or none right, each unit counts as one trial.
+    """
+    inside = share * (1 - share)
+    if inside > 0 and variance <= 0:
+        return share, share  # no unit moves it, as of a prediction of one class
+    trials = inside / variance if inside > 0 else float(units)
+    shrink = 1 + t**2 / trials
+    middle = (share + t**2 / (2 * trials)) / shrink
+    width = t * (inside / trials + t**2 / (4 * trials**2)) ** 0.5 / shrink
+    return max(middle - width, 0.0), min(middle + width, 1.0)
+
+
+def score_interval(
+    metric: Metric,
+    truth: Num[np.ndarray, "n *rest"],
+    predictions: Sequence[Num[np.ndarray, "n *more"]],
+    unit: Int[np.ndarray, "n"],
+    *,
+    stratum: Int[np.ndarray, "n"] | None = None,
+    combine: str = "within",
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Interval of a metric's score of test rows.
+
+    Args:
+      metric: Scores them.
+      truth: As the metric needs it.
+      predictions: Of each fine-tuning seed, or one.
+      unit: Number of each row's patient, from 0.
+      stratum, combine: As in `Metric.terms`, such as the test fold.
+      level: Of confidence.
+    """
+    terms = [metric.terms(truth, one, unit, stratum, combine) for one in predictions]
+    scores = np.stack([left_out(one, int(unit.max()) + 1) for one in terms])
+    return interval([scores], metric.scale, level)
