@@ -114,14 +114,23 @@ def null_deltas(
 
 
 def p_value(observed: float, null: Float[np.ndarray, "B"], *, exact: bool) -> float:
-    """Share of patterns whose delta is as far from 0 as the observed one.
+    """Share of patterns whose delta is farther from 0 than the observed one, or as far.
 
-    (1 + hits) / (1 + permutations) for random patterns, never 0: Phipson & Smyth 2010,
-    doi:10.2202/1544-6115.1585. hits / patterns where the patterns are all there are,
-    the observed one among them.
+    The observed pattern counts among them, so that p is never 0: (1 + more) / (1 +
+    permutations) for random patterns (Phipson & Smyth 2010, doi:10.2202/1544-6115.1585),
+    hits / patterns where the patterns are all there are. Other patterns that tie with it
+    count half, the mid-p: where few patients differ, ties are many, and counting them
+    whole would reject far less often than 5 % (Fagerland, Lydersen & Laake 2013,
+    doi:10.1186/1471-2288-13-91). No difference at all has p 1.
     """
-    hits = int((np.abs(null) >= abs(observed) - TIE).sum())
-    return hits / len(null) if exact else (1 + hits) / (1 + len(null))
+    seen, far = abs(observed), np.abs(null)
+    if seen <= TIE:
+        return 1.0
+    more, ties = int((far > seen + TIE).sum()), int((far >= seen - TIE).sum())
+    ties -= more
+    if exact:
+        return (1 + more + (ties - 1) / 2) / len(null)
+    return (1 + more + ties / 2) / (1 + len(null))
 
 
 def redrawn(
