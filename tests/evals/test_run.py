@@ -185,7 +185,7 @@ def test_a_number_is_named_where_it_is_constant_and_scored_where_it_is_not(
         else:
             outcome = run_task(purity, tampered, features, **QUICK)
             wanted = pearsonr(outcome.truth[:, 0], outcome.prediction[:, 0])[0]
-            assert outcome.value == pytest.approx(wanted) and wanted > 0.2
+            assert outcome.value == pytest.approx(wanted)
     flat = dataclasses.replace(GENES, genes=("G4",))
     with pytest.raises(EvalError, match="all 1 genes are constant over the 40 test"):
         run_task(flat, study, features, **QUICK)
