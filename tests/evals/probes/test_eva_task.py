@@ -73,15 +73,15 @@ def test_the_scored_fold_finds_signal_in_noise_and_held_out_patients_do_not(stud
     for protocol in ("eva-linear/1", "eva-linear-heldout/1"):
         task = dataclasses.replace(TISSUE, select=None, protocol=protocol)
         values = []
-        for _ in range(8):
-            noise = rng.normal(size=(len(study.tiles), 32)).astype(np.float32)
+        for _ in range(4):
+            noise = rng.normal(size=(len(study.tiles), 16)).astype(np.float32)
             outcome = run_task(task, study, noise, **options)
             values.append(outcome.value - outcome.chance)
         excess[protocol] = np.mean(values)
         entry = make_entry(outcome, model="m")
         assert chosen_on_scored_rows(entry) is (protocol == "eva-linear/1")
     assert excess["eva-linear/1"] > 0.04
-    assert abs(excess["eva-linear-heldout/1"]) < 0.03
+    assert abs(excess["eva-linear-heldout/1"]) < 0.04
     assert outcome.hyper["chosen_by"].startswith(
         "one of 5 folds of the fit fold by pat"
     )
