@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pathjax.data.records import Records
 from pathjax.wsi.manifest import SlideRow
-from pathjax.wsi.tile import SlideReport, TileOptions, tile_slide
+from pathjax.wsi.options import TileOptions
+from pathjax.wsi.tile import SlideReport, tile_slide
 
 
 def note(row: SlideRow) -> SlideReport:

@@ -75,8 +75,9 @@ def cut(slide: Path, out: Path, threads: int) -> np.ndarray:
     """
     from pathjax.data.study_tables import read_frame
     from pathjax.wsi.manifest import SlideRow
+    from pathjax.wsi.options import TileOptions
     from pathjax.wsi.slide import open_slide
-    from pathjax.wsi.tile import TileOptions, tile_slide
+    from pathjax.wsi.tile import tile_slide
 
     opened = open_slide(slide)
     mpp = opened.mpp

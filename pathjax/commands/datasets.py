@@ -39,8 +39,13 @@ def add_options(parser: argparse.ArgumentParser, dataset: type[Dataset]) -> None
             "--source", type=Path, required=True, metavar="PATH", help=dataset.source
         )
     parser.add_argument("--out", type=Path, required=True, metavar="STUDY")
-    hints = typing.get_type_hints(dataset, include_extras=True)
-    for field in dataclasses.fields(dataset):
+    add_fields(parser, dataset)
+
+
+def add_fields(parser: argparse.ArgumentParser, options: type) -> None:
+    """Adds an option for each field of a dataclass, `Annotated` with its help text."""
+    hints = typing.get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
             **_argument(hints[field.name], field.default),

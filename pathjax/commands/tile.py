@@ -1,9 +1,13 @@
 """`pathjax tile`: whole slides to a study of tiles."""
 
 import argparse
+import os
+from dataclasses import fields
 from pathlib import Path
 
+from pathjax.commands.datasets import add_fields
 from pathjax.commands.output import print_built
+from pathjax.wsi.options import TileOptions
 
 
 def add(commands) -> None:
@@ -14,29 +18,7 @@ def add(commands) -> None:
     )
     tile.add_argument("--out", type=Path, required=True, metavar="STUDY")
     tile.add_argument("--name", default="tiles", help="name of the study")
-    tile.add_argument(
-        "--mpp", type=float, default=0.5, help="micrometres per pixel of the tiles"
-    )
-    tile.add_argument("--tile-px", type=int, default=224)
-    tile.add_argument("--overlap", type=int, default=0, metavar="PX")
-    tile.add_argument(
-        "--min-tissue",
-        type=float,
-        default=0.35,
-        help="minimum share of tissue in a tile, 0 to 1",
-    )
-    tile.add_argument(
-        "--max-tiles", type=int, help="maximum tiles per slide, chosen at random"
-    )
-    tile.add_argument("--seed", type=int, default=0, help="random seed of --max-tiles")
-    tile.add_argument("--tissue", choices=("otsu", "saturation"), default="otsu")
-    tile.add_argument("--quality", type=int, default=90, help="JPEG quality")
-    tile.add_argument(
-        "--coordinates",
-        type=Path,
-        metavar="DIR",
-        help="TRIDENT's or CLAM's h5 files, used instead of finding tissue",
-    )
+    add_fields(tile, TileOptions)
     tile.add_argument(
         "--mpp-csv",
         type=Path,
@@ -63,19 +45,11 @@ def add(commands) -> None:
 def run_tile(args: argparse.Namespace) -> int:
     from pathjax.progress import stage
     from pathjax.wsi.build import tile_study
-    from pathjax.wsi.tile import TileOptions
 
-    options = TileOptions(
-        mpp=args.mpp,
-        tile_px=args.tile_px,
-        overlap=args.overlap,
-        min_tissue=args.min_tissue,
-        max_tiles=args.max_tiles,
-        seed=args.seed,
-        tissue=args.tissue,
-        quality=args.quality,
-        coordinates=args.coordinates and str(args.coordinates.absolute()),
-    )
+    values = {field.name: getattr(args, field.name) for field in fields(TileOptions)}
+    if args.coordinates:  # workers may have another working directory
+        values["coordinates"] = os.path.abspath(args.coordinates)
+    options = TileOptions(**values)
     with stage("tile", 1) as bar:
         study = tile_study(
             args.slides,

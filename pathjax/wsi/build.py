@@ -18,7 +18,8 @@ from pathjax.wsi.base import SlideError
 from pathjax.wsi.cluster import Progress, run_slides
 from pathjax.wsi.coordinates import find_coordinates
 from pathjax.wsi.manifest import SlideRow, read_manifest
-from pathjax.wsi.tile import SlideReport, TileOptions, forget_skipped, tile_slide
+from pathjax.wsi.options import TileOptions
+from pathjax.wsi.tile import SlideReport, forget_skipped, tile_slide
 
 
 def tile_study(

@@ -28,67 +28,13 @@ from pathjax.wsi.coordinates import (
 from pathjax.wsi.cut import encoded_tiles
 from pathjax.wsi.grid import grid, sample_places, tissue_share
 from pathjax.wsi.manifest import SlideRow
+from pathjax.wsi.options import TileOptions
 from pathjax.wsi.overview import draw, read_overview
 from pathjax.wsi.scale import Reading, plan_reading, slide_mpp
 from pathjax.wsi.slide import open_slide
-from pathjax.wsi.tissue import RULES, find_tissue
+from pathjax.wsi.tissue import find_tissue
 
 NOTE = ".slide.json"
-RULES_VERSION = 1  # of what decides a tile's pixels and place besides the options
-
-
-@dataclasses.dataclass(frozen=True)
-class TileOptions:
-    """How slides are tiled; the same for all slides of a study.
-
-    Raises:
-      ValueError: All values that are out of range.
-    """
-
-    mpp: float = 0.5  # micrometres per pixel of the tiles
-    tile_px: int = 224  # their side
-    overlap: int = 0  # pixels that neighbours share
-    min_tissue: float = 0.35  # share of a tile that has to be tissue
-    max_tiles: int | None = None  # of a slide, a random subset; None keeps all
-    seed: int = 0  # of the subset
-    tissue: str = "otsu"  # or "saturation", see tissue.py
-    quality: int = 90  # of the JPEGs
-    coordinates: str | None = None  # folder of TRIDENT's or CLAM's files
-
-    def __post_init__(self):
-        rules = [
-            ("mpp", "above 0 and at most 100", 0 < self.mpp <= 100),
-            ("tile_px", "of 8 to 4096", 8 <= self.tile_px <= 4096),
-            ("overlap", "of 0 to tile_px - 1", 0 <= self.overlap < self.tile_px),
-            ("min_tissue", "of 0 to 1", 0 <= self.min_tissue <= 1),
-            ("max_tiles", "of 1 or more", self.max_tiles is None or self.max_tiles > 0),
-            ("tissue", " or ".join(RULES), self.tissue in RULES),
-            ("quality", "of 1 to 100", 1 <= self.quality <= 100),
-        ]
-        wrong = [
-            f"expected {name} {text}, got {getattr(self, name)}"
-            for name, text, holds in rules
-            if not holds
-        ]
-        if wrong:
-            raise ValueError("; ".join(wrong))
-
-    def writer(
-        self, root: str | Path, name: str = "tiles", **provenance
-    ) -> StudyWriter:
-        """The writer of the study at `root`; refuses one begun with other options."""
-        build = dataclasses.asdict(self)
-        build["coordinates"] = self.coordinates is not None
-        return StudyWriter(
-            root,
-            name=name,
-            tile_px=self.tile_px,
-            mpp=self.mpp,
-            gene_id_type=None,
-            synthetic=False,
-            provenance=provenance,
-            build={**build, "rules": RULES_VERSION},
-        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathjax.data.check import check_study
 from pathjax.data.study import StudyError
 from pathjax.wsi import build
 from pathjax.wsi.build import tile_study
-from pathjax.wsi.tile import TileOptions
+from pathjax.wsi.options import TileOptions
 
 SMALL = TileOptions(tile_px=64)
 
@@ -242,7 +242,7 @@ def test_the_command(slides, tmp_path, capsys):
     for name in "bd":
         (slides / f"{name}.tif").unlink()
     assert main([*words, "--strict"]) == 0
-    mpp.write_text("Slide;MPP;Site\nF;0,5\nC:\\x\\e.tif;0,5\ng.tif;0,5;H1\n")
+    mpp.write_text("Slide;MPP;Site\nF;0,5;\nC:\\x\\e.tif;0,5;\ng.tif;0,5;H1\n")
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "skipped line 4 of mpp.csv: 'g.tif' matches no slide" in said

@@ -22,7 +22,7 @@ from made_slides import slide, write_tiff
 from pathjax.data.check import check_study
 from pathjax.data.study import Study
 from pathjax.wsi.build import tile_study
-from pathjax.wsi.tile import TileOptions
+from pathjax.wsi.options import TileOptions
 
 pytestmark = pytest.mark.slow
 SLIDES, SMALL = 20, TileOptions(tile_px=64)

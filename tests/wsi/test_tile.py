@@ -15,11 +15,11 @@ from PIL import Image
 
 from pathjax.data.images import encode_jpeg
 from pathjax.data.records import Records
-from pathjax.data.study import StudyError
 from pathjax.wsi import tile
 from pathjax.wsi.base import SlideError
 from pathjax.wsi.manifest import SlideRow
-from pathjax.wsi.tile import TileOptions, forget_skipped, tile_slide
+from pathjax.wsi.options import TileOptions
+from pathjax.wsi.tile import forget_skipped, tile_slide
 from pathjax.wsi.tissue import find_tissue
 
 SMALL = TileOptions(tile_px=64, mpp=0.5)
@@ -294,17 +294,3 @@ def test_skipped_slides_can_be_forgotten(tmp_path):
     assert report.status == "tiled"
     forget_skipped(tmp_path)
     assert (tmp_path / ".build" / "A.slide.json").exists()
-
-
-def test_options_are_checked_together_and_not_mixed_in_a_study(tmp_path):
-    with pytest.raises(
-        ValueError, match="mpp above 0 .* got 0; .*tile_px of 8.*quality of 1"
-    ):
-        TileOptions(mpp=0, tile_px=7, quality=0)
-    with pytest.raises(ValueError, match="overlap of 0 to tile_px - 1"):
-        TileOptions(tile_px=64, overlap=64)
-    with pytest.raises(ValueError, match="tissue otsu or saturation"):
-        TileOptions(tissue="deep")
-    TileOptions().writer(tmp_path)
-    with pytest.raises(StudyError, match="quality: 90 there, 80 now"):
-        TileOptions(quality=80).writer(tmp_path)
