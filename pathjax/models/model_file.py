@@ -125,7 +125,8 @@ def _read(path: str | Path, parameters: bool) -> tuple[dict[str, Any], dict[str,
             flat = {name: tensors.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ModelFileError(
-            f"{file} is not a complete safetensors file: {error}"
+            f"{file} is not a complete safetensors file: {error}; published weights "
+            "of another library need `pathjax import`"
         ) from error
     if text is None:
         raise ModelFileError(

@@ -148,9 +148,13 @@ def fitting(state: State, entry: Entry) -> str:
     """What else the file could be, as advice."""
     shapes = {name: array.shape for name, array in state.items()}
     names = []
+    known = set(shapes.values())
     for other in MODELS.values():
+        patches = (other.vit.width, 3, other.vit.patch, other.vit.patch)
+        if other is entry or patches not in known:
+            continue
         try:
-            fits = other is not entry and not match(shapes, other.vit).problems
+            fits = not match(shapes, other.vit).problems
         except ZooError:
             return "Pass the file of the encoder"
         names += [other.name] if fits else []

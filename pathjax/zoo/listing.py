@@ -71,6 +71,7 @@ def details(entry: Entry) -> str:
             "preprocess",
         ),
         ("weights", f"{entry.source}, in the {entry.layout} layout", "source"),
+        ("checksums", ", ".join(entry.sha256) or "none known", "sha256"),
         ("gated", yes[entry.gated], "gated"),
         ("licence", f"{entry.licence}, {entry.licence_url}", "licence"),
         ("derived weights", sharing[entry.share_derivatives], "share_derivatives"),

@@ -64,6 +64,11 @@ are involved. Models that differ in mean, std and pool only share one comparison
 - **exported**: all tokens of that export, run by timm, against the first library;
   expected at most {at_grid:g}.
 
+Published weights on real tissue are compared too, where they are at hand: DINOv2
+ViT-S/14 on tiles of her2st and MoNuSeg, CLS and patch tokens at 224 and 518 px, with
+transformers and timm (relative 1e-5 in float32, cosine above 0.999 in bfloat16), and
+its export in timm (1e-6): `tests/zoo/test_real_weights_peer.py`.
+
 | model | reference | blocks | px | CLS | patches | px | elsewhere | bits | exported |
 |---|---|---|---|---|---|---|---|---|---|"""
 
