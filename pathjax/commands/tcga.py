@@ -36,6 +36,11 @@ def add(kinds) -> None:
     )
     rna.add_argument("--units", help="units of a matrix, if they cannot be determined")
     rna.add_argument(
+        "--ffpe",
+        action="store_true",
+        help="also read formalin-fixed samples, whose RNA is degraded",
+    )
+    rna.add_argument(
         "--strict", action="store_true", help="fail when anything has to be skipped"
     )
     rna.set_defaults(run=run_tcga_rna)
@@ -52,6 +57,7 @@ def run_tcga_rna(args: argparse.Namespace) -> None:
             gene_map=args.gene_map,
             units=args.units,
             keep_all_genes=args.keep_all_genes,
+            ffpe=args.ffpe,
             strict=args.strict,
             progress=lambda done, total: bar(done, total=total),
         )

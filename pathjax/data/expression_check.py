@@ -102,13 +102,16 @@ def apparent_scale(values: Float[np.ndarray, "n G"]) -> str | None:
     Found only where all genes are there: 90 % of the samples have to be within 3 %.
     """
     values = values.astype(np.float64)
-    ways = {"": lambda x: x}
+    ways: dict[str, tuple[Callable, ...]] = {"": ()}
     for log, inverse in INVERSES.items():
-        ways[log] = inverse
-        ways[f"{log} of {log}"] = lambda x, inverse=inverse: inverse(inverse(x))
-    for name, linear in ways.items():
+        ways[log] = (inverse,)
+        ways[f"{log} of {log}"] = (inverse, inverse)
+    for name, inverses in ways.items():
+        linear = values
         with np.errstate(over="ignore", invalid="ignore"):
-            sums = linear(values).sum(axis=1)
+            for inverse in inverses:
+                linear = inverse(linear)
+            sums = linear.sum(axis=1)
         for what, total in TOTALS.items():
             # The sum of logarithms of many genes may be near 10,000 too.
             if not name and values.max() < np.log1p(total):

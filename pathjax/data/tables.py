@@ -50,6 +50,10 @@ STEMS = {
     "wsi": ("slide", "wsi", "file", "image"),
     "site": ("site", "center", "centre", "hospital", "institution"),
     "mpp": ("mpp", "micron", "perpixel", "resolution"),
+    "cancer_type": ("cancertype", "tumortype", "tumourtype"),
+    "oncotree_code": ("oncotree",),
+    "pam50": ("pam50",),
+    "tp53": ("tp53",),
 }
 MISSING = frozenset(
     [

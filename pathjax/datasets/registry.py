@@ -112,6 +112,7 @@ class Tcga(Dataset):
         "keep whole sites in one fold where possible (default), or split by patient",
     ] = True
     seed: Annotated[int, "random seed of the splits"] = 0
+    strict: Annotated[bool, "fail if anything that was given is not used"] = False
 
     source: ClassVar[str] = ""
 

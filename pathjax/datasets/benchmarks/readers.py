@@ -4,10 +4,9 @@
 has a table and PatchCamelyon HDF5 files.
 """
 
-import csv
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pathjax.datasets.benchmarks.benchmark import Benchmark, BenchmarkError, Record
@@ -121,22 +120,22 @@ class ImageFiles:
         return [path for path in files if path.relative_to(root).parts[0] in known]
 
 
-def _csv_rows(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line numbers and rows of a published CSV.
+def _csv_rows(
+    path: Path, columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of a published table.
 
     Raises:
-      BenchmarkError: Columns are missing.
+      BenchmarkError: It cannot be read, or columns are missing.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        names = rows.fieldnames or ()
-        if not columns <= set(names):
-            raise BenchmarkError(
-                f"{path} lacks the columns {', '.join(sorted(columns - set(names)))}; "
-                f"it has {', '.join(names) or 'none'}: use the published file"
-            )
-        for row in rows:
-            yield rows.line_num, row
+    # pandas is heavy, and the command line lists the benchmarks.
+    from pathjax.data.tables import read_table
+
+    try:
+        table = read_table(path, columns, required=columns, only=True)
+    except ValueError as error:
+        raise BenchmarkError(f"{error}: use the published file") from error
+    yield from zip(table.index, table.to_dict("records"), strict=True)
 
 
 def read_mhist(benchmark: Benchmark, paths: Mapping[str, Path]) -> Iterator[Record]:
@@ -148,7 +147,7 @@ def read_mhist(benchmark: Benchmark, paths: Mapping[str, Path]) -> Iterator[Reco
     """
     table = paths["annotations"]
     columns = ("Image Name", "Majority Vote Label", "Partition")
-    for line, row in _csv_rows(table, set(columns)):
+    for line, row in _csv_rows(table, columns):
         name, label, fold = (row[column] for column in columns)
         known = label in benchmark.classes and fold in benchmark.counts
         if not known or Path(name).name != name:
@@ -206,7 +205,7 @@ def read_pcam(benchmark: Benchmark, paths: Mapping[str, Path]) -> Iterator[Recor
         if meta is not None:
             slides = [
                 (row["wsi"], int(row["coord_x"]), int(row["coord_y"]))
-                for _, row in _csv_rows(meta, {"wsi", "coord_x", "coord_y"})
+                for _, row in _csv_rows(meta, ("wsi", "coord_x", "coord_y"))
             ]
             if len(slides) != len(labels):
                 raise BenchmarkError(

@@ -22,6 +22,7 @@ from pathjax.data.study import Study, StudyError, Target, sha256
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.tcga.labels import Labels, read_labels
 from pathjax.datasets.tcga.pairing import Pairing, pair
+from pathjax.datasets.tcga.rna_table import listing
 from pathjax.datasets.tcga.splits import tcga_splits
 from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.datasets.tcga.vocabulary import CLASSES, DESCRIPTIONS
@@ -43,6 +44,7 @@ def build_tcga(
     aliquots: str = "first",
     site_preserved: bool = True,
     seed: int = 0,
+    strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
     """Builds the study, or what of it is missing in `out`.
@@ -60,6 +62,7 @@ def build_tcga(
       aliquots: How to combine those of a patient, see `of_patients`.
       site_preserved: No site in two folds (splits.py).
       seed: Of the splits.
+      strict: Fail if anything that was given is not used.
       progress: Called with (slides done, total number of slides).
 
     Returns:
@@ -68,7 +71,7 @@ def build_tcga(
 
     Raises:
       StudyError: `slides` is no such study, or `out` was begun from another.
-      TcgaError: See labels.py, pairing.py.
+      TcgaError: See labels.py, pairing.py; or something is unused and `strict` is set.
     """
     source = _study_of_tiles(Path(slides), Path(out), progress)
     table = _read_rna(rna)
@@ -76,6 +79,10 @@ def build_tcga(
     pairing = pair(source.slides, table.obs, frozen=frozen, keep_unpaired=keep_unpaired)
     samples = _samples(pairing, joined)
     splits, faults = tcga_splits(samples, site_preserved=site_preserved, seed=seed)
+    unused = _unused(joined, pairing, samples)
+    unused += [(f"split {name}", reason) for name, reason in faults.items()]
+    if strict and unused:
+        raise TcgaError(f"{len(unused)} things were not used:\n{listing(unused)}")
     writer = StudyWriter(
         out,
         name="tcga",
@@ -112,18 +119,8 @@ def build_tcga(
             writer.adopt(slide["shard"], source.root / path, rows, checksum)
         if progress:
             progress(done, len(pairing.slides))
-    for name, reason in faults.items():
-        writer.skip(f"split {name}", reason)
-    patients = set(samples["patient_id"])
-    for (patient, label), said in joined.conflicts.groupby(["patient", "label"]):
-        if patient in patients:
-            listed = ", ".join(
-                f"{v} ({s})" for v, s in said[["value", "source"]].values
-            )
-            writer.skip(f"{label} of {patient}", f"sources disagree: {listed}")
-    for entry in pairing.unmatched.to_dict("records"):
-        if not entry["kept"]:
-            writer.skip(f"{entry['what']} {entry['id']}", entry["reason"])
+    for what, reason in unused:
+        writer.skip(what, reason)
     for name, frame in (
         ("unmatched", pairing.unmatched),
         ("label_conflicts", joined.conflicts),
@@ -216,6 +213,34 @@ def of_patients(
             out.layers[name][row] = rna[names].layers[name].sum(axis=0)
     out.uns["pathjax"] = {**rna.uns.get("pathjax", {}), "aliquots": rule}
     return out
+
+
+def _unused(
+    labels: Labels, pairing: Pairing, samples: pd.DataFrame
+) -> list[tuple[str, str]]:
+    """What was given and is not in the study, and why."""
+    unused = list(labels.unused)
+    patients = set(samples["patient_id"])
+    for (patient, label), claims in labels.conflicts.groupby(["patient", "label"]):
+        if patient in patients:
+            said = [f"{value} ({source})" for value, source in
+                    claims[["value", "source"]].values]  # fmt: skip
+            unused.append(
+                (f"{label} of {patient}", f"sources disagree: {', '.join(said)}")
+            )
+    for entry in pairing.unmatched.to_dict("records"):
+        if not entry["kept"]:
+            unused.append((f"{entry['what']} {entry['id']}", entry["reason"]))
+    for name, known in labels.patients.items():
+        others = sorted(known - patients)
+        if others:
+            unused.append(
+                (
+                    f"{len(others)} of {len(known)} patients of {name}",
+                    f"not in the study, first {', '.join(others[:3])}",
+                )
+            )
+    return unused
 
 
 def _samples(pairing: Pairing, labels: Labels) -> pd.DataFrame:

@@ -8,9 +8,11 @@
   which changes nothing where Y was masked.
 - Genes that share a symbol stay apart and are named by Ensembl id. Without Ensembl ids,
   rows of one symbol are added.
+- A row that repeats another row of its gene and all its values is dropped.
+- Names that a spreadsheet turned into dates are dropped: 1-Mar was MARCH1 or MARC1.
 - Only protein-coding genes are kept, where the file or a gene map has types.
 
-Adding is done on linear values only. Reads no expression.
+Adding is done on linear values only.
 """
 
 import dataclasses
@@ -22,8 +24,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pathjax.data.expression_check import spreadsheet_names
 from pathjax.data.tables import read_table
-from pathjax.datasets.tcga.tables import TcgaError
+from pathjax.datasets.tcga.tables import TcgaError, first_few
 
 ENSEMBL = re.compile(r"(ENSGR?\d{10,11})(?:\.\d+)?(_PAR_Y)?(?:\.\d+)?")
 CODING = "protein_coding"
@@ -90,12 +93,16 @@ def reconcile(
     Raises:
       TcgaError: No gene is left.
     """
+    dates = set(spreadsheet_names(ids))
     genes: dict[str, tuple[str, str, str]] = {}  # ensembl, symbol, type by key
     rows: dict[str, list[int]] = {}
     report = Counter(rows=len(ids))
     for row, text in enumerate(ids):
         if SUMMARY.fullmatch(text):
             report["no_gene"] += 1
+            continue
+        if text in dates:
+            report["changed_by_spreadsheet"] += 1
             continue
         ensembl, on_y = stable_id(text)
         key = ensembl or text
@@ -129,6 +136,36 @@ def reconcile(
     )
 
 
+def repeats(ids: Sequence[str], values: np.ndarray) -> tuple[list[int], list[str]]:
+    """Rows that repeat a gene; those on Y are other genes' copies, see `reconcile`.
+
+    Args:
+      ids: Per row, an Ensembl id or a symbol.
+      values: `[samples, rows]`; missing equals missing.
+
+    Returns:
+      The rows whose values are those of an earlier row of the gene; and the ids of genes
+      with rows that differ.
+    """
+    dates = set(spreadsheet_names(ids))  # of several genes: 1-Mar
+    rows: dict[str, list[int]] = {}
+    for row, text in enumerate(ids):
+        ensembl, on_y = stable_id(text)
+        if not (on_y or text in dates or SUMMARY.fullmatch(text)):
+            rows.setdefault(ensembl or text, []).append(row)
+    equal, differ = [], []
+    for key, mine in rows.items():
+        distinct = mine[:1]
+        for row in mine[1:]:
+            same = (values[:, row, None] == values[:, distinct]) | (
+                np.isnan(values[:, row, None]) & np.isnan(values[:, distinct])
+            )
+            (equal if same.all(axis=0).any() else distinct).append(row)
+        if len(distinct) > 1:
+            differ.append(key)
+    return sorted(equal), differ
+
+
 def _names(var: pd.DataFrame) -> pd.Index:
     """The symbol where it is one gene's only, else the Ensembl id."""
     shared = var["symbol"].duplicated(keep=False) | (var["symbol"] == "")
@@ -146,22 +183,21 @@ def read_gene_map(path: str | Path) -> dict[str, tuple[str, str]]:
       TcgaError: It cannot be read, or lacks the columns.
     """
     path = Path(path)
+    columns = ("gene_id", "id", "gene_name", "gene", "gene_type")
     try:
-        table = read_table(path)
-    except (ValueError, OSError) as error:
+        table = read_table(path, columns)
+    except ValueError as error:
         raise TcgaError(str(error)) from error
-    columns = [
-        next((name for name in names if name in table), None)
-        for names in (("gene_id", "id", "#id"), ("gene_name", "gene"), ("gene_type",))
-    ]
-    if columns[0] is None or columns[1] is None:
+    names = [name for name in ("gene_id", "id") if name in table][:1]
+    names += [name for name in ("gene_name", "gene") if name in table][:1]
+    if len(names) < 2:
         raise TcgaError(
             f"{path.name}: expected columns gene_id (or id), gene_name (or gene) and, "
-            f"if known, gene_type; got {', '.join(list(table)[:6])}"
+            f"if known, gene_type; got {first_few(list(table.columns), 6, ', ')}"
         )
+    kinds = table["gene_type"] if "gene_type" in table else [""] * len(table)
     found: dict[str, tuple[str, str]] = {}
-    for row in table.to_dict("records"):
-        name, symbol, kind = ("" if n is None else row[n] for n in columns)
+    for name, symbol, kind in zip(table[names[0]], table[names[1]], kinds, strict=True):
         ensembl, _ = stable_id(name)
         if ensembl:
             found.setdefault(ensembl, (symbol, kind))

@@ -3,23 +3,21 @@
     tables, MAFs -> claims (patient, label, value, source) -> labels, conflicts
 
 A label on which all sources agree is used. One on which they disagree is left empty and
-listed as a conflict; no source is preferred. Does not read sites: tables have lost
-their leading zeros, the barcode has not.
+listed as a conflict; no source is preferred. What was given and not used is listed.
+Does not read sites: tables have lost their leading zeros, the barcode has not.
 """
 
 import csv
 import dataclasses
-import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import pandas as pd
 
-from pathjax.data import tables
-from pathjax.data.study import listing
+from pathjax.data.tables import lookalikes
+from pathjax.data.tables import read_table as read_any_table
 from pathjax.data.tcga_barcodes import find
 from pathjax.datasets.tcga.tables import TcgaError, first_few, opened
 from pathjax.datasets.tcga.vocabulary import (
@@ -33,19 +31,18 @@ from pathjax.datasets.tcga.vocabulary import (
     classes_of,
 )
 
-# The key of a table is the first of these that it has.
+# The key of a table is the first of these that it has, in any spelling.
 KEYS = ("patient_id", "sample_id", "slide_id")
 COLUMNS = {
     **{label: label for label in CLASSES},
     "project_id": "cancer_type",  # GDC: TCGA-BRCA
     "oncotree_code": "oncotree",
     "TP53_mut": "tp53",
-    "TP53": "tp53",
-    "PAM50": "pam50",
     "PAM50Call_RNAseq": "pam50",  # Xena's clinical matrix of BRCA
     "BRCA_Subtype_PAM50": "pam50",  # TCGAbiolinks' PanCancerAtlas_subtypes
 }
-HEAD = 1 << 16  # bytes in which a MAF has its header
+OTHER_DATA = ("_rnaseq", "_cnv")  # endings of PORPOISE's columns: TP53_rnaseq
+MOST_BAD = 0.5  # of the rows; a table with more is refused
 COMMENTS = 50  # lines in which to look for a header
 MAF_ROWS = 200_000  # read at a time; MC3 has 3.6 million
 GENE, CLASS = "Hugo_Symbol", "Variant_Classification"
@@ -70,18 +67,14 @@ class Labels:
         column `<label>_source` with the names of its files.
       conflicts: The claims of labels that were left empty: patient, label, value,
         source.
+      patients: The patients of each file.
+      unused: Rows and columns that were not used, and why.
     """
 
     table: pd.DataFrame
     conflicts: pd.DataFrame
-
-
-class Header(NamedTuple):
-    """Column names of a table, its separator, and the number of lines before them."""
-
-    names: tuple[str, ...]
-    separator: str
-    lines: int
+    patients: dict[str, set[str]] = dataclasses.field(default_factory=dict)
+    unused: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
 def read_labels(
@@ -101,14 +94,16 @@ def read_labels(
     samples = () if sequenced is None else read_sequenced(sequenced)
     claims: list[Claim] = []
     problems: list[str] = []
+    unused: list[tuple[str, str]] = []
+    patients: dict[str, set[str]] = {}
     mafs = 0
     for path in map(Path, paths):
         try:
-            with opened(path) as file:
-                start = file.read(HEAD)
-            is_maf = GENE.encode() in start and SAMPLE.encode() in start
+            is_maf = _maf_header(path) is not None
             mafs += is_maf
-            claims += read_maf(path, samples) if is_maf else read_table(path)
+            found = read_maf(path, samples) if is_maf else read_table(path, unused)
+            patients.setdefault(path.name, set()).update(one.patient for one in found)
+            claims += found
         except TcgaError as error:
             problems.append(str(error))
     if sequenced is not None and not mafs and not problems:
@@ -118,7 +113,8 @@ def read_labels(
         )
     if problems:
         raise TcgaError("\n".join(problems))
-    return join(claims)
+    joined = join(claims)
+    return dataclasses.replace(joined, patients=patients, unused=unused)
 
 
 def join(claims: Iterable[Claim]) -> Labels:
@@ -138,67 +134,59 @@ def join(claims: Iterable[Claim]) -> Labels:
     )
 
 
-@contextmanager
-def _text_file(path: Path) -> Iterator[TextIO]:
-    try:
-        with opened(path) as raw:
-            yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-    except (UnicodeDecodeError, csv.Error, pd.errors.ParserError) as error:
-        raise TcgaError(
-            f"{path} cannot be read: {error}; expected a CSV or TSV file, plain, .gz or "
-            "alone in a .zip"
-        ) from error
-
-
-def header_of(path: Path) -> Header:
-    """Reads the first line that is neither blank nor a comment.
-
-    Raises:
-      TcgaError: The file is not text, or has no header.
-    """
-    with _text_file(path) as file:
-        for number, line in enumerate(itertools.islice(file, COMMENTS)):
-            if line.strip() and not line.startswith("#"):
-                separator = "\t" if "\t" in line else ","
-                names = next(csv.reader([line], delimiter=separator))
-                return Header(tuple(map(str.strip, names)), separator, number)
-    raise TcgaError(f"{path} has no header in its first {COMMENTS} lines")
-
-
-def read_table(path: Path) -> list[Claim]:
+def read_table(path: Path, unused: list[tuple[str, str]] | None = None) -> list[Claim]:
     """Reads a table with a row per patient, sample or slide.
 
     Rows of normal tissue and empty cells are ignored.
 
+    Args:
+      path: As `pathjax.data.tables.read_table` reads it.
+      unused: Takes bad rows and cells, and columns that look like those of labels.
+
     Raises:
-      TcgaError: The file cannot be read, lacks a key or label column, or has bad rows
-        or unknown words, all of which are counted.
+      TcgaError: The file cannot be read, lacks a key or label column, or most of its
+        rows are bad.
     """
     bad: list[tuple[int, str]] = []
-    columns = (*KEYS, *COLUMNS)
     try:
-        table = tables.read_table(path, columns, only=True, comment="#", bad_rows=bad)
-    except (ValueError, OSError) as error:
+        table = read_any_table(path, (*KEYS, *COLUMNS), comment="#", bad_rows=bad)
+    except ValueError as error:
         raise TcgaError(str(error)) from error
     key = next((name for name in KEYS if name in table), None)
-    labels = [name for name in table if name in COLUMNS]
+    labels = [name for name in table.columns if name in COLUMNS]
     if key is None or not labels:
         raise TcgaError(
             f"{path} is not a table of labels: expected one of {', '.join(KEYS)} and at "
-            f"least one of {', '.join(COLUMNS)}; got {', '.join(table) or 'neither'}"
+            f"least one of {', '.join(COLUMNS)}; got the columns "
+            f"{first_few(list(table.columns), 8, ', ')}"
         )
-    claims: dict[Claim, None] = {}  # a set that keeps its order
-    problems = [f"line {line}: {why}" for line, why in bad]
-    for line, row in zip(table.index, table.to_dict("records"), strict=True):
-        found, faults = _row(row[key], {n: row[n] for n in labels}, path.name)
-        claims |= dict.fromkeys(found)
-        problems += [f"line {line}: {fault}" for fault in faults]
-    if problems:
-        raise TcgaError(
-            f"{path} has {len(problems)} bad rows or cells: {listing(problems)}"
-        )
-    if table.empty:
+    rows = len(table) + len(bad)
+    if not rows:
         raise TcgaError(f"{path} has a header and no rows")
+    claims: dict[Claim, None] = {}  # a set that keeps its order
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
+        found, faults = _row(row[key], {name: row[name] for name in labels}, path.name)
+        claims |= dict.fromkeys(found)
+        bad += [(line, fault) for fault in faults]
+    problems = [f"line {line}: {fault}" for line, fault in sorted(bad)]
+    if len({line for line, _ in bad}) > MOST_BAD * rows:
+        raise TcgaError(
+            f"{path} has {len(problems)} bad rows or cells:\n  - "
+            + first_few(problems, 3, "\n  - ")
+        )
+    columns = lookalikes(table.columns, tuple(COLUMNS))
+    columns = [name for name in columns if not name.endswith(OTHER_DATA)]
+    if unused is not None:
+        unused += [
+            (f"line {line} of {path.name}", fault) for line, fault in sorted(bad)
+        ]
+        unused += [
+            (
+                f"column {name} of {path.name}",
+                f"not read: expected {', '.join(COLUMNS)}",
+            )
+            for name in columns
+        ]
     return list(claims)
 
 
@@ -288,24 +276,38 @@ def read_maf(path: Path, sequenced: Iterable[str] = ()) -> list[Claim]:
     ]
 
 
+def _maf_header(path: Path) -> tuple[int, list[str]] | None:
+    """Number of lines before the header, and its names; None if it is not a MAF."""
+    with opened(path) as file:
+        for number, line in enumerate(itertools.islice(file, COMMENTS)):
+            names = line.decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
+            if {GENE, SAMPLE} <= set(names):
+                return number, names
+    return None
+
+
 def _maf_chunks(path: Path) -> Iterator[pd.DataFrame]:
-    header = header_of(path)
-    missing = [name for name in (GENE, CLASS, SAMPLE) if name not in header.names]
+    skipped, names = _maf_header(path) or (0, [])
+    missing = [name for name in (GENE, CLASS, SAMPLE) if name not in names]
     if missing:
         raise TcgaError(f"{path} lacks the columns {', '.join(missing)} of a MAF")
-    with _text_file(path) as file:
-        for rows in pd.read_csv(
-            file,
-            sep="\t",
-            skiprows=header.lines,
-            usecols=lambda name: name in (GENE, CLASS, SAMPLE, FILTER),
-            dtype=str,
-            keep_default_na=False,
-            quoting=csv.QUOTE_NONE,  # 3'UTR, and quotes in annotations
-            chunksize=MAF_ROWS,
-        ):
-            # A MAF without FILTER (cBioPortal's) has been filtered already.
-            yield rows if FILTER in rows else rows.assign(**{FILTER: "PASS"})
+    try:
+        with opened(path) as file:
+            for rows in pd.read_csv(
+                file,
+                sep="\t",
+                skiprows=skipped,
+                usecols=lambda name: name in (GENE, CLASS, SAMPLE, FILTER),
+                dtype=str,
+                keep_default_na=False,
+                quoting=csv.QUOTE_NONE,  # 3'UTR, and quotes in annotations
+                chunksize=MAF_ROWS,
+                encoding="utf-8-sig",
+            ):
+                # A MAF without FILTER (cBioPortal's) has been filtered already.
+                yield rows if FILTER in rows else rows.assign(**{FILTER: "PASS"})
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise TcgaError(f"{path} cannot be read as a MAF: {error}") from error
 
 
 def _passed(flags: str) -> bool:

@@ -4,7 +4,7 @@
 
 Slides and RNA of one sample type are paired; all slides of a patient are used and their
 tiles pooled, the aliquots are in the order of their barcodes (HE2RNA, Schmauch et al.
-2020, uses the first). docs/tcga.md has the rules and their reasons.
+2020, uses the first), FFPE after frozen. docs/tcga.md has the rules and their reasons.
 """
 
 import collections
@@ -161,8 +161,11 @@ def _rna(
     for name in ("case_id", "sample_type", "aliquot"):
         if name in obs:
             rows[name] = obs[name].astype(str).to_numpy()
+    rows["ffpe"] = False
+    if "preservation" in obs:
+        rows["ffpe"] = (obs["preservation"].astype(str) == "FFPE").to_numpy()
     found: dict[str, dict[str, list[str]]] = collections.defaultdict(dict)
-    for row in rows.sort_values(["aliquot", "name"]).itertuples():
+    for row in rows.sort_values(["ffpe", "aliquot", "name"]).itertuples():
         kind = row.sample_type
         if "01" <= kind <= "09":
             found[row.case_id].setdefault(kind, []).append(row.name)

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import anndata
 import pandas as pd
@@ -19,7 +20,7 @@ import pathjax
 from pathjax.datasets.tcga.genes import read_gene_map
 from pathjax.datasets.tcga.rna_matrix import read_matrix
 from pathjax.datasets.tcga.rna_star import find_star_files, read_star
-from pathjax.datasets.tcga.rna_table import Note, RnaTable, listing, named
+from pathjax.datasets.tcga.rna_table import FFPE, Note, RnaTable, listing, named
 from pathjax.datasets.tcga.rna_units import UNITS
 from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.files import atomic_path
@@ -39,6 +40,7 @@ def read_rna(
     gene_map: str | Path | None = None,
     units: str | None = None,
     keep_all_genes: bool = False,
+    ffpe: bool = False,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> anndata.AnnData:
@@ -54,14 +56,17 @@ def read_rna(
       units: For matrices, the scale (a key of `rna_units.UNITS`) where it cannot be
         determined; mean-normalised values are read only with this.
       keep_all_genes: Also keep non-coding genes.
-      strict: Fail when anything has to be skipped.
+      ffpe: Also read formalin-fixed samples (by the sheet's Preservation Method, or
+        vial Z); their RNA is degraded.
+      strict: Fail when anything has to be skipped, other than FFPE samples.
       progress: Called with (files done, total number of files).
 
     Returns:
       AnnData, a row per sample. `X` float32 dense, on the scale in
       `uns["pathjax"]["x"]`: log2(TPM+1) for STAR counts and TPM. `layers["counts"]`
       int32 where there are raw counts. `obs`, by sample barcode (by aliquot or number
-      where that repeats): case_id, sample_type, sample, aliquot, project, site, file.
+      where that repeats): case_id, sample_type, sample, aliquot, project, site, file,
+      preservation.
       `var`, by symbol or Ensembl id: ensembl, symbol, gene_type. `uns["pathjax"]`: how
       `X` was made, units and the evidence, numbers of genes, files, skipped.
 
@@ -81,17 +86,25 @@ def read_rna(
             raise TcgaError("STAR counts have known units: leave --units out")
         sheets = [Path(one) for one in sample_sheet]
         table = read_star(
-            source, sheets=sheets, keep_all=keep_all_genes, progress=progress
+            source,
+            sheets=sheets,
+            keep_all=keep_all_genes,
+            ffpe=ffpe,
+            progress=progress,
         )
     else:
         mapped = None if gene_map is None else read_gene_map(gene_map)
-        tables, skipped = _read_files(source, units, mapped, keep_all_genes, progress)
+        if sample_sheet:
+            raise TcgaError("--sample-sheet is for STAR counts: leave it out")
+        options = {"gene_map": mapped, "keep_all": keep_all_genes, "ffpe": ffpe}
+        tables, skipped = _read_files(source, units, options, progress)
         table = _joined(tables)
         table.skipped = skipped + table.skipped
-    if strict and table.skipped:
+    faults = [note for note in table.skipped if note[1] != FFPE]
+    if strict and faults:
         raise TcgaError(
-            f"{len(table.skipped)} samples or files of {source} cannot be used:\n"
-            + listing(table.skipped)
+            f"{len(faults)} samples, genes or files of {source} cannot be used:\n"
+            + listing(faults)
         )
     return _with_history(table)
 
@@ -113,8 +126,7 @@ def skipped_of(rna: anndata.AnnData) -> list[dict[str, str]]:
 def _read_files(
     source: Path,
     units: str | None,
-    gene_map: dict[str, tuple[str, str]] | None,
-    keep_all: bool,
+    options: dict[str, Any],
     progress: Callable[[int, int], None] | None,
 ) -> tuple[list[RnaTable], list[Note]]:
     files = [source]
@@ -125,7 +137,7 @@ def _read_files(
     skipped: list[Note] = []
     for done, path in enumerate(files, start=1):
         try:
-            table = read_matrix(path, units=units, gene_map=gene_map, keep_all=keep_all)
+            table = read_matrix(path, units=units, **options)
             if table.units == "mean-normalised" and units is None:
                 raise TcgaError(
                     f"{path.name} is mean-normalised ({'; '.join(table.evidence)}): "
@@ -177,19 +189,25 @@ def _joined(tables: list[RnaTable]) -> RnaTable:
         },
         files=[one for table in tables for one in table.files],
         skipped=[one for table in tables for one in table.skipped],
+        notes=[one for table in tables for one in table.notes],
     )
 
 
 def _with_history(table: RnaTable) -> anndata.AnnData:
     rna = table.rna
-    typed = (rna.var["gene_type"] != "").any()
+    notes = list(table.notes)
+    if not (rna.var["gene_type"] != "").any():
+        notes.append(NOT_FILTERED)
+    fixed = sum(reason == FFPE for _, reason in table.skipped)
+    if fixed:
+        notes.append(f"{fixed} FFPE samples were left out; --ffpe reads them too")
     history = {
         "x": UNITS[table.units].x,
         "units": UNITS[table.units].title,
         "evidence": table.evidence,
         "genes": table.genes,
         "gene_rules": GENE_RULES,
-        "notes": [] if typed else [NOT_FILTERED],
+        "notes": notes,
         "files": pd.DataFrame(table.files, columns=["name", "sha256", "bytes"]),
         "skipped": pd.DataFrame(
             table.skipped, columns=["what", "reason"], dtype=object

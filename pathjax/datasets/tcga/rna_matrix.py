@@ -20,7 +20,14 @@ from jaxtyping import Float32
 
 from pathjax.data.study import sha256
 from pathjax.data.tcga_barcodes import Barcode, find, parse
-from pathjax.datasets.tcga.rna_table import Note, RnaTable, observations, table_from
+from pathjax.datasets.tcga.rna_table import (
+    FFPE,
+    Note,
+    RnaTable,
+    is_ffpe,
+    observations,
+    table_from,
+)
 from pathjax.datasets.tcga.tables import TcgaError, header_of, opened, read_values
 
 XENA_PROJECT = re.compile(r"TCGA[-.]([A-Z]{2,8})(?=[-.])")
@@ -44,6 +51,7 @@ def read_matrix(
     units: str | None = None,
     gene_map: dict[str, tuple[str, str]] | None = None,
     keep_all: bool = False,
+    ffpe: bool = False,
 ) -> RnaTable:
     """One file; see `rna_table.table_from` for the arguments and what is skipped.
 
@@ -55,7 +63,7 @@ def read_matrix(
     with opened(path) as file:
         read = _read_xena if b"\t" in file.readline() else _read_porpoise
         file.seek(0)
-        matrix = read(file, path)
+        matrix = read(file, path, ffpe)
     project = f"TCGA-{matrix.project[1].upper()}" if matrix.project else ""
     return table_from(
         matrix.values,
@@ -70,13 +78,16 @@ def read_matrix(
     )
 
 
-def _read_xena(file: BinaryIO, path: Path) -> _Matrix:
+def _read_xena(file: BinaryIO, path: Path, ffpe: bool) -> _Matrix:
     line, first = file.readline(), file.readline()
     header = header_of(line, path, "\t")
+    # R writes TCGA.3C.AALI.01 for TCGA-3C-AALI-01.
+    header = [re.sub(r"\.", "-", n) if n.startswith("TCGA.") else n for n in header]
     if first.count(b"\t") == len(header):  # R writes no name for the first column
         header = ["", *header]
-    if not first.strip():
-        raise TcgaError(f"{path.name}: expected genes by samples, got no rows")
+    if not first.strip() or len(header) < 2 or header[0].startswith("TCGA-"):
+        what = "no rows" if not first.strip() else "no column of gene names"
+        raise TcgaError(f"{path.name}: expected genes by samples, got {what}")
     columns, barcodes, skipped = [], [], []
     for place, name in enumerate(header[1:], start=1):
         try:
@@ -86,6 +97,9 @@ def _read_xena(file: BinaryIO, path: Path) -> _Matrix:
             continue
         if not barcode.sample_type:
             skipped.append((name, f"{path.name}: no sample type in its barcode"))
+            continue
+        if is_ffpe(barcode) and not ffpe:
+            skipped.append((name, FFPE))
             continue
         columns.append(place)
         barcodes.append(barcode)
@@ -109,7 +123,8 @@ def _read_xena(file: BinaryIO, path: Path) -> _Matrix:
     return _Matrix(values, ids, barcodes, aliquots, project, skipped)
 
 
-def _read_porpoise(file: BinaryIO, path: Path) -> _Matrix:
+def _read_porpoise(file: BinaryIO, path: Path, ffpe: bool) -> _Matrix:
+    """Slides are FFPE by nature, which says nothing of the RNA: `ffpe` is not used."""
     line = file.readline()
     header = header_of(line, path, ",")
     genes = [place for place, name in enumerate(header) if name.endswith(SUFFIX)]

@@ -8,6 +8,7 @@ themselves are skipped and listed.
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from pathjax.datasets.tcga.tables import TcgaError, opened, text_of
 PATTERNS = ("gdc_sample_sheet*.tsv", "metadata.cart*.json")
 # "Tissue Type" replaced "Sample Type"; both say Normal for normal tissue.
 TISSUE = ("Tissue Type", "Sample Type")
-NEEDED = ("File Name", "Case ID", "Sample ID")
-COLUMNS = (*NEEDED, "Project ID", *TISSUE)
+COLUMNS = ("File Name", "Case ID", "Sample ID", "Project ID", *TISSUE)
+COLUMNS += ("Preservation Method",)
+LOOKS_PRESERVED = re.compile("preserv|ffpe", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +34,14 @@ class SheetRow:
       barcode: Of the sample.
       aliquot: Whole barcode, "" if unknown.
       project: Such as "TCGA-LUAD", "" if unknown.
+      preservation: "FFPE", "Frozen", "OCT", ...; "" if unknown.
     """
 
     file: str
     barcode: Barcode
-    aliquot: str
-    project: str
+    aliquot: str = ""
+    project: str = ""
+    preservation: str = ""
 
 
 def plain_name(name: str) -> str:
@@ -82,6 +86,7 @@ def read_sheets(paths: Sequence[Path]) -> tuple[dict[str, SheetRow], list[Note]]
                     barcode=row.barcode if row.aliquot else known.barcode,
                     aliquot=row.aliquot or known.aliquot,
                     project=row.project or known.project,
+                    preservation=row.preservation or known.preservation,
                 )
     for name in refused:
         del found[name]
@@ -95,16 +100,28 @@ def read_sheets(paths: Sequence[Path]) -> tuple[dict[str, SheetRow], list[Note]]
 def _sheet(path: Path) -> Iterator[SheetRow | Note]:
     bad: list[tuple[int, str]] = []
     try:
-        table = read_table(path, COLUMNS, required=NEEDED, bad_rows=bad)
-    except (ValueError, OSError) as error:
+        table = read_table(path, COLUMNS, required=COLUMNS[:3], bad_rows=bad)
+    except ValueError as error:
         raise TcgaError(f"{error}: give GDC's sample sheet as downloaded") from error
-    yield from ((f"line {line}", why) for line, why in bad)
-    for entry in table.to_dict("records"):
+    for name in table.columns:
+        if name not in COLUMNS and LOOKS_PRESERVED.search(name):
+            yield f"column {name}", "not read: expected Preservation Method"
+    for line, reason in bad:
+        yield f"line {line}", reason
+    for line, entry in zip(table.index, table.to_dict("records"), strict=True):
         file = plain_name(entry["File Name"])
+        kept = entry.get("Preservation Method", "")
         try:
-            yield SheetRow(file, _barcode(entry), "", entry.get("Project ID", ""))
+            if not file:
+                raise ValueError("no file name")
+            yield SheetRow(
+                file,
+                _barcode(entry),
+                project=entry.get("Project ID", ""),
+                preservation="" if kept.lower() == "unknown" else kept,
+            )
         except ValueError as error:
-            yield file, str(error)
+            yield file or f"line {line}", str(error)
 
 
 def _barcode(entry: dict[str, str]) -> Barcode:
@@ -152,6 +169,6 @@ def _metadata(path: Path) -> Iterator[SheetRow | Note]:
             yield file, str(error)
             continue
         if barcode.is_aliquot:
-            yield SheetRow(file, barcode, aliquot, "")
+            yield SheetRow(file, barcode, aliquot)
         else:
             yield file, f"{aliquot} is no aliquot"

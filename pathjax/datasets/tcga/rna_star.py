@@ -29,9 +29,16 @@ from pathjax.datasets.tcga.rna_sheet import (
     plain_name,
     read_sheets,
 )
-from pathjax.datasets.tcga.rna_table import Note, RnaTable, listing, observations
+from pathjax.datasets.tcga.rna_table import (
+    FFPE,
+    Note,
+    RnaTable,
+    is_ffpe,
+    listing,
+    observations,
+)
 from pathjax.datasets.tcga.rna_units import MILLION
-from pathjax.datasets.tcga.tables import TcgaError, opened
+from pathjax.datasets.tcga.tables import TcgaError, first_few, opened
 
 ENDING = ".rna_seq.augmented_star_gene_counts.tsv"
 TYPES = {
@@ -115,6 +122,8 @@ def parse_star(path: Path) -> StarFile:
         raise TcgaError(f"{path.name} is damaged: {error}") from error
     names = table["gene_id"]
     table = table.filter(pyarrow.compute.starts_with(names, "ENSG")).combine_chunks()
+    if pyarrow.compute.count_distinct(table["gene_id"]).as_py() < table.num_rows:
+        raise TcgaError(f"{path.name} has genes more than once: download it again")
     counts, tpm = table["unstranded"], table["tpm_unstranded"]
     if counts.null_count or tpm.null_count:
         raise TcgaError(f"{path.name} has genes without a count or TPM")
@@ -142,6 +151,7 @@ def read_star(
     *,
     sheets: Sequence[Path] = (),
     keep_all: bool = False,
+    ffpe: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RnaTable:
     """A folder of files, as GDC's client lays them out or flat, with its sheets.
@@ -151,6 +161,7 @@ def read_star(
         themselves, gzipped or not.
       sheets: Sample sheets or metadata; default: those in `folder`.
       keep_all: Also keep non-coding genes.
+      ffpe: Also read formalin-fixed samples.
       progress: Called with (files done, total number of files).
 
     Raises:
@@ -165,6 +176,10 @@ def read_star(
     rows, skipped = read_sheets(sheets)
     files, unmatched = _matched(find_star_files(folder), rows)
     skipped += unmatched
+    fixed = [path for path in files if _is_fixed(rows[plain_name(path.name)])]
+    if not ffpe:
+        skipped += [(path.name, FFPE) for path in fixed]
+        files = [path for path in files if path not in fixed]
     # The genes of the first good file are those of all.
     faults: list[Note] = []
     reference = None
@@ -221,6 +236,7 @@ def read_star(
         [row.aliquot for row in used],
         [row.project for row in used],
         [files[place].name for place in good],
+        [row.preservation for row in used],
     )
     return RnaTable(
         rna=anndata.AnnData(
@@ -234,7 +250,27 @@ def read_star(
         genes=genes.report,
         files=read,
         skipped=skipped,
+        notes=_vials_note(used),
     )
+
+
+def _is_fixed(row: SheetRow) -> bool:
+    return is_ffpe(row.barcode, row.preservation)
+
+
+def _vials_note(rows: list[SheetRow]) -> list[str]:
+    """Says so where one of several vials of a sample may be FFPE and nothing tells."""
+    vials: dict[str, set[str]] = {}
+    for row in rows:
+        if not row.preservation:
+            vials.setdefault(row.barcode.sample, set()).add(row.barcode.vial)
+    unclear = [sample for sample, known in vials.items() if len(known) > 1]
+    text = (
+        f"{len(unclear)} samples have several vials, of which some may be FFPE "
+        f"({first_few(unclear)}): give a sample sheet with the column Preservation "
+        "Method"
+    )
+    return [text] if unclear else []
 
 
 def _matched(
@@ -256,6 +292,11 @@ def _matched(
         (name, f"of {row.barcode.sample}: in the sample sheet, not in the folder")
         for name, row in rows.items()
         if name.endswith(ENDING) and name not in of_name
+    ]
+    notes += [
+        (name, f"of {row.barcode.sample}: in the sample sheet, but not STAR counts")
+        for name, row in rows.items()
+        if not name.endswith(ENDING)
     ]
 
     def order(path: Path) -> tuple[str, str, str, str]:

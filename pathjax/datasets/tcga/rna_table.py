@@ -6,6 +6,7 @@
 missing or constant is skipped first, then a gene with a missing value. Reads no file.
 """
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32
 
+from pathjax.data.expression_check import spreadsheet_names
 from pathjax.data.tcga_barcodes import Barcode
 from pathjax.datasets.tcga import genes as gene_rules
 from pathjax.datasets.tcga import rna_units
@@ -21,6 +23,7 @@ from pathjax.datasets.tcga.tables import TcgaError, first_few
 
 Note = tuple[str, str]  # what was skipped, and why
 MOSTLY = 0.5
+FFPE = "FFPE; left out unless --ffpe is given"
 
 
 def listing(skipped: Sequence[Note]) -> str:
@@ -39,7 +42,8 @@ class RnaTable:
       evidence: Why these units.
       genes: Number of genes read, kept, summed and dropped, by reason.
       files: Name, SHA-256 and size in bytes of each file read.
-      skipped: Samples and files skipped.
+      skipped: Samples, genes and files skipped.
+      notes: What else to know.
     """
 
     rna: anndata.AnnData
@@ -48,6 +52,14 @@ class RnaTable:
     genes: dict[str, int]
     files: list[tuple[str, str, int]]
     skipped: list[Note]
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def is_ffpe(barcode: Barcode, preservation: str = "") -> bool:
+    """Whether a sample is formalin-fixed: by the GDC's word, or else by vial Z."""
+    if preservation:
+        return "FFPE" in preservation.upper()
+    return barcode.vial == "Z"
 
 
 def observations(
@@ -55,8 +67,9 @@ def observations(
     aliquots: str | Sequence[str],
     projects: str | Sequence[str],
     files: str | Sequence[str],
+    preservation: str | Sequence[str] = "",
 ) -> pd.DataFrame:
-    """A row per sample: case_id, sample_type, sample, aliquot, project, site, file.
+    """A row per sample: these and case_id, sample_type, sample and site.
 
     Unknown values are "". Rows are numbered; see `named`.
     """
@@ -69,6 +82,7 @@ def observations(
             "project": projects,
             "site": [barcode.site for barcode in barcodes],
             "file": files,
+            "preservation": preservation,
         },
         index=[str(row) for row in range(len(barcodes))],
         dtype=object,
@@ -121,9 +135,12 @@ def table_from(
         row = int(np.argwhere(np.isinf(values).any(axis=0))[0, 0])
         raise TcgaError(f"{name}: {ids[row]} has an infinite value: correct the file")
     # Rows that are not genes would count as expression in a sample's sum.
-    is_gene = np.array([not gene_rules.SUMMARY.fullmatch(one) for one in ids], bool)
-    dropped = {"no_gene": int((~is_gene).sum())}
-    values = values if is_gene.all() else values[:, is_gene]
+    keep = np.array([not gene_rules.SUMMARY.fullmatch(one) for one in ids], bool)
+    dropped = {"no_gene": int((~keep).sum())}
+    equal, differ = gene_rules.repeats(ids, values)
+    keep[equal] = False
+    dropped["repeated_equal"] = len(equal)
+    values = values if keep.all() else values[:, keep]
     faults = _unusable_samples(values, obs["sample"])
     if faults:
         good = [row for row in range(len(values)) if row not in faults]
@@ -131,9 +148,9 @@ def table_from(
     complete = ~np.isnan(values).any(axis=0)
     dropped["missing_values"] = int((~complete).sum())
     values = values if complete.all() else values[:, complete]
-    skipped = [*skipped, *faults.values()]
+    unusable = list(faults.values())
     if not values.size:
-        reason = f", first: {': '.join(skipped[-len(faults)])}" if faults else ""
+        reason = f", first: {': '.join(unusable[0])}" if faults else ""
         raise TcgaError(f"{name} has no sample with values for its genes{reason}")
 
     evidence = ["given by the user"]
@@ -144,10 +161,8 @@ def table_from(
             f"{name} is not in {rna_units.UNITS[units].title}: {fault}. Evidence: "
             f"{'; '.join(evidence)}"
         )
-    kept = np.flatnonzero(is_gene)[complete]
-    genes = gene_rules.reconcile(
-        [ids[row] for row in kept], gene_map=gene_map, keep_all=keep_all
-    )
+    kept = [ids[row] for row in np.flatnonzero(keep)[complete]]
+    genes = gene_rules.reconcile(kept, gene_map=gene_map, keep_all=keep_all)
     try:
         x, counts = rna_units.convert(units, values, genes)
     except TcgaError as error:
@@ -160,8 +175,35 @@ def table_from(
         evidence=[f"{name}: {one}" for one in evidence],
         genes=report | {"rows": len(ids)},
         files=files,
-        skipped=skipped,
+        skipped=[*skipped, *unusable, *_spreadsheet_notes(kept, name)],
+        notes=_repeat_notes([ids[row] for row in equal], differ, name),
     )
+
+
+def _spreadsheet_notes(ids: Sequence[str], name: str) -> list[Note]:
+    rows = collections.Counter(spreadsheet_names(ids))
+    return [
+        (
+            f"gene {text}",
+            f"{name}: a spreadsheet changed the name of {count} rows; restore it",
+        )
+        for text, count in rows.items()
+    ]
+
+
+def _repeat_notes(equal: list[str], differ: list[str], name: str) -> list[str]:
+    notes = []
+    if equal:
+        notes.append(
+            f"{name}: {len(equal)} rows repeat a gene and its values and were dropped: "
+            + first_few(equal)
+        )
+    if differ:
+        notes.append(
+            f"{name}: {len(differ)} genes have several rows with different values, "
+            f"which were added: {first_few(differ)}"
+        )
+    return notes
 
 
 def _unusable_samples(values: np.ndarray, names: pd.Series) -> dict[int, Note]:

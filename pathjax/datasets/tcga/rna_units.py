@@ -17,6 +17,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from pathjax.data.expression_check import apparent_scale
 from pathjax.datasets.tcga.genes import Genes
 from pathjax.datasets.tcga.tables import TcgaError
 
@@ -97,6 +98,8 @@ def recognise(values: Float32[np.ndarray, "n G"], name: str) -> tuple[str, list[
         unit = _negative(values, seen, name.lower(), evidence)
     else:
         unit = _positive(seen, name.lower(), evidence)
+        scale = apparent_scale(seen) if unit is None else None
+        evidence += [f"they look like {scale}"] if scale else []
     if unit is None:
         raise TcgaError(
             f"{name}: cannot determine the units ({'; '.join(evidence)}): give --units, "
@@ -182,6 +185,11 @@ def contradiction(unit: str, values: Float32[np.ndarray, "n G"]) -> str | None:
         return f"the largest value is {high:.5g}, too large for a log2"
     if unit == "count" and (values != np.rint(values)).any():
         return "there are values that are not whole"
+    some = np.unique(np.linspace(0, len(values) - 1, LOOKED_AT).astype(int))
+    scale = None if low < 0 or unit == "count" else apparent_scale(values[some])
+    log = "" if units.pseudocount is None else "log2(x+1)"
+    if scale is not None and scale.rpartition(" of ")[0] != log:
+        return f"they look like {scale}"
     return None
 
 

@@ -150,6 +150,17 @@ def test_mhist_table_is_checked(trees, tmp_path, old, new, message):
         )
 
 
+@pytest.mark.parametrize("code", ["utf-8-sig", "utf-16"])
+def test_mhist_table_saved_by_a_spreadsheet(trees, small, tmp_path, code):
+    trees["mhist"](tmp_path)
+    table = tmp_path / "annotations.csv"
+    text = table.read_text().replace(",", ";").replace("\n", "\r\n")
+    table.write_bytes(text.encode(code))
+    paths = {"annotations": table, "images": tmp_path / "images"}
+    records = read_records(small("mhist"), paths)
+    assert [one.label for one in records] == ["SSA", "HP", "HP", "SSA"]
+
+
 def test_breakhis_takes_40x_of_four_types_split_by_eva_s_patients(built):
     study = built("breakhis")
     patients = {

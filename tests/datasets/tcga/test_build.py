@@ -40,7 +40,8 @@ def test_study_and_what_was_left_out(parts):
     assert "normal" in reasons[f"RNA {PATIENTS[0]}-11A"]
     disagreement = reasons[f"tp53 of {PATIENTS[0]}"]
     assert "mutated (b.csv)" in disagreement and "wild type (a.csv)" in disagreement
-    assert len(reasons) == 6
+    assert "first TCGA-A5-0023" in reasons["1 of 24 patients of a.csv"]
+    assert len(reasons) == 7
     listed = pd.read_parquet(study.root / "unmatched.parquet")
     assert len(listed) == 5 and not listed["kept"].any()
     assert len(pd.read_parquet(study.root / "label_conflicts.parquet")) == 2
@@ -61,6 +62,12 @@ def test_tiles_and_expression_are_those_of_the_patient(parts):
     assert found.uns["pathjax"]["x"] == "log2(TPM+1)"
     samples = gather(study, "cohort", "train")
     assert len(samples) == len(study.split("cohort").folds["train"])
+
+
+def test_strict_fails_for_what_is_not_used(parts):
+    with pytest.raises(TcgaError, match=r"7 things were not used:\n(.|\n)*no RNA"):
+        build_tcga(**parts, strict=True)
+    assert not parts["out"].exists()
 
 
 def test_shards_are_linked_and_a_second_run_changes_nothing(parts):

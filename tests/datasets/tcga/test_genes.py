@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_rna import GENES, star_text
 
-from pathjax.datasets.tcga.genes import read_gene_map, reconcile, stable_id
+from pathjax.datasets.tcga.genes import read_gene_map, reconcile, repeats, stable_id
 from pathjax.datasets.tcga.tables import TcgaError
 
 IDS, SYMBOLS, TYPES = (list(column) for column in zip(*GENES, strict=True))
@@ -63,6 +63,17 @@ def test_rows_of_one_symbol_are_added_where_there_are_no_ids():
     assert list(genes.var.index) == ["A", "B"]
     np.testing.assert_array_equal(genes.gather(np.arange(1, 8)), [4, 2])
     assert genes.report["added_repeated"] == 1 and genes.report["no_gene"] == 4
+
+
+def test_rows_that_repeat_a_gene():
+    ids = ["A", "B", "A", "A", "B", "ENSG00000182378.15", "ENSG00000182378.15_PAR_Y"]
+    ids += ["A", "?", "?"]
+    values = np.array(
+        [[1.0, 2, 5, 1, 2, 7, 7, 5, 0, 0], [3, np.nan, 5, 3, np.nan, *[4] * 5]]
+    )
+    values[1, 7] = 5
+    # On Y the copy of another chromosome, which `reconcile` adds.
+    assert repeats(ids, values) == ([3, 4, 7], ["A"])
 
 
 def test_no_gene_left():

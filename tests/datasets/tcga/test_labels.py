@@ -109,7 +109,7 @@ def test_file_formats(tmp_path):
         ("patient_id,cancer_type\n", "a header and no rows"),
         ("patient_id,tp53,tp53\nTCGA-3C-AALI,1,1\n", "several columns for tp53"),
         ("patient_id,tp53\nTCGA-3C-AALI,1,x,y\n", "4 cells for 2 columns"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (b"\x00\x01\x02\x03", "not a table of labels|cannot be read"),
     ],
 )
 def test_invalid_tables(tmp_path, text, match):
@@ -125,6 +125,31 @@ def test_all_bad_cells_are_listed(tmp_path):
     assert "line 2: tp53: expected one of mutated, wild type; got '7'" in message
     assert "line 3: 'P1': expected the TCGA barcode of one patient" in message
     assert "line 4: lung: expected one of LUAD, LUSC; got 'KIRC'" in message
+
+
+def test_bad_rows_are_left_out_and_listed(tmp_path):
+    rows = "".join(f"TCGA-3C-AA{i:02d},{i % 2},\n" for i in range(20))
+    path = written(tmp_path, f"Patient ID,TP53_Mut,TP53 status\n{rows}P7,1,\n{A},9,\n")
+    labels = read_labels([path])
+    assert len(labels.table) == 20 and labels.patients["labels.csv"] == set(
+        labels.table.index
+    )
+    what = [what for what, _ in labels.unused]
+    assert what == [
+        "line 22 of labels.csv",
+        "line 23 of labels.csv",
+        "column TP53 status of labels.csv",
+    ]
+    assert "expected the TCGA barcode" in labels.unused[0][1]
+    assert "got '9'" in labels.unused[1][1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_encodings_and_separators(tmp_path, encoding, separator):
+    text = f"CASE_ID;Note;Cancer-Type\r\n{A};Hôpital;TCGA-BRCA\r\n"
+    path = written(tmp_path, text.replace(";", separator).encode(encoding))
+    assert values(path) == [(A, "cancer_type", "BRCA")]
 
 
 def test_real_tables(real_data):
@@ -157,7 +182,7 @@ def test_damaged_tables_raise_only_tcga_errors(tmp_path):
         f"TCGA-3C-AA{i:02d},{code},{i % 2}\n"
         for i, code in enumerate(["IDC", "ILC", "CCRCC", "LUSC", "MDLC"] * 4)
     )
-    refused = 0
+    refused = listed = 0
     for _ in range(300):
         data = bytearray(whole.encode())
         for _ in range(source.randint(1, 6)):
@@ -175,11 +200,13 @@ def test_damaged_tables_raise_only_tcga_errors(tmp_path):
         kept = gzip.compress(data) if name.endswith(".gz") else bytes(data)
         if source.random() < 0.2:
             kept = kept[: len(kept) // 2]
+        unused = []
         try:
-            read_table(written(tmp_path, kept, name))
+            read_table(written(tmp_path, kept, name), unused)
+            listed += bool(unused)
         except TcgaError:
             refused += 1
-    assert 100 < refused < 300
+    assert 50 < refused < 250 and listed > 50
 
 
 def test_join():

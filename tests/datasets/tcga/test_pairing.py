@@ -90,6 +90,11 @@ def test_aliquots_are_in_the_order_of_barcodes():
     assert pair(slide_table(f"{A}{DX}"), rna).aliquots == {A: ("row2", "row1", "row0")}
 
 
+def test_frozen_aliquots_come_before_ffpe():
+    rna = rna_table(f"{A}-01A", f"{A}-01B").assign(preservation=["FFPE", "Frozen"])
+    assert pair(slide_table(f"{A}{DX}"), rna).aliquots == {A: ("row1", "row0")}
+
+
 def test_patients_without_rna_can_be_kept():
     slides, rna = slide_table(f"{A}{DX}", f"{B}{DX}"), rna_table(f"{B}-01A")
     assert list(pair(slides, rna).slides["patient_id"]) == [B]

@@ -88,7 +88,7 @@ def test_files_of_a_folder_are_joined_by_gene(tmp_path):
     np.testing.assert_array_equal(rna.X[6:], rna.X[:6])
     [skipped] = skipped_of(rna)
     assert skipped["what"] == "readme.md" and "is neither" in skipped["reason"]
-    with pytest.raises(TcgaError, match=r"1 samples or files .*\n.*readme\.md"):
+    with pytest.raises(TcgaError, match=r"1 samples, genes or files .*\n.*readme"):
         read_rna(tmp_path, strict=True)
 
 
@@ -137,10 +137,129 @@ def test_bad_arguments(tmp_path):
         read_rna(tmp_path)
     with pytest.raises(TcgaError, match="expected one of tpm, fpkm.*got 'TPM'"):
         read_rna(tmp_path, units="TPM")
+    with pytest.raises(TcgaError, match="--sample-sheet is for STAR counts"):
+        read_rna(matrix(tmp_path / "a.tsv"), sample_sheet="sheet.tsv")
     with pytest.raises(TcgaError, match="leave --units out"):
         read_rna(star_folder(tmp_path), units="tpm")
     with pytest.raises(TcgaError, match=r"expected a name that ends in \.h5ad"):
         write_rna(None, tmp_path / "rna")
+
+
+def counts_text(names, extra, samples=6):
+    """200 genes, then `extra` rows of the same count in every sample, by name."""
+    rng = np.random.default_rng(0)
+    values = np.concatenate(
+        [
+            rng.poisson(200, (samples, 200)),
+            np.tile([count for _, count in extra], (samples, 1)),
+        ],
+        axis=1,
+    )
+    genes = [f"GENE{i}" for i in range(200)] + [name for name, _ in extra]
+    return matrix_text(values, genes, names or barcodes(samples), "%d")
+
+
+DATES = [("1-Mar", 100), ("1-Mar", 7), ("2-Mar", 50), ("9-Sep", 11), ("43891", 2)]
+
+
+def test_gene_names_that_a_spreadsheet_changed(tmp_path, capsys):
+    """MARCH1 and MARC1 are both 1-Mar: they are named, and not added."""
+    path = tmp_path / "counts.tsv"
+    path.write_text(counts_text(None, [*DATES, ("MARCH2", 3)]))
+    rna = read_rna(path)
+    assert list(rna.var_names[-2:]) == ["GENE199", "MARCH2"]
+    assert {one["what"] for one in skipped_of(rna)} == {
+        *("gene 1-Mar", "gene 2-Mar", "gene 9-Sep", "gene 43891")
+    }
+    assert rna.uns["pathjax"]["genes"]["changed_by_spreadsheet"] == 5
+    assert not any("added" in note for note in rna.uns["pathjax"]["notes"])
+    # They still count towards the total of a sample.
+    total = 170 + 3 + rna.layers["counts"][0, :200].sum()
+    assert rna.X[0, -1] == pytest.approx(np.log1p(3 * 1e4 / total))
+    words = ["data", "tcga-rna", "--source", str(path), "--out"]
+    assert main([*words, str(tmp_path / "r.h5ad")]) == 0
+    assert "skipped gene 1-Mar: counts.tsv: a spreadsheet" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "s.h5ad"), "--strict"]) == 1
+
+
+def test_a_gene_with_equal_rows_is_not_doubled(tmp_path):
+    path = tmp_path / "counts.tsv"
+    path.write_text(counts_text(None, [("TTL", 40), ("TTL", 40), ("A", 1), ("A", 2)]))
+    rna = read_rna(path)
+    assert rna.layers["counts"][0, -2:].tolist() == [40, 3]
+    genes = rna.uns["pathjax"]["genes"]
+    assert genes["repeated_equal"] == 1 and genes["added_repeated"] == 1
+    notes = " ".join(rna.uns["pathjax"]["notes"])
+    assert "1 rows repeat a gene and its values and were dropped: TTL" in notes
+    assert (
+        "1 genes have several rows with different values, which were added: A" in notes
+    )
+
+
+def test_barcodes_with_dots_as_r_writes_them(tmp_path):
+    names = [name.replace("-", ".") for name in barcodes(6)]
+    (tmp_path / "r.tsv").write_text(counts_text(names, []))
+    assert list(read_rna(tmp_path / "r.tsv").obs_names) == barcodes(6)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.log2(np.log2(TPM + 1) + 1), r"log2\(x\+1\) of log2\(x\+1\) of TPM"),
+        (np.log1p(TPM), "look like log1p of TPM"),
+        (np.log10(TPM + 1), "look like log10"),
+    ],
+)
+@pytest.mark.parametrize("units", [None, "log2-tpm-1"])
+def test_another_logarithm_than_the_file_name_says(tmp_path, values, reason, units):
+    path = matrix(tmp_path / "TCGA-LUAD.star_tpm.tsv", values)
+    with pytest.raises(TcgaError, match=reason):
+        read_rna(path, units=units)
+
+
+def ffpe_folder(root):
+    """Two frozen samples, one FFPE by the sheet and one by its vial."""
+    samples = [SAMPLES[0], SAMPLES[1], "TCGA-05-4249-01B", "TCGA-05-4250-01Z"]
+    source = star_folder(root, samples)
+    [sheet] = source.glob("gdc_sample_sheet*")
+    head, *rows = sheet.read_text().splitlines()
+    kept = ["OCT", "Frozen", "FFPE", "Unknown"]
+    lines = [f"{head}\tPreservation Method"]
+    lines += [f"{row}\t{word}" for row, word in zip(rows, kept, strict=True)]
+    sheet.write_text("\n".join(lines) + "\n")
+    return source, samples
+
+
+def test_ffpe_samples_are_left_out_and_counted(tmp_path, capsys):
+    source, samples = ffpe_folder(tmp_path / "gdc")
+    rna = read_rna(source, strict=True)
+    assert list(rna.obs_names) == samples[:2]
+    assert list(rna.obs["preservation"]) == ["OCT", "Frozen"]
+    assert [one["what"] for one in skipped_of(rna)] == [
+        f"uuid-{i}{STAR}" for i in (2, 3)
+    ]
+    note = "2 FFPE samples were left out; --ffpe reads them too"
+    assert note in rna.uns["pathjax"]["notes"]
+    words = ["data", "tcga-rna", "--source", str(source), "--out"]
+    assert main([*words, str(tmp_path / "r.h5ad"), "--strict"]) == 0
+    assert note in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "r.h5ad"), "--ffpe"]) == 0
+    rna = anndata.read_h5ad(tmp_path / "r.h5ad")
+    assert list(rna.obs_names) == samples and rna.uns["pathjax"]["skipped"].empty
+
+
+def test_ffpe_columns_of_a_matrix(tmp_path):
+    columns = [*barcodes(5), "TCGA-05-4001-01Z"]
+    path = matrix(tmp_path / "m.tsv", columns=columns)
+    rna = read_rna(path)
+    assert rna.n_obs == 5 and skipped_of(rna)[0]["what"] == columns[5]
+    assert read_rna(path, ffpe=True).n_obs == 6
+
+
+def test_vials_of_unknown_preservation_are_noted(tmp_path):
+    source = star_folder(tmp_path / "gdc", ["TCGA-05-4249-01A", "TCGA-05-4249-01B"])
+    [note] = read_rna(source).uns["pathjax"]["notes"]
+    assert "1 samples have several vials" in note and "Preservation Method" in note
 
 
 def test_command(tmp_path, capsys):

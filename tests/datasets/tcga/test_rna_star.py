@@ -71,6 +71,10 @@ BAD = {
         lambda text: text.replace(f"coding\t{star_values(1)[0][0]}\t", "coding\t\t"),
         "without a count",
     ),
+    "gene twice": (
+        lambda text: text.replace("002586.20", "002587.3"),
+        "more than once",
+    ),
     "other genes": (lambda text: text.replace("ENSG00000111640", "ENSG1"), "other gen"),
 }
 
@@ -109,6 +113,15 @@ def test_files_and_rows_without_a_partner_are_listed(tmp_path):
         f"stranger{STAR}": "not in the sample sheet",
         f"uuid-0{STAR}": "of TCGA-05-4244-01: in the sample sheet, not in the folder",
     }
+
+
+def test_rows_of_other_files_in_the_sheet_are_listed(tmp_path):
+    star_folder(tmp_path, nested=False)
+    [sheet] = tmp_path.glob("gdc_*")
+    line = sheet.read_text().splitlines()[1].replace(f"uuid-0{STAR}", "slide.svs")
+    sheet.write_text(f"{sheet.read_text()}{line}\n")
+    [(what, why)] = read_star(tmp_path).skipped
+    assert what == "slide.svs" and "not STAR counts" in why
 
 
 def test_all_genes_can_be_kept(tmp_path):
