@@ -5,7 +5,9 @@ import signal
 import sys
 from types import FrameType
 
-MESSAGE = "pathjax: interrupted before it started\n"
+MESSAGE = "pathjax: interrupted; run the same command again\n"
+AGAIN = 0.05  # seconds until an interrupt that came during an import is looked at again
+_waiting = False
 
 
 def main() -> int:
@@ -21,15 +23,24 @@ def main() -> int:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Ends the process at once during an import, where libraries crash of an exception.
+    """Waits for the end of an import, in which compiled libraries crash of an exception.
+
+    A second signal ends the process at once.
 
     Raises:
-      KeyboardInterrupt: anywhere else.
+      KeyboardInterrupt: outside of imports.
     """
+    global _waiting
+    if _waiting and number == signal.SIGINT:
+        os.write(2, MESSAGE.encode())
+        os._exit(130)
+    _waiting = False
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, MESSAGE.encode())
-            os._exit(130)
+            _waiting = True
+            signal.signal(signal.SIGALRM, interrupt)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+            return
         frame = frame.f_back
     raise KeyboardInterrupt
 

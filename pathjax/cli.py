@@ -7,6 +7,7 @@ after saving: the same command again resumes (preemption.py).
 """
 
 import argparse
+import gc
 import os
 import re
 import sys
@@ -45,6 +46,17 @@ _HOME = re.compile(r"^((?:[^/=\s]*=)*)~(?=/|$)")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
+    status = _run(argv)
+    if status == EXIT_INTERRUPTED and argv is None:
+        # At once: threads of JAX that still compile would crash Python's shutdown.
+        gc.collect()  # removes the semaphores of worker processes
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     args = None
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
@@ -62,11 +74,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_PREEMPTED
     except KeyboardInterrupt as interrupt:
         print(f"pathjax: {_interrupted(args, interrupt)}", file=sys.stderr)
-        if argv is None:
-            # At once: threads of JAX that still compile would crash Python's shutdown.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         if argv is None:  # or Python would complain when it flushes at its end

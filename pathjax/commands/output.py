@@ -12,6 +12,7 @@ FILE_ERRORS = {
     errno.ENOSPC: "no space is left; free some, then run the same command again",
     errno.EDQUOT: "the quota is used up; free some, then run the same command again",
     errno.ENOENT: "there is no such file or folder",
+    errno.EEXIST: "a file of this name is in the way; choose another name",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "expected a file, got a folder",
 }

@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -114,6 +115,8 @@ def process_pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecuto
 @contextlib.contextmanager
 def quiet_start() -> Iterator[None]:
     """Holds SIGINT back, also in processes started inside, until they can end quietly."""
+    # Its start, with the first process, would let SIGINT through again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

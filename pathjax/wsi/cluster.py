@@ -13,6 +13,7 @@ from typing import Any
 
 from pathjax.data.study import StudyError
 from pathjax.optional_deps import need
+from pathjax.parallel.preemption import quiet_start
 from pathjax.wsi.manifest import SlideRow
 from pathjax.wsi.tile import SlideReport
 
@@ -139,16 +140,18 @@ def _submit(distributed, client, work: Work, rows: Sequence[SlideRow]) -> Iterat
 def _client(distributed, workers: int, scheduler: str | None) -> Iterator[Any]:
     """A client of the scheduler, or of a local cluster that ends with the block."""
     with contextlib.ExitStack() as stack:
-        address = scheduler or stack.enter_context(
-            distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                # Worker deaths are expected and end in a report.
-                silence_logs=logging.CRITICAL,
-            )
-        )
+        address = scheduler
+        if scheduler is None:
+            with quiet_start():  # Ctrl-C is for this process, which stops its workers
+                cluster = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    # Worker deaths are expected and end in a report.
+                    silence_logs=logging.CRITICAL,
+                )
+                address = stack.enter_context(cluster)
         try:
             client = stack.enter_context(
                 distributed.Client(address, set_as_default=False)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from made_slides import slide, write_tiff
 
 from pathjax import __main__, cli, files, progress
 from pathjax.commands.output import explain
@@ -247,20 +248,22 @@ def test_an_interrupt_outside_of_stages(monkeypatch, capsys):
     assert line == "pathjax: interrupted; run the same command again: it starts over"
 
 
-def test_an_interrupt_during_an_import_ends_at_once(tmp_path):
-    """Compiled modules turn the exception into a crash or another error."""
+@pytest.mark.parametrize("signals", [1, 2])
+def test_an_interrupt_during_an_import_waits_for_its_end(tmp_path, signals):
+    """Compiled modules turn the exception into a crash; a second Ctrl-C is at once."""
     (tmp_path / "interrupted.py").write_text(
-        "import os, signal\n"
+        "import os, signal, time\n"
         "try:\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    while True: pass\n"
+        f"    for _ in range({signals}): os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    time.sleep({0.3 if signals == 1 else 60})\n"
         "except BaseException as error:\n"
         "    raise ImportError('initialising') from error\n"
     )
     program = (
+        "import sys, time\n"
         "from pathjax import __main__, cli\n"
-        "cli.main = lambda: __import__('interrupted')\n"
-        "__main__.main()"
+        "cli.main = lambda: (__import__('interrupted'), time.sleep(60))\n"
+        "sys.exit(__main__.main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -328,3 +331,17 @@ def test_every_cache_is_below_the_one_folder(monkeypatch, tmp_path):
     folder = tmp_path / "pathjax"
     assert acquire.default_cache() == folder / "benchmarks"
     assert cache.default_cache() == folder / "text.sqlite"
+
+
+@pytest.mark.slow
+def test_ctrl_c_with_workers_of_dask(tmp_path):
+    (tmp_path / "slides").mkdir()
+    for number in range(6):
+        pixels = slide(2500, 2500, number)
+        write_tiff(tmp_path / "slides" / f"P{number}.tiff", pixels, 0.5, levels=(4,))
+    out = tmp_path / "study"
+    words = ["tile", f"--slides={tmp_path / 'slides'}", f"--out={out}", "--workers=2"]
+    status, text = interrupt(words, lambda: any(out.rglob("*.array_record")), tmp_path)
+    assert status == 130, text
+    assert "Traceback" not in text and "KeyboardInterrupt" not in text
+    assert text.splitlines()[-1].startswith("pathjax: interrupted in the stage 'tile'")
