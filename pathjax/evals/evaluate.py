@@ -102,7 +102,7 @@ def evaluate(
             features, joint = _features(candidate, model, study, Path(out)), None
             for task in missing:
                 progress(place, f"{candidate.label}: {task.name}")
-                who = {
+                who: dict[str, Any] = {
                     "model": candidate.name,
                     "base": candidate.base,
                     "seed": candidate.seed,

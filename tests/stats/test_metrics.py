@@ -299,19 +299,12 @@ def test_class_metrics_are_scikit_learns_under_weights(name, classes, digits):
     for value, draw in zip(values, draws, strict=True):
         weight = draw[unit]
         kept = {"sample_weight": weight}
-        if name == "auprc":
-            each = [
-                sklearns.average_precision_score(truth == one, score[:, one], **kept)
-                for one in range(classes)
-            ]
-            wanted = np.mean(each)
-        elif name == "auroc" and classes == 2:
-            wanted = sklearns.roc_auc_score(truth, score[:, 1], **kept)
-        elif name == "auroc":
-            each = [
-                sklearns.roc_auc_score(truth == one, score[:, one], **kept)
-                for one in range(classes)
-            ]
+        if name in ("auprc", "auroc"):
+            area = {
+                "auprc": sklearns.average_precision_score,
+                "auroc": sklearns.roc_auc_score,
+            }[name]
+            each = [area(truth == one, score[:, one], **kept) for one in range(classes)]
             wanted = np.mean(each)
         elif name == "accuracy":
             wanted = sklearns.accuracy_score(truth, guess, **kept)
