@@ -146,12 +146,16 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             f"{'.'.join(map(str, SAFE_TORCH))} or later"
         )
     try:
-        # Plain containers of command-line arguments are in DINO's own checkpoints.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        # Plain containers of command-line arguments are in DINO's own checkpoints. An
+        # open file, as torch reads a path by its suffix.
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            open(path, "rb") as file,
+        ):
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         # torch's message advises to run the file; only the object's name is kept.
-        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
+        culprit = re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error))
         if culprit is None:
             raise ZooError(
                 f"{path} is refused: it is truncated, damaged, or no file of weights. "
@@ -159,8 +163,8 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             ) from None
         raise ZooError(
             f"{path} is refused: it holds a Python object beside tensors "
-            f"({culprit[1]}), which could run code when opened. Use the model's "
-            "safetensors, or a file with its state_dict only"
+            f"({culprit[1]}), which could run code when opened, or is truncated. Use "
+            "the model's safetensors, or a file with its state_dict only"
         ) from None
     state = dict(flatten(loaded, torch.Tensor))
     if not state:
