@@ -1,6 +1,7 @@
 """The simulation: its data has the stated scores, and it counts what tables report."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,3 +128,9 @@ def test_options_of_other_benchmarks_are_refused():
         run_bench("step", False, None, [], quick=True)
     with pytest.raises(BenchError, match="bench coverage has no peers"):
         run_bench("coverage", True, None, [])
+
+
+def test_the_page_shows_the_recorded_run():
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    found = json.loads((docs / "data" / "bench-coverage.json").read_text("utf-8"))
+    assert coverage.markdown(found) in (docs / "statistics.md").read_text("utf-8")
