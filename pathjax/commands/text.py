@@ -96,6 +96,11 @@ def add_reports(kinds) -> None:
     reports.add_argument(
         "--replace", action="store_true", help="replace existing reports"
     )
+    reports.add_argument(
+        "--strict",
+        action="store_true",
+        help="add nothing if rows are left out or are of no sample",
+    )
     add_table_options(reports)
     reports.set_defaults(run=run_reports)
 
@@ -115,12 +120,20 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_reports(args: argparse.Namespace) -> None:
-    from pathjax.data.study import Study
+    from pathjax.data.study import Study, listing
     from pathjax.text.reports import add_reports, match, read_reports
 
     table = read_reports(args.reports, min_words=args.min_words, encoding=args.encoding)
     study = Study(args.study)
     joined = match(study, table)
+    left_out = [note for note in (*table.notes, *joined.notes) if "left out" in note]
+    if joined.unmatched:
+        left_out.append(
+            f"{len(joined.unmatched)} reports are of no sample, first "
+            f"{list(joined.unmatched[:3])}"
+        )
+    if args.strict and left_out:
+        raise ValueError(f"--strict: {args.reports}: {listing(left_out)}")
     study, changed = add_reports(study, joined, table.source, replace=args.replace)
     for note in (*table.notes, *joined.notes):
         print(f"note: {note}")

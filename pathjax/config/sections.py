@@ -14,6 +14,7 @@ import jax
 from jax.sharding import Mesh
 
 from pathjax import objectives
+from pathjax.data.tables import read_list
 from pathjax.data.transforms import Augment
 from pathjax.models.model_file import Model
 from pathjax.models.variants import ViTConfig, nearest_multiples, vit_config
@@ -72,8 +73,7 @@ class DataConfig:
         """The number of genes to choose, or the names in `gene_list`."""
         if not self.gene_list:
             return self.genes
-        lines = Path(self.gene_list).read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return read_list(Path(self.gene_list))
 
 
 @dataclasses.dataclass(frozen=True)

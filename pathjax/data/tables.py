@@ -1,4 +1,4 @@
-"""Tables that users write: CSV or TSV with a header, each cell read as text.
+"""Tables and lists that users write: CSV or TSV with a header, each cell as text.
 
 The one reader for all of them: encodings, separators, line ends, column names in the
 usual spellings (`Patient_ID`, `case_id`, ...), words for missing values, decimal
@@ -202,6 +202,19 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         text = data.decode("cp1252")
         log.warning("%s is not UTF-8: read as Windows-1252", path)
         return text
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a file that are not blank, such as names of genes, stripped.
+
+    Raises:
+      ValueError: It is no text, or cannot be opened.
+    """
+    try:
+        lines = read_text(path).splitlines()
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read as a list: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _unzip(data: bytes) -> bytes:

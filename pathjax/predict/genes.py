@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.expression import GenePanel
+from pathjax.data.tables import number, read_list, read_table
 from pathjax.predict import PredictError
 from pathjax.registry import did_you_mean
 
@@ -36,10 +37,7 @@ def chosen(panel: GenePanel, asked: str | None) -> list[int]:
     if asked is None:
         return list(range(len(panel.genes)))
     path = Path(asked)
-    if path.is_file():
-        words = path.read_text(encoding="utf-8").splitlines()
-    else:
-        words = asked.split(",")
+    words = read_list(path) if path.is_file() else asked.split(",")
     names = list(dict.fromkeys(word.strip() for word in words if word.strip()))
     if not names:
         raise PredictError(f"--genes {asked!r} names no gene")
@@ -79,9 +77,14 @@ def read_validation(path: Path) -> Validation:
       PredictError: It has other columns or no numbers.
     """
     try:
-        table = pd.read_csv(path, dtype={"gene": str})[["gene", "n", "r"]].dropna()
-        genes = table.astype({"n": int, "r": float}).groupby("gene")
-    except (ValueError, KeyError) as error:
+        table = read_table(path, ("gene", "n", "r"), required=("gene", "n", "r"))
+        table = table[(table[["gene", "n", "r"]] != "").all(axis=1)]
+        numbers = {
+            "n": table["n"].map(lambda n: int(number(n))),
+            "r": table["r"].map(number),
+        }
+        genes = table.assign(**numbers).groupby("gene")
+    except ValueError as error:
         raise PredictError(
             f"{path}: expected columns gene, n and r with numbers in n and r, as `pathjax "
             f"predict --measured` writes them in genes.csv ({error})"

@@ -16,6 +16,7 @@ from pathjax.data.tables import (
     lookalikes,
     number,
     path_below,
+    read_list,
     read_table,
 )
 
@@ -151,6 +152,13 @@ def test_bad_tables_are_named(tmp_path, text, message):
 def test_two_spellings_of_one_column(tmp_path):
     path = written(tmp_path, "submitter_id,case_id,n\nP1,P1,1\n")
     assert read_table(path, COLUMNS).values.tolist() == [["P1", "1"]]
+
+
+def test_lists(tmp_path):
+    path = written(tmp_path, "\n EPCAM \r\nKRT8\n".encode("utf-16"))
+    assert read_list(path) == ["EPCAM", "KRT8"]
+    with pytest.raises(ValueError, match="b.txt cannot be read as a list"):
+        read_list(tmp_path / "b.txt")
 
 
 def test_some_columns_of_a_wide_table(tmp_path):

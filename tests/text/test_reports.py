@@ -6,6 +6,7 @@ import zipfile
 import pandas as pd
 import pytest
 
+from pathjax.cli import main
 from pathjax.data.check import check_study
 from pathjax.data.study import Study
 from pathjax.data.text_store import TextError
@@ -202,6 +203,20 @@ def test_reports_are_replaced_only_when_asked(broken_copy):
     assert after.meta["added"][-1]["source"] == SOURCE
     again, changed = add_reports(after, joined, SOURCE)
     assert not changed and again.fingerprint == after.fingerprint
+
+
+def test_strict_adds_nothing_where_rows_are_left_out(broken_copy, tmp_path, capsys):
+    path = tmp_path / "r.csv"
+    path.write_text(f"case_id;text\nP03;{LONG}\nNA;{LONG}\nX;{LONG}\n")
+    words = ["data", "reports", str(broken_copy.root), "--reports", str(path)]
+    assert main([*words, "--replace", "--strict"]) == 1
+    said = capsys.readouterr().err
+    assert "1 rows have no patient_id: left out; 1 reports are of no sample" in said
+    assert Study(broken_copy.root).fingerprint == broken_copy.fingerprint
+    assert main([*words, "--replace"]) == 0
+    assert len(Study(broken_copy.root).reports()) == 1
+    path.write_text(f"case_id;text\nP03;{LONG}\n")
+    assert main([*words, "--strict"]) == 0
 
 
 def test_a_kill_leaves_a_whole_study(broken_copy, monkeypatch):
