@@ -68,6 +68,10 @@ def _run(argv: Sequence[str] | None) -> int:
         from pathjax.progress import show_log  # after the environment is set
 
         show_log()
+        if names := getattr(args, "allow_code", ()):
+            from pathjax.registry import allow_code
+
+            allow_code(names)
         return args.run(args) or 0
     except Preempted as stopped:
         print(f"pathjax: {stopped}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the folder of caches.
+"""Files that appear whole or not at all, JSON as expected, and the folder of caches.
 
 Everything pathjax writes goes to a neighbour first and is renamed when it is complete,
 so that a killed process or a full disk never leaves half a file under a final name.
@@ -82,6 +82,72 @@ def write_json(final: Path, value: Any) -> None:
       ValueError: `value` holds a NaN or an infinity, which JSON has no word for.
     """
     write_text(final, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, shape: Any = None) -> Any:
+    """The content of a JSON file in any Unicode encoding, checked against a shape.
+
+    Raises:
+      ValueError: It is not JSON or of another shape, with the file's name.
+      OSError: It cannot be read.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if shape is not None and (problem := mismatch(content, shape)):
+        raise ValueError(f"{path}: {problem}")
+    return content
+
+
+def _kinds(shape: Any) -> tuple[type, ...]:
+    if isinstance(shape, list | dict):
+        return (type(shape),)
+    kinds = shape if isinstance(shape, tuple) else (shape,)
+    return (*kinds, int) if float in kinds else kinds
+
+
+def mismatch(value: Any, shape: Any, place: str = "the content") -> str:
+    """The first difference between a JSON value and its expected shape; "" if none.
+
+    A shape is a type or a tuple of types (float is any number), `[shape]` for a list,
+    `{str: shape}` for an object of any keys, or `{"key": shape, "optional?": shape}`
+    for one that may have other keys too. None is allowed for an optional key.
+    """
+    kinds = _kinds(shape)
+    if type(value) not in kinds:
+        words = {dict: "an object", list: "a list", str: "text", float: "a number",
+                 int: "a whole number", bool: "true or false"}  # fmt: skip
+        shown = [kind for kind in kinds if kind is not int or float not in kinds]
+        expected = " or ".join(words.get(kind, "null") for kind in shown)
+        return f"expected {place} to be {expected}, got {repr(value)[:60]}"
+    if isinstance(shape, list):
+        kinds = _kinds(shape[0])
+        nested = isinstance(shape[0], list | dict)
+        checked = [
+            i for i, item in enumerate(value) if nested or type(item) not in kinds
+        ]
+        items = [(f"{place}[{i}]", value[i], shape[0]) for i in checked]
+    elif isinstance(shape, dict) and str in shape:
+        items = [(f"{place}.{key}", item, shape[str]) for key, item in value.items()]
+    elif isinstance(shape, dict):
+        optional = {key.removesuffix("?") for key in shape if key[-1] == "?"}
+        inner = {key.removesuffix("?"): part for key, part in shape.items()}
+        lacking = [key for key in inner if key not in value and key not in optional]
+        if lacking:
+            return f"{place} lacks {', '.join(lacking)}"
+        items = [
+            (f"{place}.{key}", value[key], part)
+            for key, part in inner.items()
+            if key not in optional or value.get(key) is not None
+        ]
+    else:
+        return ""
+    found = (
+        mismatch(item, inner, where.removeprefix("the content."))
+        for where, item, inner in items
+    )
+    return next(filter(None, found), "")
 
 
 def write_csv(

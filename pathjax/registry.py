@@ -2,7 +2,9 @@
 
 Objectives, probes, metrics, datasets and public models are looked up here, so that
 one's own are given by the same words as shipped ones and live in any package that
-Python can import, the working directory included. This module holds no items itself.
+Python can import, the working directory included. A name that a user gives is imported;
+one that a data file gives, such as a model file, is not, see `Registry.imported`. This
+module holds no items itself.
 """
 
 import difflib
@@ -10,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,6 +30,30 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return f"did you mean {' or '.join(map(repr, close))}?"
     shown = ", ".join(known[:12]) + (f", ... ({len(known)})" if len(known) > 12 else "")
     return f"expected one of {shown}"
+
+
+def import_module(name: str) -> ModuleType:
+    """Imports an installed module, or one of the working directory."""
+    # Last, so that a file of the working directory never hides an installed one.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return importlib.import_module(name)
+
+
+def allow_code(modules: Iterable[str]) -> None:
+    """Imports modules that the user trusts, so that files may name their items.
+
+    Raises:
+      RegistryError: One cannot be imported.
+    """
+    for name in modules:
+        try:
+            import_module(name)
+        except (ImportError, ValueError) as error:
+            raise RegistryError(
+                f"--allow-code {name}: expected a module that is installed or in this "
+                f"folder: {error}"
+            ) from error
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -61,6 +88,22 @@ class Registry(Mapping[str, T], Generic[T]):
             "Your own is given as package.module:Name."
         )
 
+    def imported(self, name: str) -> T:
+        """The item called `name` in a file: shipped, or of a module imported before.
+
+        A file of others must not choose which code runs.
+
+        Raises:
+          RegistryError: As `self[name]`, or its module is not imported.
+        """
+        module = name.partition(":")[0]
+        if name not in self._items and ":" in name and module not in sys.modules:
+            raise RegistryError(
+                f"the file names {self.kind} {name!r}, which is code outside pathjax: "
+                f"if you trust it, add --allow-code {module} (in Python, import it first)"
+            )
+        return self[name]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
 
@@ -79,12 +122,9 @@ class Registry(Mapping[str, T], Generic[T]):
         return f"{origin.__module__}:{origin.__qualname__}"
 
     def _import(self, path: str) -> T:
-        module_name, _, attribute = path.partition(":")
-        # Last, so that a file of the working directory never hides an installed one.
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
+        module, _, attribute = path.partition(":")
         try:
-            item = getattr(importlib.import_module(module_name), attribute)
+            item = getattr(import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
             raise RegistryError(
                 f"cannot import {self.kind} {path!r}: {error}. Expected "

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from pathjax.files import atomic_path, write_json, write_text
+from pathjax.files import (
+    atomic_path,
+    mismatch,
+    read_json,
+    write_json,
+    write_text,
+)
 
 
 def test_exception_leaves_the_old_file_and_no_partial(tmp_path):
@@ -31,3 +37,47 @@ def test_json_refuses_nan_and_writes_nothing(tmp_path):
     assert not (tmp_path / "a.json").exists()
     write_json(tmp_path / "a.json", {"x": 1.5})
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1.5}
+
+
+SHAPE = {
+    "name": str,
+    "rows": [{"n": int, "value?": (float, type(None)), "on?": bool}],
+    "by?": {str: [float]},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, ""),
+        ({"more": 1, "by": None}, ""),
+        ({"by": {"a": [1, 2.5], "b": []}}, ""),
+        ({"rows": [{"n": 1, "value": None, "on": True}]}, ""),
+        ({"name": 3}, "expected name to be text, got 3"),
+        ({"rows": {}}, "expected rows to be a list, got {}"),
+        ({"rows": [{"n": 1}, {}]}, "rows[1] lacks n"),
+        ({"rows": [{"n": True}]}, "expected rows[0].n to be a whole number, got True"),
+        ({"rows": [{"n": 1, "value": "x"}]}, "value to be a number or null, got 'x'"),
+        ({"rows": [{"n": 1, "on": 1}]}, "expected rows[0].on to be true or false, got"),
+        ({"by": {"a": [1, "2"]}}, "expected by.a[1] to be a number, got '2'"),
+    ],
+)
+def test_json_is_compared_with_a_shape(change, message):
+    got = mismatch({"name": "a", "rows": []} | change, SHAPE)
+    assert message in got and bool(got) == bool(message)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_is_read_in_any_unicode(tmp_path, encoding):
+    (tmp_path / "a.json").write_text('{"é": [1]}', encoding=encoding)
+    assert read_json(tmp_path / "a.json", {"é": [int]}) == {"é": [1]}
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xe9", b"[" * 100_000])
+def test_what_is_no_json_is_named(tmp_path, data):
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.json is not JSON"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"a\.json: expected the content to be an obj"):
+        read_json(tmp_path / "a.json", dict)

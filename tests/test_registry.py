@@ -1,8 +1,10 @@
 """Lookup by shipped name and by import path."""
 
+import sys
+
 import pytest
 
-from pathjax.registry import Registry, RegistryError
+from pathjax.registry import Registry, RegistryError, allow_code
 
 SHIPPED = Registry("number", {"one": 1, "three": 3}, of=int)
 
@@ -36,6 +38,20 @@ def test_an_item_of_the_working_directory(tmp_path, monkeypatch):
 def test_unknown_names(name, message):
     with pytest.raises(RegistryError, match=message):
         SHIPPED[name]
+
+
+def test_a_file_does_not_choose_what_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "my_named_by_file.py").write_text("NINE = 9\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["/nowhere"] + sys.path)
+    assert SHIPPED.imported("one") == 1
+    with pytest.raises(RegistryError, match="add --allow-code my_named_by_file"):
+        SHIPPED.imported("my_named_by_file:NINE")
+    assert "my_named_by_file" not in sys.modules
+    allow_code(["my_named_by_file"])
+    assert SHIPPED.imported("my_named_by_file:NINE") == 9
+    with pytest.raises(RegistryError, match="--allow-code no_such_module: expected"):
+        allow_code(["no_such_module"])
 
 
 def test_classes_are_named_by_their_path():

@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from pathjax.commands.output import add_allow_code
+
 
 def add(commands) -> None:
     """Adds all three."""
@@ -23,6 +25,7 @@ def add(commands) -> None:
         metavar="TASK",
         help="accept that these tasks test on patients seen in training",
     )
+    add_allow_code(evaluation)
     evaluation.set_defaults(run=run_evaluate)
 
     audits = commands.add_parser(
@@ -57,6 +60,7 @@ def add(commands) -> None:
         help="output folder (default: report/ in the first input's folder)",
     )
     add_page(report)
+    add_allow_code(report)
     report.set_defaults(run=run_report)
 
 

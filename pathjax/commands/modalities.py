@@ -111,5 +111,7 @@ def run_modalities(args: argparse.Namespace) -> None:
             command=shlex.join(["pathjax", *sys.argv[1:]]),
             progress=bar,
         )
+    for note in cohort.notes:
+        print(f"note: {note}")
     for path in [args.out / "results.json", *write_all(result, args.out)]:
         print(path)

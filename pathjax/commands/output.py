@@ -1,5 +1,6 @@
-"""Messages that several commands print at their end, and errors as sentences."""
+"""An option, messages at the end of commands, and errors as sentences."""
 
+import argparse
 import errno
 import re
 from pathlib import Path
@@ -30,6 +31,18 @@ def explain(error: BaseException) -> str:
     # The name of a partial file is not the user's.
     name = re.sub(r"\.partial-\d+-(?=[^/]*$)", "", str(name))
     return f"{name}: {FILE_ERRORS[number]}"
+
+
+def add_allow_code(parser: argparse.ArgumentParser) -> None:
+    """Which modules files may name; cli.py imports them."""
+    parser.add_argument(
+        "--allow-code",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="Python modules that a model or results file may take objectives and "
+        "metrics from; only name those that you trust",
+    )
 
 
 def print_built(study) -> None:

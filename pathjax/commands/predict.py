@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from pathjax.commands.output import add_allow_code
+
 
 def add(commands) -> None:
     """Adds `predict`."""
@@ -93,6 +95,7 @@ def add(commands) -> None:
     predict.add_argument(
         "--overwrite", action="store_true", help="replace another model's or input's"
     )
+    add_allow_code(predict)
     predict.set_defaults(run=run_predict)
 
 

@@ -52,8 +52,21 @@ def load(path: str, overrides: dict[str, Any] | None = None) -> RunConfig:
     file, arg = find(path)
     spec = importlib.util.spec_from_file_location(f"pathjax_config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(arg)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config(arg)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        name = type(error).__name__
+        raise ConfigError(
+            f"{file} cannot be run: {name}: {str(error)[:300]}"
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(
+            f"{file}: expected get_config to return the ConfigDict of base_config(), got "
+            f"{type(config).__name__}"
+        )
     override(config, overrides or {})
     return resolve(config)
 
@@ -144,7 +157,7 @@ def override(config: ConfigDict, overrides: dict[str, Any]) -> None:
                 node[leaf] = value
         except (TypeError, ValueError) as error:
             problems.append(
-                f"{key}={value!r}: expected {type(present).__name__}, such as "
+                f"{key}={repr(value)[:60]}: expected {type(present).__name__}, such as "
                 f"{present!r} ({error})"
             )
     refuse(problems)

@@ -14,6 +14,7 @@ import jax
 from jax.sharding import Mesh
 
 from pathjax import objectives
+from pathjax.data.study import listing
 from pathjax.data.tables import read_list
 from pathjax.data.transforms import Augment
 from pathjax.models.model_file import Model
@@ -30,7 +31,8 @@ class ConfigError(ValueError):
 def refuse(problems: Sequence[str]) -> None:
     """Raises one ConfigError with all problems, if there are any."""
     if problems:
-        raise ConfigError("the config cannot be run:\n  - " + "\n  - ".join(problems))
+        lines = listing(problems, separator="\n  - ")
+        raise ConfigError(f"the config cannot be run:\n  - {lines}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ are not decoded here, expression not normalised, batches not made.
 import dataclasses
 import functools
 import hashlib
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,32 @@ from pathjax.data.study_tables import (
     runs_of_tiles,
     slides_of_tiles,
 )
+from pathjax.files import mismatch, read_json
 
 SCHEMA = 1
 
 
 class StudyError(ValueError):
     """A study, or what it is made from, cannot be used; says where and what to do."""
+
+
+UNITS = ("patient_id", "slide_id")  # of which folds are
+# Shapes of JSON, see `files.mismatch`.
+STUDY = {
+    "name": str,
+    "tile_px": int,
+    "mpp": float,
+    "synthetic": bool,
+    "targets": [
+        {**dict.fromkeys(("name", "level", "kind"), str), "classes": [str],
+         "description?": str}
+    ],
+    "files": {str: {"sha256": str, "bytes?": int}},
+    "shards?": [{"path": str, "tiles": int}],
+    "skipped?": [{"what": str, "reason": str}],
+    "provenance?": dict,
+}  # fmt: skip
+SPLIT = {"folds": {str: [str]}, "unit": str, "shared_patients": [str], "note": str}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +97,7 @@ class Split:
           tiles: A table with each pair of `slide_id` and `patient_id` of the study at
             least once, such as `Study.runs`.
         """
-        if self.unit not in ("patient_id", "slide_id"):
+        if self.unit not in UNITS:
             expected = "patient_id or slide_id: nothing is ever split by tile"
             return [f"split {self.name}: expected {expected}, got {self.unit!r}"]
         owners: dict[str, str] = {}
@@ -107,14 +127,15 @@ class Split:
         return [f"split {self.name}: {problem}" for problem in problems]
 
 
-def listing(problems: Sequence[str], most: int = 450) -> str:
+def listing(problems: Sequence[str], most: int = 450, separator: str = "; ") -> str:
     """Problems one after another; after `most` characters, how many more there are."""
-    shown = list(problems[:1])
+    shown = [problem[:most] for problem in problems[:1]]
     for problem in problems[1:]:
-        if len("; ".join([*shown, problem])) > most:
-            return "; ".join(shown) + f"; and {len(problems) - len(shown)} more"
+        if len(separator.join([*shown, problem])) > most:
+            shown.append(f"and {len(problems) - len(shown)} more")
+            break
         shown.append(problem)
-    return "; ".join(shown)
+    return separator.join(shown)
 
 
 def sha256(path: Path) -> str:
@@ -148,14 +169,20 @@ class Study:
                 "interrupted; run the command that builds it again to resume"
             )
         try:
-            self.meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise StudyError(f"{path} is not JSON: {error}") from error
+            self.meta: dict[str, Any] = read_json(path, dict)
+        except ValueError as error:
+            raise StudyError(str(error)) from error
         if self.meta.get("schema") != SCHEMA:
             raise StudyError(
                 f"{path}: expected schema {SCHEMA}, got {self.meta.get('schema')!r}: "
                 "build the study again with this version"
             )
+        problem = mismatch(self.meta, STUDY)
+        if not problem and not (self.tile_px >= 1 and 0 < self.mpp < math.inf):
+            got = f"{self.tile_px}, {self.mpp}"
+            problem = f"expected tile_px and mpp above 0, got {got}"
+        if problem:
+            raise StudyError(f"{path} is damaged: {problem}; copy or build it again")
         missing = [name for name in self.meta["files"] if not self._is_there(name)]
         if missing:
             raise StudyError(
@@ -216,10 +243,13 @@ class Study:
 
     @functools.cached_property
     def targets(self) -> dict[str, Target]:
-        return {
-            entry["name"]: Target(**{**entry, "classes": tuple(entry["classes"])})
-            for entry in self.meta["targets"]
-        }
+        known = [field.name for field in dataclasses.fields(Target)]
+        targets = {}
+        for entry in self.meta["targets"]:
+            values = {key: entry[key] for key in known if key in entry}
+            values["classes"] = tuple(entry["classes"])
+            targets[entry["name"]] = Target(**values)
+        return targets
 
     @functools.cached_property
     def tiles(self) -> pd.DataFrame:
@@ -298,8 +328,15 @@ class Study:
                 f"study {self.name} has no split {name!r}; it has "
                 f"{', '.join(self.split_names) or 'none'}"
             )
-        text = (self.root / f"splits/{name}.json").read_text(encoding="utf-8")
-        entry = json.loads(text)
+        path = self.root / f"splits/{name}.json"
+        try:
+            entry = read_json(path, SPLIT)
+        except ValueError as error:
+            raise StudyError(f"{error}; make the split again") from error
+        if entry["unit"] not in UNITS:
+            raise StudyError(
+                f"{path}: expected unit {' or '.join(UNITS)}, got {entry['unit']!r}"
+            )
         return Split(
             name=name,
             folds={fold: tuple(ids) for fold, ids in entry["folds"].items()},

@@ -112,18 +112,20 @@ def read_text(path: Path) -> TextEmbeddings:
     """
     try:
         with h5py.File(path, "r") as file:
-            meta = json.loads(file.attrs["pathjax"])
-            if meta.get("kind") != KIND:
-                raise TextError(
-                    f"{path}: expected text embeddings by `pathjax text embed`, got "
-                    f"embeddings of {meta.get('input', 'something else')}"
-                )
-            ids = file["sample_id"].asstr()[:].tolist()
-            embeddings = TextEmbeddings(ids, file["features"][:], meta)
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+            meta = dict(json.loads(file.attrs["pathjax"]))
+            is_text = meta.get("kind") == KIND
+            ids = file["sample_id"].asstr()[:].tolist() if is_text else []
+            features = file["features"][:]
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise TextError(
             f"{path} is not a text embedding file of pathjax: {error}"
         ) from error
+    if not is_text:
+        raise TextError(
+            f"{path}: expected text embeddings by `pathjax text embed`, got "
+            f"embeddings of {meta.get('input', 'something else')}"
+        )
+    embeddings = TextEmbeddings(ids, features, meta)
     _check(path, embeddings)
     return embeddings
 

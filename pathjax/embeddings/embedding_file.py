@@ -129,9 +129,14 @@ def read_header(path: Path) -> tuple[dict[str, Any], tuple[int, int]]:
     """
     try:
         with h5py.File(path, "r") as file:
-            return json.loads(file.attrs["pathjax"]), file["features"].shape
-    except (OSError, KeyError) as error:
+            meta, shape = json.loads(file.attrs["pathjax"]), file["features"].shape
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
         raise EmbeddingError(f"{path} is no embedding file: {error}") from error
+    if not isinstance(meta, dict) or len(shape) != 2:
+        raise EmbeddingError(
+            f"{path} is no embedding file: expected features [n, E], got {list(shape)}"
+        )
+    return meta, shape
 
 
 def write_embeddings(
@@ -170,12 +175,13 @@ def open_embeddings(path: Path, study: Study) -> FileRows:
 def _require_of(path: Path, study: Study) -> dict[str, Any]:
     """FILE.h5's meta, if it belongs to the study."""
     meta, (count, _) = read_header(path)
-    if meta["fingerprint"] != study.fingerprint or count != len(study):
+    fingerprint = str(meta.get("fingerprint"))
+    if fingerprint != study.fingerprint or count != len(study):
         owner = f"study {meta['study']}" if "study" in meta else "a folder of images"
         raise EmbeddingError(
             f"{path}: expected {len(study)} embeddings of {study.name} "
             f"({study.fingerprint[:12]}), got {count} of {owner} "
-            f"({meta['fingerprint'][:12]}): run `pathjax embed` again"
+            f"({fingerprint[:12]}): run `pathjax embed` again"
         )
     return meta
 

@@ -94,7 +94,8 @@ def evaluate(
                 model = load_model(candidate.path)
                 require_unchanged(candidate, weights)
             # Retrieval needs images and expression in one space.
-            if model is None or not shares_space(model):
+            retrieval = any(task.kind == "retrieval" for task in missing)
+            if retrieval and (model is None or not shares_space(model)):
                 missing = [task for task in missing if task.kind != "retrieval"]
             if not missing:
                 continue

@@ -25,11 +25,11 @@ import jax
 import numpy as np
 
 import pathjax
-from pathjax.data.study import sha256
+from pathjax.data.study import listing, sha256
 from pathjax.evals import EvalError
 from pathjax.evals.probes.minibatch import SCORED_FOLD
 from pathjax.evals.tasks import TaskOutcome
-from pathjax.files import atomic_path, write_json
+from pathjax.files import atomic_path, mismatch, read_json, write_json
 
 SCHEMA = 2
 SOFTWARE = ("pathjax", "git_commit", "jax", "python")  # of each entry
@@ -197,7 +197,7 @@ def _require_entries(entries: Sequence[Any], where: str = "") -> None:
         for problem in entry_problems(entry, f"entry {place}")
     ]
     if problems:
-        raise EvalError(where + "; ".join(problems))
+        raise EvalError(where + listing(problems))
 
 
 @contextlib.contextmanager
@@ -282,23 +282,27 @@ def read_results(root: str | Path) -> Results:
     if not path.is_file():
         raise EvalError(f"{path} does not exist: run `pathjax evaluate` first")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise EvalError(f"{path} is not JSON: {error}") from error
+        content = read_json(path)
+    except ValueError as error:
+        raise EvalError(str(error)) from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise EvalError(
             f"{path}: expected schema {SCHEMA}, got {schema!r}: evaluate again with this "
             "version into a new folder"
         )
-    entries = content.get("entries")
-    if not isinstance(entries, list) or not isinstance(content.get("provenance"), dict):
-        raise EvalError(f"{path} lacks entries (a list) or provenance (an object)")
+    unscored: dict[str, Any] = dict.fromkeys(UNSCORED, str)
+    unscored |= {"base": (str, type(None)), "seed": (int, type(None))}
+    shape = {
+        "entries": list,
+        "provenance": {str: (str, type(None))},
+        "unscored?": [unscored],
+    }
+    if problem := mismatch(content, shape):
+        raise EvalError(f"{path}: {problem}")
+    entries, left_out = content["entries"], content.get("unscored") or []
     _require_entries(entries, f"{path}: ")
-    unscored = content.get("unscored", [])
-    if any(set(UNSCORED) - entry.keys() for entry in unscored):
-        raise EvalError(f"{path}: unscored entries lack one of {', '.join(UNSCORED)}")
-    return Results(path.parent, content["provenance"], entries, unscored)
+    return Results(path.parent, content["provenance"], entries, left_out)
 
 
 def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray] | None:

@@ -5,14 +5,15 @@ A task is a declaration; `pathjax evaluate --tasks NAME_OR_FILE.json` runs a lis
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pathjax.data.study import listing
 from pathjax.datasets.benchmarks import BENCHMARKS
 from pathjax.evals import EvalError
 from pathjax.evals.tasks import Task
+from pathjax.files import mismatch, read_json
 from pathjax.registry import did_you_mean
 
 EVA = {
@@ -157,6 +158,17 @@ SUITES: dict[str, Callable[[], list[Task]]] = {
 } | {name: functools.partial(_benchmarks, {name: name}) for name in BENCHMARKS}
 
 
+# The shape of a task in JSON, see `files.mismatch`.
+TASK: dict[str, Any] = {
+    **dict.fromkeys(("name", "study", "kind", "split", "test"), str),
+    **dict.fromkeys(("target", "fit"), (str, type(None))),
+    **dict.fromkeys(("select?", "level?", "protocol?", "metric?"), str),
+    "genes?": (int, list),
+    "classes?": [str],
+    "site_preserved?": bool,
+}
+
+
 def load_tasks(name: str) -> list[Task]:
     """The tasks of a shipped list, or of a JSON file: a list of objects.
 
@@ -171,21 +183,41 @@ def load_tasks(name: str) -> list[Task]:
             f"unknown list of tasks {name!r}; {did_you_mean(name, SUITES)}. Your own is "
             "a JSON file"
         )
-    fields = {field.name for field in dataclasses.fields(Task)}
-    tasks, problems = [], []
-    for place, entry in enumerate(json.loads(path.read_text(encoding="utf-8"))):
-        unknown = [key for key in entry if key not in fields]
-        problems += [
-            f"task {place}: unknown key {key!r}; {did_you_mean(key, fields)}"
-            for key in unknown
+    try:
+        entries = read_json(path, [dict])
+    except ValueError as error:
+        raise EvalError(f"{error}; expected a list of tasks") from error
+    tasks, problems = [], [] if entries else ["it lists no task"]
+    for place, entry in enumerate(entries):
+        fields = [field.name for field in dataclasses.fields(Task)]
+        unknown = [
+            f"unknown key {key!r}; {did_you_mean(key, fields)}"
+            for key in entry
+            if key not in fields
         ]
-        if unknown:
+        if found := unknown or _task_problems(entry):
+            problems += [f"task {place}: {problem}" for problem in found]
             continue
-        entry = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
-        try:
-            tasks.append(Task(**entry))
-        except TypeError as error:
-            problems.append(f"task {place}: {error}")
+        # What is null is as if it were not there.
+        given = {k: v for k, v in entry.items() if v is not None or k in TASK}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
+        }
+        tasks.append(Task(**values))
+    names = [task.name for task in tasks]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        problems.append(f"several tasks are called {', '.join(map(repr, twice))}")
     if problems:
-        raise EvalError(f"{path}: " + "; ".join(problems))
+        raise EvalError(f"{path}: {listing(problems)}")
     return tasks
+
+
+def _task_problems(entry: dict[str, Any]) -> list[str]:
+    problem = mismatch(entry, TASK, "the task")
+    genes = entry.get("genes")
+    if not problem and isinstance(genes, list):
+        problem = mismatch(genes, [str], "genes")
+    if not problem and not entry["name"].strip():
+        problem = "expected a name"
+    return [problem] if problem else []

@@ -53,47 +53,45 @@ def predict(
     patient: Int[np.ndarray, "n"],
     fold: Int[np.ndarray, "n"],
     *,
-    how: Preparation,
+    preparation: Preparation,
     genes: int = 100,
 ) -> Predictions:
     """Cross-validates one cell.
 
     Args:
       kind: "class", "number" or "expression".
-      values: name and features of each modality.
-      truth: class numbers `[n]`; values `[n, 1]`; expression `[n, G]`, of which each
-        fold asks for the genes most variable over its training rows.
-      patient: number of each row's patient.
-      fold: of each row; a patient is in one fold.
-      how: sizes of the preparation.
-      genes: for expression, how many.
+      values: Name and features of each modality.
+      truth: Class numbers `[n]`; values `[n, 1]`; expression `[n, G]`, of which each
+        fold predicts the genes most variable over its training rows.
+      patient: Number of each row's patient.
+      fold: Of each row; a patient is in one fold.
+      preparation: Sizes.
+      genes: For expression, their number.
 
     Raises:
-      ModalityError: a patient is in two folds, or a fold cannot be learned from.
+      ModalityError: A patient is in two folds, or a fold cannot be learned from.
     """
     _require_disjoint(patient, fold)
-    folds = np.unique(fold)
     classes = int(truth.max()) + 1 if kind == "class" else 0
     wide = classes or truth.shape[1]
     score = np.full((len(fold), wide), np.nan, np.float32)
     asked = np.zeros((len(fold), wide), bool)
     infos = []
-    for one in folds:
+    for one in np.unique(fold):
         test = fold == one
         train = ~test
         columns = np.arange(wide)
         if kind == "expression":
             columns = most_variable(truth[train], genes)
-        x = prepare(values, train, how)
+        x = prepare(values, train, preparation)
         y = truth if classes else truth[:, columns]
         try:
-            predicted, record = _probe(kind, x, y, patient, train, test, classes)
+            predicted, info = _probe(kind, x, y, patient, train, test, classes)
         except EvalError as error:
             raise ModalityError(f"fold {one}: {error}") from error
-        rows = np.flatnonzero(test)
-        score[np.ix_(rows, columns)] = predicted
-        asked[np.ix_(rows, columns)] = True
-        infos.append(record | {"fold": int(one), "features": int(x.shape[1])})
+        at = np.ix_(np.flatnonzero(test), columns)
+        score[at], asked[at] = predicted, True
+        infos.append(info | {"fold": int(one), "features": int(x.shape[1])})
     if not classes:
         used = asked.any(axis=0)
         truth = np.where(asked, truth, np.nan)[:, used]
@@ -112,7 +110,7 @@ def _require_disjoint(patient, fold) -> None:
 
 
 def _probe(kind, x, y, patient, train, test, classes):
-    """Predictions of the test rows, and how they were come by."""
+    """Predictions of the test rows, and the fold's record."""
     probe = PROTOCOLS[PROBE[kind]].probe
     rows = np.flatnonzero(train)
     if classes and len(np.unique(y[rows])) < 2:
@@ -143,7 +141,7 @@ def _probe(kind, x, y, patient, train, test, classes):
 def score(
     kind: str, predictions: Predictions, patient: Int[np.ndarray, "n"]
 ) -> dict[str, dict[str, float]]:
-    """Each metric with its 95 % interval over patients, and what guessing gives.
+    """Each metric with its 95 % interval over patients, and its chance level.
 
     r is taken within folds, whose predictions have different offsets.
 
@@ -153,8 +151,7 @@ def score(
     unit = np.unique(patient, return_inverse=True)[1]
     truth, scores = predictions.truth, {}
     for name in METRICS_OF_KIND[kind]:
-        metric = METRICS[name]
-        guess = predictions.score
+        metric, guess = METRICS[name], predictions.score
         if metric.needs == "classes":
             guess = guess.argmax(axis=1)
         # Classes are scored over all folds together.

@@ -32,8 +32,8 @@ class Modality:
       name: "slide", "rna" or "text".
       rows: `[n]` row numbers of the cohort's samples, ascending.
       values: `[n, E]` float32, finite.
-      columns: names of the features where they have some (genes), else empty.
-      about: where it is from, in words.
+      columns: Names of the features where they have some (genes), else empty.
+      about: Its origin, in words.
     """
 
     name: str
@@ -53,10 +53,12 @@ class Modality:
         """Values of samples by row number; all have to be present."""
         place = np.searchsorted(self.rows, rows)
         if not np.array_equal(self.rows[np.minimum(place, len(self) - 1)], rows):
-            raise ModalityError(
-                f"modality {self.name} lacks some of the rows asked for"
-            )
+            raise ModalityError(f"modality {self.name} lacks some of the rows")
         return self.values[place]
+
+    def present(self, samples: int) -> Bool[np.ndarray, "N"]:
+        """Which of the cohort's samples have it."""
+        return np.isin(np.arange(samples), self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -64,11 +66,11 @@ class Modality:
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """A target, asked of all samples or of those of one class of another target.
+    """A target, predicted for all samples or those of one class of another target.
 
     Attributes:
-      name: as written: TARGET, or TARGET@OTHER=CLASS.
-      target: its name, or "expression".
+      name: As written: TARGET, or TARGET@OTHER=CLASS.
+      target: Its name, or "expression".
       kind: "class", "number" or "expression".
       where: (target, class) that the samples have to be of, or None.
     """
@@ -84,12 +86,13 @@ class Cohort:
     """Samples with labels and modalities.
 
     Attributes:
-      name: of the study or of the file.
-      samples: a row each: `sample_id`, `patient_id`, and a column per target.
-      targets: by name, of samples.
-      modalities: by name.
+      name: Of the study or of the file.
+      samples: A row each: `sample_id`, `patient_id`, and a column per target.
+      targets: By name, of samples.
+      modalities: By name.
       synthetic: True when made by a program.
-      provenance: what it was read from, JSON values.
+      provenance: What it was read from, JSON values.
+      notes: What was given and is not used.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Cohort:
     modalities: Mapping[str, Modality]
     synthetic: bool = False
     provenance: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         problems = []
@@ -106,10 +110,10 @@ class Cohort:
         if not self.modalities:
             problems.append("there is no modality: give --slide, --text or RNA")
         for one in self.modalities.values():
+            bad = one.rows[~np.isfinite(one.values).all(axis=1)]
             if not len(one):
                 problems.append(f"modality {one.name} has none of the samples")
-            elif not np.isfinite(one.values).all():
-                bad = one.rows[~np.isfinite(one.values).all(axis=1)]
+            elif len(bad):
                 ids = self.samples["sample_id"].iloc[bad[:3]].tolist()
                 problems.append(
                     f"modality {one.name}: {len(bad)} samples have values that are not "
@@ -126,7 +130,7 @@ class Cohort:
         """Reads TARGET or TARGET@OTHER=CLASS.
 
         Raises:
-          ModalityError: there is no such target or class.
+          ModalityError: There is no such target or class.
         """
         match = QUESTION.fullmatch(text)
         name, other, value = match.groups() if match else (text, None, None)
@@ -143,18 +147,18 @@ class Cohort:
             return Question(text, name, kind)
         if other not in self.targets or self.targets[other].kind != "class":
             raise ModalityError(f"{text!r}: {other!r} is not a target with classes")
-        there = set(self.samples[other].dropna().astype(str))
-        if value not in there:
+        classes = set(self.samples[other].dropna().astype(str))
+        if value not in classes:
             raise ModalityError(
-                f"{text!r}: no sample has {other}={value}; {did_you_mean(value, there)}"
+                f"{text!r}: no sample has {other}={value}; "
+                f"{did_you_mean(value, classes)}"
             )
         return Question(text, name, kind, (other, value))
 
-    def asked(self, question: Question) -> Bool[np.ndarray, "N"]:
+    def answered(self, question: Question) -> Bool[np.ndarray, "N"]:
         """The samples that a question is about and that have an answer."""
         if question.kind == EXPRESSION:
-            answer = np.zeros(len(self.samples), bool)
-            answer[self.modalities["rna"].rows] = True
+            answer = self.modalities["rna"].present(len(self.samples))
         else:
             answer = self.samples[question.target].notna().to_numpy().copy()
         if question.where:
@@ -164,9 +168,7 @@ class Cohort:
 
     def having(self, names: Sequence[str]) -> Bool[np.ndarray, "N"]:
         """The samples that have all of the modalities."""
-        having = np.ones(len(self.samples), bool)
-        for name in names:
-            own = np.zeros(len(self.samples), bool)
-            own[self.modalities[name].rows] = True
-            having &= own
-        return having
+        n = len(self.samples)
+        return np.all(
+            [np.ones(n, bool), *(self.modalities[k].present(n) for k in names)], axis=0
+        )

@@ -7,8 +7,7 @@ scale. Embeddings have one, in which directions of little variance are noise: th
 centred only. The probe standardises what it is given, so that all features weigh alike.
 Nothing is fitted to a row that is not a training row.
 
-Principal components are taken if asked for. On RNA they cost what sets rare classes
-apart: of 11 cancer types in bulk RNA 128 components gave 0.69 balanced accuracy, 512
+Principal components are optional. On RNA they lose what separates rare classes: of 11 cancer types in bulk RNA 128 components gave 0.69 balanced accuracy, 512
 gave 0.76 and all 1,535 genes 0.82 (one fold; docs/modalities.md).
 """
 
@@ -18,17 +17,17 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-# Tails of training values that are drawn in: z-scores of RNA reach into the thousands.
+# Share of training values clipped at either end: z-scores of RNA reach into the thousands.
 TAIL = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """What may be chosen; it stands in the results.
+    """Sizes that can be chosen; recorded in the results.
 
     Attributes:
-      genes: most variable genes that are kept of RNA, by the training rows.
-      components: principal components of a modality at most; 0 keeps its features.
+      genes: Most variable genes that are kept of RNA, by the training rows.
+      components: Maximum number of principal components; 0 keeps the features.
     """
 
     genes: int = 2000
@@ -38,26 +37,26 @@ class Preparation:
 def prepare(
     values: Sequence[tuple[str, Float[np.ndarray, "n _"]]],
     train: Bool[np.ndarray, "n"],
-    how: Preparation,
+    sizes: Preparation,
 ) -> Float[np.ndarray, "n F"]:
     """One block of features for all rows.
 
     Args:
-      values: name and features of each modality, of the same rows.
-      train: which rows may be learned from.
-      how: sizes.
+      values: Name and features of each modality, of the same rows.
+      train: Which rows may be learned from.
+      sizes: Of the blocks.
     """
-    return np.concatenate([_block(name, x, train, how) for name, x in values], axis=1)
+    return np.concatenate([_block(name, x, train, sizes) for name, x in values], axis=1)
 
 
-def _block(name, x, train, how):
+def _block(name, x, train, sizes):
     if name == "rna":
-        x = x[:, most_variable(x[train], how.genes)]
+        x = x[:, most_variable(x[train], sizes.genes)]
         low, high = np.quantile(x[train], [TAIL, 1 - TAIL], axis=0)
         x = np.clip(x, low, high)
     x = scaled(x, train, standardise=name == "rna")
-    kept = min(how.components, int(train.sum()) - 1)
-    if how.components and x.shape[1] > kept:
+    kept = min(sizes.components, int(train.sum()) - 1)
+    if sizes.components and x.shape[1] > kept:
         x = x @ principal_axes(x[train], kept)
     return x.astype(np.float32)
 

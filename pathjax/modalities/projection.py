@@ -1,11 +1,11 @@
-"""Embeddings in two dimensions, and how pure their neighbourhoods are.
+"""Embeddings in two dimensions, and the purity of their neighbourhoods.
 
     features -> reduced -> project (t-SNE or UMAP) -> [n, 2]
     features, labels    -> neighbours -> purity (classes) or r (numbers), and chance
 
-Such a picture shows neighbourhoods and invents distances. Purity measures the
-neighbourhoods themselves: the share of a row's nearest rows that are of its
-class, in the embedding and in the picture. Needs the extra `pathjax[figures]`.
+Such a picture preserves neighbourhoods and not distances. Purity is the share of a row's
+nearest rows that are of its class, in the embedding and in the picture. Needs the extra
+`pathjax[figures]`.
 """
 
 import dataclasses
@@ -33,9 +33,9 @@ def reduced(
     """Centred features, as their first principal components.
 
     Args:
-      x: features.
-      standardise: for those without a common scale, such as genes. Of an embedding it
-        would make noise as large as what it holds.
+      x: Features.
+      standardise: For features without a common scale, such as genes. On an embedding
+        it would amplify noise.
     """
     everyone = np.ones(len(x), bool)
     x = scaled(np.asarray(x, np.float64), everyone, standardise=standardise)
@@ -47,16 +47,16 @@ def reduced(
 def project(
     x: Float[np.ndarray, "n F"], method: str = "tsne", seed: int = 0
 ) -> Float[np.ndarray, "n 2"]:
-    """Places in the plane, begun at the first two principal components.
+    """Places in the plane, initialised with the first two principal components.
 
     Args:
-      x: of `reduced`.
+      x: Of `reduced`.
       method: "tsne" (openTSNE) or "umap".
-      seed: of what is random in either.
+      seed: Of the library.
 
     Raises:
-      ModalityError: another method, or too few rows.
-      RuntimeError: the library is missing.
+      ModalityError: Another method, or too few rows.
+      RuntimeError: The library is missing.
     """
     if method not in METHODS:
         raise ModalityError(f"method {method!r}: expected one of {', '.join(METHODS)}")
@@ -74,7 +74,7 @@ def project(
         n_neighbors=min(NEIGHBOURS, len(x) - 1),
         init="pca",
         random_state=seed,
-        n_jobs=1,  # more would make the seed worthless, and umap says so by a warning
+        n_jobs=1,  # with more, umap ignores the seed
     )
     return np.asarray(umap.fit_transform(x), np.float64)
 
@@ -82,10 +82,10 @@ def project(
 def neighbours(
     x: Float[np.ndarray, "n F"], patient: Int[np.ndarray, "n"], k: int = K
 ) -> tuple[Int[np.ndarray, "n k"], bool]:
-    """The k nearest rows of other patients, and True when that was so.
+    """The k nearest rows of other patients, and whether they are of others.
 
-    Rows of one patient are alike for reasons that are no label's. Where all rows are of
-    one patient, or fewer than k are of others, all rows but itself count.
+    Rows of one patient are alike whatever their label. Where fewer than k rows are of
+    other patients, all rows but itself count.
     """
     n = len(x)
     k = min(k, n - 1)
@@ -105,14 +105,14 @@ def neighbours(
 
 @dataclasses.dataclass(frozen=True)
 class Purity:
-    """What the neighbours of rows say of their labels.
+    """How far the neighbours of rows share their labels.
 
     Attributes:
-      value: of classes, the mean over classes of the share of neighbours that are of
+      value: Of classes, the mean over classes of the share of neighbours that are of
         the row's own; of numbers, the correlation of a row's value with the mean of
         its neighbours'.
-      chance: the same of neighbours drawn at random.
-      k: how many neighbours.
+      chance: The same of random neighbours.
+      k: Number of neighbours.
       other_patients: True when no neighbour is of the row's own patient.
     """
 

@@ -24,14 +24,9 @@ import pandas as pd
 import pathjax
 from pathjax.data.folds import patient_folds
 from pathjax.data.study import StudyError
-from pathjax.files import atomic_path, write_json
-from pathjax.modalities.cell import PROBE, Predictions, predict, score
-from pathjax.modalities.cohort import (
-    EXPRESSION,
-    Cohort,
-    ModalityError,
-    Question,
-)
+from pathjax.files import atomic_path, read_json, write_json
+from pathjax.modalities.cell import PROBE, predict, score
+from pathjax.modalities.cohort import EXPRESSION, Cohort, ModalityError, Question
 from pathjax.modalities.features import Preparation
 from pathjax.report.style import slug
 from pathjax.stats.metric import StatisticsError
@@ -60,18 +55,33 @@ class Options:
     prepare: Preparation = dataclasses.field(default_factory=Preparation)
     target_genes: int = 100
 
+    def __post_init__(self):
+        problems = [
+            f"{flag}: expected at least {low}, got {value}"
+            for flag, value, low in (
+                ("--folds", self.folds, 2),
+                ("--seed", self.seed, 0),
+                ("--min-patients", self.least, 1),
+                ("--genes", self.prepare.genes, 1),
+                ("--components", self.prepare.components, 0),
+            )
+            if value < low
+        ]
+        if problems:
+            raise ModalityError("; ".join(problems))
+
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """A question's samples with their answers and folds.
 
     Attributes:
-      question: what is asked.
+      question: The target.
       rows: `[n]` row numbers of the cohort's samples.
-      truth: class numbers `[n]`, or values `[n, G]`.
-      classes: their names.
+      truth: Class numbers `[n]`, or values `[n, G]`.
+      classes: Their names.
       fold: `[n]`.
-      left_out: class to its patients, of classes with too few.
+      left_out: Class to its number of patients, of classes with too few.
     """
 
     question: Question
@@ -86,9 +96,9 @@ def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
     """Answers and folds of a question.
 
     Raises:
-      ModalityError: fewer than two classes, or too few patients for the folds.
+      ModalityError: Fewer than two classes, or too few patients for the folds.
     """
-    rows = np.flatnonzero(cohort.asked(question))
+    rows = np.flatnonzero(cohort.answered(question))
     patient = cohort.patients[rows]
     classes, left_out = (), {}
     if question.kind == "class":
@@ -123,10 +133,8 @@ def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
         )
     except StudyError as error:
         raise ModalityError(f"{question.name}: {error}") from error
-    number = {
-        name: place for place, name in enumerate(sorted(set(folds.fold.values())))
-    }
-    fold = np.array([number[folds.fold[one]] for one in patient], np.int32)
+    names = [folds.fold[one] for one in patient]
+    fold = np.unique(names, return_inverse=True)[1].astype(np.int32)
     return Asked(question, rows, truth, classes, fold, left_out)
 
 
@@ -163,23 +171,21 @@ def run(
     names = tuple(cohort.modalities)
     asked = [ask(cohort, one, options) for one in questions]
     digests = {name: one.digest for name, one in cohort.modalities.items()}
+    combined = combinations_of(names, options.combinations)
     jobs = []
-    for one, combined in itertools.product(
-        asked, combinations_of(names, options.combinations)
-    ):
+    for one, own in itertools.product(asked, combined):
         # RNA does not predict expression.
         known = [n for n in names if one.question.kind != EXPRESSION or n != "rna"]
-        if set(combined) <= set(known):
-            common = cohort.having(known)[one.rows]
-            having = cohort.having(combined)[one.rows]
-            jobs.append((one, combined, COMMON, common))
+        if set(own) <= set(known):
+            common, having = (cohort.having(some)[one.rows] for some in (known, own))
+            jobs.append((one, own, COMMON, common))
             if having.sum() > common.sum():
-                jobs.append((one, combined, ALL, having))
+                jobs.append((one, own, ALL, having))
     cells = []
-    for one, combined, rows, inside in jobs:
-        note = f"{one.question.name}: {' + '.join(combined)}"
+    for one, own, rows, inside in jobs:
+        note = f"{one.question.name}: {' + '.join(own)}"
         progress(len(cells), note, total=len(jobs))
-        cells.append(_cell(cohort, one, combined, rows, inside, out, options, digests))
+        cells.append(_cell(cohort, one, own, rows, inside, out, options, digests))
     result = {
         "protocol": PROTOCOL,
         "cohort": cohort.name,
@@ -234,7 +240,7 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
     name = slug("-".join([one.question.name, *combined, rows]))
     path = out / "cells" / f"{name}-{identity[:12]}.json"
     if path.is_file():
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = read_json(path, {"identity": str, "cell": dict})
         if saved["identity"] == identity:
             return saved["cell"]
     try:
@@ -244,7 +250,7 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
             one.truth[inside],
             patient,
             one.fold[inside],
-            how=options.prepare,
+            preparation=options.prepare,
             genes=options.target_genes,
         )
         scores = score(one.question.kind, predicted, patient)
@@ -254,19 +260,12 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
             f"{rows}): {error}"
         ) from error
     record |= {"scores": scores, "folds": predicted.info}
-    _keep(path.with_suffix(".npz"), predicted, cohort, which)
-    write_json(path, {"identity": identity, "cell": record})
-    return record
-
-
-def _keep(path: Path, predictions: Predictions, cohort: Cohort, rows) -> None:
-    """Saves the predictions next to the record, for other scores."""
-    ids = cohort.samples["sample_id"].iloc[rows].to_numpy(dtype=np.str_)
-    with atomic_path(path) as partial, open(partial, "wb") as file:
+    # The predictions, for other scores.
+    with atomic_path(path.with_suffix(".npz")) as partial, open(partial, "wb") as file:
         np.savez_compressed(
             file,
-            sample_id=ids,
-            truth=predictions.truth,
-            score=predictions.score,
-            fold=predictions.fold,
+            sample_id=cohort.samples["sample_id"].iloc[which].to_numpy(dtype=np.str_),
+            **{key: getattr(predicted, key) for key in ("truth", "score", "fold")},
         )
+    write_json(path, {"identity": identity, "cell": record})
+    return record

@@ -115,6 +115,10 @@ def read_subject(
     Raises:
       ModalityError: There is no such file or target.
     """
+    if most < 1 or seed < 0:
+        raise ModalityError(
+            f"expected --most of at least 1 and --seed of at least 0, got {most}, {seed}"
+        )
     what = kind_of(of)
     if study is None:
         if what != "rna" or of == RNA or not labels:
@@ -222,36 +226,32 @@ def make_picture(
     """
     x = reduced(subject.features, standardise=subject.what == "rna")
     places = project(x, method, seed)
-    embedding, plane, known = None, None, subject.known
+    known = subject.known
     number = subject.labels[known]
     if not subject.numbers:
         number = np.unique(number.astype(str), return_inverse=True)[1]
+    measured: list[Purity | None] = [None, None]
     if known.sum() > 2 if subject.numbers else len(np.unique(number)) > 1:
         patient = subject.patient[known]
-        embedding = purity(x[known], number, patient)
-        plane = purity(places[known], number, patient)
+        measured = [purity(rows[known], number, patient) for rows in (x, places)]
     made = "; synthetic" if subject.synthetic else ""
-    return Picture(
-        subject,
-        f"{subject.what} of {subject.cohort}, by {by} ({len(x)} rows{made})",
-        method,
-        places,
-        embedding,
-        plane,
-        about={
-            "of": subject.what,
-            "by": by,
-            "cohort": subject.cohort,
-            "synthetic": subject.synthetic,
-            "seed": seed,
-            "features": subject.features.shape[1],
-            "components": x.shape[1],
-            "versions": {
-                "pathjax": pathjax.__version__,
-                LIBRARY[method]: importlib.metadata.version(LIBRARY[method]),
-            },
-        },
-    )
+    title = f"{subject.what} of {subject.cohort}, by {by} ({len(x)} rows{made})"
+    library = LIBRARY[method]
+    versions = {
+        "pathjax": pathjax.__version__,
+        library: importlib.metadata.version(library),
+    }
+    about = {
+        "of": subject.what,
+        "by": by,
+        "cohort": subject.cohort,
+        "synthetic": subject.synthetic,
+        "seed": seed,
+        "features": subject.features.shape[1],
+        "components": x.shape[1],
+        "versions": versions,
+    }
+    return Picture(subject, title, method, places, *measured, about)
 
 
 def describe(picture: Picture) -> str:
@@ -270,20 +270,18 @@ def describe(picture: Picture) -> str:
 
 def write(picture: Picture, path: Path) -> list[Path]:
     """Writes the picture, its data and its record; returns the three paths."""
-    path, subject = Path(path), picture.subject
-    _draw(picture, path)
-    rows = zip(picture.places, subject.labels, subject.known, subject.ids, strict=True)
+    subject = picture.subject
+    image, table, record = (Path(path), *map(Path(path).with_suffix, (".csv", ".json")))
+    _draw(picture, image)
     unknown = "" if subject.numbers else UNKNOWN
-    write_csv(
-        path.with_suffix(".csv"),
-        ("x", "y", "label", "id"),
-        (
-            [f"{x:.4f}", f"{y:.4f}", label if known else unknown, row]
-            for (x, y), label, known, row in rows
-        ),
+    rows = zip(picture.places, subject.labels, subject.known, subject.ids, strict=True)
+    lines = (
+        [f"{x:.4f}", f"{y:.4f}", label if known else unknown, row]
+        for (x, y), label, known, row in rows
     )
+    write_csv(table, ("x", "y", "label", "id"), lines)
     measured = {"embedding": picture.embedding, "plane": picture.plane}
-    record = {
+    content = {
         "title": picture.title,
         "method": picture.method,
         "rows": len(subject.ids),
@@ -291,8 +289,8 @@ def write(picture: Picture, path: Path) -> list[Path]:
         **{key: dataclasses.asdict(p) for key, p in measured.items() if p is not None},
         **picture.about,
     }
-    write_json(path.with_suffix(".json"), record)
-    return [path, path.with_suffix(".csv"), path.with_suffix(".json")]
+    write_json(record, content)
+    return [image, table, record]
 
 
 def _draw(picture: Picture, path: Path) -> None:

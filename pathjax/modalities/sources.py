@@ -6,7 +6,7 @@
 Nothing is fitted here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import anndata
@@ -32,27 +32,35 @@ def from_study(
     """The samples of a study.
 
     Args:
-      study: its targets of samples are the targets; its expression is RNA.
-      slide: embedding file of its tiles; a sample's features are their mean.
-      text: embedding file of its reports.
+      study: Its targets of samples are the targets; its expression is RNA.
+      slide: Embedding file of its tiles; a sample's features are their mean.
+      text: Embedding file of its reports.
       rna: AnnData whose rows are its samples, in place of its own expression.
 
     Raises:
-      ModalityError: nothing is left of a modality.
-      EmbeddingError, TextError: a file is not of this study.
+      ModalityError: Nothing is left of a modality.
+      EmbeddingError, TextError: A file is not of this study.
     """
     samples = study.samples.copy()
     samples["sample_id"] = samples["sample_id"].astype(str)
     ids = pd.Index(samples["sample_id"])
-    modalities = []
+    files = {"slide": slide, "text": text, "rna": rna}
+    modalities, notes = [], []
     if slide is not None:
         modalities.append(_slides(study, ids, slide))
     if rna is not None:
-        modalities.append(_rna(anndata.read_h5ad(rna), ids, str(rna)))
+        data = _read_anndata(rna)
+        modalities.append(_rna(data, ids, str(rna)))
+        notes += _unused(data.obs_names, ids, f"rows of {rna}", "sample of the study")
     elif study.has_expression:
         modalities.append(_rna(study.expression(), ids, "the study's expression"))
     if text is not None:
-        modalities.append(_texts(ids, text))
+        texts = read_text(text)
+        values, present = texts.align(list(ids))
+        rows = np.flatnonzero(present)
+        modalities.append(Modality("text", rows, values[rows], about=str(text)))
+        what = f"texts of {text}"
+        notes += _unused(texts.sample_ids, ids, what, "sample of the study")
     targets = {
         name: one for name, one in study.targets.items() if one.level == "sample"
     }
@@ -65,12 +73,9 @@ def from_study(
         provenance={
             "study": study.name,
             "fingerprint": study.fingerprint,
-            **{
-                name: {"file": path.name, "sha256": sha256(path)}
-                for name, path in (("slide", slide), ("text", text), ("rna", rna))
-                if path is not None
-            },
+            **{name: _record(path) for name, path in files.items() if path is not None},
         },
+        notes=tuple(notes),
     )
 
 
@@ -80,29 +85,36 @@ def from_tables(
     """The patients of bulk RNA, without slides; a row each.
 
     Args:
-      rna: of `pathjax data tcga-rna`; of several tumour samples of a patient the first
+      rna: Of `pathjax data tcga-rna`; of several tumour samples of a patient the first
         is taken, by sample type and then by barcode, as `pathjax data tcga` does.
-      labels: tables and MAFs, as `pathjax data tcga` takes them.
-      sequenced: as there.
+      labels: Tables and MAFs, as `pathjax data tcga` takes them.
+      sequenced: As there.
 
     Raises:
-      ModalityError: the RNA has no tumour sample.
-      TcgaError: a table cannot be read.
+      ModalityError: The RNA has no tumour sample.
+      TcgaError: A table cannot be read.
     """
-    data = anndata.read_h5ad(rna)
+    data = _read_anndata(rna)
+    order = ["case_id", "sample_type", "aliquot"]
+    lacking = [name for name in order if name not in data.obs]
+    if lacking:
+        raise ModalityError(
+            f"{rna}: expected a file of `pathjax data tcga-rna`, got one whose rows lack "
+            f"{', '.join(lacking)}"
+        )
     obs = data.obs.astype(str)
     obs["row"] = np.arange(len(obs))
     tumours = obs[obs["sample_type"].between("01", "09")]
-    order = ["case_id", "sample_type", "aliquot"]
     first = tumours.sort_values(order, kind="stable").drop_duplicates("case_id")
     if not len(first):
         raise ModalityError(f"{rna} has no tumour sample (types 01 to 09)")
-    said = read_labels(labels, sequenced).table.reindex(first["case_id"])
+    table = read_labels(labels, sequenced).table
+    known = table.reindex(first["case_id"])
     samples = pd.DataFrame(
         {
             "sample_id": first["case_id"].to_numpy(),
             "patient_id": first["case_id"].to_numpy(),
-            **{label: said[label].to_numpy() for label in CLASSES},
+            **{label: known[label].to_numpy() for label in CLASSES},
         }
     )
     targets = {
@@ -118,11 +130,36 @@ def from_tables(
         targets=targets,
         modalities={"rna": _rna(used, pd.Index(samples["sample_id"]), str(rna.name))},
         provenance={
-            "rna": {"file": rna.name, "sha256": sha256(rna)},
+            "rna": _record(rna),
             "x": str(data.uns.get("pathjax", {}).get("x", "")),
             "labels": {path.name: sha256(path) for path in labels},
         },
+        notes=tuple(
+            _unused(table.index, first["case_id"], "patients of the labels", "RNA")
+        ),
     )
+
+
+def _read_anndata(path: Path) -> anndata.AnnData:
+    try:
+        return anndata.read_h5ad(path)
+    # What anndata and h5py raise on damaged and on other files.
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise ModalityError(f"{path} cannot be read as AnnData: {reason}") from error
+
+
+def _unused(given: Iterable, used: Iterable, what: str, lacking: str) -> list[str]:
+    """A note of ids that were given and match nothing, the first three by name."""
+    left = sorted(set(map(str, given)) - set(map(str, used)))
+    if not left:
+        return []
+    named = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+    return [f"{len(left)} {what} have no {lacking} and are left out: {named}"]
+
+
+def _record(path: Path) -> dict[str, str]:
+    return {"file": path.name, "sha256": sha256(path)}
 
 
 def _slides(study: Study, ids: pd.Index, path: Path) -> Modality:
@@ -138,15 +175,15 @@ def _slides(study: Study, ids: pd.Index, path: Path) -> Modality:
 
 
 def _rna(data: anndata.AnnData, ids: pd.Index, about: str) -> Modality:
-    place = pd.Index(data.obs_names.astype(str)).get_indexer(ids)
+    names = pd.Index(data.obs_names.astype(str))
+    if not names.is_unique:
+        twice = names[names.duplicated()].unique()
+        raise ModalityError(
+            f"{about}: {len(twice)} ids occur twice, first {', '.join(twice[:3])}"
+        )
+    place = names.get_indexer(ids)
     rows = np.flatnonzero(place >= 0)
     x = data.X[place[rows]]
     x = x.toarray() if scipy.sparse.issparse(x) else np.asarray(x)
-    names = tuple(map(str, data.var_names))
-    return Modality("rna", rows, x.astype(np.float32), names, about)
-
-
-def _texts(ids: pd.Index, path: Path) -> Modality:
-    values, present = read_text(path).align(list(ids))
-    rows = np.flatnonzero(present)
-    return Modality("text", rows, values[rows], about=str(path))
+    genes = tuple(map(str, data.var_names))
+    return Modality("rna", rows, x.astype(np.float32), genes, about)

@@ -9,6 +9,7 @@ and the training patients. No pickle, readable without JAX. Resuming a run is in
 import dataclasses
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,45 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from pathjax.files import atomic_path
-from pathjax.models.vit import ViTConfig
+from pathjax.files import atomic_path, mismatch
+from pathjax.models.variants import ViTConfig, param_shapes
 
 FILE = "model.safetensors"
 SCHEMA = 1
+# Shapes of the header, see `files.mismatch`.
+VIT = {
+    **dict.fromkeys(("patch", "width", "depth", "heads", "mlp_dim"), int),
+    **dict.fromkeys(("image_px?", "registers?"), int),
+    **dict.fromkeys(("layerscale?", "drop_path?", "norm_eps?"), float),
+    **dict.fromkeys(("no_embed_class?", "scan?", "remat?"), bool),
+    **dict.fromkeys(("pool?", "mlp?", "gelu?", "dtype?"), str),
+    **dict.fromkeys(("positions?", "attention?"), str),
+    "mean?": [float],
+    "std?": [float],
+}
+META = {
+    "objective": {"name": str},
+    "image_px": int,
+    "name?": str,
+    "step?": int,
+    "preprocess?": {"resize": int, "crop": int, "interpolation": str},
+    "tiles?": {"px": int, "mpp": float},
+    "panel?": {
+        "genes": [str],
+        "mean": [float],
+        "std": [float],
+        "samples": int,
+        "unit?": str,
+        "ids?": {str: [str]},
+    },
+    "audit?": [
+        {"study": str, "fingerprint": str, "patients": [str], "slides": [str],
+         "selection?": [str]}
+    ],
+    "lineage?": [{"sha256": (str, type(None)), "stages?": int}],
+}  # fmt: skip
+HEADER = {"schema": int, "vit": VIT, "meta": META}
+LARGEST_PX = 100_000
 
 
 class ModelFileError(ValueError):
@@ -100,13 +135,47 @@ def load_model(path: str | Path) -> Model:
     fields: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in header["vit"].items()
     }
+    unknown = sorted(set(fields) - {one.name for one in dataclasses.fields(ViTConfig)})
+    if unknown:
+        raise ModelFileError(
+            f"{path} describes its encoder by {', '.join(unknown[:5])}, which this "
+            "pathjax does not know: it may be of a later version"
+        )
     if fields.get("lora") is not None:
         raise ModelFileError(
             f"{path} expected merged adapters, as in the model that a run writes, got "
             "adapters apart from their kernels"
         )
     params = unflatten_dict({tuple(k.split("/")): v for k, v in flat.items()})
-    return Model(params, ViTConfig(**fields), header["meta"])
+    try:
+        vit = ViTConfig(**fields)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    _require_shapes(path, vit, flat)
+    return Model(params, vit, header["meta"])
+
+
+def _require_shapes(path: str | Path, vit: ViTConfig, flat: dict[str, Any]) -> None:
+    """Rejects tensors that are not those of the encoder that the header describes."""
+    own = {
+        name.removeprefix("vit/"): tensor.shape
+        for name, tensor in flat.items()
+        if name.startswith("vit/")
+    }
+    blocks = len({name.split("/")[0] for name in own if name.startswith("blocks_")})
+    problem = f"{blocks} blocks, expected {vit.depth}" if blocks != vit.depth else ""
+    expected = {} if problem else param_shapes(vit)
+    for name, shape in expected.items():
+        if name not in own:
+            problem = f"no {name}"
+        elif own[name] != shape:
+            problem = f"{name} of shape {own[name]}, expected {shape}"
+        if problem:
+            break
+    if problem:
+        raise ModelFileError(
+            f"{path} has an encoder with {problem}: the file is damaged, take a whole copy"
+        )
 
 
 def _read(path: str | Path, parameters: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -133,9 +202,33 @@ def _read(path: str | Path, parameters: bool) -> tuple[dict[str, Any], dict[str,
             f"{file} has weights that pathjax did not write: convert them by "
             "`pathjax import`"
         )
-    header = json.loads(text)
-    if header["schema"] != SCHEMA:
+    try:
+        header = json.loads(text)
+    except ValueError as error:
         raise ModelFileError(
-            f"{file} has schema {header['schema']}, this pathjax reads {SCHEMA}"
-        )
+            f"{file} has a header that is not JSON: {error}"
+        ) from error
+    schema = header.get("schema") if isinstance(header, dict) else None
+    if schema != SCHEMA:
+        raise ModelFileError(f"{file}: expected schema {SCHEMA}, got {schema!r}")
+    if problem := _header_problem(header):
+        raise ModelFileError(f"{file} has a damaged header: {problem}")
     return flat, header
+
+
+def _header_problem(header: dict[str, Any]) -> str:
+    if problem := mismatch(header, HEADER, "the header"):
+        return problem
+    meta = header["meta"]
+    preprocess, panel = meta.get("preprocess") or {}, meta.get("panel") or {}
+    sides = [meta["image_px"], *(preprocess.get(k, 1) for k in ("resize", "crop"))]
+    if not all(1 <= side <= LARGEST_PX for side in sides):
+        return f"expected images of 1 to {LARGEST_PX} px, got {sides}"
+    sizes = {len(panel[key]) for key in ("genes", "mean", "std")} if panel else set()
+    numbers = [*panel.get("mean", ()), *panel.get("std", ())]
+    if len(sizes) > 1 or not all(map(math.isfinite, numbers)):
+        return "expected a finite mean and std for each gene of the panel"
+    tiles = meta.get("tiles") or {"px": 1, "mpp": 1.0}
+    if not (tiles["px"] > 0 and 0 < tiles["mpp"] < math.inf):
+        return f"expected tiles of positive px and mpp, got {tiles}"
+    return ""

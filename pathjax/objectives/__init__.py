@@ -95,13 +95,14 @@ def of_model(model: Model, *, cached: bool = False) -> Objective:
       cached: Take embeddings in place of images.
 
     Raises:
-      RegistryError: Its class cannot be imported.
+      RegistryError: Its class is not shipped, and its module not imported by the user.
       ObjectiveError: None has trained it (a public model), or it cannot be set up.
     """
     options = dict(model.meta["objective"])
     name, text_dim = options.pop("name"), options.pop("text_dim", 0)
     if name == IMPORTED:
         raise ObjectiveError("this is a public model, which no objective has trained")
+    OBJECTIVES.imported(name)
     panel = model.meta.get("panel")
     n_genes = len(panel["genes"]) if panel else 0
     spec = Spec(model.vit, n_genes, text_dim, model.meta.get("step", 0), cached)

@@ -125,8 +125,6 @@ class Bank:
         own_patient: bool = False,
         text: TextEmbeddings | None = None,
     ):
-        if neighbours < 1:
-            raise PredictError(f"--neighbours: expected at least 1, got {neighbours}")
         panel = panel_of(model)
         objective, params = build(model)
         if "temperature" not in params:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.errors import FlaxError
 from jaxtyping import Float
 
 from pathjax import objectives
@@ -47,7 +48,26 @@ def build(model: Model) -> tuple[objectives.Objective, dict[str, Any]]:
             f"objective {model.meta['objective']['name']} neither predicts expression "
             "(`predicts_expression`) nor retrieves it (`shares_space`)"
         )
-    return objective, {k: v for k, v in model.params.items() if k != "vit"}
+    params = {k: v for k, v in model.params.items() if k != "vit"}
+    _require_fit(model, objective, params)
+    return objective, params
+
+
+def _require_fit(model: Model, objective, params: dict[str, Any]) -> None:
+    """Rejects parameters of other shapes than the objective's."""
+    batch = {
+        "embedding": np.zeros((1, 1, model.vit.embed_dim), np.float32),
+        "expression": np.zeros((1, len(model.meta["panel"]["genes"])), np.float32),
+        "mask": np.ones(1, bool),
+    }
+    try:
+        jax.eval_shape(objective.predict, params, batch)
+    except (FlaxError, KeyError) as error:
+        raise PredictError(
+            f"the parameters are not those of objective {model.meta['objective']['name']}"
+            f" with {len(model.meta['panel']['genes'])} genes: the file is damaged, take "
+            "a whole copy"
+        ) from error
 
 
 def in_blocks(

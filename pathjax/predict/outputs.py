@@ -21,6 +21,7 @@ from pathjax.data.tile_source import read_image
 from pathjax.embeddings.embedding_file import FileRows
 from pathjax.files import write_csv, write_json
 from pathjax.models.model_file import Model
+from pathjax.predict import PredictError
 from pathjax.predict.annotated import read_columns, spatial_entry, write_annotated
 from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import POOR, UNKNOWN
@@ -80,6 +81,25 @@ class Options:
     batch: int = 64
     threads: int = 2
     overwrite: bool = False
+
+    def __post_init__(self):
+        least = {"neighbours": 1, "nearest": 1, "max_maps": 0, "batch": 1, "threads": 1}
+        problems = [
+            f"--{name.replace('_', '-')}: expected at least {low}, got {value}"
+            for name, low in least.items()
+            if (value := getattr(self, name)) < low
+        ]
+        for name in ("mpp", "slide_mpp"):
+            value = getattr(self, name)
+            if value is not None and not 0.01 <= value <= 100:
+                problems.append(
+                    f"--{name.replace('_', '-')}: expected micrometres per pixel such as "
+                    f"0.5, got {value}"
+                )
+        if not 0 <= self.min_tissue <= 1:
+            problems.append(f"--min-tissue: expected 0 to 1, got {self.min_tissue}")
+        if problems:
+            raise PredictError("; ".join(problems))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,7 +54,12 @@ def predict(
     panel = panel_of(model)
     places = chosen(panel, options.genes)
     _check(model, options)
-    var = gene_table(panel, places, _validation(Path(checkpoint), options))
+    validation = _validation(Path(checkpoint), options)
+    if options.validation and not set(validation.r) & set(panel.genes):
+        raise PredictError(
+            f"{options.validation} has no gene of the model, such as {panel.genes[0]}"
+        )
+    var = gene_table(panel, places, validation)
     given = open_input(
         target,
         view_of(model, options.mpp),

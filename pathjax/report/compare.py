@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pathjax.data.study import listing
 from pathjax.evals.results import (
     chosen_on_scored_rows,
     read_predictions,
@@ -29,7 +30,6 @@ from pathjax.report.table_data import (
     Row,
     Table,
     check_bases,
-    higher_is_better,
     in_order,
     plain_mean,
 )
@@ -81,7 +81,7 @@ def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
             origin.setdefault(item.key, results.root)
     if twice:
         raise ReportError(
-            f"{len(twice)} results occur twice: {'; '.join(twice[:5])}: name only one "
+            f"{len(twice)} results occur twice: {listing(twice)}: name only one "
             "of the folders, or give the models different names"
         )
     if not loaded:
@@ -138,8 +138,7 @@ def _require_comparable(scored: Sequence[Scored]) -> None:
     problems += _weight_problems(scored)
     if problems:
         raise ReportError(
-            "; ".join(problems[:10])
-            + ": evaluate all models of a table together, with "
+            listing(problems) + ": evaluate all models of a table together, with "
             "the same study, tasks and protocol"
         )
 
@@ -181,7 +180,7 @@ def _bases(grouped: Grouped) -> dict[str, str | None]:
             )
             problems.append(f"{model} has not the same seeds for all tasks ({listed})")
     if problems:
-        raise ReportError("; ".join(problems))
+        raise ReportError(listing(problems))
     check_bases(bases)
     return bases
 
@@ -210,7 +209,8 @@ class _Scores:
         self.left_out: dict[tuple, np.ndarray] = {}
         for item in known:
             task, rows = item.entry["task"], item.rows
-            self.terms[item.key] = find_metric(item.entry["metric"]).terms(
+            metric = find_metric(item.entry["metric"], in_file=True)
+            self.terms[item.key] = metric.terms(
                 rows["truth"],
                 rows["prediction"],
                 self.shared.unit[task],
@@ -260,7 +260,7 @@ def _columns(scored: Sequence[Scored], unscored) -> tuple[Column, ...]:
             task,
             *(first[task][k] for k in ("metric", "chance", "n", "n_patients")),
             first[task]["protocol"],
-            percent=higher_is_better(first[task]["metric"]),
+            percent=find_metric(first[task]["metric"], in_file=True).higher_is_better,
             optimistic=chosen_on_scored_rows(first[task]),
         )
         for task in dict.fromkeys(item.entry["task"] for item in scored)
@@ -289,6 +289,7 @@ def compare(
 
     Raises:
       ReportError: Models were not scored alike, or bases are missing.
+      RegistryError: A metric is code that the user has not imported.
     """
     _require_comparable(scored)
     grouped = _group(scored)

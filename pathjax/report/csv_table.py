@@ -13,6 +13,8 @@ import io
 import math
 from pathlib import Path
 
+from pathjax.data.study import listing
+from pathjax.data.tables import UNREADABLE, read_text
 from pathjax.files import write_csv
 from pathjax.report.notes import FROM_NUMBERS, mean_notes
 from pathjax.report.table_data import (
@@ -66,7 +68,10 @@ def read_table(path: str | Path) -> Table:
       ReportError: Columns are missing or lines are invalid (all of them listed).
     """
     path = Path(path)
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = read_text(path).splitlines()
+    except UNREADABLE as error:
+        raise ReportError(f"{path} cannot be read as a CSV table: {error}") from error
     notes = tuple(line[1:].strip() for line in lines if line.startswith("#"))
     kept = "\n".join(line for line in lines if not line.startswith("#"))
     reader = csv.DictReader(io.StringIO(kept))
@@ -103,7 +108,7 @@ def read_table(path: str | Path) -> Table:
     if not cells:
         problems.append("no line")
     if problems:
-        raise ReportError(f"{path}: {'; '.join(problems)}")
+        raise ReportError(f"{path}: {listing(problems)}")
     check_bases(bases)
     ordered = tuple(columns.values())
     rows = tuple(_row(model, bases, ordered, cells) for model in in_order(bases))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pathjax.data.study import listing
 from pathjax.registry import RegistryError
 from pathjax.stats.metrics import find_metric
 
@@ -102,7 +103,7 @@ class Column:
 def higher_is_better(metric: str) -> bool:
     """A metric's direction; True for one that is not known here."""
     try:
-        return find_metric(metric).higher_is_better
+        return find_metric(metric, in_file=True).higher_is_better
     except RegistryError:
         return True
 
@@ -188,7 +189,7 @@ def check_bases(bases: dict[str, str | None]) -> None:
         elif bases[base] is not None:
             problems.append(f"{model}'s base {base} is itself tuned from {bases[base]}")
     if problems:
-        raise ReportError("; ".join(problems) + f"; models are {', '.join(bases)}")
+        raise ReportError(listing([*problems, f"models are {', '.join(bases)}"]))
 
 
 def in_order(bases: dict[str, str | None]) -> list[str]:

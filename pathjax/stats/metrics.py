@@ -207,20 +207,26 @@ mean_pearson = PEARSON.value
 METRICS = Registry("metric", {metric.name: metric for metric in SHIPPED}, of=Metric)
 
 
-def find_metric(name: str) -> Metric:
+def find_metric(name: str, *, in_file: bool = False) -> Metric:
     """A metric by name, `recall@K` for any K, or by `package.module:NAME`.
+
+    Args:
+      name: Of the metric.
+      in_file: A results file names it, and not the user: nothing is imported.
 
     Raises:
       RegistryError: There is none.
     """
     cut = re.fullmatch(r"recall@(\d+)", name)
-    return recall_at(int(cut[1])) if cut else METRICS[name]
+    if cut:
+        return recall_at(int(cut[1]))
+    return METRICS.imported(name) if in_file else METRICS[name]
 
 
 def metric_label(name: str) -> str:
     """What a table calls a metric; its name where a finished table names another."""
     try:
-        metric = find_metric(name)
+        metric = find_metric(name, in_file=True)
     except RegistryError:
         return name
     return metric.label + ("" if metric.higher_is_better else ", lower is better")

@@ -18,7 +18,7 @@ Names only: `matching.py` recognises a file, `convert.py` moves the numbers.
 import dataclasses
 from typing import Literal
 
-from pathjax.models.variants import ViTConfig
+from pathjax.models.variants import ViTConfig, param_shapes
 
 Shape = tuple[int, ...]
 BLOCK = "{i}"
@@ -179,33 +179,6 @@ def dialects(layout: str) -> tuple[Dialect, ...]:
     if layout not in known:
         raise ValueError(f"layout={layout!r}: expected one of {', '.join(known)}")
     return tuple(one for one in DIALECTS.values() if one.layout == layout)
-
-
-def param_shapes(config: ViTConfig) -> dict[str, Shape]:
-    """Shapes of our parameters by path, blocks apart and without adapters."""
-    d, m = config.width, config.mlp_dim
-    prefix = 0 if config.no_embed_class else 1 + config.registers
-    shapes: dict[str, Shape] = {"cls_token": (1, 1, d)}
-    if config.registers:
-        shapes["reg_token"] = (1, config.registers, d)
-    shapes["pos_embed"] = (1, prefix + config.grid**2, d)
-    linears = {"patch_embed": (3 * config.patch**2, d)}
-    norms = ["norm"]
-    for index in range(config.depth):
-        block = f"blocks_{index}"
-        norms += [f"{block}/norm1", f"{block}/norm2"]
-        hidden = 2 * m if config.mlp == "swiglu" else m
-        linears[f"{block}/attn/qkv"] = (d, 3 * d)
-        linears[f"{block}/attn/proj"] = (d, d)
-        linears[f"{block}/mlp/fc1"] = (d, hidden)
-        linears[f"{block}/mlp/fc2"] = (m, d)
-        if config.layerscale is not None:
-            shapes |= {f"{block}/{ls}/gamma": (d,) for ls in ("ls1", "ls2")}
-    for path, shape in linears.items():
-        shapes |= {f"{path}/kernel": shape, f"{path}/bias": shape[1:]}
-    for path in norms:
-        shapes |= {f"{path}/scale": (d,), f"{path}/bias": (d,)}
-    return shapes
 
 
 def expand(dialect: Dialect, config: ViTConfig) -> dict[str, tuple[str, ...]]:

@@ -250,5 +250,5 @@ def test_patients_that_chose_the_model_are_named(tiny_study, tmp_path):
     assert entry["audit"]["status"] == "clean" and entry["audit"]["selected_on"] == 2
     assert any(
         "chosen: chosen by a validation on 2 of the test patients" in note
-        for note in notes_of([entry], [], 10, 10)
+        for note in notes_of([entry], [], [], 10)
     )

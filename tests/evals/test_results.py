@@ -111,7 +111,7 @@ def test_bad_entries_are_refused_together_and_nothing_is_written(tmp_path):
         ("{", "is not JSON"),
         ("[]", "expected schema 2, got None"),
         ('{"schema": 1}', "expected schema 2, got 1"),
-        ('{"schema": 2, "entries": []}', "lacks entries"),
+        ('{"schema": 2, "entries": []}', "lacks provenance"),
         ('{"schema": 2, "entries": [{}], "provenance": {}}', "entry 0 lacks model"),
     ],
 )

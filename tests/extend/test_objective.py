@@ -1,6 +1,7 @@
 """An objective from outside the package: the example of the docs, used as written."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def train(study, *more):
     )
 
 
-def test_it_trains_is_scored_and_predicts(folder, tiny_study):
+def test_it_trains_is_scored_and_predicts(folder, tiny_study, monkeypatch, capsys):
     assert train(tiny_study, "--config.objective.eps=1e-5") == 0
     rows = read_metrics(folder / "run" / "metrics.jsonl")
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
@@ -54,7 +55,13 @@ def test_it_trains_is_scored_and_predicts(folder, tiny_study):
     assert model.meta["objective"] == {"name": NAME, "eps": 1e-5}
     assert model.params["head"]["kernel"].shape == (96, 6)
 
-    assert main(["predict", "run", str(tiny_study.root), "--out", "predicted"]) == 0
+    # As in a new process: the model file alone must not have the module imported.
+    monkeypatch.delitem(sys.modules, "my_objective")
+    predict = ["predict", "run", str(tiny_study.root), "--out", "predicted"]
+    assert main(predict) == 1
+    assert "if you trust it, add --allow-code my_objective" in capsys.readouterr().err
+    assert "my_objective" not in sys.modules and not (folder / "predicted").exists()
+    assert main([*predict, "--allow-code", "my_objective"]) == 0
     assert (folder / "predicted" / "predicted.json").is_file()
 
 

@@ -1,4 +1,4 @@
-"""One cell: what is there is found, what is not is not, and patients stay apart."""
+"""One cell: what is there is got, what is not is not, and patients stay apart."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation, prepare
 from pathjax.stats.metrics import balanced_accuracy
 
-HOW = Preparation(genes=50, components=32)
+SIZES = Preparation(genes=50, components=32)
 
 
 def cell(cohort, names, target, fold=None):
@@ -22,15 +22,15 @@ def cell(cohort, names, target, fold=None):
         kind, truth = "number", column.to_numpy(np.float32)[:, None]
     else:
         kind, truth = "class", np.unique(column, return_inverse=True)[1]
-    found = predict(
+    got = predict(
         kind,
         values,
         truth.astype(np.float32 if kind == "number" else int),
         patient,
         fold,
-        how=HOW,
+        preparation=SIZES,
     )
-    return found, score(kind, found, patient)
+    return got, score(kind, got, patient)
 
 
 @pytest.mark.parametrize(
@@ -46,43 +46,45 @@ def cell(cohort, names, target, fold=None):
 )
 def test_each_modality_tells_what_is_in_it(cohort, names, target, metric, low, high):
     _, scores = cell(cohort, names, target)
-    found = scores[metric]
-    assert low <= found["value"] <= high
-    assert found["low"] <= found["value"] <= found["high"]
-    assert found["chance"] == (0.0 if metric == "pearson" else 0.5)
+    got = scores[metric]
+    assert low <= got["value"] <= high
+    assert got["low"] <= got["value"] <= got["high"]
+    assert got["chance"] == (0.0 if metric == "pearson" else 0.5)
 
 
 def test_predictions_are_those_of_a_probe_fitted_on_the_other_folds(cohort):
-    found, scores = cell(cohort, ("rna",), "kind")
+    got, scores = cell(cohort, ("rna",), "kind")
     values = [("rna", cohort.modalities["rna"].values)]
     truth = np.unique(cohort.samples["kind"], return_inverse=True)[1]
-    for number, told in enumerate(found.info):
-        train = found.fold != number
-        x = prepare(values, train, HOW)
+    for number, info in enumerate(got.info):
+        train = got.fold != number
+        x = prepare(values, train, SIZES)
         # Ours standardises by the training rows, and weighs the mean loss.
         x = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
         theirs = LogisticRegression(
-            C=1 / (told["strength"] * train.sum()),
+            C=1 / (info["strength"] * train.sum()),
             class_weight="balanced",
             max_iter=1000,
             tol=1e-8,
         ).fit(x[train], truth[train])
         np.testing.assert_allclose(
-            found.score[~train], theirs.predict_proba(x[~train]), atol=2e-3
+            got.score[~train], theirs.predict_proba(x[~train]), atol=2e-3
         )
-    wanted = balanced_accuracy(truth, found.score.argmax(axis=1))
-    assert scores["balanced_accuracy"]["value"] == pytest.approx(wanted)
+    expected = balanced_accuracy(truth, got.score.argmax(axis=1))
+    assert scores["balanced_accuracy"]["value"] == pytest.approx(expected)
 
 
 def test_expression_asks_each_fold_for_its_own_genes(cohort):
     patient = np.arange(60)
     rna = cohort.modalities["rna"].values
     values = [("text", np.hstack([rna, rna**2]).astype(np.float32))]
-    found = predict("expression", values, rna, patient, patient % 3, how=HOW, genes=4)
-    asked = ~np.isnan(found.truth)
+    got = predict(
+        "expression", values, rna, patient, patient % 3, preparation=SIZES, genes=4
+    )
+    asked = ~np.isnan(got.truth)
     assert (asked.sum(axis=1) == 4).all()
     # The truth is among the features; ten components of 24 columns hold most of it.
-    assert score("expression", found, patient)["pearson"]["value"] > 0.5
+    assert score("expression", got, patient)["pearson"]["value"] > 0.5
 
 
 def test_a_patient_in_two_folds_is_refused(cohort):
@@ -94,7 +96,7 @@ def test_a_patient_in_two_folds_is_refused(cohort):
             patient % 2,
             patient,
             np.arange(60) % 3,
-            how=HOW,
+            preparation=SIZES,
         )
 
 

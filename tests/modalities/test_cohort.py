@@ -11,22 +11,22 @@ from pathjax.modalities.cohort import Modality, ModalityError
 def test_questions_name_a_target_and_who_is_asked(cohort):
     one = cohort.question("kind@other=u")
     assert (one.target, one.kind, one.where) == ("kind", "class", ("other", "u"))
-    asked = cohort.asked(one)
+    asked = cohort.answered(one)
     assert (cohort.samples["other"][asked] == "u").all() and asked.sum() == 30
     assert cohort.question("size").kind == "number"
     assert cohort.question("expression").kind == "expression"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("kinds", "did you mean 'kind'"),
         ("kind@size=1", "not a target with classes"),
         ("kind@other=w", "no sample has other=w"),
     ],
 )
-def test_other_questions_are_refused(cohort, text, told):
-    with pytest.raises(ModalityError, match=told):
+def test_other_questions_are_refused(cohort, text, message):
+    with pytest.raises(ModalityError, match=message):
         cohort.question(text)
 
 

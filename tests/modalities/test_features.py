@@ -34,9 +34,9 @@ def test_axes_are_scikit_learns(rows, n):
 @pytest.mark.parametrize("name", ["rna", "slide"])
 def test_other_rows_change_nothing_of_the_training_rows(rows, name):
     x, train = rows
-    how = Preparation(genes=15, components=5)
+    sizes = Preparation(genes=15, components=5)
     other = np.where(train[:, None], x, 100 * x + 3)
-    ours, theirs = (prepare([(name, v)], train, how) for v in (x, other))
+    ours, theirs = (prepare([(name, v)], train, sizes) for v in (x, other))
     np.testing.assert_array_equal(ours[train], theirs[train])
     assert ours.shape == (40, 5)
 

@@ -38,16 +38,16 @@ def test_neighbours_are_of_other_patients(clusters):
 
 def test_purity_is_one_for_clusters_and_chance_for_shuffled_labels(clusters):
     x, label = clusters
-    found = purity(x, label, np.arange(90))
-    assert found.value == 1.0 and found.chance == pytest.approx(29 / 89)
+    got = purity(x, label, np.arange(90))
+    assert got.value == 1.0 and got.chance == pytest.approx(29 / 89)
     shuffled = np.random.default_rng(1).permutation(label)
     assert purity(x, shuffled, np.arange(90)).value == pytest.approx(1 / 3, abs=0.08)
 
 
 def test_of_numbers_it_is_a_correlation():
     x = np.linspace(0, 1, 50)[:, None]
-    found = purity(x, x[:, 0].copy(), np.arange(50), k=4)
-    assert found.value > 0.99 and found.chance == 0
+    got = purity(x, x[:, 0].copy(), np.arange(50), k=4)
+    assert got.value > 0.99 and got.chance == 0
     assert purity(x, np.ones(50), np.arange(50)).value == 0
 
 
@@ -66,8 +66,8 @@ def test_clusters_stay_clusters_and_a_seed_repeats(clusters, method):
 def test_reduction_leaves_constants_out_and_standardises_if_asked(clusters):
     x, _ = clusters
     x = np.hstack([1000 * x[:, :2], np.ones((90, 1), np.float32)])
-    found = reduced(x)
-    np.testing.assert_allclose(found, x[:, :2] - x[:, :2].mean(axis=0), rtol=1e-4)
+    got = reduced(x)
+    np.testing.assert_allclose(got, x[:, :2] - x[:, :2].mean(axis=0), rtol=1e-4)
     np.testing.assert_allclose(reduced(x, standardise=True).std(0), 1, atol=1e-4)
 
 

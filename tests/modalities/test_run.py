@@ -53,13 +53,13 @@ def test_results_say_what_was_done(done):
 
 def test_folds_are_patients(cohort):
     several = made_cohort(30, per_patient=2)
-    found = ask(several, several.question("kind"), SMALL)
+    got = ask(several, several.question("kind"), SMALL)
     fold = {}
-    for patient, one in zip(several.patients[found.rows], found.fold, strict=True):
+    for patient, one in zip(several.patients[got.rows], got.fold, strict=True):
         assert fold.setdefault(patient, one) == one
     # Stratified: each fold has both classes alike.
     for one in range(3):
-        assert abs(np.mean(found.truth[found.fold == one]) - 0.5) < 0.11
+        assert abs(np.mean(got.truth[got.fold == one]) - 0.5) < 0.11
 
 
 def test_a_second_run_computes_nothing_and_a_changed_one_does(
@@ -95,8 +95,8 @@ def test_rare_classes_are_left_out_and_named(cohort):
         samples=samples,
         targets={**cohort.targets, "kind": Target("kind", "sample", "class")},
     )
-    found = ask(rare, rare.question("kind"), SMALL)
-    assert found.left_out == {"rare": 3} and found.classes == ("a", "b")
+    got = ask(rare, rare.question("kind"), SMALL)
+    assert got.left_out == {"rare": 3} and got.classes == ("a", "b")
     with pytest.raises(ModalityError, match="expected two"):
         ask(rare, rare.question("kind"), Options(least=29))
 

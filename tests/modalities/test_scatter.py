@@ -44,9 +44,9 @@ def test_classes(tmp_path):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["x", "y", "label", "id"]
     assert [row["label"] for row in rows[:3]] == ["a", "b", "(none)"]
-    found = json.loads(record.read_text())
-    assert found["embedding"]["value"] == 0.9 and found["labelled"] == 15
-    assert found["seed"] == 0
+    got = json.loads(record.read_text())
+    assert got["embedding"]["value"] == 0.9 and got["labelled"] == 15
+    assert got["seed"] == 0
 
 
 def test_numbers(tmp_path):
@@ -71,10 +71,10 @@ def tiles(tiny_study, tmp_path_factory):
 
 
 def test_rna_of_samples(tiny_study):
-    found = read_subject(tiny_study.root, "rna", "group")
-    assert found.features.shape == (12, 20) and found.what == "rna"
-    assert set(found.labels) == {"low", "high"} and found.synthetic
-    assert len(np.unique(found.patient)) == 12
+    got = read_subject(tiny_study.root, "rna", "group")
+    assert got.features.shape == (12, 20) and got.what == "rna"
+    assert set(got.labels) == {"low", "high"} and got.synthetic
+    assert len(np.unique(got.patient)) == 12
     numbers = read_subject(tiny_study.root, "rna", "latent")
     assert numbers.labels.dtype == np.float64
     some = read_subject(tiny_study.root, "rna", "latent@group=low")
@@ -91,7 +91,7 @@ def test_tiles_by_their_own_target_and_samples_by_theirs(tiny_study, tiles):
 
 
 @pytest.mark.parametrize(
-    ("of", "by", "told"),
+    ("of", "by", "message"),
     [
         ("none.h5", "group", "expected rna, or a file"),
         ("rna", "tile_class", "embedding file of tiles"),
@@ -99,8 +99,8 @@ def test_tiles_by_their_own_target_and_samples_by_theirs(tiny_study, tiles):
         ("rna", "expression", "classes or numbers"),
     ],
 )
-def test_what_cannot_be_shown_is_told(tiny_study, of, by, told):
-    with pytest.raises(ModalityError, match=told):
+def test_what_cannot_be_shown_is_told(tiny_study, of, by, message):
+    with pytest.raises(ModalityError, match=message):
         read_subject(tiny_study.root, of, by)
 
 
@@ -110,18 +110,18 @@ def test_tables_need_labels():
 
 
 def test_the_picture_measures_the_labelled_rows(tiny_study, monkeypatch):
-    found = read_subject(tiny_study.root, "rna", "group")
-    labels = found.labels.copy()
+    got = read_subject(tiny_study.root, "rna", "group")
+    labels = got.labels.copy()
     labels[0] = None
-    found = dataclasses.replace(found, labels=labels)
+    got = dataclasses.replace(got, labels=labels)
     places = np.random.default_rng(0).normal(size=(12, 2))
     monkeypatch.setattr(
         "pathjax.modalities.scatter.project", lambda x, method, seed: places
     )
     # Its version is recorded; the library itself comes with pathjax[figures].
     monkeypatch.setitem(scatter.LIBRARY, "tsne", "numpy")
-    picture = make_picture(found, "group")
-    number = (found.labels[1:] == "low").astype(int)
-    wanted = purity(places[1:], number, found.patient[1:])
-    assert picture.plane == wanted and picture.embedding.k == 10
+    picture = make_picture(got, "group")
+    number = (got.labels[1:] == "low").astype(int)
+    expected = purity(places[1:], number, got.patient[1:])
+    assert picture.plane == expected and picture.embedding.k == 10
     assert "12 rows; synthetic" in picture.title

@@ -27,22 +27,23 @@ def files(tiny_study, tmp_path_factory):
 
 def test_a_study_with_all_three(tiny_study, files):
     folder, features, ids = files
-    found = from_study(tiny_study, slide=folder / "slide.h5", text=folder / "text.h5")
-    assert list(found.modalities) == ["slide", "rna", "text"]
-    assert set(found.targets) == {"group", "latent"}  # not the tiles'
-    sample = found.samples["sample_id"].tolist()
+    got = from_study(tiny_study, slide=folder / "slide.h5", text=folder / "text.h5")
+    assert list(got.modalities) == ["slide", "rna", "text"]
+    assert set(got.targets) == {"group", "latent"}  # not the tiles'
+    sample = got.samples["sample_id"].tolist()
     tiles = tiny_study.tiles["sample_id"].to_numpy()
-    slide = found.modalities["slide"]
+    slide = got.modalities["slide"]
     np.testing.assert_allclose(
         slide.values[3], features[tiles == sample[3]].mean(axis=0), atol=1e-6
     )
-    text = found.modalities["text"]
+    text = got.modalities["text"]
     assert len(text) == 8
     assert [sample[row] for row in text.rows] == sorted(ids)
     np.testing.assert_array_equal(text.at(text.rows[-1:])[0], [0, 1])
-    wanted = tiny_study.expression()[sample[2]].X
-    np.testing.assert_allclose(found.modalities["rna"].values[2], np.ravel(wanted))
-    assert found.provenance["slide"]["file"] == "slide.h5"
+    expected = tiny_study.expression()[sample[2]].X
+    np.testing.assert_allclose(got.modalities["rna"].values[2], np.ravel(expected))
+    assert got.notes == ()
+    assert got.provenance["slide"]["file"] == "slide.h5"
 
 
 def test_texts_of_others_are_refused(tiny_study, files, tmp_path):
@@ -83,13 +84,37 @@ def tables(tmp_path):
 
 
 def test_tables_without_slides(tables):
-    found = from_tables(tables / "rna.h5ad", [tables / "labels.csv"])
-    assert found.samples["sample_id"].tolist() == [f"TCGA-AA-000{i}" for i in (1, 2, 4)]
+    got = from_tables(tables / "rna.h5ad", [tables / "labels.csv"])
+    assert got.samples["sample_id"].tolist() == [f"TCGA-AA-000{i}" for i in (1, 2, 4)]
     # The primary tumour, not the metastasis; no normal tissue.
-    np.testing.assert_array_equal(found.modalities["rna"].values[:, 0], [3, 6, 12])
-    assert found.samples["lung"].tolist()[:2] == ["LUAD", "LUSC"]
-    assert set(found.targets) == {"cancer_type", "tp53", "lung"}
-    assert found.samples["tp53"].isna().tolist() == [False, True, False]
+    np.testing.assert_array_equal(got.modalities["rna"].values[:, 0], [3, 6, 12])
+    assert got.samples["lung"].tolist()[:2] == ["LUAD", "LUSC"]
+    assert set(got.targets) == {"cancer_type", "tp53", "lung"}
+    assert got.samples["tp53"].isna().tolist() == [False, True, False]
+    assert got.notes == ()
+    text = (tables / "labels.csv").read_text()
+    (tables / "labels.csv").write_text(text + "TCGA-AA-0009,LUAD,\n")
+    (note,) = from_tables(tables / "rna.h5ad", [tables / "labels.csv"]).notes
+    assert note == (
+        "1 patients of the labels have no RNA and are left out: TCGA-AA-0009"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Observation names")
+def test_rna_of_others_and_twice_is_said(tables, tiny_study):
+    expression = tiny_study.expression()
+    data = anndata.AnnData(expression.X, expression.obs.copy(), expression.var.copy())
+    names = ["X", *data.obs_names[1:]]
+    data.obs_names = names
+    data.write_h5ad(tables / "other.h5ad")
+    (note,) = from_study(tiny_study, rna=tables / "other.h5ad").notes
+    assert note.startswith("1 rows of") and note.endswith("left out: X")
+    data.obs_names = [names[1], *names[1:]]
+    data.write_h5ad(tables / "twice.h5ad")
+    with pytest.raises(ModalityError, match="1 ids occur twice, first P01"):
+        from_study(tiny_study, rna=tables / "twice.h5ad")
+    with pytest.raises(ModalityError, match="whose rows lack case_id"):
+        from_tables(tables / "other.h5ad", [tables / "labels.csv"])
 
 
 def test_rna_without_tumours_is_refused(tables):

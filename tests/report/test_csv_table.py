@@ -37,7 +37,7 @@ def test_metric_direction_decides_mean_and_colour(
     tmp_path, monkeypatch, higher_is_better, mean, colours
 ):
     metric = types.SimpleNamespace(label="error", higher_is_better=higher_is_better)
-    monkeypatch.setattr(table_data, "find_metric", lambda name: metric)
+    monkeypatch.setattr(table_data, "find_metric", lambda name, **_: metric)
     figures = []
     monkeypatch.setattr(table, "save", lambda figure, *a, **k: figures.append(figure))
     text = HEAD_P + "b,,t,50,,,,\nb,,u,50,,,,\nm,b,t,48,,-3,-1,0\nm,b,u,46,,-5,-3,0\n"

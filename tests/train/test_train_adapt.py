@@ -32,6 +32,7 @@ def public(tmp_path_factory):
     folder = tmp_path_factory.mktemp("public")
     params = ViT(PUBLIC).init(jax.random.key(5), np.zeros((1, 8, 8, 3)))["params"]
     meta = {"audit": [], "image_px": 16, "foundation": FOUNDATION}
+    meta["objective"] = {"name": "imported"}
     save_model(folder, Model({"vit": jax.device_get(params)}, PUBLIC, meta))
     return folder
 

@@ -104,6 +104,7 @@ def test_of_a_run_only_the_encoder_goes(tmp_path):
     meta = {"name": "tuned", "objective": {"name": "contrastive"}, "image_px": 12}
     heads = {"image_tower": {"kernel": np.zeros((2, 2), np.float32)}}
     stage = {"study": "s", "patients": ["P1"], "synthetic": True}
+    stage |= {"fingerprint": "f", "slides": ["S1"]}
     model = Model({"vit": params, **heads}, vit, {**meta, "audit": [stage]})
     save_model(tmp_path / "run", model)
     export(tmp_path / "run", "npz", tmp_path / "out")

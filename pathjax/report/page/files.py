@@ -7,8 +7,8 @@ predicted (maps). Every reader raises ValueError when a file has another form.
 """
 
 import csv
+import io
 import itertools
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,53 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pathjax.data.tables import UNREADABLE, read_text
+from pathjax.files import mismatch, read_json
 from pathjax.report.page.sections import is_audit, rounded, rounded_list
 
+VALUES = ("measured", "predicted")
+# Shapes of JSON, see `files.mismatch`.
+NAME = (str, int, float, bool)
+VALUE = (float, type(None))
+PURITY = {"value": float, "k": int, "chance": float}
+TSNE = {"title": str, "embedding?": PURITY, "plane?": PURITY}
+GRID_CELL = {
+    **dict.fromkeys(("value?", "low?", "high?", "chance?", "n?"), float),
+    "metric?": str,
+}
+GRID = {
+    "title?": NAME,
+    "rows": [NAME],
+    "columns": [NAME],
+    "cells": [{"row": NAME, "column": NAME, **GRID_CELL}],
+}
+MODALITIES = {
+    "protocol": str,
+    "cells": [
+        {
+            "target": str,
+            "modalities": [str],
+            "rows": str,
+            "n": int,
+            "scores": {str: GRID_CELL},
+        }
+    ],
+}
+SPOTS = {
+    "unit?": {str: str},
+    "slides": {
+        str: {
+            "sample?": [NAME],
+            "x": [float],
+            "y": [float],
+            "genes": {str: {"measured?": [VALUE], "predicted?": [VALUE]}},
+        }
+    },
+}
 LARGEST_JSON = 20 * 2**20  # anything larger is not a table for the page
 NO_LABEL = "(none)"  # as `pathjax figure` writes it
 MOST_CLASSES = 40  # more cannot be distinguished; the rest are shown as one
 FEW_VALUES = 12  # numbers with no more distinct values than this are class names
-VALUES = ("measured", "predicted")
 SAMPLES = {
     "common": "on the samples that have all modalities",
     "all": "on all samples that have the modality",
@@ -44,7 +84,7 @@ def kind_of(path: Path) -> str | None:
         return "points" if columns & {"label", "id"} else None
     if path.suffix == ".json" and path.stat().st_size <= LARGEST_JSON:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
         except ValueError:
             return None  # a file of another program
         kinds = (("grids", is_grid), ("maps", is_spots), ("audit", is_audit))
@@ -57,19 +97,18 @@ def read_noted(path: Path, **options) -> pd.DataFrame:
 
     A `#` further down belongs to a value: pandas' `comment` would cut it there.
     """
-    with open(path, encoding="utf-8-sig") as file:
-        notes = len(list(itertools.takewhile(lambda line: line.startswith("#"), file)))
     try:
-        return pd.read_csv(path, skiprows=notes, encoding="utf-8-sig", **options)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        lines = read_text(path).splitlines(keepends=True)
+        kept = itertools.dropwhile(lambda line: line.startswith("#"), lines)
+        return pd.read_csv(io.StringIO("".join(kept)), **options)
+    except UNREADABLE as error:
         raise ValueError(f"{path} is not a CSV: {error}") from error
 
 
-def _require(place: str | Path, present, *names: str) -> None:
-    missing = [name for name in names if name not in present]
+def _require(path: Path, frame: pd.DataFrame, *names: str) -> None:
+    missing = [name for name in names if name not in frame.columns]
     if missing:
-        what = "the columns " if isinstance(present, pd.Index) else ""
-        raise ValueError(f"{place} lacks {what}{', '.join(missing)}")
+        raise ValueError(f"{path} lacks the columns {', '.join(missing)}")
 
 
 def rounded_within(values: np.ndarray, steps: int = 4096) -> list:
@@ -95,7 +134,7 @@ def read_points(path: Path) -> dict[str, Any]:
       them; `dropped`: number of rows without coordinates.
     """
     frame = read_noted(path, dtype=str, keep_default_na=False)
-    _require(path, frame.columns, "x", "y")
+    _require(path, frame, "x", "y")
     xy = frame[["x", "y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     kept = np.isfinite(xy).all(axis=1)
     if not kept.any():
@@ -134,15 +173,12 @@ def _colours(label: pd.Series) -> dict[str, Any]:
 def _record(path: Path) -> tuple[str, list[str]]:
     """Title and purity from the JSON that `pathjax figure` writes beside the CSV."""
     try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        record = read_json(path.with_suffix(".json"), TSNE)
     except (OSError, ValueError):
-        return path.stem, []
-    if not isinstance(record, dict) or not isinstance(record.get("title"), str):
         return path.stem, []
     notes = []
     for key, where in (("embedding", "in the embedding"), ("plane", "here")):
-        purity = record.get(key)
-        if isinstance(purity, dict) and {"value", "k", "chance"} <= set(purity):
+        if purity := record.get(key):
             notes.append(
                 f"Agreement with the {purity['k']} nearest neighbours {where}: "
                 f"{purity['value']:.2f}; chance {purity['chance']:.2f}."
@@ -154,8 +190,7 @@ def is_grid(content: Any) -> bool:
     """Whether JSON is a heat map or the results of `pathjax modalities`."""
     if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
         return False
-    lists = all(isinstance(content.get(key), list) for key in ("rows", "columns"))
-    return lists or _is_modalities(content)
+    return {"rows", "columns"} <= set(content) or _is_modalities(content)
 
 
 def _is_modalities(content: dict[str, Any]) -> bool:
@@ -167,15 +202,15 @@ def read_grids(path: Path) -> list[dict[str, Any]]:
 
     Modality results give one for each metric and set of samples.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not is_grid(content):
-        raise ValueError(f"{path} lacks rows, columns or cells (lists)")
-    if _is_modalities(content):
+    content = read_json(path, dict)
+    modalities = _is_modalities(content)
+    if problem := mismatch(content, MODALITIES if modalities else GRID):
+        raise ValueError(f"{path}: {problem}")
+    if modalities:
         return _modality_grids(content)
     rows, columns = ([str(name) for name in content[k]] for k in ("rows", "columns"))
     cells = [
-        _cell(str(cell.get("row")), str(cell.get("column")), cell)
-        for cell in content["cells"]
+        _cell(str(cell["row"]), str(cell["column"]), cell) for cell in content["cells"]
     ]
     places = [(cell["row"], cell["column"]) for cell in cells]
     wrong = [f"({r}, {c})" for r, c in places if r not in rows or c not in columns]
@@ -186,10 +221,12 @@ def read_grids(path: Path) -> list[dict[str, Any]]:
 
 
 def _cell(row: str, column: str, cell: dict[str, Any]) -> dict[str, Any]:
-    numbers = ("value", "low", "high", "chance")
+    numbers = ("value", "low", "high", "chance", "n")
     kept = {key: rounded(cell[key]) for key in numbers if key in cell}
+    if "n" in kept and kept["n"] is not None:
+        kept["n"] = int(cell["n"])
     return {"row": row, "column": column, **kept} | {
-        key: cell[key] for key in ("n", "metric") if key in cell
+        key: cell[key] for key in ("metric",) if key in cell
     }
 
 
@@ -230,9 +267,7 @@ def read_maps(path: Path) -> list[dict[str, Any]]:
     """
     if path.suffix != ".json":
         return [_map_of_csv(path)]
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not is_spots(content):
-        raise ValueError(f"{path} lacks slides (an object)")
+    content = read_json(path, SPOTS)
     return [
         _map_of_slide(f"{path}, {name}", name, slide, content.get("unit") or {})
         for name, slide in content["slides"].items()
@@ -240,11 +275,11 @@ def read_maps(path: Path) -> list[dict[str, Any]]:
 
 
 def _map_of_slide(place: str, name: str, slide: dict, unit: dict) -> dict[str, Any]:
-    _require(place, slide, "x", "y", "genes")
     x, y = (np.array(slide[key], np.float64) for key in ("x", "y"))
     genes = {}
     for gene, values in slide["genes"].items():
-        genes[gene] = {k: np.array(values[k], float) for k in VALUES if k in values}
+        given = [kind for kind in VALUES if values.get(kind) is not None]
+        genes[gene] = {kind: np.array(values[kind], float) for kind in given}
         if any(len(known) != len(x) for known in genes[gene].values()):
             raise ValueError(f"{place}: {gene} does not have one value per spot")
     if len(x) != len(y) or not np.isfinite([x, y]).all():
@@ -254,7 +289,7 @@ def _map_of_slide(place: str, name: str, slide: dict, unit: dict) -> dict[str, A
 
 def _map_of_csv(path: Path) -> dict[str, Any]:
     frame = read_noted(path, dtype={"gene": str, "id": str}, keep_default_na=False)
-    _require(path, frame.columns, "x", "y", "gene")
+    _require(path, frame, "x", "y", "gene")
     kinds = [name for name in VALUES if name in frame.columns]
     if not kinds:
         raise ValueError(f"{path} lacks the columns {' or '.join(VALUES)}")

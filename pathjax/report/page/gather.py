@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pathjax
+from pathjax.data.study import listing
 from pathjax.evals.results import read_results
 from pathjax.report.compare import load_runs
 from pathjax.report.page.files import kind_of, read_grids, read_maps, read_points
@@ -100,7 +101,7 @@ def gather(
         "origin": describe_origin(results, runs) if results else None,
     }
     if problems:
-        raise ReportError("; ".join(problems))
+        raise ReportError(listing(problems))
     metrics = dict.fromkeys([*METRICS, *(c.metric for c in table.columns)])
     now = datetime.datetime.now(datetime.UTC)
     return {

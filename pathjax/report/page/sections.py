@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pathjax.evals.results import Results
+from pathjax.files import mismatch, read_json
 from pathjax.report.compare import Scored, gene_correlations
 from pathjax.report.figures import find_metrics, read_metrics
 from pathjax.report.table_data import Table
@@ -23,7 +24,15 @@ POINTS = 400  # a panel is some 400 pixels wide
 NO_SERIES = ("step", "time")
 # Without the lists of genes and of patients, which would be most of the page.
 SHOWN_IN_CONFIG = ("config", "study", "versions", "parameters")
-AUDIT_KEYS = {"task", "against", "status", "beyond"}
+SHARED = ("patients", "barcodes", "slides")
+AUDIT = [
+    {
+        **dict.fromkeys(("task", "against", "status"), str),
+        "beyond": [str],
+        **{f"{what}?": [str] for what in SHARED},
+        "pretrained_on?": {str: (int, float, str, bool)},
+    }
+]
 
 
 def rounded(value: float | None, digits: int = 4) -> float | int | None:
@@ -113,11 +122,7 @@ def read_curves(runs: dict[str, Path]) -> list[dict[str, Any]]:
 
 def is_audit(content: Any) -> bool:
     """Whether JSON is a list of `pathjax audit`'s records."""
-    return (
-        isinstance(content, list)
-        and bool(content)
-        and all(isinstance(r, dict) and set(r) >= AUDIT_KEYS for r in content)
-    )
+    return bool(content) and not mismatch(content, AUDIT)
 
 
 def read_audit(path: Path) -> list[dict[str, Any]]:
@@ -126,10 +131,12 @@ def read_audit(path: Path) -> list[dict[str, Any]]:
     Raises:
       ValueError: It holds something else.
     """
-    content = json.loads(path.read_text("utf-8"))
-    if not is_audit(content):
-        raise ValueError(f"{path} is not a list of `pathjax audit`'s records")
-    return content
+    try:
+        return read_json(path, AUDIT)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; expected a list of `pathjax audit`'s records"
+        ) from error
 
 
 def audit_records(
@@ -148,11 +155,7 @@ def audit_records(
             "against": record["against"],
             "status": record.get("status", "not audited"),
             "overlap": bool(record.get("beyond")),
-            "shared": {
-                what: list(record[what])
-                for what in ("patients", "barcodes", "slides")
-                if record.get(what)
-            },
+            "shared": {what: list(record[what]) for what in SHARED if record.get(what)},
             "pretrained_on": record.get("pretrained_on") or {},
         }
         shown.setdefault(json.dumps(line, sort_keys=True), line)
@@ -203,7 +206,9 @@ def describe_origin(
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    # config.json of a run, or study.json.
+    shape = {"config?": {"study?": str}, "provenance?": {"command?": str}}
+    return read_json(path, shape) if path.is_file() else None
 
 
 def _settings(config: dict[str, Any]) -> list[str]:
@@ -223,9 +228,9 @@ def _commands(results: Sequence[Results], configs: Iterable) -> list[str]:
     """Commands on record: those that built the studies, evaluated, and made this page."""
     commands = []
     for config in configs:
-        study = (config or {}).get("config", {}).get("study")
+        study = ((config or {}).get("config") or {}).get("study")
         built = (_read(Path(study) / "study.json") if study else None) or {}
-        commands.append(built.get("provenance", {}).get("command"))
+        commands.append((built.get("provenance") or {}).get("command"))
     commands += [result.provenance.get("command") for result in results]
     commands.append(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
     return list(dict.fromkeys(text for text in commands if text))

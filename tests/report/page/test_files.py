@@ -128,7 +128,7 @@ def test_numbers_are_rounded_and_the_rest_left_alone(tmp_path):
 def test_what_is_no_grid(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('{"rows": [], "columns": []}', encoding="utf-8")
-    with pytest.raises(ValueError, match="lacks rows, columns or cells"):
+    with pytest.raises(ValueError, match=r"a\.json: the content lacks cells"):
         read_grids(path)
     wrong = {"rows": ["a"], "columns": ["b"], "cells": [{"row": "a", "column": "c"}]}
     path.write_text(json.dumps(wrong), encoding="utf-8")
@@ -249,8 +249,8 @@ def test_a_map_for_each_slide_of_spots_json(tmp_path):
 @pytest.mark.parametrize(
     ("slides", "said"),
     [
-        ([], "lacks slides"),
-        ({"C5": {"x": []}}, "spots.json, C5 lacks y, genes"),
+        ([], "expected slides to be an object, got "),
+        ({"C5": {"x": []}}, r"spots\.json: slides\.C5 lacks y, genes"),
         ({"C5": slide(y=[0, 0])}, "C5 has spots whose x or y"),
         ({"C5": slide(genes={"A": {"measured": [1]}})}, "A does not have one value"),
     ],

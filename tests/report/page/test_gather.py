@@ -64,8 +64,15 @@ def test_all_that_cannot_be_read_is_listed(run, tmp_path, tabled):
     )
     with pytest.raises(ReportError) as caught:
         gather([run], tabled(run), inputs=inputs)
-    for part in ("a.csv lacks", "b.json lacks", "gone.csv", "c.json is not a list"):
+    for part in (
+        "a.csv lacks",
+        "b.json: expected the content to be an object, got []",
+        "gone.csv",
+        "and 1 more",  # or the message would be too long
+    ):
         assert part in str(caught.value)
+    with pytest.raises(ReportError, match="expected a list of `pathjax audit`'s rec"):
+        gather([run], tabled(run), inputs=Inputs(audit=inputs.audit))
 
 
 def test_other_files_are_left_alone(run, tabled):

@@ -1,0 +1,95 @@
+"""Tables of labels, task files and studies given to `pathjax evaluate`."""
+
+import json
+
+import pytest
+from damage import damaged_json, examples, json_bytes, refused, run, table_bytes
+from hypothesis import given
+
+from pathjax.datasets.tcga.labels import read_labels
+from pathjax.evals.suites import load_tasks
+
+LABELS = (
+    ["patient_id", "cancer_type", "tp53", "PAM50"],
+    [
+        ["TCGA-AA-0001", "LUAD", "mutated", ""],
+        ["TCGA-AA-0002", "LUSC", "wild type", ""],
+        ["TCGA-AA-0003", "BRCA", "", "LumA"],
+    ],
+)
+TASK = [
+    {
+        "name": "tissue",
+        "study": "tiny",
+        "target": "tile_class",
+        "kind": "classification",
+        "level": "tile",
+        "split": "main",
+        "fit": "train",
+        "test": "val",
+        "protocol": None,
+        "classes": ["dark", "light"],
+    }
+]
+
+
+@examples(60)
+@given(content=table_bytes(*LABELS))
+def test_labels(tmp_path, content):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+
+    def use():
+        labels = read_labels([path])
+        assert labels.table.index.str.fullmatch(r"TCGA-\w\w-\w{4}").all()
+        assert labels.table.index.is_unique
+
+    refused(use, ValueError)
+
+
+@examples(80)
+@given(content=json_bytes(TASK))
+def test_task_files(tmp_path, content):
+    path = tmp_path / "tasks.json"
+    path.write_bytes(content)
+
+    def use():
+        tasks = load_tasks(str(path))
+        assert tasks and all(task.name and task.study for task in tasks)
+
+    refused(use, ValueError)
+
+
+@examples(6)
+@given(value=damaged_json(TASK))
+def test_evaluate(tmp_path_factory, tiny_study, value):
+    folder = tmp_path_factory.mktemp("tasks")
+    (folder / "t.json").write_text(json.dumps(value))
+    words = ["--tasks", folder / "t.json", "--study", tiny_study.root]
+    done = run("evaluate", "c=handcrafted", *words, "--out", folder / "out")
+    results = folder / "out" / "results.json"
+    if done.status == 0:
+        got = [entry["task"] for entry in json.loads(results.read_text())["entries"]]
+        assert got == [task["name"] for task in value]
+
+
+@pytest.mark.parametrize("name", ["study.json", "splits/main.json"])
+def test_studies(broken_copy, name):
+    file = broken_copy.root / name
+    content = json.loads(file.read_text())
+
+    @examples(30)
+    @given(data=json_bytes(content))
+    def check(data):
+        file.write_bytes(data)
+        run_check(broken_copy.root)
+
+    check()
+
+
+def run_check(root):
+    """`data check` lists problems and ends with 1: its list is not an error."""
+    from pathjax.data.check import check_study
+    from pathjax.data.study import Study
+
+    refused(lambda: check_study(Study(root)), ValueError)
