@@ -26,6 +26,14 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if single else None
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Bytes are no part of a test's name.
+
+    Those of an archive hold the time, and workers have to collect the same names.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items):
     """The longest file goes first: the last one is waited for by all other cores."""
     items.sort(key=lambda item: item.path.name != "test_readme_demo.py")
