@@ -19,12 +19,12 @@ from pathjax.models.adaptation import MODES
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`contrastive` or `regression`; `adapt=MODE`; `bf16`; `smoke`."""
+    """`contrastive` or `regression`; `adapt=` full, last, lora or towers; `bf16`; `smoke`."""
     chosen = parse_arg(arg, mode="contrastive", adapt="lora", bf16=False, smoke=False)
     if chosen.mode not in ("contrastive", "regression") or chosen.adapt not in MODES:
         raise ConfigError(
             f"configs/adapt.py has no {chosen.mode!r} with adapt={chosen.adapt!r}: "
-            f"wanted contrastive or regression, and adapt one of {', '.join(MODES)}"
+            f"expected contrastive or regression, and adapt one of {', '.join(MODES)}"
         )
     config = base_config()
     config.name = f"adapt-{chosen.mode}-{chosen.adapt}"

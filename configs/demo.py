@@ -22,12 +22,7 @@ from pathjax.config import ConfigError, base_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """Builds the config of a mode, optionally `quick` or `smoke`.
-
-    Args:
-      arg: `pretrain`, `contrastive`, `multimodal` or `regression`, then `,quick` or
-        `,smoke`.
-    """
+    """`pretrain`, `contrastive`, `multimodal` or `regression`; `quick` or `smoke`."""
     chosen = parse_arg(arg, mode="contrastive", quick=False, smoke=False)
     config = base_config()
     config.name = f"demo-{chosen.mode}"

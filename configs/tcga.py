@@ -30,7 +30,9 @@ from pathjax.models.adaptation import MODES
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`contrastive`, `multimodal`, `regression`; `gpu`, `pod` or `smoke`; `adapt=`, `variant=`."""
+    """`contrastive`, `multimodal` or `regression`; `gpu`, `pod` or `smoke`; `adapt=` full,
+    last, lora or towers; `variant=` such as S/16.
+    """
     chosen = parse_arg(
         arg,
         mode="contrastive",
@@ -45,7 +47,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     if not known or chosen.adapt not in MODES:
         raise ConfigError(
             f"configs/tcga.py has no {chosen.mode!r} with adapt={chosen.adapt!r}: "
-            "wanted contrastive, multimodal or regression, and adapt one of "
+            "expected contrastive, multimodal or regression, and adapt one of "
             f"{', '.join(MODES)}"
         )
     if chosen.gpu + chosen.pod + chosen.smoke > 1:

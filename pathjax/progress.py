@@ -27,17 +27,21 @@ class Stage:
 
     def __init__(self, name: str, total: int, bar: Progress | None):
         self._name, self._total, self._bar = name, total, bar
-        self._begun = self._said = time.monotonic()
+        self._begun = self._reached = self._said = time.monotonic()
         self._first: int | None = None
         if bar is not None:
             self._task = bar.add_task(name, total=total, rate="", note="")
 
     def __call__(self, done: int, note: str = "", total: int | None = None) -> None:
         if self._first is None:  # a resumed run does not begin at 0
-            self._first, self._begun = done, time.monotonic()
+            self._first, self._done, self._begun = done, done, time.monotonic()
         self._total = total or self._total
         now = time.monotonic()
-        rate = (done - self._first) / max(now - self._begun, 1e-9)
+        if done > self._done:
+            self._done, self._reached = done, now
+        # The mean of finished steps; 0, which is not shown, before the first.
+        finished = self._done - self._first
+        rate = finished / max(self._reached - self._begun, 1e-9) if finished else 0.0
         rate_text = f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
         if self._bar is not None:
             self._bar.update(
@@ -49,12 +53,13 @@ class Stage:
             )
         elif now - self._said > SECONDS_BETWEEN_LINES:
             self._said = now
-            left = (self._total - done) / rate if rate else 0
-            console.print(
-                f"{self._name}: {done}/{self._total}, {rate_text}, {left:.0f} s left"
-                + (f", {note}" if note else ""),
-                highlight=False,
-            )
+            parts = [f"{self._name}: {done}/{self._total}"]
+            if rate:
+                left = (self._total - done) / rate
+                parts += [rate_text, f"{left:.0f} s left"]
+            if note:
+                parts.append(note)
+            console.print(", ".join(parts), highlight=False)
 
 
 console = Console(stderr=True)

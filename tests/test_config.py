@@ -134,6 +134,8 @@ def test_argument_of_a_config_path():
         parse_arg("smokee=1", smoke=False)
     with pytest.raises(ConfigError, match="expected int"):
         parse_arg("k=four", k=8)
+    with pytest.raises(ConfigError, match="'smokee': the mode is 'x' already"):
+        parse_arg("x,smokee", mode="y", smoke=False)
 
 
 def test_a_missing_file_names_the_shipped_ones(tmp_path, monkeypatch):

@@ -31,3 +31,20 @@ def test_a_bar_on_a_terminal(monkeypatch):
         bar(5, "tile 5")
         bar(10, total=10)
     assert "embed" in text.getvalue() and "10/10" in text.getvalue()
+
+
+def test_no_rate_before_the_first_step_and_the_mean_after(monkeypatch):
+    text = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=text, width=200))
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.stage("probes", 3) as bar:
+        for seconds, done in ((0, 0), (16, 0), (30, 1), (47, 1), (90, 2)):
+            now[0] = float(seconds)
+            bar(done, "a")
+    assert text.getvalue().splitlines()[:4] == [
+        "probes: 0/3, a",
+        "probes: 1/3, 2.0/min, 60 s left, a",  # at 47 s; the second step has begun
+        "probes: 2/3, 1.3/min, 45 s left, a",
+        "probes: done in 90 s",
+    ]

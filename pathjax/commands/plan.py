@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from pathjax.commands.config_help import add_config
 from pathjax.commands.training import overrides
 
 # Not 1, so that scripts can distinguish "does not fit" from a mistake.
@@ -17,12 +18,14 @@ def add(commands) -> None:
     """Adds `plan`."""
     plan = commands.add_parser(
         "plan",
+        add_help=False,  # add_config adds it
         help="memory, FLOPs, collectives, hours of a run on a TPU pod or GPUs",
         description="Compiles the run's steps ahead of time for hardware that you do not "
         "have. Exit status 3: the job does not fit.",
-        epilog="--config.KEY=VALUE overrides a value of the config.",
+        epilog="--config.KEY=VALUE overrides a value of the config; "
+        "--config.help lists the keys.",
     )
-    plan.add_argument("--config", required=True, metavar="FILE.py:ARG")
+    add_config(plan)
     plan.add_argument(
         "--target",
         required=True,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pathjax.commands.config_help import add_config
 from pathjax.commands.evals import add_tasks
 from pathjax.commands.training import overrides
 
@@ -14,11 +15,12 @@ def add(commands) -> None:
     """Adds the command."""
     parser = commands.add_parser(
         "sweep",
+        add_help=False,  # add_config adds it
         help="train and evaluate every point of a grid; one table and one figure",
         epilog="--config.KEY=VALUE overrides a value of the config at all points. "
         "Choose a point on validation tasks only.",
     )
-    parser.add_argument("--config", required=True, metavar="FILE.py:ARG")
+    add_config(parser)
     parser.add_argument(
         "--grid",
         nargs="+",

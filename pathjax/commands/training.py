@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pathjax.commands.config_help import add_config
 from pathjax.commands.output import print_skipped
 
 
@@ -14,9 +15,11 @@ def add(commands) -> None:
     train = commands.add_parser(
         "train",
         help="run or resume one training",
-        epilog="--config.KEY=VALUE overrides a value of the config.",
+        add_help=False,  # add_config adds it
+        epilog="--config.KEY=VALUE overrides a value of the config; "
+        "--config.help lists the keys.",
     )
-    train.add_argument("--config", required=True, metavar="FILE.py:ARG")
+    add_config(train)
     train.add_argument("--workdir", type=Path, required=True)
     train.add_argument(
         "--profile",

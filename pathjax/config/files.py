@@ -105,14 +105,20 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
     else it is the `mode`.
 
     Raises:
-      ConfigError: An unknown word, or a value of another type.
+      ConfigError: An unknown word, two modes, or a value of another type.
     """
-    parsed = ConfigDict(defaults)
+    parsed, modes = ConfigDict(defaults), []
     for part in filter(None, (arg or "").split(",")):
         key, equals, value = part.partition("=")
         if not equals and isinstance(defaults.get(key), bool):
             parsed[key] = True
         elif not equals and "mode" in defaults:
+            if modes:
+                raise ConfigError(
+                    f"config argument {part!r}: the mode is {modes[0]!r} already; "
+                    "give one of them"
+                )
+            modes.append(key)
             parsed["mode"] = key
         elif key not in defaults:
             raise ConfigError(

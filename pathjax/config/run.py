@@ -34,11 +34,12 @@ class RunConfig:
     """One training run.
 
     Attributes:
-      name: Of the run, in reports.
-      seed: Of order, sampling, augmentation and initialisation.
-      study: Folder of the study.
-      split, fold: What to train on.
-      val_fold: Fold of the validation; "" trains without.
+      name: Name of the run in reports.
+      seed: Seed of order, sampling, augmentation and initialisation.
+      study: Folder of the study; has to be set.
+      split: Split of the study; has to be set.
+      fold: Fold of the split to train on.
+      val_fold: Fold for validation; "" trains without.
       init: Run folder or encoder file to start from; "" is from scratch.
     """
 

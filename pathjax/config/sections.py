@@ -40,19 +40,19 @@ class DataConfig:
     """Batches and augmentation."""
 
     batch: int = 64  # samples per step, over all devices
-    tiles: int = 1  # K per sample
+    tiles: int = 1  # K, tiles sampled per sample and step
     image_px: int = 64  # side of the training views
-    unit: str = "sample"  # "tile": each tile is a sample (self-supervision)
-    pair_by: str = "patient_id"  # samples that share it are not each other's negatives
-    genes: int = 0  # the most variable ones on train; 0 without expression
+    unit: str = "sample"  # or "tile": each is a sample (self-supervision)
+    pair_by: str = "patient_id"  # or "sample_id": who shares it is no negative
+    genes: int = 0  # number, the most variable on train; 0: no expression
     gene_list: str = ""  # file of gene names, one a line, in place of `genes`
     text: str = ""  # file of `pathjax text embed`: report text as a third modality
     drop_unpaired: bool = False  # leave out samples without expression
-    flip: bool = True
-    turn: bool = True  # quarter turns, with flip
+    flip: bool = True  # mirror views at random
+    turn: bool = True  # quarter turns too, with flip
     stain: float = 0.05  # jitter of the stain concentrations
-    min_scale: float = 1.0  # smallest area of the random crop
-    threads: int = 2
+    min_scale: float = 1.0  # smallest area of the random crop, relative to the tile
+    threads: int = 2  # threads that read and decode tiles
     buffer: int = 4  # batches read ahead
 
     def problems(self) -> list[str]:
@@ -83,7 +83,8 @@ class ModelConfig:
     """The encoder.
 
     Attributes:
-      variant: A row of models.variants.VARIANTS; "" takes the encoder of `init`.
+      variant: Size and patch: Xs/8, Mi/8, Ti6/16, Ti/16, S/16, S/14, S/8, B/16, B/14,
+        B/8, L/16, L/14 or g/14; "" takes the encoder of `init`.
       options: Fields of ViTConfig that differ from it.
     """
 
@@ -128,7 +129,7 @@ class ObjectiveConfig:
     """The objective.
 
     Attributes:
-      name: A key of objectives.OBJECTIVES, or `package.module:Class`.
+      name: "contrastive", "regression" or "dino", or `package.module:Class`.
       options: Its options that differ from their defaults.
     """
 
@@ -146,19 +147,19 @@ class ObjectiveConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up and a cosine schedule; built by train/optim.py."""
+    """AdamW with warm-up and a cosine schedule."""
 
-    steps: int = 1000
-    lr: float = 1e-3
-    warmup: int = 50  # steps
-    end_lr: float = 0.0  # fraction of lr at the last step
-    weight_decay: float = 0.05
+    steps: int = 1000  # steps of the whole run
+    lr: float = 1e-3  # learning rate after the warm-up
+    warmup: int = 50  # steps over which the learning rate rises from 0
+    end_lr: float = 0.0  # learning rate at the last step, as a fraction of lr
+    weight_decay: float = 0.05  # decoupled, as in AdamW
     clip: float = 1.0  # largest global gradient norm; 0 is off
-    b2: float = 0.999
+    b2: float = 0.999  # decay rate of the second moment
     vit_lr: float = 1.0  # factor on the learning rate of the encoder
-    layer_decay: float = 1.0  # factor on it from each block to the one before
+    layer_decay: float = 1.0  # factor on it per block, from the last to the first
     accumulate: int = 1  # parts in which a batch passes through the encoders
-    freeze: tuple[str, ...] = ()  # regular expressions over parameter paths
+    freeze: tuple[str, ...] = ()  # parameters to freeze: regular expressions over paths
 
     def problems(self) -> list[str]:
         problems = []
@@ -173,10 +174,10 @@ class OptimConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices along each mesh axis; data=-1 takes what fsdp leaves."""
+    """Devices along each mesh axis."""
 
-    data: int = -1
-    fsdp: int = 1
+    data: int = -1  # parts of the batch; -1 takes the devices that fsdp leaves
+    fsdp: int = 1  # parts of parameters and their moments
 
     def build(self, devices: Sequence[jax.Device] | None = None) -> Mesh:
         """The mesh over `devices`, by default all. Raises MeshError."""
@@ -185,10 +186,10 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """Steps between checkpoints, and how many of the newest to keep."""
+    """Checkpoints, from which a run resumes."""
 
-    every: int = 200
-    keep: int = 2
+    every: int = 200  # steps between checkpoints
+    keep: int = 2  # how many of the newest to keep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,9 +197,9 @@ class LogConfig:
     """What a run reports."""
 
     every: int = 10  # steps between lines of metrics.jsonl
-    tensorboard: bool = False
+    tensorboard: bool = False  # also write TensorBoard files
     profile: tuple[int, ...] = ()  # (steps done when a trace begins, steps to trace)
-    stall_seconds: float = 600.0  # without progress before a warning; 0 is off
+    stall_seconds: float = 600.0  # time without progress before a warning; 0 is off
 
     def problems(self) -> list[str]:
         span = self.profile
@@ -212,10 +213,10 @@ class LogConfig:
 class EvalConfig:
     """Validation and early stopping."""
 
-    every: int = 0  # steps; 0 without validation
-    metric: str = "val/loss"  # to choose the best model by
-    mode: str = "min"  # or "max"
-    patience: int = 0  # validations without improvement; 0 never stops
+    every: int = 0  # steps between validations; 0 does not validate
+    metric: str = "val/loss"  # metric that the best model is chosen by
+    mode: str = "min"  # best is "min" or "max"
+    patience: int = 0  # validations without improvement to stop; 0 never
 
     def problems(self) -> list[str]:
         if self.mode in ("min", "max"):

@@ -49,10 +49,10 @@ class MultiCrop:
     """Global and local views of a tile (Caron et al. 2021, section 3.1 and appendix).
 
     Attributes:
-      global_crops, local_crops: Number of views of each kind.
+      global_crops, local_crops: Number of views of this kind.
       local_px: Side of a local view; global ones have the loader's `image_px`.
       global_scale, local_scale: Range of the area relative to the tile.
-      stain: As in Augment.
+      stain: Jitter of the stain concentrations, as in Augment.
     """
 
     global_crops: int = 2

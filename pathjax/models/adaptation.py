@@ -25,10 +25,14 @@ MODES: tuple[Mode, ...] = ("full", "last", "lora", "towers")
 
 @dataclasses.dataclass(frozen=True)
 class Adaptation:
-    """Attributes:
-    mode: Which part is trained.
-    blocks: Number of blocks, for "last".
-    rank, alpha, targets: For "lora".
+    """Which part of the encoder is trained.
+
+    Attributes:
+      mode: "full", "last" (blocks), "lora" (adapters) or "towers" (only the heads).
+      blocks: Number of blocks, for "last".
+      rank: Rank of the adapters, for "lora".
+      alpha: Scale of the adapters, for "lora": their output is multiplied by alpha / rank.
+      targets: Linears of a block that get adapters, for "lora".
     """
 
     mode: Mode = "full"

@@ -66,7 +66,7 @@ class ViTConfig:
       gelu: "exact" (erf, as all public weights) or the "tanh" approximation.
       drop_path: stochastic depth of the last block (Huang et al. 2016), rising linearly
         from 0 at the first.
-      dtype: of matrix products and activations, "float32" or "bfloat16".
+      dtype: type of matrix products and activations, "float32" or "bfloat16".
       norm_eps: LayerNorm's epsilon.
       positions: rule by which position embeddings are resized to another grid; it
         belongs to the weights (`positions.py`).
@@ -77,7 +77,8 @@ class ViTConfig:
       remat: keep only each block's input for the backward pass and compute the rest
         again (gradient checkpointing).
       lora: low-rank adapters on the linears of the blocks, None for none.
-      mean, std: of the pixels in [0, 1], by channel; they belong to the weights.
+      mean, std: of the pixels in [0, 1], by channel, subtracted and divided by; they
+        belong to the weights.
     """
 
     patch: int

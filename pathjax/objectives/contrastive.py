@@ -59,17 +59,17 @@ class Contrastive(Objective):
 
     Attributes:
       loss: "infonce" or "sigmoid".
-      aggregator: Of K tiles, "mean" or "attention".
-      embed_dim: E of the shared space.
-      widths: Of the expression MLP.
-      dropout: Of the expression MLP and the text tower.
-      gene_dropout: Of the genes, before the expression MLP.
+      aggregator: How K tiles are pooled, "mean" or "attention".
+      embed_dim: E, dimensions of the shared space.
+      widths: Hidden widths of the expression MLP.
+      dropout: Dropout in the expression MLP and the text tower.
+      gene_dropout: Dropout of genes, before the expression MLP.
       projection_hidden: Width of a hidden layer of the projections; 0 for none.
       chunk: Rows of the batch, over all devices, that are compared with all others at
         once; 0 for all. Saves memory in very large batches; the loss is the same.
-      text_width: Of the text tower.
-      image_expression, image_text, expression_text: Weights of the pairs' losses; 0
-        leaves a pair out. Those with text apply only if there is text.
+      text_width: Hidden width of the text tower.
+      image_expression, image_text, expression_text: Weight of the pair's loss; 0
+        leaves the pair out. Those with text apply only if there is text.
     """
 
     needs_genes = True

@@ -56,13 +56,14 @@ class DINO(Objective):
     Attributes:
       total_steps: Length of the momentum schedule; 0 takes the run's steps.
       prototypes: P, outputs that are compared.
-      hidden, bottleneck: Widths of the head.
-      momentum: Of the teacher at step 0, rising to 1.
-      student_temperature: Of the student's softmax.
-      teacher_temperature, teacher_temperature_start: Of the teacher's, after and before
-        a linear warm-up.
-      warmup_steps: Of that warm-up; None takes three tenths of `total_steps`.
-      centre_momentum: Of the running centre.
+      hidden: Hidden width of the head.
+      bottleneck: Width before the prototypes.
+      momentum: Momentum of the teacher at step 0, rising to 1.
+      student_temperature: Temperature of the student's softmax.
+      teacher_temperature: Temperature of the teacher's softmax after a linear warm-up.
+      teacher_temperature_start: Temperature before that warm-up.
+      warmup_steps: Length of that warm-up; None takes three tenths of `total_steps`.
+      centre_momentum: Momentum of the running centre.
       freeze_last_steps: First steps, in which the prototypes are not trained.
     """
 

@@ -27,7 +27,7 @@ class Regression(Objective):
     Attributes:
       loss: "mse", "huber", "pearson" (1 - r per gene over the batch) or
         "negative_binomial" (of counts, with the sample's total as exposure).
-      aggregator: Of K tiles, "mean" or "attention".
+      aggregator: How K tiles are pooled, "mean" or "attention".
       huber_delta: Where Huber's loss becomes linear, in units of the target.
     """
 

@@ -123,7 +123,7 @@ def test_other_names():
     ("change", "reason"),
     [
         (lambda x: setattr(x, "X", x.layers["counts"].copy()), "all values are whole"),
-        (lambda x: setattr(x, "var_names", ["1-Mar", *x.var_names[1:]]), "1 gene nam"),
+        (lambda x: setattr(x, "var_names", ["1-Mar", *x.var_names[1:]]), "1 gene name"),
     ],
 )
 def test_a_study_is_refused_by_writer_and_check(tiny_study, tmp_path, change, reason):
