@@ -40,6 +40,16 @@ def import_module(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
+def _where(module: str, error: Exception) -> str:
+    """What to do about a module that is nowhere; "" if it is there and lacks another."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    if not f"{module}.".startswith(f"{error.name}."):
+        return ""
+    file = module.replace(".", "/") + ".py"
+    return f" Run in the folder of {file}, or set PYTHONPATH to it."
+
+
 def allow_code(modules: Iterable[str]) -> None:
     """Imports modules that the user trusts, so that files may name their items.
 
@@ -52,7 +62,7 @@ def allow_code(modules: Iterable[str]) -> None:
         except (ImportError, ValueError) as error:
             raise RegistryError(
                 f"--allow-code {name}: expected a module that is installed or in this "
-                f"folder: {error}"
+                f"folder: {error}.{_where(name, error)}"
             ) from error
 
 
@@ -128,7 +138,7 @@ class Registry(Mapping[str, T], Generic[T]):
         except (ImportError, AttributeError, ValueError) as error:
             raise RegistryError(
                 f"cannot import {self.kind} {path!r}: {error}. Expected "
-                "package.module:Name, importable from here or installed."
+                f"package.module:Name, importable from here or installed.{_where(module, error)}"
             ) from error
         is_one = isinstance(item, self._of) or (
             isinstance(item, type) and issubclass(item, self._of)

@@ -22,8 +22,9 @@ def test_an_item_of_the_working_directory(tmp_path, monkeypatch):
     assert SHIPPED["my_numbers_extension:SEVEN"] == 7
     with pytest.raises(RegistryError, match="WORD is str, expected builtins.int"):
         SHIPPED["my_numbers_extension:WORD"]
-    with pytest.raises(RegistryError, match="cannot import number .*no attribute"):
+    with pytest.raises(RegistryError, match="cannot import .*no attribute") as caught:
         SHIPPED["my_numbers_extension:EIGHT"]
+    assert "PYTHONPATH" not in str(caught.value)  # the file was found
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,7 @@ def test_an_item_of_the_working_directory(tmp_path, monkeypatch):
         ("tree", "unknown number 'tree'; did you mean 'three'?"),
         ("x", "expected one of one, three"),
         ("no_such_package.here:X", "cannot import number 'no_such_package.here:X'"),
+        ("no_such.here:X", "Run in the folder of no_such/here.py, or set PYTHONPATH"),
         (":X", "cannot import number"),
     ],
 )

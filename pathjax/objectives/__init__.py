@@ -4,6 +4,7 @@ To add one, see docs/extend/objective.md: a subclass of `Objective` in a file, a
 shipped one a line in `OBJECTIVES`. Nothing outside this package names an objective.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,7 @@ def make(name: str, options: Mapping[str, Any]) -> Objective:
 
     Raises:
       RegistryError: Unknown name, or a class that cannot be imported.
-      ObjectiveError: Unknown options.
+      ObjectiveError: Unknown options, or `problems` with another signature.
     """
     kind = OBJECTIVES[name]
     known = kind.option_names()
@@ -72,6 +73,14 @@ def make(name: str, options: Mapping[str, Any]) -> Objective:
                 for option in unknown
             )
         )
+    signature = inspect.signature(kind.problems)
+    try:
+        signature.bind(None, 0)
+    except TypeError as error:
+        raise ObjectiveError(
+            f"objective {name}: expected a method problems(self, batch), got problems"
+            f"{signature}: it is called with the rows of a batch, 0 where unknown"
+        ) from error
     # Lists from JSON become tuples, so that objectives are hashable.
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in options.items()

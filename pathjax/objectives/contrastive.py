@@ -91,7 +91,7 @@ class Contrastive(Objective):
     image_text: float = 1.0
     expression_text: float = 0.0
 
-    def problems(self, batch: int = 0) -> list[str]:
+    def problems(self, batch: int) -> list[str]:
         problems = super().problems(batch)
         if self.loss not in ("infonce", "sigmoid"):
             problems.append(f"loss={self.loss!r}: expected infonce or sigmoid")

@@ -84,7 +84,7 @@ class DINO(Objective):
     centre_momentum: float = 0.9
     freeze_last_steps: int = 0
 
-    def problems(self, batch: int = 0) -> list[str]:
+    def problems(self, batch: int) -> list[str]:
         ranges = {
             "total_steps": (0, math.inf),
             "prototypes": (2, math.inf),

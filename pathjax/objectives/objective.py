@@ -104,8 +104,8 @@ class Objective:
         """Names of the options: all fields but `spec`."""
         return tuple(f.name for f in dataclasses.fields(cls) if f.name != "spec")
 
-    def problems(self, batch: int = 0) -> list[str]:
-        """All invalid options, a phrase each.
+    def problems(self, batch: int) -> list[str]:
+        """All invalid options, a phrase each. Add yours to `super().problems(batch)`.
 
         Args:
           batch: Rows of a global batch; 0 if unknown.
@@ -119,7 +119,7 @@ class Objective:
         Raises:
           ObjectiveError: An option is wrong or a need is not met.
         """
-        name, problems = type(self).__name__, self.problems()
+        name, problems = type(self).__name__, self.problems(0)
         if self.needs_genes and not spec.n_genes:
             problems.append(
                 "it needs gene expression: set data.genes or data.gene_list"

@@ -50,7 +50,7 @@ class Regression(Objective):
     def expression_scale(self) -> str:  # type: ignore[override]
         return "log_counts" if self.needs_counts else "z_score"
 
-    def problems(self, batch: int = 0) -> list[str]:
+    def problems(self, batch: int) -> list[str]:
         problems = super().problems(batch)
         if self.loss not in LOSSES:
             problems.append(f"loss={self.loss!r}: expected one of {', '.join(LOSSES)}")

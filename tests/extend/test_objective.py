@@ -45,7 +45,9 @@ def train(study, *more):
     )
 
 
-def test_it_trains_is_scored_and_predicts(folder, tiny_study, monkeypatch, capsys):
+def test_it_trains_is_scored_and_predicts(
+    folder, tiny_study, tmp_path_factory, monkeypatch, capsys
+):
     assert train(tiny_study, "--config.objective.eps=1e-5") == 0
     rows = read_metrics(folder / "run" / "metrics.jsonl")
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
@@ -64,12 +66,26 @@ def test_it_trains_is_scored_and_predicts(folder, tiny_study, monkeypatch, capsy
     assert main([*predict, "--allow-code", "my_objective"]) == 0
     assert (folder / "predicted" / "predicted.json").is_file()
 
+    # From another folder, where the file of the objective cannot be imported.
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.delitem(sys.modules, "my_objective")
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(folder)])
+    words = ["predict", str(folder / "run"), str(tiny_study.root), "--out", "p"]
+    capsys.readouterr()
+    assert main([*words, "--allow-code", "my_objective"]) == 1
+    error = capsys.readouterr().err
+    assert "Run in the folder of my_objective.py, or set PYTHONPATH" in error
+    assert len(error) < 600
+
 
 def test_its_needs_and_options_are_checked(folder, tiny_study, capsys):
     assert train(tiny_study, "--config.data.genes=0") == 1
     assert f"{NAME} needs gene expression: set data.genes" in capsys.readouterr().err
     assert train(tiny_study, "--config.objective.epz=1") == 1
     assert "unknown option 'objective.epz'" in capsys.readouterr().err
+    assert train(tiny_study, "--config.objective.eps=-1.0") == 1
+    assert "eps=-1.0: expected a number above 0" in capsys.readouterr().err
     assert train(tiny_study, "--config.data.text=reports.h5") == 1
     assert "does not read text" in capsys.readouterr().err
     assert train(tiny_study, "--config.objective.name=my_objective:Sine") == 1

@@ -1,5 +1,7 @@
 """The registry: every objective by name, options checked by name; the encoder alone."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,3 +61,30 @@ def test_encode_is_the_encoder_without_stochastic_depth(vit, batch):
     np.testing.assert_allclose(found, expected, atol=1e-5)
     half = objectives.encode(vit.replace(dtype="bfloat16"), params, tiles)
     assert half.dtype == jnp.float32
+
+
+def test_options_are_checked_by_one_signature(vit, monkeypatch):
+    """`problems(self, batch)` is called with one argument, and no other one is accepted."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Mine(objectives.Objective):
+        size: int = 1
+
+        def problems(self, batch):
+            problems = super().problems(batch)
+            return problems + ["size=0: expected 1 or more"] * (not self.size)
+
+    class Bare(Mine):
+        def problems(self):
+            return []
+
+    kinds = dict(objectives.OBJECTIVES) | {"mine": Mine, "bare": Bare}
+    monkeypatch.setattr(objectives, "OBJECTIVES", kinds)
+    assert objectives.make("mine", {}).setup(Spec(vit)).size == 1
+    with pytest.raises(ObjectiveError, match="objective Mine: size=0: expected 1"):
+        objectives.build("mine", Spec(vit), size=0)
+    with pytest.raises(
+        ObjectiveError,
+        match=r"bare: expected a method problems\(self, batch\), got pro",
+    ):
+        objectives.make("bare", {})
