@@ -69,7 +69,7 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         parts.append(part)
         fits.append(protocol.probe.fit(part.problem))
         names += roles["test"]
-    metric = find_metric(task.metric_name(protocol))
+    metric = find_metric(task.metric_name(protocol), task.name)
     columns = tuple(dict.fromkeys(name for part in parts for name in part.columns))
     test = [part.problem.test for part in parts]
     truths, predictions = [], []

@@ -176,7 +176,13 @@ class Outputs:
         if len(poor):
             names = ", ".join(poor[:10]) + (", ..." if len(poor) > 10 else "")
             notes.append(f"{len(poor)} genes are poorly predicted (r < 0.2): {names}")
-        if unknown:
+        if unknown and self.options.measured:
+            notes.append(
+                f"predicted.h5ad has trust {UNKNOWN!r} for {unknown} of {len(trust)} "
+                "genes; their r on these samples is in genes.csv. If no model saw these "
+                "samples, pass it with --validation to later predictions"
+            )
+        elif unknown:
             notes.append(
                 f"how well {unknown} of {len(trust)} genes are predicted is unknown: "
                 "measure it on held-out samples (--measured) and pass its genes.csv "

@@ -34,7 +34,7 @@ from pathjax.report.table_data import (
     plain_mean,
 )
 from pathjax.stats.correlation import per_gene_pearson
-from pathjax.stats.interval import interval, left_out
+from pathjax.stats.interval import LARGEST_DELTA, interval, left_out
 from pathjax.stats.metric import Terms
 from pathjax.stats.metrics import find_metric
 
@@ -207,9 +207,11 @@ class _Scores:
         )
         self.terms: dict[tuple, Terms] = {}
         self.left_out: dict[tuple, np.ndarray] = {}
+        self.scale: dict[str, str] = {}
         for item in known:
             task, rows = item.entry["task"], item.rows
-            metric = find_metric(item.entry["metric"], in_file=True)
+            metric = find_metric(item.entry["metric"], task, in_file=True)
+            self.scale[task] = metric.scale
             self.terms[item.key] = metric.terms(
                 rows["truth"],
                 rows["prediction"],
@@ -227,15 +229,25 @@ class _Scores:
             return None
         return np.stack([self.left_out[key] for key in keys])
 
-    def estimate(self, value: float, task: str, scores, scale="", test=None):
-        """An estimate with the interval of a task's scores or deltas."""
+    def estimate(self, value: float, task: str, scores) -> Estimate:
+        """A score with its interval."""
         bounds: tuple = ()
         if scores is not None:
-            # Units of the part's other tasks have no say.
-            own = self.shared.own(task)
-            kept = slice(None) if own is None else np.append(0, 1 + own)
-            bounds = interval([scores[:, kept]], scale)
+            bounds = interval([self._own(task, scores)], self.scale[task])
+        return Estimate(float(value), *bounds)
+
+    def estimate_delta(self, value: float, task: str, deltas, test) -> Estimate:
+        """A delta with its test and its interval, which is within what can occur."""
+        bounds: tuple = ()
+        if deltas is not None:
+            limit = LARGEST_DELTA[self.scale[task]]
+            bounds = interval([self._own(task, deltas)], limit=limit)
         return Estimate(float(value), *bounds, **(vars(test) if test else {}))
+
+    def _own(self, task: str, scores: np.ndarray) -> np.ndarray:
+        """Without the units of the part's other tasks, which do not count here."""
+        own = self.shared.own(task)
+        return scores if own is None else scores[:, np.append(0, 1 + own)]
 
     def mean_interval(self, deltas: dict[str, np.ndarray]) -> tuple[float, float]:
         """Of the mean of tasks' deltas; parts of the table are independent."""
@@ -247,7 +259,8 @@ class _Scores:
                 for task, delta in deltas.items()
             ]
             parts.append(sum(each) / len(each))
-        return interval(parts)
+        limits = [LARGEST_DELTA[self.scale[task]] for task in deltas]
+        return interval(parts, limit=float(np.mean(limits)))
 
 
 def _columns(scored: Sequence[Scored], unscored) -> tuple[Column, ...]:
@@ -305,10 +318,7 @@ def compare(
         for task in (column.task for column in columns if column.task in tasks):
             points = {s: item.entry["value"] for s, item in tasks[task].items()}
             own = scores.of(model, task, points)
-            scale = find_metric(next(iter(tasks[task].values())).entry["metric"]).scale
-            values[task] = scores.estimate(
-                np.mean(list(points.values())), task, own, scale
-            )
+            values[task] = scores.estimate(np.mean(list(points.values())), task, own)
             if base is None or task not in grouped[base]:
                 continue
             theirs = grouped[base][task]
@@ -332,7 +342,7 @@ def compare(
             signs=signs,
         )
         deltas = {
-            task: scores.estimate(gaps[task], task, change, test=tests.get(task))
+            task: scores.estimate_delta(gaps[task], task, change, tests.get(task))
             for task, change in changes.items()
         }
         mean = plain_mean(deltas, signs)

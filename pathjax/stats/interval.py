@@ -21,6 +21,8 @@ from pathjax.stats.metric import Metric, Terms
 UNITS_AT_MOST = 2000
 # With fewer patients the coverage of intervals was not within 93 to 97 %.
 ENOUGH_PATIENTS = 20
+# The largest difference of two scores of a scale, see `Metric.scale`.
+LARGEST_DELTA = {"share": 1.0, "correlation": 2.0, "": np.inf}
 
 
 def number_units(
@@ -52,6 +54,7 @@ def interval(
     parts: Sequence[Float[np.ndarray, "S 1+U"]],
     scale: str = "",
     level: float = 0.95,
+    limit: float = np.inf,
 ) -> tuple[float, float]:
     """Interval of the mean over seeds of a score, of a delta, or of a mean of deltas.
 
@@ -64,6 +67,7 @@ def interval(
       scale: "share" for a score in 0 to 1: Wilson's interval, with as many trials as
         give this variance. "correlation": Fisher's z. Else symmetric.
       level: Of confidence.
+      limit: Of a symmetric interval: the part outside -limit to limit is cut off.
     """
     values = parts[0][:, 0]
     value, seeds = float(values.mean()), len(values)
@@ -86,7 +90,7 @@ def interval(
     if scale == "correlation" and abs(value) < 1:
         z, width = np.arctanh(value), width / (1 - value**2)
         return float(np.tanh(z - width)), float(np.tanh(z + width))
-    return value - width, value + width
+    return max(value - width, -limit), min(value + width, limit)
 
 
 def _variance(scores: Float[np.ndarray, "*rest U"]) -> Float[np.ndarray, "*rest"]:

@@ -19,6 +19,7 @@ DRAWS_AT_ONCE = 512  # sums of all genes under 5,000 draws would be the largest 
 COMBINE = ("within", "mean")
 # What a metric is computed from -> axes of its prediction, and of its truth.
 NEEDS = {"classes": (1, 1), "scores": (2, 1), "values": (2, 2), "hits": (2, 1)}
+SCALES = ("", "share", "correlation")
 
 
 class StatisticsError(ValueError):
@@ -62,6 +63,11 @@ class Metric:
             raise ValueError(
                 f"metric {self.name}: expected needs to be one of {', '.join(NEEDS)}, "
                 f"got {self.needs!r}"
+            )
+        if self.scale not in SCALES:
+            raise ValueError(
+                f"metric {self.name}: expected scale to be share (always 0 to 1), "
+                f"correlation (-1 to 1) or '' (neither), got {self.scale!r}"
             )
 
     def chance_level(self, truth: Num[np.ndarray, "n *rest"]) -> float:
@@ -150,9 +156,12 @@ class Metric:
         """
         value = self.terms(truth, prediction, None, stratum, combine).value()
         if not np.isfinite(value):
+            reason = f"score returned {'NaN' if np.isnan(value) else value}"
+            if not _varies(np.asarray(truth), stratum, combine):
+                reason = "the truth does not vary"
             raise StatisticsError(
-                f"{self.label} is not defined on the {len(truth)} test rows: the truth "
-                "does not vary. Choose other folds or another metric"
+                f"{self.label} is not defined on the {len(truth)} test rows: {reason}. "
+                "Choose other folds or another metric"
             )
         return value
 
@@ -272,6 +281,15 @@ def sum_terms(metric: Metric, values, unit, stratum, combine: str) -> Terms:
     sums = np.zeros((len(pairs), *values.shape[1:]))
     np.add.at(sums, place.reshape(-1), values)
     return Terms(metric, (sums,), pairs[:, 1], pairs[:, 0], combine)
+
+
+def _varies(truth, stratum, combine: str) -> bool:
+    """Whether some column has two values, in one of the strata that are scored."""
+    each_alone = stratum is not None and (combine == "mean" or truth.ndim == 2)
+    strata = np.asarray(stratum) if each_alone else np.zeros(len(truth), np.int64)
+    parts = [truth[strata == one] for one in np.unique(strata)]
+    columns = [column for part in parts for column in part.reshape(len(part), -1).T]
+    return any(len(np.unique(one[np.isfinite(one)])) > 1 for one in columns)
 
 
 def _numbers(rows: int, unit, stratum):

@@ -6,7 +6,9 @@ A metric has a function, a chance level, a label, a direction and what predictio
 needs (metric.py). docs/extend/metric.md adds one.
 """
 
+import dataclasses
 import re
+import textwrap
 
 import numpy as np
 import scipy.stats
@@ -14,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Num
 
 from pathjax.registry import Registry, RegistryError
 from pathjax.stats.correlation import PEARSON, SPEARMAN
-from pathjax.stats.metric import Metric, SumMetric, nanmean
+from pathjax.stats.metric import Metric, StatisticsError, SumMetric, nanmean
 
 ROWS_AT_ONCE = 64  # weightings whose cumulated weights are in memory together
 
@@ -207,11 +209,13 @@ mean_pearson = PEARSON.value
 METRICS = Registry("metric", {metric.name: metric for metric in SHIPPED}, of=Metric)
 
 
-def find_metric(name: str, *, in_file: bool = False) -> Metric:
+def find_metric(name: str, task: str = "", *, in_file: bool = False) -> Metric:
     """A metric by name, `recall@K` for any K, or by `package.module:NAME`.
 
     Args:
       name: Of the metric.
+      task: Whose rows are scored. Whatever the functions of a metric given by
+        `package.module:NAME` raise is then a StatisticsError that names both.
       in_file: A results file names it, and not the user: nothing is imported.
 
     Raises:
@@ -220,7 +224,47 @@ def find_metric(name: str, *, in_file: bool = False) -> Metric:
     cut = re.fullmatch(r"recall@(\d+)", name)
     if cut:
         return recall_at(int(cut[1]))
-    return METRICS.imported(name) if in_file else METRICS[name]
+    metric = METRICS.imported(name) if in_file else METRICS[name]
+    return _attributed(metric, name, task) if task and name not in METRICS else metric
+
+
+def _attributed(metric: Metric, name: str, task: str) -> Metric:
+    """The metric, with functions whose errors and wrong results name it."""
+
+    def guard(function, result=None):
+        def call(*args):
+            try:
+                value = function(*args)
+                return value if result is None else result(value, *args)
+            except Exception as error:
+                message = textwrap.shorten(str(error), 300, placeholder=" ...")
+                raise StatisticsError(
+                    f"metric {name} failed on task {task}: {type(error).__name__}: "
+                    f"{message}"
+                ) from error
+
+        return call if callable(function) else function
+
+    def numbers(value, shape: tuple[int, ...], what: str):
+        array = np.asarray(value)
+        if array.shape != shape or array.dtype.kind not in "biuf":
+            got = f"an array of shape {array.shape}" if array.ndim else repr(value)
+            expected = f"numbers of shape {shape}" if shape else "one number"
+            raise TypeError(f"{what} returned {got}, expected {expected}")
+        return value
+
+    def score(value, *args):
+        several = metric.vectorised or isinstance(metric, SumMetric)
+        return numbers(value, (len(args[-1]),) if several else (), "score")
+
+    functions = {
+        "score": guard(metric.score, score),
+        "chance": guard(metric.chance, lambda value, _: numbers(value, (), "chance")),
+        "comparable": guard(metric.comparable),
+    }
+    if isinstance(metric, SumMetric):
+        functions["sums"] = guard(metric.sums)
+    return dataclasses.replace(metric, **functions)
 
 
 def metric_label(name: str) -> str:

@@ -59,7 +59,9 @@ def test_a_study_by_regression(checkpoints, tiny_study, tmp_path, capsys):
     assert len(list((out / "maps").glob("P10a-*.png"))) == 1
     printed = capsys.readouterr()
     assert "not for clinical use" in printed.out and "AUDIT" not in printed.err
-    assert "how well 2 of 2 genes are predicted is unknown" in printed.out
+    # This run measures, so it says where the result is, and not to measure.
+    assert "their r on these samples is in genes.csv" in printed.out
+    assert "(--measured)" not in printed.out
     assert "1 of 8 maps" in printed.out
 
 
@@ -149,6 +151,7 @@ def test_a_slide_and_a_folder(checkpoints, tmp_path):
     assert got.shape == (3, 1) and done.audit.startswith("unknown")
     np.testing.assert_array_equal(got.obsm["spatial"][:, 0], [8, 24, 40])
     assert any("1 images could not be read" in note for note in done.notes)
+    assert any("is unknown: measure it on held-out" in note for note in done.notes)
     with pytest.raises(PredictError, match="no expression to compare with"):
         predict(run, folder, tmp_path / "folder", Options(measured=True))
     told = json.loads((tmp_path / "folder" / "predicted.json").read_text())

@@ -8,8 +8,10 @@ import pytest
 import scipy.stats
 
 from pathjax.evals.results import read_predictions, read_results
+from pathjax.registry import allow_code
 from pathjax.report.compare import compare, gene_correlations, load_runs
 from pathjax.report.table_data import ReportError
+from pathjax.stats.metric import StatisticsError
 from pathjax.stats.metrics import balanced_accuracy, mean_pearson
 from pathjax.stats.permutation import Swaps
 
@@ -328,4 +330,29 @@ def test_what_results_depend_on_has_to_be_the_same(run):
     change(run, is_of("tuned", 0), inputs=inputs("t0", ["b"], files={"a": "1"}))
     change(run, is_of("base"), inputs=inputs("b", files={"a": "2"}))
     with pytest.raises(ReportError, match="was scored on other files than base"):
+        compare(load_runs([run]))
+
+
+def test_a_deltas_interval_is_within_what_can_occur(tmp_path, outcomes):
+    """Two patients who disagree: a t interval alone would be wider than -1 to 1."""
+    for name, right, base in (("base", 0.2, None), ("tuned", 0.9, "base")):
+        made = outcomes.class_outcome("kind", right, 3, patients=2)
+        outcomes.write_model(tmp_path, name, [made], base, 0)
+    row = rows_of(compare(load_runs([tmp_path])))["tuned"]
+    for delta in (row.deltas["kind"], row.mean):
+        assert -1 <= delta.low <= delta.value < delta.high == 1
+
+
+def test_a_fault_of_ones_own_metric_names_it_and_the_task(run, tmp_path, monkeypatch):
+    text = (
+        "from pathjax.stats.metric import Metric\n"
+        "def score(truth, prediction):\n    return 0.5\n"
+        "BAD = Metric('bad', 'bad', 'classes', score)\n"
+    )
+    (tmp_path / "bad_metric.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    allow_code(["bad_metric"])
+    change(run, lambda e: e["task"] == "kind", metric="bad_metric:BAD")
+    expected = "metric bad_metric:BAD failed on task kind: TypeError: score"
+    with pytest.raises(StatisticsError, match=expected):
         compare(load_runs([run]))

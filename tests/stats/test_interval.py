@@ -142,3 +142,11 @@ def test_units_of_several_tasks_are_numbered_together():
     assert count == 3
     np.testing.assert_array_equal(numbers[0], [1, 0])
     np.testing.assert_array_equal(numbers[1], [2, 1, 1])
+
+
+def test_a_limit_cuts_off_what_cannot_occur():
+    values = np.array([[0.5, 0.9, 0.1, 0.8, 0.2]])
+    low, high = interval([values])
+    assert low < -1 and high > 1
+    assert interval([values], limit=1.0) == (-1.0, 1.0)
+    assert interval([values], limit=np.inf) == (low, high)

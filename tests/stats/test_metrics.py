@@ -383,6 +383,8 @@ def test_a_function_of_weights_is_a_metric():
     assert mine.value(truth, guess, stratum, "mean") == pytest.approx(np.mean(halves))
     with pytest.raises(ValueError, match="expected needs to be one of classes"):
         Metric("x", "x", "ranks", error)
+    with pytest.raises(ValueError, match="metric x: expected scale .* got 'percent'"):
+        Metric("x", "x", "classes", error, scale="percent")
 
 
 def test_metrics_are_found_by_name():
@@ -396,3 +398,70 @@ def test_metrics_are_found_by_name():
         StatisticsError, match="AUROC is not defined on the 4 test rows"
     ):
         AUROC.value(np.zeros(4, int), np.ones((4, 2)))
+
+
+def test_nan_is_blamed_on_the_truth_only_where_it_is_constant():
+    def nothing(truth, prediction, weight):
+        return float("nan")
+
+    mine = Metric("mine", "mine", "classes", nothing)
+    truth = np.repeat([0, 1], 4)
+    with pytest.raises(StatisticsError, match="8 test rows: score returned NaN"):
+        mine.value(truth, truth)
+    with pytest.raises(StatisticsError, match="8 test rows: the truth does not vary"):
+        mine.value(np.zeros(8, int), truth)
+    # Constant in each stratum that is scored by itself, but not over all of them.
+    with pytest.raises(StatisticsError, match="the truth does not vary"):
+        mine.value(truth, truth, truth, "mean")
+    with pytest.raises(StatisticsError, match="score returned NaN"):
+        mine.value(truth, truth, truth, "within")
+
+
+FAULTS = """
+import dataclasses
+from pathjax.stats.metric import Metric, SumMetric
+
+def made(score, **more):
+    return Metric("mine", "mine", "classes", score, **more)
+
+RAISES = made(lambda truth, prediction, weight: {}["key"])
+TWO = made(lambda truth, prediction: 0.5)
+ARRAY = made(lambda truth, prediction, weight: weight)
+NOTHING = made(lambda truth, prediction, weight: None)
+FLAT = made(lambda truth, prediction, weight: 0.5, vectorised=True)
+CHANCE = made(lambda truth, prediction, weight: 0.5, chance=lambda truth: truth)
+SUMS = SumMetric("mine", "mine", "classes", lambda sums: sums[:, 0], sums=lambda truth: 1)
+GOOD = made(lambda truth, prediction, weight: (truth == prediction).mean())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("RAISES", "KeyError: 'key'"),
+        ("TWO", r"TypeError: .*takes 2 positional arguments but 3 were given"),
+        ("ARRAY", r"TypeError: score returned an array of shape \(4,\), expected one"),
+        ("NOTHING", "TypeError: score returned None, expected one number"),
+        ("FLAT", r"TypeError: score returned 0.5, expected numbers of shape \(1,\)"),
+        (
+            "CHANCE",
+            r"TypeError: chance returned an array of shape \(4,\), expected one",
+        ),
+        ("SUMS", "TypeError: .*takes 1 positional argument but 2 were given"),
+    ],
+)
+def test_faults_of_ones_own_metric_name_it_and_the_task(
+    name, message, tmp_path, monkeypatch
+):
+    (tmp_path / "faulty_metrics.py").write_text(FAULTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    truth = np.array([0, 0, 1, 1])
+    path = f"faulty_metrics:{name}"
+    metric = find_metric(path, "tissue")
+    expected = f"metric {path} failed on task tissue: {message}"
+    with pytest.raises(StatisticsError, match=expected) as caught:
+        metric.value(truth, truth)
+        metric.chance_level(truth)
+    assert caught.value.__cause__ is not None and len(str(caught.value)) < 600
+    good = find_metric("faulty_metrics:GOOD", "tissue")
+    assert good.value(truth, truth) == 1 and good.chance_level(truth) == 0
