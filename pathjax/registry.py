@@ -5,17 +5,28 @@ one's own are given by the same words as shipped ones and live in any package th
 Python can import, the working directory included. A name that a user gives is imported;
 one that a data file gives, such as a model file, is not, see `Registry.imported`. This
 module holds no items itself.
+
+`source_hashes` tells whether one's own item is the same code as before; shipped items
+are identified by the version of pathjax.
 """
 
+import dataclasses
 import difflib
+import hashlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+# Module -> its spec, which importing it anew replaces, and the SHA-256 of its file.
+_hashed: dict[str, tuple[Any, str | None]] = {}
 
 
 class RegistryError(ValueError):
@@ -37,7 +48,9 @@ def import_module(name: str) -> ModuleType:
     # Last, so that a file of the working directory never hides an installed one.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    return importlib.import_module(name)
+    module = importlib.import_module(name)
+    _sha256(module)  # now, should its file be edited later
+    return module
 
 
 def _where(module: str, error: Exception) -> str:
@@ -149,3 +162,57 @@ class Registry(Mapping[str, T], Generic[T]):
                 f"{self._of.__qualname__}"
             )
         return item
+
+
+def source_hashes(name: str, item: Any) -> dict[str, str]:
+    """SHA-256 of the source files of one's own item, by module; empty if it is shipped.
+
+    They are the module in its name, those of its class and the bases of that, and those
+    of the functions and dataclasses in its fields, such as a metric's score. Other
+    modules that these import are not included.
+
+    Args:
+      name: As given to a `Registry`.
+      item: What the registry returned for it.
+    """
+    path, colon, _ = name.partition(":")
+    hashes = {}
+    for module in sorted(_modules(item) | ({path} if colon else set())):
+        top = module.partition(".")[0]
+        if top == "pathjax" or top in sys.stdlib_module_names:
+            continue
+        if digest := _sha256(sys.modules[module]):
+            hashes[module] = digest
+        else:
+            log.warning(
+                "%s has no source file (%s): whether its code has changed cannot be "
+                "checked",
+                *(name, module),
+            )
+    return hashes
+
+
+def _modules(item: Any) -> set[str]:
+    """Names of the imported modules that define an item."""
+    kind = item if isinstance(item, type) else type(item)
+    names = {base.__module__ for base in kind.__mro__}
+    names.add(getattr(item, "__module__", None) or "")
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        for field in dataclasses.fields(item):
+            value = getattr(item, field.name)
+            if callable(value) or dataclasses.is_dataclass(value):
+                names |= _modules(value)
+    return {name for name in names if name in sys.modules}
+
+
+def _sha256(module: ModuleType) -> str | None:
+    """Of a module's file when it was first asked for; None without a file.
+
+    A file that was edited since the import is not the code that runs.
+    """
+    known = _hashed.get(module.__name__)
+    if known is None or known[0] is not module.__spec__:
+        path = getattr(module, "__file__", None)
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
+        known = _hashed[module.__name__] = module.__spec__, digest
+    return known[1]

@@ -1,10 +1,15 @@
 """Lookup by shipped name and by import path."""
 
+import hashlib
+import importlib
 import sys
 
 import pytest
 
-from pathjax.registry import Registry, RegistryError, allow_code
+from pathjax.objectives import OBJECTIVES
+from pathjax.registry import Registry, RegistryError, allow_code, source_hashes
+from pathjax.stats.metric import Metric
+from pathjax.stats.metrics import METRICS
 
 SHIPPED = Registry("number", {"one": 1, "three": 3}, of=int)
 
@@ -60,3 +65,42 @@ def test_classes_are_named_by_their_path():
     registry = Registry("error", {"value": ValueError}, of=Exception)
     assert registry["builtins:KeyError"] is KeyError
     assert registry.name_of(KeyError) == "builtins:KeyError"
+
+
+def test_the_source_of_an_extension_is_hashed_as_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    files = {
+        "my_scores": "def score(truth, prediction, weight):\n    return 1.0\n",
+        "my_metrics": "from my_scores import score\n"
+        "from pathjax.stats.metric import Metric\n"
+        "ONE = Metric(name='one', label='One', needs='values', score=score, chance=0)\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    registry = Registry("metric", {}, of=Metric)
+    own = registry["my_metrics:ONE"]
+    expected = {n: hashlib.sha256(t.encode()).hexdigest() for n, t in files.items()}
+    assert source_hashes("my_metrics:ONE", own) == expected
+    # An edited file counts once it is imported: until then the old code runs.
+    path = tmp_path / "my_metrics.py"
+    path.write_text(files["my_metrics"] + "# edited\n")
+    assert source_hashes("my_metrics:ONE", registry["my_metrics:ONE"]) == expected
+    importlib.reload(sys.modules["my_metrics"])
+    changed = source_hashes("my_metrics:ONE", registry["my_metrics:ONE"])
+    assert changed["my_metrics"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert changed["my_scores"] == expected["my_scores"]
+
+
+def test_shipped_items_have_no_source_hash():
+    for registry in (METRICS, OBJECTIVES):
+        assert [source_hashes(name, item) for name, item in registry.items()] == [
+            {} for _ in registry
+        ]
+
+
+def test_an_extension_without_a_file_is_named(monkeypatch, caplog):
+    """As one that was written in a notebook's cell."""
+    module = type(sys)("my_cell")
+    monkeypatch.setitem(sys.modules, "my_cell", module)
+    assert source_hashes("my_cell:ONE", 1) == {}
+    assert "my_cell:ONE has no source file" in caplog.text

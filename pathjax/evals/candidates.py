@@ -1,7 +1,8 @@
 """The models to be measured, and the hashes of all that a result depends on.
 
 A result is kept while its inputs are the same: weights, the base's weights, the study's
-files as they are on disk, task and protocol. Nothing is embedded or scored here.
+files as they are on disk, task, protocol, and the code of one's own metric and protocol.
+Nothing is embedded or scored here.
 """
 
 import collections
@@ -20,6 +21,8 @@ from pathjax.evals import EvalError
 from pathjax.evals.results import read_results
 from pathjax.evals.tasks import Task
 from pathjax.models.model_file import parameters_sha256, read_meta
+from pathjax.registry import source_hashes
+from pathjax.stats.metrics import find_metric
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ SHARED = {
     "files": "files of the study",
     "task": "the task's declaration",
     "protocol": "the protocol",
+    "code": "the code of one's own metric or protocol",  # absent if both are shipped
 }
 NAMES = SHARED | {
     "weights": "the weights",
@@ -165,6 +169,7 @@ def all_inputs(
         (task.study, task.split): studies[task.study].hashes(task.split)
         for task in tasks
     }
+    code = {task.name: _code(task, options) for task in tasks}
     found = {}
     for candidate in candidates:
         base = [one for one in candidates if one.name == candidate.base]
@@ -188,8 +193,18 @@ def all_inputs(
                 "files": files[task.study, task.split],
                 "task": _hash(dataclasses.asdict(task)),
                 "protocol": _protocol_hash(task, options),
+                **({"code": code[task.name]} if code[task.name] else {}),
             }
     return found
+
+
+def _code(task: Task, options: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 by module of one's own metric and protocol; empty if both are shipped."""
+    protocol = task.find_protocol(**options)
+    metric = task.metric_name(protocol)
+    return source_hashes(metric, find_metric(metric)) | source_hashes(
+        task.protocol_name, protocol
+    )
 
 
 def _protocol_hash(task: Task, options: Mapping[str, Any]) -> str:
@@ -234,7 +249,8 @@ def done_before(
         elif entry["task"] in tasks and known is None:
             old.append(label)
         elif entry["task"] in tasks:
-            expected = {key: tasks[entry["task"]][key] for key in SHARED}
+            values = tasks[entry["task"]]
+            expected = {key: values[key] for key in SHARED if key in values}
             if entry["base"] in weights:
                 expected["base_weights"] = sorted(weights[entry["base"]])
             if changed := _changed(known, expected):
@@ -264,9 +280,13 @@ def _changed(known: Inputs | None, expected: Inputs) -> str:
     """What differs, in words; "" if nothing does."""
     if known is None:
         return "an earlier version did not record what it depends on"
-    changed = [NAMES[key] for key, value in expected.items() if known.get(key) != value]
-    if NAMES["files"] in changed:
-        old, new = known.get("files", {}), expected["files"]
+    changed = []
+    for key in (key for key, value in expected.items() if known.get(key) != value):
+        if key not in ("files", "code"):
+            changed.append(NAMES[key])
+            continue
+        old, new = known.get(key, {}), expected[key]
         names = sorted(n for n in {*old, *new} if old.get(n) != new.get(n))
-        changed[changed.index(NAMES["files"])] = ", ".join(names)
+        of = "the code of " if key == "code" else ""
+        changed += [f"{of}{name}" for name in names]
     return f"{', '.join(changed)} changed" if changed else ""

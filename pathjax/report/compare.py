@@ -8,6 +8,7 @@ same permutations as the tasks. Nothing is rendered here.
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pathjax.evals.results import (
     read_predictions,
     read_results,
 )
+from pathjax.registry import source_hashes
 from pathjax.report.notes import mean_notes, notes_of
 from pathjax.report.paired import SharedUnits, permute_deltas
 from pathjax.report.table_data import (
@@ -42,8 +44,9 @@ PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' 
 # Must agree between base and tuned for a delta to mean anything.
 SAME = ("study", "study_fingerprint", "kind", "level", "target", "metric", "protocol",
         "combine", "split", "folds")  # fmt: skip
-SAME_INPUTS = ("files", "task", "protocol")  # by hash, where they are recorded
+SAME_INPUTS = ("files", "task", "protocol", "code")  # by hash, if recorded
 SAME_ROWS = ("unit", "patient", "stratum", "columns", "truth")
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,12 +138,29 @@ def _require_comparable(scored: Sequence[Scored]) -> None:
             if not np.array_equal(item.rows[key], known.rows[key], equal_nan=nan):
                 problems.append(f"{who} was tested on other rows ({key}) than {other}")
                 break
-    problems += _weight_problems(scored)
+    problems += _weight_problems(scored) + _metric_problems(scored)
     if problems:
         raise ReportError(
             listing(problems) + ": evaluate all models of a table together, with "
             "the same study, tasks and protocol"
         )
+
+
+def _metric_problems(scored: Sequence[Scored]) -> list[str]:
+    """Values by other code of one's own metric than their intervals would be."""
+    problems = []
+    for item in scored:
+        name, code = item.entry["metric"], item.entry.get("inputs", {}).get("code", {})
+        now = source_hashes(name, find_metric(name, in_file=True))
+        if now.keys() - code:
+            words = "%s, %s: which code of metric %s it is by was not recorded"
+            log.warning(words, *item.key[:2], name)
+        if any(code.get(module, digest) != digest for module, digest in now.items()):
+            problems.append(
+                f"task {item.key[1]}: {item.key[0]} was scored by other code of metric "
+                f"{name} than there is now (run the same `pathjax evaluate` again)"
+            )
+    return problems
 
 
 def _weight_problems(scored: Sequence[Scored]) -> list[str]:

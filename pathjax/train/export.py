@@ -106,6 +106,7 @@ def model_meta(
         "panel": record["panel"],
         "text": record["text"],
         "files": record["files"],
+        **({"code": record["code"]} if record["code"] else {}),
         "versions": record["versions"],
         "config": record["config"],
         "init": config.init,

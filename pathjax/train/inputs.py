@@ -29,6 +29,7 @@ from pathjax.models.model_file import Model, load_model
 from pathjax.models.variants import ViTConfig
 from pathjax.objectives import Objective, Params, Spec
 from pathjax.parallel.slice import Slice
+from pathjax.registry import source_hashes
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Inputs:
     objective: Objective
 
     def record(self) -> dict[str, Any]:
-        """Config, genes, text, study and start as plain data, for checkpoints."""
+        """Config, genes, text, study, start and objective as plain data."""
         return {
             "config": json.loads(json.dumps(self.config.to_dict())),
             "panel": self.panel.to_json() if self.panel else None,
@@ -67,6 +68,9 @@ class Inputs:
             # As they are, not as they were recorded when the study was built.
             "files": self.study.hashes(self.config.split),
             "init": {"sha256": self.init_sha256},
+            "objective_options": resolved_options(self.objective),
+            # Of one's own objective; a shipped one is identified by the version.
+            "code": source_hashes(self.config.objective.name, type(self.objective)),
         }
 
     def fold(self, name: str) -> Samples:
@@ -184,6 +188,17 @@ def read_inputs(config: RunConfig) -> Inputs:
     text_dim = texts.scale.to_json()["dimensions"] if texts else 0
     objective = make_objective(config, vit, len(panel.genes) if panel else 0, text_dim)
     return Inputs(config, study, init, init_sha256, vit, panel, texts, objective)
+
+
+def resolved_options(objective: Objective) -> dict[str, Any]:
+    """All options by name, defaults included; those that are plain data."""
+    options = {}
+    for name in objective.option_names():
+        value = getattr(objective, name)
+        parts = value if isinstance(value, tuple | list) else [value]
+        if all(isinstance(one, bool | int | float | str | None) for one in parts):
+            options[name] = list(value) if isinstance(value, tuple) else value
+    return options
 
 
 def make_objective(

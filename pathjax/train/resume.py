@@ -1,8 +1,9 @@
 """The folder of a run: one run at a time, and always the same one.
 
-A run is identified by its config, genes, study and weights to start from. It may resume
-on other devices and processes than it was started with: a checkpoint holds whole arrays,
-and the position in the data is the number of global batches consumed.
+A run is identified by its config, genes, study, weights to start from, and the options
+and code of its objective. It may resume on other devices and processes than it was
+started with: a checkpoint holds whole arrays, and the position in the data is the number
+of global batches consumed.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh
 
 # Paths, which are compared by content.
 PATHS = ("study", "data.text", "init")
+OPTION = "objective."  # before an option's name, as in the config
 LOCK = ".run.lock"
 
 log = logging.getLogger(__name__)
@@ -107,7 +109,7 @@ def continuation(meta: dict[str, Any], record: dict[str, Any]) -> str:
 
 
 def require_same_run(meta: dict, record: dict, workdir: Path) -> None:
-    """Refuses to resume a run with another config, gene list, study or start.
+    """Refuses to resume a run with another config, genes, study, start or objective.
 
     Checkpoints of earlier versions do not have all entries; what they lack cannot be
     compared, and is logged.
@@ -118,18 +120,20 @@ def require_same_run(meta: dict, record: dict, workdir: Path) -> None:
     """
     saved, given = flatten(meta["config"]), flatten(record["config"])
     there, here = _contents(meta), _contents(record)
-    differing = [
-        f"{key}: {saved.get(key)!r} there, {given.get(key)!r} here"
+    differing = {
+        key: f"{key}: {saved.get(key)!r} there, {given.get(key)!r} here"
         for key in sorted({*saved, *given})
         if not key.startswith(FREE_KEYS) and not (key in PATHS and key in there)
         if saved.get(key) != given.get(key)
-    ]
-    differing += [
-        f"{name}: {there[name]} there, {value} here"
-        for name, value in here.items()
-        if name in there and there[name] != value
-    ]
-    if unknown := sorted(set(here) - set(there)):
+    }
+    for name, value in here.items():
+        if name in there and there[name] != value:
+            # A default is named here, an option that was given is in the config.
+            differing.setdefault(name, f"{name}: {there[name]} there, {value} here")
+    absent = set(here) - set(there)
+    if unknown := sorted(
+        {"objective options" if n.startswith(OPTION) else n for n in absent}
+    ):
         log.warning(
             "%s was written by an earlier version, which did not record %s: whether they "
             "have changed since cannot be checked",
@@ -141,7 +145,9 @@ def require_same_run(meta: dict, record: dict, workdir: Path) -> None:
         )
     if differing:
         raise ConfigError(
-            f"{workdir} holds another run:\n  - " + "\n  - ".join(differing) + "\n"
+            f"{workdir} holds another run:\n  - "
+            + "\n  - ".join(differing.values())
+            + "\n"
             "Resume with what it was started with, or choose another --workdir"
         )
 
@@ -166,7 +172,9 @@ def require_no_other_model(workdir: Path, record: dict) -> None:
     stage = meta["audit"][-1]
     study = {"name": stage["study"], "fingerprint": stage["fingerprint"]}
     about = {"study": study, "init": {"sha256": parent_of(meta)}}
-    require_same_run(meta | about, record, workdir)
+    # A model file has the options that were given, which are compared with the config.
+    own = {key: value for key, value in record.items() if key != "objective_options"}
+    require_same_run(meta | about, own, workdir)
     log.warning(
         "%s has no checkpoints but a model of this run: it is trained again", workdir
     )
@@ -180,7 +188,7 @@ def parent_of(meta: dict[str, Any]) -> str | None:
 
 
 def _contents(record: dict[str, Any]) -> dict[str, Any]:
-    """Hashes of what a run reads, by the name of its key in the config."""
+    """What a run reads and its objective, by the name of its key in the config."""
     contents = {
         "study": f"{record['study']['name']} {record['study']['fingerprint'][:12]}",
         "data.text": describe_text(record),
@@ -188,9 +196,18 @@ def _contents(record: dict[str, Any]) -> dict[str, Any]:
     digest = record.get("init", {}).get("sha256")
     if digest is not None:
         contents["init"] = f"sha256 {digest[:12]}" if digest else "from scratch"
-    return contents | {
-        f"file {name} of the study": f"sha256 {digest[:12]}"
-        for name, digest in record.get("files", {}).items()
+    options, code = record.get("objective_options", {}), record.get("code", {})
+    return {
+        **contents,
+        **{
+            f"file {name} of the study": f"sha256 {digest[:12]}"
+            for name, digest in record.get("files", {}).items()
+        },
+        **{f"{OPTION}{name}": value for name, value in options.items()},
+        **{
+            f"code of {module} (objective)": f"sha256 {digest[:12]}"
+            for module, digest in code.items()
+        },
     }
 
 

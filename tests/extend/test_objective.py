@@ -1,5 +1,6 @@
 """An objective from outside the package: the example of the docs, used as written."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "my_objective.py").write_text(block)
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("my_objective", None)
 
 
 def train(study, *more):
@@ -91,3 +93,32 @@ def test_its_needs_and_options_are_checked(folder, tiny_study, capsys):
     assert train(tiny_study, "--config.objective.name=my_objective:Sine") == 1
     assert "cannot import objective 'my_objective:Sine'" in capsys.readouterr().err
     assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("eps: float = 1e-6", "eps: float = 1e-3", "objective.eps: 1e-06 there, 0.001"),
+        (
+            "1 - cosine, 0)",
+            "2 * (1 - cosine), 0)",
+            "code of my_objective (objective): ",
+        ),
+    ],
+)
+def test_a_run_is_not_resumed_with_an_edited_objective(
+    folder, tiny_study, monkeypatch, capsys, old, new, message
+):
+    assert train(tiny_study) == 0
+    before = (folder / "run" / "model.safetensors").read_bytes()
+    record = json.loads((folder / "run" / "config.json").read_text())
+    assert record["objective_options"] == {"eps": 1e-6}
+    assert train(tiny_study) == 0  # the same objective
+    path = folder / "my_objective.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    monkeypatch.delitem(sys.modules, "my_objective")
+    capsys.readouterr()
+    assert train(tiny_study) == 1
+    assert message in capsys.readouterr().err
+    assert (folder / "run" / "model.safetensors").read_bytes() == before

@@ -73,6 +73,64 @@ def test_a_metric_of_ones_own(project):
     assert row["value_low"] < row["value"] < row["value_high"]
 
 
+def edit(path, old, new):
+    """Changes a module as a user does between two commands."""
+    text = Path(path).read_text(encoding="utf-8")
+    assert old in text
+    Path(path).write_text(text.replace(old, new), encoding="utf-8")
+    sys.modules.pop(Path(path).stem)
+
+
+EVALUATE = (
+    "evaluate colours=handcrafted --tasks tissue.json --study study --out results"
+)
+REPORT = ["report", "results", "--allow-code", "my_metric"]
+
+
+def test_a_metric_that_was_edited_is_computed_again(project, capsys):
+    (before,) = project("metric.md", "my_metric").entries
+    assert set(before["inputs"]["code"]) == {"my_metric"}
+    edit("my_metric.py", "return np.average(", "return 10 * np.average(")
+    capsys.readouterr()
+    assert main(REPORT) == 1
+    message = capsys.readouterr().err
+    assert "my_metric:BRIER" in message and "pathjax evaluate` again" in message
+    assert main(shlex.split(EVALUATE)) == 0
+    (entry,) = read_results("results").entries
+    assert entry["value"] == pytest.approx(10 * before["value"])
+    assert main(REPORT) == 0
+    (row,) = json.loads(Path("results/report/table.json").read_text())["cells"]
+    assert row["value_low"] < row["value"] < row["value_high"]
+    # Not beside results of the new code only.
+    edit("my_metric.py", "return 10 * np.average(", "return np.average(")
+    assert main(shlex.split(EVALUATE.replace("colours", "other"))) == 1
+    assert "the code of my_metric changed" in capsys.readouterr().err
+
+
+def test_a_result_without_the_code_of_its_metric_is_reported_with_a_warning(
+    project, caplog
+):
+    results = project("metric.md", "my_metric")
+    path = results.root / "results.json"
+    content = json.loads(path.read_text())
+    del content["entries"][0]["inputs"]["code"]
+    path.write_text(json.dumps(content))
+    assert main(REPORT) == 0
+    assert "code of metric my_metric:BRIER it is by was not recorded" in caplog.text
+
+
+def test_a_probe_that_was_edited_is_computed_again(project):
+    (before,) = project("probe.md", "my_probe").entries
+    edit("my_probe.py", "logits = -np.linalg", "logits = np.linalg")
+    assert main(shlex.split(EVALUATE)) == 0
+    (entry,) = read_results("results").entries
+    assert entry["value"] < before["value"]
+    assert entry["inputs"]["code"] != before["inputs"]["code"]
+    assert main(shlex.split(EVALUATE)) == 0  # and kept when nothing has changed
+    (again,) = read_results("results").entries
+    assert again == entry
+
+
 def test_an_old_word_still_works_with_a_note(tmp_path, capsys):
     assert main(shlex.split(f"evaluate c=yardstick --tasks demo --study {tmp_path} --out x")) == 1  # fmt: skip
     assert "yardstick is now called handcrafted" in capsys.readouterr().err

@@ -26,6 +26,8 @@ def record(**values):
         "study": {"name": "s", "fingerprint": "f"},
         "files": {"samples.parquet": "5" * 64},
         "init": {"sha256": "1" * 64},
+        "objective_options": {"loss": "infonce", "widths": [16]},
+        "code": {"mine": "7" * 64},
         "versions": {"pathjax": "1", "jax": "2"},
         "layout": layout(make_mesh(fsdp=2)),
     }
@@ -65,6 +67,27 @@ def test_what_a_run_reads_is_compared_by_content(caplog):
         with pytest.raises(ConfigError, match=message):
             require_same_run(record(), moved | {key: changed}, Path("w"))
     assert caplog.text == ""
+
+
+def test_the_objective_is_compared_with_its_defaults_and_its_code():
+    for key, value, message in (
+        (
+            "objective_options",
+            {"loss": "other"},
+            "objective.loss: infonce there, other",
+        ),
+        ("code", {"mine": "8" * 64}, r"code of mine \(objective\): sha256 7+ there"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            require_same_run(record(), record() | {key: value}, Path("w"))
+
+
+def test_a_run_from_before_the_objective_was_recorded_resumes(caplog):
+    new = record()
+    old = {k: v for k, v in new.items() if k not in ("objective_options", "code")}
+    require_same_run(old, new, Path("w"))
+    expected = "did not record code of mine (objective), objective options: whether"
+    assert expected in caplog.text
 
 
 def test_checkpoints_of_earlier_versions_resume_with_a_warning(caplog):
