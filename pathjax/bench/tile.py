@@ -85,7 +85,7 @@ def cut(slide: Path, out: Path, threads: int) -> np.ndarray:
     if mpp is None:
         raise BenchError(f"{slide} does not state its resolution: name another slide")
     row = SlideRow("slide", "p", "s", "x", str(slide))
-    options = TileOptions(mpp=mpp[0], tile_px=TILE, quality=QUALITY)
+    options = TileOptions(mpp=mpp, tile_px=TILE, quality=QUALITY)
     report = tile_slide(row, out, options, threads=threads)
     if report.status != "tiled":
         raise BenchError(f"{slide} was skipped: {report.reason}")

@@ -67,6 +67,8 @@ def test_the_home_is_expanded_in_every_option(command, monkeypatch, tmp_path):
     }
     words, paths = [*command.split()], 0
     for action in leaf._actions:
+        if action.dest == "allow_code":  # names a module, which has to exist
+            continue
         value = "~/x" if takes_text(action) else "1"
         if action.choices:
             value = str(next(iter(action.choices)))
