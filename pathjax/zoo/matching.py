@@ -28,7 +28,7 @@ from pathjax.zoo.layouts import (
 )
 
 Shapes = Mapping[str, Shape]
-SHOWN = 3  # names of a kind in an error
+SHOWN = 2  # names of a kind in an error
 
 # Tensors before the first block; what is in front of one is a prefix.
 ANCHOR = re.compile(

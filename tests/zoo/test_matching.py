@@ -152,4 +152,4 @@ def test_names_in_runs():
     names = [f"blocks.{i}.ls1.gamma" for i in (0, 1, 2, 5, 11)]
     assert compress([*names, "norm1.bias"]) == "blocks.{0-2,5,11}.ls1.gamma, norm1.bias"
     assert compress(["blocks_3/norm1/bias"]) == "blocks_3/norm1/bias"
-    assert compress("abcde") == "a, b, c, ... (2 more)"
+    assert compress("abcde") == "a, b, ... (3 more)"
