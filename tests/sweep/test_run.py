@@ -39,6 +39,7 @@ def make(config, out, *grid, seeds=1, **overrides):
     return Sweep(config, overrides, parse_grid(grid), seeds, out)
 
 
+@pytest.mark.slow
 def test_every_point_is_trained_scored_and_compared_with_the_start(
     config, tiny_study, tmp_path
 ):
