@@ -80,8 +80,8 @@ def read_validation(path: Path) -> Validation:
         table = read_table(path, ("gene", "n", "r"), required=("gene", "n", "r"))
         table = table[(table[["gene", "n", "r"]] != "").all(axis=1)]
         numbers = {
-            "n": table["n"].map(lambda n: int(number(n))),
-            "r": table["r"].map(number),
+            "n": np.array([int(number(n)) for n in table["n"]], np.int64),
+            "r": np.array([number(r) for r in table["r"]], np.float64),
         }
         genes = table.assign(**numbers).groupby("gene")
     except ValueError as error:
