@@ -129,7 +129,7 @@ def join(claims: Iterable[Claim]) -> Labels:
         table[f"{label}_source"] = groups["source"].agg("; ".join).reindex(patients)
     table = table.astype(object)
     return Labels(
-        table.where(table.notna(), None),
+        table.astype(object).where(table.notna(), None),
         frame[~agree].sort_values(["patient", "label", "source"], ignore_index=True),
     )
 
