@@ -205,8 +205,8 @@ def run_design(design: Design, options: Options) -> dict[str, Any]:
 
 def _shares(rows: Sequence[Any], effect: float) -> dict[str, float]:
     deltas = [list(row.deltas.values()) for row in rows]
-    values = [one for row in rows for one in row.values.values()]
-    every = [one for row in deltas for one in row]
+    values = [value for row in rows for value in row.values.values()]
+    every = [delta for row in deltas for delta in row]
     means = [row.mean for row in rows]
     shares = {
         "value": _covered(values, _centre(values)),
@@ -216,19 +216,19 @@ def _shares(rows: Sequence[Any], effect: float) -> dict[str, float]:
     if effect:
         return shares
     return shares | {
-        "test": _share(one.p < LEVEL for one in every),
-        "holm": _share(any(one.p_holm < LEVEL for one in row) for row in deltas),
-        "mean_test": _share(one.p < LEVEL for one in means),
-        "interval": _share(any(one.excludes_zero for one in row) for row in deltas),
+        "test": _share(delta.p < LEVEL for delta in every),
+        "holm": _share(any(delta.p_holm < LEVEL for delta in row) for row in deltas),
+        "mean_test": _share(mean.p < LEVEL for mean in means),
+        "interval": _share(any(delta.excludes_zero for delta in row) for row in deltas),
     }
 
 
 def _centre(estimates) -> float:
-    return float(np.mean([one.value for one in estimates]))
+    return float(np.mean([estimate.value for estimate in estimates]))
 
 
 def _covered(estimates, true: float) -> float:
-    return _share(one.low <= true <= one.high for one in estimates)
+    return _share(estimate.low <= true <= estimate.high for estimate in estimates)
 
 
 def _share(marks) -> float:

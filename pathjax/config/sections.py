@@ -43,7 +43,7 @@ class DataConfig:
     tiles: int = 1  # K, tiles sampled per sample and step
     image_px: int = 64  # side of the training views
     unit: str = "sample"  # or "tile": each is a sample (self-supervision)
-    pair_by: str = "patient_id"  # or "sample_id": who shares it is no negative
+    pair_by: str = "patient_id"  # or "sample_id": samples sharing it are no negatives
     genes: int = 0  # number, the most variable on train; 0: no expression
     gene_list: str = ""  # file of gene names, one a line, in place of `genes`
     text: str = ""  # file of `pathjax text embed`: report text as a third modality
