@@ -49,7 +49,8 @@ def test_rows_become_samples_and_images_become_tiles(folder):
     assert not check_study(study).problems
     samples = study.samples.set_index("sample_id")
     assert list(samples.index) == ["a.png", "b.png", "c.png"]
-    assert list(samples["grade"]) == ["G1", "G2", None]
+    # pandas 3 reads a null as NaN
+    assert samples["grade"].dropna().to_dict() == {"a.png": "G1", "b.png": "G2"}
     assert list(samples["age"]) == [60, 60, 71.5]
     # 100 px hold nine tiles of 32; 64 px at 0.25 are 32 at 0.5.
     tiles = study.tiles
