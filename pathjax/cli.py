@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import pathjax
 from pathjax.commands import (
     bench,
+    blend,
     data,
     demo,
     evals,
@@ -159,7 +160,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=pathjax.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    groups = (demo, data, tile, text, models, training, bench, plan, evals, sweep)
-    for group in (*groups, predict, modalities, figure):
+    groups = (demo, data, tile, text, models, training, blend, bench, plan, evals)
+    for group in (*groups, sweep, predict, modalities, figure):
         group.add(commands)
     return parser

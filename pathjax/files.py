@@ -69,6 +69,12 @@ def atomic_path(final: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_text(final: Path, text: str) -> None:
     """Writes `text` as UTF-8 to `final`, atomically."""
     with atomic_path(final) as partial:

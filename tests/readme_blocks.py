@@ -9,12 +9,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+def blocks(page: str = README) -> list[str]:
+    return re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
 
 
-def block_with(text: str) -> str:
-    (found,) = [block for block in blocks() if text in block]
+def block_with(text: str, page: str = README) -> str:
+    (found,) = [block for block in blocks(page) if text in block]
     return found
 
 

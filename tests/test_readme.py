@@ -35,6 +35,9 @@ def test_step_by_step(tmp_path):
     bash("pathjax report results --html", tmp_path, 300)
     assert (tmp_path / "results" / "report" / "index.html").is_file()
     # "In the folder of the steps above."
+    page = (REPOSITORY / "docs" / "blend.md").read_text(encoding="utf-8")
+    bash(block_with("pathjax blend", page), tmp_path, 600)
+    assert (tmp_path / "blend-results" / "report" / "frontier.png").is_file()
     bash(block_with("--backend tfidf"), tmp_path, 900)
     for name in ("modalities/heatmap.png", "reports.png", "predicted/predicted.h5ad"):
         assert (tmp_path / name).is_file()

@@ -12,8 +12,8 @@ def add(commands) -> None:
     evaluation = commands.add_parser(
         "evaluate",
         aliases=["probe"],
-        help="probe models (NAME=PATH, the base first; PATH may be `handcrafted`) on "
-        "tasks; resumes after an interruption",
+        help="probe models (NAME=PATH, the base first; PATH may be `handcrafted` "
+        "or a folder of `pathjax blend`) on tasks; resumes after an interruption",
     )
     evaluation.add_argument("models", nargs="+", metavar="NAME[:BASE][@SEED]=PATH")
     add_tasks(evaluation)
@@ -110,6 +110,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from pathjax.evals.candidates import (
         HANDCRAFTED,
         OLD_HANDCRAFTED,
+        expand_blend,
         parse_candidate,
     )
     from pathjax.evals.evaluate import evaluate, open_studies
@@ -117,7 +118,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from pathjax.evals.suites import load_tasks
     from pathjax.progress import stage
 
-    candidates = [parse_candidate(text) for text in args.models]
+    given = [parse_candidate(text) for text in args.models]
+    candidates = [one for model in given for one in expand_blend(model)]
     if any(model.path == OLD_HANDCRAFTED for model in candidates):
         note = (
             f"{OLD_HANDCRAFTED} is now called {HANDCRAFTED}; the old word still works"

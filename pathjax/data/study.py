@@ -23,7 +23,7 @@ from pathjax.data.study_tables import (
     runs_of_tiles,
     slides_of_tiles,
 )
-from pathjax.files import mismatch, read_json
+from pathjax.files import mismatch, read_json, sha256
 
 SCHEMA = 1
 
@@ -136,12 +136,6 @@ def listing(problems: Sequence[str], most: int = 450, separator: str = "; ") -> 
             break
         shown.append(problem)
     return separator.join(shown)
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file, read in pieces."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint_of(files: dict[str, dict[str, Any]]) -> str:

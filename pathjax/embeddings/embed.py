@@ -26,7 +26,7 @@ from pathjax.data.transforms import centre_crop
 from pathjax.embeddings.embedding_file import EmbeddingError, read_header, write_file
 from pathjax.embeddings.embedding_rows import EmbeddingRows, differences
 from pathjax.files import short_name
-from pathjax.models.model_file import Model
+from pathjax.models.model_file import IMPORTED, Model
 from pathjax.models.variants import nearest_multiples
 from pathjax.models.vit import ViTConfig
 from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
@@ -82,7 +82,7 @@ def at_image_px(model: Model, image_px: int | None) -> Model:
     own = model.meta["image_px"]
     if image_px is None or image_px == own:
         return model
-    if model.meta["objective"]["name"] != objectives.IMPORTED:
+    if model.meta["objective"]["name"] != IMPORTED:
         raise EmbeddingError(
             f"image_px={image_px}: the model was trained at {own} px, and tiles of "
             "another size have another magnification; embed without it, or train from "

@@ -13,14 +13,12 @@ from pathjax import objectives
 from pathjax.data.expression import GenePanel, select
 from pathjax.data.pipeline import tile_batches
 from pathjax.data.study import Study
-from pathjax.models.model_file import Model
+from pathjax.models.model_file import Model, has_heads
 
 
 def shares_space(model: Model) -> bool:
     """Whether the model's objective embeds images and expression in one space."""
-    if model.meta["objective"]["name"] == objectives.IMPORTED:
-        return False
-    return objectives.of_model(model).shares_space
+    return has_heads(model.meta) and objectives.of_model(model).shares_space
 
 
 def joint_embeddings(

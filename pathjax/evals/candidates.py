@@ -20,6 +20,7 @@ from pathjax.embeddings.cache import identity, weights_file
 from pathjax.evals import EvalError
 from pathjax.evals.results import read_results
 from pathjax.evals.tasks import Task
+from pathjax.models.blend import blended
 from pathjax.models.model_file import parameters_sha256, read_meta
 from pathjax.registry import source_hashes
 from pathjax.stats.metrics import find_metric
@@ -75,6 +76,20 @@ def parse_candidate(text: str) -> Candidate:
         )
     name, base, seed, path = match.groups()
     return Candidate(name, path, base, None if seed is None else int(seed))
+
+
+def expand_blend(candidate: Candidate) -> list[Candidate]:
+    """A candidate for each alpha of a folder of `pathjax blend`; else the candidate.
+
+    Their names end with `alpha 0.3`, by which the report draws them as one line.
+    """
+    models = blended(candidate.path)
+    return [
+        dataclasses.replace(
+            candidate, name=f"{candidate.name} alpha {alpha:g}", path=str(path)
+        )
+        for alpha, path in models.items()
+    ] or [candidate]
 
 
 Inputs = dict[str, Any]

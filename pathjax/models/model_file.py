@@ -23,6 +23,8 @@ from pathjax.models.variants import ViTConfig, param_shapes
 
 FILE = "model.safetensors"
 SCHEMA = 1
+# In place of an objective's name: an encoder without heads, of a public model or blended.
+IMPORTED, BLENDED = "imported", "blended"
 # Shapes of the header, see `files.mismatch`.
 VIT = {
     **dict.fromkeys(("patch", "width", "depth", "heads", "mlp_dim"), int),
@@ -105,6 +107,11 @@ def save_model(folder: Path, model: Model) -> Path:
             "the one that is there: make room and run the same command again"
         ) from error
     return folder / FILE
+
+
+def has_heads(meta: dict[str, Any]) -> bool:
+    """Whether an objective trained the model; if not, the file holds an encoder only."""
+    return meta["objective"]["name"] not in (IMPORTED, BLENDED)
 
 
 def parameters_sha256(path: str | Path) -> str:

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from pathjax.models.model_file import Model
+from pathjax.models.model_file import IMPORTED, Model, has_heads
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.dino import DINO
 from pathjax.objectives.objective import (
@@ -25,7 +25,6 @@ from pathjax.objectives.regression import Regression
 from pathjax.registry import Registry, did_you_mean
 
 __all__ = [
-    "IMPORTED",
     "OBJECTIVES",
     "Batch",
     "Objective",
@@ -45,10 +44,6 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
     {"contrastive": Contrastive, "regression": Regression, "dino": DINO},
     of=Objective,
 )
-
-
-# In place of an objective's name in the file of a public model.
-IMPORTED = "imported"
 
 
 def make(name: str, options: Mapping[str, Any]) -> Objective:
@@ -105,12 +100,16 @@ def of_model(model: Model, *, cached: bool = False) -> Objective:
 
     Raises:
       RegistryError: Its class is not shipped, and its module not imported by the user.
-      ObjectiveError: None has trained it (a public model), or it cannot be set up.
+      ObjectiveError: None has trained it (a public or blended model), or it cannot be
+        set up.
     """
     options = dict(model.meta["objective"])
     name, text_dim = options.pop("name"), options.pop("text_dim", 0)
-    if name == IMPORTED:
-        raise ObjectiveError("this is a public model, which no objective has trained")
+    if not has_heads(model.meta):
+        raise ObjectiveError(
+            f"this is {'a public' if name == IMPORTED else 'a blended'} model, an "
+            "encoder without heads: take one that `pathjax train` wrote"
+        )
     OBJECTIVES.imported(name)
     panel = model.meta.get("panel")
     n_genes = len(panel["genes"]) if panel else 0

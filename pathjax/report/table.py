@@ -25,6 +25,7 @@ from pathjax.report.compare import (
     load_unscored,
 )
 from pathjax.report.csv_table import read_table, write_table
+from pathjax.report.frontier import draw_frontier
 from pathjax.report.notes import shown_notes
 from pathjax.report.style import BETTER, WORSE, folded, plain, save, slug, wrapped
 from pathjax.report.table_data import Column, ReportError, Row, Table, mark, table_json
@@ -244,7 +245,7 @@ def write_report(
 
     Returns:
       The table; and what was written: "markdown", "csv", "json", "png", "deltas", and
-      where there is something to show "genes:TASK" and "learning".
+      where there is something to show "frontier", "genes:TASK" and "learning".
 
     Raises:
       ReportError: Results do not fit into one table.
@@ -261,6 +262,8 @@ def write_report(
     if any(row.deltas for row in table.rows):
         paths["deltas"] = out / "deltas.png"
         figures.draw_deltas(table, paths["deltas"])
+    if draw_frontier(table, out / "frontier.png"):
+        paths["frontier"] = out / "frontier.png"
     bases = {row.name: row.base for row in table.rows}
     for task, models in gene_correlations(scored).items():
         tuned = {m: bases[m] for m in models if bases[m] in models}

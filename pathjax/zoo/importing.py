@@ -18,9 +18,8 @@ from flax.traverse_util import flatten_dict
 
 import pathjax
 from pathjax.data.preprocess import Preprocess
-from pathjax.models.model_file import FILE, Model, save_model
+from pathjax.models.model_file import FILE, IMPORTED, Model, save_model
 from pathjax.models.variants import ViTConfig, nearest_multiples
-from pathjax.objectives import IMPORTED
 from pathjax.zoo.convert import Converted, State, from_state
 from pathjax.zoo.entry import Entry, ZooError
 from pathjax.zoo.layouts import DIALECTS

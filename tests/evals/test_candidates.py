@@ -10,11 +10,17 @@ from tiny_study import config_for
 
 from pathjax.data.study import Study, sha256
 from pathjax.evals import EvalError
-from pathjax.evals.candidates import Candidate, parse_candidate, weights_of
+from pathjax.evals.candidates import (
+    Candidate,
+    expand_blend,
+    parse_candidate,
+    weights_of,
+)
 from pathjax.evals.evaluate import evaluate
 from pathjax.evals.protocols import PROTOCOLS, Protocol
 from pathjax.evals.results import read_predictions, read_results
 from pathjax.evals.tasks import Task
+from pathjax.models.blend import blend
 from pathjax.models.model_file import FILE, load_model, parameters_sha256, save_model
 from pathjax.report.notes import notes_of
 from pathjax.train import train
@@ -252,3 +258,19 @@ def test_patients_that_chose_the_model_are_named(tiny_study, tmp_path):
         "chosen: chosen by a validation on 2 of the test patients" in note
         for note in notes_of([entry], [], [], 10)
     )
+
+
+def test_a_blend_is_scored_at_every_alpha(models, tiny_study, tmp_path):
+    """At alpha 0 as the base, at 1 as the tuned model; both saw the same patients."""
+    blend(models / "base", [models / "tuned"], [0, 0.5, 1], models / "blend")
+    given = [*candidates(models), parse_candidate(f"b:base={models / 'blend'}")]
+    every = [one for model in given for one in expand_blend(model)]
+    names = [one.name for one in every[2:]]
+    assert names == ["b alpha 0", "b alpha 0.5", "b alpha 1"]
+    out = tmp_path / "out"
+    evaluate(every, tiny_study, [TASK], out)
+    entries = {one["model"]: one for one in read_results(out).entries}
+    scores = {name: entry["value"] for name, entry in entries.items()}
+    assert scores["b alpha 0"] == scores["base"]
+    assert scores["b alpha 1"] == scores["tuned"]
+    assert entries["b alpha 0.5"]["audit"]["stages"] == ["tiny"]
