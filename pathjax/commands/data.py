@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pathjax.commands import datasets, tcga, text
+from pathjax.commands import datasets, spatial, tcga, text
 
 
 def add(commands) -> None:
@@ -53,6 +53,7 @@ def add(commands) -> None:
     split.set_defaults(run=run_split)
     text.add_reports(kinds)
     datasets.add(kinds)
+    spatial.add(kinds)
     tcga.add(kinds)
 
 

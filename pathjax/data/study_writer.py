@@ -109,7 +109,8 @@ class StudyWriter:
       name: The study's name.
       tile_px: Side of a stored tile in pixels.
       mpp: Micrometres per pixel of stored tiles.
-      gene_id_type: What `var_names` are ("symbol", "ensembl"), None without genes.
+      gene_id_type: What `var_names` are ("symbol", "ensembl"), None without genes; an
+        attribute, which may be set until `finish`.
       synthetic: Labels everything made from it as synthetic.
       provenance: Sources, licences, checksums, free text.
       build: Parameters that decide the tiles' content; shards of others do not mix.
@@ -131,6 +132,7 @@ class StudyWriter:
         build: dict[str, Any],
     ):
         self.root = Path(root)
+        self.gene_id_type = gene_id_type
         self._meta = {
             "schema": SCHEMA,
             "name": name,
@@ -324,6 +326,7 @@ class StudyWriter:
             written.append(write_split(self.root, split))
 
         self._meta |= {
+            "gene_id_type": self.gene_id_type,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "targets": [dataclasses.asdict(target) for target in targets],
             "shards": [

@@ -22,11 +22,11 @@ from pathjax.datasets.her2st.image import (
     background_colour,
     blanked,
     block_px,
-    cut_tile,
     read_image,
 )
 from pathjax.datasets.her2st.section import Section, Slide, read_section
 from pathjax.datasets.her2st.source import SectionError, choose_sections
+from pathjax.datasets.spatial.image import cut_tile
 from pathjax.files import write_json
 
 Row = dict[str, Any]

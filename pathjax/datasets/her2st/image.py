@@ -1,11 +1,10 @@
-"""A section's image: decoding, background colour, tissue, and tiles cut from it.
+"""A section's image: decoding, background colour and tissue.
 
 A section is decoded once, whole, to uint8: about 275 MB for upstream's 92 megapixels.
 Nothing here knows spots.
 """
 
 import io
-import math
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +15,12 @@ from PIL import Image
 
 from pathjax.data.images import JPEG_MAGIC, decode_tile
 from pathjax.datasets.her2st.source import SectionError
+from pathjax.datasets.spatial.survey import otsu
 
 # Upstream's images have 92 megapixels. 250 allows a finer scan of the same array and
 # bounds memory to 0.75 GB.
 MAX_PIXELS = 250_000_000
 
-RESAMPLE = Image.Resampling.BICUBIC
-SUPPORT = 2.0  # reach of the bicubic filter in source pixels, times the reduction
 BLOCK_UM = 16.0  # about one and a half nuclei: a block of tissue holds an edge
 # Brightest value that counts as blanked to black; haematoxylin leaves more than this.
 BLACK = 2
@@ -76,23 +74,6 @@ def _open(path: Path) -> tuple[tuple[int, int], bytes]:
     return (width, height), data
 
 
-def otsu(values: np.ndarray, bins: int = 256) -> float:
-    """Threshold with the largest variance between classes.
-
-    Otsu, IEEE Trans. Systems, Man, and Cybernetics 9:62 (1979).
-    """
-    counts, edges = np.histogram(values, bins)
-    centres = (edges[1:] + edges[:-1]) / 2
-    below = np.cumsum(counts)[:-1]
-    above = counts.sum() - below
-    sums = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap = sums[:-1] / below - (sums[-1] - sums[:-1]) / above
-    between = np.where((below > 0) & (above > 0), below * above * gap**2, -1.0)
-    best = np.flatnonzero(between == between.max())  # a plateau where the gap is empty
-    return float(edges[1:-1][int(best.mean())])
-
-
 def tissue_mask(
     image: UInt8[np.ndarray, "H W 3"], block: int
 ) -> Bool[np.ndarray, "h w"]:
@@ -144,51 +125,3 @@ def blanked(image: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
         image.max(axis=-1) <= BLACK, SQUARE, iterations=2, border_value=1
     )
     return scipy.ndimage.binary_dilation(core, SQUARE, iterations=2 + RIM)
-
-
-def cut_tile(
-    image: UInt8[np.ndarray, "H W 3"],
-    centre: tuple[float, float],
-    side: float,
-    tile_px: int,
-    background: UInt8[np.ndarray, "3"],
-    blank: Bool[np.ndarray, "H W"] | None = None,
-) -> tuple[UInt8[np.ndarray, "P P 3"], float]:
-    """Cuts one square tile; returns it and the share of its area that was filled in.
-
-    Resampled once, by Pillow's antialiased bicubic filter over a box with fractional
-    edges, so that neither the size nor the centre is rounded to source pixels.
-
-    Args:
-      image: The section.
-      centre, side: x, y and side in image pixels, may be fractional; pixel i covers i to
-        i + 1.
-      tile_px: Side of the tile returned.
-      background: Fills what is beyond the image's edge and where `blank`.
-      blank: True where the image has no picture.
-    """
-    height, width = image.shape[:2]
-    left, top = centre[0] - side / 2, centre[1] - side / 2
-    margin = math.ceil(SUPPORT * max(1.0, side / tile_px)) + 1
-    x0, y0 = math.floor(left) - margin, math.floor(top) - margin
-    x1, y1 = math.ceil(left + side) + margin, math.ceil(top + side) + margin
-    window = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-    window[:] = background
-    inside = (
-        slice(max(y0, 0), max(min(y1, height), 0)),
-        slice(max(x0, 0), max(min(x1, width), 0)),
-    )
-    piece = image[inside]
-    if blank is not None:
-        piece = np.where(blank[inside][..., None], background, piece)
-    filled = np.ones(window.shape[:2], bool)
-    if piece.size:
-        at_y, at_x = inside[0].start - y0, inside[1].start - x0
-        place = (slice(at_y, at_y + piece.shape[0]), slice(at_x, at_x + piece.shape[1]))
-        window[place] = piece
-        filled[place] = False if blank is None else blank[inside]
-    box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
-    tile = Image.fromarray(window).resize((tile_px, tile_px), RESAMPLE, box=box)
-    core = filled[math.floor(box[1]) : math.ceil(box[3])]
-    core = core[:, math.floor(box[0]) : math.ceil(box[2])]
-    return np.asarray(tile), float(core.mean())

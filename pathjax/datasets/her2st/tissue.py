@@ -20,11 +20,11 @@ from pathjax.datasets.her2st.build import PROVENANCE, QUALITY, SITE, Row, write_
 from pathjax.datasets.her2st.image import (
     background_colour,
     block_px,
-    cut_tile,
     tissue_mask,
 )
 from pathjax.datasets.her2st.section import Slide, read_slide
 from pathjax.datasets.her2st.source import SectionError, choose_sections
+from pathjax.datasets.spatial.image import cut_tile
 
 MIN_TISSUE = 0.5  # share of a tile
 

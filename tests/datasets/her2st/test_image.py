@@ -11,7 +11,6 @@ from pathjax.datasets.her2st.image import (
     blanked,
     block_px,
     image_size,
-    otsu,
     read_image,
     tissue_mask,
 )
@@ -76,25 +75,6 @@ def test_the_limit_on_pixels_holds(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(module, "MAX_PIXELS", 9_999)
     with pytest.raises(SectionError, match=r"big\.(jpg|png) has 100 x 100 pixels"):
         read_image(path)
-
-
-def test_otsu_finds_the_best_of_all_thresholds():
-    rng = np.random.default_rng(0)
-    values = np.concatenate([rng.normal(2, 0.5, 4000), rng.normal(6, 0.8, 700)])
-
-    def between(t):
-        low, high = values[values <= t], values[values > t]
-        return len(low) * len(high) * (low.mean() - high.mean()) ** 2
-
-    tried = np.linspace(values.min(), values.max(), 2000)[1:-1]
-    best = max(between(t) for t in tried)
-    assert between(otsu(values)) > 0.999 * best  # bins cost a little
-    assert between(otsu(values, 4)) < 0.999 * best
-
-
-def test_otsu_of_two_separate_clusters_lies_between_them():
-    values = np.concatenate([np.full(100_000, 1.0), np.linspace(5, 6, 500)])
-    assert 1.5 < otsu(values) < 5
 
 
 def stained(seed=0):

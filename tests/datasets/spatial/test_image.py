@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathjax.datasets.her2st.image import cut_tile
+from pathjax.datasets.spatial.image import cut_tile
 
 GREY = np.array([9, 99, 199], np.uint8)
 

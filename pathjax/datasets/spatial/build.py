@@ -1,0 +1,264 @@
+"""Samples to a study: a tile and counts for each spot.
+
+A sample that cannot be trusted is left out with its reason; it is an error if none is
+left. Warnings go to the log and into the study's provenance.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from pathjax.data.images import encode_jpeg
+from pathjax.data.study import Study, StudyError, listing
+from pathjax.data.study_writer import SAFE_NAME, StudyWriter
+from pathjax.datasets.dataset import Progress
+from pathjax.datasets.spatial.checks import checked
+from pathjax.datasets.spatial.expression import expression_table, gene_id_type
+from pathjax.datasets.spatial.formats import recognise
+from pathjax.datasets.spatial.image import cut_tiles
+from pathjax.datasets.spatial.manifest import SampleRow
+from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.survey import Survey
+from pathjax.datasets.spatial.tables import join_samples, patient_split, sample_table
+from pathjax.files import atomic_path, write_json
+
+log = logging.getLogger(__name__)
+
+QUALITY = 90  # of the JPEG tiles
+
+
+def build_spatial(
+    rows: Sequence[SampleRow],
+    out: str | Path,
+    options: SpatialOptions | None = None,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> Study:
+    """Builds a study, or completes the one in `out`.
+
+    Args:
+      rows: The samples to read.
+      out: The study's directory.
+      options: How.
+      progress: Called with (samples done, number of samples).
+
+    Returns:
+      The study. Besides targets, its samples have `array_row`, `array_col` (where there
+      is an array), `pixel_x`, `pixel_y` (level-0 pixels), `source_mpp`, `enlargement`
+      (tile pixels per image pixel) and `upsampled` (enlargement above 1.5). Tiles have
+      `filled`, the share of their area outside the image. `thumbnails/` has each image.
+
+    Raises:
+      StudyError: No sample can be used, or `out` was begun with other options.
+    """
+    options = options or SpatialOptions()
+    samples = (_read(row, options) for row in rows)
+    return write_study(samples, len(rows), out, options, rows=rows, progress=progress)
+
+
+def write_study(
+    samples, total: int, out, options: SpatialOptions, *, rows=None, progress
+) -> Study:
+    """The study of samples that are already read; see `build_spatial`.
+
+    `samples` may be an iterator and may yield a SpatialError in place of a sample.
+    """
+    if not (options.tile_um > 0 and options.tile_px > 0):
+        raise SpatialError(
+            f"expected sizes above 0, got {options.tile_um} um, {options.tile_px} px"
+        )
+    provenance: dict[str, Any] = {"options": dataclasses.asdict(options), "samples": {}}
+    writer = StudyWriter(
+        out,
+        name=options.name,
+        tile_px=options.tile_px,
+        mpp=options.tile_um / options.tile_px,
+        gene_id_type="symbol",
+        synthetic=False,
+        provenance=provenance,
+        build=options.build(),
+    )
+    rows = rows or [SampleRow(Path())] * total
+    used: list[SpatialSample] = []
+    tables: list[pd.DataFrame] = []
+    reasons: list[str] = []
+    for done, (row, sample) in enumerate(zip(rows, samples, strict=True), start=1):
+        try:
+            if isinstance(sample, SpatialError):
+                raise sample
+            _require_new(sample, used)
+            sample, about, table = _write_sample(writer, sample, row, options)
+        except SpatialError as error:
+            name = row.name or str(row.path)
+            if options.strict or total == 1:
+                raise
+            log.warning("%s is left out: %s", name, error)
+            writer.skip(name, str(error))
+            reasons.append(str(error))
+        else:
+            provenance["samples"][sample.name] = about
+            used.append(sample)
+            tables.append(table)
+            for what, reason in sample.left_out:
+                writer.skip(f"{sample.name}: {what}", reason)
+        progress(done, total)
+    if not used:
+        raise StudyError(f"no sample can be used: {listing(reasons)}")
+    joined, targets = join_samples(tables)
+    splits, reason = patient_split(joined)
+    if reason:
+        writer.skip("split patients", reason)
+    writer.gene_id_type = gene_id_type(used)
+    return writer.finish(
+        samples=joined,
+        targets=targets,
+        splits=splits,
+        expression=expression_table(used),
+    )
+
+
+def _read(row: SampleRow, options: SpatialOptions) -> SpatialSample | SpatialError:
+    """The sample of a row with what the manifest says of it."""
+    try:
+        options = dataclasses.replace(options, image=row.image)
+        sample = recognise(row.path).read(row.path, options)
+        for what in ("patient", "site"):
+            said, given = getattr(sample, what), getattr(row, what)
+            if said and given and said != given:
+                raise SpatialError(
+                    f"{row.path}: its metadata names {what} {said}, the manifest "
+                    f"{given}: correct one of them"
+                )
+        mpp = sample.mpp
+        if row.mpp is not None:
+            mpp = {"the manifest": row.mpp}
+        return dataclasses.replace(
+            sample,
+            name=row.name or sample.name,
+            patient=row.patient or sample.patient,
+            site=row.site or sample.site,
+            mpp=mpp,
+        )
+    except SpatialError as error:
+        return error
+    except StudyError as error:
+        return SpatialError(str(error))
+
+
+def _require_new(sample: SpatialSample, used: Sequence[SpatialSample]) -> None:
+    if not SAFE_NAME.fullmatch(sample.name):
+        raise SpatialError(
+            f"{sample.name!r} cannot name a sample: use letters, digits, '.', '_' and "
+            "'-' in the manifest's column sample"
+        )
+    if sample.name in [other.name for other in used]:
+        raise SpatialError(
+            f"two samples are called {sample.name}: give names in a manifest's column "
+            "sample"
+        )
+
+
+def _write_sample(
+    writer: StudyWriter, sample: SpatialSample, row: SampleRow, options: SpatialOptions
+) -> tuple[SpatialSample, dict[str, Any], pd.DataFrame]:
+    """Checks a sample and writes its tiles and thumbnail; the image is closed."""
+    counts = np.asarray(sample.counts.X.sum(axis=1)).ravel()
+    few = counts < options.min_counts
+    if few.any():
+        what = (f"{few.sum()} spots", f"fewer than {options.min_counts} counts")
+        if few.all():
+            raise SpatialError(f"sample {sample.name}: {what[0]}: {what[1]}")
+        sample = dataclasses.replace(
+            sample.keep(~few), left_out=(*sample.left_out, what)
+        )
+    sample, mpp, survey = checked(sample, options)
+    if options.strict and sample.notes:
+        raise SpatialError(f"sample {sample.name}: {listing(sample.notes)}")
+    for note in sample.notes:
+        log.warning("%s: %s", sample.name, note)
+    patient = sample.patient or sample.name
+    sample = dataclasses.replace(sample, patient=patient, site=sample.site or "unknown")
+    side = options.tile_um / mpp
+    tiles = _write_tiles(writer, sample, survey, side, options)
+    _write_thumbnail(writer.root, sample.name, survey)
+    size, image = sample.image.size, sample.image
+    about = {
+        "path": str(row.path),
+        "technology": sample.technology,
+        "organism": sample.organism,
+        "spots": len(sample.positions),
+        "image": str(image.path) if image.path else image.note or "array",
+        "image_note": image.note,
+        "image_px": list(size),
+        "mpp": round(mpp, 5),
+        "mpp_evidence": {key: round(value, 5) for key, value in sample.mpp.items()},
+        "spot_um": sample.spot_um,
+        "thumbnail_scale": survey.thumbnail_scale,
+        "warnings": list(sample.notes),
+        **tiles,
+    }
+    table = sample_table(sample, mpp, options.tile_px / side, row.labels)
+    image.close()
+    return sample, about, table
+
+
+def _write_tiles(
+    writer: StudyWriter,
+    sample: SpatialSample,
+    survey: Survey,
+    side: float,
+    options: SpatialOptions,
+) -> dict[str, Any]:
+    """Cuts the tiles, unless they were cut from the same image and positions before."""
+    ids = np.array(sample.sample_ids, dtype=object)
+    digest = hashlib.sha256(sample.image.digest.encode())
+    for part in (sample.positions.tobytes(), "\n".join(ids).encode(), repr(side)):
+        digest.update(part if isinstance(part, bytes) else part.encode())
+    source = digest.hexdigest()
+    kept_at = writer.root / ".build" / f"{sample.name}.sources.json"
+    if kept_at.is_file():
+        kept = json.loads(kept_at.read_text(encoding="utf-8"))
+        if kept["source"] == source and writer.has_shard(sample.name):
+            return kept["made"]
+    background = survey.background
+    filled_tiles = 0
+    cut = cut_tiles(sample.image, sample.positions, side, options.tile_px, background)
+    with writer.shard(sample.name) as shard:
+        for row, tile, filled in cut:
+            x, y = sample.positions[row] - side / 2
+            filled_tiles += filled > 0
+            shard.add(
+                encode_jpeg(tile, QUALITY),
+                tile_id=ids[row],
+                sample_id=ids[row],
+                patient_id=sample.patient,
+                site=sample.site,
+                x=round(x),
+                y=round(y),
+                mpp=options.tile_um / options.tile_px,
+                filled=filled,
+            )
+    made = {
+        "background_rgb": background.tolist(),
+        "tiles_with_filled_edges": filled_tiles,
+        "source_px_per_tile": round(side, 1),
+        "sha256": sample.image.digest,
+    }
+    write_json(kept_at, {"source": source, "made": made})
+    return made
+
+
+def _write_thumbnail(root: Path, name: str, survey: Survey) -> None:
+    path = root / "thumbnails" / f"{name}.jpg"
+    path.parent.mkdir(exist_ok=True)
+    with atomic_path(path) as partial:
+        Image.fromarray(survey.thumbnail).save(partial, format="JPEG", quality=85)

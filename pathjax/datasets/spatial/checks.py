@@ -1,0 +1,70 @@
+"""Whether a sample's spots can be where they are said to be in its image."""
+
+import dataclasses
+
+import numpy as np
+
+from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.scale import agreed_mpp
+from pathjax.datasets.spatial.survey import Survey, survey
+from pathjax.datasets.spatial.tables import UPSAMPLED_FROM
+
+MAX_OUTSIDE = 0.02  # share of spots: bins under tissue may pass the image's edge
+MIN_ON_TISSUE = 0.5
+
+
+def checked(
+    sample: SpatialSample, options: SpatialOptions
+) -> tuple[SpatialSample, float, Survey]:
+    """The sample with warnings as notes, its micrometres per pixel, and its survey.
+
+    Spots outside the image are left out.
+
+    Raises:
+      SpatialError: Evidence of the scale disagrees, or many spots are outside.
+    """
+    evidence = dict(sample.mpp)
+    if "the manifest" not in evidence and sample.image.mpp is not None:
+        evidence["image tags"] = sample.image.mpp
+    mpp = agreed_mpp(sample.name, evidence)
+    sample = _inside(dataclasses.replace(sample, mpp=evidence))
+    surveyed = survey(sample.image, mpp)
+    notes = list(sample.notes)
+    if sample.image.note:
+        notes.append(f"{sample.image.note} is used: {mpp:.4g} um/px")
+    enlargement = options.tile_px * mpp / options.tile_um
+    if enlargement > UPSAMPLED_FROM:
+        notes.append(
+            f"tiles are enlarged {enlargement:.1f} times: the image has {mpp:.4g} "
+            f"um/px, the tiles {options.tile_um / options.tile_px:.4g}"
+        )
+    return dataclasses.replace(sample, notes=tuple(notes)), mpp, surveyed
+
+
+def _inside(sample: SpatialSample) -> SpatialSample:
+    """The sample without the spots that are outside its image.
+
+    Raises:
+      SpatialError: Those are more than a few.
+    """
+    size = np.array(sample.image.size)
+    positions = sample.positions
+    outside = ((positions < 0) | (positions > size)).any(axis=1)
+    if not outside.any():
+        return sample
+    share = outside.mean()
+    if share > MAX_OUTSIDE:
+        causes = ["a reduced or cropped image was given as the full-resolution one"]
+        swapped = ((positions[:, ::-1] < 0) | (positions[:, ::-1] > size)).any(axis=1)
+        if swapped.mean() < share / 2:
+            causes.insert(0, "x and y are swapped (with them exchanged they fit)")
+        low, high = positions.min(axis=0), positions.max(axis=0)
+        raise SpatialError(
+            f"sample {sample.name}: {outside.sum()} of {len(outside)} spots are outside "
+            f"the image of {size[0]} x {size[1]} px: x from {low[0]:.0f} to "
+            f"{high[0]:.0f}, y from {low[1]:.0f} to {high[1]:.0f}. Probably "
+            + ", or ".join(causes)
+        )
+    what = (f"{outside.sum()} spots", "outside the image")
+    return dataclasses.replace(sample.keep(~outside), left_out=(*sample.left_out, what))

@@ -1,0 +1,37 @@
+"""The options of `pathjax data spatial`; imports nothing heavy."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class SpatialOptions:
+    """How samples are read and tiles are cut; each field is a command-line option."""
+
+    tile_um: Annotated[
+        float, "side of a tile in micrometres (default: 112; a Visium spot has 55)"
+    ] = 112.0
+    tile_px: Annotated[int, "side of a tile in pixels (default: 224)"] = 224
+    image: Annotated[
+        str | None,
+        "full-resolution image of the only sample; or hires or lowres, to use the "
+        "reduced images of Space Ranger",
+    ] = None
+    bin_um: Annotated[
+        float, "side of a Visium HD bin in micrometres: 2, 8, 16 or a multiple of 2"
+    ] = 16.0
+    spot_um: Annotated[
+        float | None,
+        "side of the squares into which cells are pooled (Xenium); 0: a sample per cell",
+    ] = None
+    min_counts: Annotated[int, "leave out spots with fewer counts (default: 1)"] = 1
+    genes_join: Annotated[
+        Literal["inner", "outer"],
+        "genes that all samples have (inner), or that any has (outer)",
+    ] = "inner"
+    name: Annotated[str, "name of the study"] = "spatial"
+    strict: Annotated[bool, "fail where there would be a warning"] = False
+
+    def build(self) -> dict[str, object]:
+        """What decides the content of a study's tiles."""
+        return {"tile_um": self.tile_um, "tile_px": self.tile_px}

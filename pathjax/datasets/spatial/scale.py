@@ -1,0 +1,59 @@
+"""Micrometres per pixel of a sample: evidence is compared, not believed."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.wsi.scale import MAX_DISAGREEMENT, PLAUSIBLE_MPP
+
+MIN_PAIRS = 6  # neighbours that a median is taken of
+
+
+def pitch_px(
+    array: Int[np.ndarray, "n 2"], xy: Float[np.ndarray, "n 2"], step: tuple[int, int]
+) -> float | None:
+    """Median distance in pixels of spots that are `step` apart on the array.
+
+    None where fewer than MIN_PAIRS spots are.
+    """
+    place = {tuple(at): i for i, at in enumerate(array.tolist())}
+    pairs = [
+        (i, place[row + step[0], column + step[1]])
+        for (row, column), i in place.items()
+        if (row + step[0], column + step[1]) in place
+    ]
+    if len(pairs) < MIN_PAIRS:
+        return None
+    first, second = np.array(pairs).T
+    return float(np.median(np.linalg.norm(xy[second] - xy[first], axis=1)))
+
+
+def agreed_mpp(name: str, evidence: Mapping[str, float]) -> float:
+    """The first of the evidence, if the others agree with it.
+
+    Raises:
+      SpatialError: There is none, one is implausible, or two are more than 5 % apart.
+    """
+    if not evidence:
+        raise SpatialError(
+            f"sample {name}: micrometres per pixel unknown: give them in the "
+            "manifest's column mpp"
+        )
+    low, high = PLAUSIBLE_MPP
+    for source, value in evidence.items():
+        if not low <= value <= high:
+            raise SpatialError(
+                f"sample {name}: {source} gives {value:.4g} um/px, expected {low:g} to "
+                f"{high:g}"
+            )
+    smallest = min(evidence, key=evidence.__getitem__)
+    largest = max(evidence, key=evidence.__getitem__)
+    if evidence[largest] > evidence[smallest] * (1 + MAX_DISAGREEMENT):
+        raise SpatialError(
+            f"sample {name}: {smallest} gives {evidence[smallest]:.4g} um/px, {largest} "
+            f"{evidence[largest]:.4g}: the image is not the one that the positions "
+            "are in, or was resized; the manifest's column mpp decides"
+        )
+    return next(iter(evidence.values()))

@@ -1,0 +1,332 @@
+"""Files that Visium and Visium HD share: positions, scale factors and the image.
+
+Space Ranger 1 wrote `tissue_positions_list.csv` without a header, 2 to 4 write
+`tissue_positions.csv` with one, and Visium HD a Parquet file.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from PIL import Image
+
+from pathjax.datasets.spatial.image import ImageSource
+from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.files import read_json
+from pathjax.wsi.base import IMAGE_SUFFIXES, SUFFIXES
+
+POSITION_FILES = (
+    "tissue_positions.parquet",
+    "tissue_positions.csv",
+    "tissue_positions_list.csv",
+)
+COLUMNS = {
+    "barcode": pa.string(),
+    "in_tissue": pa.float64(),
+    "array_row": pa.float64(),
+    "array_col": pa.float64(),
+    "pxl_row_in_fullres": pa.float64(),
+    "pxl_col_in_fullres": pa.float64(),
+}
+# Names of Space Ranger's own pictures: reduced, or with something drawn on them.
+NOT_FULL = ("hires", "lowres", "detected_tissue", "aligned", "cytassist", "qc_", "_qc")
+REDUCED = {"hires": "tissue_hires_image.png", "lowres": "tissue_lowres_image.png"}
+BATCH = 1 << 20  # rows of positions held at once
+
+
+@dataclasses.dataclass(frozen=True)
+class SpatialFolder:
+    """The folder `spatial/` of an output, and what its scale factors say.
+
+    Attributes:
+      path: The folder with positions and scale factors.
+      factors: scalefactors_json.json.
+    """
+
+    path: Path
+    factors: dict[str, float]
+
+    @classmethod
+    def open(cls, output: Path) -> "SpatialFolder":
+        """That of an output folder; the files may lie in the folder itself.
+
+        Raises:
+          SpatialError: The scale factors are missing or damaged.
+        """
+        path = output / "spatial" if (output / "spatial").is_dir() else output
+        file = path / "scalefactors_json.json"
+        if not file.is_file():
+            raise SpatialError(f"{path} lacks scalefactors_json.json: {listed(path)}")
+        try:
+            factors = read_json(file, dict)
+        except ValueError as error:
+            raise SpatialError(str(error)) from error
+        numbers = {
+            key: float(value)
+            for key, value in factors.items()
+            if isinstance(value, int | float) and math.isfinite(value) and value > 0
+        }
+        return cls(path, numbers)
+
+    def positions(self) -> pd.DataFrame:
+        """The spots in tissue by barcode: array_row, array_col, x, y.
+
+        Read in batches: Visium HD has 11 million bins of 2 um.
+
+        Raises:
+          SpatialError: There is no such file, or it lacks a column.
+        """
+        files = [self.path / name for name in POSITION_FILES]
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:
+            raise SpatialError(
+                f"{self.path} lacks the positions ({', '.join(POSITION_FILES)}): "
+                + listed(self.path)
+            )
+        try:
+            batches = _batches(file)
+            frames = [batch[batch["in_tissue"] == 1] for batch in batches]
+            table = pd.concat(frames, ignore_index=True)
+        except SpatialError:
+            raise
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise SpatialError(f"{file} cannot be read ({error})") from error
+        if table.empty:
+            raise SpatialError(f"{file} marks no spot as in tissue (in_tissue 1)")
+        table = table.drop(columns="in_tissue").rename(
+            columns={"pxl_row_in_fullres": "y", "pxl_col_in_fullres": "x"}
+        )
+        twice = table["barcode"].duplicated()
+        if twice.any():
+            raise SpatialError(
+                f"{file} has {twice.sum()} barcodes twice, first "
+                f"{table['barcode'][twice].iloc[0]}"
+            )
+        return table.set_index("barcode")
+
+    def fiducial_mpp(self, fiducial_um: float) -> dict[str, float]:
+        """Micrometres per pixel that the fiducials' diameter gives."""
+        diameter = self.factors.get("fiducial_diameter_fullres")
+        return {"scale factors": fiducial_um / diameter} if diameter else {}
+
+    def full_size(self) -> tuple[float, float, float] | None:
+        """Width, height and tolerance in pixels of the full-resolution image.
+
+        From a reduced image and its scale factor; None if there is neither.
+        """
+        for kind in ("hires", "lowres"):
+            path, factor = self.path / REDUCED[kind], self.factor(kind)
+            if path.is_file() and factor:
+                width, height = _size(path)
+                # Half a pixel of rounding, and as much for the factor's own.
+                return width / factor, height / factor, 1.5 / factor
+        return None
+
+    def factor(self, kind: str) -> float | None:
+        """Pixels of a reduced image ("hires", "lowres") per pixel of the full one."""
+        return self.factors.get(f"tissue_{kind}_scalef")
+
+    def open_image(self, chosen: str | None, output: Path) -> tuple[ImageSource, float]:
+        """The image to use, and its pixels per pixel of the positions' frame.
+
+        Args:
+          chosen: A path, "hires", "lowres", or None to search.
+          output: Space Ranger's output folder: searched, and the folder around it.
+
+        Raises:
+          SpatialError: No image, several, or one of another size.
+        """
+        if chosen in REDUCED:
+            factor = self.factor(chosen)
+            path = self.path / REDUCED[chosen]
+            if factor is None or not path.is_file():
+                raise SpatialError(
+                    f"{self.path} lacks {REDUCED[chosen]} or tissue_{chosen}_scalef"
+                )
+            return ImageSource.open(path, f"{chosen} image of Space Ranger"), factor
+        path = Path(chosen) if chosen else self._find(output)
+        image = ImageSource.open(path)
+        self._check_size(path, image.size)
+        return image, 1.0
+
+    def _check_size(self, path: Path, size: tuple[int, int]) -> None:
+        full = self.full_size()
+        if full is None or self._fits(size, full):
+            return
+        width, height, _ = full
+        said = (
+            f"{path} is {size[0]} x {size[1]} px, but by the scale factors the "
+            f"positions are in an image of about {width:.0f} x {height:.0f} px"
+        )
+        for kind, name in REDUCED.items():
+            reduced = self.path / name
+            if reduced.is_file() and _size(reduced) == size:
+                raise SpatialError(
+                    f"{said}: it is as large as {name}, so give the image that Space "
+                    f"Ranger was run with, or --image {kind}"
+                )
+        hint = "give the image that Space Ranger was run with"
+        if self._fits(size[::-1], full):
+            hint = f"it may be turned by 90 degrees: {hint}"
+        raise SpatialError(f"{said}: {hint}")
+
+    @staticmethod
+    def _fits(size: tuple[int, int], full: tuple[float, float, float]) -> bool:
+        return all(
+            abs(side - expected) <= full[2]
+            for side, expected in zip(size, full[:2], strict=True)
+        )
+
+    def _find(self, output: Path) -> Path:
+        """The only image in or beside the output that has the full size."""
+        folders = [output, output / "spatial"]
+        if output.name == "outs":
+            folders.append(output.parent)
+        candidates = sorted(
+            {
+                path
+                for folder in folders
+                if folder.is_dir()
+                for path in folder.iterdir()
+                if path.suffix.lower() in SUFFIXES
+                and not path.name.startswith(".")
+                and not any(word in path.name.lower() for word in NOT_FULL)
+            }
+        )
+        full = self.full_size()
+        fitting = [
+            path for path in candidates if full is None or self._fits(_size(path), full)
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise SpatialError(
+                f"{output}: {len(fitting)} images could be the full-resolution one "
+                f"({', '.join(path.name for path in fitting)}): name one by --image or "
+                "in the manifest's column image"
+            )
+        has = [kind for kind, name in REDUCED.items() if (self.path / name).is_file()]
+        reduced = f"it has only {' and '.join(has)}, which are reduced" if has else ""
+        others = f"of another size: {', '.join(p.name for p in candidates)}"
+        reasons = "; ".join(filter(None, [reduced, others if candidates else ""]))
+        raise SpatialError(
+            f"{output} has no full-resolution image ({reasons or 'no image at all'}): "
+            "give the one that Space Ranger was run with by --image or in the "
+            "manifest's column image"
+            + (f", or use the reduced one by --image {has[0]}" if has else "")
+        )
+
+
+def output_folder(path: Path) -> Path:
+    """Space Ranger's output: the path, or `outs` in it."""
+    return path / "outs" if (path / "outs").is_dir() else path
+
+
+def sample_name(path: Path) -> str:
+    """The folder's name; that of its parent for `outs`."""
+    path = path.resolve()
+    return path.parent.name if path.name == "outs" else path.name
+
+
+def listed(folder: Path) -> str:
+    """What a folder has, for an error."""
+    if not folder.is_dir():
+        return f"{folder} is no folder"
+    names = sorted(path.name for path in folder.iterdir())
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"it has {', '.join(names[:8]) or 'nothing'}{more}"
+
+
+def match_barcodes(
+    counts_of, positions: pd.DataFrame, where: Path
+) -> tuple[object, pd.DataFrame, list[tuple[str, str]]]:
+    """Counts of the spots that have a usable position, with those positions.
+
+    Args:
+      counts_of: Reads (AnnData, left out) of the barcodes that a function accepts.
+      positions: By barcode, with x and y.
+      where: Named in errors.
+
+    Raises:
+      SpatialError: No barcode has both.
+    """
+    finite = np.isfinite(positions[["x", "y"]]).all(axis=1)
+    placed = positions[finite]
+    known = np.sort(placed.index.to_numpy().astype("S"))
+    seen = {}
+
+    def rows(barcodes: np.ndarray) -> np.ndarray:
+        seen["first"], seen["number"] = barcodes[:1], len(barcodes)
+        if not len(known):
+            return np.zeros(len(barcodes), bool)
+        place = np.minimum(np.searchsorted(known, barcodes), len(known) - 1)
+        return known[place] == barcodes
+
+    counts, left_out = counts_of(rows)
+    if not len(placed):
+        raise SpatialError(f"{where}: no position of a spot in tissue is a number")
+    if not counts.n_obs:
+        first = seen["first"][0].decode() if len(seen["first"]) else "none"
+        raise SpatialError(
+            f"{where}: the matrix and the positions have no barcode in common: "
+            f"{seen['number']} such as {first}, and {len(placed)} such as "
+            f"{placed.index[0]}: are they of one sample?"
+        )
+    if not finite.all():
+        left_out.append((f"{(~finite).sum()} spots", "their position is no number"))
+    without = seen["number"] - counts.n_obs
+    if without:
+        left_out.append((f"{without} barcodes", "no position under tissue"))
+    lacking = len(placed) - counts.n_obs
+    if lacking:
+        left_out.append((f"{lacking} spots in tissue", "not in the matrix"))
+    return counts, placed.loc[counts.obs_names], left_out
+
+
+def _batches(file: Path):
+    if file.suffix == ".parquet":
+        with pq.ParquetFile(file) as parquet:
+            _require(file, parquet.schema_arrow.names)
+            for batch in parquet.iter_batches(BATCH, columns=list(COLUMNS)):
+                yield batch.to_pandas()
+        return
+    with open(file, encoding="utf-8-sig") as text:
+        header = "barcode" in text.readline()
+    read = pyarrow.csv.ReadOptions(
+        column_names=None if header else list(COLUMNS), block_size=1 << 24
+    )
+    convert = pyarrow.csv.ConvertOptions(column_types=COLUMNS)
+    with pyarrow.csv.open_csv(file, read_options=read, convert_options=convert) as csv:
+        _require(file, csv.schema.names)
+        for batch in csv:
+            yield batch.select(list(COLUMNS)).to_pandas()
+
+
+def _require(file: Path, names: list[str]) -> None:
+    lacking = [name for name in COLUMNS if name not in names]
+    if lacking:
+        raise SpatialError(
+            f"{file} lacks the columns {', '.join(lacking)}; it has {', '.join(names)}"
+        )
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height; of plain images from the header alone.
+
+    Raises:
+      SpatialError: It cannot be opened.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        try:
+            with Image.open(path) as image:
+                return image.size
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise SpatialError(f"{path} is no image ({error})") from error
+    image = ImageSource.open(path)
+    image.close()
+    return image.size

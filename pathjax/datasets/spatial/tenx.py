@@ -1,0 +1,184 @@
+"""10x Genomics' feature-barcode matrices: HDF5 of Cell Ranger 3 on, or a folder of MTX.
+
+Only features of type "Gene Expression" are kept. Positions are elsewhere.
+"""
+
+import collections
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.io
+import scipy.sparse
+from jaxtyping import Bool, Int
+
+from pathjax.datasets.spatial.sample import SpatialError
+
+ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(\.\d+)?")
+ORGANISMS = {"ENSG": "human", "ENSMUSG": "mouse"}
+GENE = "Gene Expression"
+READ_AT_ONCE = 20_000_000  # counts per read of the HDF5 file
+
+Rows = Callable[[np.ndarray], Bool[np.ndarray, "barcodes"]]
+
+
+def read_counts(
+    path: Path, rows: Rows | None = None
+) -> tuple[anndata.AnnData, list[tuple[str, str]]]:
+    """Reads a matrix.
+
+    Args:
+      path: The `.h5` file, or a folder with matrix.mtx, barcodes.tsv, features.tsv.
+      rows: Given the barcodes, says which to read; None reads all.
+
+    Returns:
+      Counts as `SpatialSample` has them, and the features left out with reasons.
+
+    Raises:
+      SpatialError: The file is damaged, transposed, or holds no genes.
+    """
+    try:
+        if path.is_dir():
+            counts, features, barcodes = _read_mtx(path, rows)
+        else:
+            counts, features, barcodes = _read_h5(path, rows)
+    except SpatialError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
+        raise SpatialError(
+            f"{path} cannot be read as a matrix of 10x Genomics ({error}): copy or "
+            "download it again"
+        ) from error
+    kept = (features["feature_type"] == GENE).to_numpy()
+    others = collections.Counter(features["feature_type"][~kept])
+    left_out = [
+        (f"{number} features", f"{kind}, not {GENE}")
+        for kind, number in sorted(others.items())
+    ]
+    if not kept.any():
+        raise SpatialError(f"{path} has no feature of type {GENE}, only {dict(others)}")
+    features, counts = features[kept], counts[:, np.flatnonzero(kept)]
+    return (
+        anndata.AnnData(
+            X=scipy.sparse.csr_matrix(counts, dtype=np.float32),
+            obs=pd.DataFrame(index=pd.Index(barcodes, dtype=object)),
+            var=gene_table(features["id"].tolist(), features["name"].tolist()),
+        ),
+        left_out,
+    )
+
+
+def gene_table(ids: list[str], symbols: list[str]) -> pd.DataFrame:
+    """`var` of a sample: index as in the file, columns gene_id and symbol."""
+    matches = [ENSEMBL.fullmatch(name) for name in ids]
+    genes = [match[1] if match else "" for match in matches]
+    names = ["" if ENSEMBL.fullmatch(name) else name for name in symbols]
+    return pd.DataFrame(
+        {"gene_id": genes, "symbol": names}, index=pd.Index(ids, dtype=object)
+    )
+
+
+def organism_of(var: pd.DataFrame) -> str | None:
+    """The organism that most Ensembl ids are of; None without ids."""
+    kinds = collections.Counter(
+        re.match(r"[A-Z]+", name)[0] for name in var["gene_id"] if name
+    )
+    return ORGANISMS.get(kinds.most_common(1)[0][0]) if kinds else None
+
+
+def _read_h5(path: Path, rows: Rows | None):
+    with h5py.File(path) as file:
+        if "matrix" not in file:
+            raise SpatialError(
+                f"{path}: expected the group matrix of Cell Ranger 3 or later, got "
+                f"{', '.join(file) or 'nothing'}"
+            )
+        matrix = file["matrix"]
+        if "probe_region" in matrix["features"] and "gene_id" in matrix["features"]:
+            raise SpatialError(
+                f"{path} counts probes, not genes: give filtered_feature_bc_matrix.h5"
+            )
+        features = pd.DataFrame(
+            {
+                name: matrix["features"][name].asstr()[:]
+                for name in ("id", "name", "feature_type")
+            }
+        )
+        shape = tuple(int(side) for side in matrix["shape"][:])
+        n_barcodes = matrix["barcodes"].shape[0]
+        _check_shape(path, shape, len(features), n_barcodes)
+        indptr = matrix["indptr"][:].astype(np.int64)
+        barcodes = matrix["barcodes"][:].astype("S")
+        keep = np.ones(n_barcodes, bool) if rows is None else rows(barcodes)
+        counts = _read_rows(matrix, indptr, np.flatnonzero(keep), len(features))
+        names = [name.decode() for name in barcodes[keep]]
+    return counts, features, names
+
+
+def _read_rows(
+    matrix: h5py.Group, indptr: Int[np.ndarray, "n"], rows: Int[np.ndarray, "m"], n: int
+) -> scipy.sparse.csr_matrix:
+    """The counts of some barcodes, read in pieces; the others are not kept."""
+    lengths = indptr[rows + 1] - indptr[rows]
+    out_ptr = np.concatenate([[0], np.cumsum(lengths)])
+    data = np.empty(out_ptr[-1], np.float32)
+    indices = np.empty(out_ptr[-1], np.int32)
+    start = 0
+    while start < len(rows):
+        limit = indptr[rows[start]] + READ_AT_ONCE
+        stop = max(start + 1, int(np.searchsorted(indptr[rows + 1], limit, "right")))
+        low, high = indptr[rows[start]], indptr[rows[stop - 1] + 1]
+        kept = np.zeros(high - low + 1, np.int8)  # +1 where a row begins, -1 at its end
+        np.add.at(kept, indptr[rows[start:stop]] - low, 1)
+        np.add.at(kept, indptr[rows[start:stop] + 1] - low, -1)
+        inside = np.cumsum(kept[:-1], dtype=np.int8).astype(bool)
+        place = slice(out_ptr[start], out_ptr[stop])
+        data[place] = matrix["data"][low:high][inside]
+        indices[place] = matrix["indices"][low:high][inside]
+        start = stop
+    counts = scipy.sparse.csr_matrix(
+        (data, indices, out_ptr), shape=(len(rows), n), dtype=np.float32
+    )
+    counts.sum_duplicates()
+    return counts
+
+
+def _check_shape(path: Path, shape, n_features: int, n_barcodes: int) -> None:
+    if shape == (n_features, n_barcodes):
+        return
+    hint = "it is transposed" if shape == (n_barcodes, n_features) else "it is damaged"
+    raise SpatialError(
+        f"{path}: expected a matrix of {n_features} features x {n_barcodes} barcodes, "
+        f"got {shape[0]} x {shape[1]}: {hint}"
+    )
+
+
+def _read_mtx(folder: Path, rows: Rows | None):
+    files = {}
+    for name in ("matrix.mtx", "barcodes.tsv", "features.tsv"):
+        places = [folder / f"{name}.gz", folder / name]
+        files[name] = next((place for place in places if place.is_file()), None)
+    lacking = [name for name, file in files.items() if file is None]
+    if lacking:
+        raise SpatialError(
+            f"{folder} lacks {', '.join(lacking)} (plain or .gz); it has "
+            f"{', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'}"
+        )
+    table = pd.read_csv(files["features.tsv"], sep="\t", header=None, dtype=str)
+    if table.shape[1] < 2:
+        raise SpatialError(f"{files['features.tsv']}: expected an id and a name a line")
+    features = pd.DataFrame({"id": table[0], "name": table[1].fillna("")})
+    features["feature_type"] = table[2] if table.shape[1] > 2 else GENE
+    barcodes = pd.read_csv(files["barcodes.tsv"], sep="\t", header=None, dtype=str)
+    names = barcodes[0].to_numpy(object)
+    matrix = scipy.sparse.coo_matrix(scipy.io.mmread(files["matrix.mtx"]))
+    _check_shape(files["matrix.mtx"], matrix.shape, len(features), len(names))
+    counts = scipy.sparse.csr_matrix(matrix.T)
+    if rows is not None:
+        keep = rows(names.astype("S"))
+        counts, names = counts[np.flatnonzero(keep)], names[keep]
+    return counts, features, names.tolist()

@@ -1,0 +1,89 @@
+"""Visium v1, v2 and CytAssist, as Space Ranger 1 to 4 writes it.
+
+Spots lie on a hexagonal array: 100 um to the next one in a row, rows of alternating
+columns (array_col counts half steps).
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from pathjax.datasets.spatial import space_ranger, tenx
+from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.scale import pitch_px
+
+SPOT_UM = 55.0
+PITCH_UM = 100.0
+# Not the spots' diameter, which Space Ranger takes as 65 um on some slides and 70 on
+# others (pitch and fiducials agree on both).
+FIDUCIAL_UM = 105.0
+MATRICES = (
+    "filtered_feature_bc_matrix.h5",
+    "filtered_feature_bc_matrix",
+    "raw_feature_bc_matrix.h5",
+    "raw_feature_bc_matrix",
+)
+PROBES = "raw_probe_bc_matrix.h5"
+
+
+class Visium:
+    """Space Ranger's output folder, or the folder around it."""
+
+    name = "Visium"
+    needs = (
+        "a folder with filtered_feature_bc_matrix.h5 (or folder) and spatial/ "
+        "(tissue_positions, scalefactors_json.json)"
+    )
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_dir():
+            return False
+        output = space_ranger.output_folder(path)
+        if (output / "binned_outputs").exists():
+            return False
+        names = (*MATRICES, PROBES, "spatial", *space_ranger.POSITION_FILES)
+        return any((output / name).exists() for name in names)
+
+    def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
+        output = space_ranger.output_folder(path)
+        matrix = _matrix(output)
+        folder = space_ranger.SpatialFolder.open(output)
+        positions = folder.positions()
+        counts, placed, left_out = space_ranger.match_barcodes(
+            lambda rows: tenx.read_counts(matrix, rows), positions, output
+        )
+        image, factor = folder.open_image(options.image, output)
+        array = placed[["array_row", "array_col"]].astype(int)
+        counts.obs = array
+        xy = placed[["x", "y"]].to_numpy(np.float64)
+        mpp = {}
+        if step := pitch_px(array.to_numpy(), xy, (0, 2)):
+            mpp["spot pitch"] = PITCH_UM / step
+        mpp |= folder.fiducial_mpp(FIDUCIAL_UM)
+        return SpatialSample(
+            name=space_ranger.sample_name(path),
+            counts=counts,
+            positions=xy * factor,
+            image=image,
+            mpp={source: value / factor for source, value in mpp.items()},
+            spot_um=SPOT_UM,
+            technology="Visium",
+            organism=tenx.organism_of(counts.var),
+            left_out=tuple(left_out),
+        )
+
+
+def _matrix(output: Path) -> Path:
+    for name in MATRICES:
+        if (output / name).exists():
+            return output / name
+    if (output / PROBES).exists():
+        raise SpatialError(
+            f"{output} has only {PROBES}, which counts probes, not genes: add "
+            f"{MATRICES[0]}"
+        )
+    raise SpatialError(
+        f"{output} lacks {MATRICES[0]} (or folder {MATRICES[1]}): "
+        + space_ranger.listed(output)
+    )
