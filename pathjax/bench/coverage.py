@@ -23,7 +23,8 @@ from pathjax.evals.results import make_entry
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.parallel.preemption import process_pool, quiet_start
 from pathjax.progress import stage
-from pathjax.report.compare import Scored, compare
+from pathjax.report.compare import compare
+from pathjax.report.scores import Scored
 from pathjax.stats.metric import StatisticsError
 from pathjax.stats.metrics import find_metric
 

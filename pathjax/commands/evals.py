@@ -12,7 +12,7 @@ def add(commands) -> None:
     evaluation = commands.add_parser(
         "evaluate",
         aliases=["probe"],
-        help="probe models (NAME=PATH, the base first; PATH may be `handcrafted` "
+        help="probe models (NAME=PATH, the base first; PATH may be `handcrafted`, `pixels` "
         "or a folder of `pathjax blend`) on tasks; resumes after an interruption",
     )
     evaluation.add_argument("models", nargs="+", metavar="NAME[:BASE][@SEED]=PATH")

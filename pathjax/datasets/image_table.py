@@ -29,7 +29,7 @@ from pathjax.data.tables import (
 )
 from pathjax.datasets.dataset import Progress
 
-COLUMNS = ("path", "patient_id", "sample_id", "site", "mpp")
+COLUMNS = ("path", "patient_id", "sample_id", "slide_id", "site", "mpp")
 MPP_RANGE = (0.05, 20.0)  # as for slides (docs/tiling.md)
 SAME = 0.01  # relative difference of mpp below which an image is not resized
 QUALITY = 95
@@ -50,10 +50,12 @@ def build_image_table(
 
     Args:
       source: CSV with `path` (relative to it), `patient_id`, `mpp`, and optionally
-        `sample_id` (default: the path) and `site`.
+        `sample_id` (default: the path), `slide_id` (the same) and `site`. A slide is
+        what folds keep whole, so a region of one can be named too.
       out: The study's folder.
       targets: Columns to predict, `COLUMN` for a class or `COLUMN:number`.
-      fold: Column with the fold of each row's patient, for a split called "folds".
+      fold: Column with the fold of each row's patient, for a split called "folds"; with
+        `slide_id`, of its slide: patients of several folds are declared as shared.
       tile_px: Side of a tile in pixels.
       mpp: Micrometres per pixel of the study's tiles.
       name: The study's name, which tasks refer to.
@@ -82,9 +84,15 @@ def build_image_table(
         table["sample_id"] = table["path"]
     if "site" not in table:
         table["site"] = "unknown"
+    unit = "slide_id" if "slide_id" in table else "patient_id"
+    if unit == "patient_id":
+        table["slide_id"] = table["path"]
+    elif problem := filled_in_part(table, unit):
+        raise ValueError(f"{source}: {problem}")
     known = [target_of(target, table, source) for target in targets]
     require_agreement(table, ["patient_id", "site", *wanted], source)
-    splits = [split_of(fold, table, source)] if fold else []
+    if fold:
+        split_of(fold, table, source, unit)  # refuses before images are read
     writer = StudyWriter(
         out,
         name=name,
@@ -116,22 +124,12 @@ def build_image_table(
             + listing(reasons)
         )
     table = table.loc[kept]
+    # Folds are of what is left.
+    splits = [split_of(fold, table, source, unit)] if fold else []
     table = table.drop_duplicates("sample_id")
     samples = table[["sample_id", "patient_id", "site"]].copy()
     for target in known:
         samples[target.name] = _values(target, table[target.name])
-    patients = set(samples["patient_id"])
-    splits = [
-        Split(
-            split.name,
-            {
-                fold: tuple(one for one in ids if one in patients)
-                for fold, ids in split.folds.items()
-                if patients & set(ids)
-            },
-        )
-        for split in splits
-    ]
     return writer.finish(samples=samples, targets=known, splits=splits)
 
 
@@ -183,23 +181,30 @@ def target_of(word: str, table: pd.DataFrame, source: Path) -> Target:
     return Target(column, "sample", "class", tuple(sorted(set(values))))
 
 
-def split_of(fold: str, table: pd.DataFrame, source: Path) -> Split:
-    """The split "folds": the fold of each patient.
+def split_of(
+    fold: str, table: pd.DataFrame, source: Path, unit: str = "patient_id"
+) -> Split:
+    """The split "folds": the fold of each patient, or of each slide.
 
     Raises:
-      ValueError: A patient's images are in several folds.
+      ValueError: The images of a patient, or of a slide, are in several folds.
     """
     named = table[[not is_missing(value) for value in table[fold]]]
-    folds = named.groupby("patient_id")[fold].unique()
+    what = unit.removesuffix("_id")
+    folds = named.groupby(unit)[fold].unique()
     divided = folds[folds.map(len) > 1]
     if len(divided):
         raise ValueError(
-            f"{source}: the images of {len(divided)} patients are in several folds, "
-            f"first {divided.index[0]} ({', '.join(divided.iloc[0])}): a patient has to "
+            f"{source}: the images of {len(divided)} {what}s are in several folds, "
+            f"first {divided.index[0]} ({', '.join(divided.iloc[0])}): a {what} has to "
             "be in one fold"
         )
     of = folds.map(lambda values: values[0])
-    return Split("folds", {name: tuple(of.index[of == name]) for name in of.unique()})
+    ids = {name: tuple(of.index[of == name]) for name in of.unique()}
+    if unit == "patient_id":
+        return Split("folds", ids)
+    counts = named.groupby("patient_id")[fold].nunique()
+    return Split("folds", ids, unit, tuple(map(str, counts.index[counts > 1])))
 
 
 def cut(
@@ -280,7 +285,7 @@ def _write_patient(
                 tile_id=f"{row['path']}@{x},{y}",
                 sample_id=row["sample_id"],
                 patient_id=row["patient_id"],
-                slide_id=row["path"],
+                slide_id=row["slide_id"],
                 site=row["site"],
                 x=x,
                 y=y,

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 HANDCRAFTED = "handcrafted"
 OLD_HANDCRAFTED = "yardstick"  # the word of earlier versions
+PIXELS = "pixels"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Candidate:
 
     Attributes:
       name: Row of the table; the same for all seeds of a model.
-      path: Run folder or model file; "handcrafted" for colour and texture features.
+      path: Run folder or model file; "handcrafted" for colour and texture features,
+        "pixels" for principal components of pixels.
       base: Name of the model it was tuned from.
       seed: Its fine-tuning seed.
     """
@@ -52,14 +54,15 @@ class Candidate:
         return self.name if self.seed is None else f"{self.name} (seed {self.seed})"
 
     @property
-    def handcrafted(self) -> bool:
-        """True for features without a model."""
-        return self.path in (HANDCRAFTED, OLD_HANDCRAFTED)
+    def baseline(self) -> str:
+        """The name of features without a model; "" for a model."""
+        words = {OLD_HANDCRAFTED: HANDCRAFTED, HANDCRAFTED: HANDCRAFTED, PIXELS: PIXELS}
+        return words.get(self.path, "")
 
     @property
     def identity(self) -> str:
         """Which parameters these are."""
-        return HANDCRAFTED if self.handcrafted else identity(self.path)
+        return self.baseline or identity(self.path)
 
 
 def parse_candidate(text: str) -> Candidate:
@@ -125,8 +128,8 @@ def weights_of(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
     ]
     first: dict[tuple[str, str], Candidate] = {}
     for candidate in dict.fromkeys(candidates):
-        if candidate.handcrafted:
-            weights[candidate] = HANDCRAFTED
+        if candidate.baseline:
+            weights[candidate] = candidate.baseline
             continue
         read_meta(candidate.path)  # says what is wrong with it
         weights[candidate] = sha256(weights_file(candidate.path))
@@ -158,7 +161,7 @@ def history_of(
     lineage = {parent["sha256"] for parent in meta.get("lineage", ())}
     for other in candidates:
         ancestor = weights[other] in lineage or other.name == candidate.base
-        if ancestor and not other.handcrafted:
+        if ancestor and not other.baseline:
             stages = read_meta(other.path)["audit"]
             history += [stage for stage in stages if stage not in history]
     return history
@@ -188,7 +191,7 @@ def all_inputs(
     found = {}
     for candidate in candidates:
         base = [one for one in candidates if one.name == candidate.base]
-        meta = {} if candidate.handcrafted else read_meta(candidate.path)
+        meta = {} if candidate.baseline else read_meta(candidate.path)
         lineage = [parent["sha256"] for parent in meta.get("lineage", ())]
         own = {
             "weights": weights[candidate],
@@ -206,7 +209,7 @@ def all_inputs(
             found[candidate, task.name] = own | {
                 "study": studies[task.study].fingerprint,
                 "files": files[task.study, task.split],
-                "task": _hash(dataclasses.asdict(task)),
+                "task": _hash(task.declared),
                 "protocol": _protocol_hash(task, options),
                 **({"code": code[task.name]} if code[task.name] else {}),
             }

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pathjax.data.study import Study, StudyError, sha256
-from pathjax.embeddings import handcrafted
+from pathjax.embeddings import handcrafted, pixels
 from pathjax.embeddings.cache import cached, cached_rows
 from pathjax.embeddings.shared_space import joint_embeddings, shares_space
 from pathjax.evals import EvalError
 from pathjax.evals.audit import Record, audit, under_test
 from pathjax.evals.candidates import (
+    HANDCRAFTED,
+    PIXELS,
     Candidate,
     all_inputs,
     done_before,
@@ -29,6 +31,8 @@ from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, validate_all
 from pathjax.models.model_file import Model, load_model, read_meta
 from pathjax.stats.metric import StatisticsError
+
+BASELINES = {HANDCRAFTED: handcrafted, PIXELS: pixels}
 
 
 def evaluate(
@@ -90,7 +94,7 @@ def evaluate(
             ]
             # A study is embedded once; a model is loaded when something is missing.
             model = None
-            if missing and not candidate.handcrafted:
+            if missing and not candidate.baseline:
                 model = load_model(candidate.path)
                 require_unchanged(candidate, weights)
             # Retrieval needs images and expression in one space.
@@ -158,7 +162,7 @@ def _audit_all(
     tests = {task.name: under_test(task, studies[task.study]) for task in tasks}
     records = {}
     for candidate in candidates:
-        if candidate.handcrafted:  # hand-crafted features have no training data
+        if candidate.baseline:  # which has no training data
             records[candidate] = {name: {"status": "untrained"} for name in tests}
             continue
         meta = read_meta(candidate.path)
@@ -174,6 +178,7 @@ def _features(candidate: Candidate, model: Model | None, study: Study, out: Path
     path = out / "embeddings" / f"{name}.h5"
     if model is None:
         # By the code that computes them, which may change between versions.
-        name = f"{candidate.identity} {sha256(Path(handcrafted.__file__))[:16]}"
-        return cached(path, name, study, lambda: handcrafted.tile_features(study))
+        module = BASELINES[candidate.baseline]
+        name = f"{candidate.identity} {sha256(Path(str(module.__file__)))[:16]}"
+        return cached(path, name, study, lambda: module.tile_features(study))
     return cached_rows(path, model, candidate.identity, study)

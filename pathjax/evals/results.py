@@ -51,6 +51,7 @@ UNSCORED = ("model", "base", "seed", "task", "study", "reason")
 # Arrays of a TaskOutcome that are saved, and as what; None keeps their type.
 ARRAYS = {"truth": None, "prediction": None, "patient": np.str_, "unit": np.str_,
           "stratum": np.int32, "columns": np.str_}  # fmt: skip
+BLOCK = "block"  # an array more, of tasks with blocks_um
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,13 +108,14 @@ def make_entry(
         **{
             key: getattr(outcome, key) for key in ("value", "chance", "n", "n_patients")
         },
-        "declared": dataclasses.asdict(task),
+        "declared": task.declared,
         "hyper": outcome.hyper,
         "per_fold": outcome.per_fold,
         "predictions": None,
         "checkpoint": checkpoint,
         "audit": audit or {"status": "not audited"},
         **({"inputs": inputs} if inputs else {}),
+        **({} if outcome.block is None else {"n_blocks": len(set(outcome.block))}),
     }
 
 
@@ -266,6 +268,8 @@ def _write_rows(path: Path, outcome: TaskOutcome) -> None:
     arrays: dict[str, Any] = {
         name: np.asarray(getattr(outcome, name), kind) for name, kind in ARRAYS.items()
     }
+    if outcome.block is not None:
+        arrays[BLOCK] = np.asarray(outcome.block, np.str_)
     with atomic_path(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -324,7 +328,7 @@ def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray]
         missing = [name for name in ARRAYS if name not in arrays]
         if missing:
             raise EvalError(f"{path} lacks {', '.join(missing)}")
-        rows = {name: arrays[name] for name in ARRAYS}
+        rows = {name: arrays[name] for name in (*ARRAYS, BLOCK) if name in arrays}
     # A kill between the two files leaves rows that are newer than their entry.
     if entry.get("predictions_sha256") not in (None, sha256(path)):
         raise EvalError(

@@ -13,7 +13,8 @@ from jaxtyping import Float
 
 from pathjax.embeddings.embedding_file import FileRows
 from pathjax.evals import EvalError
-from pathjax.evals.probes.base import Fit
+from pathjax.evals.blocks import block_ids
+from pathjax.evals.probes.base import Fit, FoldRows
 from pathjax.evals.protocols import Protocol
 from pathjax.evals.rows import Prepared, column_of, prepare
 from pathjax.evals.tasks import Task, TaskOutcome
@@ -139,7 +140,22 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
             {"fold": task.test, "probe_seed": seed, "value": float(v), "strength": s}
             for seed, (v, s) in enumerate(zip(values, strengths, strict=True))
         ],
+        block=_blocks(task, study, test),
     )
+
+
+def _blocks(task: Task, study, test: Sequence[FoldRows]) -> np.ndarray | None:
+    """The test rows' blocks, for tasks that ask for them."""
+    if task.blocks_um is None:
+        return None
+    patients = len(np.unique(np.concatenate([rows.patient for rows in test])))
+    if patients > 1:
+        raise EvalError(
+            f"blocks_um is for test rows of one patient, got {patients} patients, over "
+            "whom intervals are then: leave it out, or ask one task per patient"
+        )
+    each = [block_ids(study, rows, task.blocks_um) for rows in test]
+    return np.concatenate(each)
 
 
 def _each_seed(fit: Fit, seeds: int) -> tuple[float | int | None, ...]:

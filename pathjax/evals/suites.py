@@ -66,6 +66,7 @@ def _her2st_fold(label: str, split: str, test: str, cluster: bool = True) -> lis
     Cluster ids are per patient, so clusters of another patient cannot be asked for.
     """
     folds: dict[str, Any] = {"split": split, "fit": "train", "test": test}
+    folds["blocks_um"] = 1000.0  # neighbouring spots are alike: five pitches
     clusters = _classes(f"cluster {label}", "her2st", "cluster", **folds)
     return [
         _genes(f"expression {label}", "her2st", 100, **folds),
@@ -166,6 +167,7 @@ TASK: dict[str, Any] = {
     "genes?": (int, list),
     "classes?": [str],
     "site_preserved?": bool,
+    "blocks_um?": (int, float),
 }
 
 

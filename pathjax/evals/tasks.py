@@ -16,6 +16,7 @@ from jaxtyping import Int, Num, Shaped
 
 from pathjax.data.study import StudyError
 from pathjax.evals import EvalError
+from pathjax.evals.blocks import missing_columns
 from pathjax.evals.protocols import OWN_PROTOCOL, PROTOCOLS, Protocol
 from pathjax.registry import RegistryError, did_you_mean
 from pathjax.stats.metrics import find_metric
@@ -53,6 +54,8 @@ class Task:
       site_preserved: Fit and test must share no site; the task is refused if they do.
       metric: A name in stats.metrics.METRICS, or `package.module:NAME` of one's own;
         None is the kind's own.
+      blocks_um: For test samples of one patient: intervals and tests are over square
+        blocks of this side, in micrometres, as well as over rows. None: over patients.
     """
 
     name: str
@@ -69,6 +72,15 @@ class Task:
     classes: tuple[str, ...] = ()
     site_preserved: bool = False
     metric: str | None = None
+    blocks_um: float | None = None
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """The fields, as in results; `blocks_um`, which is newer, only if it is set."""
+        fields = dataclasses.asdict(self)
+        if self.blocks_um is None:
+            del fields["blocks_um"]
+        return fields
 
     @property
     def protocol_name(self) -> str:
@@ -127,7 +139,7 @@ class Task:
         if self.classes and self.kind != "classification":
             problems.append(f"classes are for classification, the kind is {self.kind}")
         for check in (self._protocol_problems, self._target_problems,
-                      self._fold_problems):  # fmt: skip
+                      self._fold_problems, self._block_problems):  # fmt: skip
             try:
                 problems += check(study)
             except (RegistryError, EvalError) as error:
@@ -227,6 +239,21 @@ class Task:
             problems.append(f"one fold has two roles: {named}")
         return problems
 
+    def _block_problems(self, study):
+        if self.blocks_um is None:
+            return []
+        problems = []
+        if not 0 < self.blocks_um < np.inf:
+            problems.append(f"expected blocks_um above 0, got {self.blocks_um}")
+        if self.level != "sample":
+            problems.append(f"blocks_um is for samples, the level is {self.level}")
+        if missing := missing_columns(study):
+            problems.append(
+                f"blocks_um needs the place of each sample, and samples of {study.name} "
+                f"lack {', '.join(missing)}"
+            )
+        return problems
+
     def validate(self, study) -> None:
         """Raises EvalError with everything that is wrong, if anything is."""
         problems = self.problems(study)
@@ -254,6 +281,7 @@ class TaskOutcome:
       shared_patients: Patients on both sides, which the split declares.
       hyper: Everything that was chosen or counted.
       per_fold: A record per probe seed.
+      block: Names of the test rows' blocks (blocks.py); None without `blocks_um`.
     """
 
     task: Task
@@ -274,6 +302,7 @@ class TaskOutcome:
     shared_patients: tuple[str, ...]
     hyper: dict[str, Any]
     per_fold: list[dict[str, Any]]
+    block: Shaped[np.ndarray, "n"] | None = None
 
     @property
     def n(self) -> int:

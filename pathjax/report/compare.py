@@ -7,7 +7,6 @@ so that deltas and their mean have paired intervals. The mean delta has its test
 same permutations as the tasks. Nothing is rendered here.
 """
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +16,15 @@ import numpy as np
 
 from pathjax.data.study import listing
 from pathjax.evals.results import (
+    BLOCK,
     chosen_on_scored_rows,
     read_predictions,
     read_results,
 )
 from pathjax.registry import source_hashes
 from pathjax.report.notes import mean_notes, notes_of
-from pathjax.report.paired import SharedUnits, permute_deltas
+from pathjax.report.paired import permute_deltas
+from pathjax.report.scores import LeftOut, Scored, Scores
 from pathjax.report.table_data import (
     MEAN,
     Column,
@@ -36,8 +37,6 @@ from pathjax.report.table_data import (
     plain_mean,
 )
 from pathjax.stats.correlation import per_gene_pearson
-from pathjax.stats.interval import LARGEST_DELTA, interval, left_out
-from pathjax.stats.metric import Terms
 from pathjax.stats.metrics import find_metric
 
 PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' Holm
@@ -45,21 +44,8 @@ PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' 
 SAME = ("study", "study_fingerprint", "kind", "level", "target", "metric", "protocol",
         "combine", "split", "folds")  # fmt: skip
 SAME_INPUTS = ("files", "task", "protocol", "code")  # by hash, if recorded
-SAME_ROWS = ("unit", "patient", "stratum", "columns", "truth")
+SAME_ROWS = ("unit", "patient", "stratum", "columns", "truth", BLOCK)
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """An entry of results.json with its rows (None where they were not saved)."""
-
-    entry: dict[str, Any]
-    rows: dict[str, np.ndarray] | None
-
-    @property
-    def key(self) -> tuple[str, str, Any]:
-        """Model, task, seed."""
-        return self.entry["model"], self.entry["task"], self.entry["seed"]
 
 
 def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
@@ -135,7 +121,10 @@ def _require_comparable(scored: Sequence[Scored]) -> None:
         for key in SAME_ROWS:
             # NaN is a gene that a fold did not choose; it chose the same for all.
             nan = key == "truth"
-            if not np.array_equal(item.rows[key], known.rows[key], equal_nan=nan):
+            own, theirs = item.rows.get(key), known.rows.get(key)
+            if (own is None) != (theirs is None) or (
+                own is not None and not np.array_equal(own, theirs, equal_nan=nan)
+            ):
                 problems.append(f"{who} was tested on other rows ({key}) than {other}")
                 break
     problems += _weight_problems(scored) + _metric_problems(scored)
@@ -217,72 +206,6 @@ def _pair_seeds(model: str, task: str, tuned: dict, base: dict) -> dict[Any, Any
     )
 
 
-class _Scores:
-    """Terms of every entry, and its scores without each patient, by its key."""
-
-    def __init__(self, scored: Sequence[Scored]):
-        known = [item for item in scored if item.rows is not None]
-        self.shared = SharedUnits(
-            (item.entry["study"], item.entry["task"], item.rows) for item in known
-        )
-        self.terms: dict[tuple, Terms] = {}
-        self.left_out: dict[tuple, np.ndarray] = {}
-        self.scale: dict[str, str] = {}
-        for item in known:
-            task, rows = item.entry["task"], item.rows
-            metric = find_metric(item.entry["metric"], task, in_file=True)
-            self.scale[task] = metric.scale
-            self.terms[item.key] = metric.terms(
-                rows["truth"],
-                rows["prediction"],
-                self.shared.unit[task],
-                rows["stratum"],
-                item.entry["combine"],
-            )
-            units = self.shared.part[task].units
-            self.left_out[item.key] = left_out(self.terms[item.key], units)
-
-    def of(self, model: str, task: str, seeds) -> np.ndarray | None:
-        """`[S, 1 + U]` scores of these seeds; None where rows are missing."""
-        keys = [(model, task, seed) for seed in seeds]
-        if any(key not in self.left_out for key in keys):
-            return None
-        return np.stack([self.left_out[key] for key in keys])
-
-    def estimate(self, value: float, task: str, scores) -> Estimate:
-        """A score with its interval."""
-        bounds: tuple = ()
-        if scores is not None:
-            bounds = interval([self._own(task, scores)], self.scale[task])
-        return Estimate(float(value), *bounds)
-
-    def estimate_delta(self, value: float, task: str, deltas, test) -> Estimate:
-        """A delta with its test and its interval, which is within what can occur."""
-        bounds: tuple = ()
-        if deltas is not None:
-            limit = LARGEST_DELTA[self.scale[task]]
-            bounds = interval([self._own(task, deltas)], limit=limit)
-        return Estimate(float(value), *bounds, **(vars(test) if test else {}))
-
-    def _own(self, task: str, scores: np.ndarray) -> np.ndarray:
-        """Without the units of the part's other tasks, which do not count here."""
-        own = self.shared.own(task)
-        return scores if own is None else scores[:, np.append(0, 1 + own)]
-
-    def mean_interval(self, deltas: dict[str, np.ndarray]) -> tuple[float, float]:
-        """Of the mean of tasks' deltas; parts of the table are independent."""
-        parts = []
-        for part in dict.fromkeys(self.shared.part[task] for task in deltas):
-            # Leaving out a patient of this part leaves the other parts' tasks alone.
-            each = [
-                delta if self.shared.part[task] == part else delta[:, :1]
-                for task, delta in deltas.items()
-            ]
-            parts.append(sum(each) / len(each))
-        limits = [LARGEST_DELTA[self.scale[task]] for task in deltas]
-        return interval(parts, limit=float(np.mean(limits)))
-
-
 def _columns(scored: Sequence[Scored], unscored) -> tuple[Column, ...]:
     first = {item.entry["task"]: item.entry for item in reversed(scored)}
     if MEAN in first:
@@ -295,6 +218,7 @@ def _columns(scored: Sequence[Scored], unscored) -> tuple[Column, ...]:
             first[task]["protocol"],
             percent=find_metric(first[task]["metric"], in_file=True).higher_is_better,
             optimistic=chosen_on_scored_rows(first[task]),
+            n_blocks=first[task].get("n_blocks"),
         )
         for task in dict.fromkeys(item.entry["task"] for item in scored)
     ), *map(Column, dict.fromkeys(failed))
@@ -329,12 +253,12 @@ def compare(
     bases = _bases(grouped)
     columns = _columns(scored, unscored)
     signs = {column.task: column.sign for column in columns}
-    scores = _Scores(scored)
+    scores = Scores(scored)
     rows = []
     for model in in_order(bases):
         tasks, base = grouped[model], bases[model]
         values, gaps, pairs = {}, {}, {}
-        changes: dict[str, np.ndarray | None] = {}
+        changes: dict[str, LeftOut | None] = {}
         for task in (column.task for column in columns if column.task in tasks):
             points = {s: item.entry["value"] for s, item in tasks[task].items()}
             own = scores.of(model, task, points)
@@ -368,7 +292,11 @@ def compare(
         mean = plain_mean(deltas, signs)
         if mean and len(pairs) == len(changes):
             bounds = scores.mean_interval(
-                {task: signs[task] * change for task, change in changes.items()}
+                {
+                    task: signs[task] * change.units
+                    for task, change in changes.items()
+                    if change is not None
+                }
             )
             mean = Estimate(mean.value, *bounds, **(vars(of_mean) if of_mean else {}))
         is_base, count = model in bases.values(), len(next(iter(tasks.values())))

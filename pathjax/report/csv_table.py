@@ -5,6 +5,7 @@ model with a base, low, high, p, p_holm and permutations describe the delta, whi
 follows from the values where it is not given; p is no percentage. The line whose task
 is "mean delta" holds the mean, computed when absent. A table with errors has a column
 `unit`, "percent" or "score"; scores are not multiplied by 100, and lower is better.
+One with intervals over blocks has `n_blocks`, and the intervals over rows.
 Lines starting with `#` are notes.
 """
 
@@ -35,6 +36,8 @@ REQUIRED = ("model", "base", "task", "value", "delta")
 NUMBERS = ("value", "delta", "low", "high", "n", "n_patients", "seeds", "p", "p_holm",
            "permutations")  # fmt: skip
 FIELDS = ("model", "base", "task", "metric", *NUMBERS, "mark")
+BLOCKS = ("n_blocks", "row_low", "row_high")
+NUMBERS_OF_ROWS = ("n", "n_patients", "n_blocks")
 UNITS = {"": True, "percent": True, "score": False}  # whether numbers are percentages
 
 
@@ -42,11 +45,14 @@ def write_table(table: Table, path: str | Path) -> None:
     """Writes the table as CSV, atomically, notes first."""
     columns = {column.task: column for column in table.all_columns}
     fields = FIELDS if all(c.percent for c in columns.values()) else (*FIELDS, "unit")
+    if any(column.n_blocks for column in columns.values()):
+        fields = (*fields, *BLOCKS)
     lines = []
     for cell in records(table):
         shown = "value" if cell["base"] is None else "delta"
-        line = cell | {end: cell[f"{shown}_{end}"] for end in ("low", "high")}
-        for key in ("value", "delta", "low", "high"):
+        ends = ("low", "high", "row_low", "row_high")
+        line = cell | {end: cell.get(f"{shown}_{end}") for end in ends}
+        for key in ("value", "delta", *ends):
             line[key] = _digits(line[key], columns[cell["task"]].scale)
         line |= {key: cell[key] or "" for key in ("n", "n_patients", "seeds")}
         line |= {key: _digits(cell[key]) for key in ("p", "p_holm")}
@@ -87,7 +93,8 @@ def read_table(path: str | Path) -> Table:
     cells: dict[tuple[str, str], dict] = {}
     for line in reader:
         place = f"line {reader.line_num}"
-        text = {key: (line.get(key) or "").strip() for key in (*FIELDS, "unit")}
+        known = (*FIELDS, "unit", *BLOCKS)
+        text = {key: (line.get(key) or "").strip() for key in known}
         model, task, base = text["model"], text["task"], text["base"] or None
         if not model or not task:
             problems.append(f"{place}: expected a model and a task")
@@ -98,12 +105,13 @@ def read_table(path: str | Path) -> Table:
             problems.append(f"{place}: {model}, {task} occurs twice")
         cells[model, task] = cell = _cell(text, place, problems)
         if task != MEAN and task not in columns:
-            n, patients = (_whole(cell[key]) for key in ("n", "n_patients"))
+            n, patients, blocks = map(_whole, map(cell.get, NUMBERS_OF_ROWS))
             percent = UNITS.get(text["unit"], True)
             columns[task] = Column(
                 *(task, text["metric"], None, n, patients),
                 percent=percent,
                 optimistic=OPTIMISTIC in text["mark"],
+                n_blocks=blocks,
             )
     if not cells:
         problems.append("no line")
@@ -120,8 +128,8 @@ def read_table(path: str | Path) -> Table:
 
 def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
     """The numbers of one line, None where empty; appends what is wrong with them."""
-    cell: dict[str, float | None] = dict.fromkeys(NUMBERS)
-    for key in NUMBERS:
+    cell: dict[str, float | None] = dict.fromkeys((*NUMBERS, *BLOCKS))
+    for key in cell:
         if text[key]:
             try:
                 number = float(text[key])
@@ -136,8 +144,9 @@ def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
     for key in ("delta", "p"):
         if not text["base"] and cell[key] is not None:
             problems.append(f"{place}: {text['model']} has a {key} but no base")
-    if (cell["low"] is None) != (cell["high"] is None):
-        problems.append(f"{place}: low and high go together")
+    for low, high in (("low", "high"), ("row_low", "row_high")):
+        if (cell[low] is None) != (cell[high] is None):
+            problems.append(f"{place}: {low} and {high} go together")
     for key in ("p", "p_holm"):
         if cell[key] is not None and not 0 <= cell[key] <= 1:
             problems.append(f"{place}: {key} is {cell[key]}, expected 0 to 1")
@@ -160,8 +169,8 @@ def _row(model: str, bases, columns, cells) -> Row:
             continue
         seeds = int(cell["seeds"] or 0)
         if cell["value"] is not None:
-            bounds = _bounds(cell, scale) if base is None else ()
-            values[task] = Estimate(cell["value"] / scale, *bounds)
+            bounds = _bounds(cell, scale) if base is None else {}
+            values[task] = Estimate(cell["value"] / scale, **bounds)
         if base is None:
             continue
         delta, before = cell["delta"], cells.get((base, task), {}).get("value")
@@ -176,10 +185,12 @@ def _row(model: str, bases, columns, cells) -> Row:
     return Row(model, base, model in bases.values(), values, deltas, mean, seeds)
 
 
-def _bounds(cell, scale: int) -> tuple[float | None, float | None]:
-    return tuple(None if cell[k] is None else cell[k] / scale for k in ("low", "high"))
+def _bounds(cell, scale: int) -> dict[str, float | None]:
+    ends = ("low", "high", "row_low", "row_high")
+    return {k: None if cell[k] is None else cell[k] / scale for k in ends}
 
 
 def _delta(delta: float, cell, scale: int) -> Estimate:
-    test = cell["p"], cell["p_holm"], _whole(cell["permutations"])
-    return Estimate(delta / scale, *_bounds(cell, scale), *test)
+    test = {"p": cell["p"], "p_holm": cell["p_holm"]}
+    test["permutations"] = _whole(cell["permutations"])
+    return Estimate(delta / scale, **_bounds(cell, scale), **test)

@@ -55,6 +55,18 @@ def _selected_key(entry: dict[str, Any]) -> tuple | None:
     return (entry["model"], count) if count else None
 
 
+def _rows_key(entry: dict[str, Any]) -> tuple[int, int, str]:
+    """Rows, patients, and what the units are where there is one patient."""
+    units = "rows"
+    if blocks := entry.get("n_blocks"):
+        side = entry["declared"].get("blocks_um")
+        units = (
+            f"{blocks} blocks of {side / 1000:g} x {side / 1000:g} mm (neighbouring rows "
+            "are alike: intervals over rows, named so, are too short)"
+        )
+    return entry["n"], entry["n_patients"], units
+
+
 def notes_of(
     entries: Sequence[dict[str, Any]],
     columns: Sequence[Column],
@@ -98,9 +110,9 @@ def notes_of(
             "scores are too high (above chance even for labels that are noise): "
             f"{', '.join(optimistic)}."
         )
-    for (n, patients), tasks in _by(entries, lambda e: (e["n"], e["n_patients"])):
+    for (n, patients, units), tasks in _by(entries, _rows_key):
         single = "" if patients > 1 else (
-            "; intervals and tests are over rows of this one patient, which says "
+            f"; intervals and tests are over {units} of this one patient, which says "
             "nothing about other patients"
         )  # fmt: skip
         notes.append(f"Test rows {n}, patients {patients}{single}: {tasks}.")

@@ -53,7 +53,8 @@ class SharedUnits:
 
     Args:
       tasks: (study, task, rows) of each task; of a task named twice the last counts. The
-        unit is the patient, or the row itself where there is one patient.
+        unit is the patient; where there is one patient, the row's block if `rows` have
+        any, and else the row itself.
 
     Attributes:
       unit: task -> `[N]`, which unit of its part each row is of.
@@ -63,8 +64,9 @@ class SharedUnits:
     def __init__(self, tasks: Iterable[tuple[str, str, dict[str, np.ndarray]]]):
         ids: dict[tuple[str, str], dict[str, np.ndarray]] = {}
         for study, task, rows in tasks:
-            kind = "patient" if len(np.unique(rows["patient"])) > 1 else "row"
-            own = rows["patient" if kind == "patient" else "unit"]
+            single = "block" if "block" in rows else "unit"
+            column = "patient" if len(np.unique(rows["patient"])) > 1 else single
+            kind, own = "row" if column == "unit" else column, rows[column]
             ids.setdefault((study, kind), {})[task] = own
         self.unit: dict[str, np.ndarray] = {}
         self.part: dict[str, Part] = {}

@@ -4,8 +4,8 @@
 
 A * has a p below 0.05 after Holm's correction; in bold, its 95 % interval also excludes 0.
 A ° has only such an interval, which is not corrected. Tasks marked † had something chosen
-on the scored rows. An error, where lower is better, is shown in its own unit. compare.py
-makes the table; this module lays it out.
+on the scored rows. An error, where lower is better, is shown in its own unit. Where an
+interval is over blocks of rows, Markdown has that over rows beside it. compare.py makes the table; this module lays it out.
 """
 
 import io
@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from pathjax.files import write_json, write_text
 from pathjax.report import figures
 from pathjax.report.compare import (
-    Scored,
     compare,
     gene_correlations,
     load_runs,
@@ -27,6 +26,7 @@ from pathjax.report.compare import (
 from pathjax.report.csv_table import read_table, write_table
 from pathjax.report.frontier import draw_frontier
 from pathjax.report.notes import shown_notes
+from pathjax.report.scores import Scored
 from pathjax.report.style import BETTER, WORSE, folded, plain, save, slug, wrapped
 from pathjax.report.table_data import Column, ReportError, Row, Table, mark, table_json
 from pathjax.stats.metrics import metric_label
@@ -80,6 +80,7 @@ class Cell(NamedTuple):
     interval: str = ""
     bold: bool = False
     mark: str = ""
+    over_rows: str = ""
 
 
 def _cell(row: Row, column: Column) -> Cell:
@@ -88,14 +89,19 @@ def _cell(row: Row, column: Column) -> Cell:
     if estimate is None:
         return Cell()
     signed = delta is not None
-    interval = ""
-    if estimate.low is not None:
-        ends = (_number(column, n, signed) for n in (estimate.low, estimate.high))
-        interval = f"[{', '.join(ends)}]"
+    interval = _ends(column, estimate.low, estimate.high, signed)
+    over_rows = _ends(column, estimate.row_low, estimate.row_high, signed)
     # A tuned model without a base's value to compare with shows its value, marked.
     own = "=" if not signed and row.base is not None else ""
     number = own + _number(column, estimate.value, signed)
-    return Cell(number, interval, signed and estimate.certain, mark(delta))
+    bold = signed and estimate.certain
+    return Cell(number, interval, bold, mark(delta), over_rows)
+
+
+def _ends(column: Column, low: float | None, high: float | None, signed: bool) -> str:
+    if low is None or high is None:
+        return ""
+    return f"[{_number(column, low, signed)}, {_number(column, high, signed)}]"
 
 
 def _cells(row: Row, table: Table) -> list[Cell]:
@@ -137,7 +143,8 @@ def render_markdown(table: Table) -> str:
         for cell in _cells(row, table):
             number = f"**{cell.number}**" if cell.bold else cell.number
             number += _escape_markdown(cell.mark)
-            cells.append(f"{number} {cell.interval}".strip())
+            rows = f"; rows {cell.over_rows}" if cell.over_rows else ""
+            cells.append(f"{number} {cell.interval}{rows}".strip())
         lines.append("| " + " | ".join(cells) + " |")
     notes = [f"- {_escape_markdown(note)}" for note in shown_notes(table)]
     return "\n".join([*lines, "", *notes]).rstrip() + "\n"

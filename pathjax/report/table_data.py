@@ -34,6 +34,7 @@ class Estimate:
       p_holm: p after Holm's correction over the tasks of this model and base; None for
         a mean delta, which is a single test.
       permutations: Number of exchange patterns that p is based on.
+      row_low, row_high: The interval over rows, where `low` and `high` are over blocks.
     """
 
     value: float
@@ -42,6 +43,8 @@ class Estimate:
     p: float | None = None
     p_holm: float | None = None
     permutations: int | None = None
+    row_low: float | None = None
+    row_high: float | None = None
 
     @property
     def excludes_zero(self) -> bool:
@@ -70,7 +73,7 @@ class Column:
     """One task.
 
     Attributes:
-      task, metric, chance, n, n_patients, protocol: As in results.
+      task, metric, chance, n, n_patients, n_blocks, protocol: As in results.
       percent: False for an error, which is shown in its own unit.
       optimistic: Something was chosen on the scored rows themselves.
     """
@@ -83,6 +86,7 @@ class Column:
     protocol: str = ""
     percent: bool = True
     optimistic: bool = False
+    n_blocks: int | None = None
 
     @property
     def sign(self) -> int:
@@ -209,23 +213,31 @@ def records(table: Table) -> list[dict[str, Any]]:
       `model, base, task, metric, protocol, chance, n, n_patients, seeds`; `value,
       value_low, value_high` of the model itself; `delta, delta_low, delta_high, p,
       p_holm, permutations` against its base; `mark` and `bold` as in the table, and
-      `optimistic` where something was chosen on the scored rows. Every record has every key, None where unknown or without meaning. The mean delta
-      is a record whose task is "mean delta".
+      `optimistic` where something was chosen on the scored rows. Every record has every
+      key, None where unknown or without meaning. The mean delta is a record whose task
+      is "mean delta". A table of which a task has blocks has `n_blocks`, and intervals
+      over rows as `value_row_low` to `delta_row_high`.
     """
+    blocks = any(column.n_blocks for column in table.columns)
     return [
-        _record(row, column)
+        _record(row, column, blocks)
         for row in table.rows
         for column in table.all_columns
         if row.values.get(column.task) or row.delta(column.task)
     ]
 
 
-def _record(row: Row, column: Column) -> dict[str, Any]:
+def _record(row: Row, column: Column, blocks: bool) -> dict[str, Any]:
     missing = dict.fromkeys(field.name for field in dataclasses.fields(Estimate))
     own, change = (
         vars(estimate) if estimate else missing
         for estimate in (row.values.get(column.task), row.delta(column.task))
     )
+    over_rows = {"n_blocks": column.n_blocks} | {
+        f"{name}_{end}": part[end]
+        for name, part in (("value", own), ("delta", change))
+        for end in ("row_low", "row_high")
+    }
     return {
         "model": row.name,
         "base": row.base,
@@ -246,6 +258,7 @@ def _record(row: Row, column: Column) -> dict[str, Any]:
         "mark": mark(row.delta(column.task)),
         "bold": bool((delta := row.delta(column.task)) and delta.certain),
         "optimistic": column.optimistic,
+        **(over_rows if blocks else {}),
     }
 
 

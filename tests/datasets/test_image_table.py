@@ -154,6 +154,20 @@ def test_several_images_of_a_sample_have_to_agree(folder):
     assert len(study.tiles[study.tiles["sample_id"] == "P1"]) == 10
 
 
+def test_folds_of_slides_declare_patients_of_several_folds(folder):
+    rows = [(*row, slide) for row, slide in zip(ROWS, "aab", strict=False)]
+    columns = (*COLUMNS, "slide_id")
+    rows = [(row[0], "P1", *row[2:]) for row in rows]
+    write(folder, rows, columns)
+    split = build(folder).split("folds")
+    assert split.unit == "slide_id" and split.shared_patients == ("P1",)
+    assert split.folds == {"train": ("a",), "test": ("b",)}
+    rows[1] = (*rows[1][:-1], "b")
+    write(folder, rows, columns)
+    with pytest.raises(ValueError, match="1 slides are in several folds, first b"):
+        build(folder, "other")
+
+
 def test_no_usable_image_is_an_error_that_says_why(folder):
     write(folder, [("x.png", "P1", "0.5", "train", "G1", "60")])
     with pytest.raises(StudyError, match=r"none of the 1 images.*x.png: .*No such"):

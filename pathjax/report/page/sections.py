@@ -16,8 +16,9 @@ import numpy as np
 
 from pathjax.evals.results import Results
 from pathjax.files import mismatch, read_json
-from pathjax.report.compare import Scored, gene_correlations
+from pathjax.report.compare import gene_correlations
 from pathjax.report.figures import find_metrics, read_metrics
+from pathjax.report.scores import Scored
 from pathjax.report.table_data import Table
 
 POINTS = 400  # a panel is some 400 pixels wide

@@ -1,0 +1,158 @@
+"""Every result's scores without each unit, and the intervals that follow from them.
+
+    Scored, rows -> Scores -> LeftOut by model, task and seeds -> Estimate
+
+The unit is the patient; where all test rows are of one patient, a block of neighbouring
+rows if the task names blocks, and else the row. Tasks with blocks have intervals over rows
+beside them. The statistics are in `stats`, units that tasks share in paired.py.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from pathjax.evals.results import BLOCK
+from pathjax.report.paired import SharedUnits, Tested
+from pathjax.report.table_data import Estimate
+from pathjax.stats.interval import LARGEST_DELTA, interval, left_out
+from pathjax.stats.metric import Terms
+from pathjax.stats.metrics import find_metric
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """An entry of results.json with its rows (None where they were not saved)."""
+
+    entry: dict[str, Any]
+    rows: dict[str, np.ndarray] | None
+
+    @property
+    def key(self) -> tuple[str, str, Any]:
+        """Model, task, seed."""
+        return self.entry["model"], self.entry["task"], self.entry["seed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """Scores of some seeds, or differences of two models', with all units and without each.
+
+    Attributes:
+      units: Over the task's units.
+      rows: Over single rows, of tasks with blocks.
+    """
+
+    units: Float[np.ndarray, "S 1+U"]
+    rows: Float[np.ndarray, "S 1+R"] | None = None
+
+    def __sub__(self, other: "LeftOut") -> "LeftOut":
+        rows = None
+        if self.rows is not None and other.rows is not None:
+            rows = self.rows - other.rows
+        return LeftOut(self.units - other.units, rows)
+
+
+class Scores:
+    """Terms of every entry, and its scores without each unit, by its key.
+
+    Attributes:
+      shared: The units of every task.
+      terms: Of every entry with rows, over these units.
+    """
+
+    def __init__(self, scored: Sequence[Scored]):
+        known = [item for item in scored if item.rows is not None]
+        blocked = [item for item in known if BLOCK in item.rows]
+        self.shared = _units(known)
+        self.scale = {
+            item.entry["task"]: _metric(item).scale for item in known
+        }  # fmt: skip
+        self.terms = {item.key: _terms(item, self.shared) for item in known}
+        self._units = _all_left_out(self.terms, self.shared)
+        rows = _units(blocked, without=BLOCK)
+        self._rows = _all_left_out(
+            {item.key: _terms(item, rows) for item in blocked}, rows
+        )
+
+    def of(self, model: str, task: str, seeds: Iterable) -> LeftOut | None:
+        """The scores of these seeds; None where rows are missing."""
+        keys = [(model, task, seed) for seed in seeds]
+        if any(key not in self._units for key in keys):
+            return None
+        rows = None
+        if all(key in self._rows for key in keys):
+            rows = np.stack([self._rows[key] for key in keys])
+        return LeftOut(np.stack([self._units[key] for key in keys]), rows)
+
+    def estimate(self, value: float, task: str, scores: LeftOut | None) -> Estimate:
+        """A score with its intervals."""
+        return self._estimate(value, task, scores, scale=self.scale.get(task, ""))
+
+    def estimate_delta(
+        self, value: float, task: str, deltas: LeftOut | None, test: Tested | None
+    ) -> Estimate:
+        """A delta with its test and its intervals, which are within what can occur."""
+        limit = LARGEST_DELTA[self.scale.get(task, "")]
+        found = self._estimate(value, task, deltas, limit=limit)
+        return dataclasses.replace(found, **(vars(test) if test else {}))
+
+    def _estimate(self, value, task, scores: LeftOut | None, **options) -> Estimate:
+        if scores is None:
+            return Estimate(float(value))
+        # Without the units of the part's other tasks, which do not count here.
+        own, over = self.shared.own(task), scores.units
+        over = over if own is None else over[:, np.append(0, 1 + own)]
+        rows: tuple = ()
+        if scores.rows is not None:
+            rows = interval([scores.rows], **options)
+        ends = dict(zip(("row_low", "row_high"), rows, strict=False))
+        return Estimate(float(value), *interval([over], **options), **ends)
+
+    def mean_interval(
+        self, deltas: Mapping[str, Float[np.ndarray, "S 1+U"]]
+    ) -> tuple[float, float]:
+        """Of the mean of tasks' deltas; parts of the table are independent."""
+        parts = []
+        for part in dict.fromkeys(self.shared.part[task] for task in deltas):
+            # Leaving out a patient of this part leaves the other parts' tasks alone.
+            each = [
+                delta if self.shared.part[task] == part else delta[:, :1]
+                for task, delta in deltas.items()
+            ]
+            parts.append(sum(each) / len(each))
+        limits = [LARGEST_DELTA[self.scale[task]] for task in deltas]
+        return interval(parts, limit=float(np.mean(limits)))
+
+
+def _units(scored: Sequence[Scored], without: str = "") -> SharedUnits:
+    return SharedUnits(
+        (
+            item.entry["study"],
+            item.entry["task"],
+            {name: part for name, part in (item.rows or {}).items() if name != without},
+        )
+        for item in scored
+    )
+
+
+def _metric(item: Scored):
+    return find_metric(item.entry["metric"], item.entry["task"], in_file=True)
+
+
+def _terms(item: Scored, units: SharedUnits) -> Terms:
+    rows = item.rows or {}
+    return _metric(item).terms(
+        rows["truth"],
+        rows["prediction"],
+        units.unit[item.entry["task"]],
+        rows["stratum"],
+        item.entry["combine"],
+    )
+
+
+def _all_left_out(
+    terms: Mapping[tuple, Terms], units: SharedUnits
+) -> dict[tuple, np.ndarray]:
+    return {key: left_out(own, units.part[key[1]].units) for key, own in terms.items()}
