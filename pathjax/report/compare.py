@@ -215,7 +215,7 @@ def _columns(scored: Sequence[Scored], unscored) -> tuple[Column, ...]:
         Column(
             task,
             *(first[task][k] for k in ("metric", "chance", "n", "n_patients")),
-            first[task]["protocol"],
+            *(first[task][k] for k in ("protocol", "kind")),
             percent=find_metric(first[task]["metric"], in_file=True).higher_is_better,
             optimistic=chosen_on_scored_rows(first[task]),
             n_blocks=first[task].get("n_blocks"),

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pathjax.report.style import plain, save, style
 from pathjax.report.table_data import Row, Table
 
-CORRELATIONS = ("pearson", "spearman")  # the metrics of expression tasks
+EXPRESSION = ("expression", "retrieval")  # kinds of tasks that read expression
 _BLEND = re.compile(r"(.*) alpha ([0-9.]+)")
 
 
@@ -45,7 +45,7 @@ def frontier(table: Table) -> list[Line]:
     columns = [column for column in table.columns if column.percent]
     groups: tuple[list[str], list[str]] = ([], [])
     for column in columns:
-        groups[column.metric not in CORRELATIONS].append(column.task)
+        groups[column.kind not in EXPRESSION].append(column.task)
     found: dict[str, list[tuple[float, Row]]] = {}
     blends = set()
     for row in table.rows:

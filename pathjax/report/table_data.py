@@ -73,7 +73,7 @@ class Column:
     """One task.
 
     Attributes:
-      task, metric, chance, n, n_patients, n_blocks, protocol: As in results.
+      task, metric, chance, n, n_patients, n_blocks, protocol, kind: As in results.
       percent: False for an error, which is shown in its own unit.
       optimistic: Something was chosen on the scored rows themselves.
     """
@@ -84,6 +84,7 @@ class Column:
     n: int | None = None
     n_patients: int | None = None
     protocol: str = ""
+    kind: str = ""
     percent: bool = True
     optimistic: bool = False
     n_blocks: int | None = None

@@ -6,7 +6,7 @@ from pathjax.report.frontier import draw_frontier, frontier
 from pathjax.report.table_data import Column, Estimate, Row, Table
 
 COLUMNS = (
-    Column("genes", "pearson"),
+    Column("genes", "pearson", kind="expression"),
     Column("a", "balanced_accuracy"),
     Column("b", "auroc"),
     Column("error", "brier", percent=False),
