@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -63,13 +65,14 @@ def show(path: str | Path) -> None:
 
 
 # %%
-pathjax("models kaiko-vits16")
+pathjax("models dinov2-vits14")
 
 # %% [markdown]
 # ## Weights
 #
-# Set `KAIKO_VITS16` to the path of the published file. Without it the weights are **random**, which shows the steps and
-# nothing else.
+# DINOv2 ViT-S/14, as `facebook/dinov2-small` has it: set `DINOV2_SMALL` to the path of its `model.safetensors`, or have it
+# in `PATHJAX_TEST_DATA` as `weights/dinov2-small.safetensors`. Without it the weights are **random**, which shows the
+# steps and nothing else.
 
 # %%
 import numpy as np
@@ -79,22 +82,29 @@ from pathjax import zoo
 from pathjax.models.vit import ViT
 from pathjax.zoo.convert import to_state
 
-weights = os.environ.get("KAIKO_VITS16", "")
-if not weights:
-    vit = zoo.get("kaiko-vits16").vit
-    image = np.zeros((1, 16, 16, 3), np.float32)
+data = Path(os.environ.get("PATHJAX_TEST_DATA", "../../shared/data"))
+given = os.environ.get("DINOV2_SMALL")
+weights = Path(given or data / "weights/dinov2-small.safetensors")
+REAL = weights.is_file()
+if given and not REAL:
+    raise FileNotFoundError(f"DINOV2_SMALL={given} is no file")
+if not REAL:
+    print(f"SKIPPED: real weights, because there is no {weights}. They are random now.")
+    vit = zoo.get("dinov2-vits14").vit
+    image = np.zeros((1, 14, 14, 3), np.float32)
     params = ViT(vit).init(jax.random.key(0), image)["params"]
     RUNS.mkdir(parents=True, exist_ok=True)
-    weights = f"{RUNS}/random-vits16.safetensors"
+    weights = RUNS / "random-vits14.safetensors"
     save_file(to_state(jax.device_get(params), vit, "timm"), weights)
-if not Path(f"{RUNS}/kaiko/model.safetensors").exists():
-    pathjax(f"import kaiko-vits16 --weights {weights} --out {RUNS}/kaiko")
+BASE = RUNS / ("dinov2" if REAL else "random")
+if not (BASE / "model.safetensors").exists():
+    pathjax(f"import dinov2-vits14 --weights {weights} --image-px 224 --out {BASE}")
 
 # %% [markdown]
 # ## A study to adapt it to
 #
-# The model expects tiles of 224 px, so the demo study is made at that size. Tiles of 64 px would be refused, because the
-# model would see another magnification.
+# The model was imported for tiles of 224 px, so the demo study is made at that size. Tiles of 64 px would be refused,
+# because the model would see another magnification. The same on real tissue is `launch/real.sh` (docs/results.md).
 
 # %%
 smoke = ",smoke" if SMOKE else ""
@@ -109,7 +119,7 @@ pathjax(f"data demo --out {RUNS}/study224 {size} --tile-px 224 --mpp 0.5")
 # %%
 pathjax(
     f"train --config=configs/adapt.py:contrastive,adapt=lora{smoke} "
-    f"--workdir={RUNS}/kaiko-lora --config.init={RUNS}/kaiko "
+    f"--workdir={BASE}-lora --config.init={BASE} "
     f"--config.study={RUNS}/study224 --config.split=cohort --config.fold=finetune "
     f"--config.data.tiles=1 --config.data.genes={50 if SMOKE else 200} "
     f"--config.data.batch={8 if SMOKE else 32} --config.optim.steps={4 if SMOKE else 100}"
@@ -138,11 +148,11 @@ tasks = [
 ]
 Path(f"{RUNS}/tasks.json").write_text(json.dumps(tasks))
 pathjax(
-    f"evaluate base={RUNS}/kaiko lora:base@0={RUNS}/kaiko-lora "
-    f"--tasks={RUNS}/tasks.json --study={RUNS}/study224 --out={RUNS}/adapted"
+    f"evaluate base={BASE} lora:base@0={BASE}-lora "
+    f"--tasks={RUNS}/tasks.json --study={RUNS}/study224 --out={BASE}-adapted"
 )
-pathjax(f"report {RUNS}/adapted")
-show(f"{RUNS}/adapted/report/table.md")
+pathjax(f"report {BASE}-adapted")
+show(f"{BASE}-adapted/report/table.md")
 
 # %% [markdown]
 # ## Export
@@ -150,6 +160,6 @@ show(f"{RUNS}/adapted/report/table.md")
 # The folder opens with `timm.create_model("local-dir:...", pretrained=True)`. Its model card states the training data.
 
 # %%
-if not Path(f"{RUNS}/kaiko-lora-timm").exists():
-    pathjax(f"export {RUNS}/kaiko-lora --format timm --out {RUNS}/kaiko-lora-timm")
-print(sorted(path.name for path in Path(f"{RUNS}/kaiko-lora-timm").iterdir()))
+if not Path(f"{BASE}-lora-timm").exists():
+    pathjax(f"export {BASE}-lora --format timm --out {BASE}-lora-timm")
+print(sorted(path.name for path in Path(f"{BASE}-lora-timm").iterdir()))
