@@ -13,6 +13,7 @@ FORMS: dict[str, tuple[int, str]] = {
     "expression": (2, "float32"),
     "counts": (2, "float32"),
     "library": (1, "float32"),
+    "measured": (2, "bool"),
     "text": (2, "float32"),
     "has_expression": (1, "bool"),
     "has_text": (1, "bool"),

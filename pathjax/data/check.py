@@ -19,6 +19,7 @@ from jaxtyping import Int
 
 from pathjax.data.expression_check import plausibility_problems
 from pathjax.data.images import decode_tile, is_grey
+from pathjax.data.measured import measured_problems
 from pathjax.data.study import Split, Study, Target, sha256
 from pathjax.data.study_tables import (
     OWNERS,
@@ -392,4 +393,4 @@ def expression_problems(expression, samples: pd.DataFrame) -> list[str]:
             f"{genes[column]!r}"
         )
         return problems
-    return problems + plausibility_problems(expression)
+    return problems + measured_problems(expression) + plausibility_problems(expression)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from pathjax.data.measured import LEAST_SAMPLES, measured
 from pathjax.data.study import StudyError
 
 # What a study's `X` is unless it says otherwise (docs/study.md).
@@ -25,7 +26,8 @@ class GenePanel:
     Attributes:
       genes: Names, as in `var_names`.
       mean, std: float32 `[G]`, of the log-normalised expression.
-      samples: Number of training samples.
+      samples: Number of training samples; a gene's statistics are over those of them
+        in which it was measured.
       unit: Unit of the expression before z-scoring.
       ids: Other names of each gene, "symbol" or "ensembl"; "" where unknown.
     """
@@ -40,6 +42,19 @@ class GenePanel:
     def normalise(self, values: Float[np.ndarray, "n G"]) -> Float[np.ndarray, "n G"]:
         """z-scores `[n, G]` by the training statistics."""
         return ((values - self.mean) / self.std).astype(np.float32)
+
+    def scores(
+        self, expression, sample_ids: Sequence[str]
+    ) -> tuple[Float[np.ndarray, "n G"], Bool[np.ndarray, "n G"] | None]:
+        """z-scores of samples, 0 where a gene was not measured, and where it was.
+
+        The second is None if all of the study's samples were measured for all genes of
+        the panel. Raises as `select`.
+        """
+        values = select(expression, sample_ids, self.genes, unmeasured=0)
+        known = measured(expression, sample_ids, self.genes)
+        scores = self.normalise(values)
+        return (scores if known is None else np.where(known, scores, 0)), known
 
     def restore(self, scores: Float[np.ndarray, "n G"]) -> Float[np.ndarray, "n G"]:
         """Expression in `unit` from z-scores: the inverse of `normalise`."""
@@ -73,6 +88,8 @@ def select(
     sample_ids: Sequence[str],
     genes: Sequence[str],
     layer: str | None = None,
+    *,
+    unmeasured: float | None = None,
 ) -> Float[np.ndarray, "n G"]:
     """Values `[n, G]` float32 of the named samples and genes, in the order given.
 
@@ -81,9 +98,11 @@ def select(
       sample_ids: Names in obs.
       genes: Names in var.
       layer: A layer such as "counts"; None is `X`.
+      unmeasured: In place of values that were not measured; None refuses them.
 
     Raises:
-      StudyError: A gene, a sample or the layer is missing, or a value is not finite.
+      StudyError: A gene, a sample or the layer is missing, a value was not measured or
+        is not finite.
     """
     missing = [gene for gene in genes if gene not in expression.var_names]
     if missing:
@@ -117,7 +136,32 @@ def select(
             f"finite, first sample {sample_ids[row]!r}, gene {genes[column]!r}: "
             "fix or drop them, pathjax does not impute"
         )
+    known = measured(expression, sample_ids, genes)
+    if known is not None and not known.all():
+        if unmeasured is None:
+            row, column = np.argwhere(~known)[0]
+            raise StudyError(
+                f"{int((~known.all(axis=0)).sum())} of {len(genes)} genes were not "
+                f"measured in all samples, first {genes[column]!r} in "
+                f"{sample_ids[row]!r}: choose genes that were, or build the study with "
+                "--genes-join inner"
+            )
+        values[~known] = unmeasured
     return values
+
+
+def _moments(
+    values: Float[np.ndarray, "n G"], known: Bool[np.ndarray, "n G"] | None
+) -> tuple[Float[np.ndarray, "G"], Float[np.ndarray, "G"]]:
+    """Mean and variance of each gene over the samples in which it was measured.
+
+    Both are 0 where it was measured in none. Values not measured have to be 0.
+    """
+    if known is None:
+        return values.mean(axis=0), values.var(axis=0)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = values.sum(axis=0) / count
+    return mean, (np.where(known, values - mean, 0) ** 2).sum(axis=0) / count
 
 
 def most_variable(
@@ -125,15 +169,20 @@ def most_variable(
 ) -> tuple[str, ...]:
     """The `n_genes` genes of largest variance over the samples, by rank.
 
-    Variance of the log-normalised `X`, or of log1p of a layer of counts. Ties keep the
-    study's order; constant genes are never chosen.
+    Variance of the log-normalised `X`, or of log1p of a layer of counts, over the
+    samples in which a gene was measured. Ties keep the study's order; constant genes
+    and those measured in fewer than LEAST_SAMPLES are never chosen.
 
     Raises:
       StudyError: Fewer genes vary.
     """
     names = list(expression.var_names)
-    values = select(expression, sample_ids, names, layer).astype(np.float64)
-    variance = (values if layer is None else np.log1p(values)).var(axis=0)
+    values = select(expression, sample_ids, names, layer, unmeasured=0)
+    values = values.astype(np.float64)
+    known = measured(expression, sample_ids, names)
+    _, variance = _moments(values if layer is None else np.log1p(values), known)
+    if known is not None:
+        variance[known.sum(axis=0) < min(LEAST_SAMPLES, len(values))] = 0
     varying = int((variance > 0).sum())
     if n_genes > varying:
         raise StudyError(
@@ -165,17 +214,18 @@ def fit_panel(
         raise StudyError(
             f"the gene list has {len(twice)} names more than once, first {twice[:3]}"
         )
-    values = select(expression, sample_ids, genes).astype(np.float64)
-    std = values.std(axis=0)
+    values = select(expression, sample_ids, genes, unmeasured=0).astype(np.float64)
+    mean, variance = _moments(values, measured(expression, sample_ids, genes))
+    std = np.sqrt(variance)
     constant = [gene for gene, value in zip(genes, std, strict=True) if value == 0]
     if constant:
         raise StudyError(
             f"{len(constant)} genes of the list are constant over the training "
-            f"samples, first {constant[:5]}: they cannot be z-scored; drop them"
+            f"samples, or not measured in them, first {constant[:5]}: they cannot be z-scored; drop them"
         )
     return GenePanel(
         genes=tuple(genes),
-        mean=values.mean(axis=0).astype(np.float32),
+        mean=mean.astype(np.float32),
         std=std.astype(np.float32),
         samples=len(sample_ids),
         unit=str(expression.uns.get("pathjax", {}).get("x", UNIT)),

@@ -8,8 +8,9 @@ number of processes; each process loads its own rows.
 
 Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool`,
 `pair_id [B] int32`, `sample [B] int32` (row of the study's samples), `expression
-[B, G] float32`; with raw counts `counts [B, G]` and `library [B]`; with text `text
-[B, T] float32` and `has_expression`, `has_text [B] bool`. Instead of `image`, DINO has
+[B, G] float32`; with raw counts `counts [B, G]` and `library [B]`; where samples were
+measured for other genes `measured [B, G] bool`; with text `text [B, T] float32` and
+`has_expression`, `has_text [B] bool`. Instead of `image`, DINO has
 `crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, and a frozen encoder
 `embedding [B, K, E]`, computed once for all tiles of the study.
 """
@@ -42,7 +43,10 @@ Batch = dict[str, Any]
 # More than any run takes. Grain's endless repeat overflows with batches of one sample.
 EPOCHS = 1 << 31
 # Arrays of `Samples`, where present.
-LABELS = ("expression", "counts", "library", "text", "has_expression", "has_text")
+LABELS = (
+    *("expression", "counts", "library", "measured"),
+    *("text", "has_expression", "has_text"),
+)
 Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from pathjax.data.expression import GenePanel, select
+from pathjax.data.measured import is_partial, measured
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, StudyError
 from pathjax.data.text_store import Texts
@@ -30,6 +31,8 @@ class Samples:
       counts, library: `[n, G]` raw counts of the panel's genes and `[n]` total counts
         over all genes, or None.
       text: `[n, T]` scaled text embeddings, or None.
+      measured: `[n, G]` whether a gene was measured in a sample, only where the study has
+        samples in which genes of the panel were not; there expression and counts are 0.
       has_expression, has_text: `[n]` whether a sample has them, only with `text`; where
         not, the values are zeros.
     """
@@ -41,6 +44,7 @@ class Samples:
     expression: Float[np.ndarray, "n G"] | None = None
     counts: Float[np.ndarray, "n G"] | None = None
     library: Float[np.ndarray, "n"] | None = None
+    measured: Bool[np.ndarray, "n G"] | None = None
     text: Float[np.ndarray, "n T"] | None = None
     has_expression: Bool[np.ndarray, "n"] | None = None
     has_text: Bool[np.ndarray, "n"] | None = None
@@ -94,7 +98,8 @@ def gather(
         "sample_id" (spots of one patient are each other's negatives).
       panel: Genes and their scale; adds expression.
       counts: Adds raw counts and library sizes, for losses on counts.
-      drop_unpaired: Leaves out samples without expression instead of refusing them.
+      drop_unpaired: Leaves out samples without expression, or in which no gene of the
+        panel was measured, instead of refusing them.
       texts: Adds text embeddings. Samples may then lack expression (unless
         `drop_unpaired`) or text; those with neither are left out.
 
@@ -112,7 +117,7 @@ def gather(
     if not len(runs):
         raise StudyError(f"fold {fold} of split {split} in {study.name} has no tile")
     expression = None if panel is None else study.expression()
-    paired = set() if expression is None else set(expression.obs_names)
+    paired = set() if panel is None else _paired(expression, panel)
     if expression is not None and (drop_unpaired or texts):
         usable, what = paired, "expression"
         if texts and not drop_unpaired:
@@ -148,31 +153,69 @@ def gather(
         return samples
     ids = table["sample_id"].iloc[row].tolist()
     if texts is not None:
-        # Aligned over the study, because a fold may well have no text at all.
-        values, has_text = texts.embeddings.align(table["sample_id"].tolist())
-        text = np.where(has_text[row, None], texts.scale.normalise(values[row]), 0)
-        has_expression = np.array([name in paired for name in ids], bool)
-        scores = np.zeros((len(ids), len(panel.genes)), np.float32)
-        have = [name for name in ids if name in paired]
-        if have:
-            raw = select(expression, have, panel.genes)
-            scores[has_expression] = panel.normalise(raw)
-        return dataclasses.replace(
-            samples,
-            expression=scores,
-            has_expression=has_expression,
-            text=text.astype(np.float32),
-            has_text=has_text[row],
+        all_ids = table["sample_id"].tolist()
+        return _with_text(samples, all_ids, expression, panel, paired, texts)
+    scores, known = panel.scores(expression, ids)
+    empty = [name for name in ids if name not in paired]
+    if empty:
+        raise StudyError(
+            f"none of the {len(panel.genes)} genes was measured in {len(empty)} of "
+            f"{len(ids)} samples, first {empty[:5]}: leave them out with "
+            "data.drop_unpaired=True, or choose genes that more samples have"
         )
-    samples = dataclasses.replace(
-        samples, expression=panel.normalise(select(expression, ids, panel.genes))
-    )
+    samples = dataclasses.replace(samples, expression=scores, measured=known)
     if not counts:
         return samples
     assert expression is not None  # a panel needs it
     total = np.asarray(expression[ids].layers["counts"].sum(axis=1)).reshape(-1)
     return dataclasses.replace(
         samples,
-        counts=select(expression, ids, panel.genes, layer="counts"),
+        counts=select(expression, ids, panel.genes, layer="counts", unmeasured=0),
         library=total.astype(np.float32),
     )
+
+
+def _with_text(
+    samples: Samples,
+    all_ids: list[str],
+    expression,
+    panel,
+    paired: set[str],
+    texts: Texts,
+) -> Samples:
+    """Adds text, and expression where there is any.
+
+    Args:
+      samples: Of a fold.
+      all_ids: Of the study's samples: a fold may well have no text at all.
+      expression, panel, paired, texts: As in `gather`.
+    """
+    row = samples.row
+    values, has_text = texts.embeddings.align(all_ids)
+    text = np.where(has_text[row, None], texts.scale.normalise(values[row]), 0)
+    ids = [all_ids[one] for one in row]
+    has_expression = np.array([name in paired for name in ids], bool)
+    scores = np.zeros((len(ids), len(panel.genes)), np.float32)
+    known = (
+        np.zeros(scores.shape, bool) if is_partial(expression, panel.genes) else None
+    )
+    have = [name for name in ids if name in paired]
+    if have:
+        scores[has_expression], inside = panel.scores(expression, have)
+        if known is not None:
+            known[has_expression] = inside
+    return dataclasses.replace(
+        samples,
+        expression=scores,
+        measured=known,
+        has_expression=has_expression,
+        text=text.astype(np.float32),
+        has_text=has_text[row],
+    )
+
+
+def _paired(expression, panel: GenePanel) -> set[str]:
+    """Samples in which at least one gene of the panel was measured."""
+    names = expression.obs_names
+    known = measured(expression, names, panel.genes)
+    return set(names if known is None else names[known.any(axis=1)])

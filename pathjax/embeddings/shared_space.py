@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax import objectives
-from pathjax.data.expression import GenePanel, select
+from pathjax.data.expression import GenePanel
 from pathjax.data.pipeline import tile_batches
 from pathjax.data.study import Study
 from pathjax.models.model_file import Model, has_heads
@@ -55,7 +55,7 @@ def joint_embeddings(
     expression = study.expression()
     ids = study.samples["sample_id"].to_numpy()
     paired = np.flatnonzero(np.isin(ids, np.asarray(expression.obs_names)))
-    genes = panel.normalise(select(expression, list(ids[paired]), panel.genes))
+    genes, _ = panel.scores(expression, list(ids[paired]))
     blank = jnp.zeros((1, 1, *2 * (model.meta["image_px"],), 3), jnp.uint8)
     inputs = {
         "image": jnp.broadcast_to(blank, (len(genes), *blank.shape[1:])),

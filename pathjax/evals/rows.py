@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from pathjax.data.expression import most_variable, select
 from pathjax.embeddings.embedding_file import ROWS_AT_ONCE, FileRows, not_finite, take
 from pathjax.evals import EvalError
+from pathjax.evals.partial import leave_out_few
 from pathjax.evals.probes.base import FoldRows, Problem
 from pathjax.evals.protocols import Protocol
 from pathjax.evals.tasks import Task
@@ -264,9 +265,13 @@ def _expression_labels(study, rows: Rows, genes, protocol: Protocol):
     genes = tuple(map(str, genes))
     labels = {}
     for role, part in rows.items():
-        values = select(expression, list(part.sample), genes, layer=layer)
+        values = select(expression, list(part.sample), genes, layer, unmeasured=np.nan)
         labels[role] = np.log1p(values) if layer else values
-    return rows, labels, genes, {"without_expression": dropped}
+    info: dict[str, Any] = {"without_expression": dropped}
+    few = leave_out_few(labels, genes)
+    if few:
+        info["measured_in_few_test_rows"] = few
+    return rows, labels, genes, info
 
 
 def _require_partner(study, partner) -> Float[np.ndarray, "S E"]:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from pathjax.embeddings.embedding_file import FileRows
 from pathjax.evals import EvalError
 from pathjax.evals.blocks import block_ids
+from pathjax.evals.partial import fit_measured
 from pathjax.evals.probes.base import Fit, FoldRows
 from pathjax.evals.protocols import Protocol
 from pathjax.evals.rows import Prepared, column_of, prepare
@@ -68,7 +69,7 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
     for roles in task.fits(study):
         part = prepare(task, study, features, roles, protocol, genes, partner)
         parts.append(part)
-        fits.append(protocol.probe.fit(part.problem))
+        fits.append(fit_measured(protocol.probe, part.problem, part.columns))
         names += roles["test"]
     metric = find_metric(task.metric_name(protocol), task.name)
     columns = tuple(dict.fromkeys(name for part in parts for name in part.columns))
@@ -90,7 +91,8 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
     if metric.needs == "values":
         stratum = _strata(study, protocol, parts)
         r = per_gene_pearson(truth, prediction[0], stratum, protocol.over_folds)
-        hyper["constant_genes"] = int(np.isnan(r).sum())
+        asked = ~np.isnan(truth).all(axis=0)
+        hyper["constant_genes"] = int((np.isnan(r) & asked).sum())
         if np.isnan(r).all():
             genes = f"all {len(r)} genes are"
             what = f"{task.target} is" if task.kind == "regression" else genes

@@ -1,4 +1,8 @@
-"""Losses of a prediction of expression: squared, Huber's, Pearson's, counts."""
+"""Losses of a prediction of expression: squared, Huber's, Pearson's, counts.
+
+With `measured [B, G]` they are over the genes that were measured in a sample, as if the
+others did not exist: targets there may hold anything, NaN included.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,18 +11,38 @@ from jaxtyping import Array, Bool, Float
 
 from pathjax.losses.shapes import check_arrays, check_regression, check_rows
 
+Measured = Bool[Array, "B G"] | None
+
+
+def only(measured: Measured, values: Float[Array, "B G"]) -> Float[Array, "B G"]:
+    """Values with 0 for genes that were not measured."""
+    return values if measured is None else jnp.where(measured, values, 0)
+
+
+def gene_mean(values: Float[Array, "B G"], measured: Measured) -> Float[Array, "B"]:
+    """Mean over the genes measured in each row; 0 where there is none."""
+    if measured is None:
+        return values.mean(axis=1)
+    count = jnp.maximum(measured.sum(axis=1), 1)
+    return only(measured, values).sum(axis=1) / count
+
 
 def mse(
-    prediction: Float[Array, "B G"], target: Float[Array, "B G"]
+    prediction: Float[Array, "B G"],
+    target: Float[Array, "B G"],
+    measured: Measured = None,
 ) -> Float[Array, "B"]:
     """Mean over genes of the squared error, `[B]`."""
     check_regression(prediction, target)
-    error = prediction.astype(jnp.float32) - target.astype(jnp.float32)
-    return jnp.square(error).mean(axis=1)
+    error = prediction.astype(jnp.float32) - only(measured, target).astype(jnp.float32)
+    return gene_mean(jnp.square(error), measured)
 
 
 def huber(
-    prediction: Float[Array, "B G"], target: Float[Array, "B G"], delta: float = 1.0
+    prediction: Float[Array, "B G"],
+    target: Float[Array, "B G"],
+    delta: float = 1.0,
+    measured: Measured = None,
 ) -> Float[Array, "B"]:
     """Mean over genes of Huber's loss (1964): e^2/2 up to |e| = delta, then linear.
 
@@ -29,9 +53,10 @@ def huber(
       `[B]` float32.
     """
     check_regression(prediction, target)
-    error = jnp.abs(prediction.astype(jnp.float32) - target.astype(jnp.float32))
+    target = only(measured, target).astype(jnp.float32)
+    error = jnp.abs(prediction.astype(jnp.float32) - target)
     inside = jnp.minimum(error, delta)
-    return (0.5 * jnp.square(inside) + delta * (error - inside)).mean(axis=1)
+    return gene_mean(0.5 * jnp.square(inside) + delta * (error - inside), measured)
 
 
 def pearson_loss(
@@ -39,6 +64,7 @@ def pearson_loss(
     target: Float[Array, "B G"],
     mask: Bool[Array, "B"],
     eps: float = 1e-6,
+    measured: Measured = None,
 ) -> Float[Array, "B"]:
     """1 - Pearson's r per gene, as contributions whose masked mean is the loss.
 
@@ -46,7 +72,8 @@ def pearson_loss(
     varies there. r_g is a sum over samples of c_ig = dx_ig dy_ig / sqrt(sum dx_g^2 sum
     dy_g^2); with n unmasked samples, example i has 1 - n mean_g(c_ig). A single
     contribution has no meaning (it may be negative); the masked mean is 1 - mean_g(r_g).
-    Small batches make it noisy.
+    Small batches make it noisy. With `measured`, r_g is over the samples that have gene
+    g, and still each gene counts alike.
 
     Args:
       eps: Added to both variances, so that a constant prediction has r = 0 and a finite
@@ -60,15 +87,19 @@ def pearson_loss(
     """
     check_regression(prediction, target)
     check_rows(prediction.shape[0], mask)
-    rows = mask[:, None]
+    rows = mask[:, None] if measured is None else mask[:, None] & measured
     x = jnp.where(rows, prediction, 0).astype(jnp.float32)
     y = jnp.where(rows, target, 0).astype(jnp.float32)
-    n = jnp.maximum(mask.sum(), 1).astype(jnp.float32)
+    n = total = jnp.maximum(mask.sum(), 1).astype(jnp.float32)
+    if measured is not None:
+        n = jnp.maximum(rows.sum(axis=0, keepdims=True), 1).astype(jnp.float32)
     dx = jnp.where(rows, x - x.sum(axis=0, keepdims=True) / n, 0)
     dy = jnp.where(rows, y - y.sum(axis=0, keepdims=True) / n, 0)
     var_x = jnp.square(dx).sum(axis=0, keepdims=True) / n
     var_y = jnp.square(dy).sum(axis=0, keepdims=True) / n
     terms = dx * dy * jax.lax.rsqrt((var_x + eps) * (var_y + eps))  # n c_ig
+    if measured is not None:
+        terms *= total / n
     varies = var_y > eps
     genes = jnp.maximum(varies.sum(), 1)
     r = jnp.where(varies, terms, 0).sum(axis=1) / genes
@@ -100,6 +131,7 @@ def negative_binomial_nll(
     mu: Float[Array, "B G"],
     log_dispersion: Float[Array, "G"],
     counts: Float[Array, "B G"],
+    measured: Measured = None,
 ) -> Float[Array, "B"]:
     """Mean over genes of the negative-binomial negative log-likelihood.
 
@@ -128,7 +160,7 @@ def negative_binomial_nll(
         }
     )
     mu = jnp.maximum(mu.astype(jnp.float32), 1e-8)
-    counts = counts.astype(jnp.float32)
+    counts = only(measured, counts).astype(jnp.float32)
     log_alpha = jnp.clip(log_dispersion.astype(jnp.float32), -8, 8)[None]
     alpha_mu = jnp.exp(log_alpha) * mu
     shape = jnp.broadcast_to(jnp.exp(-log_alpha), mu.shape)
@@ -138,4 +170,4 @@ def negative_binomial_nll(
         - shape * jnp.log1p(alpha_mu)
         + counts * (log_alpha + jnp.log(mu) - jnp.log1p(alpha_mu))
     )
-    return -log_p.mean(axis=1)
+    return -gene_mean(log_p, measured)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from pathjax.data.measured import is_partial
 from pathjax.data.study import Study, Target, sha256
 from pathjax.data.text_store import read_text
 from pathjax.datasets.tcga.labels import read_labels
@@ -180,6 +181,11 @@ def _rna(data: anndata.AnnData, ids: pd.Index, about: str) -> Modality:
         twice = names[names.duplicated()].unique()
         raise ModalityError(
             f"{about}: {len(twice)} ids occur twice, first {', '.join(twice[:3])}"
+        )
+    if is_partial(data):
+        raise ModalityError(
+            f"{about}: samples were measured for different genes, which cannot be "
+            "compared here: build the study with --genes-join inner"
         )
     place = names.get_indexer(ids)
     rows = np.flatnonzero(place >= 0)

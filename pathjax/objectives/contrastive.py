@@ -76,6 +76,7 @@ class Contrastive(Objective):
     needs_negatives = True
     min_rows = 2
     supports_text = True
+    supports_unmeasured = True
     shares_space = True
 
     loss: Literal["infonce", "sigmoid"] = "infonce"
@@ -185,7 +186,10 @@ class Contrastive(Objective):
             hidden = self._apply(params, "aggregator", tiles, batch.get("tile_mask"))
         else:
             # Absent rows may hold NaN, and 0 * NaN is NaN.
-            rows = jnp.where(present(batch, name), batch[name], 0)
+            known = present(batch, name)
+            if name == "expression" and "measured" in batch:
+                known = known & batch["measured"]
+            rows = jnp.where(known, batch[name], 0)
             rngs = {"dropout": stream(key, f"contrastive/{name}", step)}
             hidden = self._apply(params, name, rows, train=train, rngs=rngs)
         return self._apply(params, f"{name}_head", hidden)

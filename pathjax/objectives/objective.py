@@ -45,6 +45,8 @@ class Spec:
       steps: Training steps of the run, for schedules; 0 if unknown.
       cached: Batches hold `embedding [B, K, E]`, computed once by a frozen encoder, in
         place of `image`; the encoder is then not among the parameters.
+      partial: Batches hold `measured [B, G]`, because samples were measured for
+        different genes of the panel.
     """
 
     vit: ViTConfig
@@ -52,6 +54,7 @@ class Spec:
     text_dim: int = 0
     steps: int = 0
     cached: bool = False
+    partial: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Objective:
         MultiCrop (`crops_global` and `crops_local`).
       supports_validation: The loss can be computed on held-out samples.
       supports_text: Reads `text [B, T]`, with rows that may lack text or expression.
+      supports_unmeasured: Ignores expression and counts where `measured [B, G]` is false:
+        no value there changes the loss.
       supports_embeddings: Can train on cached embeddings (adapt.mode=towers).
       predicts_expression: `predict` returns `expression [B, G]`.
       expression_scale: Scale of that prediction: "z_score" of the gene panel, or
@@ -92,6 +97,7 @@ class Objective:
     views: ClassVar[type[Augment] | type[MultiCrop]] = Augment
     supports_validation: ClassVar[bool] = True
     supports_text: ClassVar[bool] = False
+    supports_unmeasured: ClassVar[bool] = False
     supports_embeddings: ClassVar[bool] = True
     predicts_expression: ClassVar[bool] = False
     expression_scale: ClassVar[str] = "z_score"
@@ -126,6 +132,12 @@ class Objective:
             )
         if spec.text_dim and not self.supports_text:
             problems.append("it does not read text: leave data.text empty")
+        if spec.partial and not self.supports_unmeasured:
+            problems.append(
+                "it takes every gene of the panel as measured, and in this study some "
+                "were not: set data.gene_list to genes that were, or build the study "
+                "with --genes-join inner"
+            )
         if spec.cached and not self.supports_embeddings:
             problems.append(
                 "it trains the encoder itself and cannot learn from cached embeddings: "
@@ -147,6 +159,8 @@ class Objective:
             keys += ["counts", "library"]
         elif self.needs_genes:
             keys.append("expression")
+        if self.spec.partial and (self.needs_counts or self.needs_genes):
+            keys.append("measured")
         if self.needs_negatives:
             keys.append("pair_id")
         if self.spec.text_dim:
@@ -270,9 +284,15 @@ def counted(metric: Metric, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def unpadded(batch: Batch, name: str) -> jax.Array:
-    """`batch[name]` with padding rows set to 0: they may hold NaN, and 0 * NaN is NaN."""
+    """`batch[name]` with 0 in padding rows and for genes that were not measured.
+
+    These may hold NaN, and 0 * NaN is NaN.
+    """
     values, mask = batch[name], batch["mask"]
-    return jnp.where(mask.reshape(-1, *(1,) * (values.ndim - 1)), values, 0)
+    mask = mask.reshape(-1, *(1,) * (values.ndim - 1))
+    if name in ("expression", "counts") and "measured" in batch:
+        mask = mask & batch["measured"]
+    return jnp.where(mask, values, 0)
 
 
 def encode(

@@ -32,6 +32,7 @@ class Regression(Objective):
     """
 
     needs_genes = True
+    supports_unmeasured = True
     predicts_expression = True
 
     loss: Literal["mse", "huber", "pearson", "negative_binomial"] = "mse"
@@ -95,25 +96,28 @@ class Regression(Objective):
         return {"log_rate": out[0]} if self.needs_counts else {"expression": out}
 
     def compare(self, params, extra, rows, batch, step, mesh=None):
-        mask = batch["mask"]
+        mask, measured = batch["mask"], batch.get("measured")
         if self.needs_counts:
             log_dispersion = params["head"]["log_dispersion"]
             mu = unpadded(batch, "library")[:, None] * jnp.exp(rows["log_rate"])
             counts = unpadded(batch, "counts")
-            values = losses.negative_binomial_nll(mu, log_dispersion, counts)
+            values = losses.negative_binomial_nll(mu, log_dispersion, counts, measured)
             logged = {}
         else:
             target, out = unpadded(batch, "expression"), rows["expression"]
             if self.loss == "mse":
-                values = losses.mse(out, target)
+                values = losses.mse(out, target, measured)
             elif self.loss == "huber":
-                values = losses.huber(out, target, self.huber_delta)
+                values = losses.huber(out, target, self.huber_delta, measured)
             else:
-                values = losses.pearson_loss(out, target, mask)
+                values = losses.pearson_loss(out, target, mask, measured=measured)
             stopped = jax.lax.stop_gradient(out)
             # Over this batch only; probes report the correlation over all samples.
-            batch_r = jnp.where(mask, 1 - losses.pearson_loss(stopped, target, mask), 0)
-            logged = {"mse": losses.mse(stopped, target), "pearson_batch": batch_r}
+            lost = losses.pearson_loss(stopped, target, mask, measured=measured)
+            logged = {
+                "mse": losses.mse(stopped, target, measured),
+                "pearson_batch": jnp.where(mask, 1 - lost, 0),
+            }
         return jnp.where(mask, values, 0), logged, {}
 
     def predict(self, params, batch):

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from pathjax.data.expression import select
+from pathjax.data.measured import patterns
 from pathjax.data.study import Study, StudyError
 from pathjax.files import write_csv, write_json
 from pathjax.predict.annotated import read_columns, read_names
@@ -86,18 +87,21 @@ def compare(path: Path, study: Study, paired: Paired, genes: list[str]) -> pd.Da
     rows = []
     for start in range(0, len(genes), GENES_AT_ONCE):
         names = genes[start : start + GENES_AT_ONCE]
-        measured = select(expression, paired.samples, names)
+        measured = select(expression, paired.samples, names, unmeasured=np.nan)
         columns = list(range(start, start + len(names)))
         predicted = by_sample(read_columns(path, columns), paired)
         for slide in sorted(set(paired.group)):
             inside = paired.group == slide
-            a, b = measured[inside], predicted[inside]
-            n = int(inside.sum())
-            numbers = (pearson(a, b), a.mean(0), a.std(0), b.std(0))
-            rows += [
-                (name, slide, n, *rest)
-                for name, *rest in zip(names, *numbers, strict=True)
-            ]
+            # Genes that some of these samples were not measured for.
+            for known, own in patterns(~np.isnan(measured[inside])):
+                if not known.any():
+                    continue
+                a, b = (part[inside][known][:, own] for part in (measured, predicted))
+                numbers = (pearson(a, b), a.mean(0), a.std(0), b.std(0))
+                rows += [
+                    (names[gene], slide, len(a), *rest)
+                    for gene, *rest in zip(own, *numbers, strict=True)
+                ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -199,6 +203,8 @@ def write_measured(
     paths = [out / "genes.csv"]
     write_csv(paths[0], COLUMNS, lines)
     slides = {}
+    without = sorted(set(paired.group) - set(table["slide"]))
+    notes += [f"{slide}: no predicted gene was measured" for slide in without]
     for slide, rows in table.groupby("slide"):
         known = rows["r"].dropna()
         notes.append(
@@ -209,10 +215,11 @@ def write_measured(
             continue
         best, worst = extremes(table, slide)
         drawn = [*best, *worst]
-        kept = list(dict.fromkeys([*named[:50], *drawn]))
+        own = set(rows["gene"])  # those measured on this slide
+        kept = [gene for gene in dict.fromkeys([*named[:50], *drawn]) if gene in own]
         inside = np.flatnonzero(paired.group == slide)
         tiles, ids = paired.tile[inside], [paired.samples[i] for i in inside]
-        measured = select(study.expression(), ids, kept)
+        measured = select(study.expression(), ids, kept, unmeasured=np.nan)
         predicted = read_columns(h5ad, list(var.get_indexer(kept)))[tiles]
         both = {
             gene: (measured[:, at], predicted[:, at]) for at, gene in enumerate(kept)

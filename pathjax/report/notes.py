@@ -67,6 +67,23 @@ def _rows_key(entry: dict[str, Any]) -> tuple[int, int, str]:
     return entry["n"], entry["n_patients"], units
 
 
+def _unscored_genes(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """Genes that are not in a mean of correlations, and why."""
+    notes = []
+    for count, tasks in _by(entries, lambda e: e["hyper"].get("constant_genes", 0)):
+        notes.append(
+            f"Genes constant over the test rows, not in the mean: {count}: {tasks}."
+        )
+    few = "measured_in_few_test_rows"
+    for names, tasks in _by(entries, lambda e: tuple(e["hyper"].get(few, ()))):
+        named = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        notes.append(
+            f"Genes measured in too few test rows, not in the mean: {len(names)} "
+            f"({named}): {tasks}."
+        )
+    return notes
+
+
 def notes_of(
     entries: Sequence[dict[str, Any]],
     columns: Sequence[Column],
@@ -119,10 +136,7 @@ def notes_of(
     for (name, metric), tasks in _by(entries, lambda e: (e["protocol"], e["metric"])):
         notes.append(f"Protocol {name}, {metric}: {tasks}.")
     expression = [entry for entry in entries if entry["kind"] == "expression"]
-    for count, tasks in _by(expression, lambda e: e["hyper"].get("constant_genes", 0)):
-        notes.append(
-            f"Genes constant over the test rows, not in the mean: {count}: {tasks}."
-        )
+    notes += _unscored_genes(expression)
     seeds = ", ".join(f"{row.name} {row.seeds}" for row in rows)
     notes.append(
         f"Seeds: {seeds}. A value is the mean over seeds. In brackets: 95 % intervals "

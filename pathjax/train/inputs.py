@@ -18,6 +18,7 @@ from jaxtyping import Int
 
 from pathjax.config import ConfigError, RunConfig, refuse
 from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
+from pathjax.data.measured import is_partial
 from pathjax.data.pipeline import eval_batches, train_batches
 from pathjax.data.samples import Samples, gather
 from pathjax.data.study import Study, sha256
@@ -186,7 +187,9 @@ def read_inputs(config: RunConfig) -> Inputs:
     vit = config.encoder(init)
     panel, texts = read_panel(study, config, init), read_texts(study, config)
     text_dim = texts.scale.to_json()["dimensions"] if texts else 0
-    objective = make_objective(config, vit, len(panel.genes) if panel else 0, text_dim)
+    genes = panel.genes if panel else ()
+    partial = bool(genes) and is_partial(study.expression(), genes)
+    objective = make_objective(config, vit, len(genes), text_dim, partial)
     return Inputs(config, study, init, init_sha256, vit, panel, texts, objective)
 
 
@@ -202,15 +205,19 @@ def resolved_options(objective: Objective) -> dict[str, Any]:
 
 
 def make_objective(
-    config: RunConfig, vit: ViTConfig, n_genes: int = 0, text_dim: int = 0
+    config: RunConfig,
+    vit: ViTConfig,
+    n_genes: int = 0,
+    text_dim: int = 0,
+    partial: bool = False,
 ) -> Objective:
-    """The config's objective, set up for a run.
+    """The config's objective, set up for a run; the arguments are those of `Spec`.
 
     Raises:
       RegistryError, ObjectiveError: It cannot be set up.
     """
     cached = config.adapt.mode == "towers"
-    spec = Spec(vit, n_genes, text_dim, config.optim.steps, cached)
+    spec = Spec(vit, n_genes, text_dim, config.optim.steps, cached, partial)
     return config.objective.build().setup(spec)
 
 

@@ -124,6 +124,7 @@ def example_batch(
         "expression": ((b, spec.n_genes), "float32"),
         "counts": ((b, spec.n_genes), "float32"),
         "library": ((b,), "float32"),
+        "measured": ((b, spec.n_genes), "bool"),
         "text": ((b, spec.text_dim), "float32"),
         "has_expression": ((b,), "bool"),
         "has_text": ((b,), "bool"),

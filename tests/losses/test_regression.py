@@ -142,3 +142,44 @@ def test_negative_binomial_is_finite_at_the_edges():
     )(mu, bounds)
     assert np.isfinite(value)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_losses_are_over_the_genes_that_were_measured():
+    """A row's loss is that of a table without its other genes, whatever they hold."""
+    x, y = genes(11)
+    known = np.random.default_rng(11).random(x.shape) > 0.4
+    known[:, 0] = True
+    known[5] = False  # nothing of this sample: it has no loss
+    y[~known] = np.nan
+    counts = np.where(known, np.abs(np.rint(3 * y)), np.nan)
+    mu, alpha = np.exp(x), np.linspace(0.5, 2, 5).astype(np.float32)
+    nll = -scipy.stats.nbinom(1 / alpha, 1 / (1 + alpha * mu)).logpmf(counts)
+    found = jax.jit(
+        lambda x, y, counts: (
+            losses.mse(x, y, known),
+            losses.huber(x, y, 0.5, known),
+            losses.negative_binomial_nll(mu, np.log(alpha), counts, known),
+        )
+    )(x, y, counts)
+    for values, each in zip(
+        found, ((x - y) ** 2, scipy.special.huber(0.5, x - y), nll), strict=True
+    ):
+        expected = [each[row, known[row]].mean() for row in range(5)]
+        np.testing.assert_allclose(values, [*expected, 0], rtol=1e-4)
+
+
+@SETTINGS
+@given(seed=st.integers(0, 2**31))
+def test_pearson_of_each_gene_is_over_the_samples_that_have_it(seed):
+    x, y = genes(seed, rows=12)
+    random = np.random.default_rng(seed)
+    known, mask = random.random(x.shape) > 0.3, np.arange(12) < 10
+    known[:4] = True
+    y[~known] = np.nan
+    values = np.asarray(losses.pearson_loss(x, y, mask, measured=known))
+    rows = [known[:, g] & mask for g in range(5)]
+    r = [
+        scipy.stats.pearsonr(x[own, g], y[own, g]).statistic
+        for g, own in enumerate(rows)
+    ]
+    np.testing.assert_allclose(values[mask].mean(), 1 - np.mean(r), atol=2e-4)

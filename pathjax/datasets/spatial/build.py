@@ -21,8 +21,8 @@ from pathjax.data.study import Study, StudyError, listing
 from pathjax.data.study_writer import SAFE_NAME, StudyWriter
 from pathjax.datasets.dataset import Progress
 from pathjax.datasets.spatial.checks import checked
-from pathjax.datasets.spatial.expression import expression_table, gene_id_type
 from pathjax.datasets.spatial.formats import recognise
+from pathjax.datasets.spatial.genes import expression_table
 from pathjax.datasets.spatial.image import cut_tiles
 from pathjax.datasets.spatial.manifest import SampleRow
 from pathjax.datasets.spatial.options import SpatialOptions
@@ -117,12 +117,14 @@ def write_study(
     splits, reason = patient_split(joined)
     if reason:
         writer.skip("split patients", reason)
-    writer.gene_id_type = gene_id_type(used)
+    expression, notes = expression_table(used, options.genes_join, options.normalise)
+    for what, note in notes:
+        writer.skip(what, note)
     return writer.finish(
         samples=joined,
         targets=targets,
         splits=splits,
-        expression=expression_table(used),
+        expression=expression,
     )
 
 

@@ -29,6 +29,11 @@ class SpatialOptions:
         Literal["inner", "outer"],
         "genes that all samples have (inner), or that any has (outer)",
     ] = "inner"
+    normalise: Annotated[
+        Literal["log1p_cp10k", "log1p_cp10k_shared", "log1p", "none"],
+        "what X is: log1p of counts per 10,000 of all genes, or of the genes that all "
+        "samples measured; log1p of counts; or counts",
+    ] = "log1p_cp10k"
     name: Annotated[str, "name of the study"] = "spatial"
     strict: Annotated[bool, "fail where there would be a warning"] = False
 

@@ -16,9 +16,9 @@ import scipy.io
 import scipy.sparse
 from jaxtyping import Bool, Int
 
+from pathjax.datasets.spatial.genes import stable_id
 from pathjax.datasets.spatial.sample import SpatialError
 
-ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(\.\d+)?")
 ORGANISMS = {"ENSG": "human", "ENSMUSG": "mouse"}
 GENE = "Gene Expression"
 READ_AT_ONCE = 20_000_000  # counts per read of the HDF5 file
@@ -74,11 +74,12 @@ def read_counts(
 
 def gene_table(ids: list[str], symbols: list[str]) -> pd.DataFrame:
     """`var` of a sample: index as in the file, columns gene_id and symbol."""
-    matches = [ENSEMBL.fullmatch(name) for name in ids]
-    genes = [match[1] if match else "" for match in matches]
-    names = ["" if ENSEMBL.fullmatch(name) else name for name in symbols]
     return pd.DataFrame(
-        {"gene_id": genes, "symbol": names}, index=pd.Index(ids, dtype=object)
+        {
+            "gene_id": [stable_id(name) for name in ids],
+            "symbol": ["" if stable_id(name) else name for name in symbols],
+        },
+        index=pd.Index(ids, dtype=object),
     )
 
 
