@@ -107,12 +107,12 @@ def gather(
       StudyError: The fold is empty, a sample has no expression, or an option is
         unknown.
     """
-    for name, value, known in (
+    for name, value, allowed in (
         ("unit", unit, ("sample", "tile")),
         ("pair_by", pair_by, ("patient_id", "sample_id")),
     ):
-        if value not in known:
-            raise StudyError(f"{name}: expected {' or '.join(known)}, got {value!r}")
+        if value not in allowed:
+            raise StudyError(f"{name}: expected {' or '.join(allowed)}, got {value!r}")
     runs = study.fold_runs(split, fold)
     if not len(runs):
         raise StudyError(f"fold {fold} of split {split} in {study.name} has no tile")
