@@ -6,6 +6,7 @@ Gene selection and scaling belong to training.
 """
 
 import re
+from collections.abc import Container
 
 import anndata
 import numpy as np
@@ -35,7 +36,7 @@ def expression_table(sections: list[Section]) -> anndata.AnnData:
             listed[gene] = listed.get(gene, 0) + 1
         for gene, times in section.summed.items():
             summed[gene] = max(times, summed.get(gene, 0))
-    target = {gene: _base(gene, listed) for gene in listed}
+    target = {gene: base_symbol(gene, listed) for gene in listed}
     for gene, base in target.items():
         if gene != base:
             summed[base] = summed.get(base, 1) + 1
@@ -74,7 +75,7 @@ def expression_table(sections: list[Section]) -> anndata.AnnData:
     )
 
 
-def _base(gene: str, listed: dict[str, int]) -> str:
+def base_symbol(gene: str, listed: Container[str]) -> str:
     """The symbol that a repeated one was renamed from upstream: MATR3.1 is MATR3.
 
     Only if the plain symbol exists too: in AC243756.1 the number is a version.

@@ -17,6 +17,25 @@ from pathjax.datasets.her2st.source import SectionError
 PITCH_UM = 200.0
 ARRAY = (33, 35)  # columns, rows
 
+
+@dataclasses.dataclass(frozen=True)
+class Printed:
+    """How an array is printed.
+
+    Attributes:
+      step_um: Micrometres between columns and between rows.
+      stride: Columns (and rows) from a spot to the next one in the same row (column).
+    """
+
+    step_um: tuple[float, float]
+    stride: int
+
+
+ST_1K = Printed((PITCH_UM, PITCH_UM), 1)
+# 67 columns and 64 rows on the 6.2 x 6.6 mm of the array, every other place printed:
+# 141 um to the nearest spot, which is on a diagonal.
+ST_2K = Printed((6200.0 / 66, 6600.0 / 63), 2)
+
 MIN_PAIRS = 6  # neighbouring spots per direction that a median is taken of
 # Limits, with the largest values seen in six sections in brackets: difference of the
 # pitch along x and y (1.0 %), root mean square distance of spots from the fitted grid
@@ -48,7 +67,9 @@ class Pitch:
 
 
 def fit_pitch(
-    array_xy: Float[np.ndarray, "S 2"], pixel_xy: Float[np.ndarray, "S 2"]
+    array_xy: Float[np.ndarray, "S 2"],
+    pixel_xy: Float[np.ndarray, "S 2"],
+    printed: Printed = ST_1K,
 ) -> Pitch:
     """Fits an affine map of pixel on array positions; spots may be missing.
 
@@ -60,7 +81,7 @@ def fit_pitch(
     """
     place = {tuple(xy): i for i, xy in enumerate(array_xy.astype(int).tolist())}
     steps = []
-    for direction in ((1, 0), (0, 1)):
+    for direction in ((printed.stride, 0), (0, printed.stride)):
         pairs = [
             (i, place[x + direction[0], y + direction[1]])
             for (x, y), i in place.items()
@@ -69,10 +90,11 @@ def fit_pitch(
         if len(pairs) < MIN_PAIRS:
             raise SectionError(
                 f"expected {MIN_PAIRS} pairs of neighbouring spots along "
-                f"{'xy'[direction[1]]} to measure the pitch, got {len(pairs)}"
+                f"{'xy'[direction[1] > 0]} to measure the pitch, got {len(pairs)}"
             )
         first, second = np.array(pairs).T
-        steps.append(np.median(pixel_xy[second] - pixel_xy[first], axis=0))
+        step = np.median(pixel_xy[second] - pixel_xy[first], axis=0)
+        steps.append(step / printed.stride)
 
     def distance(matrix, origin) -> np.ndarray:
         pitch = np.sqrt(abs(np.linalg.det(matrix)))
@@ -94,7 +116,8 @@ def fit_pitch(
     rms = float(np.sqrt(np.mean(away[~off] ** 2))) if (~off).any() else np.inf
 
     step_x, step_y = np.linalg.norm(matrix, axis=1)
-    mpp = float(PITCH_UM / np.sqrt(step_x * step_y))
+    um_x, um_y = printed.step_um
+    mpp = float(np.sqrt(um_x * um_y) / np.sqrt(step_x * step_y))
     cosine = np.clip(matrix[0] @ matrix[1] / (step_x * step_y), -1, 1)
     skew = abs(90.0 - np.degrees(np.arccos(cosine)))
     checks = [
@@ -103,8 +126,9 @@ def fit_pitch(
             "the array is mirrored in the image: pixel_x and pixel_y may be swapped",
         ),
         (
-            abs(step_x / step_y - 1) <= MAX_ANISOTROPY,
-            f"steps are {step_x:.1f} px along x, {step_y:.1f} px along y: not equal",
+            abs(step_x / step_y * um_y / um_x - 1) <= MAX_ANISOTROPY,
+            f"steps are {step_x:.1f} px along x, {step_y:.1f} px along y: not "
+            + ("equal" if um_x == um_y else f"as {um_x:.0f} to {um_y:.0f}"),
         ),
         (
             skew <= MAX_SKEW_DEGREES,

@@ -249,6 +249,22 @@ def _read(path: Path, required: tuple[str, ...] = ()) -> tuple[list[str], list[R
     return header, rows
 
 
+def read_header(path: Path) -> list[str]:
+    """The header, with a name for R's nameless row names; reads two lines.
+
+    Raises:
+      SectionError: the file cannot be read.
+    """
+    try:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8-sig") as file:
+            lines = [file.readline().rstrip("\n").split("\t") for _ in range(2)]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise SectionError(f"{path} cannot be read ({error})") from error
+    header = [field.strip().strip('"') for field in lines[0]]
+    return ["", *header] if len(lines[1]) == len(header) + 1 else header
+
+
 def read_counts(path: Path) -> Counts:
     """Reads a table of spots by genes; columns with the same symbol are summed.
 
@@ -269,9 +285,12 @@ def read_counts(path: Path) -> Counts:
             values = np.array([np.nan])
         whole = np.isfinite(values) & (values >= 0) & (values == np.floor(values))
         if match is None or not whole.all():
+            hint = ""
+            if match is None and SPOT.fullmatch(symbols[0]):
+                hint = ": the table is transposed, put spots into rows"
             raise SectionError(
                 f"{path} line {number}: expected a spot such as 10x13 and whole counts, "
-                f"got {name} with values that are not"
+                f"got {name} with values that are not{hint}"
             )
         spots.append((int(match[1]), int(match[2])))
         counts.append(scipy.sparse.csr_matrix(values.astype(np.float32)))

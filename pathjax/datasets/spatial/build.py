@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from pathjax.datasets.spatial.genes import expression_table
 from pathjax.datasets.spatial.image import cut_tiles
 from pathjax.datasets.spatial.manifest import SampleRow
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import UNKNOWN, SpatialError, SpatialSample
 from pathjax.datasets.spatial.survey import Survey
 from pathjax.datasets.spatial.tables import join_samples, patient_split, sample_table
 from pathjax.files import atomic_path, write_json
@@ -61,6 +61,7 @@ def build_spatial(
       StudyError: No sample can be used, or `out` was begun with other options.
     """
     options = options or SpatialOptions()
+    rows = list(expanded(rows))
     samples = (_read(row, options) for row in rows)
     return write_study(samples, len(rows), out, options, rows=rows, progress=progress)
 
@@ -128,21 +129,45 @@ def write_study(
     )
 
 
+def expanded(rows: Sequence[SampleRow]) -> Iterator[SampleRow]:
+    """A row for each sample: a path may hold several, as HEST-1k's folder does.
+
+    Raises:
+      SpatialError: A name or an image was given for several samples.
+    """
+    for row in rows:
+        try:
+            paths = recognise(row.path).samples(row.path)
+        except StudyError:
+            paths = [row.path]  # reading it says why
+        if len(paths) > 1 and (row.name or row.image):
+            what = f"name {row.name}" if row.name else f"image {row.image}"
+            raise SpatialError(
+                f"{row.path} holds {len(paths)} samples, but one {what} was given: name "
+                f"them in a manifest, such as {paths[0]}"
+            )
+        yield from (dataclasses.replace(row, path=path) for path in paths)
+
+
 def _read(row: SampleRow, options: SpatialOptions) -> SpatialSample | SpatialError:
     """The sample of a row with what the manifest says of it."""
     try:
         options = dataclasses.replace(options, image=row.image)
-        sample = recognise(row.path).read(row.path, options)
+        known = recognise(row.path)
+        (path,) = known.samples(row.path)
+        sample = known.read(path, options)
         for what in ("patient", "site"):
             said, given = getattr(sample, what), getattr(row, what)
-            if said and given and said != given:
+            # HEST's patients are "DATASET:Patient 1", and unknown in some data sets.
+            agree = said == given or (said or "").endswith((f":{given}", UNKNOWN))
+            if said and given and not agree:
                 raise SpatialError(
                     f"{row.path}: its metadata names {what} {said}, the manifest "
                     f"{given}: correct one of them"
                 )
         mpp = sample.mpp
-        if row.mpp is not None:
-            mpp = {"the manifest": row.mpp}
+        if row.mpp or options.mpp:
+            mpp = {"the manifest": row.mpp} if row.mpp else {"--mpp": options.mpp}
         return dataclasses.replace(
             sample,
             name=row.name or sample.name,

@@ -6,7 +6,7 @@ import numpy as np
 
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
-from pathjax.datasets.spatial.scale import agreed_mpp
+from pathjax.datasets.spatial.scale import GIVEN, agreed_mpp
 from pathjax.datasets.spatial.survey import Survey, survey
 from pathjax.datasets.spatial.tables import UPSAMPLED_FROM
 
@@ -25,7 +25,7 @@ def checked(
       SpatialError: Evidence of the scale disagrees, or many spots are outside.
     """
     evidence = dict(sample.mpp)
-    if "the manifest" not in evidence and sample.image.mpp is not None:
+    if not evidence.keys() & GIVEN and sample.image.mpp is not None:
         evidence["image tags"] = sample.image.mpp
     mpp = agreed_mpp(sample.name, evidence)
     sample = _inside(dataclasses.replace(sample, mpp=evidence))

@@ -3,10 +3,16 @@
 from pathlib import Path
 from typing import Protocol
 
+from pathjax.datasets.spatial.anndata_file import AnnDataFile
+from pathjax.datasets.spatial.hest import Hest
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
 from pathjax.datasets.spatial.space_ranger import listed
+from pathjax.datasets.spatial.spatialdata_store import SpatialDataStore
+from pathjax.datasets.spatial.st import Her2st, SpotTables
+from pathjax.datasets.spatial.stimage import STimage
 from pathjax.datasets.spatial.visium import Visium
+from pathjax.datasets.spatial.xenium import Xenium
 
 
 class Format(Protocol):
@@ -24,6 +30,14 @@ class Format(Protocol):
         """Whether the path is meant to be of this format; it may still be incomplete."""
         ...
 
+    def samples(self, path: Path) -> list[Path]:
+        """The paths of the samples in it, each for `read`; often the path itself.
+
+        Raises:
+          SpatialError: There is none.
+        """
+        ...
+
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         """Reads a sample; its name is from the path.
 
@@ -34,7 +48,16 @@ class Format(Protocol):
 
 
 # The first that recognises a path reads it: the more particular ones come first.
-FORMATS: tuple[Format, ...] = (Visium(),)
+FORMATS: tuple[Format, ...] = (
+    Hest(),
+    Xenium(),
+    SpatialDataStore(),
+    STimage(),
+    Her2st(),
+    Visium(),
+    SpotTables(),
+    AnnDataFile(),
+)
 
 
 def recognise(path: Path) -> Format:

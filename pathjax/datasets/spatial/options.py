@@ -17,6 +17,10 @@ class SpatialOptions:
         "full-resolution image of the only sample; or hires or lowres, to use the "
         "reduced images of Space Ranger",
     ] = None
+    mpp: Annotated[
+        float | None,
+        "micrometres per pixel of the image, overruling all evidence in the samples",
+    ] = None
     bin_um: Annotated[
         float, "side of a Visium HD bin in micrometres: 2, 8, 16 or a multiple of 2"
     ] = 16.0

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from pathjax.data.study import StudyError
 from pathjax.datasets.spatial.image import ImageSource
 
+# Ends the patient of samples whose metadata names none but that may be of one patient.
+UNKNOWN = ":unknown"
 # Columns of `SpatialSample.counts.obs` that are no labels.
 ARRAY_COLUMNS = ("array_row", "array_col")
 

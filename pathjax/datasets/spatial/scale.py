@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
+import scipy.spatial
 from jaxtyping import Float, Int
 
 from pathjax.datasets.spatial.sample import SpatialError
 from pathjax.wsi.scale import MAX_DISAGREEMENT, PLAUSIBLE_MPP
 
+GIVEN = {"the manifest", "--mpp"}  # evidence by the user, which overrules all other
 MIN_PAIRS = 6  # neighbours that a median is taken of
 
 
@@ -38,8 +40,8 @@ def agreed_mpp(name: str, evidence: Mapping[str, float]) -> float:
     """
     if not evidence:
         raise SpatialError(
-            f"sample {name}: micrometres per pixel unknown: give them in the "
-            "manifest's column mpp"
+            f"sample {name}: micrometres per pixel unknown: give them by --mpp or "
+            "in the manifest's column mpp"
         )
     low, high = PLAUSIBLE_MPP
     for source, value in evidence.items():
@@ -54,6 +56,20 @@ def agreed_mpp(name: str, evidence: Mapping[str, float]) -> float:
         raise SpatialError(
             f"sample {name}: {smallest} gives {evidence[smallest]:.4g} um/px, {largest} "
             f"{evidence[largest]:.4g}: the image is not the one that the positions "
-            "are in, or was resized; the manifest's column mpp decides"
+            "are in, or was resized; --mpp or the manifest's column mpp decides"
         )
     return next(iter(evidence.values()))
+
+
+def neighbour_px(xy: Float[np.ndarray, "n 2"]) -> float:
+    """Median distance in pixels to the nearest other spot.
+
+    Raises:
+      SpatialError: There are fewer than two places.
+    """
+    if len(np.unique(xy, axis=0)) < 2:
+        raise SpatialError(
+            "expected spots at two places or more to measure their pitch"
+        )
+    distance, _ = scipy.spatial.cKDTree(xy).query(xy, k=2)
+    return float(np.median(distance[:, 1]))

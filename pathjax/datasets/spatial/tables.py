@@ -77,10 +77,12 @@ def _numbers(values: pd.Series) -> pd.Series | None:
 
 
 def patient_split(samples: pd.DataFrame) -> tuple[list[Split], str]:
-    """A split by patient into train and test, or none and the reason."""
+    """A split by patient into train and test; "all" and the reason for one patient."""
     patients = samples[["patient_id"]].drop_duplicates().reset_index(drop=True)
     if len(patients) < 2:
-        return [], "all samples are of one patient: a split needs two"
+        folds = {"train": tuple(patients["patient_id"])}
+        note = "for training alone: nothing is held out"
+        return [Split("all", folds, note=note)], "all samples are of one patient"
     test = max(TEST_SHARE, 1 / len(patients))
     folds = patient_folds(patients, {"train": 1 - test, "test": test})
     return [folds.split("patients", "whole patients, at random (seed 0)")], ""

@@ -45,6 +45,9 @@ class Visium:
         names = (*MATRICES, PROBES, "spatial", *space_ranger.POSITION_FILES)
         return any((output / name).exists() for name in names)
 
+    def samples(self, path: Path) -> list[Path]:
+        return [path]
+
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         output = space_ranger.output_folder(path)
         matrix = _matrix(output)

@@ -1,0 +1,257 @@
+"""Spatial transcriptomics on printed arrays: tables of counts, spots and an image.
+
+her2st's folders, and those of Ståhl et al. and STUtility: a count table, a spot table and
+an image for each section. The tables are read by pathjax.datasets.her2st.
+"""
+
+import collections
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from pathjax.data.study import StudyError
+from pathjax.datasets.her2st import geometry, source
+from pathjax.datasets.her2st.expression import base_symbol
+from pathjax.datasets.her2st.image import (
+    background_colour,
+    blanked,
+    block_px,
+    read_image,
+)
+from pathjax.datasets.her2st.section import Slide, read_section
+from pathjax.datasets.spatial import tenx
+from pathjax.datasets.spatial.image import ImageSource
+from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.wsi.base import SUFFIXES
+
+SPOT_UM = 100.0
+TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
+SPOT_COLUMNS = {"x", "y", "pixel_x", "pixel_y"}
+
+
+class Her2st:
+    """The unpacked her2st data, or the counts of one of its sections."""
+
+    name = "her2st"
+    needs = (
+        "data/ST-cnts, data/ST-spotfiles and data/ST-imgs (or the archive's folders)"
+    )
+
+    def recognises(self, path: Path) -> bool:
+        try:
+            root = path if path.is_dir() else _root(path)
+            return bool(source.find_sections(root))
+        except StudyError:
+            return False
+
+    def samples(self, path: Path) -> list[Path]:
+        if path.is_file():
+            return [path]
+        sections = source.find_sections(path).values()
+        found = [files.counts for files in sections if files.counts]
+        if not found:
+            raise SpatialError(f"{path} has no counts: expected {self.needs}")
+        return found
+
+    def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
+        everything = source.find_sections(_root(path))
+        (files,) = (files for files in everything.values() if files.counts == path)
+        section = read_section(files)
+        slide = section.slide
+        # Each file lists only genes seen in its section: others had no counts there.
+        listed = [file.counts for file in everything.values() if file.counts]
+        counts = _with_genes(section.counts, section.genes, _union(listed))
+        spots = slide.spots
+        counts.obs = pd.DataFrame(
+            {
+                "array_row": [y for _, y in spots.index],
+                "array_col": [x for x, _ in spots.index],
+                "cluster": pd.Series(section.cluster, dtype=object).to_numpy(),
+                "pathologist": pd.Series(section.pathologist, dtype=object).to_numpy(),
+            },
+            index=[source.spot_name(spot) for spot in spots.index],
+        )
+        prefix = f"{files.section}_"
+        image = ImageSource.open(slide.path) if not slide.viewer else _filled(slide)
+        return SpatialSample(
+            name=files.section,
+            counts=counts,
+            positions=spots[["pixel_x", "pixel_y"]].to_numpy(np.float64),
+            image=image,
+            mpp={"spot pitch": slide.mpp},
+            spot_um=SPOT_UM,
+            technology="ST",
+            organism="human",
+            patient=files.patient,
+            site="her2st",
+            left_out=tuple(
+                (what.removeprefix(prefix), reason) for what, reason in section.notes
+            ),
+        )
+
+
+def _root(counts: Path) -> Path:
+    """her2st's folder, from the counts of a section in either layout."""
+    for pattern in source.TABLES["counts"]:
+        folders = Path(pattern).parent.parts
+        parents = counts.parent.parts
+        if parents[len(parents) - len(folders) :] == folders:
+            return counts.parents[len(folders)]
+    return counts.parent
+
+
+def _union(files: Sequence[Path]) -> list[str]:
+    """Symbols of all sections; the number that R appended to a repeated one removed."""
+    genes: dict[str, None] = {}
+    for file in files:
+        genes |= dict.fromkeys(source.read_header(file)[1:])
+    return list(dict.fromkeys(base_symbol(gene, genes) for gene in genes))
+
+
+def _with_genes(matrix, genes: Sequence[str], union: Sequence[str]) -> anndata.AnnData:
+    place = {gene: column for column, gene in enumerate(union)}
+    columns = [place[base_symbol(gene, place)] for gene in genes]
+    counts = matrix @ source.sum_columns(columns, len(union))
+    return anndata.AnnData(X=counts, var=tenx.gene_table(list(union), list(union)))
+
+
+def _filled(slide: Slide) -> ImageSource:
+    """The viewer's reduced copy, with the surroundings it blanked to black filled."""
+    pixels = read_image(slide.path).copy()
+    pixels[blanked(pixels)] = background_colour(pixels, block_px(slide.mpp))
+    return ImageSource.of_array(pixels, f"reduced copy {slide.path.name} of the viewer")
+
+
+class SpotTables:
+    """A folder with a count table, a spot table and an image for each section."""
+
+    name = "ST"
+    needs = (
+        "NAME.tsv (spots such as 10x13 by genes), a table with x, y, pixel_x, pixel_y "
+        "whose name has NAME in it, and NAME.jpg"
+    )
+
+    def recognises(self, path: Path) -> bool:
+        if not (path.is_dir() or _is_table(path)):
+            return False
+        folder = path if path.is_dir() else path.parent
+        return any(map(_is_spot_table, _tables(folder)))
+
+    def samples(self, path: Path) -> list[Path]:
+        if path.is_file():
+            return [path]
+        found = [table for table in _tables(path) if not _is_spot_table(table)]
+        if not found:
+            raise SpatialError(
+                f"{path} has tables of spots but no counts ({self.needs})"
+            )
+        return found
+
+    def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
+        name = _stem(path)
+        table = source.read_counts(path)
+        spot_file = _only(
+            "spot table",
+            [one for one in _tables(path.parent) if _is_spot_table(one)],
+            name,
+            path.parent,
+        )
+        image = ImageSource.open(
+            Path(options.image)
+            if options.image
+            else _only("image", _images(path.parent), name, path.parent)
+        )
+        spots, notes = source.read_spots(spot_file)
+        left_out = _grouped(notes)
+        rows = [row for row, spot in enumerate(table.spots) if spot in spots.index]
+        if not rows:
+            raise SpatialError(f"{path} and {spot_file} have no spot in common")
+        lacking = len(table.spots) - len(rows)
+        if lacking:
+            reason = f"{spot_file.name} has no usable position for them"
+            left_out.append((f"{lacking} spots with counts", reason))
+        kept = spots.loc[[table.spots[row] for row in rows]]
+        array = np.array(spots.index.tolist())
+        pixels = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
+        every_other = not (array.sum(axis=1) % 2).any()
+        printed = geometry.ST_2K if every_other else geometry.ST_1K
+        try:
+            pitch = geometry.fit_pitch(array.astype(np.float64), pixels, printed)
+        except StudyError as error:
+            raise SpatialError(f"{spot_file}: {error}") from error
+        var = tenx.gene_table(table.genes, table.genes)
+        counts = anndata.AnnData(
+            X=table.matrix[rows],
+            obs=pd.DataFrame(
+                {
+                    "array_row": [y for _, y in kept.index],
+                    "array_col": [x for x, _ in kept.index],
+                },
+                index=[source.spot_name(spot) for spot in kept.index],
+            ),
+            var=var,
+        )
+        return SpatialSample(
+            name=name,
+            counts=counts,
+            positions=kept[["pixel_x", "pixel_y"]].to_numpy(np.float64),
+            image=image,
+            mpp={"spot pitch": pitch.mpp},
+            spot_um=SPOT_UM,
+            technology="ST",
+            organism=tenx.organism_of(var),
+            left_out=tuple(left_out),
+        )
+
+
+def _tables(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _is_table(path))
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(TABLES)
+
+
+def _is_spot_table(path: Path) -> bool:
+    try:
+        return set(source.read_header(path)) >= SPOT_COLUMNS
+    except StudyError:
+        return False
+
+
+def _images(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+
+
+def _stem(path: Path) -> str:
+    """A table's name without its endings."""
+    name = path.name.removesuffix(".gz")
+    return name[: name.rindex(".")]
+
+
+def _only(what: str, files: Sequence[Path], name: str, folder: Path) -> Path:
+    """The one of the files that has `name` in its name.
+
+    Raises:
+      SpatialError: There is none, or several.
+    """
+    matching = [file for file in files if name in file.name]
+    if len(matching) == 1:
+        return matching[0]
+    has = ", ".join(file.name for file in matching or files) or "none"
+    raise SpatialError(
+        f"{folder}: expected one {what} with {name} in its name, got {len(matching)} "
+        f"({has})"
+    )
+
+
+def _grouped(notes: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Spots left out, counted by reason."""
+    reasons = collections.Counter(reason for _, reason in notes)
+    return [(f"{number} spots", reason) for reason, number in reasons.items()]

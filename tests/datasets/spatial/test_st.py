@@ -1,0 +1,169 @@
+import gzip
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pathjax.data.check import check_study
+from pathjax.data.images import decode_tile
+from pathjax.datasets.her2st import build_her2st
+from pathjax.datasets.spatial.build import build_spatial
+from pathjax.datasets.spatial.formats import recognise
+from pathjax.datasets.spatial.manifest import SampleRow
+from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.datasets.spatial.st import Her2st, SpotTables
+
+OPTIONS = SpatialOptions(tile_px=16)
+
+
+@pytest.fixture(scope="module")
+def few_genes(real_data, tmp_path_factory):
+    """The two sections of mouse brain with 20 of their 1,000 genes."""
+    folder = tmp_path_factory.mktemp("mob")
+    for path in (real_data / "mob_mouse").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    for name in ("MOB1", "MOB2"):
+        rewrite(folder / f"{name}.tsv.gz", lambda lines: [row[:21] for row in lines])
+    return folder
+
+
+@pytest.fixture
+def mob(few_genes, tmp_path):
+    """A copy of it to break."""
+    return shutil.copytree(few_genes, tmp_path / "mob")
+
+
+@pytest.mark.slow
+def test_two_sections_of_mouse_brain(real_data):
+    """Read as pandas reads the tables; the scale is that of STUtility's 141 um."""
+    mob = real_data / "mob_mouse"
+    known = recognise(mob)
+    assert isinstance(known, SpotTables)
+    assert [path.name for path in known.samples(mob)] == ["MOB1.tsv.gz", "MOB2.tsv.gz"]
+    sample = known.read(mob / "MOB1.tsv.gz", OPTIONS)
+    counts = pd.read_csv(mob / "MOB1.tsv.gz", sep="\t", index_col=0)
+    spots = pd.read_csv(mob / "alignment_table_MOB1.tsv", sep="\t")
+    spots = spots[spots["selected"] == 1]
+    spots.index = [f"{x}x{y}" for x, y in zip(spots["x"], spots["y"], strict=True)]
+    names = sample.counts.obs_names
+    assert set(names) == set(counts.index) & set(spots.index) and len(names) == 379
+    np.testing.assert_array_equal(sample.counts.X.toarray(), counts.loc[names])
+    np.testing.assert_array_equal(
+        sample.positions, spots.loc[names, ["pixel_x", "pixel_y"]]
+    )
+    assert sample.counts.var["gene_id"].iloc[0] == "ENSMUSG00000064339"
+    assert sample.organism == "mouse"
+    assert sample.mpp["spot pitch"] == pytest.approx(141 / 32.34, rel=0.01)
+    why = "alignment_table_MOB1.tsv marks it as outside the tissue"
+    assert ("1689 spots", why) in sample.left_out
+
+
+@pytest.mark.slow
+def test_mouse_brain_becomes_a_study_split_by_section(mob, tmp_path):
+    study = build_spatial([SampleRow(mob)], tmp_path / "out", OPTIONS)
+    assert len(study.samples) == 379 + 407 and study.expression().n_vars == 20
+    assert study.split("patients").folds.keys() == {"train", "test"}
+    assert check_study(study).problems == ()
+
+
+def rewrite(path, change):
+    """Changes the lines of a table, each a list of fields."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt") as file:
+        lines = [line.rstrip("\n").split("\t") for line in file]
+    with opened(path, "wt") as file:
+        file.write("\n".join("\t".join(line) for line in change(lines)) + "\n")
+
+
+def swapped(lines):
+    return [line[:4] + [line[5], line[4], line[6]] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("MOB1.jpg", None, r"one image with MOB1 in its name, got 0 \(MOB2.jpg\)"),
+        ("alignment_table_MOB1.tsv", None, "one spot table with MOB1 in its name, got 0"),
+        (
+            "MOB1.tsv.gz",
+            lambda lines: [["", *(r[0] for r in lines[1:9])],
+                           *([g, *"12345678"] for g in lines[0])],
+            "line 2: expected a spot.*the table is transposed",
+        ),
+        (
+            "MOB1.tsv.gz",
+            lambda lines: [*lines, lines[1]],
+            "has a spot more than once",
+        ),
+        (
+            "MOB1.tsv.gz",
+            lambda lines: [lines[0], [lines[1][0], "0.5", *lines[1][2:]]],
+            "whole counts",
+        ),
+        (
+            "alignment_table_MOB1.tsv",
+            lambda lines: [lines[0], *swapped(lines[1:])],
+            "array is mirrored in the image",
+        ),
+        (
+            "alignment_table_MOB1.tsv",
+            lambda lines: [lines[0], *([*r[:4], "NA", "NA", r[6]] for r in lines[1:])],
+            "no usable spot",
+        ),
+    ],
+)  # fmt: skip
+def test_broken_tables_say_so(mob, file, change, message):
+    if change is None:
+        (mob / file).unlink()
+    else:
+        rewrite(mob / file, change)
+    with pytest.raises(Exception, match=message) as caught:
+        SpotTables().read(mob / "MOB1.tsv.gz", OPTIONS)
+    assert isinstance(caught.value, SpatialError | ValueError)
+
+
+@pytest.mark.slow
+def test_her2st_is_the_study_of_its_own_source(real_data, tmp_path):
+    """B4, through `data spatial` and through `data her2st`: spots, counts, tiles."""
+    root = real_data / "her2st"
+    assert isinstance(recognise(root), Her2st)
+    path = root / "data" / "ST-cnts" / "B4.tsv.gz"
+    ours = build_spatial(
+        [SampleRow(path)], tmp_path / "ours", SpatialOptions(tile_px=32)
+    )
+    theirs = build_her2st(root, tmp_path / "theirs", tile_px=32, sections=("B4",))
+    columns = ["sample_id", "patient_id", "site", "slide_id", "pixel_x", "pixel_y",
+               "source_mpp", "cluster", "total_counts"]  # fmt: skip
+    pd.testing.assert_frame_equal(ours.samples[columns], theirs.samples[columns])
+    genes = theirs.expression().var_names
+    for layer in (None, "counts"):
+        tables = [study.expression()[:, genes].to_df(layer) for study in (ours, theirs)]
+        pd.testing.assert_frame_equal(*tables, check_dtype=False, rtol=1e-5)
+    places = [study.tiles.set_index("tile_id") for study in (ours, theirs)]
+    names = theirs.samples["sample_id"]
+    pd.testing.assert_frame_equal(
+        places[0].loc[names, ["x", "y", "mpp", "filled"]],
+        places[1].loc[names, ["x", "y", "mpp", "filled"]],
+    )
+    tiles = [
+        {
+            name: decode_tile(data).astype(int)
+            for name, data in zip(
+                study.tiles["tile_id"], study.tile_bytes(range(len(names))), strict=True
+            )
+        }
+        for study in (ours, theirs)
+    ]
+    apart = [np.abs(tiles[0][name] - tiles[1][name]).mean() for name in names]
+    assert max(apart) < 1.0
+
+
+@pytest.mark.slow
+def test_her2st_lists_all_genes_in_each_section(real_data):
+    """A gene that a section's file lacks had no counts there."""
+    sample = Her2st().read(real_data / "her2st/data/ST-cnts/C4.tsv.gz", OPTIONS)
+    assert sample.counts.n_vars > 15842 - 3
+    assert "MATR3.1" not in sample.counts.var_names
+    assert len(sample.positions) == 184
