@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import scipy.ndimage
 import scipy.sparse
 from PIL import Image
@@ -16,6 +17,7 @@ ORIGIN = np.array([80.0, 90.0])  # x and y of the first spot
 STEP = np.array([50.0, 50.0 * np.sqrt(3)]) / MPP  # pixels per array_col, array_row
 HIRES = 0.5  # pixels of the reduced image per pixel
 GENES = 30
+HD_MPP = 0.5
 HEADER = "barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres"
 
 
@@ -94,4 +96,40 @@ def write_visium(root: Path, seed: int = 0, header: bool = True) -> Path:
     image = Image.fromarray(picture(field, seed))
     image.save(root / "slide.png", compress_level=1)
     image.reduce(2).save(folder / "tissue_hires_image.png")
+    return root
+
+
+def write_visium_hd(root: Path, side: int = 24, bin_um: int = 2, seed: int = 0) -> Path:
+    """Bins of one size, `side` by `side`, mirrored as Visium HD is; a slide beside it.
+
+    Returns the folder of Space Ranger's output, which may have other sizes already.
+    """
+    folder = root / "binned_outputs" / f"square_{bin_um:03d}um"
+    (folder / "spatial").mkdir(parents=True)
+    array = np.stack(np.divmod(np.arange(side * side), side), axis=1)
+    xy = np.array([300.0, 700.0]) + array[:, ::-1] * [bin_um / HD_MPP, -bin_um / HD_MPP]
+    codes = [f"s_{bin_um:03d}um_{row:05d}_{col:05d}-1" for row, col in array]
+    table = pd.DataFrame(
+        {
+            "barcode": codes,
+            "in_tissue": (array[:, 0] > 0).astype(np.int32),
+            "array_row": array[:, 0].astype(np.int32),
+            "array_col": array[:, 1].astype(np.int32),
+            "pxl_row_in_fullres": xy[:, 1],
+            "pxl_col_in_fullres": xy[:, 0],
+        }
+    )
+    table.to_parquet(folder / "spatial" / "tissue_positions.parquet", index=False)
+    factors = {
+        "bin_size_um": float(bin_um),
+        "microns_per_pixel": HD_MPP,
+        "spot_diameter_fullres": bin_um / HD_MPP,
+        "tissue_hires_scalef": HIRES,
+    }
+    (folder / "spatial" / "scalefactors_json.json").write_text(json.dumps(factors))
+    matrix = np.random.default_rng(seed).poisson(0.3, (len(codes), GENES))
+    write_h5(folder / "filtered_feature_bc_matrix.h5", matrix, codes)
+    image = Image.fromarray(picture(density(seed), seed))
+    image.save(root / "slide.png", compress_level=1)
+    image.reduce(2).save(folder / "spatial" / "tissue_hires_image.png")
     return root

@@ -18,6 +18,16 @@ def add(commands) -> None:
     show.add_argument(
         "--sheet", type=Path, metavar="FILE.png", help="also write sample tiles here"
     )
+    show.add_argument(
+        "--overlay",
+        type=Path,
+        metavar="FILE.png",
+        help="also draw the spots on their slides here",
+    )
+    show.add_argument(
+        "--gene", metavar="NAME", help="colour the spots by a gene, not by counts"
+    )
+    show.add_argument("--slide", metavar="NAME", help="draw only this slide")
     show.set_defaults(run=run_show)
     split = kinds.add_parser(
         "split",
@@ -82,6 +92,13 @@ def run_show(args: argparse.Namespace) -> None:
         print(line)
     if args.sheet:
         print(f"contact sheet: {save_contact_sheet(study, args.sheet)}")
+    if args.overlay:
+        from pathjax.data.overlay import save_overlay
+
+        path = save_overlay(study, args.overlay, gene=args.gene, slide=args.slide)
+        print(f"overlay: {path}")
+    elif args.gene or args.slide:
+        raise ValueError("--gene and --slide need --overlay FILE.png")
 
 
 def run_split(args: argparse.Namespace) -> None:

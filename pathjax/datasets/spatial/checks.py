@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.registration import place
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import GIVEN, agreed_mpp
 from pathjax.datasets.spatial.survey import Survey, survey
@@ -12,6 +13,7 @@ from pathjax.datasets.spatial.tables import UPSAMPLED_FROM
 
 MAX_OUTSIDE = 0.02  # share of spots: bins under tissue may pass the image's edge
 MIN_ON_TISSUE = 0.5
+LOOK = "Look at it: pathjax data show STUDY --overlay FILE.png"
 
 
 def checked(
@@ -39,7 +41,28 @@ def checked(
             f"tiles are enlarged {enlargement:.1f} times: the image has {mpp:.4g} "
             f"um/px, the tiles {options.tile_um / options.tile_px:.4g}"
         )
+    notes += _placed(sample, surveyed, mpp)
     return dataclasses.replace(sample, notes=tuple(notes)), mpp, surveyed
+
+
+def _placed(sample: SpatialSample, surveyed: Survey, mpp: float) -> list[str]:
+    """Warnings about where the spots lie in the image."""
+    library = np.asarray(sample.counts.X.sum(axis=1), np.float64).ravel()
+    placement = place(surveyed, library, sample.positions, sample.image.size, mpp)
+    notes = []
+    if placement.on_tissue < MIN_ON_TISSUE:
+        notes.append(
+            f"{placement.on_tissue:.0%} of the spots are on what looks like tissue: "
+            f"is it the image of this sample? {LOOK}"
+        )
+    if placement.better:
+        notes.append(
+            f"the spots fit the image better {placement.better} (score "
+            f"{placement.scores[placement.better]:.2f}, as stated "
+            f"{placement.scores['as stated']:.2f}): x and y may be swapped, or the "
+            f"image mirrored, turned or cropped. {LOOK}"
+        )
+    return notes
 
 
 def _inside(sample: SpatialSample) -> SpatialSample:

@@ -12,6 +12,7 @@ from pathjax.datasets.spatial.spatialdata_store import SpatialDataStore
 from pathjax.datasets.spatial.st import Her2st, SpotTables
 from pathjax.datasets.spatial.stimage import STimage
 from pathjax.datasets.spatial.visium import Visium
+from pathjax.datasets.spatial.visium_hd import VisiumHD
 from pathjax.datasets.spatial.xenium import Xenium
 
 
@@ -54,6 +55,7 @@ FORMATS: tuple[Format, ...] = (
     SpatialDataStore(),
     STimage(),
     Her2st(),
+    VisiumHD(),
     Visium(),
     SpotTables(),
     AnnDataFile(),

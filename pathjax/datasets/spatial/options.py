@@ -22,8 +22,10 @@ class SpatialOptions:
         "micrometres per pixel of the image, overruling all evidence in the samples",
     ] = None
     bin_um: Annotated[
-        float, "side of a Visium HD bin in micrometres: 2, 8, 16 or a multiple of 2"
-    ] = 16.0
+        float | None,
+        "side of a Visium HD bin in micrometres (default: 16): a size that is there, or "
+        "a multiple of 2 to pool",
+    ] = None
     spot_um: Annotated[
         float | None,
         "side of the squares into which cells are pooled (Xenium); 0: a sample per cell",

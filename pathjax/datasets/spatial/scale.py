@@ -1,5 +1,6 @@
 """Micrometres per pixel of a sample: evidence is compared, not believed."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,63 @@ from pathjax.wsi.scale import MAX_DISAGREEMENT, PLAUSIBLE_MPP
 
 GIVEN = {"the manifest", "--mpp"}  # evidence by the user, which overrules all other
 MIN_PAIRS = 6  # neighbours that a median is taken of
+MIN_SPOTS = 6  # that an array is fitted to
+MAX_RMS = 0.25  # distance of spots from the fitted array, in steps along a row
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayFit:
+    """Pixels of one step of an array: pixel = origin + column * right + row * down."""
+
+    right: Float[np.ndarray, "2"]
+    down: Float[np.ndarray, "2"]
+    origin: Float[np.ndarray, "2"]
+
+    def mpp(self, column_um: float) -> float:
+        """Micrometres per pixel, from the distance of two columns."""
+        return float(column_um / np.linalg.norm(self.right))
+
+    def at(self, array: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        """Pixels (x, y) of array positions (row, column)."""
+        return self.origin + array[:, 1:] * self.right + array[:, :1] * self.down
+
+    def warnings(self, column_um: float, row_um: float, hint: str) -> list[str]:
+        """What is odd about the array in the image."""
+        found = []
+        across, along = self.mpp(column_um), row_um / np.linalg.norm(self.down)
+        if abs(across - along) > MAX_DISAGREEMENT * min(across, along):
+            found.append(
+                f"columns of the array give {across:.4g} um/px, rows {along:.4g}: the "
+                "image may be stretched"
+            )
+        if np.linalg.det(np.stack([self.right, self.down])) < 0:
+            found.append(
+                f"the array is mirrored in the image: x and y may be swapped{hint}"
+            )
+        return found
+
+
+def fit_array(
+    name: str, array: Int[np.ndarray, "n 2"], xy: Float[np.ndarray, "n 2"]
+) -> ArrayFit | None:
+    """Fits an array (row, column) to pixels; None with too few spots.
+
+    Raises:
+      SpatialError: The spots do not lie on an array.
+    """
+    design = np.column_stack([array[:, ::-1], np.ones(len(array))]).astype(np.float64)
+    if len(array) < MIN_SPOTS or np.linalg.matrix_rank(design.T @ design) < 3:
+        return None
+    steps, *_ = np.linalg.lstsq(design, xy, rcond=None)
+    off = np.sqrt(np.mean(np.sum((design @ steps - xy) ** 2, axis=1)))
+    step = np.linalg.norm(steps[0])
+    if not off <= MAX_RMS * step:
+        raise SpatialError(
+            f"sample {name}: the spots' pixels are {off:.1f} px (root mean square) off "
+            f"the array that their rows and columns make, of {step:.1f} px a step: the "
+            "positions are of other barcodes, or damaged"
+        )
+    return ArrayFit(*steps)
 
 
 def pitch_px(

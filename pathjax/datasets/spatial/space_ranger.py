@@ -7,7 +7,9 @@ Space Ranger 1 wrote `tissue_positions_list.csv` without a header, 2 to 4 write
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -244,8 +246,8 @@ def listed(folder: Path) -> str:
 
 def match_barcodes(
     counts_of, positions: pd.DataFrame, where: Path
-) -> tuple[object, pd.DataFrame, list[tuple[str, str]]]:
-    """Counts of the spots that have a usable position, with those positions.
+) -> tuple[anndata.AnnData, list[tuple[str, str]]]:
+    """Counts of the spots that have a usable position, and what is left out.
 
     Args:
       counts_of: Reads (AnnData, left out) of the barcodes that a function accepts.
@@ -258,19 +260,21 @@ def match_barcodes(
     finite = np.isfinite(positions[["x", "y"]]).all(axis=1)
     placed = positions[finite]
     known = np.sort(placed.index.to_numpy().astype("S"))
-    seen = {}
+    seen: dict[str, Any] = {"kept": 0}
 
     def rows(barcodes: np.ndarray) -> np.ndarray:
         seen["first"], seen["number"] = barcodes[:1], len(barcodes)
         if not len(known):
             return np.zeros(len(barcodes), bool)
         place = np.minimum(np.searchsorted(known, barcodes), len(known) - 1)
-        return known[place] == barcodes
+        kept = known[place] == barcodes
+        seen["kept"] = int(kept.sum())
+        return kept
 
     counts, left_out = counts_of(rows)
     if not len(placed):
         raise SpatialError(f"{where}: no position of a spot in tissue is a number")
-    if not counts.n_obs:
+    if not seen["kept"]:
         first = seen["first"][0].decode() if len(seen["first"]) else "none"
         raise SpatialError(
             f"{where}: the matrix and the positions have no barcode in common: "
@@ -279,13 +283,13 @@ def match_barcodes(
         )
     if not finite.all():
         left_out.append((f"{(~finite).sum()} spots", "their position is no number"))
-    without = seen["number"] - counts.n_obs
+    without = seen["number"] - seen["kept"]
     if without:
         left_out.append((f"{without} barcodes", "no position under tissue"))
-    lacking = len(placed) - counts.n_obs
+    lacking = len(placed) - seen["kept"]
     if lacking:
         left_out.append((f"{lacking} spots in tissue", "not in the matrix"))
-    return counts, placed.loc[counts.obs_names], left_out
+    return counts, left_out
 
 
 def _batches(file: Path):

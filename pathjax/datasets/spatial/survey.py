@@ -51,6 +51,13 @@ class Survey:
         return contrast > otsu(contrast)
 
     @property
+    def coloured(self) -> Bool[np.ndarray, "h w"]:
+        """Blocks of stronger colour than most: stained, or stained and smeared."""
+        high, low = self.colour.max(axis=-1), self.colour.min(axis=-1)
+        saturation = (high - low) / (high + 1)
+        return saturation > otsu(saturation)
+
+    @property
     def background(self) -> UInt8[np.ndarray, "3"]:
         """Median colour outside the tissue; white where all is tissue."""
         glass = self.colour[~self.tissue & (self.colour.max(axis=-1) > BLACK)]

@@ -5,7 +5,7 @@ Only features of type "Gene Expression" are kept. Positions are elsewhere.
 
 import collections
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anndata
@@ -24,16 +24,19 @@ GENE = "Gene Expression"
 READ_AT_ONCE = 20_000_000  # counts per read of the HDF5 file
 
 Rows = Callable[[np.ndarray], Bool[np.ndarray, "barcodes"]]
+Pool = Callable[[np.ndarray], tuple[Int[np.ndarray, "barcodes"], list[str]]]
 
 
 def read_counts(
-    path: Path, rows: Rows | None = None
+    path: Path, rows: Rows | None = None, pool: Pool | None = None
 ) -> tuple[anndata.AnnData, list[tuple[str, str]]]:
     """Reads a matrix.
 
     Args:
       path: The `.h5` file, or a folder with matrix.mtx, barcodes.tsv, features.tsv.
       rows: Given the barcodes, says which to read; None reads all.
+      pool: Given those, the number of the group that each is in, and the groups' names:
+        counts of a group are summed while they are read.
 
     Returns:
       Counts as `SpatialSample` has them, and the features left out with reasons.
@@ -43,9 +46,9 @@ def read_counts(
     """
     try:
         if path.is_dir():
-            counts, features, barcodes = _read_mtx(path, rows)
+            counts, features, barcodes = _read_mtx(path, rows, pool)
         else:
-            counts, features, barcodes = _read_h5(path, rows)
+            counts, features, barcodes = _read_h5(path, rows, pool)
     except SpatialError:
         raise
     except (OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
@@ -91,7 +94,7 @@ def organism_of(var: pd.DataFrame) -> str | None:
     return ORGANISMS.get(kinds.most_common(1)[0][0]) if kinds else None
 
 
-def _read_h5(path: Path, rows: Rows | None):
+def _read_h5(path: Path, rows: Rows | None, pool: Pool | None):
     with h5py.File(path) as file:
         if "matrix" not in file:
             raise SpatialError(
@@ -114,36 +117,69 @@ def _read_h5(path: Path, rows: Rows | None):
         _check_shape(path, shape, len(features), n_barcodes)
         indptr = matrix["indptr"][:].astype(np.int64)
         barcodes = matrix["barcodes"][:].astype("S")
-        keep = np.ones(n_barcodes, bool) if rows is None else rows(barcodes)
-        counts = _read_rows(matrix, indptr, np.flatnonzero(keep), len(features))
-        names = [name.decode() for name in barcodes[keep]]
+        kept = slice(None) if rows is None else np.flatnonzero(rows(barcodes))
+        chosen = np.arange(n_barcodes)[kept]
+        barcodes = barcodes[kept]
+        pieces = _pieces(matrix, indptr, chosen, len(features))
+        if pool is None:
+            total = int((indptr[chosen + 1] - indptr[chosen]).sum())
+            counts = _joined(pieces, total, len(features))
+            return counts, features, [name.decode() for name in barcodes]
+        groups, names = pool(barcodes)
+        counts = scipy.sparse.csr_matrix((len(names), len(features)), dtype=np.float32)
+        for place, piece in pieces:
+            counts += _into(groups[place], len(names)) @ piece
     return counts, features, names
 
 
-def _read_rows(
+def _into(groups: Int[np.ndarray, "n"], number: int) -> scipy.sparse.csr_matrix:
+    """The matrix `[number, n]` that sums rows by group."""
+    ones = np.ones(len(groups), np.float32)
+    return scipy.sparse.csr_matrix(
+        (ones, (groups, np.arange(len(groups)))), shape=(number, len(groups))
+    )
+
+
+def _pieces(
     matrix: h5py.Group, indptr: Int[np.ndarray, "n"], rows: Int[np.ndarray, "m"], n: int
-) -> scipy.sparse.csr_matrix:
-    """The counts of some barcodes, read in pieces; the others are not kept."""
-    lengths = indptr[rows + 1] - indptr[rows]
-    out_ptr = np.concatenate([[0], np.cumsum(lengths)])
-    data = np.empty(out_ptr[-1], np.float32)
-    indices = np.empty(out_ptr[-1], np.int32)
+) -> Iterator[tuple[slice, scipy.sparse.csr_matrix]]:
+    """The counts of some barcodes, a part of them at a time."""
     start = 0
     while start < len(rows):
         limit = indptr[rows[start]] + READ_AT_ONCE
         stop = max(start + 1, int(np.searchsorted(indptr[rows + 1], limit, "right")))
-        low, high = indptr[rows[start]], indptr[rows[stop - 1] + 1]
-        kept = np.zeros(high - low + 1, np.int8)  # +1 where a row begins, -1 at its end
-        np.add.at(kept, indptr[rows[start:stop]] - low, 1)
-        np.add.at(kept, indptr[rows[start:stop] + 1] - low, -1)
-        inside = np.cumsum(kept[:-1], dtype=np.int8).astype(bool)
-        place = slice(out_ptr[start], out_ptr[stop])
-        data[place] = matrix["data"][low:high][inside]
-        indices[place] = matrix["indices"][low:high][inside]
+        begin, end = indptr[rows[start:stop]], indptr[rows[start:stop] + 1]
+        low, high = begin[0], end[-1]
+        edges = np.zeros(
+            high - low + 1, np.int8
+        )  # +1 where a row begins, -1 at its end
+        np.add.at(edges, begin - low, 1)
+        np.add.at(edges, end - low, -1)
+        inside = np.cumsum(edges[:-1], dtype=np.int8).astype(bool)
+        data = matrix["data"][low:high][inside].astype(np.float32)
+        indices = matrix["indices"][low:high][inside].astype(np.int32)
+        pointers = np.concatenate([[0], np.cumsum(end - begin)])
+        yield (
+            slice(start, stop),
+            scipy.sparse.csr_matrix((data, indices, pointers), (stop - start, n)),
+        )
         start = stop
-    counts = scipy.sparse.csr_matrix(
-        (data, indices, out_ptr), shape=(len(rows), n), dtype=np.float32
-    )
+
+
+def _joined(
+    pieces: Iterator[tuple[slice, scipy.sparse.csr_matrix]], total: int, n: int
+) -> scipy.sparse.csr_matrix:
+    """The pieces as one matrix; each is gone before the next is read."""
+    data, indices = np.empty(total, np.float32), np.empty(total, np.int32)
+    pointers = [np.zeros(1, np.int64)]
+    done = 0
+    for _, piece in pieces:
+        data[done : done + piece.nnz] = piece.data
+        indices[done : done + piece.nnz] = piece.indices
+        pointers.append(piece.indptr[1:].astype(np.int64) + done)
+        done += piece.nnz
+    joined = np.concatenate(pointers)
+    counts = scipy.sparse.csr_matrix((data, indices, joined), (len(joined) - 1, n))
     counts.sum_duplicates()
     return counts
 
@@ -158,7 +194,7 @@ def _check_shape(path: Path, shape, n_features: int, n_barcodes: int) -> None:
     )
 
 
-def _read_mtx(folder: Path, rows: Rows | None):
+def _read_mtx(folder: Path, rows: Rows | None, pool: Pool | None):
     files = {}
     for name in ("matrix.mtx", "barcodes.tsv", "features.tsv"):
         places = [folder / f"{name}.gz", folder / name]
@@ -182,4 +218,7 @@ def _read_mtx(folder: Path, rows: Rows | None):
     if rows is not None:
         keep = rows(names.astype("S"))
         counts, names = counts[np.flatnonzero(keep)], names[keep]
+    if pool is not None:
+        groups, pooled = pool(names.astype("S"))
+        return _into(groups, len(pooled)) @ counts, features, pooled
     return counts, features, names.tolist()

@@ -11,13 +11,14 @@ import numpy as np
 from pathjax.datasets.spatial import space_ranger, tenx
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
-from pathjax.datasets.spatial.scale import pitch_px
+from pathjax.datasets.spatial.scale import fit_array
 
 SPOT_UM = 55.0
 PITCH_UM = 100.0
 # Not the spots' diameter, which Space Ranger takes as 65 um on some slides and 70 on
 # others (pitch and fiducials agree on both).
 FIDUCIAL_UM = 105.0
+MIRRORED = ", or the image was mirrored after Space Ranger was run"
 MATRICES = (
     "filtered_feature_bc_matrix.h5",
     "filtered_feature_bc_matrix",
@@ -40,8 +41,6 @@ class Visium:
         if not path.is_dir():
             return False
         output = space_ranger.output_folder(path)
-        if (output / "binned_outputs").exists():
-            return False
         names = (*MATRICES, PROBES, "spatial", *space_ranger.POSITION_FILES)
         return any((output / name).exists() for name in names)
 
@@ -53,19 +52,22 @@ class Visium:
         matrix = _matrix(output)
         folder = space_ranger.SpatialFolder.open(output)
         positions = folder.positions()
-        counts, placed, left_out = space_ranger.match_barcodes(
+        counts, left_out = space_ranger.match_barcodes(
             lambda rows: tenx.read_counts(matrix, rows), positions, output
         )
         image, factor = folder.open_image(options.image, output)
+        placed = positions.loc[counts.obs_names]
         array = placed[["array_row", "array_col"]].astype(int)
         counts.obs = array
         xy = placed[["x", "y"]].to_numpy(np.float64)
-        mpp = {}
-        if step := pitch_px(array.to_numpy(), xy, (0, 2)):
-            mpp["spot pitch"] = PITCH_UM / step
+        name = space_ranger.sample_name(path)
+        mpp, notes = {}, []
+        if fit := fit_array(name, array.to_numpy(), xy):
+            mpp["spot pitch"] = fit.mpp(PITCH_UM / 2)
+            notes = fit.warnings(PITCH_UM / 2, PITCH_UM * 3**0.5 / 2, MIRRORED)
         mpp |= folder.fiducial_mpp(FIDUCIAL_UM)
         return SpatialSample(
-            name=space_ranger.sample_name(path),
+            name=name,
             counts=counts,
             positions=xy * factor,
             image=image,
@@ -74,6 +76,7 @@ class Visium:
             technology="Visium",
             organism=tenx.organism_of(counts.var),
             left_out=tuple(left_out),
+            notes=tuple(notes),
         )
 
 
