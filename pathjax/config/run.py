@@ -24,7 +24,7 @@ from pathjax.data.transforms import Augment, MultiCrop
 from pathjax.models.adaptation import Adaptation
 from pathjax.models.model_file import Model
 from pathjax.models.variants import ViTConfig
-from pathjax.objectives import Objective
+from pathjax.objectives import Anchor, Objective
 from pathjax.parallel.mesh import require_divisible
 from pathjax.registry import did_you_mean
 
@@ -55,6 +55,7 @@ class RunConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     adapt: Adaptation = dataclasses.field(default_factory=Adaptation)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    anchor: Anchor = dataclasses.field(default_factory=Anchor)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
@@ -81,7 +82,8 @@ class RunConfig:
             ]
         if problems:  # the checks below compute with these values
             return problems
-        for section in (self.data, self.optim, self.log, self.eval, self.adapt):
+        checked = (self.data, self.optim, self.log, self.eval, self.adapt, self.anchor)
+        for section in checked:
             problems += section.problems()
         for key in ("study", "split", "fold"):
             if not getattr(self, key):
@@ -97,6 +99,10 @@ class RunConfig:
             )
         if not self.init and self.adapt.mode != "full":
             problems.append(f"adapt.mode={self.adapt.mode!r} adapts a model: set init")
+        if self.anchor.weight and not self.init:
+            problems.append("anchor.weight keeps a model close to its start: set init")
+        if self.anchor.weight and self.adapt.mode == "towers":
+            problems.append("anchor.weight is for an encoder that is trained: set 0")
         if self.data.batch % self.optim.accumulate:
             problems.append(
                 f"optim.accumulate={self.optim.accumulate} does not divide "
@@ -127,6 +133,10 @@ class RunConfig:
             problems.append(f"{name} needs data.unit={objective.unit}, got {data.unit}")
         if self.eval.every and not objective.supports_validation:
             problems.append(f"{name} has no validation: leave eval.every at 0")
+        if self.anchor.weight and not objective.supports_embeddings:
+            problems.append(
+                f"{name} reads images itself and cannot be anchored: set anchor.weight=0"
+            )
         if self.adapt.mode == "towers" and not objective.supports_embeddings:
             problems.append(
                 f"{name} trains the encoder itself: choose another adapt.mode"

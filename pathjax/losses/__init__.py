@@ -18,6 +18,7 @@ from pathjax.losses.contrastive import (
     sigmoid_one_way,
 )
 from pathjax.losses.dino import dino_loss
+from pathjax.losses.features import feature_distance
 from pathjax.losses.regression import (
     huber,
     mse,
@@ -35,6 +36,7 @@ __all__ = [
     "check_rows",
     "dino_loss",
     "emptied",
+    "feature_distance",
     "huber",
     "info_nce",
     "info_nce_one_way",

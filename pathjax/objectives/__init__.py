@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pathjax.models.model_file import IMPORTED, Model, has_heads
+from pathjax.objectives.anchored import Anchor, anchored
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.dino import DINO
 from pathjax.objectives.objective import (
@@ -26,11 +27,13 @@ from pathjax.registry import Registry, did_you_mean
 
 __all__ = [
     "OBJECTIVES",
+    "Anchor",
     "Batch",
     "Objective",
     "ObjectiveError",
     "Params",
     "Spec",
+    "anchored",
     "build",
     "encode",
     "init_vit",

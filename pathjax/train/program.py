@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from pathjax.config import RunConfig
-from pathjax.objectives import Objective, Params
+from pathjax.objectives import Objective, Params, anchored
 from pathjax.parallel.mesh import batch_sharding, state_sharding
 from pathjax.train.optim import make_optimizer, make_schedule
 from pathjax.train.state import TrainState, make_state, state_creator
@@ -86,7 +86,7 @@ def _placed(leaf, sharding) -> jax.ShapeDtypeStruct:
 
 
 def make_program(config: RunConfig, objective: Objective, mesh: Mesh) -> Program:
-    """The programs of a run, whose objective is set up.
+    """The programs of a run, whose objective is set up; its anchor is added here.
 
     Raises:
       ValueError: Options that cannot be built.
@@ -106,6 +106,7 @@ def make_program(config: RunConfig, objective: Objective, mesh: Mesh) -> Program
     )
     freeze = (*optim.freeze, *config.adapt.frozen(vit))
     example = example_batch(config, objective)
+    objective = anchored(objective, config.anchor)
     return Program(objective, tx, example, freeze, mesh, optim.accumulate)
 
 

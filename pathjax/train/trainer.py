@@ -134,9 +134,9 @@ def _train(
         record=record,
         program=program,
         checkpoints=checkpoints,
-        feed=Feed(batches, mesh, inputs.objective.requires),
+        feed=Feed(batches, mesh, program.objective.requires),
         held_out=lambda: inputs.eval_batches(held_out, part, features),
-        export=Exporter(workdir, inputs.objective, inputs.init, meta),
+        export=Exporter(workdir, program.objective, inputs.init, meta),
         sample_ids=inputs.study.samples["sample_id"].to_numpy(),
         progress=progress,
     )

@@ -7,7 +7,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 from tiny_study import config_for
 
-from pathjax.config import ConfigError
+from pathjax.config import ConfigError, resolve
 from pathjax.models.model_file import Model, load_model, save_model
 from pathjax.models.vit import ViT, vit_config
 from pathjax.train.trainer import train
@@ -107,16 +107,55 @@ def test_towers_learn_from_cached_embeddings(tiny_study, tmp_path, public):
         tune(tiny_study, tmp_path / "none", "", "towers")
 
 
+def interrupt(done, note=""):
+    if done == 3:
+        raise KeyboardInterrupt
+
+
+def distance(model, public):
+    """How far the encoder is from the base's, over all parameters."""
+    before, after = (
+        flatten_dict(one.params["vit"]) for one in (load_model(public), model)
+    )
+    return np.sqrt(sum(((after[path] - before[path]) ** 2).sum() for path in before))
+
+
+@pytest.mark.parametrize("mode", ["last", pytest.param("lora", marks=pytest.mark.slow)])
+def test_an_anchor_keeps_the_encoder_close(tiny_study, tmp_path, public, mode):
+    free = tune(tiny_study, tmp_path / "free", public, mode, **{"optim.steps": 4})
+    anchor = {"anchor.weight": 1000.0, "anchor.patches": 1.0, "optim.steps": 4}
+    held = tune(tiny_study, tmp_path / "held", public, mode, **anchor)
+    assert 0 < distance(held, public) < distance(free, public)
+    assert held.params.keys() == free.params.keys()
+    assert held.meta["objective"] == free.meta["objective"]
+    halted = tmp_path / "halted"
+    with pytest.raises(KeyboardInterrupt):
+        train(config_of(tiny_study, public, mode, **anchor), halted, interrupt)
+    resumed = tune(tiny_study, halted, public, mode, **anchor)
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, held.params)
+
+
+def test_an_anchor_needs_a_start_and_images(tiny_study, public):
+    for mode, values, message in (
+        ("towers", {}, "anchor.weight is for an encoder that is trained"),
+        ("full", {"init": ""}, "anchor.weight keeps a model close to its start"),
+        (
+            "full",
+            {"objective.name": "dino"},
+            "reads images itself and cannot be anchored",
+        ),
+    ):
+        config = config_of(tiny_study, public, mode, **{"anchor.weight": 1.0, **values})
+        with pytest.raises(ConfigError, match=message):
+            resolve(config)
+
+
 @pytest.mark.slow
 def test_an_adapted_stack_in_parts_resumes_bit_for_bit(tiny_study, tmp_path, public):
     model = {"scan": True, "drop_path": 0.2, "dtype": "bfloat16"}
     parts = {"optim.accumulate": 2, "data.batch": 16, "optim.steps": 4}
     args = (public, "lora", model)
     whole = tune(tiny_study, tmp_path / "whole", *args, **parts)
-
-    def interrupt(done, note=""):
-        if done == 3:
-            raise KeyboardInterrupt
 
     halted = tmp_path / "halted"
     with pytest.raises(KeyboardInterrupt):
