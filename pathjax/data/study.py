@@ -32,7 +32,7 @@ class StudyError(ValueError):
     """A study, or what it is made from, cannot be used; says where and what to do."""
 
 
-UNITS = ("patient_id", "slide_id")  # of which folds are
+UNITS = ("patient_id", "slide_id", "sample_id")  # of which folds are
 # Shapes of JSON, see `files.mismatch`.
 STUDY = {
     "name": str,
@@ -77,10 +77,11 @@ class Split:
     Attributes:
       name: File name without its ending.
       folds: Fold name to ids.
-      unit: What the ids are: "patient_id", or "slide_id" where a study's design holds
-        sections of one patient apart.
-      shared_patients: Patients in several folds, which every table has to name; only
-        for "slide_id".
+      unit: What the ids are: "patient_id"; "slide_id" where a study's design holds
+        sections of one patient apart; "sample_id" where it divides the spots of one
+        section by place.
+      shared_patients: Patients in several folds, which every table has to name; not
+        for "patient_id".
       note: One line for a person.
     """
 
@@ -94,11 +95,11 @@ class Split:
         """What is wrong with the split, in sentences.
 
         Args:
-          tiles: A table with each pair of `slide_id` and `patient_id` of the study at
-            least once, such as `Study.runs`.
+          tiles: A table with each pair of `unit` and `patient_id` of the study at least
+            once, such as `Study.runs`.
         """
         if self.unit not in UNITS:
-            expected = "patient_id or slide_id: nothing is ever split by tile"
+            expected = f"{', '.join(UNITS)}: nothing is ever split by tile"
             return [f"split {self.name}: expected {expected}, got {self.unit!r}"]
         owners: dict[str, str] = {}
         twice = []
@@ -112,9 +113,9 @@ class Split:
             problems.append(f"{len(twice) - 3} more ids are in several folds")
         unknown = set(owners) - set(tiles[self.unit])
         problems += few(unknown, f"{self.unit}s are not in the study")
-        if self.unit == "slide_id":
-            pairs = tiles[["slide_id", "patient_id"]].drop_duplicates()
-            folds = pairs.assign(fold=pairs["slide_id"].map(owners)).dropna()
+        if self.unit != "patient_id":
+            pairs = tiles[[self.unit, "patient_id"]].drop_duplicates()
+            folds = pairs.assign(fold=pairs[self.unit].map(owners)).dropna()
             counts = folds.groupby("patient_id")["fold"].nunique()
             undeclared = set(counts.index[counts > 1]) ^ set(self.shared_patients)
             problems += few(
@@ -123,7 +124,7 @@ class Split:
                 "(declare them there, or split by patient)",
             )
         elif self.shared_patients:
-            problems.append("shared_patients is for splits by slide_id")
+            problems.append("shared_patients is for splits by slide or sample")
         return [f"split {self.name}: {problem}" for problem in problems]
 
 

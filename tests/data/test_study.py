@@ -5,6 +5,7 @@ import os
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pathjax.data.check import check_study
@@ -132,6 +133,15 @@ def test_a_split_by_slide_has_to_declare_shared_patients(tiny_study):
     excess = Split("s", folds, unit="slide_id", shared_patients=("P00", "P01"))
     assert excess.problems(tiny_study.tiles)
     assert np.array_equal(np.unique(tiny_study.tiles["patient_id"])[:1], ["P00"])
+
+
+def test_a_split_by_sample_divides_a_section():
+    spots = pd.DataFrame({"sample_id": ["a", "b", "c"], "patient_id": ["P", "P", "Q"]})
+    folds = {"left": ("a",), "right": ("b", "c")}
+    hidden = Split("s", folds, unit="sample_id").problems(spots)
+    assert "1 patients are in several folds" in hidden[0] and "['P']" in hidden[0]
+    declared = Split("s", folds, unit="sample_id", shared_patients=("P",))
+    assert declared.problems(spots) == []
 
 
 def test_arrow_opens_tables_itself(tiny_study, monkeypatch):
