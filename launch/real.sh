@@ -6,7 +6,7 @@
 #   launch/real.sh DATA OUT
 #
 # DATA  holds weights/dinov2-small.safetensors (facebook/dinov2-small), her2st/, idc_patches/,
-#       monuseg/ and tcga_slide_labels/
+#       monuseg/, tcga_slide_labels/, mob_mouse/ and spatial_formats/hest_xenium_lung/
 # OUT   run folder; run the same line again to resume after an interruption
 #
 # SEEDS (default "0 1 2"), MODES (default "contrastive regression"), ADAPT (default "lora
@@ -39,6 +39,13 @@ pathjax data images --source "$out/tables/idc.csv" --out "$out/idc" --name idc \
 pathjax data images --source "$out/tables/organ.csv" --out "$out/organ" --name organ \
   --targets organ --fold fold --tile-px $px --mpp $mpp
 
+pathjax data spatial --manifest "$out/tables/mob.csv" --out "$out/mob" --name mob \
+  --tile-px $px --tile-um $um
+# The lung is 0.3 mm wide: tiles of 200 um would all be the same tissue.
+pathjax data spatial --manifest "$out/tables/lung.csv" --out "$out/lung" --name lung \
+  --tile-px $px --tile-um 56
+python "$here/real_tables.py" "$data" "$out" --splits
+
 models=("handcrafted=handcrafted" "pixels=pixels" "random=$out/random" "base=$out/base")
 for mode in ${MODES:-contrastive regression}; do
   for adapt in ${ADAPT:-lora last}; do
@@ -63,5 +70,5 @@ for mode in ${MODES:-contrastive regression}; do
 done
 
 pathjax evaluate "${models[@]}" --tasks her2st "$here/real_tasks.json" \
-  --study "$out/her2st" "$out/idc" "$out/organ" --out "$out/results"
-pathjax report "$out/results" --out "$out/results"
+  --study "$out/her2st" "$out/idc" "$out/organ" "$out/mob" "$out/lung" --out "$out/results"
+pathjax report "$out/results"

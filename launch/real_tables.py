@@ -1,9 +1,11 @@
 """Tables, splits and a random encoder for launch/real.sh, from the raw data's file names.
 
     python launch/real_tables.py DATA OUT
+    python launch/real_tables.py DATA OUT --splits
 
-It writes OUT/tables/idc.csv and OUT/tables/organ.csv for `pathjax data images`, and
-OUT/random, an encoder of OUT/base's shape that nothing has trained.
+It writes OUT/tables/idc.csv and organ.csv for `pathjax data images`, mob.csv and lung.csv
+for `pathjax data spatial`, and OUT/random, an encoder of OUT/base's shape that nothing has
+trained. With `--splits` it adds the splits of the studies OUT/mob and OUT/lung.
 """
 
 import csv
@@ -16,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pathjax.data.add_split import add_split
+from pathjax.data.study import Split, Study
 from pathjax.models.model_file import FILE, Model, load_model, save_model
 from pathjax.models.vit import ViT
 
@@ -97,6 +101,39 @@ def organ(data: Path) -> list[dict]:
     return [row | {"fold": f"fold{n % FOLDS}"} for n, row in enumerate(rows)]
 
 
+def spatial(data: Path) -> dict[str, list[dict]]:
+    """Manifests: both sections of the olfactory bulb, and the lung.
+
+    Whether the two sections are of one mouse is not stated; they are taken to be.
+    """
+    bulb = data / "mob_mouse"
+    sections = [
+        {
+            "sample": name,
+            "patient": "mouse",
+            "path": (bulb / f"{name}.tsv.gz").resolve(),
+        }
+        for name in ("MOB1", "MOB2")
+    ]
+    lung = (data / "spatial_formats" / "hest_xenium_lung").resolve()
+    return {"mob": sections, "lung": [{"patient": "NCBI858", "path": lung}]}
+
+
+def add_splits(out: Path) -> None:
+    """Of the bulb by section, of the lung by the left and right half of its section."""
+    mob = Study(out / "mob")
+    sections = {name: (name,) for name in ("MOB1", "MOB2")}
+    add_split(mob, Split("sections", sections, "slide_id", ("mouse",)))
+    lung = Study(out / "lung")
+    samples = lung.samples
+    left = samples["pixel_x"] < samples["pixel_x"].median()
+    halves = {
+        "left": tuple(samples["sample_id"][left]),
+        "right": tuple(samples["sample_id"][~left]),
+    }
+    add_split(lung, Split("halves", halves, "sample_id", ("NCBI858",)))
+
+
 def random_encoder(base: Path, out: Path) -> None:
     """Saves an encoder of the base's shape with random parameters, timm's distributions.
 
@@ -115,7 +152,12 @@ def random_encoder(base: Path, out: Path) -> None:
 
 def main() -> None:
     """Writes all of it; an encoder that is there is kept."""
-    data, out = map(Path, sys.argv[1:])
+    data, out = map(Path, sys.argv[1:3])
+    if "--splits" in sys.argv[3:]:
+        add_splits(out)
+        return
+    for name, rows in spatial(data).items():
+        write(out / "tables" / f"{name}.csv", rows)
     write(out / "tables" / "idc.csv", idc(data))
     write(out / "tables" / "organ.csv", organ(data))
     if not (out / "random" / FILE).exists():
