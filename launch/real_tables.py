@@ -29,6 +29,9 @@ IDC_UM = 4.0
 REGION_UM = 1000.0
 FOLDS = 5
 MONUSEG_UM = 0.25  # 40x
+# The lung's image does not state its scale either: a quarter of the resolution of
+# Xenium's morphology image (0.2125 um per pixel) is assumed.
+LUNG_UM = 0.85
 ORGANS = {
     "BRCA": "breast",
     "PRAD": "prostate",
@@ -116,7 +119,10 @@ def spatial(data: Path) -> dict[str, list[dict]]:
         for name in ("MOB1", "MOB2")
     ]
     lung = (data / "spatial_formats" / "hest_xenium_lung").resolve()
-    return {"mob": sections, "lung": [{"patient": "NCBI858", "path": lung}]}
+    return {
+        "mob": sections,
+        "lung": [{"patient": "NCBI858", "path": lung, "mpp": LUNG_UM}],
+    }
 
 
 def add_splits(out: Path) -> None:
