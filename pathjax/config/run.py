@@ -127,6 +127,11 @@ class RunConfig:
                 f"{name} compares the rows of a batch: expected data.batch of at least "
                 f"{objective.min_rows}, got {data.batch}"
             )
+        if data.smooth and (objective.needs_counts or not needs_panel):
+            why = "counts have to stay whole" if needs_panel else "it reads none"
+            problems.append(
+                f"{name} cannot blend expression ({why}): set data.smooth=0"
+            )
         if data.text and not objective.supports_text:
             problems.append(f"{name} does not read text: leave data.text empty")
         if objective.unit and data.unit != objective.unit:

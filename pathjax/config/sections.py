@@ -48,6 +48,7 @@ class DataConfig:
     gene_list: str = ""  # file of gene names, one a line, in place of `genes`
     text: str = ""  # file of `pathjax text embed`: report text as a third modality
     drop_unpaired: bool = False  # leave out samples without expression
+    smooth: float = 0.0  # weight of a spot's neighbours in its training targets
     flip: bool = True  # mirror views at random
     turn: bool = True  # quarter turns too, with flip
     stain: float = 0.05  # jitter of the stain concentrations
@@ -63,6 +64,10 @@ class DataConfig:
             problems.append(
                 f"data.pair_by={self.pair_by!r}: expected patient_id or sample_id"
             )
+        if self.smooth > 1:
+            problems.append(f"data.smooth={self.smooth}: expected 0 to 1")
+        if self.smooth and self.unit != "sample":
+            problems.append("data.smooth blends spots: expected data.unit=sample")
         if self.min_scale > 1:
             problems.append(f"data.min_scale={self.min_scale}: expected 0 to 1")
         return problems

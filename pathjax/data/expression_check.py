@@ -12,6 +12,7 @@ import scipy.sparse
 from jaxtyping import Float
 
 from pathjax.data.expression import UNIT
+from pathjax.data.normalisation import COUNTS, LOG_COUNTS, SHARED_UNIT
 
 LOOKED_AT = 256  # samples, spread evenly
 WITHIN = 0.03  # of a sum that a scale fixes
@@ -24,9 +25,14 @@ TOTALS = {"counts per 10,000": 1e4, "TPM or counts per million": 1e6}
 # Scale -> logarithm, and the most that a sample's linear values can sum to.
 KNOWN = {
     UNIT: ("log1p", 1e4),
+    SHARED_UNIT: ("log1p", np.inf),
+    LOG_COUNTS: ("log1p", np.inf),
     "log2(TPM+1)": ("log2(x+1)", 1e6),
     "log2(norm_count+1)": ("log2(x+1)", np.inf),
 }
+
+# Scales of which X is the counts of a sample times a factor, but for the logarithm.
+OF_COUNTS = (UNIT, SHARED_UNIT, LOG_COUNTS, COUNTS)
 
 _MONTH = "jan|feb|mar|mrz|mär|apr|may|mai|jun|jul|aug|sept?|oct|okt|nov|dec|dez"
 # What spreadsheets make of MARCH1, SEPT9, DEC1 and 2310009E13Rik.
@@ -60,6 +66,10 @@ def plausibility_problems(expression) -> list[str]:
                 'expression: expected raw counts in layers["counts"], got values that '
                 "are negative or not whole"
             )
+        elif not fault and scale in OF_COUNTS:
+            problems += _unlike_counts(
+                _dense(expression.X[rows]), counts, scale, expression.obs_names[rows]
+            )
     dates = spreadsheet_names(expression.var_names)
     if dates:
         problems.append(
@@ -76,6 +86,10 @@ def scale_fault(values: Float[np.ndarray, "n G"], scale: str) -> str | None:
     Genes may have been left out: sums over a sample have an upper bound only.
     """
     low = float(values.min())
+    if scale == COUNTS:
+        if low < 0 or not _whole(values):
+            return f"values are negative or not whole (smallest {low:.4g})"
+        return None
     if scale.startswith("z-scores") or "less the gene's mean" in scale:
         return None if low < 0 else f"no value is negative (smallest {low:.4g})"
     if scale not in KNOWN:
@@ -84,6 +98,8 @@ def scale_fault(values: Float[np.ndarray, "n G"], scale: str) -> str | None:
         return f"there are negative values, the smallest is {low:.4g}"
     if _whole(values) and values.max() >= 2:
         return f"all values are whole, up to {values.max():,.0f}, as raw counts are"
+    if scale == LOG_COUNTS and not _whole_after(np.expm1(values.astype(np.float64))):
+        return "undoing log1p gives values that are not whole"
     log, total = KNOWN[scale]
     with np.errstate(over="ignore"):
         sums = INVERSES[log](values.astype(np.float64)).sum(axis=1)
@@ -130,6 +146,36 @@ def spreadsheet_names(names: Iterable[str]) -> list[str]:
         for name in names
         if _SPREADSHEET.fullmatch(name) or (not numeric and _NUMBER.fullmatch(name))
     ]
+
+
+def _unlike_counts(x, counts, scale: str, names) -> list[str]:
+    """A problem if X is not the counts of the same sample up to one factor."""
+    linear = x.astype(np.float64) if scale == COUNTS else np.expm1(x.astype(np.float64))
+    both = (linear > 0) & (counts > 0)
+    ratio = np.where(both, linear / np.where(both, counts, 1), np.nan)
+    some = both.any(axis=1)
+    low, high = (
+        np.where(some, f(ratio, axis=1, where=both, initial=start), 1)
+        for f, start in ((np.min, np.inf), (np.max, 0.0))
+    )
+    if scale in (COUNTS, LOG_COUNTS):
+        low, high = np.minimum(low, 1), np.maximum(high, 1)
+    wrong = (high > low * (1 + WITHIN)) | ((linear > 1e-6) != (counts > 0)).any(axis=1)
+    if not wrong.any():
+        return []
+    problem = (
+        f'expression: X is not {scale} of layers["counts"] in {int(wrong.sum())} of '
+        f"{len(wrong)} samples looked at, first {names[int(wrong.argmax())]!r}: the two "
+        "are of different samples or genes, or X was changed; make it again from the "
+        'counts, or name the scale in uns["pathjax"]["x"]'
+    )
+    return [problem]
+
+
+def _whole_after(values: np.ndarray) -> bool:
+    """Whole but for the rounding of float32 logarithms."""
+    error = np.abs(values - np.rint(values))
+    return bool((error <= 1e-5 * np.maximum(values, 1)).all())
 
 
 def _whole(values: np.ndarray) -> bool:

@@ -16,6 +16,7 @@ from pathjax.data.images import decode_tile
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, Target
 from pathjax.data.study_tables import stream
+from pathjax.data.variance import describe_variance
 from pathjax.files import atomic_path
 
 GAP = 2  # white pixels between tiles
@@ -39,6 +40,7 @@ def describe(study: Study) -> Iterator[str]:
             f"({meta['gene_id_type']}), X = "
             f"{expression.uns.get('pathjax', {}).get('x', 'not stated')}"
         )
+        yield from describe_variance(study)
     yield f"  reports: {len(study.reports())}"
     yield f"  fingerprint {study.fingerprint}"
     yield "targets"

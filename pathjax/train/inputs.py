@@ -21,6 +21,7 @@ from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.measured import is_partial
 from pathjax.data.pipeline import eval_batches, train_batches
 from pathjax.data.samples import Samples, gather
+from pathjax.data.smooth import smooth
 from pathjax.data.study import Study, sha256
 from pathjax.data.text_store import Texts, fit_text, read_text
 from pathjax.data.transforms import MultiCrop
@@ -93,13 +94,15 @@ class Inputs:
         )
 
     def training_fold(self) -> Samples:
-        """The samples to train on.
+        """The samples to train on; the only ones whose targets are smoothed.
 
         Raises:
           ConfigError: The objective needs negatives and there are none.
-          StudyError: As `fold`.
+          StudyError: As `fold` and `smooth`.
         """
         samples = self.fold(self.config.fold)
+        if self.config.data.smooth:
+            samples = smooth(samples, self.study, self.config.data.smooth)
         if self.objective.needs_negatives:
             require_negatives(self.config, self.config.fold, samples.pair_id)
         return samples

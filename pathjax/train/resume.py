@@ -21,7 +21,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from pathjax.config import ConfigError, flatten
+from pathjax.config import ConfigError, RunConfig, flatten
 from pathjax.data.expression import require_same_genes
 from pathjax.models.model_file import FILE, read_meta
 
@@ -118,7 +118,9 @@ def require_same_run(meta: dict, record: dict, workdir: Path) -> None:
       ConfigError: Naming each key that differs.
       StudyError: The gene lists differ.
     """
-    saved, given = flatten(meta["config"]), flatten(record["config"])
+    # Keys that earlier versions lacked are at their defaults.
+    saved = flatten(RunConfig().to_dict()) | flatten(meta["config"])
+    given = flatten(record["config"])
     there, here = _contents(meta), _contents(record)
     differing = {
         key: f"{key}: {saved.get(key)!r} there, {given.get(key)!r} here"

@@ -17,6 +17,7 @@ from pathjax.data.expression_check import (
     scale_fault,
     spreadsheet_names,
 )
+from pathjax.data.normalisation import UNITS, normalised
 from pathjax.data.study import Study
 
 RNG = np.random.default_rng(0)
@@ -134,3 +135,45 @@ def test_a_study_is_refused_by_writer_and_check(tiny_study, tmp_path, change, re
     expression.write_h5ad(tmp_path / "study" / "expression.h5ad")
     problems = check_study(Study(tmp_path / "study")).problems
     assert any(reason in one for one in problems)
+
+
+def normalised_study(name, change=lambda x, counts: None):
+    random = np.random.default_rng(0)
+    counts = random.poisson(3.0, (40, 30)).astype(np.float32)
+    x = normalised(scipy.sparse.csr_matrix(counts), name).toarray()
+    change(x, counts)
+    return anndata.AnnData(
+        x,
+        obs=pd.DataFrame(index=[f"s{i}" for i in range(40)]),
+        layers={"counts": counts},
+        uns={"pathjax": {"x": UNITS[name]}},
+    )
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_named_normalisation_passes(name):
+    assert plausibility_problems(normalised_study(name)) == []
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_x_of_other_counts_is_found(name):
+    def exchange(x, counts):
+        x[[0, 1]] = x[[1, 0]]
+
+    (problem,) = plausibility_problems(normalised_study(name, exchange))
+    assert 'of layers["counts"] in 2 of 40' in problem and "first 's0'" in problem
+
+
+@pytest.mark.parametrize(
+    ("said", "is_", "message"),
+    [
+        ("log1p", "log1p_cp10k", "not whole"),
+        ("log1p_cp10k_shared", "none", "all values are whole"),
+        ("none", "log1p", "not whole"),
+        ("log1p", "none", "all values are whole"),
+    ],
+)
+def test_another_normalisation_than_the_stated_one_is_found(said, is_, message):
+    made = normalised_study(is_)
+    made.uns["pathjax"]["x"] = UNITS[said]
+    assert message in plausibility_problems(made)[0]
