@@ -7,6 +7,7 @@ are not decoded here, expression not normalised, batches not made.
 import dataclasses
 import functools
 import hashlib
+import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.row_ranges import RowRanges
+from pathjax.data.split import UNITS, Split, Target
 from pathjax.data.study_tables import (
-    few,
     read_frame,
     runs_of_slides,
     runs_of_tiles,
@@ -32,7 +33,6 @@ class StudyError(ValueError):
     """A study, or what it is made from, cannot be used; says where and what to do."""
 
 
-UNITS = ("patient_id", "slide_id", "sample_id")  # of which folds are
 # Shapes of JSON, see `files.mismatch`.
 STUDY = {
     "name": str,
@@ -49,83 +49,6 @@ STUDY = {
     "provenance?": dict,
 }  # fmt: skip
 SPLIT = {"folds": {str: [str]}, "unit": str, "shared_patients": [str], "note": str}
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A label that tiles or samples carry.
-
-    Attributes:
-      name: Column in tiles.parquet or samples.parquet.
-      level: "tile" or "sample".
-      kind: "class" (strings, missing is None) or "number" (floats, missing is NaN).
-      classes: Class names in index order; empty for numbers.
-      description: One line for a person.
-    """
-
-    name: str
-    level: str
-    kind: str
-    classes: tuple[str, ...] = ()
-    description: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Named folds of patients. Tiles and samples inherit their patient's fold.
-
-    Attributes:
-      name: File name without its ending.
-      folds: Fold name to ids.
-      unit: What the ids are: "patient_id"; "slide_id" where a study's design holds
-        sections of one patient apart; "sample_id" where it divides the spots of one
-        section by place.
-      shared_patients: Patients in several folds, which every table has to name; not
-        for "patient_id".
-      note: One line for a person.
-    """
-
-    name: str
-    folds: dict[str, tuple[str, ...]]
-    unit: str = "patient_id"
-    shared_patients: tuple[str, ...] = ()
-    note: str = ""
-
-    def problems(self, tiles: pd.DataFrame) -> list[str]:
-        """What is wrong with the split, in sentences.
-
-        Args:
-          tiles: A table with each pair of `unit` and `patient_id` of the study at least
-            once, such as `Study.runs`.
-        """
-        if self.unit not in UNITS:
-            expected = f"{', '.join(UNITS)}: nothing is ever split by tile"
-            return [f"split {self.name}: expected {expected}, got {self.unit!r}"]
-        owners: dict[str, str] = {}
-        twice = []
-        for fold, ids in self.folds.items():
-            for name in ids:
-                if name in owners:
-                    twice.append(f"{name} is in folds {owners[name]} and {fold}")
-                owners[name] = fold
-        problems = twice[:3]
-        if len(twice) > 3:
-            problems.append(f"{len(twice) - 3} more ids are in several folds")
-        unknown = set(owners) - set(tiles[self.unit])
-        problems += few(unknown, f"{self.unit}s are not in the study")
-        if self.unit != "patient_id":
-            pairs = tiles[[self.unit, "patient_id"]].drop_duplicates()
-            folds = pairs.assign(fold=pairs[self.unit].map(owners)).dropna()
-            counts = folds.groupby("patient_id")["fold"].nunique()
-            undeclared = set(counts.index[counts > 1]) ^ set(self.shared_patients)
-            problems += few(
-                undeclared,
-                "patients are in several folds or in shared_patients, not in both "
-                "(declare them there, or split by patient)",
-            )
-        elif self.shared_patients:
-            problems.append("shared_patients is for splits by slide or sample")
-        return [f"split {self.name}: {problem}" for problem in problems]
 
 
 def listing(problems: Sequence[str], most: int = 450, separator: str = "; ") -> str:
@@ -301,6 +224,39 @@ class Study:
             )
         return anndata.read_h5ad(self.root / "expression.h5ad")
 
+    def to_anndata(self):
+        """The samples as one AnnData that scanpy and squidpy plot.
+
+        Expression as it is kept, all columns of `samples` in obs, and where samples are
+        spots, obsm["spatial"] and a small image of each slide in uns["spatial"].
+
+        Raises:
+          StudyError: The study has no expression.
+        """
+        from pathjax.data.study_anndata import to_anndata
+
+        return to_anndata(self)
+
+    @classmethod
+    def from_anndata(cls, adata, image, out: str | Path, **options) -> "Study":
+        """Builds a study of sections in memory, for example
+
+            Study.from_anndata(adata, "slide.tif", "study", mpp=0.5, patient="P1")
+
+        Arguments are those of
+        `pathjax.datasets.spatial.in_memory.study_from_anndata`.
+        """
+        return _spatial("study_from_anndata")(adata, image, out, **options)
+
+    @classmethod
+    def from_spatialdata(cls, sdata, out: str | Path, **options) -> "Study":
+        """Builds a study of SpatialData objects.
+
+        Arguments are those of
+        `pathjax.datasets.spatial.in_memory.study_from_spatialdata`.
+        """
+        return _spatial("study_from_spatialdata")(sdata, out, **options)
+
     def reports(self) -> pd.DataFrame:
         """Report texts: columns sample_id and text; empty when there are none."""
         if "reports.parquet" not in self.meta["files"]:
@@ -393,3 +349,8 @@ class Study:
     def tile_bytes(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """Encoded tiles by global row number."""
         return self._records.read(rows)
+
+
+def _spatial(name: str):
+    """A function of a later package, by name as extensions are."""
+    return getattr(importlib.import_module("pathjax.datasets.spatial.in_memory"), name)

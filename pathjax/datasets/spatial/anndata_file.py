@@ -17,7 +17,7 @@ import scipy.sparse
 from jaxtyping import Float
 
 from pathjax.datasets.spatial import tenx, visium
-from pathjax.datasets.spatial.genes import ENSEMBL
+from pathjax.datasets.spatial.genes import stable_id
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.labels import constant, label_columns
 from pathjax.datasets.spatial.options import SpatialOptions
@@ -214,11 +214,10 @@ def gene_columns(var: pd.DataFrame) -> pd.DataFrame:
     names = var.index.astype(str)
     ids = _first(var, ID_COLUMNS, names)
     symbols = _first(var, SYMBOL_COLUMNS, names)
-    if not any(ENSEMBL.fullmatch(one) for one in ids):
+    if not any(map(stable_id, ids)):
         ids = names
-    # The symbols keep repeated names, which are added up later.
-    unique = anndata.utils.make_index_unique(pd.Index(names, dtype=object))
-    return tenx.gene_table(list(ids), list(symbols)).set_axis(unique, axis=0)
+    table = tenx.gene_table(list(ids), list(symbols))
+    return table.set_axis(tenx.unique(list(names)), axis=0)
 
 
 def _first(var: pd.DataFrame, columns: tuple[str, ...], default: pd.Index) -> pd.Index:

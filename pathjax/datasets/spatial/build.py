@@ -150,35 +150,44 @@ def expanded(rows: Sequence[SampleRow]) -> Iterator[SampleRow]:
 
 
 def _read(row: SampleRow, options: SpatialOptions) -> SpatialSample | SpatialError:
-    """The sample of a row with what the manifest says of it."""
     try:
         options = dataclasses.replace(options, image=row.image)
         known = recognise(row.path)
         (path,) = known.samples(row.path)
-        sample = known.read(path, options)
-        for what in ("patient", "site"):
-            said, given = getattr(sample, what), getattr(row, what)
-            # HEST's patients are "DATASET:Patient 1", and unknown in some data sets.
-            agree = said == given or (said or "").endswith((f":{given}", UNKNOWN))
-            if said and given and not agree:
-                raise SpatialError(
-                    f"{row.path}: its metadata names {what} {said}, the manifest "
-                    f"{given}: correct one of them"
-                )
-        mpp = sample.mpp
-        if row.mpp or options.mpp:
-            mpp = {"the manifest": row.mpp} if row.mpp else {"--mpp": options.mpp}
-        return dataclasses.replace(
-            sample,
-            name=row.name or sample.name,
-            patient=row.patient or sample.patient,
-            site=row.site or sample.site,
-            mpp=mpp,
-        )
+        return with_row(known.read(path, options), row, options)
     except SpatialError as error:
         return error
     except StudyError as error:
         return SpatialError(str(error))
+
+
+def with_row(
+    sample: SpatialSample, row: SampleRow, options: SpatialOptions
+) -> SpatialSample:
+    """The sample with what the user says of it.
+
+    Raises:
+      SpatialError: Its own metadata names another patient or site.
+    """
+    for what in ("patient", "site"):
+        said, given = getattr(sample, what), getattr(row, what)
+        # HEST's patients are "DATASET:Patient 1", and unknown in some data sets.
+        agree = said == given or (said or "").endswith((f":{given}", UNKNOWN))
+        if said and given and not agree:
+            raise SpatialError(
+                f"{row.path}: its metadata names {what} {said}, the manifest "
+                f"{given}: correct one of them"
+            )
+    mpp = sample.mpp
+    if row.mpp or options.mpp:
+        mpp = {"the manifest": row.mpp} if row.mpp else {"--mpp": options.mpp}
+    return dataclasses.replace(
+        sample,
+        name=row.name or sample.name,
+        patient=row.patient or sample.patient,
+        site=row.site or sample.site,
+        mpp=mpp,
+    )
 
 
 def _require_new(sample: SpatialSample, used: Sequence[SpatialSample]) -> None:

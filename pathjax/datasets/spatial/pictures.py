@@ -87,7 +87,7 @@ class Pictures:
             scale = f", {next(iter(mpp.values())) / factor:.3g} um/px" if known else ""
             described.append(f"{kind} ({width} x {height} px{scale})")
         has = f"; it has only {' and '.join(described)}" if described else ""
-        use = f", or use a reduced one by --image {next(iter(self.images))}"
+        use = f", or use a reduced one by --image {next(iter(self.images), '')}"
         return (
             f"{self.where} has no full-resolution image{has}: give the image that the "
             "positions are in by --image or in the manifest's column image"
@@ -119,12 +119,23 @@ def as_rgb(pixels: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
     """
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
         raise SlideError(f"expected [height, width, 3], got shape {pixels.shape}")
-    pixels = pixels[..., :3]
     if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(pixels)
+        return on_white(pixels)
     if pixels.dtype.kind != "f" or not (pixels.min() >= 0 and pixels.max() <= 1):
         raise SlideError(
             f"expected uint8, or numbers from 0 to 1, got {pixels.dtype} up to "
             f"{pixels.max()}"
         )
-    return (pixels * 255).round().astype(np.uint8)
+    return on_white((pixels * 255).round().astype(np.uint8))
+
+
+def on_white(pixels: Any) -> Any:
+    """`[H, W, 3]` of `[H, W, 3 or 4]`: what is transparent was not scanned, so white.
+
+    Also for lazy arrays, which stay lazy.
+    """
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[..., 3:].astype(np.float32) / 255
+    colour = pixels[..., :3] * alpha + 255 * (1 - alpha)
+    return colour.round().astype(np.uint8)

@@ -15,11 +15,11 @@ from jaxtyping import Float
 from pathjax.datasets.spatial.anndata_file import sample_of
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.pictures import on_white
 from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import pitch_px
 from pathjax.datasets.spatial.space_ranger import listed
 from pathjax.optional_deps import need
-from pathjax.wsi.base import SlideError
 
 ELEMENTS = ("images", "labels", "shapes", "points", "tables", "table")
 REDUCED = ("hires", "lowres", "thumbnail", "cytassist")
@@ -76,6 +76,10 @@ def sample_of_spatialdata(
     adata = table.copy()
     adata.obsm = {"spatial": positions}
     adata.uns = {}
+    keys = [
+        table.uns["spatialdata_attrs"][key] for key in ("region_key", "instance_key")
+    ]
+    adata.obs = adata.obs.drop(columns=keys)
     notes = (f"the image is {image_name}",) if len(sdata.images) > 1 else ()
     reader = sdata.attrs.get("spatialdata_io_reader", "")
     evidence = {}
@@ -197,10 +201,7 @@ def _lazy(image: Any, where: str) -> Any:
     array = _finest(image)
     if array.dtype != np.uint8:
         raise SpatialError(f"{where}: expected an image of uint8, got {array.dtype}")
-    try:
-        return array.isel(c=slice(0, 3)).transpose("y", "x", "c").data
-    except (ValueError, SlideError) as error:
-        raise SpatialError(f"{where}: {error}") from error
+    return on_white(array.transpose("y", "x", "c").data)
 
 
 def _transformation(

@@ -23,6 +23,7 @@ from pathjax.datasets.her2st.image import (
 )
 from pathjax.datasets.her2st.section import Slide, read_section
 from pathjax.datasets.spatial import tenx
+from pathjax.datasets.spatial.genes import SEEN_ONLY
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
@@ -58,13 +59,11 @@ class Her2st:
         return found
 
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
-        everything = source.find_sections(_root(path))
-        (files,) = (files for files in everything.values() if files.counts == path)
+        sections = source.find_sections(_root(path)).values()
+        (files,) = (files for files in sections if files.counts == path)
         section = read_section(files)
         slide = section.slide
-        # Each file lists only genes seen in its section: others had no counts there.
-        listed = [file.counts for file in everything.values() if file.counts]
-        counts = _with_genes(section.counts, section.genes, _union(listed))
+        counts = _counts(section.counts, section.genes)
         spots = slide.spots
         counts.obs = pd.DataFrame(
             {
@@ -104,19 +103,19 @@ def _root(counts: Path) -> Path:
     return counts.parent
 
 
-def _union(files: Sequence[Path]) -> list[str]:
-    """Symbols of all sections; the number that R appended to a repeated one removed."""
-    genes: dict[str, None] = {}
-    for file in files:
-        genes |= dict.fromkeys(source.read_header(file)[1:])
-    return list(dict.fromkeys(base_symbol(gene, genes) for gene in genes))
-
-
-def _with_genes(matrix, genes: Sequence[str], union: Sequence[str]) -> anndata.AnnData:
-    place = {gene: column for column, gene in enumerate(union)}
+def _counts(matrix, genes: Sequence[str]) -> anndata.AnnData:
+    """Counts by symbol; those that R made unique by a number are added up."""
+    symbols = list(dict.fromkeys(base_symbol(gene, set(genes)) for gene in genes))
+    place = {symbol: column for column, symbol in enumerate(symbols)}
     columns = [place[base_symbol(gene, place)] for gene in genes]
-    counts = matrix @ source.sum_columns(columns, len(union))
-    return anndata.AnnData(X=counts, var=tenx.gene_table(list(union), list(union)))
+    counts = matrix @ source.sum_columns(columns, len(symbols))
+    return _table(counts, symbols)
+
+
+def _table(counts, genes: list[str]) -> anndata.AnnData:
+    """A file lists only genes that were seen in it: others had no counts there."""
+    var = tenx.gene_table(genes, genes)
+    return anndata.AnnData(X=counts, var=var, uns={SEEN_ONLY: True})
 
 
 def _filled(slide: Slide) -> ImageSource:
@@ -183,17 +182,13 @@ class SpotTables:
             pitch = geometry.fit_pitch(array.astype(np.float64), pixels, printed)
         except StudyError as error:
             raise SpatialError(f"{spot_file}: {error}") from error
-        var = tenx.gene_table(table.genes, table.genes)
-        counts = anndata.AnnData(
-            X=table.matrix[rows],
-            obs=pd.DataFrame(
-                {
-                    "array_row": [y for _, y in kept.index],
-                    "array_col": [x for x, _ in kept.index],
-                },
-                index=[source.spot_name(spot) for spot in kept.index],
-            ),
-            var=var,
+        counts = _table(table.matrix[rows], table.genes)
+        counts.obs = pd.DataFrame(
+            {
+                "array_row": [y for _, y in kept.index],
+                "array_col": [x for x, _ in kept.index],
+            },
+            index=[source.spot_name(spot) for spot in kept.index],
         )
         return SpatialSample(
             name=name,
@@ -203,7 +198,7 @@ class SpotTables:
             mpp={"spot pitch": pitch.mpp},
             spot_um=SPOT_UM,
             technology="ST",
-            organism=tenx.organism_of(var),
+            organism=tenx.organism_of(counts.var),
             left_out=tuple(left_out),
         )
 

@@ -82,8 +82,13 @@ def gene_table(ids: list[str], symbols: list[str]) -> pd.DataFrame:
             "gene_id": [stable_id(name) for name in ids],
             "symbol": ["" if stable_id(name) else name for name in symbols],
         },
-        index=pd.Index(ids, dtype=object),
+        index=unique(ids),
     )
+
+
+def unique(names: list[str]) -> pd.Index:
+    """An index for names that may be repeated; gene_id and symbol keep what they say."""
+    return anndata.utils.make_index_unique(pd.Index(names, dtype=object))
 
 
 def organism_of(var: pd.DataFrame) -> str | None:

@@ -4,6 +4,7 @@ from made_spots import MPP, picture, save, spots
 
 from pathjax.datasets.spatial.anndata_file import sample_of
 from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.pictures import on_white
 from pathjax.datasets.spatial.sample import SpatialError
 
 
@@ -49,3 +50,11 @@ def test_a_reduced_picture_given_as_the_full_one_is_refused(tmp_path):
         SpatialError, match=r"200 x 200 px.*as large as that.*about 400 x 400"
     ):
         read(adata, str(tmp_path / "small.png"))
+
+
+def test_what_is_transparent_is_white():
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[0, 0] = [10, 20, 30, 255]
+    expected = np.full((2, 2, 3), 255)
+    expected[0, 0] = [10, 20, 30]
+    np.testing.assert_array_equal(on_white(pixels), expected)

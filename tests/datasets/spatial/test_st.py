@@ -158,12 +158,3 @@ def test_her2st_is_the_study_of_its_own_source(real_data, tmp_path):
     ]
     apart = [np.abs(tiles[0][name] - tiles[1][name]).mean() for name in names]
     assert max(apart) < 1.0
-
-
-@pytest.mark.slow
-def test_her2st_lists_all_genes_in_each_section(real_data):
-    """A gene that a section's file lacks had no counts there."""
-    sample = Her2st().read(real_data / "her2st/data/ST-cnts/C4.tsv.gz", OPTIONS)
-    assert sample.counts.n_vars > 15842 - 3
-    assert "MATR3.1" not in sample.counts.var_names
-    assert len(sample.positions) == 184

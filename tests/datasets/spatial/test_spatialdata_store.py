@@ -1,0 +1,164 @@
+"""Against the spatialdata library, which writes the stores and is the measure of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_spots import MPP, Visium, picture, save, spots
+
+from pathjax.data.study import Study
+from pathjax.datasets.spatial.formats import recognise
+from pathjax.datasets.spatial.options import SpatialOptions
+from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.datasets.spatial.spatialdata_store import (
+    SpatialDataStore,
+    sample_of_spatialdata,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the library's own making
+READER = SpatialDataStore()
+peer = pytest.mark.peer
+
+
+def made(*, labels=False, reduced=False, shift=(0.0, 0.0)):
+    """A store's content: spots at half their pixels, placed by transformations."""
+    spatialdata = pytest.importorskip("spatialdata")
+    from spatialdata.models import (
+        Image2DModel,
+        Labels2DModel,
+        ShapesModel,
+        TableModel,
+    )
+    from spatialdata.transformations import Identity, Scale, Sequence, Translation
+
+    move = Sequence(
+        [Scale([2.0, 2.0], axes=("x", "y")), Translation(list(shift), axes=("x", "y"))]
+    )
+    image = Image2DModel.parse(
+        picture(),
+        dims=("y", "x", "c"),
+        transformations={"global": Translation(list(shift), axes=("x", "y"))},
+        scale_factors=None if reduced else [2],
+    )
+    adata = spots()
+    xy = adata.obsm.pop("spatial")
+    adata.obs["region"] = pd.Categorical(["spots"] * adata.n_obs)
+    adata.obs["instance"] = np.arange(1, adata.n_obs + 1)
+    shapes, rasters = {}, {}
+    if labels:
+        raster = np.zeros((400, 400), np.int32)
+        for number, (x, y) in enumerate(xy.round().astype(int), start=1):
+            raster[y - 3 : y + 4, x - 3 : x + 4] = number
+        rasters["spots"] = Labels2DModel.parse(
+            raster,
+            dims=("y", "x"),
+            transformations={"global": Translation(list(shift), axes=("x", "y"))},
+        )
+    else:
+        # Not in the order of the table.
+        order = np.random.default_rng(0).permutation(len(xy))
+        shapes["spots"] = ShapesModel.parse(
+            xy[order] / 2,
+            geometry=0,
+            radius=6.0,
+            index=pd.Index(order + 1),
+            transformations={"global": move, "own": Identity()},
+        )
+    table = TableModel.parse(
+        adata, region="spots", region_key="region", instance_key="instance"
+    )
+    name = "S1_hires_image" if reduced else "he"
+    return spatialdata.SpatialData(
+        images={name: image}, labels=rasters, shapes=shapes, tables={"table": table}
+    )
+
+
+def read(sdata, **options):
+    return sample_of_spatialdata(sdata, "S1", "memory", SpatialOptions(**options))
+
+
+@peer
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1000.0, -300.0)])
+def test_shapes_or_labels_are_placed_in_the_image(tmp_path, labels, shift):
+    sdata = made(labels=labels, shift=shift)
+    sdata.write(tmp_path / "S1.zarr")
+    assert isinstance(recognise(tmp_path / "S1.zarr"), SpatialDataStore)
+    sample = READER.read(tmp_path / "S1.zarr", SpatialOptions())
+    adata = spots()
+    np.testing.assert_array_equal(sample.counts.X.toarray(), adata.X)
+    tolerance = 1.0 if labels else 1e-9  # labels are drawn on whole pixels
+    np.testing.assert_allclose(sample.positions, Visium().xy, atol=tolerance)
+    assert sample.image.size == (400, 400)
+    np.testing.assert_array_equal(sample.image.read(50, 60, 40, 30),
+                                  picture()[60:90, 50:90])  # fmt: skip
+    assert sample.mpp["spot pitch"] == pytest.approx(MPP, rel=0.02)
+    assert list(sample.counts.obs) == ["array_row", "array_col", "zone"]
+
+
+@peer
+def test_a_study_from_an_object(tmp_path):
+    study = Study.from_spatialdata(
+        made(), tmp_path / "out", patient="P1", tile_px=16, tile_um=32.0
+    )
+    assert len(study.tiles) == 36 and set(study.samples["patient_id"]) == {"P1"}
+
+
+@peer
+def test_what_is_missing_is_named(tmp_path):
+    sdata = made(reduced=True)
+    with pytest.raises(SpatialError, match=r"only reduced images \(S1_hires_image\)"):
+        read(sdata)
+    assert read(sdata, image="hires").image.size == (400, 400)
+    save(tmp_path / "full.png", picture())
+    sample = read(sdata, image=str(tmp_path / "full.png"))
+    np.testing.assert_allclose(sample.positions, Visium().xy)
+    del sdata.images["S1_hires_image"]
+    with pytest.raises(SpatialError, match=r"expected one colour image, got 0"):
+        read(sdata)
+    del sdata.tables["table"]
+    with pytest.raises(SpatialError, match=r"no table that describes shapes or labels"):
+        read(sdata)
+
+
+@peer
+def test_an_image_elsewhere_and_a_table_without_shapes(tmp_path):
+    from spatialdata.transformations import Identity, set_transformation
+
+    sdata = made()
+    set_transformation(sdata.images["he"], {"elsewhere": Identity()}, set_all=True)
+    with pytest.raises(SpatialError, match="share no coordinate system: global, own"):
+        read(sdata)
+    sdata = made()
+    sdata.tables["table"].obs["instance"] += 500
+    with pytest.raises(SpatialError, match="instance names no shape"):
+        read(sdata)
+
+
+@peer
+def test_spatialdata_io_and_the_visium_reader_agree(real_data, tmp_path):
+    """One folder, read here as Visium, and by spatialdata-io into a store."""
+    io = pytest.importorskip("spatialdata_io")
+    folder = real_data / "spatial_formats" / "visium_v1"
+    options = SpatialOptions(image="hires")
+    ours = recognise(folder).read(folder, options)
+    theirs = read(io.visium(folder, dataset_id="V1"), image="hires")
+    assert set(theirs.counts.obs_names) >= set(ours.counts.obs_names)
+    place = theirs.counts.obs_names.get_indexer(ours.counts.obs_names)
+    np.testing.assert_allclose(theirs.positions[place], ours.positions, atol=0.6)
+    np.testing.assert_array_equal(
+        theirs.counts.X[place].sum(axis=1), ours.counts.X.sum(axis=1)
+    )
+    assert theirs.counts.n_vars == ours.counts.n_vars
+    np.testing.assert_array_equal(
+        theirs.image.read(900, 900, 20, 20), ours.image.read(900, 900, 20, 20)
+    )
+
+
+def test_a_store_without_a_table_is_refused_before_the_library_is_needed(tmp_path):
+    """Case 16: a folder with the names only."""
+    store = tmp_path / "sample.zarr"
+    (store / "images" / "he").mkdir(parents=True)
+    (store / ".zgroup").touch()
+    assert isinstance(recognise(store), SpatialDataStore)
+    with pytest.raises(SpatialError, match=r"no table of counts \(tables/\): it has"):
+        READER.read(store, SpatialOptions())
