@@ -98,7 +98,7 @@ def write_study(
                 raise sample
             _require_new(sample, used)
             sample, about, table = _write_sample(writer, sample, row, options)
-        except SpatialError as error:
+        except StudyError as error:
             name = row.name or str(row.path)
             if options.strict or total == 1:
                 raise
@@ -111,6 +111,9 @@ def write_study(
             tables.append(table)
             for what, reason in sample.left_out:
                 writer.skip(f"{sample.name}: {what}", reason)
+        finally:
+            if isinstance(sample, SpatialSample):
+                sample.image.close()
         progress(done, total)
     if not used:
         raise StudyError(f"no sample can be used: {listing(reasons)}")
@@ -206,7 +209,7 @@ def _require_new(sample: SpatialSample, used: Sequence[SpatialSample]) -> None:
 def _write_sample(
     writer: StudyWriter, sample: SpatialSample, row: SampleRow, options: SpatialOptions
 ) -> tuple[SpatialSample, dict[str, Any], pd.DataFrame]:
-    """Checks a sample and writes its tiles and thumbnail; the image is closed."""
+    """Checks a sample and writes its tiles and thumbnail."""
     counts = np.asarray(sample.counts.X.sum(axis=1)).ravel()
     few = counts < options.min_counts
     if few.any():
@@ -243,7 +246,6 @@ def _write_sample(
         **tiles,
     }
     table = sample_table(sample, mpp, options.tile_px / side, row.labels)
-    image.close()
     return sample, about, table
 
 

@@ -153,7 +153,11 @@ class SpatialFolder:
             return ImageSource.open(path, f"{chosen} image of Space Ranger"), factor
         path = Path(chosen) if chosen else self._find(output)
         image = ImageSource.open(path)
-        self._check_size(path, image.size)
+        try:
+            self._check_size(path, image.size)
+        except SpatialError:
+            image.close()
+            raise
         return image, 1.0
 
     def _check_size(self, path: Path, size: tuple[int, int]) -> None:
@@ -332,5 +336,6 @@ def _size(path: Path) -> tuple[int, int]:
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise SpatialError(f"{path} is no image ({error})") from error
     image = ImageSource.open(path)
+    size = image.size
     image.close()
-    return image.size
+    return size

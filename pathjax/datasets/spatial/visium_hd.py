@@ -34,6 +34,9 @@ class VisiumHD:
     def recognises(self, path: Path) -> bool:
         return path.is_dir() and bool(_bins(path))
 
+    def samples(self, path: Path) -> list[Path]:
+        return [path]
+
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         bins = _bins(path)
         only = next(iter(bins)) if len(bins) == 1 else DEFAULT_UM
