@@ -39,7 +39,7 @@ EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 130, 141  # 128 + the signal's number
 # Functions of commands that keep what is finished and continue when run again.
 CONTINUES = frozenset(
     ("run_build", "run_demo", "run_embed", "run_evaluate", "run_modalities")
-    + ("run_named", "run_predict", "run_tile", "run_train")
+    + ("run_named", "run_predict", "run_sweep", "run_tile", "run_train")
 )
 # `~/x`, `--out=~/x` and `name=~/x`; a shell expands only the first.
 _HOME = re.compile(r"^((?:[^/=\s]*=)*)~(?=/|$)")

@@ -114,7 +114,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         parse_candidate,
     )
     from pathjax.evals.evaluate import evaluate, open_studies
-    from pathjax.evals.results import read_results
+    from pathjax.evals.results import read_results, rows_left_out
     from pathjax.evals.suites import load_tasks
     from pathjax.progress import stage
 
@@ -137,11 +137,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
         )
     print(path)
     names, columns = {one.name for one in candidates}, {task.name for task in tasks}
-    failed = [
-        entry
-        for entry in read_results(path).unscored
-        if entry["model"] in names and entry["task"] in columns
-    ]
+    results = read_results(path)
+    entries, failed = (
+        [e for e in part if e["model"] in names and e["task"] in columns]
+        for part in (results.entries, results.unscored)
+    )
+    left_out = {(e["task"], "; ".join(rows_left_out(e))): None for e in entries}
+    for task, rows in left_out:
+        if rows:
+            print(f"left out of {task}: {rows}")
     for entry in failed:
         print(f"not scored: {entry['model']}: {entry['reason']}", file=sys.stderr)
     return 1 if failed else 0

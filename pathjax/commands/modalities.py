@@ -67,11 +67,16 @@ def add(commands) -> None:
     parser.add_argument(
         "--alone", action="store_true", help="score single modalities only"
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="score nothing if anything that was given is not used",
+    )
     parser.set_defaults(run=run_modalities)
 
 
 def run_modalities(args: argparse.Namespace) -> None:
-    from pathjax.data.study import Study
+    from pathjax.data.study import Study, listing
     from pathjax.modalities.cohort import EXPRESSION, ModalityError
     from pathjax.modalities.features import Preparation
     from pathjax.modalities.figures import write_all
@@ -87,12 +92,16 @@ def run_modalities(args: argparse.Namespace) -> None:
             )
         cohort = from_tables(args.rna, args.labels, sequenced=args.sequenced)
     elif args.study:
+        if args.sequenced:
+            raise ModalityError("--sequenced would not be used: it goes with --labels")
         cohort = from_study(
             Study(args.study), slide=args.slide, text=args.text, rna=args.rna
         )
     else:
         raise ModalityError("expected a STUDY, or --rna with --labels")
-    names = args.targets or list(cohort.targets)
+    if args.strict and cohort.notes:
+        raise ModalityError(f"--strict: {listing(cohort.notes)}")
+    names = list(dict.fromkeys(args.targets or cohort.targets))
     if not args.targets and "rna" in cohort.modalities and len(cohort.modalities) > 1:
         names.append(EXPRESSION)
     options = Options(

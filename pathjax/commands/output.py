@@ -3,6 +3,7 @@
 import argparse
 import errno
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 FILE_ERRORS = {
@@ -43,6 +44,23 @@ def add_allow_code(parser: argparse.ArgumentParser) -> None:
         help="Python modules that a model or results file may take objectives and "
         "metrics from; only name those that you trust",
     )
+
+
+def remember_defaults(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """Keeps the defaults of options that not every call uses, for `refuse_unused`."""
+    parser.set_defaults(defaults={name: parser.get_default(name) for name in names})
+
+
+def refuse_unused(args: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """Refuses options that were given and that this call would ignore.
+
+    Raises:
+      ValueError: Names them, with `why`.
+    """
+    given = [name for name in names if getattr(args, name) != args.defaults[name]]
+    if given:
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"{words} would not be used: {why}")
 
 
 def print_built(study) -> None:

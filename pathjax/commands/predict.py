@@ -3,7 +3,14 @@
 import argparse
 from pathlib import Path
 
-from pathjax.commands.output import add_allow_code
+from pathjax.commands.output import (
+    add_allow_code,
+    refuse_unused,
+    remember_defaults,
+)
+
+RETRIEVAL = ("reference_part", "reference_text", "neighbours", "nearest", "own_patient")
+OF_SLIDES = ("slide_mpp", "min_tissue")
 
 
 def add(commands) -> None:
@@ -96,6 +103,7 @@ def add(commands) -> None:
         "--overwrite", action="store_true", help="replace another model's or input's"
     )
     add_allow_code(predict)
+    remember_defaults(predict, (*RETRIEVAL, *OF_SLIDES))
     predict.set_defaults(run=run_predict)
 
 
@@ -107,6 +115,10 @@ def run_predict(args: argparse.Namespace) -> None:
     from pathjax.predict.run import predict
     from pathjax.progress import stage
 
+    if args.reference is None:
+        refuse_unused(args, RETRIEVAL, "retrieval needs a study, --reference")
+    if args.input.is_dir():
+        refuse_unused(args, OF_SLIDES, f"{args.input} is no slide")
     names = [field.name for field in dataclasses.fields(Options)]
     options = Options(**{name: getattr(args, name) for name in names})
     with stage("tiles", 1) as bar:

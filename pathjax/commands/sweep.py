@@ -61,7 +61,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     from pathjax.progress import stage
     from pathjax.report.table import print_table
     from pathjax.sweep.grid import parse_grid
-    from pathjax.sweep.run import Sweep
+    from pathjax.sweep.run import BASE, Sweep
 
     if (args.dry_run or args.sbatch) and not args.slurm:
         raise ValueError("--dry-run and --sbatch are for --slurm: add it")
@@ -80,8 +80,10 @@ def run_sweep(args: argparse.Namespace) -> int:
         with stage("probes", len(sweep.jobs)) as bar:
             table, written = sweep.evaluate(failed, tasks, studies, bar)
         print_table(table)
+        # Of earlier calls with another grid too: they were looked at as well.
+        scored = sum(row.name != BASE for row in table.rows)
         print(
-            f"{len(sweep.points)} configurations were scored on these tasks: report "
+            f"{scored} configurations were scored on these tasks: report "
             "that number, and choose on validation tasks only"
         )
         for path in written.values():

@@ -3,6 +3,20 @@
 import argparse
 from pathlib import Path
 
+from pathjax.commands.output import refuse_unused, remember_defaults
+
+# Options that only some backends have.
+PIECES = ("max_tokens", "long", "cache")
+OPTIONS = {
+    "openai": (
+        *PIECES,
+        *("dimensions", "model", "base_url", "key_variable", "batch", "retries"),
+        *("timeout", "insecure", "price", "max_cost", "yes", "dry_run"),
+    ),
+    "minilm": (*PIECES, "model_dir"),
+    "tfidf": ("dimensions", "fit_on", "seed"),
+}
+
 
 def add(commands) -> None:
     """Adds `text`."""
@@ -34,6 +48,9 @@ def add(commands) -> None:
         type=Path,
         metavar="FILE",
         help="cache of vectors (default: in ~/.cache/pathjax)",
+    )
+    embed.add_argument(
+        "--strict", action="store_true", help="embed nothing if a text is left out"
     )
     add_table_options(embed)
     http = embed.add_argument_group("--backend openai")
@@ -77,6 +94,7 @@ def add(commands) -> None:
         help="fit on these patients only (default: all)",
     )
     fitted.add_argument("--seed", type=int, default=0)
+    remember_defaults(embed, set().union(*OPTIONS.values()))
     embed.set_defaults(run=run_embed)
     show = kinds.add_parser("show", help="describe a file of vectors")
     show.add_argument("file", type=Path)
@@ -151,10 +169,16 @@ def run_reports(args: argparse.Namespace) -> None:
 
 
 def run_embed(args: argparse.Namespace) -> None:
+    from pathjax.data.study import listing
     from pathjax.data.text_store import write_text
     from pathjax.text.embed import load_texts
 
+    others = set().union(*OPTIONS.values()) - set(OPTIONS[args.backend])
+    refuse_unused(args, sorted(others), f"--backend {args.backend} has no such option")
     texts = load_texts(args.target, min_words=args.min_words, encoding=args.encoding)
+    left_out = [note for note in texts.notes if "left out" in note]
+    if args.strict and left_out:
+        raise ValueError(f"--strict: {args.target}: {listing(left_out)}")
     for note in texts.notes:
         print(f"note: {note}")
     made = (embed_tfidf if args.backend == "tfidf" else embed_pieces)(args, texts)
@@ -178,7 +202,10 @@ def embed_tfidf(args: argparse.Namespace, texts):
             "note: fitted to all texts; for a test on patients held out name --fit-on"
         )
     made = embed.embed_tfidf(
-        texts, fit_on=fit_on, dimensions=args.dimensions or 256, seed=args.seed
+        texts,
+        fit_on=fit_on,
+        dimensions=256 if args.dimensions is None else args.dimensions,
+        seed=args.seed,
     )
     if made.meta["without_known_words"]:
         print(f"note: {made.meta['without_known_words']} texts share no word: zeros")

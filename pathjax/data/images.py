@@ -10,7 +10,7 @@ import struct
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 JPEG_MAGIC = b"\xff\xd8\xff"  # SOI marker and the first byte of the next (ITU-T T.81)
 EXIF, EXIF_WITHIN = b"Exif\0\0", 4096  # an EXIF block is near the start
@@ -40,7 +40,9 @@ def decode_tile(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return to_rgb(image)
-    except OSError as error:  # Pillow's UnidentifiedImageError is one too
+    except UnidentifiedImageError as error:  # names an object in memory
+        raise ValueError("not a complete image: of no format that is read") from error
+    except OSError as error:
         raise ValueError(f"not a complete image: {error}") from error
 
 

@@ -8,6 +8,7 @@ a whole study. What is in a study is up to the sources.
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import re
 import shlex
@@ -48,6 +49,7 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,219}")
 # One record per group: random reads are 5 to 10 times slower otherwise
 # (docs/performance.md). Uncompressed, because tiles are JPEG or PNG already.
 RECORD_OPTIONS = "group_size:1,uncompressed"
+log = logging.getLogger(__name__)
 
 
 class ShardWriter:
@@ -149,6 +151,7 @@ class StudyWriter:
         }
         self._skipped: list[dict[str, str]] = []
         self._order: list[str] = []
+        self._whole: set[str] = set()  # compared with their checksums already
         (self.root / "tiles").mkdir(parents=True, exist_ok=True)
         path = self.root / ".build" / "parameters.json"
         if not path.exists():
@@ -173,11 +176,37 @@ class StudyWriter:
         return self.root / "tiles" / f"{shard}.array_record"
 
     def has_shard(self, shard: str) -> bool:
-        """True when the shard is whole already; it then counts as part of the study."""
-        whole = self._rows_path(shard).exists() and self._shard(shard).exists()
-        if whole and shard not in self._order:
+        """True when the shard is whole already; it then counts as part of the study.
+
+        Whole is one with the size and the SHA-256 that it was written with, read once.
+        Another, such as after a crash of the file system, is to be written again.
+        """
+        rows, path = self._rows_path(shard), self._shard(shard)
+        if not rows.exists() or not path.exists():
+            return False
+        if shard not in self._whole:
+            if problem := self._damage(shard):
+                log.warning("%s %s: it is written again", path, problem)
+                return False
+            self._whole.add(shard)
+        if shard not in self._order:
             self._order.append(shard)
-        return whole
+        return True
+
+    def _damage(self, shard: str) -> str:
+        """How a shard differs from what was written; "" if it does not."""
+        try:
+            about = pq.read_metadata(self._rows_path(shard)).metadata or {}
+        except pa.ArrowInvalid:
+            return "has unreadable rows"
+        size = self._shard(shard).stat().st_size
+        if about.get(b"bytes", str(size).encode()) != str(size).encode():
+            return f"has {size} bytes, {about[b'bytes'].decode()} were written"
+        # Builds begun by early versions kept no checksum.
+        expected = about.get(b"sha256", b"").decode()
+        if expected and expected != sha256(self._shard(shard)):
+            return "has other bytes than were written"
+        return ""
 
     @contextlib.contextmanager
     def shard(self, shard: str) -> Iterator[ShardWriter]:
@@ -212,7 +241,12 @@ class StudyWriter:
         The shard's checksum is stored with them while its bytes are still in the page
         cache; `finish` would have to read terabytes again.
         """
-        about = {"sha256": checksum or sha256(self._shard(shard))}
+        path = self._shard(shard)
+        about = {
+            "sha256": checksum or sha256(path),
+            "bytes": str(path.stat().st_size),
+        }
+        self._whole.add(shard)
         table = pa.Table.from_pandas(rows, preserve_index=False)
         with atomic_path(self._rows_path(shard)) as partial:
             pq.write_table(table.replace_schema_metadata(about), partial)

@@ -95,6 +95,7 @@ UNREADABLE = (
     *(zlib.error, zipfile.BadZipFile, csv.Error),
 )
 MOST_BAD_ROWS = 3  # named in an error
+HEADER_BYTES = 1 << 20  # in which a header ends
 csv.field_size_limit(1 << 30)  # reports are longer than the default of 131,072
 
 
@@ -174,6 +175,24 @@ def read_table(
     return table
 
 
+def read_header(
+    path: Path, columns: Sequence[str] = (), comment: str = "#"
+) -> list[str]:
+    """The column names of a table, as `read_table` has them; none if it is no table.
+
+    Reads the start of a file that is not packed only.
+    """
+    with open(path, "rb") as file:
+        start = file.read(HEADER_BYTES)
+    if len(start) == HEADER_BYTES:
+        start = start[: start.rfind(b"\n") + 1]
+    try:
+        _, names = next(_rows(_decoded(start, path), comment))
+    except (ValueError, csv.Error):
+        return []
+    return known_columns(names, columns)
+
+
 def read_text(path: Path, encoding: str | None = None) -> str:
     """The text of a file, unpacked if it is gzipped or alone in a zip archive.
 
@@ -186,6 +205,10 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         data = gzip.decompress(data)
     elif data.startswith(b"PK\x03\x04"):
         data = _unzip(data)
+    return _decoded(data, path, encoding)
+
+
+def _decoded(data: bytes, path: Path, encoding: str | None = None) -> str:
     for magic, what in NOT_TEXT.items():
         if data.lstrip()[: len(magic)].lower() == magic.lower():
             raise ValueError(f"it is {what}")

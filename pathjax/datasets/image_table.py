@@ -44,6 +44,7 @@ def build_image_table(
     tile_px: int = 224,
     mpp: float = 0.5,
     name: str = "images",
+    strict: bool = False,
     progress: Progress,
 ) -> Study:
     """Builds the study.
@@ -59,13 +60,15 @@ def build_image_table(
       tile_px: Side of a tile in pixels.
       mpp: Micrometres per pixel of the study's tiles.
       name: The study's name, which tasks refer to.
+      strict: Fail if a row or a column that was given is not used.
       progress: Called with (patients done, number of patients).
 
     Returns:
       The study; rows that cannot be used are in `meta["skipped"]` with their reason.
 
     Raises:
-      ValueError: The table lacks a column, or its patients cannot be told apart.
+      ValueError: The table lacks a column, its patients cannot be told apart, or
+        something is unused and `strict` is set.
       StudyError: No image can be used, or the study is inconsistent.
     """
     wanted = [target.partition(":")[0] for target in targets]
@@ -73,26 +76,26 @@ def build_image_table(
     table = read_table(
         source, COLUMNS, required=("path", "patient_id", "mpp", *wanted, *extra)
     )
-    if problem := filled_in_part(table, "patient_id"):
-        raise ValueError(f"{source}: {problem}")
+    if (table["patient_id"] == "").all():
+        raise ValueError(f"{source}: patient_id is empty in every row")
+    for column in ("patient_id", "sample_id", "slide_id", "site"):
+        if problem := filled_in_part(table, column):
+            raise ValueError(f"{source}: {problem}")
     if same := alike(table["patient_id"]):
         raise ValueError(
             f"{source}: patients {', '.join(same[0])} differ only by case, leading zeros "
             "or '.0': write each patient in one way"
         )
-    if "sample_id" not in table:
-        table["sample_id"] = table["path"]
-    if "site" not in table:
-        table["site"] = "unknown"
+    for column, default in (("sample_id", table["path"]), ("site", "unknown")):
+        if column not in table or (table[column] == "").all():
+            table[column] = default
     unit = "slide_id" if "slide_id" in table else "patient_id"
-    if unit == "patient_id":
-        table["slide_id"] = table["path"]
-    elif problem := filled_in_part(table, unit):
-        raise ValueError(f"{source}: {problem}")
+    if unit == "patient_id" or (table["slide_id"] == "").all():
+        unit, table["slide_id"] = "patient_id", table["path"]
     known = [target_of(target, table, source) for target in targets]
     require_agreement(table, ["patient_id", "site", *wanted], source)
-    if fold:
-        split_of(fold, table, source, unit)  # refuses before images are read
+    # Refuses before images are read.
+    splits = [split_of(fold, table, source, unit)] if fold else []
     writer = StudyWriter(
         out,
         name=name,
@@ -103,11 +106,12 @@ def build_image_table(
         provenance={"source": str(source), "sha256": sha256(source)},
         build={"table": sha256(source), "tile_px": tile_px, "mpp": mpp},
     )
+    reasons = [split.note for split in splits if split.note]
     unused = lookalikes(set(table) - {*wanted, *extra}, COLUMNS)
     for column in unused:
+        reasons.append(f"column {column} is not used")
         writer.skip(f"column {column}", "not used; it looks like a known column")
     kept: list[int] = []
-    reasons: list[str] = []
     groups = list(table.groupby("patient_id", sort=False))
     for done, (_, rows) in enumerate(groups):
         problems = _write_patient(
@@ -123,6 +127,8 @@ def build_image_table(
             f"none of the {len(table)} images of {source} can be used: "
             + listing(reasons)
         )
+    if strict and reasons:
+        raise ValueError(f"--strict: {source}: {listing(reasons)}")
     table = table.loc[kept]
     # Folds are of what is left.
     splits = [split_of(fold, table, source, unit)] if fold else []
@@ -201,10 +207,14 @@ def split_of(
         )
     of = folds.map(lambda values: values[0])
     ids = {name: tuple(of.index[of == name]) for name in of.unique()}
+    without = sorted(set(table[unit]) - set(of.index))
+    note = f"{len(without)} {what}s are in no fold: {listing(without)}"
+    note = note if without else ""
     if unit == "patient_id":
-        return Split("folds", ids)
+        return Split("folds", ids, note=note)
     counts = named.groupby("patient_id")[fold].nunique()
-    return Split("folds", ids, unit, tuple(map(str, counts.index[counts > 1])))
+    shared = tuple(map(str, counts.index[counts > 1]))
+    return Split("folds", ids, unit, shared, note)
 
 
 def cut(

@@ -42,6 +42,7 @@ class Images(Dataset):
     tile_px: Annotated[int, "side of a tile in pixels"] = 224
     mpp: Annotated[float, "micrometres per pixel of the tiles"] = 0.5
     name: Annotated[str, "name of the study"] = "images"
+    strict: Annotated[bool, "fail if anything that was given is not used"] = False
 
     source: ClassVar[str] = (
         "CSV with columns path, patient_id, mpp and optionally sample_id, site"

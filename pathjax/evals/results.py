@@ -6,6 +6,7 @@ Tables and figures are made from these files only. Every file appears whole or n
 all; writers of one run folder wait for each other. Arrays are read without pickle.
 """
 
+import collections
 import contextlib
 import dataclasses
 import datetime
@@ -48,6 +49,13 @@ ENTRY: dict[str, tuple[type, ...]] = {
     "synthetic": (bool,),
 }
 UNSCORED = ("model", "base", "seed", "task", "study", "reason")
+# Rows that a task does not use, by their key in `hyper`.
+LEFT_OUT = {
+    "unlabelled": "without a label",
+    "of_other_classes": "of classes that the task does not name",
+    "without_expression": "without expression",
+    "without_partner": "without expression to retrieve",
+}
 # Arrays of a TaskOutcome that are saved, and as what; None keeps their type.
 ARRAYS = {"truth": None, "prediction": None, "patient": np.str_, "unit": np.str_,
           "stratum": np.int32, "columns": np.str_}  # fmt: skip
@@ -135,6 +143,25 @@ def chosen_on_scored_rows(entry: dict[str, Any]) -> bool:
     """True where a score is the best of many for the very rows that are scored."""
     fits = [entry["hyper"], *entry["hyper"].get("rounds", {}).values()]
     return any(str(fit.get("chosen_by")).startswith(SCORED_FOLD) for fit in fits)
+
+
+def rows_left_out(entry: dict[str, Any]) -> list[str]:
+    """Which rows of the folds were not used, by number and reason.
+
+    Of a cross-validation the tested ones, each of which is in one fold's test.
+    """
+    folds = entry["hyper"].get("rounds", {})
+    sentences = []
+    for key, reason in LEFT_OUT.items():
+        rows: collections.Counter[str] = collections.Counter()
+        for record in list(folds.values()) or [entry["hyper"]]:
+            by_role = record.get(key, {})
+            rows.update({"test": by_role} if isinstance(by_role, int) else by_role)
+        roles = ["test"] if folds else list(rows)
+        named = " and ".join(f"{rows[role]} {role}" for role in roles if rows[role])
+        if named:
+            sentences.append(f"{named} rows {reason}")
+    return sentences
 
 
 def git_commit(folder: Path) -> str | None:

@@ -15,7 +15,7 @@ import pandas as pd
 import scipy.sparse
 
 from pathjax.data.measured import is_partial
-from pathjax.data.study import Study, Target, sha256
+from pathjax.data.study import Study, Target, listing, sha256
 from pathjax.data.text_store import read_text
 from pathjax.datasets.tcga.labels import read_labels
 from pathjax.datasets.tcga.vocabulary import CLASSES, DESCRIPTIONS
@@ -109,7 +109,17 @@ def from_tables(
     first = tumours.sort_values(order, kind="stable").drop_duplicates("case_id")
     if not len(first):
         raise ModalityError(f"{rna} has no tumour sample (types 01 to 09)")
-    table = read_labels(labels, sequenced).table
+    read = read_labels(labels, sequenced)
+    table, notes = read.table, []
+    if read.unused:
+        named = listing([f"{what}: {why}" for what, why in read.unused])
+        notes.append(f"{len(read.unused)} parts of the labels are not used: {named}")
+    if len(read.conflicts):
+        pairs = read.conflicts[["patient", "label"]].drop_duplicates()
+        named = listing([" ".join(pair) for pair in pairs.to_numpy().tolist()])
+        notes.append(
+            f"{len(pairs)} labels on which the files disagree are left empty: {named}"
+        )
     known = table.reindex(first["case_id"])
     samples = pd.DataFrame(
         {
@@ -135,8 +145,9 @@ def from_tables(
             "x": str(data.uns.get("pathjax", {}).get("x", "")),
             "labels": {path.name: sha256(path) for path in labels},
         },
-        notes=tuple(
-            _unused(table.index, first["case_id"], "patients of the labels", "RNA")
+        notes=(
+            *notes,
+            *_unused(table.index, first["case_id"], "patients of the labels", "RNA"),
         ),
     )
 

@@ -23,7 +23,7 @@ from pathjax.objectives.objective import (
     unpadded,
 )
 from pathjax.objectives.regression import Regression
-from pathjax.registry import Registry, did_you_mean
+from pathjax.registry import Registry, did_you_mean, source_hashes
 
 __all__ = [
     "OBJECTIVES",
@@ -103,8 +103,8 @@ def of_model(model: Model, *, cached: bool = False) -> Objective:
 
     Raises:
       RegistryError: Its class is not shipped, and its module not imported by the user.
-      ObjectiveError: None has trained it (a public or blended model), or it cannot be
-        set up.
+      ObjectiveError: None has trained it (a public or blended model), it cannot be set
+        up, or its class has other code than when it was trained.
     """
     options = dict(model.meta["objective"])
     name, text_dim = options.pop("name"), options.pop("text_dim", 0)
@@ -113,7 +113,15 @@ def of_model(model: Model, *, cached: bool = False) -> Objective:
             f"this is {'a public' if name == IMPORTED else 'a blended'} model, an "
             "encoder without heads: take one that `pathjax train` wrote"
         )
-    OBJECTIVES.imported(name)
+    own = OBJECTIVES.imported(name)
+    recorded = model.meta.get("code", {})
+    for module, digest in source_hashes(name, own).items():
+        if recorded.get(module, digest) != digest:
+            raise ObjectiveError(
+                f"the model was trained by {name} with other code in {module} "
+                f"(SHA-256 {recorded[module][:12]}, now {digest[:12]}): restore that "
+                "version of the file, or train again"
+            )
     panel = model.meta.get("panel")
     n_genes = len(panel["genes"]) if panel else 0
     spec = Spec(model.vit, n_genes, text_dim, model.meta.get("step", 0), cached)

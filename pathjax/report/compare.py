@@ -37,6 +37,7 @@ from pathjax.report.table_data import (
     plain_mean,
 )
 from pathjax.stats.correlation import per_gene_pearson
+from pathjax.stats.interval import LARGEST_DELTA, interval, seed_error
 from pathjax.stats.metrics import find_metric
 
 PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' Holm
@@ -252,13 +253,13 @@ def compare(
     grouped = _group(scored)
     bases = _bases(grouped)
     columns = _columns(scored, unscored)
-    signs = {column.task: column.sign for column in columns}
+    averaged = {column.task for column in columns if column.sign > 0}
     scores = Scores(scored)
     rows = []
     for model in in_order(bases):
         tasks, base = grouped[model], bases[model]
         values, gaps, pairs = {}, {}, {}
-        changes: dict[str, LeftOut | None] = {}
+        changes: dict[str, LeftOut] = {}
         for task in (column.task for column in columns if column.task in tasks):
             points = {s: item.entry["value"] for s, item in tasks[task].items()}
             own = scores.of(model, task, points)
@@ -271,34 +272,36 @@ def compare(
                 [points[s] - theirs[other].entry["value"] for s, other in seeds.items()]
             )
             before = scores.of(base, task, seeds.values())
-            missing = own is None or before is None
-            changes[task] = None if missing else own - before
-            if not missing:
+            if own is not None and before is not None:
+                changes[task] = own - before
                 pairs[task] = [
                     (scores.terms[model, task, s], scores.terms[base, task, other])
                     for s, other in seeds.items()
                 ]
+        mean_parts = scores.mean_parts(
+            {task: one.units for task, one in changes.items() if task in averaged}
+        )
         tests, of_mean = permute_deltas(
             pairs,
             scores.shared.part,
             permutations=permutations,
             seed=seed,
-            signs=signs,
+            averaged=averaged,
+            errors={
+                task: scores.seed_error(task, one) for task, one in changes.items()
+            },
+            mean_error=seed_error(mean_parts),
         )
         deltas = {
-            task: scores.estimate_delta(gaps[task], task, change, tests.get(task))
-            for task, change in changes.items()
+            task: scores.estimate_delta(gap, task, changes.get(task), tests.get(task))
+            for task, gap in gaps.items()
         }
-        mean = plain_mean(deltas, signs)
-        if mean and len(pairs) == len(changes):
-            bounds = scores.mean_interval(
-                {
-                    task: signs[task] * change.units
-                    for task, change in changes.items()
-                    if change is not None
-                }
-            )
-            mean = Estimate(mean.value, *bounds, **(vars(of_mean) if of_mean else {}))
+        in_mean = [task for task in gaps if task in averaged]
+        mean = plain_mean([deltas[task] for task in in_mean])
+        if of_mean and all(task in changes for task in in_mean):
+            limits = [LARGEST_DELTA[scores.scale[task]] for task in in_mean]
+            bounds = interval(mean_parts, limit=float(np.mean(limits)))
+            mean = Estimate(mean.value, *bounds, **vars(of_mean))
         is_base, count = model in bases.values(), len(next(iter(tasks.values())))
         rows.append(Row(model, base, is_base, values, deltas, mean, count))
     notes = mean_notes(columns, rows) + notes_of(

@@ -9,13 +9,12 @@ One with intervals over blocks has `n_blocks`, and the intervals over rows.
 Lines starting with `#` are notes.
 """
 
-import csv
-import io
+import itertools
 import math
 from pathlib import Path
 
+from pathjax.data import tables
 from pathjax.data.study import listing
-from pathjax.data.tables import UNREADABLE, read_text
 from pathjax.files import write_csv
 from pathjax.report.notes import FROM_NUMBERS, mean_notes
 from pathjax.report.table_data import (
@@ -75,13 +74,17 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     try:
-        lines = read_text(path).splitlines()
-    except UNREADABLE as error:
-        raise ReportError(f"{path} cannot be read as a CSV table: {error}") from error
-    notes = tuple(line[1:].strip() for line in lines if line.startswith("#"))
-    kept = "\n".join(line for line in lines if not line.startswith("#"))
-    reader = csv.DictReader(io.StringIO(kept))
-    missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+        # Words for missing values are those of numbers only: a model may be called "NA".
+        frame = tables.read_table(path, (*NUMBERS, *BLOCKS), comment="#")
+        lines = tables.read_text(path).splitlines()
+    except ValueError as error:
+        raise ReportError(str(error)) from error
+    notes = tuple(
+        line[1:].strip()
+        for line in itertools.takewhile(lambda line: line.startswith("#"), lines)
+    )
+    frame.columns = tables.known_columns(list(frame), (*FIELDS, "unit", *BLOCKS))
+    missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise ReportError(
             f"{path} lacks the columns {', '.join(missing)}; expected "
@@ -91,10 +94,9 @@ def read_table(path: str | Path) -> Table:
     bases: dict[str, str | None] = {}
     columns: dict[str, Column] = {}
     cells: dict[tuple[str, str], dict] = {}
-    for line in reader:
-        place = f"line {reader.line_num}"
-        known = (*FIELDS, "unit", *BLOCKS)
-        text = {key: (line.get(key) or "").strip() for key in known}
+    for number, line in zip(frame.index, frame.to_dict("records"), strict=True):
+        place = f"line {number}"
+        text = {key: line.get(key, "") for key in (*FIELDS, "unit", *BLOCKS)}
         model, task, base = text["model"], text["task"], text["base"] or None
         if not model or not task:
             problems.append(f"{place}: expected a model and a task")
@@ -132,7 +134,7 @@ def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
     for key in cell:
         if text[key]:
             try:
-                number = float(text[key])
+                number = tables.number(text[key])
             except ValueError:
                 number = math.nan
             if math.isfinite(number):
@@ -141,6 +143,8 @@ def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
                 problems.append(f"{place}: {key} is {text[key]!r}, expected a number")
     if cell["value"] is None and cell["delta"] is None:
         problems.append(f"{place}: neither value nor delta")
+    if text["task"] == MEAN and cell["delta"] is None:
+        problems.append(f"{place}: {MEAN} has no delta")
     for key in ("delta", "p"):
         if not text["base"] and cell[key] is not None:
             problems.append(f"{place}: {text['model']} has a {key} but no base")
@@ -178,7 +182,8 @@ def _row(model: str, bases, columns, cells) -> Row:
             delta = cell["value"] - before
         if delta is not None:
             deltas[task] = _delta(delta, cell, scale)
-    mean = plain_mean(deltas, {column.task: column.sign for column in columns})
+    in_mean = [c.task for c in columns if c.sign > 0 and c.task in deltas]
+    mean = plain_mean([deltas[task] for task in in_mean])
     given = cells.get((model, MEAN))
     if given is not None and mean is not None:
         mean = _delta(given["delta"], given, 100)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pathjax.evals.results import rows_left_out
 from pathjax.report.table_data import (
     INTERVAL_ONLY,
     LEVEL,
@@ -133,6 +134,8 @@ def notes_of(
             "nothing about other patients"
         )  # fmt: skip
         notes.append(f"Test rows {n}, patients {patients}{single}: {tasks}.")
+    for sentence, tasks in _by(entries, lambda e: "; ".join(rows_left_out(e))):
+        notes.append(f"Left out: {sentence}: {tasks}.")
     for (name, metric), tasks in _by(entries, lambda e: (e["protocol"], e["metric"])):
         notes.append(f"Protocol {name}, {metric}: {tasks}.")
     expression = [entry for entry in entries if entry["kind"] == "expression"]
@@ -142,17 +145,30 @@ def notes_of(
         f"Seeds: {seeds}. A value is the mean over seeds. In brackets: 95 % intervals "
         "over test patients (jackknife, t) and seeds; those of deltas are paired."
     )
+    return [*notes, *_limits(columns, rows), *_test_notes(rows, permutations)]
+
+
+def _limits(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """Where intervals and tests were not as stated in simulations."""
+    notes = []
     few = [c.task for c in columns if c.n_patients and c.n_patients < ENOUGH_PATIENTS]
     if few:
         notes.append(
             f"Fewer than {ENOUGH_PATIENTS} test patients: intervals may cover more or "
             f"less than 95 %, and tests find less: {', '.join(few)}."
         )
-    if any(row.base is not None and row.seeds == 1 for row in rows):
+    tuned_seeds = {row.seeds for row in rows if row.base is not None}
+    if 1 in tuned_seeds:
         notes.append(
-            "With one seed an interval does not cover the variation of fine-tuning."
+            "With one seed neither intervals nor tests cover the variation of "
+            "fine-tuning."
         )
-    return notes + _test_notes(rows, permutations)
+    if 2 in tuned_seeds:
+        notes.append(
+            "Two seeds say little about the variation of fine-tuning: where it is large, "
+            "intervals cover less than 95 %."
+        )
+    return notes
 
 
 def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
@@ -161,9 +177,9 @@ def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
     star = (
         f"*: p < {LEVEL} in a two-sided paired permutation test, which exchanges base "
         "and tuned predictions patient by patient, in all tasks and seeds alike "
-        f"({permutations} permutations, or every pattern where there are fewer), after "
-        "Holm's correction over a model's tasks; the mean delta is a single test, not "
-        "corrected. A test does not cover the variation of fine-tuning. In bold: *, and "
+        f"({permutations} permutations, or every pattern where there are fewer) and adds "
+        "the error over several seeds, after Holm's correction over a model's tasks; the "
+        "mean delta is a single test, not corrected. In bold: *, and "
         f"the interval excludes 0. {INTERVAL_ONLY}: only the interval does, which is not "
         "corrected: a table of several tasks often has one where nothing changed."
     )
@@ -209,17 +225,20 @@ def _impossible_stars(rows: Sequence[Row]) -> list[str]:
 
 def mean_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Notes on mean deltas that do not cover every column, or that mix units."""
-    notes = [
-        f"{row.name}: mean delta over {len(row.deltas)} of {len(columns)} tasks "
-        f"(none for {', '.join(c.task for c in columns if c.task not in row.deltas)})."
-        for row in rows
-        if row.deltas and len(row.deltas) < len(columns)
-    ]
-    errors = [column.task for column in columns if not column.percent]
+    averaged = [column.task for column in columns if column.sign > 0]
+    notes = []
+    for row in rows:
+        lacking = [task for task in averaged if task not in row.deltas]
+        if row.deltas and lacking:
+            notes.append(
+                f"{row.name}: mean delta over {len(averaged) - len(lacking)} of "
+                f"{len(averaged)} tasks (none for {', '.join(lacking)})."
+            )
+    errors = [column.task for column in columns if column.sign < 0]
     if errors:
         notes.append(
-            "Errors, in their own unit, lower is better; the mean delta and the plot of "
-            f"deltas take 100 times the error, the mean its negative: {', '.join(errors)}."
+            "Errors, in their own unit, lower is better; not in the mean delta. The plot "
+            f"of deltas shows 100 times the error: {', '.join(errors)}."
         )
     return notes
 

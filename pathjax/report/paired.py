@@ -9,7 +9,7 @@ number their units together; parts are independent. The statistics are in `stats
 
 import dataclasses
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from pathjax.stats.permutation import (
     holm,
     null_deltas,
     observed_delta,
-    p_value,
+    p_with_seeds,
     redrawn,
 )
 
@@ -105,9 +105,11 @@ def permute_deltas(
     *,
     permutations: int,
     seed: int,
-    signs: Mapping[str, int] | None = None,
+    averaged: Collection[str] | None = None,
+    errors: Mapping[str, float] | None = None,
+    mean_error: float = 0.0,
 ) -> tuple[dict[str, Tested], Tested | None]:
-    """Tests each task's delta and the mean over these tasks.
+    """Tests each task's delta and the mean over the `averaged` ones.
 
     Tasks of one part exchange the same patients in the same permutation, so that their
     null deltas can be averaged one by one.
@@ -117,15 +119,16 @@ def permute_deltas(
       parts: task -> the part its units belong to.
       permutations: Number of random ones, where a part has more patterns than that.
       seed: Of the random ones.
-      signs: task -> -1 where a lower score is better, for the mean.
+      averaged: Tasks that are in the mean; None: all.
+      errors: task -> standard error of its delta over seeds, 0 where not given.
+      mean_error: That of the mean.
 
     Returns:
-      The tests by task, corrected over all of them, and that of their mean; None when
-      there is no task.
+      The tests by task, corrected over all of them, and that of the mean; None when
+      it has no task.
     """
-    if not pairs:
-        return {}, None
-    signs = dict.fromkeys(pairs, 1) | dict(signs or {})
+    errors = errors or {}
+    averaged = [task for task in pairs if averaged is None or task in averaged]
     observed, p = {}, {}
     sums: dict[Part, np.ndarray] = {}
     swaps = {
@@ -136,12 +139,23 @@ def permute_deltas(
         part = parts[task]
         observed[task] = observed_delta(terms)
         null = null_deltas(terms, swaps[part])
-        p[task] = p_value(observed[task], null, exact=swaps[part].exact)
-        sums[part] = sums.get(part, 0.0) + signs[task] * null
+        p[task] = p_with_seeds(
+            observed[task],
+            null,
+            exact=swaps[part].exact,
+            error=errors.get(task, 0.0),
+            seeds=len(terms),
+            draws=permutations,
+            seed=(seed, part.key, zlib.crc32(task.encode())),
+        )
+        if task in averaged:
+            sums[part] = sums.get(part, 0.0) + null
     tests = {
         task: Tested(p[task], float(corrected), swaps[parts[task]].patterns)
         for task, corrected in zip(p, holm(list(p.values())), strict=True)
     }
+    if not averaged:
+        return tests, None
     if len(sums) == 1:
         ((part, total),) = sums.items()
         exact, patterns = swaps[part].exact, swaps[part].patterns
@@ -153,6 +167,13 @@ def permute_deltas(
             else null
             for part, null in sums.items()
         )
-    mean = float(np.mean([signs[task] * delta for task, delta in observed.items()]))
-    p_mean = p_value(mean, total / len(pairs), exact=exact)
+    p_mean = p_with_seeds(
+        float(np.mean([observed[task] for task in averaged])),
+        total / len(averaged),
+        exact=exact,
+        error=mean_error,
+        seeds=len(pairs[averaged[0]]),
+        draws=permutations,
+        seed=(seed, *sorted(part.key for part in sums)),
+    )
     return tests, Tested(p_mean, None, patterns)

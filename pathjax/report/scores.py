@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pathjax.evals.results import BLOCK
 from pathjax.report.paired import SharedUnits, Tested
 from pathjax.report.table_data import Estimate
-from pathjax.stats.interval import LARGEST_DELTA, interval, left_out
+from pathjax.stats.interval import LARGEST_DELTA, interval, left_out, seed_error
 from pathjax.stats.metric import Terms
 from pathjax.stats.metrics import find_metric
 
@@ -101,19 +101,26 @@ class Scores:
     def _estimate(self, value, task, scores: LeftOut | None, **options) -> Estimate:
         if scores is None:
             return Estimate(float(value))
-        # Without the units of the part's other tasks, which do not count here.
-        own, over = self.shared.own(task), scores.units
-        over = over if own is None else over[:, np.append(0, 1 + own)]
+        over = self._own(task, scores.units)
         rows: tuple = ()
         if scores.rows is not None:
             rows = interval([scores.rows], **options)
         ends = dict(zip(("row_low", "row_high"), rows, strict=False))
         return Estimate(float(value), *interval([over], **options), **ends)
 
-    def mean_interval(
+    def seed_error(self, task: str, deltas: LeftOut) -> float:
+        """Standard error of a delta over seeds."""
+        return seed_error([self._own(task, deltas.units)])
+
+    def _own(self, task: str, scores: np.ndarray) -> np.ndarray:
+        """Without the units of the part's other tasks, which do not count here."""
+        own = self.shared.own(task)
+        return scores if own is None else scores[:, np.append(0, 1 + own)]
+
+    def mean_parts(
         self, deltas: Mapping[str, Float[np.ndarray, "S 1+U"]]
-    ) -> tuple[float, float]:
-        """Of the mean of tasks' deltas; parts of the table are independent."""
+    ) -> list[Float[np.ndarray, "S 1+U"]]:
+        """Mean of tasks' deltas, for `interval`; parts of the table are independent."""
         parts = []
         for part in dict.fromkeys(self.shared.part[task] for task in deltas):
             # Leaving out a patient of this part leaves the other parts' tasks alone.
@@ -122,8 +129,7 @@ class Scores:
                 for task, delta in deltas.items()
             ]
             parts.append(sum(each) / len(each))
-        limits = [LARGEST_DELTA[self.scale[task]] for task in deltas]
-        return interval(parts, limit=float(np.mean(limits)))
+        return parts
 
 
 def _units(scored: Sequence[Scored], without: str = "") -> SharedUnits:

@@ -5,6 +5,7 @@ computed here except the mean delta of a table that came as numbers.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,10 @@ class Estimate:
 
     @property
     def certain(self) -> bool:
-        """True for what is in bold: the test over patients and the interval agree.
+        """True for what is in bold: the test and the interval agree.
 
         Of tables of seven tasks without any effect, a third to half have an interval
-        that excludes 0 somewhere; the test is corrected for that. The interval covers
-        fine-tuning seeds, which the test does not.
+        that excludes 0 somewhere; the test is corrected for that.
         """
         return self.significant and self.excludes_zero
 
@@ -122,7 +122,7 @@ class Row:
       base: The model it is compared with; None for a base and for a baseline.
       is_base: Whether some other row is compared with it.
       values, deltas: By task; absent where the task was not run.
-      mean: Mean delta over the tasks that have one.
+      mean: Mean delta over the tasks that have one, errors left out.
       seeds: Number of fine-tuning seeds; 0 when unknown.
     """
 
@@ -167,15 +167,9 @@ def mark(delta: Estimate | None) -> str:
     return STAR if delta.significant else INTERVAL_ONLY * delta.excludes_zero
 
 
-def plain_mean(
-    deltas: dict[str, Estimate], signs: dict[str, int] | None = None
-) -> Estimate | None:
-    """Mean of the deltas without an interval; None when there are none.
-
-    `signs` are -1 for tasks whose metric is better when lower.
-    """
-    signs = signs or {}
-    values = [signs.get(task, 1) * delta.value for task, delta in deltas.items()]
+def plain_mean(deltas: Iterable[Estimate]) -> Estimate | None:
+    """Mean of the deltas without an interval; None when there are none."""
+    values = [delta.value for delta in deltas]
     return Estimate(float(np.mean(values))) if values else None
 
 

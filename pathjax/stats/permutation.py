@@ -1,6 +1,7 @@
 """Is a delta more than chance: paired permutation tests, and Holm's correction.
 
     (tuned terms, base terms) per seed, swaps -> null deltas -> p -> Holm over columns
+                              standard error over seeds  ----^
 
 If tuning changed nothing, it is chance which of two predictions for a patient came from
 which model: the two may change places, patient by patient, with probability 1/2
@@ -8,8 +9,9 @@ which model: the two may change places, patient by patient, with probability 1/2
 The statistic is the score's delta, and its mean over fine-tuning seeds, for which a
 patient's swap is one and the same. Tests are two-sided.
 
-A test says how a delta compares with swapping these patients' predictions. It does not
-cover the variation of fine-tuning from seed to seed, which intervals do.
+Swapping patients does not cover the variation of fine-tuning from seed to seed: each
+null delta is then given an error of seeds as well (`p_with_seeds`). With one seed that
+variation is unknown.
 
 NumPy only. It reads no file and does not know models or tasks.
 """
@@ -131,6 +133,38 @@ def p_value(observed: float, null: Float[np.ndarray, "B"], *, exact: bool) -> fl
     if exact:
         return (1 + more + (ties - 1) / 2) / len(null)
     return (1 + more + ties / 2) / (1 + len(null))
+
+
+def p_with_seeds(
+    observed: float,
+    null: Float[np.ndarray, "B"],
+    *,
+    exact: bool,
+    error: float,
+    seeds: int,
+    draws: int,
+    seed: tuple[int, ...],
+) -> float:
+    """p where each null delta has an error of seeds too; no less than without it.
+
+    Deltas of several seeds deviate from 0 by chance of patients, whose distribution is
+    that of the swaps, and by chance of seeds, whose is Student's t times the standard
+    error: p is that of the sum of the two (as in the Behrens-Fisher problem; Fisher
+    1935, Ann. Eugenics 6).
+
+    Args:
+      observed, null, exact: As in `p_value`.
+      error: Standard error over seeds, see `interval.seed_error`.
+      seeds: How many.
+      draws, seed: Random null deltas where `null` is that of an exact test.
+    """
+    p = p_value(observed, null, exact=exact)
+    if error <= TIE:
+        return p
+    if exact:
+        null = redrawn(null, draws, (*seed, 2))
+    noise = np.random.default_rng((*seed, 3)).standard_t(seeds - 1, len(null))
+    return max(p, p_value(observed, null + error * noise, exact=False))
 
 
 def redrawn(

@@ -84,8 +84,9 @@ class Sweep:
 
         Raises:
           ConfigError: The first point that cannot be run.
-          SweepError: The folder holds a sweep over another config; or `seed` or `init`,
-            which a sweep sets itself or compares against, is part of the grid.
+          SweepError: The folder holds a sweep over another config; two points are the
+            same run; or `seed` or `init`, which a sweep sets itself or compares
+            against, is part of the grid.
         """
         keys = {key for point in self.points for key in point.values}
         if taken := keys & {"seed", "init"}:
@@ -95,8 +96,14 @@ class Sweep:
             )
         if self.seeds < 1:
             raise SweepError(f"expected at least one seed, got {self.seeds}")
+        configs: dict[str, str] = {}
         for job in self.jobs:
-            self.load(job)
+            config = json.dumps(self.load(job).to_dict(), sort_keys=True, default=str)
+            if configs.setdefault(config, job.name) != job.name:
+                raise SweepError(
+                    f"{configs[config]} and {job.name} are the same run: name each value "
+                    "of the grid once"
+                )
         file = self.out / "sweep.json"
         record = {
             "schema": 1,
@@ -137,7 +144,8 @@ class Sweep:
                     progress(number, job.name)
                 try:
                     train(self.load(job), job.workdir)
-                except (ValueError, FloatingPointError) as error:
+                # RuntimeError: XLA's, such as too little memory.
+                except (ValueError, FloatingPointError, RuntimeError) as error:
                     log.warning("%s failed: %s", job.name, error)
                     failed[job.name] = str(error)
         return failed

@@ -36,6 +36,8 @@ def tfidf_vectors(
       TextError: too few texts to fit, or none that share a word.
       RuntimeError: scikit-learn is missing.
     """
+    if dimensions < 1:
+        raise TextError(f"--dimensions: expected at least 1, got {dimensions}")
     fitted = [text for text, use in zip(texts, fit, strict=True) if use]
     if len(fitted) < 3:
         raise TextError(f"TF-IDF is fitted to {len(fitted)} texts, expected 3 or more")

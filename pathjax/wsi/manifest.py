@@ -146,11 +146,12 @@ def _columns(
 def _check_patients(source: Path, table: pd.DataFrame) -> None:
     """Refuses ids by which a patient's slides would be those of several patients."""
     if "patient_id" not in table:
-        return
+        table = table.assign(patient_id="")
     # A barcode in the name of the slide says what the cell does not.
     site = table["path"].map(lambda path: _owner(file_name(path))[1])
-    part = filled_in_part(table[site == UNKNOWN_SITE], "patient_id")
-    problems = [part] if part else []
+    unnamed = table[site == UNKNOWN_SITE]
+    parts = [filled_in_part(unnamed, name) for name in ("patient_id", "sample_id")]
+    problems = [part for part in parts if part]
     problems += [
         f"patient_ids {', '.join(group)} differ only by case, leading zeros or '.0': "
         "write each in one way"

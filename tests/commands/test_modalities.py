@@ -27,6 +27,28 @@ def test_a_study_to_its_matrix(tiny_study, tmp_path, capsys):
             ["modalities", "s", "--out", "o", "--labels", "l"],
             "--labels goes with --rna",
         ),
+        (
+            ["modalities", "s", "--out", "o", "--sequenced", "l"],
+            "--sequenced would not be used",
+        ),
+        (
+            ["predict", "m", "s", "--out", "o", "--neighbours", "3"],
+            "--neighbours would not be used: retrieval needs a study, --reference",
+        ),
+        (
+            [
+                "predict",
+                "m",
+                ".",
+                "--out",
+                "o",
+                "--slide-mpp",
+                "1",
+                "--min-tissue",
+                "0",
+            ],
+            "--slide-mpp, --min-tissue would not be used: . is no slide",
+        ),
         (["figure", "tsne", "--of", "rna", "--by", "t", "--out", "o.png"], "--labels"),
     ],
 )

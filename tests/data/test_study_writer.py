@@ -126,6 +126,27 @@ def test_checksums_are_those_of_the_files(tmp_path):
         assert entry["bytes"] == (tmp_path / name).stat().st_size
 
 
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("tiles/A.array_record", lambda data: data[:-100], "bytes, "),
+        ("tiles/A.array_record", lambda data: data[:-1] + b"?", "has other bytes than"),
+        (".build/A.parquet", lambda data: data[:20], "has unreadable rows"),
+    ],
+)
+def test_a_damaged_shard_is_written_again(tmp_path, caplog, file, damage, message):
+    whole = make_writer(tmp_path)
+    add_slide(whole, "A")
+    content = (tmp_path / "tiles" / "A.array_record").read_bytes()
+    (tmp_path / file).write_bytes(damage((tmp_path / file).read_bytes()))
+    again = make_writer(tmp_path)
+    assert not again.has_shard("A")
+    assert message in caplog.text and "it is written again" in caplog.text
+    add_slide(again, "A")
+    assert again.has_shard("A") and make_writer(tmp_path).has_shard("A")
+    assert (tmp_path / "tiles" / "A.array_record").read_bytes() == content
+
+
 def test_a_shard_written_again_leaves_no_rows_of_the_earlier_one(tmp_path):
     writer = make_writer(tmp_path)
     add_slide(writer, "A", tiles=5)

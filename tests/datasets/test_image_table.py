@@ -186,3 +186,46 @@ def test_the_command_builds_from_real_patches(real_data, tmp_path, capsys):
     words += ["--targets", "idc", "--tile-px", "48", "--mpp", "1.0", "--name", "idc"]
     assert main(["data", "images", *words]) == 0
     assert f"{len(paths)} tiles, {len(paths)} samples" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "message"),
+    [
+        ("patient_id", ["", "", ""], "patient_id is empty in every row"),
+        ("sample_id", ["S1", "", "S3"], "sample_id is empty in 1 of 3 rows"),
+        ("site", ["", "B", "NA"], "site is empty in 2 of 3 rows"),
+    ],
+)
+def test_ids_that_some_rows_lack_are_refused(folder, column, cells, message):
+    frame = pd.read_csv(folder / "table.csv", sep=";", dtype=str)
+    frame = frame.rename(columns={"Patient": "patient_id"})
+    frame[column] = cells
+    frame.to_csv(folder / "table.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        build(folder)
+
+
+def test_a_blank_column_of_samples_is_none(folder):
+    frame = pd.read_csv(folder / "table.csv", sep=";", dtype=str)
+    frame.assign(sample_id="", site="").to_csv(folder / "table.csv", index=False)
+    study = build(folder)
+    assert list(study.samples["sample_id"]) == ["a.png", "b.png", "c.png"]
+    assert set(study.samples["site"]) == {"unknown"}
+
+
+def test_a_patient_without_a_fold_is_said_and_fails_under_strict(folder):
+    rows = [ROWS[0], ROWS[1], (*ROWS[2][:3], "NA", *ROWS[2][4:])]
+    write(folder, rows)
+    with pytest.raises(ValueError, match="--strict.*1 patients are in no fold: P2"):
+        build(folder, strict=True)
+    split = build(folder, out="again").split("folds")
+    assert split.folds == {"train": ("P1",)}
+    assert split.note == "1 patients are in no fold: P2"
+
+
+def test_under_strict_a_bad_row_or_column_ends_the_build(folder):
+    build(folder, out="whole", strict=True)
+    write(folder, [*ROWS[:2], ("no.png", *ROWS[2][1:])])
+    with pytest.raises(ValueError, match="--strict.*no.png"):
+        build(folder, strict=True)
+    assert not (folder / "study" / "study.json").exists()

@@ -1,9 +1,12 @@
 """Rows and labels of a fit: what is pooled, left out, refused or named."""
 
+import copy
 import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pathjax.evals import EvalError
 from pathjax.evals.protocols import PROTOCOLS
@@ -116,3 +119,35 @@ def test_rows_of_classes_not_asked_for_are_left_out_and_counted(
     of = study.tiles["tissue"].iloc[whole.index]
     assert found.info["of_other_classes"]["test"] == (of == "tumour").sum() > 0
     assert len(found.problem.test) == (of != "tumour").sum()
+
+
+@settings(max_examples=25, deadline=None, derandomize=True,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(data=st.data(), task=st.sampled_from([STATUS, TISSUE]))
+def test_every_row_of_a_fold_is_used_or_counted(study, features, data, task):
+    """Whatever labels are missing, or of classes that the task does not name."""
+    table = study.tiles if task.level == "tile" else study.samples
+    classes = sorted(set(table[task.target].dropna()))
+    cells = st.lists(
+        st.sampled_from([*classes, None]), min_size=len(table), max_size=len(table)
+    )
+    changed = copy.copy(study)
+    name = "tiles" if task.level == "tile" else "samples"
+    labels = table.assign(**{task.target: data.draw(cells)})
+    changed.__dict__[name] = labels  # in place of the cached table
+    asked = data.draw(st.sampled_from([(), tuple(classes[:2])]))
+    task = dataclasses.replace(task, classes=asked)
+    (roles,) = task.fits(changed)
+    try:
+        found = prepare(task, changed, features, roles, PROTOCOLS[task.protocol_name])
+    except EvalError:
+        return
+    for role, folds in roles.items():
+        rows = fold_rows(study, task.level, task.split, folds, features)
+        used = found.problem.rows[role]
+        left_out = sum(
+            found.info[key][role] for key in ("unlabelled", "of_other_classes")
+        )
+        assert len(rows) == len(used) + left_out
+        kept = labels[task.target].iloc[used.index]
+        assert kept.notna().all() and (not asked or kept.isin(asked).all())

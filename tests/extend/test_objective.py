@@ -68,6 +68,14 @@ def test_it_trains_is_scored_and_predicts(
     assert main([*predict, "--allow-code", "my_objective"]) == 0
     assert (folder / "predicted" / "predicted.json").is_file()
 
+    # Another version of the file than the model was trained by.
+    code = (folder / "my_objective.py").read_text()
+    (folder / "my_objective.py").write_text(code + "\n")
+    monkeypatch.delitem(sys.modules, "my_objective")
+    assert main([*predict, "--allow-code", "my_objective"]) == 1
+    assert "with other code in my_objective (SHA-256" in capsys.readouterr().err
+    (folder / "my_objective.py").write_text(code)
+
     # From another folder, where the file of the objective cannot be imported.
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)

@@ -98,6 +98,15 @@ def test_tables_without_slides(tables):
     assert note == (
         "1 patients of the labels have no RNA and are left out: TCGA-AA-0009"
     )
+    (tables / "more.csv").write_text(
+        "patient_id,lung,PAM50 class\nTCGA-AA-0001,LUSC,\nTCGA-AA-0002,what,\n"
+        "TCGA-AA-0004,LUAD,LumA\n"
+    )
+    both = [tables / "labels.csv", tables / "more.csv"]
+    unused, conflicts, _ = from_tables(tables / "rna.h5ad", both).notes
+    assert unused.startswith("2 parts of the labels are not used: line 3 of more.csv")
+    assert "column PAM50 class of more.csv" in unused
+    assert conflicts.endswith("files disagree are left empty: TCGA-AA-0001 lung")
 
 
 @pytest.mark.filterwarnings("ignore:Observation names")

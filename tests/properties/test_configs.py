@@ -48,6 +48,7 @@ def test_flags(started, tmp_path, flags):
         return
     values = flatten(started[0].to_dict())
     for key, text in dict(flags).items():
+        assert any(f"{name}.".startswith(f"{key}.") for name in values), key
         value = values.get(key)
         if isinstance(value, float | int) and not isinstance(value, bool):
             assert math.isfinite(value), f"{key}={text} was accepted"

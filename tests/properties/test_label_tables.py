@@ -1,12 +1,15 @@
 """Tables of labels, task files and studies given to `pathjax evaluate`."""
 
 import json
+import re
 
 import pytest
 from damage import damaged_json, examples, json_bytes, refused, run, table_bytes
 from hypothesis import given
 
-from pathjax.datasets.tcga.labels import read_labels
+from pathjax.data.tables import is_missing, read_table
+from pathjax.data.tcga_barcodes import find as barcode
+from pathjax.datasets.tcga.labels import COLUMNS, KEYS, read_labels
 from pathjax.evals.suites import load_tasks
 
 LABELS = (
@@ -43,8 +46,24 @@ def test_labels(tmp_path, content):
         labels = read_labels([path])
         assert labels.table.index.str.fullmatch(r"TCGA-\w\w-\w{4}").all()
         assert labels.table.index.is_unique
+        require_rows_used_or_named(path, labels)
 
     refused(use, ValueError)
+
+
+def require_rows_used_or_named(path, labels):
+    """Each row with a label gives one to its patient, or its line is named."""
+    short: list[tuple[int, str]] = []
+    table = read_table(path, (*KEYS, *COLUMNS), comment="#", bad_rows=short)
+    lines = (re.fullmatch(r"line (\d+) of .*", what) for what, _ in labels.unused)
+    named = {int(line[1]) for line in lines if line}
+    assert {line for line, _ in short} <= named
+    key = next(name for name in KEYS if name in table)
+    for line, row in table.iterrows():
+        cells = [row[name] for name in table if name in COLUMNS]
+        if line in named or all(is_missing(cell) for cell in cells):
+            continue
+        assert barcode(row[key]).patient in labels.patients[path.name], f"line {line}"
 
 
 @examples(80)

@@ -1,5 +1,6 @@
 """Deltas and intervals against a bootstrap written out row by row."""
 
+import dataclasses
 import json
 import zlib
 
@@ -12,7 +13,12 @@ from pathjax.registry import allow_code
 from pathjax.report.compare import compare, gene_correlations, load_runs
 from pathjax.report.table_data import ReportError
 from pathjax.stats.metric import StatisticsError
-from pathjax.stats.metrics import balanced_accuracy, mean_pearson
+from pathjax.stats.metrics import (
+    BALANCED_ACCURACY,
+    METRICS,
+    balanced_accuracy,
+    mean_pearson,
+)
 from pathjax.stats.permutation import Swaps
 
 
@@ -72,8 +78,10 @@ def test_intervals_equal_a_jackknife_by_hand(run):
         variance = 19 * without.mean(axis=0).var()
         mixed = 19 * (without - without.mean(axis=0)).var(axis=1).sum() / 6
         seeds = max(0, deltas[:, 0].var(ddof=1) / 3 - mixed)
-        df = (variance + seeds) ** 2 / (variance**2 / 19 + seeds**2 / 2)
-        half = scipy.stats.t.ppf(0.975, df) * np.sqrt(variance + seeds)
+        half = np.hypot(
+            scipy.stats.t.ppf(0.975, 19) * np.sqrt(variance),
+            scipy.stats.t.ppf(0.975, 2) * np.sqrt(seeds),
+        )
         return pytest.approx((mean - half, mean + half), abs=1e-9)
 
     deltas = {
@@ -97,7 +105,8 @@ def test_intervals_equal_a_jackknife_by_hand(run):
 
 def test_tests_equal_exchanging_rows_by_hand(run):
     """Predictions of one and the same patients change places in both tasks."""
-    table = compare(load_runs([run]), permutations=40, seed=3)
+    one_seed = [item for item in load_runs([run]) if item.key[2] in (None, 0)]
+    table = compare(one_seed, permutations=40, seed=3)
     arrays = {
         (e["model"], e["seed"], e["task"]): read_predictions(run, e)
         for e in read_results(run).entries
@@ -108,21 +117,15 @@ def test_tests_equal_exchanging_rows_by_hand(run):
     assert swaps.shape == (40, 20)
 
     def delta(task, swap):
-        base, found = arrays["base", None, task], []
-        for seed in range(3):
-            tuned = arrays["tuned", seed, task]
-            moved = swap[np.searchsorted(patients, base["patient"])]
-            pair = [part["prediction"].astype(float) for part in (tuned, base)]
-            if task == "genes":
-                moved = moved[:, None]
-                pair = [(one - one.mean(0)) / one.std(0) for one in pair]
-            pair = np.where(moved, pair[1], pair[0]), np.where(moved, pair[0], pair[1])
-            if task == "kind":
-                scores = [balanced_accuracy(base["truth"], one) for one in pair]
-            else:
-                scores = [mean_pearson(base["truth"], one) for one in pair]
-            found.append(scores[0] - scores[1])
-        return np.mean(found)
+        base, tuned = arrays["base", None, task], arrays["tuned", 0, task]
+        moved = swap[np.searchsorted(patients, base["patient"])]
+        pair = [part["prediction"].astype(float) for part in (tuned, base)]
+        if task == "genes":
+            moved = moved[:, None]
+            pair = [(one - one.mean(0)) / one.std(0) for one in pair]
+        pair = np.where(moved, pair[1], pair[0]), np.where(moved, pair[0], pair[1])
+        score = balanced_accuracy if task == "kind" else mean_pearson
+        return score(base["truth"], pair[0]) - score(base["truth"], pair[1])
 
     row, at_rest = rows_of(table)["tuned"], np.zeros(20, bool)
     observed = {task: delta(task, at_rest) for task in ("kind", "genes")}
@@ -141,6 +144,43 @@ def test_tests_equal_exchanging_rows_by_hand(run):
     assert holm == pytest.approx([2 * p[0], max(2 * p[0], p[1])])
     assert row.mean.p_holm is None
     assert rows_of(table)["base"].values["kind"].p is None
+
+
+def test_seeds_that_differ_have_no_star(tmp_path, outcomes):
+    """Each seed is far from the base over these patients, but not on the same side."""
+    base = outcomes.class_outcome("kind", 0.5, 1)
+    outcomes.write_model(tmp_path, "base", [base])
+    for seed, right in enumerate((0.2, 0.95, 1.0)):
+        made = outcomes.class_outcome("kind", right, 10 + seed)
+        outcomes.write_model(tmp_path, "tuned", [made], base="base", seed=seed)
+    items = load_runs([tmp_path])
+    (delta,) = rows_of(compare(items, permutations=500))["tuned"].deltas.values()
+    alone = [
+        rows_of(compare(items[:1] + [item], permutations=500))["tuned"].deltas["kind"].p
+        for item in items[1:]
+    ]
+    assert max(alone) < 0.05 and delta.p > 0.1 and not delta.excludes_zero
+
+
+def test_errors_are_not_in_the_mean_delta(tmp_path, outcomes, monkeypatch):
+    """They have another unit, and another direction, than shares and correlations."""
+    error = dataclasses.replace(
+        BALANCED_ACCURACY, name="error", label="error", higher_is_better=False
+    )
+    monkeypatch.setitem(METRICS._items, "error", error)
+    for name, base, right in (("base", None, 0.4), ("tuned", "base", 0.8)):
+        made = [outcomes.class_outcome(task, right, 1) for task in ("good", "bad")]
+        outcomes.write_model(tmp_path, name, made, base=base, seed=0)
+    change(tmp_path, lambda e: e["task"] == "bad", metric="error")
+    table = compare(load_runs([tmp_path]))
+    row = rows_of(table)["tuned"]
+    good = row.deltas["good"]
+    assert (row.mean.value, row.mean.low, row.mean.high, row.mean.p) == (
+        *(good.value, good.low, good.high, good.p),
+    )
+    assert any("not in the mean delta" in n and ": bad." in n for n in table.notes)
+    change(tmp_path, lambda e: e["task"] == "good", metric="error")
+    assert rows_of(compare(load_runs([tmp_path])))["tuned"].mean is None
 
 
 def test_few_test_patients_have_an_exact_test_and_it_is_said(tmp_path, outcomes):
@@ -225,39 +265,6 @@ def test_results_without_rows_have_no_interval(run):
     assert row.mean.value > 0
 
 
-@pytest.mark.parametrize(
-    ("which", "values", "message"),
-    [
-        ("tuned", {"protocol": "linear/2"}, "has protocol 'linear/2', base 'linear/1'"),
-        ("tuned", {"study_fingerprint": "g"}, "has study_fingerprint 'g'"),
-        ("tuned", {"combine": "mean"}, "has combine 'mean', base 'within'"),
-        ("tuned", {"base": "nobody"}, "names 'nobody' as its base"),
-        ("tuned", {"base": "tuned"}, "is itself tuned from"),
-        ("tuned 0", {"base": "colour"}, "names several bases"),
-        ("tuned 0", {"seed": 9}, "not the same seeds for all tasks"),
-    ],
-)
-def test_results_that_do_not_fit_are_refused(run, which, values, message):
-    def chosen(entry):
-        name = which.split()[0]
-        one = entry["seed"] == 0 and entry["task"] == "kind"
-        return entry["model"] == name and (" " not in which or one)
-
-    if "protocol" in values:
-        one = chosen
-        chosen = lambda e: one(e) and e["task"] == "kind"
-    change(run, chosen, **values)
-    with pytest.raises(ReportError, match=message):
-        compare(load_runs([run]))
-
-
-def test_other_test_rows_are_refused(run, tmp_path, outcomes):
-    made = outcomes.class_outcome("kind", 0.5, 3, patients=5)
-    outcomes.write_model(tmp_path / "two", "late", [made], base="base", seed=0)
-    with pytest.raises(ReportError, match="tested on other rows"):
-        compare(load_runs([run, tmp_path / "two"]))
-
-
 def test_runs_join_and_the_same_result_twice_is_refused(run, tmp_path, outcomes):
     made = outcomes.class_outcome("kind", 0.5, 3)
     outcomes.write_model(tmp_path / "two", "late", [made], base="base", seed=0)
@@ -299,12 +306,93 @@ def test_notes_tell_what_a_reader_has_to_know(tmp_path, outcomes):
         assert wanted in text
 
 
+def test_rows_that_a_task_left_out_are_said(tmp_path, outcomes):
+    made = outcomes.class_outcome("kind", 0.5, 3)
+    outcomes.write_model(tmp_path, "base", [made])
+    two = {
+        "unlabelled": {"fit": 4, "test": 2},
+        "of_other_classes": {"fit": 0, "test": 1},
+    }
+    folds = {str(i): {"unlabelled": {"fit": 9, "test": i}} for i in range(3)}
+    for hyper, rows in (
+        (
+            two,
+            "4 fit and 2 test rows without a label; 1 test rows of classes that the ",
+        ),
+        ({"rounds": folds}, "3 test rows without a label: kind."),
+        ({"without_partner": 5}, "5 test rows without expression to retrieve: kind."),
+    ):
+        change(tmp_path, lambda e: True, hyper=hyper)
+        notes = compare(load_runs([tmp_path])).notes
+        assert any(n.startswith(f"Left out: {rows}") for n in notes)
+    change(tmp_path, lambda e: True, hyper={"unlabelled": {"fit": 0, "test": 0}})
+    assert not any("Left out" in n for n in compare(load_runs([tmp_path])).notes)
+
+
 def test_gene_correlations_are_means_over_seeds(run):
     found = gene_correlations(load_runs([run]))
     assert list(found) == ["genes"]
     assert set(found["genes"]) == {"base", "tuned", "colour"}
     names, r = found["genes"]["tuned"]
     assert names[0] == "G0$_0$" and np.isnan(r[2]) and (r[[0, 1, 3]] > 0.3).all()
+
+
+def test_a_deltas_interval_is_within_what_can_occur(tmp_path, outcomes):
+    """Two patients who disagree: a t interval alone would be wider than -1 to 1."""
+    for name, right, base in (("base", 0.2, None), ("tuned", 0.9, "base")):
+        made = outcomes.class_outcome("kind", right, 3, patients=2)
+        outcomes.write_model(tmp_path, name, [made], base, 0)
+    row = rows_of(compare(load_runs([tmp_path])))["tuned"]
+    for delta in (row.deltas["kind"], row.mean):
+        assert -1 <= delta.low <= delta.value < delta.high == 1
+
+
+def test_a_fault_of_ones_own_metric_names_it_and_the_task(run, tmp_path, monkeypatch):
+    text = (
+        "from pathjax.stats.metric import Metric\n"
+        "def score(truth, prediction):\n    return 0.5\n"
+        "BAD = Metric('bad', 'bad', 'classes', score)\n"
+    )
+    (tmp_path / "bad_metric.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    allow_code(["bad_metric"])
+    change(run, lambda e: e["task"] == "kind", metric="bad_metric:BAD")
+    expected = "metric bad_metric:BAD failed on task kind: TypeError: score"
+    with pytest.raises(StatisticsError, match=expected):
+        compare(load_runs([run]))
+
+
+@pytest.mark.parametrize(
+    ("which", "values", "message"),
+    [
+        ("tuned", {"protocol": "linear/2"}, "has protocol 'linear/2', base 'linear/1'"),
+        ("tuned", {"study_fingerprint": "g"}, "has study_fingerprint 'g'"),
+        ("tuned", {"combine": "mean"}, "has combine 'mean', base 'within'"),
+        ("tuned", {"base": "nobody"}, "names 'nobody' as its base"),
+        ("tuned", {"base": "tuned"}, "is itself tuned from"),
+        ("tuned 0", {"base": "colour"}, "names several bases"),
+        ("tuned 0", {"seed": 9}, "not the same seeds for all tasks"),
+    ],
+)
+def test_results_that_do_not_fit_are_refused(run, which, values, message):
+    def chosen(entry):
+        name = which.split()[0]
+        one = entry["seed"] == 0 and entry["task"] == "kind"
+        return entry["model"] == name and (" " not in which or one)
+
+    if "protocol" in values:
+        one = chosen
+        chosen = lambda e: one(e) and e["task"] == "kind"
+    change(run, chosen, **values)
+    with pytest.raises(ReportError, match=message):
+        compare(load_runs([run]))
+
+
+def test_other_test_rows_are_refused(run, tmp_path, outcomes):
+    made = outcomes.class_outcome("kind", 0.5, 3, patients=5)
+    outcomes.write_model(tmp_path / "two", "late", [made], base="base", seed=0)
+    with pytest.raises(ReportError, match="tested on other rows"):
+        compare(load_runs([run, tmp_path / "two"]))
 
 
 def test_what_results_depend_on_has_to_be_the_same(run):
@@ -330,29 +418,4 @@ def test_what_results_depend_on_has_to_be_the_same(run):
     change(run, is_of("tuned", 0), inputs=inputs("t0", ["b"], files={"a": "1"}))
     change(run, is_of("base"), inputs=inputs("b", files={"a": "2"}))
     with pytest.raises(ReportError, match="was scored on other files than base"):
-        compare(load_runs([run]))
-
-
-def test_a_deltas_interval_is_within_what_can_occur(tmp_path, outcomes):
-    """Two patients who disagree: a t interval alone would be wider than -1 to 1."""
-    for name, right, base in (("base", 0.2, None), ("tuned", 0.9, "base")):
-        made = outcomes.class_outcome("kind", right, 3, patients=2)
-        outcomes.write_model(tmp_path, name, [made], base, 0)
-    row = rows_of(compare(load_runs([tmp_path])))["tuned"]
-    for delta in (row.deltas["kind"], row.mean):
-        assert -1 <= delta.low <= delta.value < delta.high == 1
-
-
-def test_a_fault_of_ones_own_metric_names_it_and_the_task(run, tmp_path, monkeypatch):
-    text = (
-        "from pathjax.stats.metric import Metric\n"
-        "def score(truth, prediction):\n    return 0.5\n"
-        "BAD = Metric('bad', 'bad', 'classes', score)\n"
-    )
-    (tmp_path / "bad_metric.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
-    allow_code(["bad_metric"])
-    change(run, lambda e: e["task"] == "kind", metric="bad_metric:BAD")
-    expected = "metric bad_metric:BAD failed on task kind: TypeError: score"
-    with pytest.raises(StatisticsError, match=expected):
         compare(load_runs([run]))

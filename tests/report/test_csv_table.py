@@ -31,7 +31,7 @@ def test_delta_follows_from_values(tmp_path):
 
 @pytest.mark.parametrize(
     ("higher_is_better", "mean", "colours"),
-    [(True, -0.03, [WORSE, WORSE]), (False, 0.03, [BETTER, BETTER])],
+    [(True, -0.03, [WORSE, WORSE]), (False, None, [BETTER, BETTER])],
 )
 def test_metric_direction_decides_mean_and_colour(
     tmp_path, monkeypatch, higher_is_better, mean, colours
@@ -42,7 +42,8 @@ def test_metric_direction_decides_mean_and_colour(
     monkeypatch.setattr(table, "save", lambda figure, *a, **k: figures.append(figure))
     text = HEAD_P + "b,,t,50,,,,\nb,,u,50,,,,\nm,b,t,48,,-3,-1,0\nm,b,u,46,,-5,-3,0\n"
     result = read_table(written(tmp_path, text))
-    assert result.rows[1].mean.value == pytest.approx(mean)
+    found = result.rows[1].mean
+    assert found is None if mean is None else found.value == pytest.approx(mean)
     table.draw_table(result, tmp_path / "t.png")
     boxes = figures[0].axes[0].collections
     assert [tuple(box.get_facecolor()[0][:3]) for box in boxes] == [
@@ -56,11 +57,14 @@ def test_metric_direction_decides_mean_and_colour(
         ("model,task,value\n", "lacks the columns base, delta"),
         (HEAD, "no line"),
         (HEAD + "b,,t,x,,,\n", "line 2: value is 'x'"),
-        (HEAD + "b,,t,nan,,,\n", "value is 'nan'"),
+        (HEAD + "b,,t,nan,,,\n", "neither value nor delta"),
+        (HEAD + "b,,t,inf,,,\n", "value is 'inf'"),
         (HEAD + "b,,t,,,,\n", "neither value nor delta"),
         (HEAD + "b,,t,,1,,\n", "a delta but no base"),
         (HEAD + "b,,t,1,,,\nb,,t,1,,,\n", "b, t occurs twice"),
         (HEAD + "b,,t,1,,0,\n", "low and high go together"),
+        (HEAD + "b,,t\n", "1 rows have too many or few cells .line 2: 3 cells for 7"),
+        (HEAD + "b,,t,1,,,\nm,b,mean delta,1,,,\n", "line 3: mean delta has no delta"),
         (HEAD + ",,t,1,,,\n", "expected a model and a task"),
         (HEAD[:-1] + ",unit\nb,,t,1,,,,mm\n", "unit is 'mm', expected percent or"),
         (HEAD_P + "b,,t,1,,,,0.1\n", "b has a p but no base"),
@@ -87,8 +91,18 @@ def test_an_error_is_written_and_read_in_its_own_unit(tmp_path):
     again = read_table(tmp_path / "t.csv")
     assert [column.percent for column in again.columns] == [True, False]
     assert again.rows[1].deltas == delta and again.rows[0].values["fit"].low == 0.2
-    # Half of: accuracy rose by 0.1 and the error fell by 0.05.
-    assert again.rows[1].mean.value == pytest.approx(0.075)
+    assert again.rows[1].mean.value == pytest.approx(0.1)  # of the accuracy alone
+    assert any("not in the mean delta" in note for note in again.notes)
+
+
+def test_a_table_is_read_in_the_spellings_of_spreadsheets(tmp_path):
+    path = tmp_path / "t.csv"
+    text = "# from a sheet\nModel;Base;Task;Value;Delta\nNA;;t;50,5;\nm;NA;t;53,5;n/a\n"
+    path.write_text(text, encoding="utf-16")
+    table = read_table(path)
+    assert [row.name for row in table.rows] == ["NA", "m"]
+    assert table.rows[1].deltas["t"].value == pytest.approx(0.03)
+    assert "from a sheet" in table.notes
 
 
 names = st.text(

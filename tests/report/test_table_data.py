@@ -46,8 +46,8 @@ def test_significance_is_of_the_corrected_p_where_there_is_one():
 
 def test_partial_means_are_noted():
     deltas = {"a": Estimate(0.1), "b": Estimate(0.3)}
-    assert plain_mean(deltas).value == pytest.approx(0.2)
-    assert plain_mean({}) is None
+    assert plain_mean(deltas.values()).value == pytest.approx(0.2)
+    assert plain_mean([]) is None
     columns = tuple(map(Column, "abc"))
     row = Row("m", "x", False, {}, deltas)
     assert mean_notes(columns, (row,)) == [

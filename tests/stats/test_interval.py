@@ -9,6 +9,7 @@ from pathjax.stats.interval import (
     left_out,
     number_units,
     score_interval,
+    seed_error,
 )
 from pathjax.stats.metrics import METRICS, recall_at
 
@@ -100,18 +101,43 @@ def test_correlations_are_covered_with_few_patients(patients, folds):
     assert 0.92 < np.mean(covered) < 0.985
 
 
-@pytest.mark.parametrize(("seeds", "spread"), [(2, 0.0), (2, 0.3), (5, 0.3)])
+@pytest.mark.parametrize(
+    ("seeds", "spread"), [(2, 0.0), (2, 0.3), (3, 0.5), (5, 0.3), (5, 1.5)]
+)
 def test_seeds_are_covered_too(seeds, spread):
     """Scores that differ by seed more than by patient, and not at all."""
     rng, covered = np.random.default_rng(seeds), []
-    for _ in range(600):
+    for _ in range(400):
         patient = rng.normal(size=25)
         seed = spread * rng.normal(size=(seeds, 1))
         values = seed + patient + rng.normal(size=(seeds, 25))
-        without = (values.sum(axis=1, keepdims=True) - values) / 24
-        low, high = interval([np.c_[values.mean(axis=1), without]])
+        low, high = interval([scores_without_each(values)])
         covered.append(low <= 0 <= high)
     assert 0.92 < np.mean(covered) < 0.985
+
+
+def scores_without_each(values):
+    """Mean of all units and without each, `[S, 1 + U]`, of `[S, U]`."""
+    count = values.shape[1]
+    without = (values.sum(axis=1, keepdims=True) - values) / (count - 1)
+    return np.c_[values.mean(axis=1), without]
+
+
+def test_the_error_of_seeds_is_that_of_two_way_analysis_of_variance():
+    """Searle, Casella & McCulloch 1992, ch. 4: (MS seeds - MS residual) / (S U)."""
+    values = np.random.default_rng(6).normal(size=(4, 12)) + [[0], [1], [2], [4]]
+    seeds, patients = values.mean(axis=1), values.mean(axis=0)
+    rest = values - seeds[:, None] - patients + values.mean()
+    error = (12 * seeds.var(ddof=1) - (rest**2).sum() / 33) / 48
+    found = seed_error([scores_without_each(values)])
+    assert found**2 == pytest.approx(error)
+    assert seed_error([scores_without_each(values[:1])]) == 0
+    half = np.hypot(
+        scipy.stats.t.ppf(0.975, 3) * found,
+        scipy.stats.t.ppf(0.975, 11) * scipy.stats.sem(patients),
+    )
+    low, high = interval([scores_without_each(values)])
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half))
 
 
 def test_independent_parts_add_up():

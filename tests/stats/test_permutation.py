@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pathjax.stats.correlation import PEARSON
+from pathjax.stats.interval import seed_error
 from pathjax.stats.metric import StatisticsError
 from pathjax.stats.metrics import (
     BALANCED_ACCURACY,
@@ -20,6 +21,7 @@ from pathjax.stats.permutation import (
     null_deltas,
     observed_delta,
     p_value,
+    p_with_seeds,
     redrawn,
 )
 
@@ -148,6 +150,33 @@ def test_seeds_share_their_swaps_and_are_averaged():
     assert observed_delta([(one, base) for one in tuned]) == pytest.approx(
         np.mean([one.value() for one in tuned]) - base.value()
     )
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(2, 0.0), (3, 0.5), (5, 0.3), (5, 1.5)])
+def test_tests_err_as_stated_where_seeds_differ(seeds, spread):
+    """No effect on average; swapping patients alone rejects in up to half of these."""
+    rng, found = np.random.default_rng(seeds), []
+    signs = rng.choice([-1, 1], (199, 25))
+    for i in range(400):
+        shift = spread * rng.normal(size=(seeds, 1))
+        values = shift + rng.normal(size=25) + rng.normal(size=(seeds, 25))
+        mean = values.mean(axis=0)
+        without = (values.sum(axis=1, keepdims=True) - values) / 24
+        error = seed_error([np.c_[values.mean(axis=1), without]])
+        null = signs @ mean / 25
+        more = {"exact": False, "seeds": seeds, "draws": 199, "seed": (i,)}
+        p = p_with_seeds(mean.mean(), null, error=error, **more)
+        found.append(p <= 0.05)
+    assert 0.02 < np.mean(found) < 0.075
+
+
+def test_an_error_of_seeds_only_raises_p():
+    null = np.linspace(0, 0.7, 8)  # of an exact test: 3 units, half the patterns
+    more = {"exact": True, "seeds": 2, "draws": 999, "seed": (0,)}
+    least = p_value(0.7, null, exact=True)
+    assert p_with_seeds(0.7, null, error=0.0, **more) == least
+    errors = [p_with_seeds(0.7, null, error=e, **more) for e in (1e-6, 0.1, 1.0, 9.0)]
+    assert least <= errors[0] < errors[1] < errors[2] < errors[3]
 
 
 def test_a_model_against_itself_has_p_one_and_a_better_one_the_least_there_is():

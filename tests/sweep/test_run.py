@@ -112,3 +112,23 @@ def test_another_sweep_in_the_folder_is_refused(config, tmp_path):
     other = make(config, tmp_path, "optim.lr=1e-4", **{"optim.warmup": "0"})
     with pytest.raises(SweepError, match="holds a sweep with another overrides"):
         other.check()
+
+
+def test_points_that_are_the_same_run_are_refused(config, tmp_path):
+    sweep = make(config, tmp_path, "optim.lr=1e-4,0.0001")
+    message = "optim.lr 1e-4 .* and optim.lr 0.0001 .* are the same run"
+    with pytest.raises(SweepError, match=message):
+        sweep.check()
+
+
+def test_a_run_that_the_device_refuses_does_not_end_the_sweep(
+    config, tmp_path, monkeypatch
+):
+    """Too little memory is an error of XLA's, a RuntimeError."""
+
+    def refuse(config, workdir):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(sweep_run, "train", refuse)
+    failed = make(config, tmp_path, "optim.lr=1e-4,1e-3").train()
+    assert len(failed) == 2 and all("out of memory" in why for why in failed.values())

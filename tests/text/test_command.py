@@ -162,3 +162,31 @@ def test_the_key_is_in_no_object_log_or_traceback(server, caplog):
         assert bad.KEY not in "".join(told.format())
     assert "sk-" not in repr(vars(backend)) + repr(backend) + caplog.text
     assert caplog.records
+
+
+def test_strict_embeds_nothing_if_a_text_is_left_out(table, tmp_path, capsys):
+    words = ["text", "embed", str(table), "--backend=tfidf", f"--out={tmp_path}/v.h5"]
+    assert main([*words, "--strict"]) == 1
+    assert "--strict: " in (error := capsys.readouterr().err) and "left out" in error
+    assert not (tmp_path / "v.h5").exists()
+    assert main(words) == 0 and (tmp_path / "v.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("backend", "words", "message"),
+    [
+        (
+            "tfidf",
+            ["--max-tokens=9"],
+            "--max-tokens would not be used: --backend tfidf",
+        ),
+        ("minilm", ["--fit-on=a:b"], "--fit-on would not be used: --backend minilm"),
+        ("tfidf", ["--dimensions=0"], "--dimensions: expected at least 1, got 0"),
+    ],
+)
+def test_options_of_other_backends_are_refused(
+    table, tmp_path, capsys, backend, words, message
+):
+    words = ["text", "embed", str(table), f"--backend={backend}", *words]
+    assert main([*words, f"--out={tmp_path}/v.h5"]) == 1
+    assert message in capsys.readouterr().err

@@ -129,6 +129,12 @@ def test_a_patient_column_filled_in_part_is_refused(tmp_path):
         read_manifest(write(tmp_path / "m.csv", "path,patient_id\n" + rows))
 
 
+def test_a_sample_column_filled_in_part_is_refused(tmp_path):
+    rows = "".join(f"s{i}.tif,{p}\n" for i, p in enumerate(["S1", "", "S2"]))
+    with pytest.raises(ValueError, match=r"sample_id is empty in 1 of 3 rows.*line 3"):
+        read_manifest(write(tmp_path / "m.csv", "path,sample_id\n" + rows))
+
+
 def test_words_for_missing_are_no_patients_and_ids_alike_are_named(tmp_path):
     ids = ["7", "7.0", "07", "p8", "P8", "NA", "nan", "#N/A"]
     rows = "".join(f"s{i}.tif,{p}\n" for i, p in enumerate(ids))

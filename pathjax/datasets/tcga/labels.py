@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from pathjax.data.tables import lookalikes
+from pathjax.data.tables import lookalikes, read_list
 from pathjax.data.tables import read_table as read_any_table
 from pathjax.data.tcga_barcodes import find
 from pathjax.datasets.tcga.tables import TcgaError, first_few, opened
@@ -218,10 +218,10 @@ def read_sequenced(path: str | Path) -> set[str]:
       TcgaError: The file cannot be read, or a line is not the barcode of a sample.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TcgaError(f"{path} cannot be read: {error}") from error
-    samples = {line.strip(): _sample(line) for line in lines if line.strip()}
+        lines = read_list(Path(path))
+    except ValueError as error:
+        raise TcgaError(str(error)) from error
+    samples = {line: _sample(line) for line in lines}
     bad = [repr(line[:40]) for line, sample in samples.items() if sample is None]
     found = set(filter(None, samples.values()))
     if bad or not found:

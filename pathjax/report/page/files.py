@@ -6,9 +6,6 @@ modalities` results (grids); `spots.json`, or CSV with x, y, gene and measured o
 predicted (maps). Every reader raises ValueError when a file has another form.
 """
 
-import csv
-import io
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -16,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathjax.data.tables import UNREADABLE, read_text
+from pathjax.data.tables import read_header, read_table
 from pathjax.files import mismatch, read_json
 from pathjax.report.page.sections import is_audit, rounded, rounded_list
 
 VALUES = ("measured", "predicted")
+# Others, such as a gene, may be words for missing values.
+COLUMNS = ("x", "y", *VALUES)
 # Shapes of JSON, see `files.mismatch`.
 NAME = (str, int, float, bool)
 VALUE = (float, type(None))
@@ -74,9 +73,7 @@ def kind_of(path: Path) -> str | None:
     if not path.is_file() or path.name.startswith("."):
         return None
     if path.suffix == ".csv":
-        with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-            lines = (line for line in file if not line.startswith("#"))
-            columns = set(next(csv.reader(lines), ()))
+        columns = set(read_header(path, COLUMNS))
         if not columns >= {"x", "y"}:
             return None
         if "gene" in columns and columns & set(VALUES):
@@ -92,23 +89,10 @@ def kind_of(path: Path) -> str | None:
     return None
 
 
-def read_noted(path: Path, **options) -> pd.DataFrame:
-    """The CSV table below the lines at the top that begin with `#`.
-
-    A `#` further down belongs to a value: pandas' `comment` would cut it there.
-    """
-    try:
-        lines = read_text(path).splitlines(keepends=True)
-        kept = itertools.dropwhile(lambda line: line.startswith("#"), lines)
-        return pd.read_csv(io.StringIO("".join(kept)), **options)
-    except UNREADABLE as error:
-        raise ValueError(f"{path} is not a CSV: {error}") from error
-
-
-def _require(path: Path, frame: pd.DataFrame, *names: str) -> None:
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}")
+def _numbers(column: pd.Series) -> np.ndarray:
+    """A column's numbers, with points or commas; NaN for any other text."""
+    texts = column.str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
+    return pd.to_numeric(texts, errors="coerce").to_numpy(float)
 
 
 def rounded_within(values: np.ndarray, steps: int = 4096) -> list:
@@ -133,9 +117,8 @@ def read_points(path: Path) -> dict[str, Any]:
       `classes`: names, the most frequent first, and `label`: a point's index among
       them; `dropped`: number of rows without coordinates.
     """
-    frame = read_noted(path, dtype=str, keep_default_na=False)
-    _require(path, frame, "x", "y")
-    xy = frame[["x", "y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    frame = read_table(path, COLUMNS, required=("x", "y"), comment="#")
+    xy = np.stack([_numbers(frame[name]) for name in ("x", "y")], axis=1)
     kept = np.isfinite(xy).all(axis=1)
     if not kept.any():
         raise ValueError(f"{path} has no row whose x and y are numbers")
@@ -288,20 +271,30 @@ def _map_of_slide(place: str, name: str, slide: dict, unit: dict) -> dict[str, A
 
 
 def _map_of_csv(path: Path) -> dict[str, Any]:
-    frame = read_noted(path, dtype={"gene": str, "id": str}, keep_default_na=False)
-    _require(path, frame, "x", "y", "gene")
+    frame = read_table(path, COLUMNS, required=("x", "y", "gene"), comment="#")
     kinds = [name for name in VALUES if name in frame.columns]
     if not kinds:
         raise ValueError(f"{path} lacks the columns {' or '.join(VALUES)}")
     for name in ("x", "y", *kinds):
-        frame[name] = pd.to_numeric(frame[name], errors="coerce")
+        numbers = _numbers(frame[name])
+        words = frame.index[np.isnan(numbers) & (frame[name] != "")]
+        if len(words):
+            raise ValueError(
+                f"{path}, line {words[0]}: {name} is {frame.loc[words[0], name]!r}, "
+                "expected a number"
+            )
+        frame[name] = numbers
+    twice = frame.index[frame.duplicated(["x", "y", "gene"])]
+    if len(twice):
+        gene = frame.loc[twice[0], "gene"]
+        raise ValueError(f"{path}, line {twice[0]}: {gene} is there twice at this spot")
     if not np.isfinite(frame[["x", "y"]].to_numpy()).all():
         raise ValueError(f"{path} has rows whose x or y is not a number")
     spots = frame.drop_duplicates(["x", "y"])
     keys = pd.MultiIndex.from_frame(spots[["x", "y"]])
     genes = {}
     for gene, rows in frame.groupby("gene", sort=False):
-        rows = rows.drop_duplicates(["x", "y"]).set_index(["x", "y"]).reindex(keys)
+        rows = rows.set_index(["x", "y"]).reindex(keys)
         genes[gene] = {kind: rows[kind].to_numpy(float) for kind in kinds}
     ids = spots["id"].tolist() if "id" in spots else []
     return _map(path.stem, spots["x"], spots["y"], ids, genes, {})

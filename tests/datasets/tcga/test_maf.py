@@ -99,6 +99,13 @@ def test_maf_without_classes(tmp_path):
         status(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_of_sequenced_samples_is_read_as_tables_are(tmp_path, encoding):
+    path = tmp_path / "sequenced.txt"
+    path.write_bytes("TCGA-AA-0001-01A\r\n".encode(encoding))
+    assert read_sequenced(path) == {"TCGA-AA-0001-01"}
+
+
 @pytest.mark.parametrize("text", ["", "TCGA-AA-0001\n", "TCGA-AA-0001-01\nx\n"])
 def test_invalid_list_of_sequenced_samples(tmp_path, text):
     path = tmp_path / "sequenced.txt"

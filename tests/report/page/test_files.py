@@ -10,26 +10,51 @@ from pathjax.report.page.files import (
     MOST_CLASSES,
     NO_LABEL,
     is_grid,
+    kind_of,
     read_grids,
     read_maps,
-    read_noted,
     read_points,
 )
 
 
 def test_only_the_first_lines_are_notes(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("\ufeff# a note\n# x,y\nx,id\n1,#7\n#2,b\n", encoding="utf-8")
-    frame = read_noted(path, dtype=str)
-    assert frame.to_dict("list") == {"x": ["1", "#2"], "id": ["#7", "b"]}
+    text = "\ufeff# a note\n# x,y\nid,x,y\n#7,1,2\n#2,3,4\n"
+    path.write_text(text, encoding="utf-8")
+    assert kind_of(path) == "points"
+    assert read_points(path)["id"] == ["#7", "#2"]
+
+
+def test_spellings_of_spreadsheets(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("X;Y;gene;Measured\n1,5;2;TP53;0,5\n2;3;TP53;NA\n", "utf-16")
+    assert kind_of(path) == "maps"
+    (found,) = read_maps(path)
+    assert (found["x"], found["genes"][0]["measured"]) == ([1.5, 2], [0.5, None])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("1,2,A,3\n1,2,A,4\n", "line 3: A is there twice at this spot"),
+        ("1,2,A,high\n", "line 2: measured is 'high', expected a number"),
+        ("1,2,A\n", "line 2: 3 cells for 4 columns"),
+    ],
+)
+def test_rows_of_a_map_that_cannot_be_used_are_named(tmp_path, rows, message):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y,gene,measured\n" + rows)
+    with pytest.raises(ValueError, match=message):
+        read_maps(path)
 
 
 @pytest.mark.parametrize("text", ["", "# a note\n", 'a,b\n"1,2\n'])
 def test_what_is_no_csv(tmp_path, text):
     path = tmp_path / "a.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match="is not a CSV"):
-        read_noted(path)
+    assert kind_of(path) is None
+    with pytest.raises(ValueError, match="cannot be read as a CSV table|lacks the col"):
+        read_points(path)
 
 
 def test_classes_are_ordered_by_how_many_there_are(tmp_path):
