@@ -121,10 +121,10 @@ def weights_of(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
     """
     weights: dict[Candidate, str] = {}
     counts = collections.Counter((one.name, one.seed) for one in candidates)
+    repeated = [one for one in candidates if counts[one.name, one.seed] > 1]
     problems = [
-        f"{one.label} is given {counts[one.name, one.seed]} times"
-        for one in dict.fromkeys(candidates)
-        if counts[one.name, one.seed] > 1
+        f"{label} is given {count} times"
+        for label, count in collections.Counter(one.label for one in repeated).items()
     ]
     first: dict[tuple[str, str], Candidate] = {}
     for candidate in dict.fromkeys(candidates):

@@ -79,7 +79,10 @@ def evaluate(
     names = {model.name for model in candidates}
     orphans = [m.label for m in candidates if m.base and m.base not in names]
     if orphans:
-        raise EvalError(f"{', '.join(orphans)} name a base that is not among {names}")
+        raise EvalError(
+            f"the base of {', '.join(orphans)} is not given; expected one of "
+            f"{', '.join(sorted(names))}"
+        )
     weights = weights_of(candidates)
     inputs = all_inputs(candidates, tasks, by_name, weights, options)
     done = done_before(out, inputs)

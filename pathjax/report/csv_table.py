@@ -37,6 +37,8 @@ NUMBERS = ("value", "delta", "low", "high", "n", "n_patients", "seeds", "p", "p_
 FIELDS = ("model", "base", "task", "metric", *NUMBERS, "mark")
 BLOCKS = ("n_blocks", "row_low", "row_high")
 NUMBERS_OF_ROWS = ("n", "n_patients", "n_blocks")
+COUNTS = ("n", "n_patients", "seeds", "permutations")
+ROUNDED = 0.11  # numbers with one decimal may disagree by this
 UNITS = {"": True, "percent": True, "score": False}  # whether numbers are percentages
 
 
@@ -94,6 +96,7 @@ def read_table(path: str | Path) -> Table:
     bases: dict[str, str | None] = {}
     columns: dict[str, Column] = {}
     cells: dict[tuple[str, str], dict] = {}
+    firsts: dict[str, dict[str, str]] = {}
     for number, line in zip(frame.index, frame.to_dict("records"), strict=True):
         place = f"line {number}"
         text = {key: line.get(key, "") for key in (*FIELDS, "unit", *BLOCKS)}
@@ -106,6 +109,12 @@ def read_table(path: str | Path) -> Table:
         if (model, task) in cells:
             problems.append(f"{place}: {model}, {task} occurs twice")
         cells[model, task] = cell = _cell(text, place, problems)
+        first = firsts.setdefault(task, text)
+        for key in ("metric", "unit"):
+            if text[key] and first[key] and text[key] != first[key]:
+                problems.append(
+                    f"{place}: {key} of {task} is {text[key]}, before {first[key]}"
+                )
         if task != MEAN and task not in columns:
             n, patients, blocks = map(_whole, map(cell.get, NUMBERS_OF_ROWS))
             percent = UNITS.get(text["unit"], True)
@@ -123,13 +132,63 @@ def read_table(path: str | Path) -> Table:
     ordered = tuple(columns.values())
     rows = tuple(_row(model, bases, ordered, cells) for model in in_order(bases))
     added = mean_notes(ordered, rows)
+    unread = [name for name in frame if name not in (*FIELDS, "unit", *BLOCKS)]
+    if unread:
+        added.append(f"Columns that were not read: {', '.join(unread)}.")
+    added += _disagreements(bases, cells)
     if all(cell["low"] is None for cell in cells.values()):
         added.append(FROM_NUMBERS)
     return Table(ordered, rows, (*(n for n in added if n not in notes), *notes))
 
 
+def _disagreements(bases, cells) -> list[str]:
+    """Notes on deltas that are not the difference of the values beside them.
+
+    They may differ rightly: a base can have more seeds than the model tuned from it.
+    """
+    notes = []
+    for (model, task), cell in cells.items():
+        before = cells.get((bases[model], task), {}).get("value")
+        if None in (cell["value"], cell["delta"], before):
+            continue
+        gap = cell["value"] - before
+        if abs(cell["delta"] - gap) > ROUNDED:
+            notes.append(
+                f"{model}, {task}: the delta, {cell['delta']:g}, is not the difference of "
+                f"the values, {gap:g}."
+            )
+    return notes
+
+
 def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
     """The numbers of one line, None where empty; appends what is wrong with them."""
+    cell = _numbers(text, place, problems)
+    if cell["value"] is None and cell["delta"] is None:
+        problems.append(f"{place}: neither value nor delta")
+    if text["task"] == MEAN and cell["delta"] is None:
+        problems.append(f"{place}: {MEAN} has no delta")
+    for key in ("delta", "p"):
+        if not text["base"] and cell[key] is not None:
+            problems.append(f"{place}: {text['model']} has a {key} but no base")
+    shown = cell["delta" if text["base"] else "value"]
+    for low, high in (("low", "high"), ("row_low", "row_high")):
+        ends = cell[low], cell[high]
+        if (ends[0] is None) != (ends[1] is None):
+            problems.append(f"{place}: {low} and {high} go together")
+        elif ends[0] is not None:
+            inside = ends[0] if shown is None else shown
+            if not ends[0] - ROUNDED <= inside <= ends[1] + ROUNDED:
+                problems.append(
+                    f"{place}: expected {low} <= {inside:g} <= {high}, got "
+                    f"{ends[0]:g} and {ends[1]:g}"
+                )
+    if text["unit"] not in UNITS:
+        problems.append(f"{place}: unit is {text['unit']!r}, expected percent or score")
+    return cell
+
+
+def _numbers(text: dict[str, str], place: str, problems: list[str]) -> dict:
+    """As `_cell`, each number by itself."""
     cell: dict[str, float | None] = dict.fromkeys((*NUMBERS, *BLOCKS))
     for key in cell:
         if text[key]:
@@ -141,21 +200,13 @@ def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
                 cell[key] = number
             else:
                 problems.append(f"{place}: {key} is {text[key]!r}, expected a number")
-    if cell["value"] is None and cell["delta"] is None:
-        problems.append(f"{place}: neither value nor delta")
-    if text["task"] == MEAN and cell["delta"] is None:
-        problems.append(f"{place}: {MEAN} has no delta")
-    for key in ("delta", "p"):
-        if not text["base"] and cell[key] is not None:
-            problems.append(f"{place}: {text['model']} has a {key} but no base")
-    for low, high in (("low", "high"), ("row_low", "row_high")):
-        if (cell[low] is None) != (cell[high] is None):
-            problems.append(f"{place}: {low} and {high} go together")
     for key in ("p", "p_holm"):
         if cell[key] is not None and not 0 <= cell[key] <= 1:
             problems.append(f"{place}: {key} is {cell[key]}, expected 0 to 1")
-    if text["unit"] not in UNITS:
-        problems.append(f"{place}: unit is {text['unit']!r}, expected percent or score")
+    for key in COUNTS:
+        count = cell[key]
+        if count is not None and (count < 0 or count != int(count)):
+            problems.append(f"{place}: {key} is {count:g}, expected a whole number")
     return cell
 
 

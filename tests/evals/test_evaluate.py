@@ -197,7 +197,9 @@ def test_problems_are_found_before_anything_is_scored(tiny_study, runs, tmp_path
     with pytest.raises(EvalError, match="unknown target 'colour'"):
         evaluate(candidates(runs), tiny_study, bad, tmp_path)
     orphan = [Candidate("tuned", str(runs / "tuned"), "bsae", 0)]
-    with pytest.raises(ValueError, match="name a base that is not among"):
+    with pytest.raises(
+        ValueError, match="the base of .* is not given; expected one of"
+    ):
         evaluate(orphan, tiny_study, tasks(), tmp_path)
 
 

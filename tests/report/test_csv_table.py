@@ -63,6 +63,18 @@ def test_metric_direction_decides_mean_and_colour(
         (HEAD + "b,,t,,1,,\n", "a delta but no base"),
         (HEAD + "b,,t,1,,,\nb,,t,1,,,\n", "b, t occurs twice"),
         (HEAD + "b,,t,1,,0,\n", "low and high go together"),
+        (HEAD + "b,,t,50,,60,70\n", "expected low <= 50 <= high, got 60 and 70"),
+        (HEAD + "b,,t,5,,,\nm,b,t,,1,2,0.5\n", "line 3: expected low <= 1 <= high"),
+        (HEAD[:-1] + ",n\nb,,t,5,,,,1.5\n", "n is 1.5, expected a whole number"),
+        (HEAD[:-1] + ",seeds\nb,,t,5,,,,-2\n", "seeds is -2, expected a whole number"),
+        (
+            HEAD[:-1] + ",metric\nb,,t,5,,,,auroc\nm,b,t,5,,,,accuracy\n",
+            "line 3: metric of t is accuracy, before auroc",
+        ),
+        (
+            HEAD[:-1] + ",unit\nb,,t,5,,,,score\nm,b,t,5,,,,percent\n",
+            "line 3: unit of t is percent, before score",
+        ),
         (HEAD + "b,,t\n", "1 rows have too many or few cells .line 2: 3 cells for 7"),
         (HEAD + "b,,t,1,,,\nm,b,mean delta,1,,,\n", "line 3: mean delta has no delta"),
         (HEAD + ",,t,1,,,\n", "expected a model and a task"),
@@ -76,6 +88,14 @@ def test_metric_direction_decides_mean_and_colour(
 def test_bad_tables_are_refused(tmp_path, text, message):
     with pytest.raises(ReportError, match=message):
         read_table(written(tmp_path, text))
+
+
+def test_what_does_not_agree_or_is_not_read_is_noted(tmp_path):
+    text = HEAD[:-1] + ",metrc\nb,,t,50,,,,x\nm,b,t,55,9,,,x\nn,b,t,55,5.1,,,x\n"
+    notes = read_table(written(tmp_path, text)).notes
+    assert "Columns that were not read: metrc." in notes
+    (note,) = (note for note in notes if "difference" in note)
+    assert note == "m, t: the delta, 9, is not the difference of the values, 5."
 
 
 def test_an_error_is_written_and_read_in_its_own_unit(tmp_path):

@@ -14,7 +14,7 @@ def test_every_section_is_found_by_what_is_in_the_files(full_run, tabled, hostil
     assert set(HOW_TO_GET) <= set(got) and got["absent"] == []
     assert got["table"]["tasks"] == ["kind", hostile, "genes"]
     assert [one["title"] for one in got["points"]] == ["tsne", "umap-age"]
-    assert got["points"][0]["id"][:2] == ["#1", hostile]
+    assert got["points"][0]["id"][:2] == ["#1", hostile.strip()]
     assert [one["title"] for one in got["maps"]] == ["spots"]
     assert [one["title"] for one in got["grids"]] == [hostile]
     assert got["genes"][0]["models"][1]["base"] == hostile
