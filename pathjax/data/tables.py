@@ -219,6 +219,8 @@ def _decoded(data: bytes, path: Path, encoding: str | None = None) -> str:
     start = data[:200]
     if start[1::2].count(0) > len(start) // 3:
         return data.decode("utf-16-le")
+    if b"\0" in data:
+        raise ValueError("it is not text: it has NUL bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -158,7 +158,7 @@ def read_table(path: Path, unused: list[tuple[str, str]] | None = None) -> list[
         raise TcgaError(
             f"{path} is not a table of labels: expected one of {', '.join(KEYS)} and at "
             f"least one of {', '.join(COLUMNS)}; got the columns "
-            f"{first_few(list(table.columns), 8, ', ')}"
+            f"{first_few([name[:40] for name in table.columns], 8, ', ')}"
         )
     rows = len(table) + len(bad)
     if not rows:
