@@ -329,6 +329,16 @@ def test_rows_that_a_task_left_out_are_said(tmp_path, outcomes):
     assert not any("Left out" in n for n in compare(load_runs([tmp_path])).notes)
 
 
+def test_means_over_small_folds_of_several_patients_are_noted(tmp_path, outcomes):
+    outcomes.write_model(tmp_path, "base", [outcomes.class_outcome("kind", 0.5, 3)])
+    for folds, combine, said in ((15, "mean", True), (5, "mean", False),
+                                 (20, "mean", False), (15, "within", False)):  # fmt: skip
+        rounds = {str(i): {} for i in range(folds)}
+        change(tmp_path, lambda e: True, hyper={"rounds": rounds}, combine=combine)
+        notes = compare(load_runs([tmp_path])).notes
+        assert said == any("15 folds of about 4 test rows" in note for note in notes)
+
+
 def test_gene_correlations_are_means_over_seeds(run):
     found = gene_correlations(load_runs([run]))
     assert list(found) == ["genes"]
