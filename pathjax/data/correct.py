@@ -103,7 +103,11 @@ def fit_combat(values: Float[np.ndarray, "n G"], batch: Sequence[str]) -> Correc
     )
     varies = values.std(axis=0) > 0
     after = values.astype(np.float64)
-    after[:, varies] = scanpy.pp.combat(table[:, varies].copy(), "batch", inplace=False)
+    # Of a gene without counts in a batch the first step is relative to a variance of 0.
+    with np.errstate(divide="ignore"):
+        after[:, varies] = scanpy.pp.combat(
+            table[:, varies].copy(), "batch", inplace=False
+        )
     scale = np.ones((len(names), values.shape[1]))
     shift = np.zeros_like(scale)
     for one in range(len(names)):

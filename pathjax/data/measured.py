@@ -47,6 +47,20 @@ def measured(
     return table.to_numpy(bool).T[table.columns.get_indexer(panels)]
 
 
+def shared_genes(expression):
+    """Genes that every sample was measured for, to index with; all if there are none.
+
+    Totals of counts over them are comparable between panels.
+    """
+    if not is_partial(expression):
+        return slice(None)
+    used = expression.obs[PANEL].unique()
+    shared = np.flatnonzero(
+        expression.varm[MEASURED][list(used)].to_numpy().all(axis=1)
+    )
+    return shared if len(shared) else slice(None)
+
+
 def patterns(
     known: Bool[np.ndarray, "n G"],
 ) -> list[tuple[Bool[np.ndarray, "n"], Int[np.ndarray, "g"]]]:

@@ -5,7 +5,7 @@ Nothing is estimated over samples: a row depends on its own counts alone.
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from pathjax.data.expression import UNIT
 from pathjax.data.study import StudyError
@@ -23,16 +23,16 @@ UNITS = {
 }
 
 
-def normalised(
+def totals(
     counts: scipy.sparse.csr_matrix,
     name: str,
     shared: Bool[np.ndarray, "G"] | None = None,
-) -> scipy.sparse.csr_matrix:
-    """`X` from raw counts; a row without counts stays 0.
+) -> Float[np.ndarray, "n"] | None:
+    """What each sample's counts are divided by, / 10,000; None for the other scales.
 
     Args:
       counts: Samples by genes.
-      name: A key of UNITS. "log1p_cp10k_shared" divides by the counts of the genes in
+      name: A key of UNITS. For "log1p_cp10k_shared" it is the counts of the genes in
         `shared`: a panel of 300 genes and a whole transcriptome are then on one scale.
       shared: Genes that were measured in every sample; None is all.
 
@@ -41,17 +41,30 @@ def normalised(
     """
     if name not in UNITS:
         raise StudyError(f"unknown normalisation {name!r}; {did_you_mean(name, UNITS)}")
+    if not name.startswith("log1p_cp10k"):
+        return None
+    if name == "log1p_cp10k_shared" and shared is not None:
+        if not shared.any():
+            raise StudyError(
+                "no gene was measured in all samples, so log1p_cp10k_shared has no "
+                "total to divide by: use --normalise log1p"
+            )
+        counts = counts[:, np.flatnonzero(shared)]
+    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+
+
+def normalised(
+    counts: scipy.sparse.csr_matrix,
+    name: str,
+    shared: Bool[np.ndarray, "G"] | None = None,
+) -> scipy.sparse.csr_matrix:
+    """`X` from raw counts; arguments and errors are those of `totals`.
+
+    A sample whose total is 0 has no value on a scale per 10,000; its row is 0.
+    """
+    total = totals(counts, name, shared)
     x = scipy.sparse.csr_matrix(counts, dtype=np.float32, copy=True)
-    if name.startswith("log1p_cp10k"):
-        part = x
-        if name == "log1p_cp10k_shared" and shared is not None:
-            if not shared.any():
-                raise StudyError(
-                    "no gene was measured in all samples, so log1p_cp10k_shared has no "
-                    "total to divide by: use --normalise log1p"
-                )
-            part = x[:, np.flatnonzero(shared)]
-        total = np.asarray(part.sum(axis=1, dtype=np.float64)).ravel()
+    if total is not None:
         scale = np.divide(PER, total, out=np.zeros_like(total), where=total > 0)
         x = scipy.sparse.csr_matrix(
             scipy.sparse.diags(scale.astype(np.float32)) @ x, dtype=np.float32

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from pathjax.data.expression import GenePanel, select
-from pathjax.data.measured import is_partial, measured
+from pathjax.data.measured import is_partial, measured, shared_genes
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, StudyError
 from pathjax.data.text_store import Texts
@@ -29,7 +29,7 @@ class Samples:
       pair_id: `[n]`; samples with the same id are not each other's negatives.
       expression: `[n, G]` z-scored by the panel, or None.
       counts, library: `[n, G]` raw counts of the panel's genes and `[n]` total counts
-        over all genes, or None.
+        over all genes (that every sample was measured for, if there are some), or None.
       text: `[n, T]` scaled text embeddings, or None.
       measured: `[n, G]` whether a gene was measured in a sample, only where the study has
         samples in which genes of the panel were not; there expression and counts are 0.
@@ -167,7 +167,9 @@ def gather(
     if not counts:
         return samples
     assert expression is not None  # a panel needs it
-    total = np.asarray(expression[ids].layers["counts"].sum(axis=1)).reshape(-1)
+    every = expression[ids].layers["counts"]
+    shared = shared_genes(expression)
+    total = np.asarray(every[:, shared].sum(axis=1)).reshape(-1)
     return dataclasses.replace(
         samples,
         counts=select(expression, ids, panel.genes, layer="counts", unmeasured=0),

@@ -48,12 +48,13 @@ def test_centring_ignores_what_was_not_measured(values):
 def test_combat_is_scanpys_and_a_map_of_each_batch(values):
     scanpy = pytest.importorskip("scanpy")
     values[:, 7] = 1.5  # constant
-    values[BATCHES == "b", 8] = 2.5  # constant in a batch
+    values[BATCHES == "b", 8] = 0.0  # without counts in a batch
     made = fit_combat(values, BATCHES)
     varies = values.std(axis=0) > 0
     obs = pd.DataFrame({"batch": pd.Categorical(BATCHES)}, [f"s{i}" for i in range(30)])
     table = anndata.AnnData(values[:, varies], obs=obs)
-    expected = scanpy.pp.combat(table, "batch", inplace=False)
+    with np.errstate(divide="ignore"):
+        expected = scanpy.pp.combat(table, "batch", inplace=False)
     found = made.apply(values, BATCHES)
     np.testing.assert_allclose(found[:, varies], expected, atol=1e-6)
     np.testing.assert_array_equal(found[:, 7], values[:, 7])

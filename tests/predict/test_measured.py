@@ -1,14 +1,17 @@
 """Measured beside predicted: r as NumPy has it, within a slide, by sample."""
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from partial import withhold
 
 from pathjax.data.study import StudyError
 from pathjax.predict.measured import (
     COLUMNS,
     Paired,
     by_sample,
+    compare,
     extremes,
     pair,
     pearson,
@@ -52,3 +55,20 @@ def test_the_best_and_the_worst_of_a_slide():
     rows.append(("G9", "t", 9, 1.0, 1.0, 1.0, 1.0))
     table = pd.DataFrame(rows, columns=COLUMNS)
     assert extremes(table, "s") == (["G3", "G0"], ["G1", "G4"])
+
+
+def test_a_gene_is_compared_where_it_was_measured(tiny_study, tmp_path, monkeypatch):
+    whole = tiny_study.expression()
+    genes, ids = list(whole.var_names[:3]), list(whole.obs_names)
+    partial = withhold(whole, ids[6:], genes[1:])
+    monkeypatch.setattr(type(tiny_study), "expression", lambda self: partial)
+    values = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    path = tmp_path / "predicted.h5ad"
+    anndata.AnnData(values, var=pd.DataFrame(index=genes)).write_h5ad(path)
+    group = np.repeat(["s", "t"], 6).astype(object)
+    paired = Paired(group, np.arange(12), np.arange(12), ids)
+    table = compare(path, tiny_study, paired, genes)
+    found = list(zip(table["gene"], table["slide"], table["n"], strict=True))
+    assert found == [*((gene, "s", 6) for gene in genes), (genes[0], "t", 6)]
+    expected = pearson(whole[ids[:6], genes].X, values[:6])
+    np.testing.assert_allclose(table["r"][:3], expected, rtol=1e-5)

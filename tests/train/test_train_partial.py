@@ -58,6 +58,7 @@ def test_a_panel_and_a_transcriptome_train_together(study, tmp_path, options):
         "data.genes": 20,
         "data.tiles": 1,
         "data.batch": 64,
+        "data.drop_unpaired": True,
         "optim.accumulate": 2,
         **options,
     }

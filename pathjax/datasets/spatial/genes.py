@@ -23,7 +23,7 @@ import scipy.sparse
 
 from pathjax.data.expression_check import spreadsheet_names
 from pathjax.data.measured import state
-from pathjax.data.normalisation import UNITS, normalised
+from pathjax.data.normalisation import UNITS, normalised, totals
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
 
 ENSEMBL = re.compile(r"(ENS[A-Z]*G)(\d{11}|R\d{10})(?:\.\d+)?(?:_PAR_Y)?")
@@ -101,7 +101,8 @@ def join(
 
     Returns:
       AnnData with `X`, `layers["counts"]` (CSR float32), obs_names NAME_BARCODE, and in
-      var `ensembl` and `symbol`; and pairs (what, reason).
+      var `ensembl` and `symbol`, without spots that have no value on the scale; and
+      pairs (what, reason).
 
     Raises:
       SpatialError: Two species, an unknown option, or no common gene.
@@ -141,14 +142,21 @@ def join(
     joined = scipy.sparse.vstack(counts, format="csr", dtype=np.float32)
     var = _var(tables, keys, order)
     known.index = var.index
+    shared = known.to_numpy().all(axis=1)
     expression = anndata.AnnData(
-        X=normalised(joined, normalise, known.to_numpy().all(axis=1)),
+        X=normalised(joined, normalise, shared),
         obs=pd.DataFrame(index=_barcodes(samples)),
         var=var,
         layers={"counts": joined},
         uns={"pathjax": {"x": UNITS[normalise], "genes": f"{how} join of samples"}},
     )
     state(expression, known, panel)
+    total = totals(joined, normalise, shared)
+    if total is not None and not total.all():
+        # They have no value on this scale, and 0 would be one.
+        expression = expression[total > 0].copy()
+        what = f"expression of {int((total == 0).sum())} spots"
+        notes.append((what, "no counts of the genes whose total X is divided by"))
     return expression, notes
 
 

@@ -190,6 +190,7 @@ class SpotTables:
             },
             index=[source.spot_name(spot) for spot in kept.index],
         )
+        counts.uns[SEEN_ONLY] = True
         return SpatialSample(
             name=name,
             counts=counts,

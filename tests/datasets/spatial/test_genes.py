@@ -94,9 +94,12 @@ def test_a_file_that_lists_seen_genes_only_measured_them_all():
 
 
 def test_a_panel_and_a_transcriptome_on_one_scale():
-    visium = sample([[10, 30, 960]], ["TP53", "EGFR", "MYC"])
+    visium = sample([[10, 30, 960], [0, 0, 5]], ["TP53", "EGFR", "MYC"])
     panel = sample([[1, 3]], ["TP53", "EGFR"])
-    made, _ = join({"v": visium, "p": panel}, "outer", "log1p_cp10k_shared")
+    made, notes = join({"v": visium, "p": panel}, "outer", "log1p_cp10k_shared")
+    # A spot with none of the shared genes has no value on that scale.
+    assert list(made.obs_names) == ["v_AAAC-0", "p_AAAC-0"]
+    assert notes[0][0] == "expression of 1 spots"
     x = np.expm1(made.X.toarray())
     np.testing.assert_allclose(x[:, :2], [[2500, 7500]] * 2, rtol=1e-4)
     assert x[0, 2] == pytest.approx(240_000, rel=1e-4)
