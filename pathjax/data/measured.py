@@ -6,7 +6,7 @@ booleans for each panel: genes x panels bytes, whatever the number of samples. V
 that were not measured are 0 in `X` and in layers; nothing may read them as zeros.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -69,6 +69,15 @@ def patterns(
     of = of.reshape(-1)
     order = np.argsort(first)
     return [(known[:, first[one]], np.flatnonzero(of == one)) for one in order]
+
+
+def describe_panels(expression) -> Iterator[str]:
+    """A line that says what was measured, for `pathjax data show`; none if all was."""
+    if is_partial(expression):
+        samples = expression.obs[PANEL].value_counts(sort=False)
+        genes = expression.varm[MEASURED].sum()
+        said = (f"{genes[one]} genes in {n} samples" for one, n in samples.items() if n)
+        yield f"  measured: {', '.join(said)}"
 
 
 def state(expression, known: pd.DataFrame, panel: Sequence[str]) -> None:

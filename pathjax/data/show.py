@@ -13,6 +13,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from pathjax.data.images import decode_tile
+from pathjax.data.measured import describe_panels
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, Target
 from pathjax.data.study_tables import stream
@@ -40,7 +41,8 @@ def describe(study: Study) -> Iterator[str]:
             f"({meta['gene_id_type']}), X = "
             f"{expression.uns.get('pathjax', {}).get('x', 'not stated')}"
         )
-        yield from describe_variance(study)
+        yield from describe_panels(expression)
+        yield from describe_variance(study, expression)
     yield f"  reports: {len(study.reports())}"
     yield f"  fingerprint {study.fingerprint}"
     yield "targets"

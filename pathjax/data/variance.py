@@ -93,9 +93,8 @@ def _between(x: scipy.sparse.csr_matrix, codes: np.ndarray, known) -> float:
     return float((sums**2 / np.maximum(counts, 1)).sum())
 
 
-def describe_variance(study: Study) -> Iterator[str]:
+def describe_variance(study: Study, expression) -> Iterator[str]:
     """A line for each factor, for `pathjax data show`."""
-    expression = study.expression()
     for one in shares(
         expression, groups_of(study, expression.obs_names)[list(FACTORS)]
     ):

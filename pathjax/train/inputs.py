@@ -188,11 +188,10 @@ def read_inputs(config: RunConfig) -> Inputs:
     init_sha256 = sha256(weights_file(config.init)) if config.init else ""
     require_same_scale(config, study, init)
     vit = config.encoder(init)
-    panel, texts = read_panel(study, config, init), read_texts(study, config)
+    (panel, partial), texts = read_panel(study, config, init), read_texts(study, config)
     text_dim = texts.scale.to_json()["dimensions"] if texts else 0
-    genes = panel.genes if panel else ()
-    partial = bool(genes) and is_partial(study.expression(), genes)
-    objective = make_objective(config, vit, len(genes), text_dim, partial)
+    n_genes = len(panel.genes) if panel else 0
+    objective = make_objective(config, vit, n_genes, text_dim, partial)
     return Inputs(config, study, init, init_sha256, vit, panel, texts, objective)
 
 
@@ -224,11 +223,16 @@ def make_objective(
     return config.objective.build().setup(spec)
 
 
-def read_panel(study: Study, config: RunConfig, init: Model | None) -> GenePanel | None:
-    """Fits the gene panel on the training fold, if the objective needs expression."""
+def read_panel(
+    study: Study, config: RunConfig, init: Model | None
+) -> tuple[GenePanel | None, bool]:
+    """Fits the gene panel on the training fold, if the objective needs expression.
+
+    Also returns whether some samples were not measured for all of its genes.
+    """
     objective = config.objective.build()
     if not (objective.needs_genes or objective.needs_counts):
-        return None
+        return None, False
     ids = study.samples["sample_id"].to_numpy()
     train = list(ids[study.fold_samples(config.split, config.fold)])
     expression = study.expression()
@@ -238,7 +242,7 @@ def read_panel(study: Study, config: RunConfig, init: Model | None) -> GenePanel
     # Heads of the model to start from expect its genes in its order.
     if init is not None and init.meta.get("panel") and set(init.params) != {"vit"}:
         require_same_genes(init.meta["panel"]["genes"], panel.genes, config.init)
-    return panel
+    return panel, is_partial(expression, panel.genes)
 
 
 def read_texts(study: Study, config: RunConfig) -> Texts | None:

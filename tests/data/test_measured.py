@@ -10,6 +10,7 @@ from partial import withhold
 
 from pathjax.data.expression import fit_panel, most_variable, select
 from pathjax.data.measured import (
+    describe_panels,
     is_partial,
     measured,
     measured_problems,
@@ -42,6 +43,12 @@ def test_what_was_measured_survives_a_file(expression, tmp_path):
     np.testing.assert_array_equal(known, [[False, True], [True, True]])
     assert measured(back, IDS, ["C", "A"]) is None
     assert measured_problems(back) == []
+
+
+def test_panels_are_described(expression):
+    said = "  measured: 2 genes in 12 samples, 4 genes in 12 samples"
+    assert list(describe_panels(expression)) == [said]
+    assert not list(describe_panels(expression[IDS[:12]]))
 
 
 def test_a_study_measured_whole_stores_nothing(expression):

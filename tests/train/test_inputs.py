@@ -4,16 +4,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+from partial import withhold
+from tiny_study import config_for
 
 from pathjax.config import ConfigError, RunConfig
 from pathjax.models.model_file import Model
 from pathjax.models.vit import vit_config
 from pathjax.train.export import finish
 from pathjax.train.inputs import (
+    read_inputs,
     require_negatives,
     require_negatives_in_batches,
     require_same_scale,
 )
+from pathjax.train.program import example_batch
 
 PUBLIC = vit_config("S/14", image_px=518, registers=4, no_embed_class=True)
 MODEL = Model({"vit": {"cls_token": np.zeros(3)}}, PUBLIC, {})
@@ -92,3 +96,19 @@ def test_tiles_have_the_size_that_the_model_resizes_to(tiny_study):
         check(resize=48, crop=40, interpolation="bilinear")
     assert "build the study with tiles of 48 px" in str(caught.value)
     assert "set data.image_px=40" in str(caught.value)
+
+
+def test_batches_say_what_was_measured_where_samples_differ(
+    tiny_study, tmp_path, monkeypatch
+):
+    whole = tiny_study.expression()
+    partial = withhold(whole, ["P01"], whole.var_names[:15])
+    (tmp_path / "genes.txt").write_text("\n".join(whole.var_names[12:18]) + "\n")
+    genes = {"data.gene_list": str(tmp_path / "genes.txt"), "data.genes": 0}
+    config = RunConfig.from_dict(config_for(tiny_study, **genes).to_dict())
+    assert not read_inputs(config).objective.spec.partial
+    monkeypatch.setattr(type(tiny_study), "expression", lambda self: partial)
+    made = read_inputs(config)
+    assert made.objective.spec.partial and "measured" in made.objective.requires
+    assert not made.training_fold().measured[1].all()
+    assert set(example_batch(config, made.objective)) >= {"measured", "expression"}

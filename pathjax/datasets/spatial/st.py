@@ -190,7 +190,6 @@ class SpotTables:
             },
             index=[source.spot_name(spot) for spot in kept.index],
         )
-        counts.uns[SEEN_ONLY] = True
         return SpatialSample(
             name=name,
             counts=counts,
