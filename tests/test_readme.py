@@ -101,3 +101,44 @@ def test_with_a_public_model(tmp_path, real_data):
     assert exported.keys() == state.keys()
     moved = {name for name in state if not np.array_equal(state[name], exported[name])}
     assert "blocks.11.attn.qkv.weight" in moved and "pos_embed" not in moved
+
+
+def few_places(source: Path, out: Path, reach: float = 7) -> None:
+    """The olfactory bulb with the spots in the middle of its tissue."""
+    shutil.copytree(source, out, symlinks=False, copy_function=os.symlink)
+    for path in out.glob("alignment_table_*"):
+        header, *rows = path.read_text().splitlines()
+        fields = [row.split("\t") for row in rows]
+        places = np.array([row[:2] for row in fields if row[-1] == "1"], float)
+        low, high = np.median(places, axis=0) - reach, np.median(places, axis=0) + reach
+        kept = [
+            "\t".join(row)
+            for row in fields
+            if (low <= np.array(row[:2], float)).all()
+            and (np.array(row[:2], float) <= high).all()
+        ]
+        path.unlink()
+        path.write_text("\n".join([header, *kept]) + "\n")
+
+
+@pytest.mark.slow
+def test_spatial_formats_from_folder_to_table(tmp_path, real_data):
+    """Real spots and real weights, few steps."""
+    weights = real_data / "weights" / "dinov2-small.safetensors"
+    if not weights.is_file():
+        pytest.skip(f"no published weights at {weights}")
+    few_places(real_data / "mob_mouse", tmp_path / "mob_mouse")
+    lung = real_data / "spatial_formats" / "hest_xenium_lung"
+    (tmp_path / "hest_xenium_lung").symlink_to(lung)
+    bash(
+        f"pathjax import dinov2-vits14 --weights {weights} --image-px 56 --out dinov2",
+        tmp_path,
+        300,
+    )
+    script = block_with("pathjax data spatial mob_mouse")
+    script = script.replace("adapt=lora", "adapt=lora,smoke")
+    script = script.replace("--config.init", "--config.data.image_px=56 --config.init")
+    script = re.sub(r"(--tile-um \d+)", r"\1 --tile-px 56", script)
+    out = bash(script, tmp_path, 1200)
+    assert "0 problems" in out and "bulb expression" in out
+    assert "lung" in (tmp_path / "spots-results" / "report" / "table.md").read_text()

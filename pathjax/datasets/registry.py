@@ -87,6 +87,18 @@ class Her2stTissue(Dataset):
 
 
 @dataclasses.dataclass(frozen=True)
+class HestBench(Dataset):
+    """build a task of HEST-bench from its published files"""
+
+    source: ClassVar[str] = "folder of the task, with splits, patches and adata"
+
+    def build(self, source: Path | None, out: Path, progress: Progress):
+        from pathjax.datasets.hest_bench import build_hest_bench
+
+        return build_hest_bench(source, out, progress=progress)
+
+
+@dataclasses.dataclass(frozen=True)
 class Tcga(Dataset):
     """pair slides, RNA and labels of TCGA"""
 
@@ -161,6 +173,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
         "images": Images,
         "her2st": Her2st,
         "her2st-tissue": Her2stTissue,
+        "hest-bench": HestBench,
         **{name: TileBenchmark.of(found) for name, found in BENCHMARKS.items()},
         "tcga": Tcga,
     },

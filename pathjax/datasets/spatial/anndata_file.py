@@ -23,7 +23,7 @@ from pathjax.datasets.spatial.labels import constant, label_columns
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import Pictures
 from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
-from pathjax.datasets.spatial.scale import pitch_px
+from pathjax.datasets.spatial.scale import fit_array, pitch_px
 
 COUNTS_LAYERS = ("counts", "raw_counts")
 ID_COLUMNS = ("gene_ids", "gene_id", "ensembl", "ensembl_id", "feature_id")
@@ -133,7 +133,8 @@ def sample_of(
     obs, xy = adata.obs[keep], positions[keep]
     pictures = Pictures.of(adata, where)
     evidence = dict(mpp or {})
-    is_visium, found = visium_evidence(obs, xy, pictures.factors)
+    is_visium, found, warned = visium_evidence(obs, xy, pictures.factors, name)
+    notes = (*notes, *warned)
     evidence |= {key: value for key, value in found.items() if key not in evidence}
     factor = 1.0
     if image is None:
@@ -308,21 +309,32 @@ def spots_left_out(adata: anndata.AnnData, positions: Float[np.ndarray, "n 2"]):
 
 
 def visium_evidence(
-    obs: pd.DataFrame, xy: Float[np.ndarray, "n 2"], factors: Mapping[str, float]
-) -> tuple[bool, dict[str, float]]:
-    """Whether the spots are Visium's, and the scale that its geometry gives.
+    obs: pd.DataFrame,
+    xy: Float[np.ndarray, "n 2"],
+    factors: Mapping[str, float],
+    name: str,
+) -> tuple[bool, dict[str, float], tuple[str, ...]]:
+    """Whether the spots are Visium's, the scale that its geometry gives, and warnings.
 
     Rows of Visium's array alternate: row and column are both even or both odd.
+
+    Raises:
+      SpatialError: The spots are not where their array positions say.
     """
     if not set(ARRAY_COLUMNS) <= set(obs):
-        return False, {}
+        return False, {}, ()
     array = obs[list(ARRAY_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy()
     if not np.isfinite(array).all() or (array.sum(axis=1) % 2).any():
-        return False, {}
-    step = pitch_px(array.astype(int), xy, (0, 2))
-    if not step or pitch_px(array.astype(int), xy, (1, 1)) is None:
-        return False, {}
-    evidence = {"spot pitch": visium.PITCH_UM / step}
+        return False, {}, ()
+    array = array.astype(int)
+    if pitch_px(array, xy, (1, 1)) is None:
+        return False, {}, ()
+    fit = fit_array(name, array, xy)
+    if fit is None:
+        return False, {}, ()
+    column_um = visium.PITCH_UM / 2
+    evidence = {"spot pitch": fit.mpp(column_um)}
     if fiducial := factors.get("fiducial_diameter_fullres"):
         evidence["scale factors"] = visium.FIDUCIAL_UM / float(fiducial)
-    return True, evidence
+    warned = fit.warnings(column_um, column_um * 3**0.5, visium.MIRRORED)
+    return True, evidence, tuple(warned)

@@ -7,6 +7,7 @@ from made_spots import MPP, picture, save, spots
 from pathjax.datasets.spatial.anndata_file import AnnDataFile, sample_of
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.datasets.spatial.visium import Visium
 
 READER = AnnDataFile()
 
@@ -155,3 +156,38 @@ def test_a_gene_listed_twice_keeps_both_columns(tmp_path, slide):
     sample = READER.read(path, SpatialOptions(image=slide))
     assert list(sample.counts.var["symbol"]) == ["A", "TBCE", "TBCE"]
     assert list(sample.counts.var_names) == ["A", "TBCE", "TBCE-1"]
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")
+def test_scanpys_file_of_a_real_slide_is_what_the_visium_reader_reads(
+    real_data, tmp_path
+):
+    scanpy = pytest.importorskip("scanpy")
+    folder = real_data / "spatial_formats" / "visium_v1"
+    options = SpatialOptions(image="hires")
+    ours = Visium().read(folder, options)
+    scanpy.read_visium(folder, library_id="V1").write_h5ad(tmp_path / "V1.h5ad")
+    theirs = READER.read(tmp_path / "V1.h5ad", options)
+    names = ours.counts.obs_names
+    place = theirs.counts.obs_names.get_indexer(names)
+    assert set(names) == set(theirs.counts.obs_names)
+    np.testing.assert_array_equal(theirs.positions[place], ours.positions)
+    assert theirs.mpp["spot pitch"] == pytest.approx(ours.mpp["spot pitch"])
+    assert set(theirs.counts.var["gene_id"]) == set(ours.counts.var["gene_id"])
+    genes = theirs.counts.var["gene_id"].tolist()
+    order = [ours.counts.var["gene_id"].tolist().index(gene) for gene in genes[:50]]
+    np.testing.assert_array_equal(
+        theirs.counts.X[place][:, :50].toarray(), ours.counts.X[:, order].toarray()
+    )
+    assert theirs.counts.X.sum() == ours.counts.X.sum()
+    np.testing.assert_array_equal(
+        theirs.image.read(500, 500, 40, 40), ours.image.read(500, 500, 40, 40)
+    )
+
+
+def test_swapped_positions_of_visium_are_noticed(slide):
+    adata = spots()
+    adata.obsm["spatial"] = adata.obsm["spatial"][:, ::-1]
+    (note,) = in_memory(adata, slide).notes
+    assert "x and y are swapped" in note
