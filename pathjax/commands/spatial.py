@@ -45,7 +45,7 @@ def run_spatial(args: argparse.Namespace) -> None:
     rows = rows_of(args.samples, args.manifest, options)
     with stage("spatial", len(rows)) as bar:
         study = build_spatial(
-            rows, args.out, options, progress=lambda done, total: bar(done)
+            rows, args.out, options, progress=lambda done, total: bar(done, total=total)
         )
     print_built(study)
     for name, about in study.meta["provenance"]["samples"].items():
