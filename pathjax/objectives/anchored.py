@@ -85,15 +85,17 @@ def anchored(objective: Objective, anchor: Anchor) -> Objective:
     if not anchor.weight:
         return objective
     kind = type(f"Anchored{type(objective).__name__}", (_Anchored, type(objective)), {})
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     for name, value in vars(objective).items():
         object.__setattr__(made, name, value)
     object.__setattr__(made, "anchor", anchor)
     return made
 
 
-class _Anchored:
-    """What an anchor changes of an objective's methods."""
+class _Anchored(Objective):
+    """What an anchor changes of an objective's methods; comes before its class."""
+
+    anchor: Anchor
 
     def _base(self, params: Params) -> Params:
         """A copy of the starting encoder; {} where leaving out adapters gives it."""
