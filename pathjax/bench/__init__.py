@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ("step", "forward", "loader", "probe", "tile", "scale", "coverage")
+NAMES = ("step", "forward", "loader", "probe", "tile", "spatial", "scale", "coverage")
 
 
 def run_bench(

@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-NAMES = ("step", "forward", "loader", "probe", "eva", "tile", "scale", "coverage")
+NAMES = (
+    *("step", "forward", "loader", "probe", "eva"),
+    *("tile", "spatial", "scale", "coverage"),
+)
 
 
 def add(commands) -> None:

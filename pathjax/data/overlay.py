@@ -118,7 +118,7 @@ def _values(study: Study, gene: str | None) -> tuple[Float[np.ndarray, "samples"
     if not len(rows):
         raise StudyError(
             f"study {study.name} has no gene {gene!r}; it has {expression.n_vars} such "
-            f"as {', '.join(names[:3])}"
+            f"as {', '.join(expression.var_names[:3])}"
         )
     column = expression[:, rows].X.sum(axis=1)
     values = pd.Series(np.asarray(column).ravel(), expression.obs_names)

@@ -124,6 +124,8 @@ def write_study(
     expression, notes = expression_table(used, options.genes_join, options.normalise)
     for what, note in notes:
         writer.skip(what, note)
+    if (expression.var_names == expression.var["ensembl"]).all():
+        writer.gene_id_type = "ensembl"
     return writer.finish(
         samples=joined,
         targets=targets,

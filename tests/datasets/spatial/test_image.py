@@ -1,8 +1,13 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from pathjax.datasets.spatial.image import cut_tile
+from pathjax.datasets.spatial import image as module
+from pathjax.datasets.spatial.image import ImageSource, cut_tile, cut_tiles
+from pathjax.wsi.base import SlideError
 
 GREY = np.array([9, 99, 199], np.uint8)
 
@@ -70,3 +75,71 @@ def test_blank_pixels_are_filled_and_measured():
     assert filled == pytest.approx(0.5)
     np.testing.assert_array_equal(tile[:, 18:], np.broadcast_to(GREY, (32, 14, 3)))
     assert (tile[:, :14, 2] == 77).all()
+
+
+def test_tiles_of_neighbours_equal_those_cut_alone(monkeypatch):
+    """Whatever the blocks, over the edges too, and each spot once."""
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    centres = np.random.default_rng(1).uniform(0, [400, 300], (40, 2))
+    source = ImageSource.of_array(image)
+    for block in (64, 2048):
+        monkeypatch.setattr(module, "BLOCK_PX", block)
+        found = {
+            row: (tile, filled)
+            for row, tile, filled in cut_tiles(source, centres, 60.5, 32, GREY)
+        }
+        assert sorted(found) == list(range(40))
+        for row, (tile, filled) in found.items():
+            expected, share = cut_tile(image, tuple(centres[row]), 60.5, 32, GREY)
+            assert filled == share
+            # Offsets of the box may move Pillow's fixed point by one.
+            assert np.abs(tile.astype(int) - expected).max() <= 1
+
+
+def test_an_array_is_white_beyond_its_edges():
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    source = ImageSource.of_array(image)
+    assert source.size == (40, 30) and source.path is None and source.mpp is None
+    region = source.read(-5, 20, 20, 15)
+    assert region.shape == (15, 20, 3)
+    np.testing.assert_array_equal(region[:10, 5:], image[20:, :15])
+    assert (region[10:] == 255).all() and (region[:, :5] == 255).all()
+    with pytest.raises(SlideError, match="got float64 of shape"):
+        ImageSource.of_array(image / 255)
+    assert source.digest == ImageSource.of_array(image.copy()).digest
+    assert source.digest != ImageSource.of_array(255 - image).digest
+
+
+@pytest.mark.slow
+def test_memory_of_a_large_slide(tmp_path):
+    """20,000 x 20,000 px and 5,000 spots: under 2 GB, and far under the image."""
+    script = MEMORY.format(folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 2.0
+
+
+MEMORY = """
+import resource
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from pathjax.datasets.spatial.image import ImageSource, cut_tiles
+from pathjax.datasets.spatial.survey import survey
+
+path = Path({folder!r}) / "slide.tif"
+block = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+tifffile.imwrite(
+    path, (block for _ in range(79 * 79)), shape=(20_000, 20_000, 3), dtype=np.uint8,
+    tile=(256, 256), photometric="rgb", compression="jpeg",
+)
+image = ImageSource.open(path)
+survey(image, 0.5)
+centres = np.random.default_rng(1).uniform(0, 20_000, (5_000, 2))
+grey = np.full(3, 200, np.uint8)
+assert sum(1 for _ in cut_tiles(image, centres, 224.0, 224, grey)) == 5_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""

@@ -1,7 +1,9 @@
 import gzip
+import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse
@@ -109,18 +111,73 @@ def test_several_images_are_not_chosen_from(folder):
     assert read(folder, image=str(folder / "other.png")).image.path.name == "other.png"
 
 
+# As scanpy reads them: spots, genes, counts; and pixels of the full-resolution image of
+# the first, the middle and the last spot.
 REAL = {
-    "visium_v1": (2695, 100, 132231),
-    "visium_cytassist_mouse": (2898, 19465, 3085005),
-    "visium_scanpy/1.0.0": (100, 100, 932),
+    "visium_v1": (
+        (2695, 100, 132231),
+        [(8501, 7475), (7331, 9511), (3338, 6877)],
+    ),
+    "visium_scanpy/1.0.0": (
+        (100, 100, 932),
+        [(9811, 8513), (9743, 8872), (9113, 4445)],
+    ),
+    "visium_cytassist_mouse": (
+        (2898, 19465, 3085005),
+        [
+            (329.3797661493501, 2056.5365322449743),
+            (767.9051073190184, 1740.7220760670498),
+            (757.2632660861694, 1684.9154056183795),
+        ],
+    ),
 }
+
+
+def read_real(real_data, name):
+    """The sample, and its image's pixels per pixel of the full-resolution one."""
+    folder = real_data / "spatial_formats" / name
+    picture = folder / "spatial" / "detected_tissue_image.jpg"
+    if picture.exists():
+        return read(folder, image=str(picture)), 1.0
+    factors = json.loads((folder / "spatial/scalefactors_json.json").read_text())
+    return read(folder, image="lowres"), factors["tissue_lowres_scalef"]
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_samples(real_data, name):
+    sample, factor = read_real(real_data, name)
+    sizes, pixels = REAL[name]
+    assert (*sample.counts.shape, sample.counts.X.sum()) == sizes
+    rows = [0, sample.counts.n_obs // 2, -1]
+    np.testing.assert_allclose(sample.positions[rows] / factor, pixels, rtol=1e-12)
+    # Pitch and fiducials agree within 1 %.
+    assert np.ptp(list(sample.mpp.values())) < 0.01 * min(sample.mpp.values())
+
+
+def test_probes_are_refused(real_data):
+    with pytest.raises(SpatialError, match="counts probes, not genes"):
+        read(real_data / "spatial_formats" / "visium_scanpy" / "2.1.0")
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", REAL)
+def test_scanpy_reads_the_same(real_data, name):
+    scanpy = pytest.importorskip("scanpy")
     folder = real_data / "spatial_formats" / name
-    picture = folder / "spatial" / "detected_tissue_image.jpg"
-    sample = read(folder, image=str(picture) if picture.exists() else "hires")
-    spots, genes, total = REAL[name]
-    assert sample.counts.shape == (spots, genes)
-    assert sample.counts.X.sum() == total
+    sample, factor = read_real(real_data, name)
+    h5 = folder / "filtered_feature_bc_matrix.h5"
+    if h5.exists():
+        theirs = scanpy.read_10x_h5(h5)
+        genes = theirs.var["gene_ids"]
+    else:
+        theirs = scanpy.read_10x_mtx(h5.with_suffix(""), var_names="gene_ids")
+        genes = theirs.var_names
+    assert sample.counts.shape == theirs.shape
+    ours = sample.counts[theirs.obs_names]
+    assert abs(ours.X - theirs.X).sum() == 0
+    assert list(ours.var_names) == list(genes)
+    path = next((folder / "spatial").glob("tissue_positions*"))
+    header = 0 if path.name == "tissue_positions.csv" else None
+    table = pd.read_csv(path, header=header, index_col=0)
+    pixels = table.loc[sample.counts.obs_names].to_numpy()[:, [4, 3]]
+    np.testing.assert_allclose(sample.positions / factor, pixels, rtol=1e-12)
