@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathjax.data.tables import read_header, read_table
+from pathjax.data.tables import number, read_header, read_table
 from pathjax.files import mismatch, read_json
 from pathjax.report.page.sections import is_audit, rounded, rounded_list
 
@@ -91,8 +91,14 @@ def kind_of(path: Path) -> str | None:
 
 def _numbers(column: pd.Series) -> np.ndarray:
     """A column's numbers, with points or commas; NaN for any other text."""
-    texts = column.str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
-    return pd.to_numeric(texts, errors="coerce").to_numpy(float)
+
+    def parsed(text: str) -> float:
+        try:
+            return number(text)
+        except ValueError:
+            return math.nan
+
+    return np.array([parsed(text) for text in column], np.float64)
 
 
 def rounded_within(values: np.ndarray, steps: int = 4096) -> list:

@@ -230,6 +230,14 @@ def test_one_kind_alone_has_no_r(tmp_path):
     assert got["genes"] == [{"gene": "NA", "r": None, "predicted": [1, 2]}]
 
 
+def test_a_header_alone_is_no_points_and_an_empty_map(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y,gene,id,measured\n")
+    with pytest.raises(ValueError, match="no row whose x and y are numbers"):
+        read_points(path)
+    assert read_maps(path)[0]["genes"] == []
+
+
 def test_a_constant_gene_has_no_r(tmp_path):
     path = tmp_path / "spots.csv"
     path.write_text("x,y,gene,measured,predicted\n0,0,A,1,1\n1,0,A,1,2\n", "utf-8")
