@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from pathjax.report.style import plain, save, style
 from pathjax.report.table_data import Row, Table
 
-EXPRESSION = ("expression", "retrieval")  # kinds of tasks that read expression
 _BLEND = re.compile(r"(.*) alpha ([0-9.]+)")
 
 
@@ -39,13 +38,13 @@ def frontier(table: Table) -> list[Line]:
     """A line per blend or tuned model.
 
     Empty without a blend, without expression tasks, or without others. A model that
-    lacks a task is left out: its mean would be over other tasks. Errors, which are in
-    units of their own, are in neither mean.
+    lacks a task is left out: its mean would be over other tasks. Neither errors, which
+    are in units of their own, nor retrieval, which encoders alone cannot do, count.
     """
-    columns = [column for column in table.columns if column.percent]
+    columns = [c for c in table.columns if c.percent and c.kind != "retrieval"]
     groups: tuple[list[str], list[str]] = ([], [])
     for column in columns:
-        groups[column.kind not in EXPRESSION].append(column.task)
+        groups[column.kind != "expression"].append(column.task)
     found: dict[str, list[tuple[float, Row]]] = {}
     blends = set()
     for row in table.rows:

@@ -10,6 +10,7 @@ COLUMNS = (
     Column("a", "balanced_accuracy"),
     Column("b", "auroc"),
     Column("error", "brier", percent=False),
+    Column("recall", "recall@10", kind="retrieval"),
 )
 
 
