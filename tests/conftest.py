@@ -1,22 +1,49 @@
 """Settings that must hold before JAX starts, and the folder of real data."""
 
 import os
+import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of the time of a test is compilation, and nothing here is timed.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-)
+FLAGS = [
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+]
+# Halves the time to compile a training step. Later versions refuse to start with it.
+if version("jaxlib").startswith("0.10."):
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 import jax  # the platform has to be chosen first
 from tiny_study import build_tiny_study
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config):
+    """Compiled programs are kept in pytest's cache: for all workers, processes and runs.
+
+    JAX finds them by program, flags and version; `pytest --cache-clear` removes them.
+    """
+    folder = config.cache.mkdir("compiled")
+    if not hasattr(config, "workerinput"):
+        fortnight_ago = time.time() - 14 * 86400
+        for path in folder.iterdir():
+            if path.stat().st_mtime < fortnight_ago:
+                path.unlink()
+    for name, value in (
+        ("jax_compilation_cache_dir", str(folder)),
+        ("jax_persistent_cache_min_compile_time_secs", 0.0),
+        ("jax_persistent_cache_min_entry_size_bytes", -1),
+    ):
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)  # for processes that tests start
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -37,14 +64,6 @@ def pytest_make_parametrize_id(val, argname):
 def pytest_collection_modifyitems(items):
     """The longest file goes first: the last one is waited for by all other cores."""
     items.sort(key=lambda item: item.path.name != "test_readme_demo.py")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
-    """Programs that several tests compile are compiled once a session."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent

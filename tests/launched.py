@@ -20,8 +20,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import jax
-
 PORT_TAKEN = "cannot listen on port"
 # Far more than any of them takes; what it guards against is a hang.
 SECONDS = 300.0
@@ -115,12 +113,9 @@ def started(
         "script": script,
     }
     (folder / "job.json").write_text(json.dumps(job))
-    cache = jax.config.jax_compilation_cache_dir
     variables = {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-        **({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}),
         "PATHJAX_START_SECONDS": "120",
     }
     with open(folder / "parent.log", "wb") as log:
