@@ -102,7 +102,9 @@ def test_losses_agree():
     assert np.isclose(float(ours), theirs.item(), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["pathjax", "pathjax-bf16"])
+@pytest.mark.parametrize(
+    "name", ["pathjax", pytest.param("pathjax-bf16", marks=pytest.mark.slow)]
+)
 def test_forward_is_the_encoder(name):
     options = tiny(name, forward, TINY_FORWARD)
     ours = forward.Forward(options)

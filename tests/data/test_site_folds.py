@@ -72,6 +72,7 @@ def test_what_sites_do_not_allow_is_refused():
         site_folds(table[["patient_id", "y"]], 2)
 
 
+@pytest.mark.slow
 def test_all_of_tcga_takes_seconds(real_data):
     table = pd.read_csv(
         real_data / "tcga_slide_labels" / "tcga_patient_to_cancer_type.csv"

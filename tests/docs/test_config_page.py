@@ -36,6 +36,7 @@ def test_the_reference_is_that_of_the_code():
     assert halves()[1] == reference.markdown()
 
 
+@pytest.mark.slow
 def test_the_example_trains(folder, tiny_study):
     (command,) = re.findall(r"^pathjax (train .*)$", PAGE.read_text(), re.MULTILINE)
     words = command.replace("STUDY", str(tiny_study.root)).split()

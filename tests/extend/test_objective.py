@@ -107,10 +107,11 @@ def test_its_needs_and_options_are_checked(folder, tiny_study, capsys):
     ("old", "new", "message"),
     [
         ("eps: float = 1e-6", "eps: float = 1e-3", "objective.eps: 1e-06 there, 0.001"),
-        (
+        pytest.param(
             "1 - cosine, 0)",
             "2 * (1 - cosine), 0)",
             "code of my_objective (objective): ",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -40,8 +40,14 @@ def quick_jit(function):
     return jax.jit(function, compiler_options=quick)
 
 
-@pytest.mark.parametrize("scan", [False, True])
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize(
+    ("scan", "remat"),
+    [
+        (True, True),
+        pytest.param(True, False, marks=pytest.mark.slow),
+        pytest.param(False, True, marks=pytest.mark.slow),
+    ],
+)
 def test_scan_and_remat_change_nothing(plain, image, scan, remat):
     config = CONFIG.replace(scan=scan, remat=remat)
     value, gradient = value_and_gradient(config, from_plain(config, plain), image)

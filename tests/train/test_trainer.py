@@ -105,7 +105,10 @@ def test_devices_do_not_change_the_result(tiny_study, contrastive, tmp_path):
     [
         {"objective.loss": "sigmoid", "objective.aggregator": "attention"},
         {"objective.name": "regression"},
-        {"objective.name": "regression", "objective.loss": "negative_binomial"},
+        pytest.param(
+            {"objective.name": "regression", "objective.loss": "negative_binomial"},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {
                 "objective.name": "dino",

@@ -181,6 +181,7 @@ def test_unknown_rule():
         of_patients(aliquots(), ALIQUOTS, "median")
 
 
+@pytest.mark.slow
 def test_the_real_regions(real_data, tmp_path):
     """Regions of slides as images, RNA and labels; oracle: the published pairs."""
     pytest.importorskip("openslide")

@@ -250,6 +250,7 @@ def test_errors_name_all_files(tmp_path):
         read_labels([tmp_path / "a.csv"], tmp_path / "sequenced.txt")
 
 
+@pytest.mark.slow
 def test_real_sources_agree_with_the_published_pairs(real_data):
     """Compares with an independent table of patients with both image and RNA."""
     labels = read_labels(

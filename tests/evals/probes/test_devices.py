@@ -29,7 +29,11 @@ def test_runs_that_do_not_divide_are_filled_up(monkeypatch):
 
 @pytest.mark.parametrize(
     "protocol",
-    ["linear/1", "eva-linear/1", pytest.param("eva-abmil/1", marks=pytest.mark.slow)],
+    [
+        "eva-linear/1",
+        pytest.param("linear/1", marks=pytest.mark.slow),
+        pytest.param("eva-abmil/1", marks=pytest.mark.slow),
+    ],
 )
 def test_a_task_is_the_same_on_one_device_and_on_four(
     study, features, monkeypatch, protocol

@@ -187,7 +187,7 @@ def assert_same_run(sweep, seed, place, expected, parameters, logits):
     np.testing.assert_allclose(sweep.logits[seed, place], wanted_logits, atol=logits)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_every_run_is_that_of_a_numpy_loop(classes):
     sweep, data = swept(classes), folds(classes)
     columns = 1 if classes == 2 else classes
@@ -313,6 +313,7 @@ def test_beside_the_embeddings_a_sweep_needs_little_memory():
     assert extra < 0.1 * 4 * rows * width
 
 
+@pytest.mark.slow
 def test_real_tiles_are_told_apart_as_by_scikit_learn(real_data):
     """A scale of features as encoders have it; 478 tiles of one patient, by colour."""
     from PIL import Image

@@ -66,6 +66,7 @@ def test_too_few_steps_for_the_fit_fold_is_an_error(study, features):
         run_task(TISSUE, study, features, **(QUICK | {"steps": 3}))
 
 
+@pytest.mark.slow
 def test_the_scored_fold_finds_signal_in_noise_and_held_out_patients_do_not(study):
     """Embeddings of noise: the best of many epochs is above chance on the scored rows."""
     rng, excess = np.random.default_rng(0), {}

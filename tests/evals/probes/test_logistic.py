@@ -49,7 +49,7 @@ def fit_each(x, y, weight, l2, query, classes=3, balanced=False, **options):
     )
 
 
-@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("classes", [2, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_probabilities_equal_those_of_scikit_learn(classes):
     x, y = made(classes=classes)
     query, _ = made(rows=80, classes=classes, draw=2)
@@ -61,7 +61,9 @@ def test_probabilities_equal_those_of_scikit_learn(classes):
         assert (found.argmax(1) == wanted.argmax(1)).all()
 
 
-@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize(
+    "balanced", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_weighted_rows_count_as_often_as_they_weigh(balanced):
     x, y = made()
     rng = np.random.default_rng(1)

@@ -50,7 +50,7 @@ def centred(logits):
     return logits - logits.mean(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_logits_are_at_the_minimum_of_unis_objective(classes):
     (x, y), (query, _) = made(classes, 1), made(classes, 2)
     fit = uni_logreg(x, y, query, classes=classes)
@@ -65,7 +65,7 @@ def test_of_few_features_it_says_that_it_has_not_converged():
     assert np.abs(fit.logits).max() < 0.1 and float(fit.gradient) > 1e-3
 
 
-@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("classes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_squared_penalty_is_scikit_learns(classes):
     (x, y), (query, truth) = made(classes, 1), made(classes, 2)
     fit = uni_logreg(x, y, query, classes=classes, squared=True)
