@@ -72,7 +72,7 @@ def test_a_manifest_joins_slides_to_samples(slides, tmp_path):
     manifest = tmp_path / "m.csv"
     manifest.write_text(
         "path,patient_id,sample_id,site,mpp\n"
-        "slides/e.tif,P1,S1,Oslo,\nslides/a.tif,P1,S1,Oslo,\nslides/f.tif,P2,,,0.5\n"
+        "slides/e.tif,P1,S1,Oslo,\nslides/a.tif,P1,S1,Oslo,\nslides/f.tif,P2,f,,0.5\n"
     )
     study = tile_study(manifest, tmp_path / "s", SMALL, workers=1)
     assert check_study(study).problems == ()

@@ -162,6 +162,20 @@ def cut_tile(
     margin = _margin(side, tile_px)
     x0, y0 = math.floor(left) - margin, math.floor(top) - margin
     x1, y1 = math.ceil(left + side) + margin, math.ceil(top + side) + margin
+    box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
+    if blank is None and min(x0, y0) >= 0 and x1 <= width and y1 <= height:
+        window, share = image[y0:y1, x0:x1], 0.0  # the usual case
+    else:
+        window, filled = _padded(image, (x0, y0, x1, y1), background, blank)
+        core = filled[math.floor(box[1]) : math.ceil(box[3])]
+        share = float(core[:, math.floor(box[0]) : math.ceil(box[2])].mean())
+    tile = Image.fromarray(window).resize((tile_px, tile_px), RESAMPLE, box=box)
+    return np.asarray(tile), share
+
+
+def _padded(image, corners: tuple[int, int, int, int], background, blank):
+    """A window that may reach beyond the image, and where it was filled in."""
+    (height, width), (x0, y0, x1, y1) = image.shape[:2], corners
     window = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
     window[:] = background
     inside = (
@@ -177,11 +191,7 @@ def cut_tile(
         place = (slice(at_y, at_y + piece.shape[0]), slice(at_x, at_x + piece.shape[1]))
         window[place] = piece
         filled[place] = False if blank is None else blank[inside]
-    box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
-    tile = Image.fromarray(window).resize((tile_px, tile_px), RESAMPLE, box=box)
-    core = filled[math.floor(box[1]) : math.ceil(box[3])]
-    core = core[:, math.floor(box[0]) : math.ceil(box[2])]
-    return np.asarray(tile), float(core.mean())
+    return window, filled
 
 
 def _margin(side: float, tile_px: int) -> int:
