@@ -103,8 +103,8 @@ def test_values_that_were_not_measured_are_refused_or_marked(expression):
     ("spoil", "message"),
     [
         (lambda x: x.X.__setitem__((20, 3), 1), "1 values other than 0 .* panel panel"),
-        (lambda x: x.obs.drop(columns="panel", inplace=True), "needs the panel"),
-        (lambda x: x.varm["measured"].drop(columns="panel", inplace=True), "no column"),
+        (lambda x: x.obs.pop("panel"), "needs the panel"),
+        (lambda x: x.varm["measured"].pop("panel"), "no column"),
         (
             lambda x: x.varm.update(measured=x.varm["measured"].assign(whole=1)),
             "booleans",
