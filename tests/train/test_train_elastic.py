@@ -47,14 +47,14 @@ def host(state):
 
 @pytest.mark.slow
 def test_eight_devices_then_four_then_one(
-    tiny_study, tmp_path, on_devices, monkeypatch, capfd
+    tiny_study, tmp_path, on_devices, monkeypatch, caplog
 ):
     """The state is exactly that which was saved; the run ends where it would have."""
     begun = config_for(tiny_study, **STEPS, **{"mesh.fsdp": 8})
     on_devices(8, begun, tmp_path / "whole")
     with pytest.raises(Stopped):
         on_devices(8, begun, tmp_path / "run", stop)
-    assert "resuming from" not in capfd.readouterr().err
+    assert "resuming from" not in caplog.text
 
     restored = []
     restore = Checkpoints.restore
@@ -83,7 +83,7 @@ def test_eight_devices_then_four_then_one(
 
     config = config_for(tiny_study, **STEPS, **{"mesh.fsdp": 2})
     on_devices(4, config, tmp_path / "run")
-    said = capfd.readouterr().err.replace("\n", " ")
+    said = caplog.text
     assert "resuming from step 4, saved elsewhere (layout devices: 8 there, 4" in said
     a, b = load_model(tmp_path / "whole").params, load_model(tmp_path / "run").params
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 0, 1e-4), a, b)

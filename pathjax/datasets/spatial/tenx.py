@@ -217,7 +217,9 @@ def _read_mtx(folder: Path, rows: Rows | None, pool: Pool | None):
     features["feature_type"] = table[2] if table.shape[1] > 2 else GENE
     barcodes = pd.read_csv(files["barcodes.tsv"], sep="\t", header=None, dtype=str)
     names = barcodes[0].to_numpy(object)
-    matrix = scipy.sparse.coo_matrix(scipy.io.mmread(files["matrix.mtx"]))
+    matrix = scipy.sparse.coo_matrix(
+        scipy.io.mmread(files["matrix.mtx"], spmatrix=False)
+    )
     _check_shape(files["matrix.mtx"], matrix.shape, len(features), len(names))
     counts = scipy.sparse.csr_matrix(matrix.T)
     if rows is not None:
