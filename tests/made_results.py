@@ -1,5 +1,7 @@
 """Run folders written from made-up outcomes, as `pathjax probe` writes them."""
 
+import json
+
 import numpy as np
 
 from pathjax.evals.results import make_entry, write_results
@@ -65,3 +67,13 @@ def write_model(root, name, outcomes, base=None, seed=None, audit=None):
             for one in outcomes
         ],
     )
+
+
+def change(run, which, **values):
+    """Rewrites entries of results.json for which `which(entry)` holds."""
+    path = run / "results.json"
+    content = json.loads(path.read_text())
+    for entry in content["entries"]:
+        if which(entry):
+            entry.update(values)
+    path.write_text(json.dumps(content))

@@ -1,12 +1,12 @@
 """Deltas and intervals against a bootstrap written out row by row."""
 
 import dataclasses
-import json
 import zlib
 
 import numpy as np
 import pytest
 import scipy.stats
+from made_results import change
 
 from pathjax.evals.results import read_predictions, read_results
 from pathjax.registry import allow_code
@@ -24,16 +24,6 @@ from pathjax.stats.permutation import Swaps
 
 def rows_of(table):
     return {row.name: row for row in table.rows}
-
-
-def change(run, which, **values):
-    """Rewrites entries of results.json for which `which(entry)` holds."""
-    path = run / "results.json"
-    content = json.loads(path.read_text())
-    for entry in content["entries"]:
-        if which(entry):
-            entry.update(values)
-    path.write_text(json.dumps(content))
 
 
 def test_values_deltas_and_order(run):
@@ -283,60 +273,6 @@ def test_seeds_that_cannot_be_paired_are_refused(tmp_path, outcomes):
             outcomes.write_model(tmp_path, name, [made], base=base, seed=seed)
     with pytest.raises(ReportError, match="cannot be paired"):
         compare(load_runs([tmp_path]))
-
-
-def test_notes_tell_what_a_reader_has_to_know(tmp_path, outcomes):
-    made = outcomes.class_outcome("kind", 0.5, 3, synthetic=True)
-    audit = {"status": "allowed", "patients": ["P3", "P4"], "slides": []}
-    outcomes.write_model(tmp_path, "base", [made], audit={"status": "unknown"})
-    outcomes.write_model(tmp_path, "tuned", [made], "base", 0, audit)
-    change(tmp_path, lambda e: True, shared_patients=["P9"])
-    text = "\n".join(compare(load_runs([tmp_path])).notes)
-    for wanted in (
-        "SYNTHETIC data (cohort)",
-        "Patients P9 are in both fit and test",
-        "base: what it was trained on is unknown",
-        "tuned: TRAINED ON TEST PATIENTS, accepted by the user (P3, P4): kind",
-        "Test rows 60, patients 20: kind",
-        "Protocol linear/1, balanced_accuracy: kind",
-        "Seeds: base 1, tuned 1",
-        "With one seed",
-        "*: p < 0.05 in a two-sided paired permutation test",
-    ):
-        assert wanted in text
-
-
-def test_rows_that_a_task_left_out_are_said(tmp_path, outcomes):
-    made = outcomes.class_outcome("kind", 0.5, 3)
-    outcomes.write_model(tmp_path, "base", [made])
-    two = {
-        "unlabelled": {"fit": 4, "test": 2},
-        "of_other_classes": {"fit": 0, "test": 1},
-    }
-    folds = {str(i): {"unlabelled": {"fit": 9, "test": i}} for i in range(3)}
-    for hyper, rows in (
-        (
-            two,
-            "4 fit and 2 test rows without a label; 1 test rows of classes that the ",
-        ),
-        ({"rounds": folds}, "3 test rows without a label: kind."),
-        ({"without_partner": 5}, "5 test rows without expression to retrieve: kind."),
-    ):
-        change(tmp_path, lambda e: True, hyper=hyper)
-        notes = compare(load_runs([tmp_path])).notes
-        assert any(n.startswith(f"Left out: {rows}") for n in notes)
-    change(tmp_path, lambda e: True, hyper={"unlabelled": {"fit": 0, "test": 0}})
-    assert not any("Left out" in n for n in compare(load_runs([tmp_path])).notes)
-
-
-def test_means_over_small_folds_of_several_patients_are_noted(tmp_path, outcomes):
-    outcomes.write_model(tmp_path, "base", [outcomes.class_outcome("kind", 0.5, 3)])
-    for folds, combine, said in ((15, "mean", True), (5, "mean", False),
-                                 (20, "mean", False), (15, "within", False)):  # fmt: skip
-        rounds = {str(i): {} for i in range(folds)}
-        change(tmp_path, lambda e: True, hyper={"rounds": rounds}, combine=combine)
-        notes = compare(load_runs([tmp_path])).notes
-        assert said == any("15 folds of about 4 test rows" in note for note in notes)
 
 
 def test_gene_correlations_are_means_over_seeds(run):
