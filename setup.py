@@ -173,7 +173,7 @@ setup(
     packages=find_packages(include=["pathjax", "pathjax.*"]) + list(MAPPED),
     package_dir=MAPPED,
     package_data={
-        "pathjax.launch": ["*.sh", "*.md", "*.yaml"],
+        "pathjax.launch": ["*.sh", "*.md", "*.yaml", "*.json"],
         "pathjax.report.page": ["*.html", "*.css", "*.js"],
     },
     install_requires=REQUIRES,

@@ -4,8 +4,8 @@ import collections
 import json
 
 import pytest
+from pathjax.launch import real_tables
 
-from launch import real_tables
 from pathjax.evals.suites import load_tasks
 
 
