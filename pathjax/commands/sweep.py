@@ -24,9 +24,11 @@ def add(commands) -> None:
     parser.add_argument(
         "--grid",
         nargs="+",
+        action="append",
         required=True,
         metavar="KEY=VALUE,VALUE",
-        help="values of config keys; all combinations are trained",
+        help="values of config keys; all combinations are trained. Given several "
+        "times, each is a grid of its own, such as one key at a time",
     )
     parser.add_argument("--seeds", type=int, default=1, help="seeds per point")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -65,9 +67,8 @@ def run_sweep(args: argparse.Namespace) -> int:
 
     if (args.dry_run or args.sbatch) and not args.slurm:
         raise ValueError("--dry-run and --sbatch are for --slurm: add it")
-    sweep = Sweep(
-        args.config, overrides(args.rest), parse_grid(args.grid), args.seeds, args.out
-    )
+    grids = [parse_grid(words) for words in args.grid]
+    sweep = Sweep(args.config, overrides(args.rest), grids, args.seeds, args.out)
     tasks = [task for name in args.tasks for task in load_tasks(name)]
     studies = open_studies(args.study)
     sweep.check()
@@ -118,7 +119,7 @@ def _command_line(args: argparse.Namespace) -> list[str]:
     return [
         # argparse takes a word with a space for one more value of the option before it
         *("pathjax", "sweep", f"--config={args.config}", *args.rest),
-        *("--grid", *args.grid),
+        *(word for grid in args.grid for word in ("--grid", *grid)),
         *(f"--seeds={args.seeds}", f"--out={args.out}", "--tasks", *args.tasks),
         *("--study", *map(str, args.study)),
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathjax.report.style import plain, save, style
-from pathjax.report.table_data import Row, Table
+from pathjax.report.table_data import Table
 
 _BLEND = re.compile(r"(.*) alpha ([0-9.]+)")
 
@@ -34,40 +34,45 @@ class Line:
     kept: tuple[float, ...]
 
 
-def frontier(table: Table) -> list[Line]:
-    """A line per blend or tuned model.
+def mean_deltas(table: Table) -> dict[str, tuple[float, float]]:
+    """Row name to the mean delta of its expression tasks and of all other tasks.
 
-    Empty without a blend, without expression tasks, or without others. A model that
-    lacks a task is left out: its mean would be over other tasks. Neither errors, which
-    are in units of their own, nor retrieval, which encoders alone cannot do, count.
+    Empty without expression tasks, or without others. A model that lacks a task is left
+    out: its mean would be over other tasks. Neither errors, which are in units of their
+    own, nor retrieval, which encoders alone cannot do, count.
     """
     columns = [c for c in table.columns if c.percent and c.kind != "retrieval"]
     groups: tuple[list[str], list[str]] = ([], [])
     for column in columns:
         groups[column.kind != "expression"].append(column.task)
-    found: dict[str, list[tuple[float, Row]]] = {}
+    if not all(groups):
+        return {}
+    return {
+        row.name: tuple(
+            float(np.mean([row.deltas[task].value for task in tasks]))
+            for tasks in groups
+        )
+        for row in table.rows
+        if all(column.task in row.deltas for column in columns)
+    }
+
+
+def frontier(table: Table) -> list[Line]:
+    """A line per blend or tuned model, by `mean_deltas`; empty without a blend."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
     blends = set()
-    for row in table.rows:
-        if all(column.task in row.deltas for column in columns):
-            match = _BLEND.fullmatch(row.name)
-            name = match[1] if match else row.name
-            if match:
-                blends.add(name)
-            found.setdefault(name, []).append((float(match[2]) if match else 0.0, row))
-    if not blends or not all(groups):
+    for name, (gained, kept) in mean_deltas(table).items():
+        if match := _BLEND.fullmatch(name):
+            name = match[1]
+            blends.add(name)
+        alpha = float(match[2]) if match else 0.0
+        found.setdefault(name, []).append((alpha, gained, kept))
+    if not blends:
         return []
     lines = []
     for name, points in found.items():
-        points.sort(key=lambda point: point[0])
-        alphas = tuple(alpha for alpha, _ in points) if name in blends else ()
-        gained, kept = (
-            tuple(
-                float(np.mean([row.deltas[task].value for task in tasks]))
-                for _, row in points
-            )
-            for tasks in groups
-        )
-        lines.append(Line(name, alphas, gained, kept))
+        alphas, gained, kept = zip(*sorted(points), strict=True)
+        lines.append(Line(name, alphas if name in blends else (), gained, kept))
     return lines
 
 

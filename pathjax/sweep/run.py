@@ -1,4 +1,4 @@
-"""Trains every point of a grid, evaluates all of them, writes the table and figure.
+"""Trains every point of the grids, evaluates all of them, writes the table and figure.
 
     OUT/sweep.json                    config, overrides, grid and seeds
     OUT/POINT/seed-N/                 one training run each
@@ -9,6 +9,7 @@ named, and the others go on.
 """
 
 import dataclasses
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,16 +51,48 @@ class Sweep:
     Attributes:
       config: `FILE.py:ARG`.
       overrides: Dotted key to value, the same for all points.
-      points: From `parse_grid`.
+      grids: Each from `parse_grid`. A run that several grids share is trained once.
       seeds: Number of seeds per point, 0 to seeds - 1.
       out: The sweep's folder.
     """
 
     config: str
     overrides: Mapping[str, str]
-    points: Sequence[Point]
+    grids: Sequence[Sequence[Point]]
     seeds: int
     out: Path
+
+    @functools.cached_property
+    def runs(self) -> dict[str, Point]:
+        """Name of each point to the point that is trained: the first of the same config.
+
+        Raises:
+          ConfigError: The first point that cannot be run.
+          SweepError: Two points of one grid are the same run, or two of different grids
+            would share a folder.
+        """
+        runs: dict[str, Point] = {}
+        trained: dict[str, Point] = {}
+        for grid in self.grids:
+            configs: dict[str, Point] = {}
+            for point in grid:
+                config = self.load(Job(point, 0, self.out)).to_dict()
+                text = json.dumps(config, sort_keys=True, default=str)
+                if other := configs.get(text):
+                    raise SweepError(
+                        f"{other.name} and {point.name} are the same run: name each "
+                        "value of the grid once"
+                    )
+                configs[text] = point
+                runs[point.name] = trained.setdefault(text, point)
+        if len({point.folder for point in trained.values()}) < len(trained):
+            raise SweepError("two points would share a folder; rename values")
+        return runs
+
+    @property
+    def points(self) -> list[Point]:
+        """What is trained."""
+        return list({point.name: point for point in self.runs.values()}.values())
 
     @property
     def jobs(self) -> list[Job]:
@@ -83,12 +116,11 @@ class Sweep:
         """Checks every point and records the sweep in OUT/sweep.json.
 
         Raises:
-          ConfigError: The first point that cannot be run.
-          SweepError: The folder holds a sweep over another config; two points are the
-            same run; or `seed` or `init`, which a sweep sets itself or compares
+          ConfigError, SweepError: As `runs`; or the folder holds a sweep over another
+            config; or `seed` or `init`, which a sweep sets itself or compares
             against, is part of the grid.
         """
-        keys = {key for point in self.points for key in point.values}
+        keys = {key for grid in self.grids for point in grid for key in point.values}
         if taken := keys & {"seed", "init"}:
             raise SweepError(
                 f"{', '.join(taken)} cannot be part of the grid: use --seeds for seeds, "
@@ -96,14 +128,6 @@ class Sweep:
             )
         if self.seeds < 1:
             raise SweepError(f"expected at least one seed, got {self.seeds}")
-        configs: dict[str, str] = {}
-        for job in self.jobs:
-            config = json.dumps(self.load(job).to_dict(), sort_keys=True, default=str)
-            if configs.setdefault(config, job.name) != job.name:
-                raise SweepError(
-                    f"{configs[config]} and {job.name} are the same run: name each value "
-                    "of the grid once"
-                )
         file = self.out / "sweep.json"
         record = {
             "schema": 1,
@@ -181,7 +205,7 @@ class Sweep:
         evaluate(candidates, studies, tasks, self.out, progress=progress)
         table, written = write_report([self.out], self.out / "report")
         path = self.out / "report" / "sweep.png"
-        draw_sweep(table, self.points, path)
+        draw_sweep(table, self.grids, self.runs, path)
         return table, written | {"sweep": path}
 
 

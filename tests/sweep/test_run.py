@@ -36,7 +36,7 @@ def config(tiny_study, tmp_path_factory):
 
 
 def make(config, out, *grid, seeds=1, **overrides):
-    return Sweep(config, overrides, parse_grid(grid), seeds, out)
+    return Sweep(config, overrides, [parse_grid(grid)], seeds, out)
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_another_sweep_in_the_folder_is_refused(config, tmp_path):
 
 def test_points_that_are_the_same_run_are_refused(config, tmp_path):
     sweep = make(config, tmp_path, "optim.lr=1e-4,0.0001")
-    message = "optim.lr 1e-4 .* and optim.lr 0.0001 .* are the same run"
+    message = "optim.lr 1e-4 and optim.lr 0.0001 are the same run"
     with pytest.raises(SweepError, match=message):
         sweep.check()
 
@@ -132,3 +132,14 @@ def test_a_run_that_the_device_refuses_does_not_end_the_sweep(
     monkeypatch.setattr(sweep_run, "train", refuse)
     failed = make(config, tmp_path, "optim.lr=1e-4,1e-3").train()
     assert len(failed) == 2 and all("out of memory" in why for why in failed.values())
+
+
+def test_grids_share_a_run(config, tmp_path):
+    """The config has rank 8; a point at it is the centre of both grids."""
+    grids = [parse_grid(["optim.lr=1e-4,1e-3"]), parse_grid(["adapt.rank=2,8"])]
+    sweep = Sweep(config, {"optim.lr": "1e-4"}, grids, 2, tmp_path)
+    sweep.check()
+    assert sweep.runs["adapt.rank 8"].name == "optim.lr 1e-4"
+    assert [job.point.name for job in sweep.jobs] == 2 * [
+        "optim.lr 1e-4", "optim.lr 1e-3", "adapt.rank 2"
+    ]  # fmt: skip
