@@ -45,7 +45,14 @@ for set in mob lung; do # building a study again would drop the splits of real_t
 done
 python "$here/real_tables.py" "$data" "$out" --splits
 
-models=("handcrafted=handcrafted" "pixels=pixels" "random=$out/random" "base=$out/base")
+# Our own base: a small ViT from random weights, by DINO on the tissue of C2 to C4.
+[ -f "$out/tissue/study.json" ] ||
+  pathjax data her2st-tissue --source "$data/her2st" --out "$out/tissue"
+pathjax train --config=configs/her2st.py:pretrain --workdir="$out/dino" \
+  --config.study="$out/tissue"
+
+models=("handcrafted=handcrafted" "pixels=pixels" "random=$out/random" "dino=$out/dino"
+  "base=$out/base")
 for mode in ${MODES:-contrastive regression}; do
   for adapt in ${ADAPT:-lora last}; do
     for seed in ${SEEDS:-0 1 2}; do
