@@ -19,6 +19,7 @@ from pathjax.commands import (
     blend,
     data,
     demo,
+    doctor,
     evals,
     figure,
     modalities,
@@ -160,7 +161,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=pathjax.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    groups = (demo, data, tile, text, models, training, blend, bench, plan, evals)
+    groups = (
+        demo,
+        doctor,
+        data,
+        tile,
+        text,
+        models,
+        training,
+        blend,
+        bench,
+        plan,
+        evals,
+    )
     for group in (*groups, sweep, predict, modalities, figure):
         group.add(commands)
     return parser
