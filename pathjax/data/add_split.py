@@ -6,21 +6,17 @@ a study. A split is never replaced, as results may have been made with it.
 """
 
 import dataclasses
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
-import pathjax
+from pathjax.data.additions import record
 from pathjax.data.folds import Folds, patient_folds
 from pathjax.data.site_folds import site_folds
-from pathjax.data.study import Split, Study, StudyError, listing, sha256
+from pathjax.data.study import Split, Study, StudyError, listing
 from pathjax.data.study_tables import read_frame
-from pathjax.data.study_writer import SAFE_NAME, write_split
+from pathjax.data.study_writer import check_name, write_split
 from pathjax.data.tables import alike
-from pathjax.files import write_json
 
 
 def make_split(
@@ -134,11 +130,7 @@ def add_split(study: Study, split: Split) -> tuple[Study, bool]:
       StudyError: The name cannot be a file's or is taken by other folds, or the split
         does not fit the study.
     """
-    if not SAFE_NAME.fullmatch(split.name):
-        raise StudyError(
-            f"{split.name!r} cannot name a split: use letters, digits, '.', '_' and "
-            "'-', starting with a letter or digit"
-        )
+    check_name(split.name, "split")
     if split.name in study.split_names:
         there = study.split(split.name)
         if dataclasses.replace(there, note=split.note) == split:
@@ -153,18 +145,4 @@ def add_split(study: Study, split: Split) -> tuple[Study, bool]:
     if problems:
         raise StudyError(f"study {study.name}: {listing(problems)}")
     path = write_split(study.root, split)
-    name = str(path.relative_to(study.root))
-    meta = dict(study.meta)
-    meta["files"] = meta["files"] | {
-        name: {"sha256": sha256(path), "bytes": path.stat().st_size}
-    }
-    meta["added"] = [
-        *meta.get("added", ()),
-        {
-            "file": name,
-            "pathjax": pathjax.__version__,
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        },
-    ]
-    write_json(study.root / "study.json", meta)
-    return Study(study.root), True
+    return record(study, str(path.relative_to(study.root))), True

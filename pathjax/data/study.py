@@ -68,6 +68,29 @@ def fingerprint_of(files: dict[str, dict[str, Any]]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def read_split(path: Path) -> Split:
+    """The split in splits/NAME.json.
+
+    Raises:
+      StudyError: The file is damaged.
+    """
+    try:
+        entry = read_json(path, SPLIT)
+    except ValueError as error:
+        raise StudyError(f"{error}; make the split again") from error
+    if entry["unit"] not in UNITS:
+        raise StudyError(
+            f"{path}: expected unit {' or '.join(UNITS)}, got {entry['unit']!r}"
+        )
+    return Split(
+        name=path.stem,
+        folds={fold: tuple(ids) for fold, ids in entry["folds"].items()},
+        unit=entry["unit"],
+        shared_patients=tuple(entry["shared_patients"]),
+        note=entry["note"],
+    )
+
+
 class Study:
     """Reads a study. Opening one reads study.json only; the rest is read when asked.
 
@@ -279,22 +302,7 @@ class Study:
                 f"study {self.name} has no split {name!r}; it has "
                 f"{', '.join(self.split_names) or 'none'}"
             )
-        path = self.root / f"splits/{name}.json"
-        try:
-            entry = read_json(path, SPLIT)
-        except ValueError as error:
-            raise StudyError(f"{error}; make the split again") from error
-        if entry["unit"] not in UNITS:
-            raise StudyError(
-                f"{path}: expected unit {' or '.join(UNITS)}, got {entry['unit']!r}"
-            )
-        return Split(
-            name=name,
-            folds={fold: tuple(ids) for fold, ids in entry["folds"].items()},
-            unit=entry["unit"],
-            shared_patients=tuple(entry["shared_patients"]),
-            note=entry["note"],
-        )
+        return read_split(self.root / f"splits/{name}.json")
 
     @functools.cached_property
     def runs(self) -> pd.DataFrame:

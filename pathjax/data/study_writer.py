@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import pathjax
+from pathjax.data import additions
 from pathjax.data.check import IndexCheck, table_problems
 from pathjax.data.study import (
     SCHEMA,
@@ -43,11 +44,9 @@ from pathjax.data.study_tables import (
 )
 from pathjax.files import atomic_path, write_json
 
-# Names of shards and splits. A file name has at most 255 bytes, those of `atomic_path`
-# and of the ending included.
+# Names of shards and splits: with ending and `atomic_path`'s part at most 255 bytes.
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,219}")
-# One record per group: random reads are 5 to 10 times slower otherwise
-# (docs/performance.md). Uncompressed, because tiles are JPEG or PNG already.
+# One record per group: random reads are 5 to 10 times slower otherwise.
 RECORD_OPTIONS = "group_size:1,uncompressed"
 log = logging.getLogger(__name__)
 
@@ -202,7 +201,6 @@ class StudyWriter:
         size = self._shard(shard).stat().st_size
         if about.get(b"bytes", str(size).encode()) != str(size).encode():
             return f"has {size} bytes, {about[b'bytes'].decode()} were written"
-        # Builds begun by early versions kept no checksum.
         expected = about.get(b"sha256", b"").decode()
         if expected and expected != sha256(self._shard(shard)):
             return "has other bytes than were written"
@@ -219,7 +217,7 @@ class StudyWriter:
         """
         from array_record.python.array_record_module import ArrayRecordWriter
 
-        _check_name(shard)
+        check_name(shard, "shard")
         with atomic_path(self._shard(shard)) as partial:
             records = ArrayRecordWriter(str(partial), RECORD_OPTIONS)
             writer = ShardWriter(records, shard)
@@ -238,14 +236,10 @@ class StudyWriter:
     ) -> None:
         """Written after the shard: their presence says that the shard is whole.
 
-        The shard's checksum is stored with them while its bytes are still in the page
-        cache; `finish` would have to read terabytes again.
+        With its checksum, taken while its bytes are still in the page cache.
         """
         path = self._shard(shard)
-        about = {
-            "sha256": checksum or sha256(path),
-            "bytes": str(path.stat().st_size),
-        }
+        about = {"sha256": checksum or sha256(path), "bytes": str(path.stat().st_size)}
         self._whole.add(shard)
         table = pa.Table.from_pandas(rows, preserve_index=False)
         with atomic_path(self._rows_path(shard)) as partial:
@@ -254,7 +248,7 @@ class StudyWriter:
             self._order.append(shard)
 
     def _checksum(self, shard: str) -> str:
-        """Of a shard; builds begun by earlier versions kept none."""
+        # Builds begun by early versions kept none.
         about = pq.read_metadata(self._rows_path(shard)).metadata or {}
         return about.get(b"sha256", b"").decode() or sha256(self._shard(shard))
 
@@ -277,7 +271,7 @@ class StudyWriter:
           StudyError: The name cannot be a file name.
           OSError: The file cannot be read.
         """
-        _check_name(shard)
+        check_name(shard, "shard")
         path = self._shard(shard)
         self._rows_path(shard).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
@@ -315,7 +309,7 @@ class StudyWriter:
             `shard` are filled in where those columns are absent.
 
         Raises:
-          StudyError: There is no shard, or the tables are inconsistent.
+          StudyError: No shard, inconsistent tables, or additions that would be lost.
         """
         if not self._order:
             reasons = [f"{one['what']}: {one['reason']}" for one in self._skipped]
@@ -345,8 +339,14 @@ class StudyWriter:
                 raise StudyError(
                     f"study {self._meta['name']} is inconsistent: {listing(problems)}"
                 )
+            own = ["reports.parquet"] if reports is not None else []
+            own += [f"splits/{split.name}.json" for split in splits]
+            samples = samples.reset_index(drop=True)
+            added, entries = additions.kept(
+                *(self.root, own, samples, schema.names, index.owners)
+            )
         with new("samples.parquet") as partial:
-            samples.reset_index(drop=True).to_parquet(partial, index=False)
+            samples.to_parquet(partial, index=False)
         if expression is not None:
             with new("expression.h5ad") as partial:
                 expression.write_h5ad(partial, compression="gzip")
@@ -374,8 +374,11 @@ class StudyWriter:
                     "bytes": path.stat().st_size,
                 }
                 for path in [*shards, *written]
-            },
+            }
+            | added,
         }
+        if entries:
+            self._meta["added"] = entries
         write_json(self.root / "study.json", self._meta)
         return Study(self.root)
 
@@ -388,9 +391,10 @@ def write_split(root: Path, split: Split) -> Path:
     return path
 
 
-def _check_name(shard: str) -> None:
-    if not SAFE_NAME.fullmatch(shard):
+def check_name(name: str, what: str) -> None:
+    """Raises StudyError for what cannot name a file of a shard or split."""
+    if not SAFE_NAME.fullmatch(name):
         raise StudyError(
-            f"{shard!r} cannot name a shard: use at most 220 letters, digits, '.', '_' and "
-            "'-', starting with a letter or digit"
+            f"{name!r} cannot name a {what}: use at most 220 letters, digits, '.', '_' "
+            "and '-', starting with a letter or digit"
         )

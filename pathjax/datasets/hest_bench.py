@@ -24,7 +24,7 @@ from PIL import Image
 from pathjax.data.study import Split, Study, StudyError
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.dataset import Progress
-from pathjax.datasets.spatial.anndata_file import not_counts, read_h5ad
+from pathjax.datasets.spatial.anndata_file import not_counts, read_anndata
 from pathjax.files import read_json, sha256, write_json
 
 MPP = 0.5
@@ -203,7 +203,7 @@ def _counts(
     path: Path, codes: list[str], genes: list[str], sample: str
 ) -> anndata.AnnData:
     """Counts of the spots that have a patch, in the patches' order."""
-    adata = read_h5ad(path)
+    adata = read_anndata(path)
     for what, names, wanted in (
         ("barcodes", adata.obs_names, codes),
         ("genes", adata.var_names, genes),

@@ -11,14 +11,12 @@ counted. Nothing is corrected: OCR errors stay as they are.
 
 import dataclasses
 import re
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-import pathjax
+from pathjax.data.additions import record
 from pathjax.data.study import Study, sha256
 from pathjax.data.study_tables import read_frame
 from pathjax.data.tables import known_columns, read_table
@@ -261,14 +259,4 @@ def add_reports(
     path = study.root / FILE
     with atomic_path(path) as partial:
         joined.texts.to_parquet(partial, index=False)
-    entry = {"sha256": sha256(path), "bytes": path.stat().st_size}
-    meta["files"] = meta["files"] | {FILE: entry}
-    added = {
-        "file": FILE,
-        "source": source,
-        "pathjax": pathjax.__version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-    }
-    meta["added"] = [*meta.get("added", ()), added]
-    write_json(study.root / "study.json", meta)
-    return Study(study.root), True
+    return record(Study(study.root), FILE, source=source), True

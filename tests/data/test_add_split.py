@@ -73,7 +73,7 @@ def test_a_study_is_as_it_was_when_the_split_cannot_be_written(
     broken_copy, monkeypatch
 ):
     """Killed between the two files, the study has no trace of the split."""
-    import pathjax.data.add_split as module
+    import pathjax.data.additions as module
 
     split, _ = make_split(broken_copy, "cv", 3)
     written = []

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pathjax.cli import main
+from pathjax.data import additions
 from pathjax.data.check import check_study
 from pathjax.data.study import Study
 from pathjax.data.text_store import TextError
@@ -229,7 +230,8 @@ def test_a_kill_leaves_a_whole_study(broken_copy, monkeypatch):
             raise KeyboardInterrupt
         real(path, value)
 
-    monkeypatch.setattr(reports, "write_json", stop_at_second)
+    for module in (reports, additions):
+        monkeypatch.setattr(module, "write_json", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
         add_reports(broken_copy, joined, SOURCE, replace=True)
     left = Study(broken_copy.root)

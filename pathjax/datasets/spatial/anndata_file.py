@@ -1,4 +1,4 @@
-"""AnnData with positions, as scanpy and squidpy write it (.h5ad), and in memory.
+"""AnnData with positions, as scanpy and squidpy write it (.h5ad, .zarr), and in memory.
 
 Raw counts are taken from `layers["counts"]`, `raw` or X, whichever holds whole numbers.
 Pictures in `uns["spatial"]` are reduced ones and used only when asked for.
@@ -24,7 +24,10 @@ from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import Pictures
 from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import fit_array, pitch_px
+from pathjax.optional_deps import need
 
+# One of these is in every folder of Zarr: of version 3, and of version 2.
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs")
 COUNTS_LAYERS = ("counts", "raw_counts")
 ID_COLUMNS = ("gene_ids", "gene_id", "ensembl", "ensembl_id", "feature_id")
 SYMBOL_COLUMNS = (
@@ -47,15 +50,18 @@ SAME_PX = 1.5  # positions are rounded to whole pixels by some
 
 
 class AnnDataFile:
-    """An .h5ad file with positions of spots, bins or cells."""
+    """An .h5ad file or .zarr folder with positions of spots, bins or cells."""
 
     name = "AnnData"
     needs = (
-        "an .h5ad file with raw counts and obsm['spatial'], and its full-resolution "
+        "an .h5ad file (or .zarr folder) with raw counts and obsm['spatial'], and its full-resolution "
         "image by --image"
     )
 
     def recognises(self, path: Path) -> bool:
+        if path.is_dir():
+            groups = all((path / name).is_dir() for name in ("obs", "var"))
+            return groups and any((path / mark).is_file() for mark in ZARR_MARKS)
         if not path.is_file():
             return False
         if not h5py.is_hdf5(path):
@@ -70,22 +76,25 @@ class AnnDataFile:
         return [path]
 
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
-        return sample_of(read_h5ad(path), path.stem, str(path), options)
+        return sample_of(read_anndata(path), path.stem, str(path), options)
 
 
-def read_h5ad(path: Path) -> anndata.AnnData:
-    """The file's content.
+def read_anndata(path: Path) -> anndata.AnnData:
+    """The content of an .h5ad file or a .zarr folder.
 
     Raises:
       SpatialError: It is missing, truncated or no AnnData.
     """
-    if not path.is_file():
+    if not path.exists():
         raise SpatialError(f"{path} does not exist")
+    if path.is_dir():
+        need("zarr", "spatial")
+    read = anndata.read_zarr if path.is_dir() else anndata.read_h5ad
     try:
         with warnings.catch_warnings():
             # Genes that share a name are added up, spots that do are refused.
             warnings.filterwarnings("ignore", ".*names are not unique")
-            return anndata.read_h5ad(path)
+            return read(path)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise SpatialError(
             f"{path} cannot be read as AnnData ({str(error)[:200]}): copy or download "

@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from pathjax.data.tables import is_missing
-from pathjax.datasets.spatial.anndata_file import read_h5ad, sample_of
+from pathjax.datasets.spatial.anndata_file import read_anndata, sample_of
 from pathjax.datasets.spatial.image import ImageSource, cut_tile
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import UNKNOWN, SpatialError, SpatialSample
@@ -162,7 +162,7 @@ class Hest:
             technology = "ST"
         patient, site, notes = patient_of(about)
         sample = sample_of(
-            read_h5ad(path),
+            read_anndata(path),
             files.name,
             str(path),
             options,

@@ -15,7 +15,10 @@ from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.manifest import SampleRow
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
-from pathjax.datasets.spatial.spatialdata_store import sample_of_spatialdata
+from pathjax.datasets.spatial.spatialdata_store import (
+    regions_of,
+    sample_of_spatialdata,
+)
 from pathjax.wsi.base import SlideError
 
 Image = str | Path | np.ndarray | ImageSource
@@ -74,17 +77,24 @@ def study_from_spatialdata(
     """Builds a study of a SpatialData object, or of several by name.
 
     `image` names one of its images, or a file; the rest is as for
-    `study_from_anndata`.
+    `study_from_anndata`. Where a table describes several elements, each is a section,
+    called NAME_ELEMENT.
 
     Raises:
       StudyError: A section cannot be used; the message says why.
     """
-    sections = _by_name(sdata, options)
+    sections = {}
+    for name, given in _by_name(sdata, options).items():
+        regions = regions_of(given)
+        for region in regions:
+            own = name if len(regions) == 1 else f"{name}_{region}"
+            sections[own] = (given, region)
     images = {name: _of(image, name) for name in sections}
 
     def read(name: str, chosen: SpatialOptions) -> SpatialSample:
+        given, region = sections[name]
         chosen = dataclasses.replace(chosen, image=images[name])
-        return sample_of_spatialdata(sections[name], name, name, chosen)
+        return sample_of_spatialdata(given, name, name, chosen, region)
 
     return _build(sections, read, out, mpp, patient, site, options)
 

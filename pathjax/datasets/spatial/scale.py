@@ -62,6 +62,11 @@ def fit_array(
     steps, *_ = np.linalg.lstsq(design, xy, rcond=None)
     off = np.sqrt(np.mean(np.sum((design @ steps - xy) ** 2, axis=1)))
     step = np.linalg.norm(steps[0])
+    if not abs(np.linalg.det(steps[:2])) > 0:
+        raise SpatialError(
+            f"sample {name}: the spots' pixels are all at one place or on one line: the "
+            "positions are damaged"
+        )
     if not off <= MAX_RMS * step:
         raise SpatialError(
             f"sample {name}: the spots' pixels are {off:.1f} px (root mean square) off "

@@ -1,84 +1,137 @@
 """SpatialData stores (.zarr) and objects, read by the spatialdata library.
 
-One table with its shapes or labels, and one colour image in a coordinate system that
-they share. Units are not part of the format: the scale comes from what is known of the
-technology, or from the user.
+A sample is an element of shapes or labels with its rows of a table, and one colour image
+in a coordinate system that they share. Units are not part of the format: the scale comes
+from what is known of the technology, or from the user.
 """
 
 import re
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.datasets.spatial.anndata_file import sample_of
+from pathjax.datasets.spatial.anndata_file import ZARR_MARKS, sample_of
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import on_white
 from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import pitch_px
 from pathjax.datasets.spatial.space_ranger import listed
+from pathjax.datasets.spatial.visium_hd import DEFAULT_UM
 from pathjax.optional_deps import need
 
 ELEMENTS = ("images", "labels", "shapes", "points", "tables", "table")
+TABLES = ("tables", "table")  # "table" in versions of the library before 0.1
+PLACED = ("shapes", "labels")
 REDUCED = ("hires", "lowres", "thumbnail", "cytassist")
 BIN_NAME = re.compile(r"square_(\d+)um")
 AXES = ("x", "y")
 
 
 class SpatialDataStore:
-    """A folder written by `SpatialData.write`."""
+    """A folder written by `SpatialData.write`, or one element's in it (shapes/NAME)."""
 
     name = "SpatialData"
     needs = "a .zarr folder with images/, shapes/ or labels/, and tables/"
 
     def recognises(self, path: Path) -> bool:
-        marks = ("zarr.json", ".zgroup", ".zattrs")
-        return (
-            path.is_dir()
-            and any((path / mark).is_file() for mark in marks)
-            and any((path / element).is_dir() for element in ELEMENTS)
-        )
+        return _is_store(path) or _is_element(path)
 
     def samples(self, path: Path) -> list[Path]:
-        return [path]
+        """A sample for each element that the only table describes."""
+        tables = [table for name in TABLES for table in (path / name).glob("*/uns")]
+        if not _is_store(path) or len(tables) != 1:
+            return [path]
+        zarr = need("zarr", "spatial")
+        try:
+            group = zarr.open_group(tables[0] / "spatialdata_attrs", mode="r")
+            regions = np.atleast_1d(anndata.io.read_elem(group["region"])).tolist()
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError):
+            return [path]  # reading it says what is wrong
+        if len(regions) == 1:
+            return [path]
+        kinds = {
+            name: next((kind for kind in PLACED if (path / kind / name).is_dir()), "")
+            for name in map(str, regions)
+        }
+        return [path / (kinds[name] or PLACED[0]) / name for name in kinds]
 
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
-        if not any((path / name).is_dir() for name in ("tables", "table")):
+        store, region = (
+            (path, None) if _is_store(path) else (path.parents[1], path.name)
+        )
+        if not any((store / name).is_dir() for name in TABLES):
             raise SpatialError(
-                f"{path} has no table of counts (tables/): {listed(path)}"
+                f"{store} has no table of counts (tables/): {listed(store)}"
             )
         spatialdata = need("spatialdata", "spatial")
         try:
-            sdata = spatialdata.read_zarr(path)
+            sdata = spatialdata.read_zarr(store)
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise SpatialError(
-                f"{path} cannot be read by spatialdata ({str(error)[:200]})"
+                f"{store} cannot be read by spatialdata ({str(error)[:200]})"
             ) from error
-        return sample_of_spatialdata(sdata, path.stem, str(path), options)
+        name = f"{store.stem}_{region}" if region else store.stem
+        return sample_of_spatialdata(sdata, name, str(store), options, region)
+
+
+def _is_store(path: Path) -> bool:
+    return (
+        path.is_dir()
+        and any((path / mark).is_file() for mark in ZARR_MARKS)
+        and any((path / element).is_dir() for element in ELEMENTS)
+    )
+
+
+def _is_element(path: Path) -> bool:
+    return path.is_dir() and path.parent.name in PLACED and _is_store(path.parents[1])
+
+
+def regions_of(sdata: Any) -> list[str | None]:
+    """The elements that the only table describes; None where the table is to be chosen."""
+    described = list(_described(sdata).values())
+    return list(described[0]) if len(described) == 1 else [None]
+
+
+def _described(sdata: Any) -> dict[str, list[str]]:
+    """The shapes and labels that each table describes."""
+    regions = {}
+    for name, table in sdata.tables.items():
+        if attributes := table.uns.get("spatialdata_attrs"):
+            regions[name] = np.atleast_1d(attributes["region"]).tolist()
+    return regions
 
 
 def sample_of_spatialdata(
-    sdata: Any, name: str, where: str, options: SpatialOptions
+    sdata: Any,
+    name: str,
+    where: str,
+    options: SpatialOptions,
+    region: str | None = None,
 ) -> SpatialSample:
-    """A sample of one SpatialData object.
+    """A sample of a SpatialData object; `region` may be None if there is only one.
 
     Raises:
       SpatialError: There is no table of raw counts, not one image, or no transformation
         between them.
     """
     need("spatialdata", "spatial")
-    table_name, region = _table(sdata, where, options)
+    table_name, region = _table(sdata, where, options, region)
     table = sdata.tables[table_name]
+    keys = [
+        table.uns["spatialdata_attrs"][key] for key in ("region_key", "instance_key")
+    ]
+    table = table[(table.obs[keys[0]] == region).to_numpy()]
+    if not table.n_obs:
+        raise SpatialError(f"{where}: table {table_name} has no row of {region}")
     image_name, image, xy, scale = _placed(sdata, region, where, options)
     positions = _in_order(table, xy, where)
     adata = table.copy()
     adata.obsm = {"spatial": positions}
     adata.uns = {}
-    keys = [
-        table.uns["spatialdata_attrs"][key] for key in ("region_key", "instance_key")
-    ]
     adata.obs = adata.obs.drop(columns=keys)
     notes = (f"the image is {image_name}",) if len(sdata.images) > 1 else ()
     reader = sdata.attrs.get("spatialdata_io_reader", "")
@@ -107,32 +160,37 @@ def sample_of_spatialdata(
     )
 
 
-def _table(sdata: Any, where: str, options: SpatialOptions) -> tuple[str, str]:
+def _table(
+    sdata: Any, where: str, options: SpatialOptions, region: str | None
+) -> tuple[str, str]:
     """The table to use, and the one element that it describes."""
-    regions = {}
-    for name, table in sdata.tables.items():
-        attributes = table.uns.get("spatialdata_attrs")
-        if attributes:
-            region = attributes["region"]
-            regions[name] = [region] if isinstance(region, str) else list(region)
+    regions = _described(sdata)
     if not regions:
         raise SpatialError(
             f"{where} has no table that describes shapes or labels; tables: "
             f"{', '.join(sdata.tables) or 'none'}"
         )
-    if len(regions) > 1:
-        wanted = f"{options.bin_um:03.0f}um"
-        regions = {n: r for n, r in regions.items() if wanted in n} or regions
+    if region is not None:
+        regions = {name: [region] for name, all in regions.items() if region in all}
+        if not regions:
+            raise SpatialError(f"{where}: no table describes {region}")
+    elif len(regions) > 1:
+        named = f"{options.bin_um or DEFAULT_UM:03.0f}um"
+        regions = {
+            name: all for name, all in regions.items() if named in name
+        } or regions
     if len(regions) > 1:
         raise SpatialError(
-            f"{where} has {len(regions)} tables ({', '.join(regions)}): keep one, or "
-            "choose a bin size by --bin-um"
+            f"{where} has {len(regions)} tables ({', '.join(regions)}): choose a bin "
+            "size by --bin-um, or give the path of one element, such as "
+            f"{where}/{PLACED[0]}/{next(iter(regions.values()))[0]}"
         )
     ((name, elements),) = regions.items()
     if len(elements) > 1:
         raise SpatialError(
             f"{where}: table {name} describes {len(elements)} elements "
-            f"({', '.join(elements)}): write a store for each sample"
+            f"({', '.join(elements)}): give the path of one, such as "
+            f"{where}/{PLACED[0]}/{elements[0]}"
         )
     if elements[0] not in sdata.shapes and elements[0] not in sdata.labels:
         raise SpatialError(
@@ -156,7 +214,7 @@ def _placed(sdata: Any, region: str, where: str, options: SpatialOptions):
                 f"{where} has only reduced images ({', '.join(names)}): give the "
                 "full-resolution one by --image, or one of these by its name"
             )
-        names = full
+        names = full if len(full) < 2 else _beside(sdata, region, full)
     else:
         return _with_file(sdata, region, where, options.image)
     if len(names) != 1:
@@ -168,6 +226,19 @@ def _placed(sdata: Any, region: str, where: str, options: SpatialOptions):
     to_image = _transformation(sdata, region, name, where)
     source = ImageSource.of_array(_lazy(sdata.images[name], where), name)
     return name, source, *_apply(sdata, region, to_image)
+
+
+def _beside(sdata: Any, region: str, names: list[str]) -> list[str]:
+    """The images that share a coordinate system with the region, best one of its own."""
+    from spatialdata.transformations import get_transformation
+
+    ours = set(get_transformation(sdata[region], get_all=True))
+    shared = {
+        name: ours & set(get_transformation(sdata.images[name], get_all=True))
+        for name in names
+    }
+    own = [name for name in names if shared[name] - {"global"}]
+    return own or [name for name in names if shared[name]] or names
 
 
 def _with_file(sdata: Any, region: str, where: str, file: str):

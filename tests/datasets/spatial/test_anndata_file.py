@@ -1,3 +1,6 @@
+import shutil
+
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +8,7 @@ import scipy.sparse
 from made_spots import MPP, picture, save, spots
 
 from pathjax.datasets.spatial.anndata_file import AnnDataFile, sample_of
+from pathjax.datasets.spatial.formats import recognise
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError
 from pathjax.datasets.spatial.visium import Visium
@@ -44,6 +48,29 @@ def test_a_file_of_scanpy_is_read(tmp_path, slide):
     assert list(sample.counts.var["symbol"]) == list(adata.var_names)
     assert sample.sample_ids[0] == "S1_AAAC0000-1"
     assert list(sample.counts.obs) == ["array_row", "array_col", "zone"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of zarr's coming changes
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_zarr_folder_is_read_as_the_file_is(tmp_path, slide, version):
+    pytest.importorskip("zarr", minversion="3.0")
+    adata = spots()
+    adata.X = scipy.sparse.csr_matrix(adata.X)
+    expected = read(adata, tmp_path, slide)
+    path = tmp_path / "S1.zarr"
+    with anndata.settings.override(zarr_write_format=version):
+        adata.write_zarr(path)
+    assert isinstance(recognise(path), AnnDataFile)
+    sample = READER.read(path, SpatialOptions(image=slide))
+    assert sample.sample_ids == expected.sample_ids and sample.mpp == expected.mpp
+    np.testing.assert_array_equal(sample.positions, expected.positions)
+    assert (sample.counts.X != expected.counts.X).nnz == 0
+    pd.testing.assert_frame_equal(sample.counts.var, expected.counts.var)
+    pd.testing.assert_frame_equal(sample.counts.obs, expected.counts.obs)
+    shutil.rmtree(path / "obsm" / "spatial")
+    # A part of an array that is not there is read as zeros.
+    with pytest.raises(SpatialError, match=r"all at one place|no positions"):
+        READER.read(path, SpatialOptions(image=slide))
 
 
 @pytest.mark.parametrize("place", ["layer", "raw"])

@@ -1,5 +1,6 @@
 """Against the spatialdata library, which writes the stores and is the measure of them."""
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,6 +102,84 @@ def test_a_study_from_an_object(tmp_path):
         made(), tmp_path / "out", patient="P1", tile_px=16, tile_um=32.0
     )
     assert len(study.tiles) == 36 and set(study.samples["patient_id"]) == {"P1"}
+
+
+def two_sections():
+    """A store's content with one table of two sections, each with an own image."""
+    spatialdata = pytest.importorskip("spatialdata")
+    from spatialdata.models import TableModel
+    from spatialdata.transformations import Identity, set_transformation
+
+    images, shapes, tables = {}, {}, []
+    for number, name in enumerate(("A", "B")):
+        one = made()
+        image, place = one.images["he"], one.shapes["spots"]
+        set_transformation(image, Identity(), name)
+        set_transformation(place, Identity(), "global")
+        images[f"{name}_image"], shapes[name] = image, place
+        table = one.tables["table"].copy()
+        del table.uns["spatialdata_attrs"]
+        table.X = table.X + number
+        table.obs["region"] = name
+        tables.append(table)
+    joined = anndata.concat(tables, merge="same", index_unique="-")
+    joined.obs["region"] = pd.Categorical(joined.obs["region"])
+    for name in ("A", "B"):  # the frame of the image is known by its own system only
+        scale = get_scale()
+        set_transformation(shapes[name], {"global": scale, name: scale}, set_all=True)
+    table = TableModel.parse(
+        joined, region=["A", "B"], region_key="region", instance_key="instance"
+    )
+    return spatialdata.SpatialData(
+        images=images, shapes=shapes, tables={"table": table}
+    )
+
+
+def get_scale():
+    from spatialdata.transformations import Scale
+
+    return Scale([2.0, 2.0], axes=("x", "y"))
+
+
+@peer
+def test_a_table_of_several_elements_is_a_sample_for_each(tmp_path):
+    sdata = two_sections()
+    sdata.write(tmp_path / "S.zarr")
+    paths = READER.samples(tmp_path / "S.zarr")
+    assert paths == [tmp_path / "S.zarr" / "shapes" / name for name in ("A", "B")]
+    for number, path in enumerate(paths):
+        assert isinstance(recognise(path), SpatialDataStore)
+        sample = READER.read(path, SpatialOptions())
+        assert sample.name == f"S_{path.name}"
+        assert sample.notes == (f"the image is {path.name}_image",)
+        np.testing.assert_array_equal(sample.counts.X.toarray(), spots().X + number)
+        np.testing.assert_allclose(sample.positions, Visium().xy)
+    with pytest.raises(SpatialError, match=r"2 elements \(A, B\).*memory/shapes/A"):
+        read(sdata)
+    study = Study.from_spatialdata(
+        {"S": sdata},
+        tmp_path / "out",
+        patient={"S_A": "P1", "S_B": "P2"},
+        tile_px=16,
+        tile_um=32.0,
+    )
+    patients = study.samples.groupby("slide_id")["patient_id"].unique()
+    assert {name: list(own) for name, own in patients.items()} == {
+        "S_A": ["P1"],
+        "S_B": ["P2"],
+    }
+
+
+@peer
+def test_one_of_several_tables_is_chosen_by_its_bin_size():
+    sdata = made()
+    table = sdata.tables["table"]
+    del sdata.tables["table"]
+    for size in ("002", "008"):
+        sdata.tables[f"square_{size}um"] = table.copy()
+    with pytest.raises(SpatialError, match="2 tables.*choose a bin size by --bin-um"):
+        read(sdata)
+    assert read(sdata, bin_um=8).spot_um == 8.0
 
 
 @peer
