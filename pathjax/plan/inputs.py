@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pathjax import zoo
 from pathjax.config import ConfigError, RunConfig
+from pathjax.data.measured import is_partial
 from pathjax.data.study import Study
 from pathjax.data.text_store import read_text
 from pathjax.models.model_file import Model, ModelFileError, load_model
@@ -80,6 +81,26 @@ class Sizes:
                 "--text-dim=N"
             )
         return read_text(path).values.shape[1]
+
+
+def has_unmeasured(config: RunConfig) -> bool:
+    """Whether batches hold the mask of genes that samples were not measured for.
+
+    False where the study is not on this machine. A panel whose genes are only chosen in
+    training may turn out to be measured everywhere: the estimate then is too high.
+    """
+    objective = config.objective.build()
+    reads = objective.needs_genes or objective.needs_counts
+    # Others train only on panels that all samples were measured for.
+    if not (reads and objective.supports_unmeasured):
+        return False
+    if not (Path(config.study) / "study.json").is_file():
+        return False
+    study = Study(config.study)
+    if not study.has_expression:
+        return False
+    genes = config.data.panel_genes() if config.data.gene_list else None
+    return is_partial(study.expression(), genes)
 
 
 def training_samples(config: RunConfig) -> int | None:

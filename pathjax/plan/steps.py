@@ -26,7 +26,7 @@ from pathjax.parallel.hardware import Target
 from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
 from pathjax.plan.collectives import Collective, collectives
 from pathjax.plan.hlo import parse
-from pathjax.plan.inputs import Sizes, initial_model
+from pathjax.plan.inputs import Sizes, has_unmeasured, initial_model
 from pathjax.plan.memory import (
     Buffers,
     Memory,
@@ -134,7 +134,11 @@ def build(
     mesh = config.make_mesh(devices)
     vit = config.encoder(initial_model(config))
     objective = make_objective(
-        config, vit, sizes.n_genes(config), sizes.text_dim(config)
+        config,
+        vit,
+        sizes.n_genes(config),
+        sizes.text_dim(config),
+        has_unmeasured(config),
     )
     return make_program(config, objective, mesh), vit
 

@@ -1,10 +1,18 @@
 """Encoders and panels of runs whose study and model do not exist."""
 
+import jax
 import pytest
+from partial import withhold
 
 from pathjax import zoo
 from pathjax.config import ConfigError, load
-from pathjax.plan.inputs import Sizes, initial_model, training_samples
+from pathjax.plan.inputs import (
+    Sizes,
+    has_unmeasured,
+    initial_model,
+    training_samples,
+)
+from pathjax.plan.steps import build
 
 TCGA = "configs/tcga.py:contrastive,pod"
 
@@ -40,6 +48,21 @@ def test_training_samples_of_a_study(tiny_study):
     options = {"study": str(tiny_study.root), "split": "main"}
     here = load(f"{TCGA},variant=S/16", options)
     assert training_samples(here) == len(tiny_study.fold_samples("main", "train"))
+
+
+def test_batches_of_a_study_with_unmeasured_genes_have_a_mask(tiny_study, monkeypatch):
+    config = load(f"{TCGA},variant=S/16")
+    assert not has_unmeasured(config)
+    here = load(f"{TCGA},variant=S/16", {"study": str(tiny_study.root)})
+    assert not has_unmeasured(here)
+    partial = withhold(
+        tiny_study.expression(), ["P01"], tiny_study.expression().var_names[:5]
+    )
+    monkeypatch.setattr(type(tiny_study), "expression", lambda self: partial)
+    assert has_unmeasured(here)
+    program, _ = build(here, jax.devices(), Sizes(genes=7))
+    batch = program.abstract_batch()
+    assert batch["measured"].shape == (here.data.batch, 7)
 
 
 def test_width_of_text_embeddings(tmp_path):

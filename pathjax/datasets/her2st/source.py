@@ -26,7 +26,9 @@ import scipy.sparse
 from pathjax.data.study import StudyError
 
 SECTION = re.compile(r"[A-Z][1-9][0-9]?")  # patient letter, number of the section
+# Array position of a spot; Stahl's files have it measured, as 16.92x9.015.
 SPOT = re.compile(r"(\d+)x(\d+)")
+MEASURED = re.compile(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")
 TABLES = {
     "counts": ("data/ST-cnts/{s}.tsv", "count-matrices/{s}.tsv"),
     "spots": (
@@ -192,10 +194,12 @@ def _files(source: Path, section: str) -> SectionFiles:
 class Counts:
     """One section's counts: `matrix` is `[spots, genes]` float32, whole numbers.
 
-    `genes` are unique; `summed` says which the file had more than once, and how often.
+    `spots` are array positions, `places` the same as measured. `genes` are unique;
+    `summed` says which the file had more than once, and how often.
     """
 
     spots: list[Spot]
+    places: list[tuple[float, float]]
     genes: list[str]
     matrix: scipy.sparse.csr_matrix
     summed: dict[str, int]
@@ -265,7 +269,7 @@ def read_header(path: Path) -> list[str]:
     return ["", *header] if len(lines[1]) == len(header) + 1 else header
 
 
-def read_counts(path: Path) -> Counts:
+def read_counts(path: Path, spot: re.Pattern[str] = SPOT) -> Counts:
     """Reads a table of spots by genes; columns with the same symbol are summed.
 
     Raises:
@@ -275,10 +279,10 @@ def read_counts(path: Path) -> Counts:
     symbols = header[1:]
     place: dict[str, int] = {}
     columns = [place.setdefault(name, len(place)) for name in symbols]
-    spots: list[Spot] = []
+    places: list[tuple[float, float]] = []
     counts: list[scipy.sparse.csr_matrix] = []
     for number, (name, *fields) in enumerate(rows, start=2):
-        match = SPOT.fullmatch(name)
+        match = spot.fullmatch(name)
         try:
             values = np.array(fields, np.float64)
         except ValueError:
@@ -286,19 +290,20 @@ def read_counts(path: Path) -> Counts:
         whole = np.isfinite(values) & (values >= 0) & (values == np.floor(values))
         if match is None or not whole.all():
             hint = ""
-            if match is None and SPOT.fullmatch(symbols[0]):
+            if match is None and spot.fullmatch(symbols[0]):
                 hint = ": the table is transposed, put spots into rows"
             raise SectionError(
                 f"{path} line {number}: expected a spot such as 10x13 and whole counts, "
                 f"got {name} with values that are not{hint}"
             )
-        spots.append((int(match[1]), int(match[2])))
+        places.append((float(match[1]), float(match[2])))
         counts.append(scipy.sparse.csr_matrix(values.astype(np.float32)))
-    if len(set(spots)) < len(spots):
+    if len(set(places)) < len(places):
         raise SectionError(f"{path} has a spot more than once")
     matrix = scipy.sparse.vstack(counts) @ sum_columns(columns, len(place))
     summed = {gene: n for gene, n in collections.Counter(symbols).items() if n > 1}
-    return Counts(spots, list(place), scipy.sparse.csr_matrix(matrix), summed)
+    spots = [(round(x), round(y)) for x, y in places]
+    return Counts(spots, places, list(place), scipy.sparse.csr_matrix(matrix), summed)
 
 
 def _read_numbers(

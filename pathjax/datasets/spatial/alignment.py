@@ -34,16 +34,26 @@ class Alignment:
         """Reads three lines of three numbers.
 
         Raises:
-          SpatialError: It is no such table, or degenerate: no similarity of two images.
+          SpatialError: It is no such table, or degenerate.
         """
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 rows = [
                     [float(cell) for cell in row] for row in csv.reader(file) if row
                 ]
-            matrix = np.array(rows, np.float64)
+            return cls.of(np.array(rows, np.float64), path)
         except (OSError, ValueError) as error:
+            if isinstance(error, SpatialError):
+                raise
             raise SpatialError(f"{path} is no alignment matrix ({error})") from error
+
+    @classmethod
+    def of(cls, matrix: np.ndarray, path: Path) -> "Alignment":
+        """The matrix of a file.
+
+        Raises:
+          SpatialError: It is degenerate: no similarity of two images.
+        """
         problem = _problem(matrix)
         if problem:
             raise SpatialError(
@@ -61,8 +71,8 @@ class Alignment:
           SpatialError: Neither direction puts the spots into the image.
         """
         directions = (np.linalg.inv(self.matrix), self.matrix)
-        placed = [_apply(to_image, xenium_px) for to_image in directions]
-        scales = [1 / _scale(to_image) for to_image in directions]
+        placed = [apply(to_image, xenium_px) for to_image in directions]
+        scales = [1 / scale_of(to_image) for to_image in directions]
         inside = [_inside(xy, image) for xy in placed]
         if max(inside) < MIN_INSIDE:
             raise SpatialError(
@@ -107,13 +117,15 @@ def _problem(matrix: np.ndarray) -> str:
     return ""
 
 
-def _apply(
+def apply(
     matrix: Float[np.ndarray, "3 3"], xy: Float[np.ndarray, "n 2"]
 ) -> Float[np.ndarray, "n 2"]:
+    """Points through a matrix."""
     return xy @ matrix[:2, :2].T + matrix[:2, 2]
 
 
-def _scale(matrix: Float[np.ndarray, "3 3"]) -> float:
+def scale_of(matrix: Float[np.ndarray, "3 3"]) -> float:
+    """Length of one unit's image; the mean of x and y."""
     return math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
 
 

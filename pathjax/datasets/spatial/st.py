@@ -1,10 +1,11 @@
 """Spatial transcriptomics on printed arrays: tables of counts, spots and an image.
 
-her2st's folders, and those of Ståhl et al. and STUtility: a count table, a spot table and
-an image for each section. The tables are read by pathjax.datasets.her2st.
+her2st's folders, and those of Ståhl et al. and STUtility: a count table, a spot table or
+transformation, and an image for each section. pathjax.datasets.her2st reads the tables.
 """
 
 import collections
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pathjax.datasets.her2st.image import (
 )
 from pathjax.datasets.her2st.section import Slide, read_section
 from pathjax.datasets.spatial import tenx
+from pathjax.datasets.spatial.alignment import Alignment, apply, scale_of
 from pathjax.datasets.spatial.genes import SEEN_ONLY
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
@@ -126,36 +128,35 @@ def _filled(slide: Slide) -> ImageSource:
 
 
 class SpotTables:
-    """A folder with a count table, a spot table and an image for each section."""
+    """A folder with counts, places of spots and an image for each section."""
 
     name = "ST"
     needs = (
-        "NAME.tsv (spots such as 10x13 by genes), a table with x, y, pixel_x, pixel_y "
-        "whose name has NAME in it, and NAME.jpg"
+        "NAME.tsv (spots such as 10x13 by genes), a table with x, y, pixel_x, pixel_y or "
+        "a transformation (nine numbers) whose name has NAME in it, and NAME.jpg"
     )
 
     def recognises(self, path: Path) -> bool:
         if not (path.is_dir() or _is_table(path)):
             return False
         folder = path if path.is_dir() else path.parent
-        return any(map(_is_spot_table, _tables(folder)))
+        return any(_places(table) for table in _tables(folder))
 
     def samples(self, path: Path) -> list[Path]:
         if path.is_file():
             return [path]
-        found = [table for table in _tables(path) if not _is_spot_table(table)]
+        found = [table for table in _tables(path) if not _places(table)]
         if not found:
             raise SpatialError(
-                f"{path} has tables of spots but no counts ({self.needs})"
+                f"{path} has places of spots but no counts ({self.needs})"
             )
         return found
 
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
-        name = _stem(path)
-        table = source.read_counts(path)
-        spot_file = _only(
-            "spot table",
-            [one for one in _tables(path.parent) if _is_spot_table(one)],
+        name = _section(path)
+        places = _only(
+            "spot table or transformation",
+            [one for one in _tables(path.parent) if _places(one)],
             name,
             path.parent,
         )
@@ -164,43 +165,87 @@ class SpotTables:
             if options.image
             else _only("image", _images(path.parent), name, path.parent)
         )
-        spots, notes = source.read_spots(spot_file)
-        left_out = _grouped(notes)
-        rows = [row for row, spot in enumerate(table.spots) if spot in spots.index]
-        if not rows:
-            raise SpatialError(f"{path} and {spot_file} have no spot in common")
-        lacking = len(table.spots) - len(rows)
-        if lacking:
-            reason = f"{spot_file.name} has no usable position for them"
-            left_out.append((f"{lacking} spots with counts", reason))
-        kept = spots.loc[[table.spots[row] for row in rows]]
-        array = np.array(spots.index.tolist())
-        pixels = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
-        every_other = not (array.sum(axis=1) % 2).any()
-        printed = geometry.ST_2K if every_other else geometry.ST_1K
-        try:
-            pitch = geometry.fit_pitch(array.astype(np.float64), pixels, printed)
-        except StudyError as error:
-            raise SpatialError(f"{spot_file}: {error}") from error
+        if _places(places) == "transformation":
+            table = source.read_counts(path, source.MEASURED)
+            matrix = read_transformation(places).matrix
+            rows = list(range(len(table.spots)))
+            pixels = apply(matrix, np.array(table.places))
+            mpp = geometry.PITCH_UM / scale_of(matrix)
+            names = [f"{x:g}x{y:g}" for x, y in table.places]
+            left_out: list[tuple[str, str]] = []
+        else:
+            table = source.read_counts(path)
+            spots, mpp, left_out = _read_spots(places)
+            rows = [row for row, spot in enumerate(table.spots) if spot in spots.index]
+            if not rows:
+                raise SpatialError(f"{path} and {places} have no spot in common")
+            if lacking := len(table.spots) - len(rows):
+                reason = f"{places.name} has no usable position for them"
+                left_out.append((f"{lacking} spots with counts", reason))
+            kept = spots.loc[[table.spots[row] for row in rows]]
+            pixels = kept[["pixel_x", "pixel_y"]].to_numpy(np.float64)
+            names = [source.spot_name(spot) for spot in kept.index]
         counts = _table(table.matrix[rows], table.genes)
+        array = [table.spots[row] for row in rows]
         counts.obs = pd.DataFrame(
-            {
-                "array_row": [y for _, y in kept.index],
-                "array_col": [x for x, _ in kept.index],
-            },
-            index=[source.spot_name(spot) for spot in kept.index],
+            {"array_row": [y for _, y in array], "array_col": [x for x, _ in array]},
+            index=names,
         )
         return SpatialSample(
             name=name,
             counts=counts,
-            positions=kept[["pixel_x", "pixel_y"]].to_numpy(np.float64),
+            positions=pixels,
             image=image,
-            mpp={"spot pitch": pitch.mpp},
+            mpp={"spot pitch": mpp},
             spot_um=SPOT_UM,
             technology="ST",
             organism=tenx.organism_of(counts.var),
             left_out=tuple(left_out),
         )
+
+
+def _read_spots(path: Path) -> tuple[pd.DataFrame, float, list[tuple[str, str]]]:
+    """The spots of a table, micrometres per pixel by their pitch, and what is left out."""
+    spots, notes = source.read_spots(path)
+    array = np.array(spots.index.tolist())
+    pixels = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
+    every_other = not (array.sum(axis=1) % 2).any()
+    printed = geometry.ST_2K if every_other else geometry.ST_1K
+    try:
+        pitch = geometry.fit_pitch(array.astype(np.float64), pixels, printed)
+    except StudyError as error:
+        raise SpatialError(f"{path}: {error}") from error
+    reasons = collections.Counter(reason for _, reason in notes)
+    left_out = [(f"{number} spots", reason) for reason, number in reasons.items()]
+    return spots, pitch.mpp, left_out
+
+
+def read_transformation(path: Path) -> Alignment:
+    """The map from array positions to pixels that Stahl et al. published beside an image.
+
+    Nine numbers, column after column, so that the shift is in the seventh and eighth;
+    row after row is understood too.
+
+    Raises:
+      SpatialError: It is degenerate.
+    """
+    matrix = np.array(path.read_text().split(), np.float64).reshape(3, 3)
+    by_column = np.allclose(matrix[:, 2], [0, 0, 1])
+    return Alignment.of(matrix.T if by_column else matrix, path)
+
+
+def _places(path: Path) -> str:
+    """What a table tells of where spots are: "spots", "transformation" or nothing."""
+    try:
+        if set(source.read_header(path)) >= SPOT_COLUMNS:
+            return "spots"
+        if path.stat().st_size < 1000 and path.suffix != ".gz":
+            words = path.read_text(encoding="utf-8").split()
+            if len(words) == 9 and np.array(words, np.float64).size:
+                return "transformation"
+    except (StudyError, ValueError):
+        pass
+    return ""
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -213,21 +258,14 @@ def _is_table(path: Path) -> bool:
     return path.is_file() and path.name.endswith(TABLES)
 
 
-def _is_spot_table(path: Path) -> bool:
-    try:
-        return set(source.read_header(path)) >= SPOT_COLUMNS
-    except StudyError:
-        return False
-
-
 def _images(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
 
 
-def _stem(path: Path) -> str:
-    """A table's name without its endings."""
+def _section(path: Path) -> str:
+    """A count table's name without endings; Stahl's are NAME_count_matrix-1.tsv."""
     name = path.name.removesuffix(".gz")
-    return name[: name.rindex(".")]
+    return re.sub("_count_matrix.*", "", name[: name.rindex(".")])
 
 
 def _only(what: str, files: Sequence[Path], name: str, folder: Path) -> Path:
@@ -236,7 +274,7 @@ def _only(what: str, files: Sequence[Path], name: str, folder: Path) -> Path:
     Raises:
       SpatialError: There is none, or several.
     """
-    matching = [file for file in files if name in file.name]
+    matching = [file for file in files if name.lower() in file.name.lower()]
     if len(matching) == 1:
         return matching[0]
     has = ", ".join(file.name for file in matching or files) or "none"
@@ -244,9 +282,3 @@ def _only(what: str, files: Sequence[Path], name: str, folder: Path) -> Path:
         f"{folder}: expected one {what} with {name} in its name, got {len(matching)} "
         f"({has})"
     )
-
-
-def _grouped(notes: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Spots left out, counted by reason."""
-    reasons = collections.Counter(reason for _, reason in notes)
-    return [(f"{number} spots", reason) for reason, number in reasons.items()]

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from made_spots import picture, save
 
 from pathjax.data.check import check_study
 from pathjax.data.images import decode_tile
@@ -85,7 +86,7 @@ def swapped(lines):
     ("file", "change", "message"),
     [
         ("MOB1.jpg", None, r"one image with MOB1 in its name, got 0 \(MOB2.jpg\)"),
-        ("alignment_table_MOB1.tsv", None, "one spot table with MOB1 in its name, got 0"),
+        ("alignment_table_MOB1.tsv", None, "one spot table or transformation with MOB1 in its name"),
         (
             "MOB1.tsv.gz",
             lambda lines: [["", *(r[0] for r in lines[1:9])],
@@ -122,6 +123,44 @@ def test_broken_tables_say_so(mob, file, change, message):
     with pytest.raises(Exception, match=message) as caught:
         SpotTables().read(mob / "MOB1.tsv.gz", OPTIONS)
     assert isinstance(caught.value, SpatialError | ValueError)
+
+
+def stahl(folder, matrix="40 0 0 0 41 0 -60 -50 1"):
+    """Files as on the web page of Stahl et al.: measured positions, nine numbers."""
+    rng = np.random.default_rng(0)
+    places = [(x + rng.uniform(-0.2, 0.2), y) for x in range(2, 8) for y in range(3, 8)]
+    lines = ["\tApod\tPenk\tMbp"]
+    for x, y in places:
+        lines.append("\t".join([f"{x:.3f}x{y}", *map(str, rng.integers(1, 9, 3))]))
+    (folder / "Rep1_MOB_count_matrix-1.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "rep1_MOB_transformation.txt").write_text(matrix + "\n")
+    save(folder / "HE_Rep1_MOB.jpg", picture())
+    return np.array([(round(x, 3), y) for x, y in places])
+
+
+@pytest.mark.parametrize(
+    "matrix", ["40 0 0 0 41 0 -60 -50 1", "40 0 -60 0 41 -50 0 0 1"]
+)
+def test_stahls_own_files_are_placed_by_their_transformation(tmp_path, matrix):
+    places = stahl(tmp_path, matrix)
+    known = recognise(tmp_path)
+    assert isinstance(known, SpotTables)
+    (path,) = known.samples(tmp_path)
+    sample = known.read(path, OPTIONS)
+    assert sample.name == "Rep1_MOB" and sample.image.path.name == "HE_Rep1_MOB.jpg"
+    np.testing.assert_allclose(sample.positions, places * [40, 41] - [60, 50])
+    assert sample.mpp == {"spot pitch": pytest.approx(200 / np.sqrt(40 * 41))}
+    assert sample.sample_ids[0] == f"Rep1_MOB_{places[0][0]:g}x3"
+    assert list(sample.counts.obs.iloc[0]) == [3, 2]
+
+
+def test_a_degenerate_transformation_is_refused(tmp_path):
+    stahl(tmp_path, "40 0 0 0 0 0 -60 -50 1")
+    with pytest.raises(SpatialError, match=r"transformation.txt: expected.*one point"):
+        SpotTables().read(tmp_path / "Rep1_MOB_count_matrix-1.tsv", OPTIONS)
+    (tmp_path / "rep1_MOB_transformation.txt").unlink()
+    with pytest.raises(SpatialError, match="is of no known format"):
+        recognise(tmp_path)
 
 
 @pytest.mark.slow
