@@ -8,7 +8,8 @@
     pathjax train --config=configs/demo.py:regression ...
 
 `pathjax demo --full` runs all of them; docs/results.md has the expected numbers. `pathjax
-demo` uses the shorter runs of `:MODE,quick`. `:MODE,smoke` takes seconds. `multimodal` is
+demo` uses the shorter runs of `:MODE,quick`. `:MODE,smoke` takes seconds. `joint` has
+the losses of contrastive and regression together (docs/objectives.md). `multimodal` is
 contrastive with the reports as a third tower (docs/multimodal.md):
 
     pathjax text embed runs/demo/study --backend tfidf --fit-on cohort:finetune \
@@ -22,7 +23,7 @@ from pathjax.config import ConfigError, base_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`pretrain`, `contrastive`, `multimodal` or `regression`; `quick` or `smoke`."""
+    """`pretrain`, `contrastive`, `multimodal`, `regression` or `joint`; `quick` or `smoke`."""
     chosen = parse_arg(arg, mode="contrastive", quick=False, smoke=False)
     config = base_config()
     config.name = f"demo-{chosen.mode}"
@@ -39,9 +40,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.data.update({"unit": "tile", "batch": 48})
         config.multicrop.update({"local_crops": 2, "local_px": 32})
         config.optim.update({"steps": 240, "warmup": 24, "lr": 1e-3})
-    elif chosen.mode in ("contrastive", "multimodal", "regression"):
+    elif chosen.mode in ("contrastive", "multimodal", "regression", "joint"):
         contrastive = chosen.mode != "regression"
-        config.objective.name = "contrastive" if contrastive else chosen.mode
+        multimodal = chosen.mode == "multimodal"
+        config.objective.name = "contrastive" if multimodal else chosen.mode
         config.val_fold = "finetune_val"
         config.data.update({"batch": 48, "tiles": 3, "genes": 200, "stain": 0.1})
         config.optim.update(
@@ -52,13 +54,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
             config.objective.update(
                 {"widths": (128,), "dropout": 0.3, "gene_dropout": 0.3}
             )
-        if chosen.mode == "multimodal":
+        if chosen.mode == "joint":
+            config.objective.reconstruction = 0.5
+        if multimodal:
             config.data.text = "runs/demo/text.h5"
         config.eval.every = 40
     else:
         raise ConfigError(
             f"unknown mode {chosen.mode!r} for configs/demo.py: expected pretrain, "
-            "contrastive, multimodal or regression"
+            "contrastive, multimodal, regression or joint"
         )
     if chosen.quick:
         # Chosen on synthetic cohorts of other seeds than the demo's.

@@ -16,7 +16,7 @@ from pathjax.config import ConfigError, base_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`pretrain`, `contrastive` or `regression`; `dev`; `smoke`."""
+    """`pretrain`, `contrastive`, `regression` or `joint`; `dev`; `smoke`."""
     chosen = parse_arg(arg, mode="contrastive", dev=False, smoke=False)
     config = base_config()
     config.name = f"her2st-{chosen.mode}"
@@ -40,7 +40,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
             }
         )
         config.optim.update({"steps": 400, "warmup": 40, "lr": 1e-3})
-    elif chosen.mode in ("contrastive", "regression"):
+    elif chosen.mode in ("contrastive", "regression", "joint"):
         config.objective.name = chosen.mode
         config.data.update({"batch": 64, "genes": 200, "pair_by": "sample_id"})
         # Chosen on C4 (`:dev`): within a patient the stain itself tells of expression,
@@ -49,13 +49,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.optim.update(
             {"steps": 240, "warmup": 24, "lr": 1e-3, "weight_decay": 0.2}
         )
-        if chosen.mode == "contrastive":
+        if chosen.mode != "regression":
             blur = {"widths": (256,), "dropout": 0.3, "gene_dropout": 0.3}
             config.objective.update(blur)
+        if chosen.mode == "joint":
+            config.objective.reconstruction = 0.5
     else:
         raise ConfigError(
-            f"configs/her2st.py has no mode {chosen.mode!r}: pretrain, contrastive or "
-            "regression"
+            f"configs/her2st.py has no mode {chosen.mode!r}: expected pretrain, "
+            "contrastive, regression or joint"
         )
     if chosen.smoke:
         config.model.update({"width": 96, "depth": 2, "mlp_dim": 192})

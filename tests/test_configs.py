@@ -17,6 +17,8 @@ CONFIGS = [
     for smoke in ("", ",smoke")
 ] + [
     "configs/her2st.py:contrastive,dev",
+    "configs/her2st.py:joint,dev",
+    "configs/demo.py:joint,smoke",
     "configs/demo.py:multimodal",
     "configs/demo.py:multimodal,smoke",
 ]
@@ -24,7 +26,7 @@ CONFIGS = [
 
 ADAPT = [
     f"configs/adapt.py:{mode},adapt={adapt}{more}"
-    for mode in ("contrastive", "regression")
+    for mode in ("contrastive", "regression", "joint")
     for adapt in MODES
     for more in ("", ",smoke,bf16")
 ]

@@ -31,8 +31,25 @@ class Options(forward.Options):
 
 
 def entries(options: Options, folder: Path | None = None) -> list[Entry]:
-    """All contestants, ours first."""
-    return forward.vit_entries("step", "Step", options)
+    """All contestants, ours first; those of anchors and of LoRA if they are named."""
+    known = forward.vit_entries("step", "Step", options)
+    ours = known[0]
+    variants = {
+        "anchored": ("pathjax, anchored", {"anchor": 1.0}),
+        "lora": ("pathjax, LoRA of rank 8", {"rank": 8}),
+        "lora-anchored": ("pathjax, LoRA, anchored", {"rank": 8, "anchor": 1.0}),
+    }
+    more = [
+        dataclasses.replace(
+            ours,
+            name=name,
+            label=label,
+            options=dict(ours.options) | changes,
+            default=False,
+        )
+        for name, (label, changes) in variants.items()
+    ]
+    return known + more
 
 
 class Step(forward.VitContestant):
@@ -42,6 +59,7 @@ class Step(forward.VitContestant):
         import jax
 
         from pathjax import objectives
+        from pathjax.models.adaptation import Adaptation
         from pathjax.parallel.mesh import make_mesh, to_global
         from pathjax.train.optim import make_optimizer, make_schedule
         from pathjax.train.state import make_state
@@ -49,13 +67,19 @@ class Step(forward.VitContestant):
 
         super().__init__(options)
         self._jax, self._to_global, self._mesh = jax, to_global, mesh or make_mesh()
+        adapt = Adaptation()
+        if "rank" in options:
+            adapt = Adaptation(mode="lora", rank=options["rank"])
+        vit = self._vit.replace(lora=adapt.lora())
         objective = objectives.build(
             "contrastive",
-            objectives.Spec(self._vit, options["genes"]),
+            objectives.Spec(vit, options["genes"]),
             widths=(options["width"],) * options["layers"],
             embed_dim=options["embed_dim"],
             dropout=0.1,
         )
+        anchor = objectives.Anchor(weight=options.get("anchor", 0.0))
+        objective = objectives.anchored(objective, anchor)
         schedule = make_schedule(steps=10_000, lr=1e-4, warmup=100, end_lr=0.0)
         tx = make_optimizer(schedule, weight_decay=0.05, clip=0.0, b2=0.999, vit_lr=1.0)
         self.batch = synthetic_batch(options)
@@ -63,7 +87,12 @@ class Step(forward.VitContestant):
             lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), self.batch
         )
         self._state, shardings = make_state(
-            objective, tx, jax.random.key(0), example, self._mesh
+            objective,
+            tx,
+            jax.random.key(0),
+            example,
+            self._mesh,
+            freeze=adapt.frozen(vit),
         )
         step = make_train_step(objective, tx, self._mesh, shardings)
         self._key = jax.random.key(1)
@@ -73,7 +102,9 @@ class Step(forward.VitContestant):
         compile_seconds = time.perf_counter() - start
         self.run(forward.WARM_UP)
         memory = self._step.memory_analysis()
-        self.info = self._describe(self._state.params, lowered) | {
+        self.info = self._describe(
+            (self._state.params, self._state.frozen), lowered
+        ) | {
             "temporaries_bytes": memory.temp_size_in_bytes,
             "arguments_bytes": memory.argument_size_in_bytes,
             "compile_seconds": compile_seconds,
@@ -89,6 +120,7 @@ class Step(forward.VitContestant):
                 self._jax.device_get(pending)
             pending = logs
         self._jax.block_until_ready((self._state, pending))
+        self.logs = pending
         return count * len(self.batch["mask"])
 
 

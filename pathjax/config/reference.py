@@ -71,9 +71,13 @@ def _parts(name: str, kind: type) -> list[Section]:
         parts.append(Section(name, title, _rows(ViTConfig, prefix, kept)))
     if name == "objective":
         for key in OBJECTIVES:
-            shipped = OBJECTIVES[key]
-            rows = _rows(shipped, prefix, shipped.option_names())
+            shipped, names = OBJECTIVES[key], OBJECTIVES[key].option_names()
             title = f"Options of `{key}`: {_title(shipped)}"
+            for base, other in OBJECTIVES.items():
+                if other is not shipped and issubclass(shipped, other):
+                    names = [n for n in names if n not in other.option_names()]
+                    title += f"; has those of `{base}` too"
+            rows = _rows(shipped, prefix, names)
             parts.append(Section(name, title, rows))
     return parts
 

@@ -134,7 +134,7 @@ class ObjectiveConfig:
     """The objective.
 
     Attributes:
-      name: "contrastive", "regression" or "dino", or `package.module:Class`.
+      name: "contrastive", "regression", "joint" or "dino", or `package.module:Class`.
       options: Its options that differ from their defaults.
     """
 

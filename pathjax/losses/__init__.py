@@ -7,9 +7,13 @@ value nor a gradient. Nothing here knows models, meshes or configs.
 """
 
 from pathjax.losses.contrastive import (
+    HARD,
     ChunkError,
     Rows,
+    Targets,
+    averaged_similarity,
     by_chunks,
+    candidates,
     emptied,
     info_nce,
     info_nce_one_way,
@@ -28,9 +32,13 @@ from pathjax.losses.regression import (
 from pathjax.losses.shapes import check_arrays, check_regression, check_rows
 
 __all__ = [
+    "HARD",
     "ChunkError",
     "Rows",
+    "Targets",
+    "averaged_similarity",
     "by_chunks",
+    "candidates",
     "check_arrays",
     "check_regression",
     "check_rows",

@@ -4,7 +4,7 @@ Both losses are the mean of two directions. A direction is computed one chunk of
 a time: the similarities of a chunk to all keys are computed, reduced and discarded, and
 recomputed for the gradient, so that `[B, B]` is never in memory as a whole. Queries and
 keys are separate arguments: each device has its own queries and the keys of all
-(`mesh.over_rows`).
+(`mesh.over_rows`). Rows of earlier batches can be further negatives.
 """
 
 import dataclasses
@@ -30,11 +30,34 @@ class Rows:
       z: `[n, E]` float32; rows that do not count are zeros.
       mask: `[n]`, False for rows that do not count.
       pair_id: `[n]`, Rows that share one are positives of each other.
+      similar: Features whose inner products give the soft targets, if there are some.
     """
 
     z: Float[Array, "n E"]
     mask: Bool[Array, "n"]
     pair_id: Int[Array, "n"]
+    similar: Float[Array, "n F"] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """The distribution over candidates that InfoNCE's cross-entropy is taken to.
+
+        (1 - smoothing) ((1 - soft) positives + soft softmax(similarity / temperature))
+            + smoothing / candidates
+
+    Attributes:
+      soft: Share of the soft targets, 0 to 1; needs `Rows.similar`.
+      temperature: Of the soft targets.
+      smoothing: Share of the uniform distribution, 0 to 1 (Szegedy et al. 2016).
+    """
+
+    soft: float = 0.0
+    temperature: float = 1.0
+    smoothing: float = 0.0
+
+
+HARD = Targets()
 
 
 def emptied(
@@ -105,10 +128,56 @@ def similarities(
     return logits, same & queries.mask[:, None] & keys.mask[None, :]
 
 
-def info_nce_one_way(
-    queries: Rows, keys: Rows, log_scale: Float[Array, ""], chunk: int = 0
+def further(
+    queries: Rows, negatives: Rows, log_scale: Float[Array, ""]
+) -> tuple[Float[Array, "n q"], Bool[Array, "n q"]]:
+    """Scaled similarities to rows of earlier batches, and which of them are negatives.
+
+    A row of the query's own pair_id is left out: the batch has its newer positives.
+    """
+    logits, same = similarities(queries, negatives, log_scale)
+    return logits, queries.mask[:, None] & negatives.mask[None, :] & ~same
+
+
+def candidates(
+    queries: Rows, keys: Rows, negatives: Rows | None = None
 ) -> Float[Array, "n"]:
-    """r_i of `info_nce` for each query: cross-entropy of its positives among the keys.
+    """Among how many rows `info_nce_one_way` looks for each query's own."""
+    count = jnp.full(len(queries.mask), keys.mask.sum(), jnp.float32)
+    if negatives is None:
+        return count
+    other = queries.pair_id[:, None] != negatives.pair_id[None, :]
+    return count + (other & negatives.mask[None, :]).sum(axis=1)
+
+
+def averaged_similarity(left: Rows, right: Rows) -> tuple[Rows, Rows]:
+    """Both sides of a pair with soft targets by the mean of their own similarities.
+
+    `similar` of row i is (left_i, right_i) / sqrt 2, so that an inner product is
+    (<left_i, left_j> + <right_i, right_j>) / 2. It has no gradient.
+    """
+    both = jnp.concatenate([left.z, right.z], axis=1) * 0.5**0.5
+    both = jax.lax.stop_gradient(both)
+    return tuple(dataclasses.replace(rows, similar=both) for rows in (left, right))
+
+
+def info_nce_one_way(
+    queries: Rows,
+    keys: Rows,
+    log_scale: Float[Array, ""],
+    chunk: int = 0,
+    targets: Targets = HARD,
+    negatives: Rows | None = None,
+) -> Float[Array, "n"]:
+    """r_i of `info_nce` for each query: cross-entropy of its targets among the keys.
+
+    Args:
+      queries, keys: Of two modalities.
+      log_scale: Logarithm of the inverse temperature.
+      chunk: Queries at once; 0 for all.
+      targets: What the cross-entropy is taken to.
+      negatives: Further keys, of earlier batches; positives and soft targets are among
+        `keys` alone.
 
     Returns:
       `[n]` float32, 0 for masked queries.
@@ -121,12 +190,31 @@ def info_nce_one_way(
         logits, positive = similarities(some, keys, log_scale)
         # A masked query keeps all keys, at 0, so that its log-sum is finite.
         candidates = keys.mask[None, :] | ~some.mask[:, None]
-        total = jax.nn.logsumexp(logits, axis=1, where=candidates)
         count = jnp.maximum(positive.sum(axis=1), 1)
         mean = jnp.where(positive, logits, 0).sum(axis=1) / count
+        if targets.soft:
+            shares = soft_shares(some, keys, candidates, targets.temperature)
+            mean += targets.soft * ((shares * logits).sum(axis=1) - mean)
+        if negatives is not None:
+            more, valid = further(some, negatives, log_scale)
+            logits = jnp.concatenate([logits, more], axis=1)
+            candidates = jnp.concatenate([candidates, valid], axis=1)
+        if targets.smoothing:
+            every = jnp.where(candidates, logits, 0).sum(axis=1)
+            every /= jnp.maximum(candidates.sum(axis=1), 1)
+            mean += targets.smoothing * (every - mean)
+        total = jax.nn.logsumexp(logits, axis=1, where=candidates)
         return jnp.where(some.mask, total - mean, 0)
 
     return by_chunks(compare, queries, chunk)
+
+
+def soft_shares(
+    queries: Rows, keys: Rows, candidates: Bool[Array, "n m"], temperature: float
+) -> Float[Array, "n m"]:
+    """The softmax over candidates of how similar the samples are."""
+    similarity = queries.similar @ keys.similar.T / temperature
+    return jax.nn.softmax(similarity, axis=1, where=candidates)
 
 
 def sigmoid_one_way(
@@ -135,8 +223,13 @@ def sigmoid_one_way(
     log_scale: Float[Array, ""],
     bias: Float[Array, ""],
     chunk: int = 0,
+    negatives: Rows | None = None,
 ) -> Float[Array, "n"]:
     """The sum of `sigmoid_loss`'s binary problems over the keys, for each query.
+
+    Args:
+      queries, keys, log_scale, chunk, negatives: As in `info_nce_one_way`.
+      bias: Added to every similarity.
 
     Returns:
       `[n]` float32, 0 for masked queries.
@@ -150,7 +243,12 @@ def sigmoid_one_way(
         sign = jnp.where(positive, 1.0, -1.0)
         pairs = -jax.nn.log_sigmoid(sign * (logits + bias.astype(jnp.float32)))
         valid = some.mask[:, None] & keys.mask[None, :]
-        return jnp.where(valid, pairs, 0).sum(axis=1)
+        total = jnp.where(valid, pairs, 0).sum(axis=1)
+        if negatives is None:
+            return total
+        more, valid = further(some, negatives, log_scale)
+        pairs = -jax.nn.log_sigmoid(-(more + bias.astype(jnp.float32)))
+        return total + jnp.where(valid, pairs, 0).sum(axis=1)
 
     return by_chunks(compare, queries, chunk)
 
@@ -177,6 +275,7 @@ def info_nce(
     mask: Bool[Array, "B"],
     pair_id: Int[Array, "B"],
     chunk: int = 0,
+    targets: Targets = HARD,
 ) -> Float[Array, "B"]:
     """Symmetric, multi-positive InfoNCE over the batch.
 
@@ -191,12 +290,18 @@ def info_nce(
     over P(i), so its least value is log |P(i)|. Where all pair_ids differ it is CLIP's
     loss (Radford et al. 2021).
 
+    With soft targets, similar samples are positives too: the softmax over j of
+    (<z_image_i, z_image_j> + <z_expression_i, z_expression_j>) / 2 over the targets'
+    temperature, without gradient, as in BLEEP (Xie et al. 2023). There the embeddings
+    are not of unit length and the temperature is 1.
+
     Args:
       z_image, z_expression: `[B, E]`, usually of unit length.
       log_scale: logarithm of the inverse temperature.
       mask: `[B]`, false for padding: neither an anchor nor a candidate.
       pair_id: `[B]`, samples that share one are positives of each other.
       chunk: rows compared at once, 0 for all; the value is the same.
+      targets: share of soft targets and label smoothing; by default P(i) alone.
 
     Returns:
       `[B]` float32, 0 for masked rows.
@@ -206,8 +311,11 @@ def info_nce(
       ChunkError: `chunk` does not divide B.
     """
     image, expression = two_sides(z_image, z_expression, log_scale, mask, pair_id)
-    rows = info_nce_one_way(image, expression, log_scale, chunk)
-    return 0.5 * (rows + info_nce_one_way(expression, image, log_scale, chunk))
+    if targets.soft:
+        image, expression = averaged_similarity(image, expression)
+    rows = info_nce_one_way(image, expression, log_scale, chunk, targets)
+    back = info_nce_one_way(expression, image, log_scale, chunk, targets)
+    return 0.5 * (rows + back)
 
 
 def sigmoid_loss(

@@ -1,7 +1,8 @@
 """Losses of a prediction of expression: squared, Huber's, Pearson's, counts.
 
 With `measured [B, G]` they are over the genes that were measured in a sample, as if the
-others did not exist: targets there may hold anything, NaN included.
+others did not exist: targets there may hold anything, NaN included. `weights [G]`, not
+negative, make each mean over genes a weighted one; by default all genes count alike.
 """
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 from pathjax.losses.shapes import check_arrays, check_regression, check_rows
 
 Measured = Bool[Array, "B G"] | None
+Weights = Float[Array, "G"] | None
 
 
 def only(measured: Measured, values: Float[Array, "B G"]) -> Float[Array, "B G"]:
@@ -19,8 +21,15 @@ def only(measured: Measured, values: Float[Array, "B G"]) -> Float[Array, "B G"]
     return values if measured is None else jnp.where(measured, values, 0)
 
 
-def gene_mean(values: Float[Array, "B G"], measured: Measured) -> Float[Array, "B"]:
-    """Mean over the genes measured in each row; 0 where there is none."""
+def gene_mean(
+    values: Float[Array, "B G"], measured: Measured, weights: Weights = None
+) -> Float[Array, "B"]:
+    """Weighted mean over the genes measured in each row; 0 where there is none."""
+    if weights is not None:
+        weights = jnp.broadcast_to(jnp.asarray(weights)[None], values.shape)
+        total = only(measured, weights).sum(axis=1)
+        values = only(measured, values * weights).sum(axis=1)
+        return values / jnp.where(total > 0, total, 1)
     if measured is None:
         return values.mean(axis=1)
     count = jnp.maximum(measured.sum(axis=1), 1)
@@ -31,11 +40,12 @@ def mse(
     prediction: Float[Array, "B G"],
     target: Float[Array, "B G"],
     measured: Measured = None,
+    weights: Weights = None,
 ) -> Float[Array, "B"]:
     """Mean over genes of the squared error, `[B]`."""
     check_regression(prediction, target)
     error = prediction.astype(jnp.float32) - only(measured, target).astype(jnp.float32)
-    return gene_mean(jnp.square(error), measured)
+    return gene_mean(jnp.square(error), measured, weights)
 
 
 def huber(
@@ -43,6 +53,7 @@ def huber(
     target: Float[Array, "B G"],
     delta: float = 1.0,
     measured: Measured = None,
+    weights: Weights = None,
 ) -> Float[Array, "B"]:
     """Mean over genes of Huber's loss (1964): e^2/2 up to |e| = delta, then linear.
 
@@ -56,7 +67,8 @@ def huber(
     target = only(measured, target).astype(jnp.float32)
     error = jnp.abs(prediction.astype(jnp.float32) - target)
     inside = jnp.minimum(error, delta)
-    return gene_mean(0.5 * jnp.square(inside) + delta * (error - inside), measured)
+    values = 0.5 * jnp.square(inside) + delta * (error - inside)
+    return gene_mean(values, measured, weights)
 
 
 def pearson_loss(
@@ -65,6 +77,7 @@ def pearson_loss(
     mask: Bool[Array, "B"],
     eps: float = 1e-6,
     measured: Measured = None,
+    weights: Weights = None,
 ) -> Float[Array, "B"]:
     """1 - Pearson's r per gene, as contributions whose masked mean is the loss.
 
@@ -101,7 +114,13 @@ def pearson_loss(
     if measured is not None:
         terms *= total / n
     varies = var_y > eps
-    genes = jnp.maximum(varies.sum(), 1)
+    if weights is None:
+        genes = jnp.maximum(varies.sum(), 1)
+    else:
+        weights = jnp.asarray(weights)[None]
+        sum_weights = jnp.where(varies, weights, 0).sum()
+        terms *= weights
+        genes = jnp.where(sum_weights > 0, sum_weights, 1)
     r = jnp.where(varies, terms, 0).sum(axis=1) / genes
     return jnp.where(mask, 1 - r, 0)
 
@@ -132,6 +151,7 @@ def negative_binomial_nll(
     log_dispersion: Float[Array, "G"],
     counts: Float[Array, "B G"],
     measured: Measured = None,
+    weights: Weights = None,
 ) -> Float[Array, "B"]:
     """Mean over genes of the negative-binomial negative log-likelihood.
 
@@ -170,4 +190,4 @@ def negative_binomial_nll(
         - shape * jnp.log1p(alpha_mu)
         + counts * (log_alpha + jnp.log(mu) - jnp.log1p(alpha_mu))
     )
-    return -gene_mean(log_p, measured)
+    return -gene_mean(log_p, measured, weights)

@@ -12,6 +12,7 @@ from pathjax.models.model_file import IMPORTED, Model, has_heads
 from pathjax.objectives.anchored import Anchor, anchored
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.dino import DINO
+from pathjax.objectives.joint import Joint
 from pathjax.objectives.objective import (
     Batch,
     Objective,
@@ -44,7 +45,12 @@ __all__ = [
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
     "objective",
-    {"contrastive": Contrastive, "regression": Regression, "dino": DINO},
+    {
+        "contrastive": Contrastive,
+        "regression": Regression,
+        "joint": Joint,
+        "dino": DINO,
+    },
     of=Objective,
 )
 
@@ -124,5 +130,7 @@ def of_model(model: Model, *, cached: bool = False) -> Objective:
             )
     panel = model.meta.get("panel")
     n_genes = len(panel["genes"]) if panel else 0
-    spec = Spec(model.vit, n_genes, text_dim, model.meta.get("step", 0), cached)
+    variance = tuple(value**2 for value in panel["std"]) if panel else ()
+    steps = model.meta.get("step", 0)
+    spec = Spec(*(model.vit, n_genes, text_dim, steps, cached), gene_variance=variance)
     return build(name, spec, **options)

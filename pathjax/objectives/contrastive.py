@@ -20,13 +20,23 @@ from jaxtyping import Array, Bool
 
 from pathjax import losses
 from pathjax.losses import metrics
+from pathjax.losses import spread as spreading
 from pathjax.models.expression import ExpressionMLP
-from pathjax.models.towers import Aggregator, Projection, Temperature, TextTower
+from pathjax.models.towers import (
+    Aggregator,
+    Projection,
+    Temperature,
+    TextTower,
+    l2_normalise,
+)
+from pathjax.objectives import concerns
+from pathjax.objectives import queue as queues
 from pathjax.objectives.objective import Batch, Objective, ObjectiveError
 from pathjax.parallel.mesh import over_rows
 from pathjax.rng import stream
 
 Pair = tuple[str, str]
+TRAINED = "trained"  # in the rows of training with a queue
 
 
 def temperature_name(pair: Pair) -> str:
@@ -70,6 +80,14 @@ class Contrastive(Objective):
       text_width: Hidden width of the text tower.
       image_expression, image_text, expression_text: Weight of the pair's loss; 0
         leaves the pair out. Those with text apply only if there is text.
+      queue: Samples of earlier batches that are further negatives in training; 0 for
+        none.
+      soft_targets: Share of the targets that is given to similar samples, 0 to 1; the
+        rest is the positives'.
+      soft_temperature: Temperature of the softmax over similarities.
+      soft_by: Similarity of samples: "embeddings", the mean of both modalities' (BLEEP),
+        or "expression", the cosine of their z-scored genes.
+      label_smoothing: Share of the targets that is given to all candidates alike.
     """
 
     needs_genes = True
@@ -91,15 +109,24 @@ class Contrastive(Objective):
     image_expression: float = 1.0
     image_text: float = 1.0
     expression_text: float = 0.0
+    queue: int = 0
+    soft_targets: float = 0.0
+    soft_temperature: float = 0.1
+    soft_by: Literal["embeddings", "expression"] = "embeddings"
+    label_smoothing: float = 0.0
 
     def problems(self, batch: int) -> list[str]:
         problems = super().problems(batch)
-        if self.loss not in ("infonce", "sigmoid"):
-            problems.append(f"loss={self.loss!r}: expected infonce or sigmoid")
-        if self.aggregator not in ("mean", "attention"):
-            problems.append(
-                f"aggregator={self.aggregator!r}: expected mean or attention"
-            )
+        choices = {
+            "loss": ("infonce", "sigmoid"),
+            "aggregator": ("mean", "attention"),
+            "soft_by": ("embeddings", "expression"),
+        }
+        problems += [
+            f"{name}={getattr(self, name)!r}: expected {' or '.join(allowed)}"
+            for name, allowed in choices.items()
+            if getattr(self, name) not in allowed
+        ]
         sizes = {"embed_dim": self.embed_dim, "text_width": self.text_width}
         sizes |= {"widths": min(self.widths, default=0)}
         problems += [f"{k}={v}: expected at least 1" for k, v in sizes.items() if v < 1]
@@ -108,15 +135,32 @@ class Contrastive(Objective):
                 problems.append(
                     f"{name}={getattr(self, name)}: expected 0 <= {name} < 1"
                 )
-        for name in ("image_expression", "image_text", "expression_text"):
+        for name in ("image_expression", "image_text", "expression_text", "queue"):
             if not 0 <= getattr(self, name) < float("inf"):
                 problems.append(f"{name}={getattr(self, name)}: expected 0 or more")
+        if not self.soft_temperature > 0:
+            problems.append(
+                f"soft_temperature={self.soft_temperature}: expected a number above 0"
+            )
+        for name in ("soft_targets", "label_smoothing"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                problems.append(f"{name}={value}: expected 0 to 1")
+            elif value and self.loss != "infonce":
+                problems.append(f"{name}={value}: needs loss=infonce")
         if batch and self.chunk:
             try:
                 losses.require_chunk(batch, self.chunk)
             except losses.ChunkError as error:
                 problems.append(str(error))
         return problems
+
+    @functools.cached_property
+    def targets(self) -> losses.Targets:
+        """What InfoNCE's cross-entropy is taken to."""
+        return losses.Targets(
+            self.soft_targets, self.soft_temperature, self.label_smoothing
+        )
 
     def setup(self, spec):
         ready = super().setup(spec)
@@ -172,7 +216,10 @@ class Contrastive(Objective):
             made = module.init(stream(key, f"init/{name}", 0), *inputs.get(name, ()))
             if made:  # the mean has no parameters
                 params[name] = made["params"]
-        return params, {}
+        if not self.queue:
+            return params, {}
+        waiting = queues.empty(self.queue, self.modalities, self.embed_dim)
+        return params, {"queue": waiting}
 
     def _apply(self, params, name, *inputs, **options):
         variables = {"params": params.get(name, {})}
@@ -200,22 +247,36 @@ class Contrastive(Objective):
         return ("image", "expression", *text)
 
     def represent(self, params, extra, batch, key, step, train):
-        return {
+        rows = {
             f"z_{name}": self._embed(name, params, batch, key, step, train)
             for name in self.modalities
         }
+        if self.queue and train:  # validation has the batch's negatives alone
+            rows[TRAINED] = jnp.zeros(len(batch["mask"]), jnp.float32)
+        return rows
 
     def compare(self, params, extra, rows, batch, step, mesh=None):
         mask, devices = batch["mask"], 1 if mesh is None else mesh.size
         losses.require_chunk(len(mask), self.chunk, devices)
         chunk = self.chunk // devices
+        queue = extra["queue"] if TRAINED in rows else None
 
-        def all_pairs(temperatures, mine, gather):
+        def all_rows(whole, mine, gather):
+            temperatures, queue = whole
             everyone = gather(mine)
-            return {
-                pair: self._both_ways(temperatures[pair], mine, everyone, pair, chunk)
+            earlier = None if queue is None else queues.rows_of(queue)
+            pairs = {
+                pair: self._both_ways(
+                    temperatures[pair], mine, everyone, earlier, pair, chunk
+                )
                 for pair in self.pairs
             }
+            mine, everyone = jax.lax.stop_gradient((mine, everyone))
+            spread = {
+                name: self._spread(rows, everyone[name], chunk)
+                for name, rows in mine.items()
+            }
+            return pairs, spread
 
         sides = {
             name: losses.emptied(
@@ -226,52 +287,118 @@ class Contrastive(Objective):
         temperatures = {
             pair: self._apply(params, temperature_name(pair)) for pair in self.pairs
         }
-        results = over_rows(all_pairs, mesh)(temperatures, sides)
+        similar = self._similar(sides, batch)
+        whole = (temperatures, queue)
+        pairs, spread = over_rows(all_rows, mesh)(whole, similar)
         values, logged = jnp.zeros(len(mask), jnp.float32), {}
-        for pair, result in results.items():
+        for pair, result in pairs.items():
             # So that the mean over the batch's rows is the mean over rows with both.
             count = result["rows"].sum()
             share = jnp.where(count > 0, mask.sum() / jnp.maximum(count, 1), 0)
             values += self.weights[pair] * share * result["values"]
             temperature = jnp.exp(-temperatures[pair][0])
             logged |= self._metrics(pair, result, temperature)
-        return values, logged, {}
+        for name, result in spread.items():
+            own = sides[name].mask
+            uniform = spreading.uniformity(result["closeness"], own)
+            measures = {"uniformity": uniform, "rank": result["rank"]}
+            logged |= {
+                f"{measure}_{name}": self._of_rows(value, own)
+                for measure, value in measures.items()
+            }
+        if queue is None:
+            return values, logged, {}
+        return values, logged, {"queue": queues.pushed(queue, sides, mask)}
 
-    def _both_ways(self, temperature, mine, everyone, pair, chunk):
+    def update_extra(self, extra, params, aux, step):
+        return aux
+
+    def _similar(self, sides, batch):
+        """The sides, with the genes that soft targets compare, if they do."""
+        if not self.soft_targets or self.soft_by != "expression":
+            return sides
+        known = present(batch, "expression")
+        if "measured" in batch:
+            known = known & batch["measured"]
+        genes = l2_normalise(jnp.where(known, batch["expression"], 0))
+        return {
+            name: dataclasses.replace(rows, similar=genes)
+            for name, rows in sides.items()
+        }
+
+    def _spread(self, mine, everyone, chunk):
+        rank = spreading.effective_rank(everyone)
+        return {
+            "closeness": spreading.closeness(mine, everyone, chunk),
+            "rank": jnp.full(len(mine.mask), rank),
+        }
+
+    def _both_ways(self, temperature, mine, everyone, earlier, pair, chunk):
         left, right = of_both(mine, pair)
         lefts, rights = of_both(everyone, pair)
-        values = self._one_way(temperature, left, rights, chunk)
-        values += self._one_way(temperature, right, lefts, chunk)
+        if self.soft_targets and not (
+            self.soft_by == "expression" and "expression" in pair
+        ):
+            left, right = losses.averaged_similarity(left, right)
+            lefts, rights = losses.averaged_similarity(lefts, rights)
+        before = of_both(earlier, pair) if earlier else (None, None)
+        values = self._one_way(temperature, left, rights, before[1], chunk)
+        values += self._one_way(temperature, right, lefts, before[0], chunk)
         stopped = jax.lax.stop_gradient((left, right, lefts, rights))
         left, right, lefts, rights = stopped
+        guesses = jnp.log(losses.candidates(left, rights, before[1]))
+        guesses += jnp.log(losses.candidates(right, lefts, before[0]))
         return {
             "rows": left.mask,
             "values": 0.5 * values,
+            "guess": jnp.where(left.mask, 0.5 * guesses, 0),
+            "alignment": jnp.square(left.z - right.z).sum(axis=1),
             "there": metrics.hits_first(left, rights, chunk),
             "back": metrics.hits_first(right, lefts, chunk),
         }
 
-    def _one_way(self, temperature, queries, keys, chunk):
+    def _one_way(self, temperature, queries, keys, negatives, chunk):
         log_scale, bias = temperature
         if self.loss == "infonce":
-            return losses.info_nce_one_way(queries, keys, log_scale, chunk)
-        return losses.sigmoid_one_way(queries, keys, log_scale, bias, chunk)
+            return losses.info_nce_one_way(
+                queries, keys, log_scale, chunk, self.targets, negatives
+            )
+        return losses.sigmoid_one_way(queries, keys, log_scale, bias, chunk, negatives)
 
     def _metrics(self, pair, result, temperature):
-        temperature = jnp.full_like(result["values"], temperature)
         if pair == ("image", "expression"):
             there, back = "image", "expression"
         else:
             there, back = "_to_".join(pair), "_to_".join(reversed(pair))
+        name = "_".join(pair)
+        suffix = "" if pair == ("image", "expression") else f"_{name}"
         logged = {
             f"recall1_{there}": result["there"],
             f"recall1_{back}": result["back"],
             temperature_name(pair): temperature,
+            f"alignment{suffix}": result["alignment"],
         }
-        if not self.spec.text_dim:  # all rows of the mask have both modalities
-            return logged
-        logged["loss_" + "_".join(pair)] = result["values"]
-        return {name: (values, result["rows"]) for name, values in logged.items()}
+        if self.loss == "infonce":
+            guess = result["guess"]
+            relative = result["values"] / jnp.where(guess > 0, guess, 1)
+            logged[f"loss_to_guess{suffix}"] = jnp.where(guess > 0, relative, 0)
+        if self.spec.text_dim:
+            logged[f"loss_{name}"] = result["values"]
+        rows = result["rows"]
+        return {name: self._of_rows(value, rows) for name, value in logged.items()}
+
+    def _of_rows(self, value, rows):
+        """A metric of some rows; without text, those are all rows of the mask."""
+        values = jnp.broadcast_to(value, rows.shape)
+        return (values, rows) if self.spec.text_dim else values
+
+    def concerns(self, means):
+        suffixes = {
+            pair: temperature_name(pair)[len("temperature") :] for pair in self.pairs
+        }
+        found = concerns.of_contrast(means, suffixes)
+        found |= concerns.of_spread(means, self.modalities, self.embed_dim)
+        return super().concerns(means) | found
 
     def predict(self, params, batch):
         key = jax.random.key(0)  # not used outside training

@@ -12,6 +12,7 @@ that division a batch can pass through `represent` in parts and still be one bat
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import jax
@@ -47,6 +48,8 @@ class Spec:
         place of `image`; the encoder is then not among the parameters.
       partial: Batches hold `measured [B, G]`, because samples were measured for
         different genes of the panel.
+      gene_variance: `[G]` variance of each gene's log-normalised expression among the
+        training samples, before z-scoring; () if unknown.
     """
 
     vit: ViTConfig
@@ -55,6 +58,7 @@ class Spec:
     steps: int = 0
     cached: bool = False
     partial: bool = False
+    gene_variance: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Objective:
 
     Attributes:
       needs_genes: Batches must hold `expression [B, G]`, z-scored by the gene panel.
-      needs_counts: Batches hold raw `counts [B, G]` and `library [B]` instead.
+      needs_counts: Batches hold raw `counts [B, G]` and `library [B]`.
       needs_negatives: Batches hold `pair_id [B]`, and the training fold must have at
         least two distinct ones.
       min_rows: Rows that a batch needs for its loss to depend on the model: 2 where rows
@@ -126,7 +130,7 @@ class Objective:
           ObjectiveError: An option is wrong or a need is not met.
         """
         name, problems = type(self).__name__, self.problems(0)
-        if self.needs_genes and not spec.n_genes:
+        if (self.needs_genes or self.needs_counts) and not spec.n_genes:
             problems.append(
                 "it needs gene expression: set data.genes or data.gene_list"
             )
@@ -157,7 +161,7 @@ class Objective:
             keys.append("embedding" if self.spec.cached else "image")
         if self.needs_counts:
             keys += ["counts", "library"]
-        elif self.needs_genes:
+        if self.needs_genes:
             keys.append("expression")
         if self.spec.partial and (self.needs_counts or self.needs_genes):
             keys.append("measured")
@@ -224,6 +228,20 @@ class Objective:
     def predict(self, params: Params, batch: Batch) -> Batch:
         """Outputs for new samples by name; {} if there are none."""
         del params, batch
+        return {}
+
+    def concerns(self, means: Mapping[str, float]) -> dict[str, str]:
+        """What the logged means of a training step say is wrong, with what to try.
+
+        The trainer asks after the warm-up, and warns once of each name that stays.
+
+        Args:
+          means: The metrics of `compare` by name.
+
+        Returns:
+          A name for each concern -> one or two sentences; {} if there is none.
+        """
+        del means
         return {}
 
     def encode(

@@ -10,10 +10,12 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
 
 from pathjax import losses
 from pathjax.models.towers import Aggregator, NegativeBinomialHead, RegressionHead
-from pathjax.objectives.objective import Objective, unpadded
+from pathjax.objectives.objective import Objective, ObjectiveError, unpadded
 from pathjax.rng import stream
 
 LOSSES = ("mse", "huber", "pearson", "negative_binomial")
@@ -29,15 +31,21 @@ class Regression(Objective):
         "negative_binomial" (of counts, with the sample's total as exposure).
       aggregator: How K tiles are pooled, "mean" or "attention".
       huber_delta: Where Huber's loss becomes linear, in units of the target.
+      variance_power: Genes weigh as their variance before z-scoring to this power: 0
+        all alike, 1 as without z-scoring.
     """
 
-    needs_genes = True
     supports_unmeasured = True
     predicts_expression = True
 
     loss: Literal["mse", "huber", "pearson", "negative_binomial"] = "mse"
     aggregator: Literal["mean", "attention"] = "mean"
     huber_delta: float = 1.0
+    variance_power: float = 0.0
+
+    @property
+    def needs_genes(self) -> bool:  # type: ignore[override]
+        return not self.needs_counts
 
     @property
     def needs_counts(self) -> bool:  # type: ignore[override]
@@ -63,7 +71,23 @@ class Regression(Objective):
             problems.append(
                 f"huber_delta={self.huber_delta}: expected a number above 0"
             )
+        if not abs(self.variance_power) <= 4:
+            problems.append(f"variance_power={self.variance_power}: expected -4 to 4")
         return problems
+
+    @functools.cached_property
+    def gene_weights(self) -> Float[np.ndarray, "G"] | None:
+        """`[G]` weights with mean 1; None where all genes weigh alike."""
+        if not self.variance_power:
+            return None
+        variance = np.asarray(self.spec.gene_variance, np.float64)
+        if variance.shape != (self.spec.n_genes,):
+            raise ObjectiveError(
+                f"variance_power={self.variance_power}: expected the variance of "
+                f"{self.spec.n_genes} genes, got {variance.size}: set Spec.gene_variance"
+            )
+        weights = variance**self.variance_power
+        return (weights / weights.mean()).astype(np.float32)
 
     @functools.cached_property
     def pool(self) -> Aggregator:
@@ -83,34 +107,42 @@ class Regression(Objective):
         made = self.head.init(stream(key, "init/head", 0), tiles[:, 0])
         return {**params, "head": made["params"]}, {}
 
-    def forward(self, params, batch, key, step, train):
-        """The head's output for each sample."""
+    def pooled(self, params, batch, key, step, train):
+        """The embedding of each sample, pooled over its tiles."""
         sampled = stream(key, "regression/vit", step)
         tiles = self.pool_tiles(params, batch, train=train, key=sampled)
         variables = {"params": params.get("aggregator", {})}
-        pooled = self.pool.apply(variables, tiles, batch.get("tile_mask"))
-        return self.head.apply({"params": params["head"]}, pooled)
+        return self.pool.apply(variables, tiles, batch.get("tile_mask"))
+
+    def decode(self, params, hidden):
+        """The head's output for each row of `hidden`, by name."""
+        out = self.head.apply({"params": params["head"]}, hidden)
+        return {"log_rate": out[0]} if self.needs_counts else {"expression": out}
 
     def represent(self, params, extra, batch, key, step, train):
-        out = self.forward(params, batch, key, step, train)
-        return {"log_rate": out[0]} if self.needs_counts else {"expression": out}
+        return self.decode(params, self.pooled(params, batch, key, step, train))
 
     def compare(self, params, extra, rows, batch, step, mesh=None):
         mask, measured = batch["mask"], batch.get("measured")
+        weights = self.gene_weights
         if self.needs_counts:
             log_dispersion = params["head"]["log_dispersion"]
             mu = unpadded(batch, "library")[:, None] * jnp.exp(rows["log_rate"])
             counts = unpadded(batch, "counts")
-            values = losses.negative_binomial_nll(mu, log_dispersion, counts, measured)
+            values = losses.negative_binomial_nll(
+                mu, log_dispersion, counts, measured, weights
+            )
             logged = {}
         else:
             target, out = unpadded(batch, "expression"), rows["expression"]
             if self.loss == "mse":
-                values = losses.mse(out, target, measured)
+                values = losses.mse(out, target, measured, weights)
             elif self.loss == "huber":
-                values = losses.huber(out, target, self.huber_delta, measured)
+                values = losses.huber(out, target, self.huber_delta, measured, weights)
             else:
-                values = losses.pearson_loss(out, target, mask, measured=measured)
+                values = losses.pearson_loss(
+                    out, target, mask, measured=measured, weights=weights
+                )
             stopped = jax.lax.stop_gradient(out)
             # Over this batch only; probes report the correlation over all samples.
             lost = losses.pearson_loss(stopped, target, mask, measured=measured)
@@ -122,8 +154,8 @@ class Regression(Objective):
 
     def predict(self, params, batch):
         # The key is not used outside training.
-        out = self.forward(params, batch, jax.random.key(0), 0, False)
+        out = self.represent(params, {}, batch, jax.random.key(0), 0, False)
         if self.needs_counts:
             # On the studies' scale; Pearson's r is invariant to the panel's z-scoring.
-            return {"expression": jnp.log1p(1e4 * jnp.exp(out[0]))}
-        return {"expression": out}
+            return {"expression": jnp.log1p(1e4 * jnp.exp(out["log_rate"]))}
+        return out

@@ -133,12 +133,14 @@ def build(
     """
     mesh = config.make_mesh(devices)
     vit = config.encoder(initial_model(config))
+    genes = sizes.n_genes(config)
     objective = make_objective(
         config,
         vit,
-        sizes.n_genes(config),
-        sizes.text_dim(config),
-        has_unmeasured(config),
+        n_genes=genes,
+        text_dim=sizes.text_dim(config),
+        partial=has_unmeasured(config),
+        gene_variance=(1.0,) * genes,  # the data's are unknown; shapes are the same
     )
     return make_program(config, objective, mesh), vit
 

@@ -25,6 +25,7 @@ from pathjax.parallel.preemption import Preemption
 from pathjax.train.checkpoint import Checkpoints
 from pathjax.train.state import TrainState
 from pathjax.train.step import means_of
+from pathjax.train.telemetry.learning import Learning
 from pathjax.train.telemetry.metric_writer import MetricWriter
 from pathjax.train.telemetry.timing import StepTimer, note
 
@@ -122,6 +123,7 @@ class StepLog:
       sample_ids: Of the study, by row.
       writer, timer: Of the run.
       every: Steps between lines.
+      learning: Warns of lines that show no learning.
       note: The last line, for a progress bar.
     """
 
@@ -130,6 +132,7 @@ class StepLog:
     writer: MetricWriter
     timer: StepTimer
     every: int
+    learning: Learning
     note: str = ""
     _pending: tuple[int, dict[str, jax.Array], np.ndarray] | None = None
 
@@ -158,6 +161,7 @@ class StepLog:
             self.note = note(times)
             losses = {f"train/{name}": value for name, value in values.items()}
             self.writer.write(step, losses | times)
+            self.learning(step, values)
 
     def _refuse(self, step: int, values: dict[str, float], rows: np.ndarray) -> None:
         names = [str(name) for name in self.sample_ids[rows_of_all(rows)]]

@@ -190,8 +190,14 @@ def read_inputs(config: RunConfig) -> Inputs:
     vit = config.encoder(init)
     (panel, partial), texts = read_panel(study, config, init), read_texts(study, config)
     text_dim = texts.scale.to_json()["dimensions"] if texts else 0
-    n_genes = len(panel.genes) if panel else 0
-    objective = make_objective(config, vit, n_genes, text_dim, partial)
+    objective = make_objective(
+        config,
+        vit,
+        n_genes=len(panel.genes) if panel else 0,
+        text_dim=text_dim,
+        partial=partial,
+        gene_variance=tuple(float(s) ** 2 for s in panel.std) if panel else (),
+    )
     return Inputs(config, study, init, init_sha256, vit, panel, texts, objective)
 
 
@@ -212,6 +218,7 @@ def make_objective(
     n_genes: int = 0,
     text_dim: int = 0,
     partial: bool = False,
+    gene_variance: tuple[float, ...] = (),
 ) -> Objective:
     """The config's objective, set up for a run; the arguments are those of `Spec`.
 
@@ -219,7 +226,10 @@ def make_objective(
       RegistryError, ObjectiveError: It cannot be set up.
     """
     cached = config.adapt.mode == "towers"
-    spec = Spec(vit, n_genes, text_dim, config.optim.steps, cached, partial)
+    spec = Spec(
+        *(vit, n_genes, text_dim, config.optim.steps, cached, partial),
+        gene_variance=gene_variance,
+    )
     return config.objective.build().setup(spec)
 
 

@@ -47,6 +47,7 @@ from pathjax.train.resume import (
     require_same_run,
 )
 from pathjax.train.state import TrainState
+from pathjax.train.telemetry.learning import Learning
 from pathjax.train.telemetry.metric_writer import MetricWriter
 from pathjax.train.telemetry.mfu import model_flops, peak_flops
 from pathjax.train.telemetry.profiler import Profile
@@ -192,6 +193,8 @@ class Run:
                 ) as writer,
             ):
                 every = config.log.every
+                concerns = self.program.objective.concerns
+                learning = Learning(concerns, config.optim.warmup, is_first())
                 validate = Validator(
                     config.eval,
                     _with_key(self.program.eval_step(shardings), key),
@@ -215,7 +218,9 @@ class Run:
                     state,
                     self.feed,
                     Hooks(
-                        StepLog(workdir, self.sample_ids, writer, timer, every),
+                        StepLog(
+                            *(workdir, self.sample_ids, writer, timer, every), learning
+                        ),
                         validate if config.eval.every else None,
                         save,
                         self.export,

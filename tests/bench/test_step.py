@@ -42,6 +42,18 @@ def test_it_is_the_training_step(ours):
     assert all(any(jax.tree.leaves(part)) for part in moved.values())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["anchored", "lora-anchored"])
+def test_an_anchor_has_one_more_forward_pass(ours, name):
+    """And LoRA trains little of it; the base's encoder is kept only without adapters."""
+    step = Step(tiny(name))
+    extra = jax.tree.leaves(step._state.extra)
+    assert bool(extra) == (name == "anchored") and "anchor" in step.logs
+    trained = sum(leaf.size for leaf in jax.tree.leaves(step._state.params["vit"]))
+    whole = sum(leaf.size for leaf in jax.tree.leaves(ours._state.params["vit"]))
+    assert trained == whole if name == "anchored" else trained < whole
+
+
 def test_info_says_what_was_run(ours):
     info = ours.info
     assert info["versions"]["jax"] == jax.__version__

@@ -50,12 +50,34 @@ def loop_sigmoid(zi, ze, log_scale, bias, mask, pair_id):
     return values
 
 
-info_nce = jax.jit(losses.info_nce)
+def loop_targets(zi, ze, log_scale, mask, pair_id, targets):
+    """Cross-entropy to the targets as `Targets` has them, a row at a time, in float64."""
+    rows = np.flatnonzero(mask)
+    zi, ze = zi.astype(np.float64)[rows], ze.astype(np.float64)[rows]
+    s, ids = np.exp(np.float64(log_scale)) * zi @ ze.T, pair_id[rows]
+    similarity = (zi @ zi.T + ze @ ze.T) / 2
+    values = np.zeros(len(mask))
+    for i, row in enumerate(rows):
+        positive = (ids == ids[i]) / (ids == ids[i]).sum()
+        soft = scipy.special.softmax(similarity[i] / targets.temperature)
+        target = (1 - targets.soft) * positive + targets.soft * soft
+        target = (1 - targets.smoothing) * target + targets.smoothing / len(rows)
+        for scores in (s[i], s[:, i]):
+            values[row] -= 0.5 * target @ scipy.special.log_softmax(scores)
+    return values
+
+
+SOFT = losses.Targets(soft=0.6, temperature=0.3, smoothing=0.1)
+info_nce = jax.jit(losses.info_nce, static_argnames=("chunk", "targets"))
 sigmoid_loss = jax.jit(losses.sigmoid_loss)
 CONTRASTIVE = {
     "info_nce": (
         lambda zi, ze, *rows: info_nce(zi, ze, LOG_SCALE, *rows),
         lambda zi, ze, *rows: loop_info_nce(zi, ze, LOG_SCALE, *rows),
+    ),
+    "soft": (
+        lambda zi, ze, *rows: info_nce(zi, ze, LOG_SCALE, *rows, targets=SOFT),
+        lambda zi, ze, *rows: loop_targets(zi, ze, LOG_SCALE, *rows, SOFT),
     ),
     "sigmoid": (
         lambda zi, ze, *rows: sigmoid_loss(zi, ze, LOG_SCALE, BIAS, *rows),
@@ -213,6 +235,21 @@ def test_contrastive_guards(change, error, message):
         losses.info_nce(*given.values())
 
 
+def test_soft_targets_have_no_gradient():
+    """The loss's gradient is p - t, with t held: the similarities are only labels."""
+    zi, ze, ids = embeddings(12, 6)
+    mask, soft = np.ones(6, bool), losses.Targets(soft=1.0, temperature=0.2)
+    found = jax.grad(
+        lambda z: info_nce(z, ze, LOG_SCALE, mask, ids, targets=soft).sum()
+    )
+    s = 5.0 * zi.astype(np.float64) @ ze.T
+    t = scipy.special.softmax((zi @ zi.T + ze @ ze.T) / 2 / 0.2, axis=1)
+    by_row = scipy.special.softmax(s, axis=1) - t
+    by_column = scipy.special.softmax(s, axis=0) - t.T
+    expected = 0.5 * 5.0 * (by_row + by_column) @ ze
+    np.testing.assert_allclose(found(zi), expected, rtol=1e-4, atol=1e-5)
+
+
 # Chunks
 
 
@@ -223,11 +260,12 @@ def test_chunks_are_the_whole(name, chunk):
     zi, ze, pair_id = embeddings(8, 16)
     mask = np.random.default_rng(8).random(16) < 0.7
     zi[~mask] = np.nan
-    loss = losses.info_nce if name == "info_nce" else losses.sigmoid_loss
-    scalars = (LOG_SCALE,) if name == "info_nce" else (LOG_SCALE, BIAS)
+    loss = losses.sigmoid_loss if name == "sigmoid" else losses.info_nce
+    scalars = (LOG_SCALE, BIAS) if name == "sigmoid" else (LOG_SCALE,)
+    options = {"targets": SOFT} if name == "soft" else {}
 
     def total(arguments, chunk):
-        values = loss(*arguments, mask, pair_id, chunk=chunk)
+        values = loss(*arguments, mask, pair_id, chunk=chunk, **options)
         return (values * np.arange(16)).sum(), values  # rows weigh differently
 
     run = jax.jit(jax.value_and_grad(total, has_aux=True), static_argnums=1)
@@ -239,13 +277,16 @@ def test_chunks_are_the_whole(name, chunk):
 @both
 def test_with_chunks_similarities_are_never_whole_in_memory(name):
     rows, dims = 1024, 8
-    loss = losses.info_nce if name == "info_nce" else losses.sigmoid_loss
+    loss = losses.sigmoid_loss if name == "sigmoid" else losses.info_nce
+    options = {"targets": SOFT} if name == "soft" else {}
     z = jax.ShapeDtypeStruct((rows, dims), jnp.float32)
-    scalars = (jnp.float32(0),) * (1 if name == "info_nce" else 2)
+    scalars = (jnp.float32(0),) * (2 if name == "sigmoid" else 1)
 
     def compiled(chunk):
         def total(zi, ze, mask, pair_id):
-            return loss(zi, ze, *scalars, mask, pair_id, chunk=chunk).sum()
+            return loss(
+                *(zi, ze, *scalars, mask, pair_id), chunk=chunk, **options
+            ).sum()
 
         mask = jax.ShapeDtypeStruct((rows,), jnp.bool_)
         pair_id = jax.ShapeDtypeStruct((rows,), jnp.int32)

@@ -183,3 +183,35 @@ def test_pearson_of_each_gene_is_over_the_samples_that_have_it(seed):
         for g, own in enumerate(rows)
     ]
     np.testing.assert_allclose(values[mask].mean(), 1 - np.mean(r), atol=2e-4)
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_weights_make_the_mean_over_genes_a_weighted_one(partial):
+    x, y = genes(13)
+    weights, mask = np.array([0.0, 0.5, 1, 2, 4], np.float32), np.ones(6, bool)
+    known = np.random.default_rng(13).random(x.shape) > 0.3 if partial else None
+    each = {losses.mse: (x - y) ** 2, losses.huber: scipy.special.huber(1.0, x - y)}
+    if partial:
+        known[:, 4] = True
+        y[~known] = np.nan
+    own = np.where(known, weights, 0) if partial else np.tile(weights, (6, 1))
+    for loss, values in each.items():
+        found = jax.jit(loss)(x, y, measured=known, weights=weights)
+        expected = (own * values).sum(axis=1) / own.sum(axis=1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    r = []
+    for g in range(5):
+        rows = known[:, g] if partial else mask
+        r.append(scipy.stats.pearsonr(x[rows, g], y[rows, g]).statistic)
+    found = losses.pearson_loss(x, y, mask, measured=known, weights=weights)
+    expected = 1 - np.average(r, weights=weights)
+    np.testing.assert_allclose(found.mean(), expected, atol=2e-4)
+    counts = np.abs(np.rint(3 * np.nan_to_num(y)))
+    nll = lambda **more: losses.negative_binomial_nll(
+        np.exp(x), np.zeros(5, np.float32), counts, **more
+    )
+    m = np.exp(x.astype(np.float64))
+    expected = -scipy.stats.nbinom(1, 1 / (1 + m)).logpmf(counts)
+    expected = (own * expected).sum(axis=1) / own.sum(axis=1)
+    found = nll(measured=known, weights=weights)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)

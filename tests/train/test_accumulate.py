@@ -21,6 +21,13 @@ OBJECTIVES = {
         "contrastive",
         {"widths": (16,), "embed_dim": 8, "dropout": 0.0, "loss": "sigmoid"},
     ),
+    "joint": (
+        "joint",
+        {
+            **{"widths": (16,), "embed_dim": 8, "dropout": 0.0, "reconstruction": 1.0},
+            **{"queue": 9, "soft_targets": 0.5, "label_smoothing": 0.1},
+        },
+    ),
     "mse": ("regression", {}),
     "pearson": ("regression", {"loss": "pearson"}),
     "counts": ("regression", {"loss": "negative_binomial"}),

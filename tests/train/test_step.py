@@ -25,6 +25,7 @@ VIT = vit_config("Xs/8", width=24, depth=1, mlp_dim=32, image_px=16, drop_path=0
 OBJECTIVES = {
     "contrastive": {"widths": (16,), "embed_dim": 8},
     "chunked": {"widths": (16,), "embed_dim": 8, "chunk": 8},
+    "joint": {"widths": (16,), "embed_dim": 8, "reconstruction": 1.0, "queue": 24},
     "regression": {},
     "dino": {
         "total_steps": 20,
