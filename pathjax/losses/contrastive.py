@@ -158,7 +158,8 @@ def averaged_similarity(left: Rows, right: Rows) -> tuple[Rows, Rows]:
     """
     both = jnp.concatenate([left.z, right.z], axis=1) * 0.5**0.5
     both = jax.lax.stop_gradient(both)
-    return tuple(dataclasses.replace(rows, similar=both) for rows in (left, right))
+    left = dataclasses.replace(left, similar=both)
+    return left, dataclasses.replace(right, similar=both)
 
 
 def info_nce_one_way(
@@ -213,6 +214,7 @@ def soft_shares(
     queries: Rows, keys: Rows, candidates: Bool[Array, "n m"], temperature: float
 ) -> Float[Array, "n m"]:
     """The softmax over candidates of how similar the samples are."""
+    assert queries.similar is not None and keys.similar is not None
     similarity = queries.similar @ keys.similar.T / temperature
     return jax.nn.softmax(similarity, axis=1, where=candidates)
 

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from pathjax import losses
-from pathjax.losses import metrics
 from pathjax.losses import spread as spreading
 from pathjax.models.expression import ExpressionMLP
 from pathjax.models.towers import (
@@ -32,18 +31,11 @@ from pathjax.models.towers import (
 from pathjax.objectives import concerns
 from pathjax.objectives import queue as queues
 from pathjax.objectives.objective import Batch, Objective, ObjectiveError
+from pathjax.objectives.pairs import Comparison, Pair, temperature_name
 from pathjax.parallel.mesh import over_rows
 from pathjax.rng import stream
 
-Pair = tuple[str, str]
 TRAINED = "trained"  # in the rows of training with a queue
-
-
-def temperature_name(pair: Pair) -> str:
-    """Name of a pair's temperature among the parameters."""
-    if pair == ("image", "expression"):
-        return "temperature"
-    return f"temperature_{'_'.join(pair)}"
 
 
 def present(batch: Batch, name: str) -> Bool[Array, "B 1"]:
@@ -52,15 +44,6 @@ def present(batch: Batch, name: str) -> Bool[Array, "B 1"]:
     if f"has_{name}" in batch:
         rows = rows & batch[f"has_{name}"]
     return rows[:, None]
-
-
-def of_both(
-    sides: dict[str, losses.Rows], pair: Pair
-) -> tuple[losses.Rows, losses.Rows]:
-    """The two sides of a pair, masked to the rows that have both."""
-    left, right = (sides[name] for name in pair)
-    rows = left.mask & right.mask
-    return dataclasses.replace(left, mask=rows), dataclasses.replace(right, mask=rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,15 +248,16 @@ class Contrastive(Objective):
             temperatures, queue = whole
             everyone = gather(mine)
             earlier = None if queue is None else queues.rows_of(queue)
+            comparison = Comparison(self.loss, self.targets, self.soft_by, chunk)
             pairs = {
-                pair: self._both_ways(
-                    temperatures[pair], mine, everyone, earlier, pair, chunk
+                pair: comparison.both_ways(
+                    temperatures[pair], mine, everyone, earlier, pair
                 )
                 for pair in self.pairs
             }
             mine, everyone = jax.lax.stop_gradient((mine, everyone))
             spread = {
-                name: self._spread(rows, everyone[name], chunk)
+                name: comparison.spread(rows, everyone[name])
                 for name, rows in mine.items()
             }
             return pairs, spread
@@ -325,45 +309,6 @@ class Contrastive(Objective):
             name: dataclasses.replace(rows, similar=genes)
             for name, rows in sides.items()
         }
-
-    def _spread(self, mine, everyone, chunk):
-        rank = spreading.effective_rank(everyone)
-        return {
-            "closeness": spreading.closeness(mine, everyone, chunk),
-            "rank": jnp.full(len(mine.mask), rank),
-        }
-
-    def _both_ways(self, temperature, mine, everyone, earlier, pair, chunk):
-        left, right = of_both(mine, pair)
-        lefts, rights = of_both(everyone, pair)
-        if self.soft_targets and not (
-            self.soft_by == "expression" and "expression" in pair
-        ):
-            left, right = losses.averaged_similarity(left, right)
-            lefts, rights = losses.averaged_similarity(lefts, rights)
-        before = of_both(earlier, pair) if earlier else (None, None)
-        values = self._one_way(temperature, left, rights, before[1], chunk)
-        values += self._one_way(temperature, right, lefts, before[0], chunk)
-        stopped = jax.lax.stop_gradient((left, right, lefts, rights))
-        left, right, lefts, rights = stopped
-        guesses = jnp.log(losses.candidates(left, rights, before[1]))
-        guesses += jnp.log(losses.candidates(right, lefts, before[0]))
-        return {
-            "rows": left.mask,
-            "values": 0.5 * values,
-            "guess": jnp.where(left.mask, 0.5 * guesses, 0),
-            "alignment": jnp.square(left.z - right.z).sum(axis=1),
-            "there": metrics.hits_first(left, rights, chunk),
-            "back": metrics.hits_first(right, lefts, chunk),
-        }
-
-    def _one_way(self, temperature, queries, keys, negatives, chunk):
-        log_scale, bias = temperature
-        if self.loss == "infonce":
-            return losses.info_nce_one_way(
-                queries, keys, log_scale, chunk, self.targets, negatives
-            )
-        return losses.sigmoid_one_way(queries, keys, log_scale, bias, chunk, negatives)
 
     def _metrics(self, pair, result, temperature):
         if pair == ("image", "expression"):

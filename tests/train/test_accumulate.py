@@ -24,8 +24,13 @@ OBJECTIVES = {
     "joint": (
         "joint",
         {
-            **{"widths": (16,), "embed_dim": 8, "dropout": 0.0, "reconstruction": 1.0},
-            **{"queue": 9, "soft_targets": 0.5, "label_smoothing": 0.1},
+            "widths": (16,),
+            "embed_dim": 8,
+            "dropout": 0.0,
+            "reconstruction": 1.0,
+            "queue": 9,
+            "soft_targets": 0.5,
+            "label_smoothing": 0.1,
         },
     ),
     "mse": ("regression", {}),

@@ -82,6 +82,32 @@ def test_a_stopped_run_resumes_bit_for_bit(tiny_study, contrastive, tmp_path):
     assert one == two
 
 
+@pytest.mark.slow
+def test_joint_with_a_queue_resumes_bit_for_bit(tiny_study, tmp_path):
+    """The queue, of more rows than a batch, is part of the checkpoint."""
+    options = {"queue": 12, "reconstruction": 0.5, "soft_targets": 0.2}
+    options = {f"objective.{name}": value for name, value in options.items()}
+    options |= {"objective.name": "joint", "eval.every": 3, "anchor.weight": 0.0}
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done, note=""):
+        if done == 5:
+            raise Stopped
+
+    config = config_for(tiny_study, val_fold="val", **options)
+    train(config, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "run", stop)
+    train(config, tmp_path / "run")
+    assert_equal(tmp_path / "run", tmp_path / "whole")
+    last = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    logged = set().union(*last)
+    assert {"train/image_decoded", "val/regression", "val/contrastive"} <= logged
+    assert {"train/loss_to_guess", "train/rank_image"} <= logged
+
+
 def test_a_finished_run_is_left_alone(contrastive, tiny_study, tmp_path):
     workdir = tmp_path / "again"
     shutil.copytree(contrastive[0], workdir)
