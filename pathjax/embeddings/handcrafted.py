@@ -22,6 +22,8 @@ the side, so for tiles of one physical size the features hardly depend on resolu
 except 13 and 14, which are per pixel.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -84,13 +86,22 @@ def features(image: UInt8[np.ndarray, "N H W 3"]) -> Float[np.ndarray, "N 18"]:
     return np.array(rows, np.float32).reshape(len(image), len(FEATURES))
 
 
-def tile_features(study: Study, batch: int = 64) -> Float[np.ndarray, "T 18"]:
+def tile_features(study: Study) -> Float[np.ndarray, "T 18"]:
     """The features of every tile of a study, in its order."""
+    return of_tiles(study, features)
+
+
+def of_tiles(
+    study: Study,
+    function: Callable[[UInt8[np.ndarray, "N H W 3"]], Float[np.ndarray, "N F"]],
+    batch: int = 64,
+) -> Float[np.ndarray, "T F"]:
+    """What a function gives for every tile of a study, called with `batch` at a time."""
     parts = []
     for start in range(0, len(study.tiles), batch):
         rows = range(start, min(start + batch, len(study.tiles)))
         tiles = np.stack([decode_tile(data) for data in study.tile_bytes(rows)])
-        parts.append(features(tiles))
+        parts.append(function(tiles))
     return np.concatenate(parts)
 
 

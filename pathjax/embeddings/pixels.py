@@ -7,8 +7,8 @@ study, labels unseen. That they are fitted on test tiles too is in the baseline'
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from pathjax.data.images import decode_tile
 from pathjax.data.study import Study
+from pathjax.embeddings.handcrafted import of_tiles
 
 SIDE = 28
 COMPONENTS = 128
@@ -46,9 +46,4 @@ def components(
 
 def tile_features(study: Study, batch: int = 256) -> Float[np.ndarray, "T K"]:
     """The scores of every tile of a study, in its order."""
-    parts = []
-    for start in range(0, len(study.tiles), batch):
-        rows = range(start, min(start + batch, len(study.tiles)))
-        tiles = np.stack([decode_tile(data) for data in study.tile_bytes(rows)])
-        parts.append(reduced(tiles))
-    return components(np.concatenate(parts))
+    return components(of_tiles(study, reduced, batch))

@@ -1,9 +1,14 @@
 """Against the spatialdata library, which writes the stores and is the measure of them."""
 
+import json
+import shutil
+
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from made_spots import MPP, Visium, picture, save, spots
 
 from pathjax.data.study import Study
@@ -231,6 +236,34 @@ def test_spatialdata_io_and_the_visium_reader_agree(real_data, tmp_path):
     np.testing.assert_array_equal(
         theirs.image.read(900, 900, 20, 20), ours.image.read(900, 900, 20, 20)
     )
+
+
+@peer
+@pytest.mark.parametrize("bin_um", [8, 16])
+def test_spatialdata_io_and_the_visium_hd_reader_agree(real_data, tmp_path, bin_um):
+    """The real sample, bin by bin: counts and places."""
+    io = pytest.importorskip("spatialdata_io")
+    real = real_data / "spatial_formats" / "visium_hd"
+    folder = shutil.copytree(real, tmp_path / "HD")
+    factors = f"binned_outputs/square_{bin_um:03d}um/spatial"
+    shutil.copytree(folder / factors, folder / "spatial")
+    with h5py.File(folder / "feature_slice.h5", "w") as file:  # where its version is
+        layout = json.dumps({"file_format": "1.0"})
+        file.attrs["metadata_json"] = json.dumps({"hd_layout_json": layout})
+    sdata = io.visium_hd(
+        folder, dataset_id="", bin_size=bin_um, load_segmentations_only=False
+    )
+    theirs = sdata.tables[f"square_{bin_um:03d}um"]
+    options = SpatialOptions(image="hires", bin_um=bin_um)
+    ours = recognise(real).read(real, options)
+    names = ours.counts.obs_names
+    assert names.isin(theirs.obs_names).all() and len(names) > 100
+    theirs = theirs[names]
+    assert theirs.n_vars == ours.counts.n_vars
+    assert (scipy.sparse.csr_matrix(theirs.X) != ours.counts.X).nnz == 0
+    factor = json.loads((real / factors / "scalefactors_json.json").read_text())
+    places = theirs.obsm["spatial"] * factor["tissue_hires_scalef"]
+    np.testing.assert_allclose(ours.positions, places, atol=0.5)
 
 
 def test_a_store_without_a_table_is_refused_before_the_library_is_needed(tmp_path):
