@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from made_spots import MPP, Visium, picture, save, spots
+from PIL import Image
 
 from pathjax.data.study import Study
 from pathjax.datasets.spatial.formats import recognise
@@ -239,14 +240,19 @@ def test_spatialdata_io_and_the_visium_reader_agree(real_data, tmp_path):
 
 
 @peer
-@pytest.mark.parametrize("bin_um", [8, 16])
-def test_spatialdata_io_and_the_visium_hd_reader_agree(real_data, tmp_path, bin_um):
-    """The real sample, bin by bin: counts and places."""
+def test_spatialdata_io_and_the_visium_hd_reader_agree(real_data, tmp_path):
+    """The real bins of 8 um: counts and places of each.
+
+    Those of 16 um have barcodes without a position, which spatialdata-io does not take.
+    """
+    bin_um = 8
     io = pytest.importorskip("spatialdata_io")
     real = real_data / "spatial_formats" / "visium_hd"
     folder = shutil.copytree(real, tmp_path / "HD")
     factors = f"binned_outputs/square_{bin_um:03d}um/spatial"
     shutil.copytree(folder / factors, folder / "spatial")
+    for path in (folder / "spatial").glob("*.png"):  # it expects RGB
+        Image.open(path).convert("RGB").save(path)
     with h5py.File(folder / "feature_slice.h5", "w") as file:  # where its version is
         layout = json.dumps({"file_format": "1.0"})
         file.attrs["metadata_json"] = json.dumps({"hd_layout_json": layout})
