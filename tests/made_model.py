@@ -10,7 +10,8 @@ from pathjax.models.model_file import Model
 from pathjax.models.variants import vit_config
 
 VIT = vit_config("Xs/8", width=24, depth=1, mlp_dim=32, image_px=16)
-SMALL = {"contrastive": {"embed_dim": 8, "widths": (16,)}}
+TOWERS = {"embed_dim": 8, "widths": (16,)}
+SMALL = {"contrastive": TOWERS, "joint": TOWERS}
 
 
 def made_model(study, name: str, **options) -> Model:

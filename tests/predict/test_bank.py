@@ -38,6 +38,11 @@ def test_expression_is_the_weighted_mean_of_the_nearest(bank, make_model, tiny_s
     assert "left out" in bank.means and bank.means.startswith("retrieval")
 
 
+def test_a_joint_model_retrieves_too(make_model, tiny_study):
+    bank = Bank(make_model("joint"), tiny_study, neighbours=3)
+    assert bank(FEATURES, [5, 1], [""] * 4).shape == (4, 2)
+
+
 def test_towers_are_those_of_the_model(bank, make_model, tiny_study):
     """Row by row through the objective itself, with real tiles of no meaning."""
     import jax.numpy as jnp

@@ -19,9 +19,16 @@ def dense(model):
     return x @ head["out"]["kernel"] + head["out"]["bias"]
 
 
-@pytest.mark.parametrize("loss", ["mse", "pearson"])
-def test_scores_become_expression_in_the_panel_s_unit(make_model, loss):
-    model = make_model(loss=loss)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("regression", {"loss": "mse"}),
+        ("regression", {"loss": "pearson"}),
+        ("joint", {"queue": 9, "reconstruction": 1.0, "variance_power": 1.0}),
+    ],
+)
+def test_scores_become_expression_in_the_panel_s_unit(make_model, name, options):
+    model = make_model(name, **options)
     panel = GenePanel.from_json(model.meta["panel"])
     head = Regression(model)
     expected = dense(model) * panel.std + panel.mean
