@@ -5,6 +5,7 @@ Read block by block, so that a slide without a pyramid needs no more memory.
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +45,30 @@ def read_overview(slide: Slide, mpp: float, um: float = OVERVIEW_UM) -> Overview
     step = max(1, BLOCK_PX // factor) * factor
     shape = (math.ceil(level.height / factor), math.ceil(level.width / factor), 3)
     pixels = np.empty(shape, np.uint8)
+    for left, top, block in squares(slide, index, step):
+        small = np.asarray(Image.fromarray(block).reduce(factor))
+        y, x = top // factor, left // factor
+        pixels[y : y + small.shape[0], x : x + small.shape[1]] = small
+    scale = level.downsample * factor
+    return Overview(pixels, scale, mpp * scale)
+
+
+def squares(
+    slide: Slide, index: int, step: int
+) -> Iterator[tuple[int, int, UInt8[np.ndarray, "h w 3"]]]:
+    """Left, top and pixels of the squares of side `step` that make up a level.
+
+    In pixels of the level; the last ones of a row or column may be smaller.
+
+    Raises:
+      SlideError: The slide is damaged.
+    """
+    level = slide.levels[index]
     for top in range(0, level.height, step):
         for left in range(0, level.width, step):
             size = (min(step, level.width - left), min(step, level.height - top))
             corner = (round(left * level.downsample), round(top * level.downsample))
-            block = np.ascontiguousarray(slide.read(*corner, index, *size))
-            small = np.asarray(Image.fromarray(block).reduce(factor))
-            y, x = top // factor, left // factor
-            pixels[y : y + small.shape[0], x : x + small.shape[1]] = small
-    scale = level.downsample * factor
-    return Overview(pixels, scale, mpp * scale)
+            yield left, top, np.ascontiguousarray(slide.read(*corner, index, *size))
 
 
 def draw(

@@ -6,6 +6,7 @@ Space Ranger 1 wrote `tissue_positions_list.csv` without a header, 2 to 4 write
 
 import dataclasses
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,18 @@ def listed(folder: Path) -> str:
     return f"it has {', '.join(names[:8]) or 'nothing'}{more}"
 
 
+def one_of(folder: Path, names: Sequence[str]) -> Path:
+    """The first of the files or folders that is there.
+
+    Raises:
+      SpatialError: None is.
+    """
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise SpatialError(f"{folder} lacks {names[0]}: {listed(folder)}")
+
+
 def match_barcodes(
     counts_of, positions: pd.DataFrame, where: Path
 ) -> tuple[anndata.AnnData, list[tuple[str, str]]]:
@@ -299,7 +312,7 @@ def match_barcodes(
 def _batches(file: Path):
     if file.suffix == ".parquet":
         with pq.ParquetFile(file) as parquet:
-            _require(file, parquet.schema_arrow.names)
+            require_columns(file, parquet.schema_arrow.names)
             for batch in parquet.iter_batches(BATCH, columns=list(COLUMNS)):
                 yield batch.to_pandas()
         return
@@ -310,13 +323,16 @@ def _batches(file: Path):
     )
     convert = pyarrow.csv.ConvertOptions(column_types=COLUMNS)
     with pyarrow.csv.open_csv(file, read_options=read, convert_options=convert) as csv:
-        _require(file, csv.schema.names)
+        require_columns(file, csv.schema.names)
         for batch in csv:
             yield batch.select(list(COLUMNS)).to_pandas()
 
 
-def _require(file: Path, names: list[str]) -> None:
-    lacking = [name for name in COLUMNS if name not in names]
+def require_columns(
+    file: Path, names: Sequence[str], columns: Iterable[str] = COLUMNS
+) -> None:
+    """Raises SpatialError where `names`, those of a file, lack one of `columns`."""
+    lacking = [name for name in columns if name not in names]
     if lacking:
         raise SpatialError(
             f"{file} lacks the columns {', '.join(lacking)}; it has {', '.join(names)}"

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from pathjax.datasets.spatial.image import ImageSource
+from pathjax.wsi.overview import squares
 from pathjax.wsi.scale import level_for
 
 READ_UM = 2.0  # per pixel: nuclei are a few pixels wide
@@ -94,24 +95,20 @@ def survey(image: ImageSource, mpp: float) -> Survey:
         np.uint8,
     )
     step = max(1, READ_PX // math.lcm(block, reduced)) * math.lcm(block, reduced)
-    for top in range(0, level.height, step):
-        for left in range(0, level.width, step):
-            size = (min(step, level.width - left), min(step, level.height - top))
-            corner = (round(left * level.downsample), round(top * level.downsample))
-            piece = np.ascontiguousarray(slide.read(*corner, index, *size))
-            part = np.asarray(Image.fromarray(piece).reduce(reduced))
-            y, x = top // reduced, left // reduced
-            small[y : y + part.shape[0], x : x + part.shape[1]] = part
-            down, across = size[1] // block, size[0] // block
-            if down and across:
-                cells = piece[: down * block, : across * block].reshape(
-                    down, block, across, block, 3
-                )
-                y, x = top // block, left // block
-                place = (slice(y, y + down), slice(x, x + across))
-                colour[place] = cells.mean(axis=(1, 3), dtype=np.float32)
-                green = cells[..., 1].astype(np.float32)
-                spread[place] = green.std(axis=(1, 3))
+    for left, top, piece in squares(slide, index, step):
+        part = np.asarray(Image.fromarray(piece).reduce(reduced))
+        y, x = top // reduced, left // reduced
+        small[y : y + part.shape[0], x : x + part.shape[1]] = part
+        down, across = piece.shape[0] // block, piece.shape[1] // block
+        if down and across:
+            cells = piece[: down * block, : across * block].reshape(
+                down, block, across, block, 3
+            )
+            y, x = top // block, left // block
+            place = (slice(y, y + down), slice(x, x + across))
+            colour[place] = cells.mean(axis=(1, 3), dtype=np.float32)
+            green = cells[..., 1].astype(np.float32)
+            spread[place] = green.std(axis=(1, 3))
     return Survey(
         colour,
         spread,

@@ -81,15 +81,10 @@ class Visium:
 
 
 def _matrix(output: Path) -> Path:
-    for name in MATRICES:
-        if (output / name).exists():
-            return output / name
-    if (output / PROBES).exists():
+    there = [name for name in MATRICES if (output / name).exists()]
+    if not there and (output / PROBES).exists():
         raise SpatialError(
             f"{output} has only {PROBES}, which counts probes, not genes: add "
             f"{MATRICES[0]}"
         )
-    raise SpatialError(
-        f"{output} lacks {MATRICES[0]} (or folder {MATRICES[1]}): "
-        + space_ranger.listed(output)
-    )
+    return space_ranger.one_of(output, MATRICES)

@@ -60,7 +60,7 @@ class VisiumHD:
             placed[["array_row", "array_col"]].to_numpy(),
             placed[["x", "y"]].to_numpy(),
         )
-        matrix = _matrix(source)
+        matrix = space_ranger.one_of(source, MATRICES)
         if pooled == 1:
             counts, left_out = space_ranger.match_barcodes(
                 lambda rows: tenx.read_counts(matrix, rows), positions, source
@@ -174,10 +174,3 @@ def _pooled(path: Path, bins: dict[int, Path], bin_um: float) -> int:
             f"--bin-um {bin_um:g}: expected {has}, or a multiple of {SMALLEST_UM}"
         )
     return int(bin_um // SMALLEST_UM)
-
-
-def _matrix(source: Path) -> Path:
-    for name in MATRICES:
-        if (source / name).exists():
-            return source / name
-    raise SpatialError(f"{source} lacks {MATRICES[0]}: {space_ranger.listed(source)}")

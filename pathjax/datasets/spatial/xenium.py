@@ -7,7 +7,7 @@ micrometres there; the alignment matrix of the H&E image brings them into its pi
 import collections
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import anndata
@@ -24,7 +24,13 @@ from pathjax.datasets.spatial.alignment import find_alignment
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
-from pathjax.datasets.spatial.space_ranger import listed, output_folder, sample_name
+from pathjax.datasets.spatial.space_ranger import (
+    listed,
+    one_of,
+    output_folder,
+    require_columns,
+    sample_name,
+)
 from pathjax.files import read_json
 from pathjax.wsi.base import SUFFIXES
 
@@ -60,13 +66,13 @@ class Xenium:
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         output = output_folder(path)
         pixel_um = pixel_size(output)
-        matrix = _one_of(output, MATRICES)
+        matrix = one_of(output, MATRICES)
         counts, left_out = tenx.read_counts(matrix)
         left_out = list(left_out)
         image_path = Path(options.image) if options.image else find_image(output)
         image = ImageSource.open(image_path)
         alignment = find_alignment(image_path, output)
-        cells, um = read_cells(_one_of(output, CELLS), counts.obs_names)
+        cells, um = read_cells(one_of(output, CELLS), counts.obs_names)
         finite = np.isfinite(um).all(axis=1)
         lacking = (cells < 0).sum() + (~finite).sum()
         if lacking:
@@ -113,13 +119,6 @@ def pixel_size(output: Path) -> float:
     return value
 
 
-def _one_of(output: Path, names: Sequence[str]) -> Path:
-    for name in names:
-        if (output / name).exists():
-            return output / name
-    raise SpatialError(f"{output} lacks {names[0]}: {listed(output)}")
-
-
 def find_image(output: Path) -> Path:
     """The H&E image in or beside the output.
 
@@ -160,11 +159,11 @@ def read_cells(
     try:
         if path.suffix == ".parquet":
             names = pq.read_schema(path).names
-            _require(path, columns, names)
+            require_columns(path, names, columns)
             table = pd.read_parquet(path, columns=columns)
         else:
             table = pd.read_csv(path, dtype={"cell_id": str})
-            _require(path, columns, list(table))
+            require_columns(path, list(table), columns)
     except SpatialError:
         raise
     except (OSError, ValueError, EOFError, pa.ArrowException) as error:
@@ -176,14 +175,6 @@ def read_cells(
     numbers = table[columns[1:]].apply(pd.to_numeric, errors="coerce")
     um = numbers.to_numpy(np.float64)[place[place >= 0]]
     return place, um
-
-
-def _require(path: Path, columns: Sequence[str], names: Sequence[str]) -> None:
-    lacking = [column for column in columns if column not in names]
-    if lacking:
-        raise SpatialError(
-            f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(names)}"
-        )
 
 
 def _text(value: object) -> str:
@@ -292,7 +283,7 @@ def _batches(file: Path) -> Iterator[pd.DataFrame]:
     try:
         if file.suffix == ".parquet":
             with pq.ParquetFile(file) as parquet:
-                _require(file, columns, parquet.schema_arrow.names)
+                require_columns(file, parquet.schema_arrow.names, columns)
                 for batch in parquet.iter_batches(BATCH, columns=columns):
                     yield batch.to_pandas()
             return
