@@ -42,7 +42,9 @@ def cached(vit, batch):
 VARIANCE = tuple(np.linspace(0.5, 3, 12))
 
 
-@pytest.mark.parametrize("loss", ["mse", "negative_binomial"])
+@pytest.mark.parametrize(
+    "loss", [pytest.param("mse", marks=pytest.mark.slow), "negative_binomial"]
+)
 def test_it_is_the_weighted_sum_of_its_parts(vit, cached, jit, loss):
     spec = Spec(vit, 12, cached=True, gene_variance=VARIANCE)
     joint = Joint(**SMALL, **WEIGHTS, regression_loss=loss, variance_power=0.5)
@@ -82,7 +84,8 @@ def test_genes_weigh_as_their_variance(vit, cached, jit):
     spec = Spec(vit, 12, cached=True, gene_variance=VARIANCE)
     objective = Regression(variance_power=1.0).setup(spec)
     params, _ = jit(objective.init)(jax.random.key(0), cached)
-    values, _, _ = objective.losses(params, {}, cached, jax.random.key(0), 0, False)
+    run = jit(objective.losses, static_argnums=5)
+    values, _, _ = run(params, {}, cached, jax.random.key(0), 0, False)
     error = objective.predict(params, cached)["expression"] - cached["expression"]
     expected = (np.square(error) * VARIANCE).sum(axis=1) / np.sum(VARIANCE)
     np.testing.assert_allclose(values[:6], expected[:6], rtol=1e-5)

@@ -42,7 +42,7 @@ def unit(random, *shape):
 
 
 @pytest.mark.parametrize("loss", ["infonce", "sigmoid"])
-def test_the_loss_has_the_queues_rows_as_negatives(vit, batch, loss):
+def test_the_loss_has_the_queues_rows_as_negatives(vit, batch, jit, loss):
     """Against the loss written as loops in float64; own samples in the queue are left out."""
     objective = Contrastive(embed_dim=4, widths=(8,), queue=6, loss=loss)
     objective = objective.setup(Spec(vit, 12, cached=True))
@@ -60,7 +60,8 @@ def test_the_loss_has_the_queues_rows_as_negatives(vit, batch, loss):
     if loss == "sigmoid":
         params["temperature"]["bias"] = np.float32(bias)
     rows = {"z_image": zi, "z_expression": ze, "trained": np.zeros(8, np.float32)}
-    values, metrics, aux = objective.compare(params, {"queue": queue}, rows, batch, 0)
+    compare = jit(objective.compare)
+    values, metrics, aux = compare(params, {"queue": queue}, rows, batch, 0)
 
     expected = np.zeros(8)
     for i in np.flatnonzero(mask):
