@@ -1,6 +1,8 @@
 """Settings that must hold before JAX starts, and the folder of real data."""
 
+import gc
 import os
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -22,28 +24,43 @@ os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 import jax  # the platform has to be chosen first
 from tiny_study import build_tiny_study
 
+from pathjax.parallel.mesh import make_mesh
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_configure(config):
-    """Compiled programs are kept in pytest's cache: for all workers, processes and runs.
+    """Keeps compiled programs in pytest's cache, for all workers, processes and runs.
 
     JAX finds them by program, flags and version; `pytest --cache-clear` removes them.
+    Where there is no such cache (`-p no:cacheprovider`, a checkout that cannot be
+    written to) they last for this run.
     """
-    folder = config.cache.mkdir("compiled")
-    if not hasattr(config, "workerinput"):
-        fortnight_ago = time.time() - 14 * 86400
-        for path in folder.iterdir():
-            if path.stat().st_mtime < fortnight_ago:
-                path.unlink()
+    if not hasattr(config, "workerinput"):  # workers inherit the environment
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compiled_folder(config))
     for name, value in (
-        ("jax_compilation_cache_dir", str(folder)),
+        ("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"]),
         ("jax_persistent_cache_min_compile_time_secs", 0.0),
         ("jax_persistent_cache_min_entry_size_bytes", -1),
     ):
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)  # for processes that tests start
+
+
+def compiled_folder(config) -> Path:
+    try:
+        folder = config.cache.mkdir("compiled")
+        (folder / "written").touch()
+    except (AttributeError, OSError):
+        temporary = tempfile.TemporaryDirectory(prefix="pathjax-compiled-")
+        config.add_cleanup(temporary.cleanup)
+        return Path(temporary.name)
+    fortnight_ago = time.time() - 14 * 86400
+    for path in folder.iterdir():
+        if path.stat().st_mtime < fortnight_ago:
+            path.unlink()
+    return folder
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -66,7 +83,33 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_readme_demo.py")
 
 
+def pytest_collection_finish():
+    """Objects of imports and collection stay: looking for garbage among them, as often
+    as tracing a program makes Python do, takes a sixth of the tests' time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_device():
+    """Runs take one device, as on most machines, and compile in half the time.
+
+    Those that set `mesh.data` or `mesh.fsdp` take all eight.
+    """
+
+    def make(data=-1, fsdp=1, among=None):
+        if among is None and (data, fsdp) == (-1, 1):
+            among = jax.devices()[:1]
+        return make_mesh(data, fsdp, among)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pathjax.config.sections.make_mesh", make)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathjax import objectives
 from pathjax.bench import forward, step
 from pathjax.bench.step import Step, synthetic_batch
 from pathjax.models.vit import vit_config
+from pathjax.parallel.mesh import make_mesh
 
 # Sizes of the smallest ViT; the batch divides over the tests' eight devices.
 TINY = step.Options(
@@ -27,7 +28,7 @@ def tiny(name, bench=step, options=TINY):
 
 @pytest.fixture(scope="module")
 def ours():
-    return Step(tiny("pathjax"))
+    return Step(tiny("pathjax"), make_mesh(among=jax.devices()[:1]))
 
 
 def test_it_is_the_training_step(ours):

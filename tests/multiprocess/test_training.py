@@ -100,6 +100,7 @@ def config_files(tiny_study, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_run(tiny_study, config_files, train_on_four, tmp_path):
     """Two processes, with FSDP over them."""
     train_on_four(config_for(tiny_study, **SMALL), tmp_path / "one")

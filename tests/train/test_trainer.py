@@ -119,7 +119,7 @@ def test_a_finished_run_is_left_alone(contrastive, tiny_study, tmp_path):
 
 @pytest.mark.slow
 def test_devices_do_not_change_the_result(tiny_study, contrastive, tmp_path):
-    """Eight devices data-parallel against four-fold FSDP."""
+    """One device against eight, with four-fold FSDP."""
     run(tiny_study, tmp_path, val_fold="val", **{"eval.every": 3, "mesh.fsdp": 4})
     a, b = parameters(contrastive[0]), parameters(tmp_path)
     for key in a:
@@ -211,7 +211,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_samples(tiny_study, tm
 
 def test_what_cannot_be_run_is_refused_before_it_starts(tiny_study, tmp_path):
     with pytest.raises(MeshError, match="data.batch=6 does not divide over 8 devices"):
-        run(tiny_study, tmp_path, **{"data.batch": 6})
+        run(tiny_study, tmp_path, **{"data.batch": 6, "mesh.data": 8})
     with pytest.raises(ConfigError, match="did you mean 'data.batch'"):
         run(tiny_study, tmp_path, **{"data.bacth": 6})
     with pytest.raises(StudyError, match="set data.genes to at most"):
