@@ -152,6 +152,7 @@ def random_encoder(base: Path, out: Path) -> None:
     params = jax.device_get(ViT(vit).init(jax.random.key(0), images)["params"])
     kept = ("objective", "image_px", "preprocess", "panel", "init", "seed", "versions")
     meta = {key: model.meta[key] for key in kept} | {"name": "random", "audit": []}
+    meta["untrained"] = True  # by which the audit knows that it has seen no patient
     out.mkdir(parents=True, exist_ok=True)
     save_model(out, Model({"vit": params}, vit, meta))
 

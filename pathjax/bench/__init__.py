@@ -1,8 +1,8 @@
 """`pathjax bench`: speed and memory of ours against named peers, in interleaved turns.
 
 Each benchmark is a module with `Options` and `entries(options, folder)`, whose
-contestants run in worker processes; `coverage` simulates the statistics instead. Nothing heavy is imported here, because the workers
-of peers import this package too.
+contestants run in worker processes; `coverage` simulates the statistics instead.
+Nothing heavy is imported here, because the workers of peers import this package too.
 """
 
 import importlib
@@ -50,7 +50,7 @@ def run_bench(
     bench = importlib.import_module(f"pathjax.bench.{what}")
     options = parse_options(bench.Options, words)
     if what == "coverage":
-        result = bench.run(options, quick)
+        result = bench.run(options, quick, out)
         print(bench.markdown(result))
     else:
         result = runner.run(what, bench, options, peer)

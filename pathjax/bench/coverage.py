@@ -9,11 +9,14 @@ Embeddings and probes are not simulated, only their predictions.
 
 import concurrent.futures
 import dataclasses
+import hashlib
 import importlib.metadata
+import json
+import logging
 import platform
-import time
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ import numpy as np
 import pathjax
 from pathjax.evals.results import make_entry
 from pathjax.evals.tasks import Task, TaskOutcome
+from pathjax.files import write_json
 from pathjax.parallel.preemption import process_pool, quiet_start
 from pathjax.progress import stage
 from pathjax.report.compare import compare
@@ -34,6 +38,7 @@ EFFECT = 0.3  # on the same scales
 SAME_PATIENT = 0.5  # correlation of the rows of a patient
 SHARED = 0.6  # correlation of two models' errors on a row
 LEVEL = 0.05
+log = logging.getLogger(__name__)
 COVERS, ERRS = (0.93, 0.97), (0.035, 0.065)  # the bars, for 20 patients or more
 
 
@@ -89,6 +94,11 @@ def designs(quick: bool) -> list[Design]:
                 grid.append(Design("pearson", n, rows, folds=n if n <= 20 else 5))
             elif n >= 20:  # r needs some patients in each fold
                 grid.append(Design("pearson", n, rows, folds=5))
+    # Means over folds of 20 rows: of as many patients, and of four.
+    grid += [
+        Design("pearson", 60, 1, folds=3),
+        Design("pearson", 20, 5, folds=5),
+    ]
     if quick:
         return [design for design in grid if design.patients <= 20]
     for metric in BASE:
@@ -238,37 +248,76 @@ def _share(marks) -> float:
     return float(np.mean(list(marks)))
 
 
-def run(options: Options, quick: bool) -> dict[str, Any]:
-    """All designs, in several processes."""
+def run(options: Options, quick: bool, out: Path | None = None) -> dict[str, Any]:
+    """All designs, in several processes.
+
+    Args:
+      options, quick: Of the simulation; the grid of designs.
+      out: JSON file. Designs in it that the same code made with the same options are
+        kept; it is written after every design.
+    """
     grid = designs(quick)
+    results = _known(out, options)
     # Large studies take longest: first, so that no process waits for the last one.
     order = sorted(grid, key=lambda d: -d.patients * d.seeds * d.rows)
-    start = time.perf_counter()
-    results: dict[Design, dict[str, Any]] = {}
+    order = [design for design in order if design not in results]
+
+    def done(design: Design, result: dict[str, Any]) -> None:
+        results[design] = result
+        bar(len(results))
+        if out is not None:
+            write_json(out, _record(options, quick, grid, results))
+
     with stage("designs", len(grid)) as bar:
         if options.processes == 1:
             for design in order:
-                results[design] = run_design(design, options)
-                bar(len(results))
+                done(design, run_design(design, options))
         else:
             with process_pool(options.processes) as pool:
                 with quiet_start():
                     jobs = {pool.submit(run_design, one, options): one for one in order}
                 for job in concurrent.futures.as_completed(jobs):
-                    results[jobs[job]] = job.result()
-                    bar(len(results))
+                    done(jobs[job], job.result())
+    return _record(options, quick, grid, results)
+
+
+def _record(options, quick, grid, results) -> dict[str, Any]:
     names = ("numpy", "scipy")
     return {
-        "schema": 1,
+        "schema": 2,
         "what": "coverage",
         "pathjax": pathjax.__version__,
+        "code": _code(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in names},
         "quick": quick,
         "options": dataclasses.asdict(options),
-        "seconds": round(time.perf_counter() - start, 1),
-        "designs": [results[design] for design in grid],
+        "designs": [results[design] for design in grid if design in results],
     }
+
+
+def _code() -> str:
+    """SHA-256 of the files that the figures follow from, this one among them."""
+    root = Path(pathjax.__file__).parent
+    files = [*(root / "stats").glob("*.py"), Path(__file__)]
+    files += [
+        root / "report" / f"{name}.py" for name in ("compare", "paired", "scores")
+    ]
+    text = b"".join(path.read_bytes() for path in sorted(files))
+    return hashlib.sha256(text).hexdigest()
+
+
+def _known(out: Path | None, options: Options) -> dict[Design, dict[str, Any]]:
+    """Results in a file of an earlier run; none if code or options were others."""
+    if out is None or not out.exists():
+        return {}
+    known = json.loads(out.read_text("utf-8"))
+    same = dataclasses.asdict(options) | {"processes": 0}
+    if known.get("code") != _code() or known["options"] | {"processes": 0} != same:
+        log.warning("%s is of other code or options: all designs are run again", out)
+        return {}
+    names = [field.name for field in dataclasses.fields(Design)]
+    return {Design(*(row[name] for name in names)): row for row in known["designs"]}
 
 
 # Column -> part and key of a result; the bars are those of coverage or of errors.

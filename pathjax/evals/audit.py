@@ -154,6 +154,11 @@ def examine(
     return record
 
 
+def is_untrained(meta: Mapping[str, Any]) -> bool:
+    """Whether a model file says that its parameters are random and saw no patient."""
+    return bool(meta.get("untrained")) and not meta["audit"]
+
+
 def audit(
     model: str,
     history: History | None,
@@ -235,6 +240,7 @@ def audit_tasks(
     against: dict[str, tuple[History, bool | None]] = {
         text: ([_training(text, by_name)], None) for text in trains
     }
+    untrained: set[str] = set()
     for path in map(str, models):
         if registry and path in registry:
             against[path] = [], registry[path]
@@ -242,6 +248,8 @@ def audit_tasks(
             meta = read_meta(path)
             seen = meta.get("foundation", {}).get("pretrained_on_tcga")
             against[path] = meta["audit"], seen
+            if is_untrained(meta):
+                untrained.add(path)
     records = []
     for task in tasks:
         study = by_name[task.study]
@@ -250,7 +258,12 @@ def audit_tasks(
             (name, examine(history, test, seen))
             for name, (history, seen) in against.items()
         ]
-        records += [{"task": task.name, "against": name} | part for name, part in found]
+        records += [
+            {"task": task.name, "against": name}
+            | part
+            | ({"status": "untrained"} if name in untrained else {})
+            for name, part in found
+        ]
     return records
 
 

@@ -15,7 +15,7 @@ from pathjax.embeddings import handcrafted, pixels
 from pathjax.embeddings.cache import cached, cached_rows
 from pathjax.embeddings.shared_space import joint_embeddings, shares_space
 from pathjax.evals import EvalError
-from pathjax.evals.audit import Record, audit, under_test
+from pathjax.evals.audit import Record, audit, is_untrained, under_test
 from pathjax.evals.candidates import (
     HANDCRAFTED,
     PIXELS,
@@ -165,10 +165,10 @@ def _audit_all(
     tests = {task.name: under_test(task, studies[task.study]) for task in tasks}
     records = {}
     for candidate in candidates:
-        if candidate.baseline:  # which has no training data
+        meta = {} if candidate.baseline else read_meta(candidate.path)
+        if candidate.baseline or is_untrained(meta):
             records[candidate] = {name: {"status": "untrained"} for name in tests}
             continue
-        meta = read_meta(candidate.path)
         seen = meta.get("foundation", {}).get("pretrained_on_tcga")
         history = history_of(candidate, candidates, weights)
         records[candidate] = audit(candidate.label, history, tests, allow_overlap, seen)

@@ -41,6 +41,7 @@ META = {
     "image_px": int,
     "name?": str,
     "step?": int,
+    "untrained?": bool,
     "preprocess?": {"resize": int, "crop": int, "interpolation": str},
     "tiles?": {"px": int, "mpp": float},
     "panel?": {
@@ -73,7 +74,7 @@ class Model:
       params: nested dict of NumPy arrays; the encoder is `params["vit"]`.
       vit: config of the encoder.
       meta: objective, its options, step, image_px, panel, study, trained patients
-        (`audit`), run name.
+        (`audit`), run name; `untrained` if the parameters are random.
     """
 
     params: dict[str, Any]

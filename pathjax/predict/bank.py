@@ -12,6 +12,7 @@ average over the nearest 50. The query's own patient is left out.
 
 import dataclasses
 import functools
+import logging
 
 import jax
 import numpy as np
@@ -28,6 +29,7 @@ from pathjax.predict import PredictError
 from pathjax.predict.heads import build, in_blocks, panel_of
 
 AT_ONCE = 1024  # queries
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +155,11 @@ class Bank:
                 )
             vectors, self._has["text"] = text.align(self.samples)
             self._z["text"] = self._embed(width, "text", vectors)
+        if neighbours > len(self.samples):
+            words = (
+                "--neighbours %d: the reference has only %d samples; all are averaged"
+            )
+            log.warning(words, neighbours, len(self.samples))
         self._neighbours = min(neighbours, len(self.samples))
         self._own = own_patient
         # Of shape [1] in model files that were written before scalars were kept;

@@ -258,7 +258,7 @@ def compare(
     rows = []
     for model in in_order(bases):
         tasks, base = grouped[model], bases[model]
-        values, gaps, pairs = {}, {}, {}
+        values, gaps = {}, {}
         changes: dict[str, LeftOut] = {}
         for task in (column.task for column in columns if column.task in tasks):
             points = {s: item.entry["value"] for s, item in tasks[task].items()}
@@ -274,22 +274,15 @@ def compare(
             before = scores.of(base, task, seeds.values())
             if own is not None and before is not None:
                 changes[task] = own - before
-                pairs[task] = [
-                    (scores.terms[model, task, s], scores.terms[base, task, other])
-                    for s, other in seeds.items()
-                ]
         mean_parts = scores.mean_parts(
             {task: one.units for task, one in changes.items() if task in averaged}
         )
         tests, of_mean = permute_deltas(
-            pairs,
-            scores.shared.part,
+            {task: one.units for task, one in changes.items()},
+            scores.shared,
             permutations=permutations,
             seed=seed,
             averaged=averaged,
-            errors={
-                task: scores.seed_error(task, one) for task, one in changes.items()
-            },
             mean_error=seed_error(mean_parts),
         )
         deltas = {

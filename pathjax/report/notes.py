@@ -17,7 +17,9 @@ from pathjax.stats.interval import ENOUGH_PATIENTS
 from pathjax.stats.permutation import holm
 
 FROM_NUMBERS = "Made from numbers alone: there are no intervals."
-SMALL_FOLD = 10  # rows; with four, intervals covered 99 % (docs/statistics.md)
+# Folds of several patients that had fewer of either covered 97 to 99.5 % in simulations
+# (docs/statistics.md).
+FOLD_ROWS, FOLD_PATIENTS = 20, 10
 OWN_VALUE = "=: the tuned model's value in percent; its base has none."
 AUDIT = {
     "unknown": "what it was trained on is unknown, so test patients may be among it",
@@ -57,13 +59,14 @@ def _selected_key(entry: dict[str, Any]) -> tuple | None:
     return (entry["model"], count) if count else None
 
 
-def _small_folds(entry: dict[str, Any]) -> tuple[int, int] | None:
-    """Rows a fold and folds, where leaving a patient out changes a fold's score much."""
+def _small_folds(entry: dict[str, Any]) -> tuple[int, int, int] | None:
+    """Folds, rows and patients of one, where a patient less changes its score much."""
     folds = len(entry["hyper"].get("rounds", ()))
     if entry["combine"] != "mean" or not 0 < folds < entry["n_patients"]:
         return None
-    rows = entry["n"] // folds
-    return (rows, folds) if rows < SMALL_FOLD else None
+    rows, patients = entry["n"] // folds, entry["n_patients"] // folds
+    small = rows < FOLD_ROWS or patients < FOLD_PATIENTS
+    return (folds, rows, patients) if small else None
 
 
 def _rows_key(entry: dict[str, Any]) -> tuple[int, int, str]:
@@ -146,10 +149,11 @@ def notes_of(
         notes.append(f"Test rows {n}, patients {patients}{single}: {tasks}.")
     for sentence, tasks in _by(entries, lambda e: "; ".join(rows_left_out(e))):
         notes.append(f"Left out: {sentence}: {tasks}.")
-    for (each, folds), tasks in _by(entries, _small_folds):
+    for (folds, each, patients), tasks in _by(entries, _small_folds):
         notes.append(
-            f"A mean over {folds} folds of about {each} test rows of several patients: "
-            f"with so few the intervals are too wide (cover more than 97 %): {tasks}."
+            f"A mean over {folds} folds of about {each} test rows of {patients} patients: "
+            "with so few the intervals are too wide (covered 97 to 99.5 % in simulations), "
+            f"and tests find less than they could: {tasks}."
         )
     for (name, metric), tasks in _by(entries, lambda e: (e["protocol"], e["metric"])):
         notes.append(f"Protocol {name}, {metric}: {tasks}.")
@@ -163,15 +167,26 @@ def notes_of(
     return [*notes, *_limits(columns, rows), *_test_notes(rows, permutations)]
 
 
+def _independent(column: Column) -> tuple[str, int]:
+    """What intervals and tests of a column are over, and how many it has."""
+    if (column.n_patients or 0) != 1:
+        return "patients", column.n_patients or 0
+    return ("blocks", column.n_blocks) if column.n_blocks else ("rows", column.n or 0)
+
+
 def _limits(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Where intervals and tests were not as stated in simulations."""
     notes = []
-    few = [c.task for c in columns if c.n_patients and c.n_patients < ENOUGH_PATIENTS]
-    if few:
+    few: dict[str, list[str]] = {}
+    for column in columns:
+        name, count = _independent(column)
+        if 0 < count < ENOUGH_PATIENTS:
+            few.setdefault(name, []).append(column.task)
+    for name, tasks in few.items():
         notes.append(
-            f"Fewer than {ENOUGH_PATIENTS} test patients: of seven, intervals covered 80 "
+            f"Fewer than {ENOUGH_PATIENTS} test {name}: of seven, intervals covered 80 "
             "to 100 % in simulations instead of 95, and tests called up to 8 % of deltas "
-            f"significant where nothing changed: {', '.join(few)}."
+            f"significant where nothing changed: {', '.join(tasks)}."
         )
     tuned_seeds = {row.seeds for row in rows if row.base is not None}
     if 1 in tuned_seeds:
@@ -191,8 +206,8 @@ def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
     if all(delta.p is None for row in rows for delta in row.deltas.values()):
         return []
     star = (
-        f"*: p < {LEVEL} in a two-sided paired permutation test, which exchanges base "
-        "and tuned predictions patient by patient, in all tasks and seeds alike "
+        f"*: p < {LEVEL} in a two-sided paired permutation test, which changes the sign of "
+        "what a patient adds to the delta, in all tasks and seeds alike "
         f"({permutations} permutations, or every pattern where there are fewer) and adds "
         "the error over several seeds, after Holm's correction over a model's tasks; the "
         "mean delta is a single test, not corrected. In bold: *, and "

@@ -2,24 +2,24 @@
 
     rows of every task -> SharedUnits -> units by number, parts -> intervals, tests
 
-A patient in the test rows of several tasks is left out, and exchanged, in all of them
+A patient in the test rows of several tasks is left out, and swapped, in all of them
 alike. Tasks that share patients, directly or through another task, are one part and
 number their units together; parts are independent. The statistics are in `stats`.
 """
 
 import dataclasses
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from pathjax.stats.interval import UNITS_AT_MOST, number_units
-from pathjax.stats.metric import Terms
+from pathjax.stats.interval import UNITS_AT_MOST, groups, number_units, seed_error
 from pathjax.stats.permutation import (
     Swaps,
+    contributions,
     holm,
     null_deltas,
-    observed_delta,
     p_with_seeds,
     redrawn,
 )
@@ -80,11 +80,15 @@ class SharedUnits:
                 self.unit |= dict(zip(tasks_of_part, numbers, strict=True))
                 self.part |= dict.fromkeys(tasks_of_part, part)
 
-    def own(self, task: str) -> np.ndarray | None:
-        """The units of its part that a task has; None where units are left out in groups."""
-        if self.part[task].units > UNITS_AT_MOST:
-            return None
-        return np.unique(self.unit[task])
+    def own(self, task: str) -> Int[np.ndarray, "K"]:
+        """Which units of its part a task has; which groups, where they are many."""
+        return np.unique(groups(self.part[task].units)[self.unit[task]])
+
+    def of_task(
+        self, task: str, scores: Float[np.ndarray, "S 1+U"]
+    ) -> Float[np.ndarray, "S 1+K"]:
+        """Scores without each unit that the task has, of those without each of its part."""
+        return scores[:, np.append(0, 1 + self.own(task))]
 
 
 def _sharing(ids: dict[str, np.ndarray]) -> list[list[str]]:
@@ -100,58 +104,57 @@ def _sharing(ids: dict[str, np.ndarray]) -> list[list[str]]:
 
 
 def permute_deltas(
-    pairs: Mapping[str, Sequence[tuple[Terms, Terms]]],
-    parts: Mapping[str, Part],
+    deltas: Mapping[str, Float[np.ndarray, "S 1+U"]],
+    units: SharedUnits,
     *,
     permutations: int,
     seed: int,
     averaged: Collection[str] | None = None,
-    errors: Mapping[str, float] | None = None,
     mean_error: float = 0.0,
 ) -> tuple[dict[str, Tested], Tested | None]:
     """Tests each task's delta and the mean over the `averaged` ones.
 
-    Tasks of one part exchange the same patients in the same permutation, so that their
-    null deltas can be averaged one by one.
+    Tasks of one part swap the same patients in the same permutation, so that their null
+    deltas can be averaged one by one.
 
     Args:
-      pairs: task -> terms of tuned and base, for each fine-tuning seed.
-      parts: task -> the part its units belong to.
+      deltas: task -> differences of tuned and base for each fine-tuning seed, with all
+        units of its part and without each.
+      units: Of all tasks.
       permutations: Number of random ones, where a part has more patterns than that.
       seed: Of the random ones.
       averaged: Tasks that are in the mean; None: all.
-      errors: task -> standard error of its delta over seeds, 0 where not given.
-      mean_error: That of the mean.
+      mean_error: Standard error of the mean over seeds.
 
     Returns:
       The tests by task, corrected over all of them, and that of the mean; None when
       it has no task.
     """
-    errors = errors or {}
-    averaged = [task for task in pairs if averaged is None or task in averaged]
+    averaged = [task for task in deltas if averaged is None or task in averaged]
     observed, p = {}, {}
     sums: dict[Part, np.ndarray] = {}
     swaps = {
-        part: Swaps(part.units, permutations, (seed, part.key))
-        for part in dict.fromkeys(parts[task] for task in pairs)
+        part: Swaps(min(part.units, UNITS_AT_MOST), permutations, (seed, part.key))
+        for part in dict.fromkeys(units.part[task] for task in deltas)
     }
-    for task, terms in pairs.items():
-        part = parts[task]
-        observed[task] = observed_delta(terms)
-        null = null_deltas(terms, swaps[part])
+    for task, every in deltas.items():
+        part, own = units.part[task], units.of_task(task, every)
+        adds = contributions(own.mean(axis=0))
+        observed[task] = float(adds.mean())
+        null = null_deltas(adds, swaps[part], units.own(task))
         p[task] = p_with_seeds(
             observed[task],
             null,
             exact=swaps[part].exact,
-            error=errors.get(task, 0.0),
-            seeds=len(terms),
+            error=seed_error([own]),
+            seeds=len(own),
             draws=permutations,
             seed=(seed, part.key, zlib.crc32(task.encode())),
         )
         if task in averaged:
             sums[part] = sums.get(part, 0.0) + null
     tests = {
-        task: Tested(p[task], float(corrected), swaps[parts[task]].patterns)
+        task: Tested(p[task], float(corrected), swaps[units.part[task]].patterns)
         for task, corrected in zip(p, holm(list(p.values())), strict=True)
     }
     if not averaged:
@@ -172,7 +175,7 @@ def permute_deltas(
         total / len(averaged),
         exact=exact,
         error=mean_error,
-        seeds=len(pairs[averaged[0]]),
+        seeds=len(deltas[averaged[0]]),
         draws=permutations,
         seed=(seed, *sorted(part.key for part in sums)),
     )

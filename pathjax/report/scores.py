@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pathjax.evals.results import BLOCK
 from pathjax.report.paired import SharedUnits, Tested
 from pathjax.report.table_data import Estimate
-from pathjax.stats.interval import LARGEST_DELTA, interval, left_out, seed_error
+from pathjax.stats.interval import LARGEST_DELTA, interval, left_out
 from pathjax.stats.metric import Terms
 from pathjax.stats.metrics import find_metric
 
@@ -55,26 +55,20 @@ class LeftOut:
 
 
 class Scores:
-    """Terms of every entry, and its scores without each unit, by its key.
+    """Every entry's scores without each unit, by its key.
 
     Attributes:
       shared: The units of every task.
-      terms: Of every entry with rows, over these units.
     """
 
     def __init__(self, scored: Sequence[Scored]):
         known = [item for item in scored if item.rows is not None]
         blocked = [item for item in known if BLOCK in item.rows]
         self.shared = _units(known)
-        self.scale = {
-            item.entry["task"]: _metric(item).scale for item in known
-        }  # fmt: skip
-        self.terms = {item.key: _terms(item, self.shared) for item in known}
-        self._units = _all_left_out(self.terms, self.shared)
+        self.scale = {item.entry["task"]: _metric(item).scale for item in known}
+        self._units = _all_left_out(known, self.shared)
         rows = _units(blocked, without=BLOCK)
-        self._rows = _all_left_out(
-            {item.key: _terms(item, rows) for item in blocked}, rows
-        )
+        self._rows = _all_left_out(blocked, rows)
 
     def of(self, model: str, task: str, seeds: Iterable) -> LeftOut | None:
         """The scores of these seeds; None where rows are missing."""
@@ -101,21 +95,12 @@ class Scores:
     def _estimate(self, value, task, scores: LeftOut | None, **options) -> Estimate:
         if scores is None:
             return Estimate(float(value))
-        over = self._own(task, scores.units)
+        over = self.shared.of_task(task, scores.units)
         rows: tuple = ()
         if scores.rows is not None:
             rows = interval([scores.rows], **options)
         ends = dict(zip(("row_low", "row_high"), rows, strict=False))
         return Estimate(float(value), *interval([over], **options), **ends)
-
-    def seed_error(self, task: str, deltas: LeftOut) -> float:
-        """Standard error of a delta over seeds."""
-        return seed_error([self._own(task, deltas.units)])
-
-    def _own(self, task: str, scores: np.ndarray) -> np.ndarray:
-        """Without the units of the part's other tasks, which do not count here."""
-        own = self.shared.own(task)
-        return scores if own is None else scores[:, np.append(0, 1 + own)]
 
     def mean_parts(
         self, deltas: Mapping[str, Float[np.ndarray, "S 1+U"]]
@@ -159,6 +144,9 @@ def _terms(item: Scored, units: SharedUnits) -> Terms:
 
 
 def _all_left_out(
-    terms: Mapping[tuple, Terms], units: SharedUnits
+    scored: Sequence[Scored], units: SharedUnits
 ) -> dict[tuple, np.ndarray]:
-    return {key: left_out(own, units.part[key[1]].units) for key, own in terms.items()}
+    return {
+        item.key: left_out(_terms(item, units), units.part[item.entry["task"]].units)
+        for item in scored
+    }

@@ -9,7 +9,6 @@ off; "mean" is the mean of the strata's own r, weighted by how often their units
 import dataclasses
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float, Int, Num
 
 from pathjax.stats.metric import (
@@ -159,11 +158,9 @@ class Spearman(Metric):
     def terms(self, truth, prediction, unit=None, stratum=None, combine="within"):
         truth, (prediction,) = self._rows(truth, prediction)
         truth, prediction, asked = _prepared(truth, prediction, combine)
-        # Ranks of all rows: the scale on which two models' predictions are exchanged.
         prediction = np.where(asked, prediction, np.nan)
-        ranks = scipy.stats.rankdata(prediction, axis=0, nan_policy="omit")
         numbers = _numbers(len(truth), unit, stratum)
-        return Terms(self, (truth, ranks), *numbers, combine)
+        return Terms(self, (truth, prediction), *numbers, combine)
 
     def evaluate(self, terms, draws):
         genes = []

@@ -36,19 +36,22 @@ def number_units(
     return np.split(flat, ends), len(names)
 
 
+def groups(units: int) -> Int[np.ndarray, "units"]:
+    """The group of each unit: units are left out singly, or in groups if they are many."""
+    if units <= UNITS_AT_MOST:
+        return np.arange(units)
+    return np.random.default_rng(0).permutation(units) % UNITS_AT_MOST
+
+
 def left_out(terms: Terms, units: int) -> Float[np.ndarray, "1+U"]:
-    """The score of all units, then without each (without each group, if they are many).
+    """The score of all units, then without each of `groups`.
 
     Args:
       terms: Of one model's rows.
       units: How many units there are; the rows may be of some of them only.
     """
-    groups = min(units, UNITS_AT_MOST)
-    group = np.arange(units)
-    if groups < units:
-        group = np.random.default_rng(0).permutation(units) % groups
-    kept = np.ones((1 + groups, units), np.int8)
-    kept[1 + group, np.arange(units)] = 0
+    kept = np.ones((1 + min(units, UNITS_AT_MOST), units), np.int8)
+    kept[1 + groups(units), np.arange(units)] = 0
     return terms.evaluate(kept)
 
 

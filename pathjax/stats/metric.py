@@ -2,9 +2,9 @@
 
     Metric.terms(truth, prediction, units) -> Terms.evaluate(draws [B, U]) -> [B]
 
-Leaving a unit (patient) out, or drawing it twice, only says how often it counts, and a
-permutation only which model's prediction a unit takes: both are weights. The same weights
-serve base and tuned model and all tasks that share patients, so the comparison is paired.
+Leaving a unit (patient) out, or drawing it twice, only says how often it counts: both are
+weights. The same weights serve base and tuned model and all tasks that share patients, so
+the comparison is paired.
 The metrics themselves are in metrics.py. NumPy and float64 only; it reads no file.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Float, Int, Num
 
 DRAWS_AT_ONCE = 512  # sums of all genes under 5,000 draws would be the largest array
 COMBINE = ("within", "mean")
@@ -42,8 +42,6 @@ class Metric:
       chance: What guessing scores: a number, or a function of the truth.
       higher_is_better: False for errors.
       vectorised: `score` takes weights `[B, n]` and returns `[B]`.
-      comparable: Puts predictions on a scale that two models share without changing the
-        score, such as ranks. The permutation test exchanges these.
       scale: "share" where every score is within 0 to 1, "correlation" where it is one
         (or a mean of some): intervals are then of that kind (interval.interval).
     """
@@ -55,7 +53,6 @@ class Metric:
     chance: float | Callable[[np.ndarray], float] = 0.0
     higher_is_better: bool = True
     vectorised: bool = False
-    comparable: Callable[[np.ndarray], np.ndarray] | None = None
     scale: str = ""
 
     def __post_init__(self):
@@ -97,8 +94,6 @@ class Metric:
           StatisticsError: No rows, or shapes do not fit.
         """
         truth, runs = self._rows(truth, prediction)
-        if self.comparable is not None:
-            runs = [self.comparable(run) for run in runs]
         units, strata = _numbers(len(truth), unit, stratum)
         return Terms(self, (truth, *runs), units, strata, combine)
 
@@ -207,43 +202,6 @@ class Terms:
         starts = range(0, len(draws), DRAWS_AT_ONCE)
         blocks = (draws[start : start + DRAWS_AT_ONCE] for start in starts)
         return np.concatenate([self.metric.evaluate(self, block) for block in blocks])
-
-    def exchanged(
-        self, other: "Terms", swap: Bool[np.ndarray, "B U"]
-    ) -> tuple[Float[np.ndarray, "B"], Float[np.ndarray, "B"]]:
-        """Both scores where, per row of `swap`, the marked units change places.
-
-        `self` and `other` are two models' terms over the same truth and units: the
-        first score is that of `self` with `other`'s rows for the marked units, the
-        second the reverse. Predictions are exchanged on a common scale (standardised
-        for r, ranks for areas), so that models that predict in other units are alike.
-
-        Raises:
-          StatisticsError: The two are not of the same rows.
-        """
-        same = (
-            [part.shape for part in self.parts] == [part.shape for part in other.parts]
-            and np.array_equal(self.unit, other.unit)
-            and np.array_equal(self.stratum, other.stratum)
-            and (self.metric.name, self.combine) == (other.metric.name, other.combine)
-        )
-        if not same:
-            raise StatisticsError(
-                "the terms of two models are not of the same rows, units, strata and "
-                "metric: nothing can change places between them"
-            )
-        # Each unit twice, once with either model's rows; one of the two is counted.
-        both = dataclasses.replace(
-            self,
-            parts=tuple(map(np.concatenate, zip(self.parts, other.parts, strict=True))),
-            unit=np.concatenate([self.unit, other.unit + swap.shape[1]]),
-            stratum=np.concatenate([self.stratum, other.stratum]),
-        )
-        kept = ~swap
-        return (
-            both.evaluate(np.hstack([kept, swap])),
-            both.evaluate(np.hstack([swap, kept])),
-        )
 
     def value(self) -> float:
         """The score with every unit counted once."""

@@ -11,7 +11,6 @@ import re
 import textwrap
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float, Int, Num
 
 from pathjax.registry import Registry, RegistryError
@@ -160,10 +159,6 @@ def macro(area):
     return score
 
 
-def _column_ranks(prediction):
-    return scipy.stats.rankdata(prediction, axis=0)
-
-
 BALANCED_ACCURACY = SumMetric(
     *("balanced_accuracy", "balanced accuracy", "classes", _mean_ratio),
     # Brodersen et al. 2010, doi:10.1109/ICPR.2010.764: mean recall of the classes.
@@ -175,7 +170,6 @@ AUROC = Metric(
     *("auroc", "AUROC", "scores", macro(auroc)),
     chance=0.5,
     vectorised=True,
-    comparable=_column_ranks,
     scale="share",
 )
 SHIPPED = (
@@ -197,7 +191,6 @@ SHIPPED = (
         *("auprc", "AUPRC", "scores", macro(average_precision)),
         chance=lambda truth: _shares(truth).mean(),
         vectorised=True,
-        comparable=_column_ranks,
         scale="share",
     ),
     PEARSON,
@@ -260,7 +253,6 @@ def _attributed(metric: Metric, name: str, task: str) -> Metric:
     functions = {
         "score": guard(metric.score, score),
         "chance": guard(metric.chance, lambda value, _: numbers(value, (), "chance")),
-        "comparable": guard(metric.comparable),
     }
     if isinstance(metric, SumMetric):
         functions["sums"] = guard(metric.sums)

@@ -1,13 +1,14 @@
 """Is a delta more than chance: paired permutation tests, and Holm's correction.
 
-    (tuned terms, base terms) per seed, swaps -> null deltas -> p -> Holm over columns
-                              standard error over seeds  ----^
+    deltas without each unit -> contributions, swaps -> null deltas -> p -> Holm
+                                standard error over seeds  ----^
 
-If tuning changed nothing, it is chance which of two predictions for a patient came from
-which model: the two may change places, patient by patient, with probability 1/2
+If tuning changed nothing, it is chance whether a patient speaks for the tuned model or for
+its base: what a patient adds to the delta may have either sign, with probability 1/2
 (Fisher's randomisation for pairs; Edgington & Onghena 2007, Randomization Tests, ch. 6).
-The statistic is the score's delta, and its mean over fine-tuning seeds, for which a
-patient's swap is one and the same. Tests are two-sided.
+For accuracies and means over patients that is to exchange the patient's predictions. For
+r, exchanging standardised predictions rejects too often where patients have several rows
+(docs/statistics.md), so the contributions are taken. Tests are two-sided.
 
 Swapping patients does not cover the variation of fine-tuning from seed to seed: each
 null delta is then given an error of seeds as well (`p_with_seeds`). With one seed that
@@ -20,9 +21,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from pathjax.stats.metric import StatisticsError, Terms
+from pathjax.stats.metric import StatisticsError
 
 SWAPS_AT_ONCE = 512  # so that memory does not grow with the number of permutations
 # Two scores closer than this are equal: sums in another order differ by about 1e-15.
@@ -82,37 +83,41 @@ class Swaps:
                 yield np.unpackbits(rows, axis=1, count=self.units).astype(bool)
 
 
-def observed_delta(pairs: Sequence[tuple[Terms, Terms]]) -> float:
-    """Mean over seeds of the first score minus the second, nothing swapped.
+def contributions(scores: Float[np.ndarray, "1+U"]) -> Float[np.ndarray, "U"]:
+    """What each unit adds to a score or delta: the jackknife's pseudo-values.
+
+    Their mean is the score without its bias from few units (Quenouille 1956; Tukey 1958;
+    Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 11). Of a share of right
+    rows, with as many rows for each unit, they are the units' own shares.
+
+    Args:
+      scores: With all units, then without each, see `interval.left_out`. A unit without
+        which there is no score adds the mean.
 
     Raises:
-      StatisticsError: no pair, or a score is not defined.
+      StatisticsError: The score with all units is not defined.
     """
-    if not pairs:
-        raise StatisticsError("no pair of models to compare")
-    delta = float(np.mean([one.value() - other.value() for one, other in pairs]))
-    if not np.isfinite(delta):
+    value, without = scores[0], scores[1:]
+    if not np.isfinite(value):
         raise StatisticsError("a score is not defined: there is no delta to test")
-    return delta
+    known = np.isfinite(without)
+    units = known.sum()
+    adds = units * value - (units - 1) * np.where(known, without, value)
+    return np.where(known, adds, adds[known].mean() if units else value)
 
 
 def null_deltas(
-    pairs: Sequence[tuple[Terms, Terms]], swaps: Swaps
+    adds: Float[np.ndarray, "K"], swaps: Swaps, own: Int[np.ndarray, "K"]
 ) -> Float[np.ndarray, "B"]:
-    """Mean delta over seeds under each pattern; a pattern is the same for all seeds.
+    """The delta under each pattern: the mean with the sign of the marked units changed.
 
     Args:
-      pairs: for each seed the terms of tuned and base, of the same rows and units.
-      swaps: patterns over these units. Half of all for an exact test, see there.
-
-    Raises:
-      StatisticsError: the terms of a pair are not of the same rows.
+      adds: `contributions` of the units that the task has.
+      swaps: Patterns over all units. Half of all for an exact test, see there.
+      own: Numbers of the task's units.
     """
-    parts = []
-    for swap in swaps.blocks():
-        scores = (one.exchanged(other, swap) for one, other in pairs)
-        parts.append(np.mean([first - second for first, second in scores], axis=0))
-    return np.concatenate(parts)
+    blocks = (swap[:, own].astype(np.float64) @ adds for swap in swaps.blocks())
+    return (adds.sum() - 2 * np.concatenate(list(blocks))) / len(adds)
 
 
 def p_value(observed: float, null: Float[np.ndarray, "B"], *, exact: bool) -> float:

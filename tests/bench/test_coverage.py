@@ -1,5 +1,6 @@
 """The simulation: its data has the stated scores, and it counts what tables report."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -114,10 +115,35 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys, monkeypatch):
     assert found["versions"]["numpy"] == np.__version__
 
 
+def test_a_run_that_was_stopped_resumes(tmp_path, monkeypatch, caplog):
+    """Designs in the file are kept while code and options are the same."""
+    grid = [Design("accuracy", patients=n, rows=1) for n in (7, 8)]
+    monkeypatch.setattr(coverage, "designs", lambda quick: grid)
+    made = []
+
+    def one(design, options):
+        made.append(design.patients)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return dataclasses.asdict(design) | {"run": len(made)}
+
+    monkeypatch.setattr(coverage, "run_design", one)
+    out = tmp_path / "coverage.json"
+    with pytest.raises(KeyboardInterrupt):
+        coverage.run(SMALL, True, out)
+    found = coverage.run(SMALL, True, out)
+    assert made == [8, 7, 7] and [row["run"] for row in found["designs"]] == [3, 1]
+    assert json.loads(out.read_text()) == found
+    coverage.run(dataclasses.replace(SMALL, processes=1), True, out)
+    assert len(made) == 3 and not caplog.records
+    coverage.run(dataclasses.replace(SMALL, seed=2), True, out)
+    assert len(made) == 5 and "of other code or options" in caplog.text
+
+
 def test_the_grid_is_the_one_promised():
     full, quick = coverage.designs(quick=False), coverage.designs(quick=True)
     assert set(quick) < set(full) and len(set(full)) == len(full)
-    assert {d.patients for d in full} == {7, 20, 50, 200}
+    assert {d.patients for d in full} == {7, 20, 50, 60, 200}
     assert {d.rows for d in full} == {1, 5}
     assert {d.seeds for d in full} >= {1, 5} and {d.metric for d in full} == set(BASE)
     assert any(d.folds == d.patients for d in full)  # a patient a fold

@@ -12,12 +12,13 @@ from pathjax.config import base_config, override
 from pathjax.data.study import Study
 from pathjax.embeddings.shared_space import joint_embeddings
 from pathjax.evals import EvalError
-from pathjax.evals.candidates import Candidate
-from pathjax.evals.evaluate import evaluate, open_studies
+from pathjax.evals.audit import audit_tasks
+from pathjax.evals.candidates import Candidate, weights_of
+from pathjax.evals.evaluate import _audit_all, evaluate, open_studies
 from pathjax.evals.results import read_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
-from pathjax.models.model_file import load_model
+from pathjax.models.model_file import load_model, save_model
 from pathjax.report.table import load_table
 from pathjax.train.trainer import train
 
@@ -159,6 +160,27 @@ def test_test_patients_seen_in_training_are_an_error_unless_named(
         candidates(runs)[1:], tiny_study, leaking, tmp_path, allow_overlap=["leak"]
     )
     assert read_results(tmp_path).entries[0]["audit"]["status"] == "allowed"
+
+
+def test_a_file_of_random_weights_is_untrained_not_of_unknown_training(
+    tiny_study, runs, tmp_path
+):
+    model = load_model(runs / "base")
+    statuses = []
+    for meta in ({"untrained": True, "audit": []}, {"audit": []}, {"untrained": True}):
+        one = dataclasses.replace(model, meta=model.meta | meta)
+        (tmp_path / "random").mkdir(exist_ok=True)
+        save_model(tmp_path / "random", one)
+        candidate = Candidate("random", str(tmp_path / "random"))
+        weights = weights_of([candidate])
+        studies = {tiny_study.name: tiny_study}
+        found = _audit_all([candidate], weights, studies, tasks()[:1], ())
+        (task,) = found[candidate].values()
+        (*_, told) = audit_tasks(tasks()[:1], [tiny_study], models=[candidate.path])
+        assert told["status"] == task["status"]
+        statuses.append(task["status"])
+    # What was trained stays that, whatever the file says of itself.
+    assert statuses == ["untrained", "unknown", "clean"]
 
 
 def test_a_task_that_cannot_be_scored_is_listed_and_the_others_go_on(

@@ -43,6 +43,14 @@ def test_a_joint_model_retrieves_too(make_model, tiny_study):
     assert bank(FEATURES, [5, 1], [""] * 4).shape == (4, 2)
 
 
+def test_more_neighbours_than_samples_are_said(make_model, tiny_study, caplog):
+    bank = Bank(make_model("contrastive"), tiny_study, neighbours=9)
+    assert caplog.messages == [
+        "--neighbours 9: the reference has only 8 samples; all are averaged"
+    ]
+    assert "mean of the 8 reference samples" in bank.means
+
+
 def test_towers_are_those_of_the_model(bank, make_model, tiny_study):
     """Row by row through the objective itself, with real tiles of no meaning."""
     import jax.numpy as jnp

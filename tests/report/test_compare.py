@@ -93,8 +93,8 @@ def test_intervals_equal_a_jackknife_by_hand(run):
     assert (row.mean.low, row.mean.high) == by_hand(mean)
 
 
-def test_tests_equal_exchanging_rows_by_hand(run):
-    """Predictions of one and the same patients change places in both tasks."""
+def test_tests_equal_signs_changed_by_hand(run):
+    """What one and the same patients add changes its sign in both tasks."""
     one_seed = [item for item in load_runs([run]) if item.key[2] in (None, 0)]
     table = compare(one_seed, permutations=40, seed=3)
     arrays = {
@@ -106,20 +106,23 @@ def test_tests_equal_exchanging_rows_by_hand(run):
     swaps = np.concatenate(list(Swaps(20, 40, (3, key)).blocks()))
     assert swaps.shape == (40, 20)
 
-    def delta(task, swap):
-        base, tuned = arrays["base", None, task], arrays["tuned", 0, task]
-        moved = swap[np.searchsorted(patients, base["patient"])]
-        pair = [part["prediction"].astype(float) for part in (tuned, base)]
-        if task == "genes":
-            moved = moved[:, None]
-            pair = [(one - one.mean(0)) / one.std(0) for one in pair]
-        pair = np.where(moved, pair[1], pair[0]), np.where(moved, pair[0], pair[1])
-        score = balanced_accuracy if task == "kind" else mean_pearson
-        return score(base["truth"], pair[0]) - score(base["truth"], pair[1])
+    def delta(task, without=""):
+        metric = balanced_accuracy if task == "kind" else mean_pearson
+        scores = []
+        for name in (("tuned", 0, task), ("base", None, task)):
+            rows = arrays[name]["patient"] != without
+            parts = (arrays[name][key][rows] for key in ("truth", "prediction"))
+            scores.append(metric(*parts))
+        return scores[0] - scores[1]
 
-    row, at_rest = rows_of(table)["tuned"], np.zeros(20, bool)
-    observed = {task: delta(task, at_rest) for task in ("kind", "genes")}
-    null = {task: [delta(task, swap) for swap in swaps] for task in observed}
+    row = rows_of(table)["tuned"]
+    observed = {task: delta(task) for task in ("kind", "genes")}
+    null = {}
+    for task, seen in observed.items():
+        without = np.array([delta(task, one) for one in patients])
+        adds = 20 * seen - 19 * without
+        observed[task] = adds.mean()
+        null[task] = np.where(swaps, -adds, adds).mean(axis=1)
     for found, seen, chance in [
         *((row.deltas[task], observed[task], null[task]) for task in observed),
         (row.mean, sum(observed.values()), np.sum([*null.values()], axis=0)),

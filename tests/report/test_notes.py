@@ -3,6 +3,8 @@
 from made_results import change
 
 from pathjax.report.compare import compare, load_runs
+from pathjax.report.notes import _limits
+from pathjax.report.table_data import Column
 
 
 def test_notes_tell_what_a_reader_has_to_know(tmp_path, outcomes):
@@ -51,9 +53,33 @@ def test_rows_that_a_task_left_out_are_said(tmp_path, outcomes):
 
 def test_means_over_small_folds_of_several_patients_are_noted(tmp_path, outcomes):
     outcomes.write_model(tmp_path, "base", [outcomes.class_outcome("kind", 0.5, 3)])
-    for folds, combine, said in ((15, "mean", True), (5, "mean", False),
-                                 (20, "mean", False), (15, "within", False)):  # fmt: skip
+    for folds, combine, said in (
+        (15, "mean", "15 folds of about 4 test rows of 1 patients"),
+        (3, "mean", "3 folds of about 20 test rows of 6 patients"),
+        (2, "mean", ""),
+        (20, "mean", ""),  # a patient each
+        (15, "within", ""),
+    ):
         rounds = {str(i): {} for i in range(folds)}
         change(tmp_path, lambda e: True, hyper={"rounds": rounds}, combine=combine)
         notes = compare(load_runs([tmp_path])).notes
-        assert said == any("15 folds of about 4 test rows" in note for note in notes)
+        (*found,) = (note for note in notes if note.startswith("A mean over"))
+        assert len(found) == bool(said) and all(said in note for note in found)
+
+
+def test_few_units_are_named_as_what_they_are():
+    """Blocks of one patient's section, or its rows, are no patients."""
+    columns = [
+        Column("people", n=60, n_patients=19),
+        Column("enough", n=60, n_patients=20),
+        Column("section", n=300, n_patients=1, n_blocks=12),
+        Column("tiles", n=15, n_patients=1),
+        Column("many tiles", n=300, n_patients=1),
+        Column("numbers alone"),
+    ]
+    notes = [note for note in _limits(columns, ()) if note.startswith("Fewer than")]
+    assert [(note[:30].split(" ")[4], note[-10:]) for note in notes] == [
+        ("patients:", "d: people."),
+        ("blocks:", ": section."),
+        ("rows:", "ed: tiles."),
+    ]

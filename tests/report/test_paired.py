@@ -1,30 +1,53 @@
 import numpy as np
 import pytest
 
-from pathjax.report.paired import Part, SharedUnits, permute_deltas
+from pathjax.report.paired import SharedUnits, permute_deltas
+from pathjax.stats.interval import left_out
 from pathjax.stats.metrics import recall_at
-from pathjax.stats.permutation import Swaps, null_deltas, observed_delta
+from pathjax.stats.permutation import Swaps, contributions, null_deltas
 
 
-def pair(seed, units, shares=(0.7, 0.4)):
+def units_of(**tasks):
+    """Tasks with patients of these names; each task's numbers follow their order."""
+    return SharedUnits([("s", task, rows(*names)) for task, names in tasks.items()])
+
+
+def named(count, letter="P"):
+    return [f"{letter}{i:02d}" for i in range(count)]
+
+
+def delta(seed, units, shares=(0.7, 0.4)):
     rng = np.random.default_rng(seed)
-    unit = np.arange(3 * units) % units
-    truth = np.ones(3 * units)
-    return tuple(
-        recall_at(10).terms(truth, rng.random((3 * units, 1)) < s, unit) for s in shares
+    unit, truth = np.arange(3 * units) % units, np.ones(3 * units)
+    one, other = (
+        left_out(
+            recall_at(10).terms(truth, rng.random((3 * units, 1)) < s, unit), units
+        )
+        for s in shares
     )
+    return one - other
+
+
+def nulls_of(deltas, units, permutations):
+    return {
+        task: null_deltas(
+            contributions(one.mean(axis=0)),
+            Swaps(units.part[task].units, permutations),
+            units.own(task),
+        )
+        for task, one in deltas.items()
+    }
 
 
 def test_tasks_of_one_part_have_an_exact_test_of_their_mean():
-    part = Part(8, 1)
-    pairs = {"a": [pair(0, 8)], "b": [pair(1, 8), pair(2, 8)]}
-    tests, mean = permute_deltas(
-        pairs, dict.fromkeys(pairs, part), permutations=999, seed=0
-    )
-    null = [null_deltas(one, Swaps(8, 999)) for one in pairs.values()]
-    seen = [observed_delta(one) for one in pairs.values()]
-    far, least = np.abs(np.mean(null, axis=0)), abs(np.mean(seen))
-    more, whole = (far > least + 1e-12).sum(), (far >= least - 1e-12).sum()
+    units = units_of(a=named(8), b=named(8))
+    deltas = {"a": delta(0, 8)[None], "b": np.stack([delta(1, 8), delta(2, 8)])}
+    tests, mean = permute_deltas(deltas, units, permutations=999, seed=0)
+    null = nulls_of(deltas, units, 999)
+    means = [contributions(one.mean(axis=0)).mean() for one in deltas.values()]
+    seen = abs(np.mean(means))
+    far = np.abs(np.mean([*null.values()], axis=0))
+    more, whole = (far > seen + 1e-12).sum(), (far >= seen - 1e-12).sum()
     # Ties count half, the observed pattern itself whole.
     assert mean.p == (1 + more + (whole - more - 1) / 2) / len(far)
     assert mean.permutations == 256
@@ -34,43 +57,48 @@ def test_tasks_of_one_part_have_an_exact_test_of_their_mean():
 
 def test_parts_are_permuted_apart():
     """The p of a mean over two parts is near that of all their patterns together."""
-    pairs = {"a": [pair(3, 5)], "b": [pair(4, 7)]}
-    parts = {"a": Part(5, 1), "b": Part(7, 2)}
-    _, mean = permute_deltas(pairs, parts, permutations=4000, seed=0)
-    null = []
-    for task, part in parts.items():
-        half = null_deltas(pairs[task], Swaps(part.units, 4000))
-        null.append(np.concatenate([half, -half]))
+    units = units_of(a=named(5), b=named(7, "Q"))
+    deltas = {"a": delta(3, 5)[None], "b": delta(4, 7)[None]}
+    _, mean = permute_deltas(deltas, units, permutations=4000, seed=0)
+    halves = nulls_of(deltas, units, 4000).values()
+    null = [np.concatenate([half, -half]) for half in halves]
     everything = np.add.outer(*null).ravel()
-    seen = sum(observed_delta(one) for one in pairs.values())
+    seen = sum(contributions(one[0]).mean() for one in deltas.values())
     ties = (np.abs(np.abs(everything) - abs(seen)) < 1e-12).mean()
-    wanted = (np.abs(everything) > abs(seen) + 1e-12).mean() + ties / 2
-    assert 0.005 < wanted < 0.9
-    assert mean.p == pytest.approx(wanted, abs=0.03) and mean.permutations == 4000
+    expected = (np.abs(everything) > abs(seen) + 1e-12).mean() + ties / 2
+    assert 0.005 < expected < 0.9
+    assert mean.p == pytest.approx(expected, abs=0.03) and mean.permutations == 4000
 
 
 def test_equal_sizes_do_not_make_parts_alike():
-    pairs = {"a": [pair(5, 30)], "b": [tuple(reversed(pair(5, 30)))]}
-    same = permute_deltas(
-        pairs, {"a": Part(30, 1), "b": Part(30, 1)}, permutations=200, seed=0
-    )[1]
-    apart = permute_deltas(
-        pairs, {"a": Part(30, 1), "b": Part(30, 2)}, permutations=200, seed=0
-    )[1]
+    together = units_of(a=named(30), b=named(30))
+    apart = units_of(a=named(30), b=named(30, "Q"))
+
+    def p_of_mean(deltas, units, count):
+        return permute_deltas(deltas, units, permutations=count, seed=0)[1].p
+
+    one = delta(5, 30)[None]
     # The two deltas cancel; so do the null's where the patients are the same.
-    assert same.p == apart.p == 1.0
-    weak = pair(5, 30, (0.55, 0.4))
-    pairs = {"a": [weak], "b": [weak]}
-    found = [
-        permute_deltas(pairs, {"a": Part(30, 1), "b": Part(30, key)},
-                       permutations=2000, seed=0)[1].p
-        for key in (1, 2)
-    ]  # fmt: skip
+    for units in (together, apart):
+        assert p_of_mean({"a": one, "b": -one}, units, 200) == 1.0
+    weak = delta(5, 30, (0.55, 0.4))[None]
+    found = [p_of_mean({"a": weak, "b": weak}, u, 2000) for u in (together, apart)]
     assert found[1] < found[0]  # evidence from other patients adds up
 
 
+def test_units_of_other_tasks_do_not_count():
+    """A task on 6 of the 12 patients that the part has: p as of these alone."""
+    alone, beside = units_of(a=named(6)), units_of(a=named(6), b=named(12))
+    one = delta(7, 6)[None]
+    wide = np.append(one, np.repeat(one[:, :1], 6, axis=1), axis=1)
+    expected = permute_deltas({"a": one}, alone, permutations=4096, seed=0)[0]["a"]
+    found = permute_deltas({"a": wide}, beside, permutations=4096, seed=0)[0]["a"]
+    # Patterns of the others repeat each p's ties, of which only one counts whole.
+    assert found.p == pytest.approx(expected.p, abs=1 / 64) and expected.p < 1
+
+
 def test_no_task_no_test():
-    assert permute_deltas({}, {}, permutations=10, seed=0) == ({}, None)
+    assert permute_deltas({}, units_of(), permutations=10, seed=0) == ({}, None)
 
 
 def rows(*patients):

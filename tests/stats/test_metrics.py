@@ -139,49 +139,6 @@ def test_a_class_that_a_replicate_does_not_draw_is_left_out_there():
     )
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "within", "mean"])
-def test_exchanged_units_equal_exchanged_rows(metric):
-    """Rows exchanged by hand; r of standardised predictions, whatever their units."""
-    rng = np.random.default_rng(4)
-    unit, stratum = rng.integers(0, 9, 80), np.arange(80) % 3
-    swap = rng.random((12, 9)) < 0.5
-    if metric == "accuracy":
-        truth, one = labels(1, rows=80)
-        other = labels(2, rows=80)[1]
-        score = balanced_accuracy
-        found = accuracy_terms(truth, one, unit).exchanged(
-            accuracy_terms(truth, other, unit), swap
-        )
-    else:
-        truth = rng.normal(size=(80, 4))
-        one, other = (truth + rng.normal(size=(80, 4)) for _ in range(2))
-        one, other = (
-            (part - part.mean(axis=0)) / part.std(axis=0) for part in (one, other)
-        )
-        one[:, 3] = 0  # a gene that one model gave up on
-
-        def score(truth, guess):
-            return mean_pearson(truth, guess, stratum, metric)
-
-        found = pearson_terms(truth, one, unit, stratum, metric).exchanged(
-            pearson_terms(truth, 7 + 100 * other, unit, stratum, metric), swap
-        )
-    for i, marked in enumerate(swap):
-        moved = marked[unit].reshape(-1, *[1] * (one.ndim - 1))
-        a, b = np.where(moved, other, one), np.where(moved, one, other)
-        assert found[0][i] == pytest.approx(score(truth, a), abs=1e-12)
-        assert found[1][i] == pytest.approx(score(truth, b), abs=1e-12)
-
-
-def test_only_terms_of_the_same_rows_are_exchanged():
-    truth, guess = labels(0)
-    one = accuracy_terms(truth, guess, np.arange(60) % 7)
-    with pytest.raises(StatisticsError, match="not of the same rows"):
-        one.exchanged(
-            accuracy_terms(truth, guess, np.arange(60) % 6), np.zeros((1, 7), bool)
-        )
-
-
 def test_chance():
     truth = np.array([0, 2, 2, 5])
     wanted = {"balanced_accuracy": 1 / 3, "accuracy": 0.5, "auroc": 0.5,
@@ -274,27 +231,8 @@ def test_a_class_that_is_not_drawn_is_left_out_of_the_area():
     assert first == pytest.approx((0.75 + 0.75) / 2) and np.isnan(second)
 
 
-@pytest.mark.parametrize("name", ["auroc", "spearman"])
-def test_models_of_other_units_exchange_ranks(name):
-    rng = np.random.default_rng(6)
-    truth = np.arange(40) % 2 if name == "auroc" else rng.normal(size=(40, 2))
-    one, other = rng.normal(size=(2, 40, 2))
-    unit, swap = np.arange(40) % 8, rng.random((10, 8)) < 0.5
-    metric = METRICS[name]
-    plain, stretched = (
-        metric.terms(truth, one, unit).exchanged(metric.terms(truth, guess, unit), swap)
-        for guess in (other, np.exp(3 * other))
-    )
-    np.testing.assert_array_equal(plain, stretched)
-    none = metric.terms(truth, one, unit).exchanged(
-        metric.terms(truth, other, unit), np.zeros((1, 8), bool)
-    )
-    wanted = [metric.value(truth, guess) for guess in (one, other)]
-    np.testing.assert_allclose(np.ravel(none), wanted)
-
-
 def test_a_function_of_weights_is_a_metric():
-    """One's own metric: its replicates, runs, strata and exchanges are those of rows."""
+    """One's own metric: its replicates, runs and strata are those of rows."""
 
     def error(truth, prediction, weight):
         return np.average(truth != prediction, weights=weight)

@@ -7,35 +7,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pathjax.stats.correlation import PEARSON
-from pathjax.stats.interval import seed_error
+from pathjax.stats.interval import left_out, seed_error
 from pathjax.stats.metric import StatisticsError
-from pathjax.stats.metrics import (
-    BALANCED_ACCURACY,
-    balanced_accuracy,
-    mean_pearson,
-    recall_at,
-)
+from pathjax.stats.metrics import AUROC, METRICS, recall_at
 from pathjax.stats.permutation import (
     Swaps,
+    contributions,
     holm,
     null_deltas,
-    observed_delta,
     p_value,
     p_with_seeds,
     redrawn,
 )
 
-accuracy_terms = BALANCED_ACCURACY.terms
-pearson_terms = PEARSON.terms
+ACCURACY = METRICS["accuracy"]
 
 
-def recall_terms(hits, unit):
-    return recall_at(10).terms(np.ones(len(hits)), hits, unit)
+def adds_of(metric, truth, pair, unit, **options):
+    """What each unit adds to the delta of two models."""
+    one, other = (
+        left_out(metric.terms(truth, guess, unit, **options), int(unit.max()) + 1)
+        for guess in pair
+    )
+    return contributions(one - other)
 
 
-def p_of(pairs, swaps):
-    null = null_deltas(pairs, swaps)
-    return p_value(observed_delta(pairs), null, exact=swaps.exact)
+def p_of(adds, swaps):
+    null = null_deltas(adds, swaps, np.arange(len(adds)))
+    return p_value(adds.mean(), null, exact=swaps.exact)
+
+
+def hits_of(pair, unit):
+    return adds_of(recall_at(10), np.ones(len(pair[0])), pair, unit)
 
 
 def scipys(one, other, score, unit, **options):
@@ -71,52 +74,49 @@ def scipys(one, other, score, unit, **options):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("metric", ["accuracy", "pearson", "recall"])
-def test_exact_tests_equal_scipys(metric, seed):
+@pytest.mark.parametrize("metric", ["accuracy", "folds of r", "recall"])
+def test_means_over_patients_have_the_p_of_scipys_exchange_of_predictions(metric, seed):
     rng = np.random.default_rng(seed)
-    unit = np.concatenate([np.arange(7), rng.integers(0, 7, 33)])
+    unit = np.repeat(np.arange(7), 6)
     if metric == "accuracy":
-        truth = rng.integers(0, 3, 40)
-        one, other = (
-            np.where(rng.random(40) < right, truth, rng.integers(0, 3, 40))
+        truth = rng.integers(0, 3, 42)
+        pair = [
+            np.where(rng.random(42) < right, truth, rng.integers(0, 3, 42))
             for right in (0.7, 0.3)
-        )
-        score = lambda guess: balanced_accuracy(truth, guess)
-        terms = [accuracy_terms(truth, guess, unit) for guess in (one, other)]
-    elif metric == "pearson":
-        truth = rng.normal(size=(40, 3))
-        one, other = (truth + rng.normal(0, s, (40, 3)) for s in (1.0, 2.0))
-        one, other = ((x - x.mean(axis=0)) / x.std(axis=0) for x in (one, other))
-        score = lambda guess: mean_pearson(truth, guess)
-        terms = [pearson_terms(truth, guess, unit) for guess in (one, other)]
+        ]
+        score = lambda guess: np.mean(truth == guess)
+        adds = adds_of(ACCURACY, truth, pair, unit)
+    elif metric == "folds of r":  # a patient a fold
+        truth = rng.normal(size=(42, 3))
+        pair = [truth + rng.normal(0, s, (42, 3)) for s in (1.0, 2.0)]
+        score = lambda guess: PEARSON.value(truth, guess, unit, "mean")
+        adds = adds_of(PEARSON, truth, pair, unit, stratum=unit, combine="mean")
     else:
-        one, other = (rng.random((40, 2)) < share for share in (0.6, 0.4))
+        pair = [rng.random((42, 2)) < share for share in (0.6, 0.4)]
         score = np.mean
-        terms = [recall_terms(hits, unit) for hits in (one, other)]
+        adds = hits_of(pair, unit)
     swaps = Swaps(7, 128)
     assert swaps.exact and swaps.patterns == 128
-    wanted = scipys(one, other, score, unit, n_resamples=np.inf)
-    assert p_of([tuple(terms)], swaps) == pytest.approx(wanted, abs=1e-12)
+    expected = scipys(*pair, score, unit, n_resamples=np.inf)
+    assert p_of(adds, swaps) == pytest.approx(expected, abs=1e-12)
 
 
 def test_random_tests_come_near_the_exact_p():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 12)
-    one = np.where(rng.random(12) < 0.9, truth, 1 - truth)
-    other = np.where(rng.random(12) < 0.6, truth, 1 - truth)
-    pair = tuple(accuracy_terms(truth, guess, np.arange(12)) for guess in (one, other))
+    pair = [np.where(rng.random(12) < s, truth, 1 - truth) for s in (0.9, 0.6)]
+    adds = adds_of(ACCURACY, truth, pair, np.arange(12))
     exact, drawn = Swaps(12, 4096), Swaps(12, 4095)
     assert exact.exact and not drawn.exact
-    assert p_of([pair], drawn) == pytest.approx(p_of([pair], exact), abs=0.03)
+    assert p_of(adds, drawn) == pytest.approx(p_of(adds, exact), abs=0.03)
 
 
 def test_p_of_no_difference_is_uniform():
     """Two models of equal skill: p falls below 0.1 in a tenth of the cohorts."""
     rng, found = np.random.default_rng(5), []
     for _ in range(300):
-        hits = rng.random((2, 60, 1)) < 0.5
-        pair = tuple(recall_terms(one, np.arange(60) % 30) for one in hits)
-        found.append(p_of([pair], Swaps(30, 199)))
+        adds = hits_of(rng.random((2, 60, 1)) < 0.5, np.arange(60) % 30)
+        found.append(p_of(adds, Swaps(30, 199)))
     assert 0.06 < np.mean(np.array(found) <= 0.1) < 0.14
 
 
@@ -136,20 +136,23 @@ def test_few_differing_patients_are_tested_at_the_level_stated(patients):
     assert 0.03 < np.mean(found) < 0.065
 
 
-def test_seeds_share_their_swaps_and_are_averaged():
-    rng = np.random.default_rng(2)
-    unit, truth = np.arange(40) % 10, rng.normal(size=(40, 2))
-    base = pearson_terms(truth, truth + rng.normal(size=(40, 2)), unit)
-    tuned = [
-        pearson_terms(truth, truth + rng.normal(size=(40, 2)), unit) for _ in range(3)
-    ]
-    swaps = Swaps(10, 50)
-    together = null_deltas([(one, base) for one in tuned], swaps)
-    apart = [null_deltas([(one, base)], swaps) for one in tuned]
-    np.testing.assert_allclose(together, np.mean(apart, axis=0), atol=1e-14)
-    assert observed_delta([(one, base) for one in tuned]) == pytest.approx(
-        np.mean([one.value() for one in tuned]) - base.value()
-    )
+def test_contributions_are_pseudo_values():
+    """A class's only unit, without which there is no area, adds the mean."""
+    truth = np.array([0, 0, 0, 1])
+    pair = np.eye(2)[[0, 1, 0, 1]], np.eye(2)[[1, 1, 0, 1]]
+    delta = 5 / 6 - 4 / 6
+    without = np.array([3 / 4 - 3 / 4, 1 - 3 / 4, 3 / 4 - 2 / 4])
+    expected = 3 * delta - 2 * without
+    adds = adds_of(AUROC, truth, pair, np.arange(4))
+    np.testing.assert_allclose(adds, [*expected, expected.mean()])
+
+
+def test_only_the_own_units_of_a_task_count():
+    adds, swaps = np.array([0.5, -0.1, 0.3]), Swaps(5, 999)
+    patterns = np.concatenate(list(swaps.blocks()))[:, [0, 2, 4]]
+    expected = np.where(patterns, -adds, adds).mean(axis=1)
+    found = null_deltas(adds, swaps, np.array([0, 2, 4]))
+    np.testing.assert_allclose(found, expected, atol=1e-15)
 
 
 @pytest.mark.parametrize(("seeds", "spread"), [(2, 0.0), (3, 0.5), (5, 0.3), (5, 1.5)])
@@ -181,14 +184,15 @@ def test_an_error_of_seeds_only_raises_p():
 
 def test_a_model_against_itself_has_p_one_and_a_better_one_the_least_there_is():
     truth = np.arange(40) % 2
-    right, wrong = (accuracy_terms(truth, g, np.arange(40)) for g in (truth, 1 - truth))
-    assert p_of([(right, right)], Swaps(40, 99)) == 1.0
-    assert p_of([(right, wrong)], Swaps(40, 99)) == 0.01
-    # With four patients, the observed pattern and its opposite are 2 of 16.
-    few = tuple(
-        accuracy_terms(truth[:4], g[:4], np.arange(4)) for g in (truth, truth ^ 1)
+    wrong = 1 - truth
+    same, better = (
+        adds_of(ACCURACY, truth, (truth, g), np.arange(40)) for g in (truth, wrong)
     )
-    assert p_of([few], Swaps(4, 999)) == 2 / 16
+    assert p_of(same, Swaps(40, 99)) == 1.0
+    assert p_of(better, Swaps(40, 99)) == 0.01
+    # With four patients, the observed pattern and its opposite are 2 of 16.
+    few = adds_of(ACCURACY, truth[:4], (truth[:4], wrong[:4]), np.arange(4))
+    assert p_of(few, Swaps(4, 999)) == 2 / 16
 
 
 @settings(max_examples=30, deadline=None)
@@ -247,8 +251,5 @@ def test_holm_rejects_what_stepping_down_rejects(p, level):
 def test_what_cannot_be_tested_is_refused():
     with pytest.raises(StatisticsError, match="got 0 and 10"):
         Swaps(0, 10)
-    with pytest.raises(StatisticsError, match="no pair"):
-        observed_delta([])
-    flat = pearson_terms(np.ones((4, 1)), np.zeros((4, 1)), np.arange(4))
     with pytest.raises(StatisticsError, match="not defined"):
-        observed_delta([(flat, flat)])
+        contributions(np.array([np.nan, 0.1, 0.2]))
