@@ -153,8 +153,9 @@ class Regression(Objective):
         return jnp.where(mask, values, 0), logged, {}
 
     def predict(self, params, batch):
-        # The key is not used outside training.
-        out = self.represent(params, {}, batch, jax.random.key(0), 0, False)
+        # The key is not used outside training. Not `represent`: an anchor extends it.
+        pooled = self.pooled(params, batch, jax.random.key(0), 0, False)
+        out = self.decode(params, pooled)
         if self.needs_counts:
             # On the studies' scale; Pearson's r is invariant to the panel's z-scoring.
             return {"expression": jnp.log1p(1e4 * jnp.exp(out["log_rate"]))}

@@ -50,7 +50,10 @@ def test_a_file_of_scanpy_is_read(tmp_path, slide):
     assert list(sample.counts.obs) == ["array_row", "array_col", "zone"]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of zarr's coming changes
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning",  # of zarr's coming changes
+    "ignore:.*removed in 0.14:DeprecationWarning",  # Zarr 2
+)
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_zarr_folder_is_read_as_the_file_is(tmp_path, slide, version):
     pytest.importorskip("zarr", minversion="3.0")
