@@ -4,6 +4,7 @@ It starts no run, sends nothing over a network, and never shows a token or key. 
 is a function without arguments or of the folder; a check that breaks is a failure too.
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -32,6 +33,7 @@ SIDE = 1536  # of the matrices whose product is timed
 # Forward and backward of ViT-S/16 at 224 px: three times 2 x 4.6e9 multiply-adds
 # (Touvron et al. 2021, DeiT-S).
 STEP_FLOPS = 3 * 2 * 4.6e9
+PACKAGES = ("pathjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 KEYS = ("OPENAI_API_KEY",)  # of `pathjax text embed`
 
 
@@ -40,8 +42,8 @@ class Finding:
     """One line of the page.
 
     Attributes:
-      what: Is looked at.
-      state: "fail" is what a run would fail of; "note" limits it.
+      what: Part of the machine or installation.
+      state: "fail" would make a run fail; "note" limits what can be run.
       text: What was found, and what to do.
     """
 
@@ -70,7 +72,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     for check in checks:
         try:
             yield from check()
-        except (OSError, RuntimeError, ValueError) as error:
+        except (ImportError, OSError, RuntimeError, ValueError) as error:
             yield Finding("check", "fail", f"{type(error).__name__}: {error}"[:300])
 
 
@@ -103,15 +105,17 @@ def _problem(requirement: Requirement) -> str:
 
 
 def _versions() -> Iterator[Finding]:
-    names = ("pathjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
-    found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     problems = [
         text for extra, r in _requirements() if not extra if (text := _problem(r))
     ]
     if problems:
         advice = "; ".join(problems)
         yield Finding("versions", "fail", f"{advice}: run pip install pathjax again")
-    yield Finding("versions", "ok", f"Python {platform.python_version()}, {found}")
+    found = [f"Python {platform.python_version()}"]
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # said above
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    yield Finding("versions", "ok", ", ".join(found))
 
 
 def _extras() -> Iterator[Finding]:
@@ -131,9 +135,8 @@ def _extras() -> Iterator[Finding]:
 
 def _memory() -> Iterator[Finding]:
     total, free = machine()["memory_bytes"], None
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()) != "max":
-        total = min(total, int(text))
+    for line in _lines("/sys/fs/cgroup/memory.max"):
+        total = total if line == "max" else min(total, int(line))
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             free = min(total, int(line.split()[1]) * 1024)
@@ -172,7 +175,7 @@ def _threads() -> Iterator[Finding]:
 def _disk(folder: Path) -> Iterator[Finding]:
     if not folder.is_dir():
         yield Finding(
-            "disk", "fail", f"{folder} is no folder: create it or give another"
+            "disk", "fail", f"{folder} is not a folder: create it or give another"
         )
         return
     free = shutil.disk_usage(folder).free

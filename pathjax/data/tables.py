@@ -126,7 +126,7 @@ def read_table(
         more or fewer cells than the header; None refuses them.
 
     Raises:
-      ValueError: It is no such table, lacks a column, or has two of one name.
+      ValueError: It is not such a table, lacks a column, or has two of one name.
     """
     bad: list[tuple[int, str]] = []
     cells, lines = [], []

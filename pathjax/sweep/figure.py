@@ -91,6 +91,7 @@ def _draw(axes, points, runs, quantity: Quantity) -> None:
 
 def _scores(table: Table) -> list[Quantity]:
     quantities = []
+    baseline = next((row.name for row in table.rows if row.is_base), None)
     for column in table.columns:
         scaled = {
             row.name: tuple(
@@ -100,7 +101,6 @@ def _scores(table: Table) -> list[Quantity]:
             for row in table.rows
             if (estimate := row.values.get(column.task))
         }
-        baseline = next((row.name for row in table.rows if row.is_base), None)
         level = scaled.get(baseline, (None,))[0]
         quantities.append(Quantity(column.task, column.metric, scaled, level))
     return quantities

@@ -43,12 +43,30 @@ def test_a_wrong_version_fails_by_name(monkeypatch):
     assert "jax is 0.1, expected" in first.text
 
 
+def test_a_missing_package_fails_by_name(monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "optax":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    first, second = doctor._versions()
+    assert (first.state, second.state) == ("fail", "ok")
+    assert "optax is missing" in first.text
+    assert "optax" not in second.text
+
+
 def test_memory(monkeypatch):
     files = {"/proc/meminfo": ["MemAvailable: 2000000 kB"]}
     monkeypatch.setattr(doctor, "_lines", lambda path: files.get(path, []))
     assert next(doctor._memory()).state == "fail"
     files["/proc/meminfo"] = ["MemAvailable: 3000000 kB"]
     assert next(doctor._memory()).state == "note"
+    files["/proc/meminfo"] = ["MemAvailable: 30000000 kB"]
+    files["/sys/fs/cgroup/memory.max"] = ["2000000000"]
+    assert next(doctor._memory()).state == "fail"
 
 
 def test_a_container_limits_the_cores(monkeypatch):

@@ -34,7 +34,7 @@ class Alignment:
         """Reads three lines of three numbers.
 
         Raises:
-          SpatialError: It is no such table, or degenerate.
+          SpatialError: It is not such a table, or degenerate.
         """
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
