@@ -18,7 +18,8 @@ from jaxtyping import Float, Int, Num
 DRAWS_AT_ONCE = 512  # sums of all genes under 5,000 draws would be the largest array
 COMBINE = ("within", "mean")
 # What a metric is computed from -> axes of its prediction, and of its truth.
-NEEDS = {"classes": (1, 1), "scores": (2, 1), "values": (2, 2), "hits": (2, 1)}
+NEEDS = {"classes": (1, 1), "scores": (2, 1), "values": (2, 2), "hits": (2, 1),
+         "survival": (2, 2)}  # fmt: skip
 SCALES = ("", "share", "correlation")
 
 
@@ -34,9 +35,9 @@ class Metric:
       name: In results and task files, such as "auroc".
       label: In tables, such as "AUROC".
       needs: What `score` takes as prediction of n test rows: "classes" `[n]` class
-        numbers, "scores" `[n, C]` class probabilities, "values" `[n, T]`, or "hits"
-        `[n, D]` of retrieval. The truth is class numbers `[n]`, or values `[n, T]` with
-        NaN for what was not asked of a row.
+        numbers, "scores" `[n, C]` class probabilities, "values" `[n, T]`, "hits" `[n, D]` of
+        retrieval, or "survival" (survival.py). The truth is class numbers `[n]`, values
+        `[n, T]` with NaN for what was not asked of a row, or times and events `[n, 2]`.
       score: `score(truth, prediction, weight)`: the score where row i counts
         `weight[i]` times; NaN where it is not defined.
       chance: What guessing scores: a number, or a function of the truth.

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Num
 from pathjax.registry import Registry, RegistryError
 from pathjax.stats.correlation import PEARSON, SPEARMAN
 from pathjax.stats.metric import Metric, StatisticsError, SumMetric, nanmean
+from pathjax.stats.survival import SURVIVAL_METRICS
 
 ROWS_AT_ONCE = 64  # weightings whose cumulated weights are in memory together
 
@@ -196,6 +197,7 @@ SHIPPED = (
     PEARSON,
     SPEARMAN,
     *map(recall_at, (1, 5, 10)),
+    *SURVIVAL_METRICS,
 )
 balanced_accuracy = BALANCED_ACCURACY.value
 mean_pearson = PEARSON.value
