@@ -20,6 +20,8 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write(MESSAGE)
         return 130
+    finally:  # Python's end, like `exec`, removes the handler but not the timer
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

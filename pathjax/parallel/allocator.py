@@ -12,6 +12,7 @@ import ctypes
 import dataclasses
 import functools
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +74,8 @@ def restart_with_huge_pages() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os.environ.update(variables)
+        if signal.getitimer(signal.ITIMER_REAL)[0]:  # an interrupt waits (__main__.py);
+            raise KeyboardInterrupt  # its timer would outlive its handler
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -186,3 +186,10 @@ def connection() -> tuple[Any, int, int]:
 def coordinator() -> Any:
     """The client of JAX's key-value store."""
     return connection()[0]
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether a collective failed since another process is gone, by JAX's words."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and any(
+        word in str(error).lower() for word in ("gloo", "connection", "coordinat")
+    )

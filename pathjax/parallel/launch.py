@@ -21,7 +21,12 @@ from typing import Any
 
 import jax
 
-from pathjax.parallel.collective import ProcessError, barrier, connection
+from pathjax.parallel.collective import (
+    ProcessError,
+    barrier,
+    connection,
+    is_lost_connection,
+)
 from pathjax.parallel.preemption import Preempted
 from pathjax.parallel.roll_call import roll_call
 
@@ -262,10 +267,7 @@ class Watch:
           one is a consequence, or "".
         """
         text, first = f"{type(error).__name__}: {error}", ""
-        lost = isinstance(error, jax.errors.JaxRuntimeError) and any(
-            word in str(error).lower() for word in ("gloo", "connection", "coordinat")
-        )
-        if lost:
+        if lost := is_lost_connection(error):
             first = (
                 f"process {self._me} of {self._count} lost its connection to another, "
                 "which has probably died: see the others' logs, and run the same "

@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 
 from pathjax.data.study import sha256
 from pathjax.files import write_text
-from pathjax.parallel.collective import first_does, is_first
+from pathjax.parallel.collective import first_does, is_first, is_lost_connection
 from pathjax.train.state import TrainState, abstract_state
 
 SEAL = "SHA256SUMS"
@@ -100,6 +100,8 @@ class Checkpoints:
         try:
             self._manager.save(step, args=items)
         except (OSError, ValueError, RuntimeError) as error:
+            if is_lost_connection(error):  # says nothing of the disk: launch.py tells
+                raise
             self._fail(step, str(error), error)
 
     def wait(self) -> None:
@@ -112,6 +114,8 @@ class Checkpoints:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
         except (OSError, ValueError, RuntimeError) as error:
+            if is_lost_connection(error):
+                raise
             self._fail(None, str(error), error)
 
     def _fail(

@@ -279,6 +279,29 @@ def test_an_interrupt_during_an_import_waits_for_its_end(tmp_path, signals):
     assert done.stderr == __main__.MESSAGE
 
 
+def test_an_interrupt_in_the_last_import_does_not_end_what_is_done(tmp_path):
+    """The timer that waits for the import's end is gone before Python's own end."""
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    program = (
+        "import atexit, sys, time\n"
+        "from pathjax import __main__, cli\n"
+        "atexit.register(time.sleep, 0.3)\n"
+        "cli.main = lambda: __import__('interrupted') and 0\n"
+        "sys.exit(__main__.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_commands_that_continue_exist():
     names = {parser.get_default("run").__name__ for parser in COMMANDS.values()}
     assert names > cli.CONTINUES

@@ -10,6 +10,7 @@ from tiny_study import build_tiny_study
 
 pytestmark = pytest.mark.slow
 
+# Long enough that a signal is agreed on, which takes JAX about a second, before the end.
 CONFIG = """
 from tiny_study import config_for
 
@@ -17,7 +18,7 @@ class study:
     root = {root!r}
 
 def get_config(arg=None):
-    values = {{"optim.steps": 20, "checkpoint.every": 5, "objective.name": "regression"}}
+    values = {{"optim.steps": 100, "checkpoint.every": 20, "objective.name": "regression"}}
     return config_for(study, **values)
 """
 SETTINGS = {"devices": 1, "PYTHONPATH": "tests"}
@@ -52,9 +53,9 @@ def assert_same(found, wanted):
 
 
 def wait_for_checkpoint(group, workdir):
-    """Until the run is past step 7, by what the first process writes."""
+    """Until the run is past its first checkpoint, by what the first process writes."""
     path = workdir / "metrics.jsonl"
-    while not (path.exists() and '"step": 8' in path.read_text()):
+    while not (path.exists() and '"step": 23' in path.read_text()):
         assert group.parent.poll() is None, group.told()
 
 

@@ -212,6 +212,18 @@ def test_tree_bytes_and_full_disk_hint(tmp_path):
             checkpoints._fail(4, str(full), full)
 
 
+def test_a_process_that_is_gone_is_no_fault_of_the_disk(tmp_path, monkeypatch):
+    gone = jax.errors.JaxRuntimeError("UNKNOWN: Gloo AllGather failed: Read error")
+
+    def fail(*args, **kwargs):
+        raise gone
+
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "save", fail)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="Gloo"):
+            checkpoints.save(1, make_state(make_mesh(), size=8), {})
+
+
 def make_checkpoint(folder):
     """A folder like a committed checkpoint."""
     (folder / "state" / "d").mkdir(parents=True)
