@@ -9,6 +9,7 @@ import pytest
 
 from pathjax.cli import main
 from pathjax.config import RunConfig, flatten, reference, shipped_folder
+from pathjax.gene_towers import TOWERS
 from pathjax.models.variants import VARIANTS, ViTConfig
 from pathjax.objectives import OBJECTIVES
 
@@ -22,8 +23,12 @@ def test_every_key_has_a_row_with_its_default_and_a_meaning():
     for key in OBJECTIVES:
         options |= {f"objective.{name}" for name in OBJECTIVES[key].option_names()}
     left_out = {f"model.{name}" for name in reference.SET_ELSEWHERE}
+    tower = f"objective.{reference.TOWER}"  # has options of its own
+    options.add(f"{tower}.name")
+    for kind in TOWERS.values():
+        options |= {f"{tower}.{name}" for name in kind.option_names()}
     known = set(flatten(RunConfig().to_dict())) | options
-    assert set(keys) == known - left_out
+    assert set(keys) == known - left_out - {tower}
     assert keys["optim.lr"] == "0.001" and keys["data.flip"] == "true"
     assert keys["fold"] == "train" and keys["study"] == '""'
     assert all(len(row.meaning) > 5 for row in ROWS)

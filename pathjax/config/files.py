@@ -150,9 +150,13 @@ def override(config: ConfigDict, overrides: dict[str, Any]) -> None:
     for key, value in overrides.items():
         *sections, leaf = key.split(".")
         node = config
-        for section in sections:
+        for place, section in enumerate(sections):
+            inside = place and sections[0] == "objective"
+            if inside and isinstance(node, ConfigDict) and section not in node:
+                with node.unlocked():  # options of an option, such as a gene tower's
+                    node[section] = ConfigDict()
             node = node.get(section) if isinstance(node, ConfigDict) else None
-        is_free = sections in (["model"], ["objective"])
+        is_free = sections == ["model"] or sections[:1] == ["objective"]
         if not isinstance(node, ConfigDict) or (leaf not in node and not is_free):
             problems.append(f"unknown key {key!r}; {did_you_mean(key, known)}")
             continue

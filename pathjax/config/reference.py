@@ -16,11 +16,14 @@ from typing import Any
 
 from pathjax.config.files import shipped_folder
 from pathjax.config.run import RunConfig
+from pathjax.gene_towers import TOWERS
 from pathjax.models.variants import ViTConfig
 from pathjax.objectives import OBJECTIVES
 
 # Fields of the encoder that other keys set: `data.image_px` and the section `adapt`.
 SET_ELSEWHERE = ("image_px", "lora")
+# Option of objectives that has options of its own.
+TOWER = "expression_tower"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +80,22 @@ def _parts(name: str, kind: type) -> list[Section]:
                 if other is not shipped and issubclass(shipped, other):
                     names = [n for n in names if n not in other.option_names()]
                     title += f"; has those of `{base}` too"
+            names = [n for n in names if n != TOWER]
             rows = _rows(shipped, prefix, names)
             parts.append(Section(name, title, rows))
+        parts.append(_towers(f"{prefix}{TOWER}"))
     return parts
+
+
+def _towers(name: str) -> Section:
+    """All gene towers' options in one section."""
+    known = " or ".join(f'"{tower}"' for tower in TOWERS)
+    rows = [Row(f"{name}.name", "mlp", f"{known}, or `package.module:Class`")]
+    for key, tower in TOWERS.items():
+        own = _rows(tower, f"{name}.", tower.option_names())
+        rows += [Row(r.key, r.default, f"`{key}`: {r.meaning}") for r in own]
+    title = "The gene tower of `contrastive` and `joint` (docs/towers.md)"
+    return Section(name, title, tuple(rows))
 
 
 def _rows(kind: type, prefix: str, names) -> tuple[Row, ...]:

@@ -56,6 +56,7 @@ META = {
         {"study": str, "fingerprint": str, "patients": [str], "slides": [str],
          "selection?": [str]}
     ],
+    "resources?": {},
     "lineage?": [{"sha256": (str, type(None)), "stages?": int}],
 }  # fmt: skip
 HEADER = {"schema": int, "vit": VIT, "meta": META}

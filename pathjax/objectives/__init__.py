@@ -4,10 +4,12 @@ To add one, see docs/extend/objective.md: a subclass of `Objective` in a file, a
 shipped one a line in `OBJECTIVES`. Nothing outside this package names an objective.
 """
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from pathjax import gene_towers
 from pathjax.models.model_file import IMPORTED, Model, has_heads
 from pathjax.objectives.anchored import Anchor, anchored
 from pathjax.objectives.contrastive import Contrastive
@@ -55,18 +57,22 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
 )
 
 
-def make(name: str, options: Mapping[str, Any]) -> Objective:
+def make(
+    name: str, options: Mapping[str, Any], *, from_file: bool = False
+) -> Objective:
     """An objective with its options set, before `setup`.
 
     Args:
       name: A key of `OBJECTIVES`, or `package.module:Class`.
-      options: Its options by name.
+      options: Its options by name; those of a gene tower are a mapping.
+      from_file: They come from a model file, which must not choose what is imported.
 
     Raises:
       RegistryError: Unknown name, or a class that cannot be imported.
+      TowerError: Unknown options of a gene tower.
       ObjectiveError: Unknown options, or `problems` with another signature.
     """
-    kind = OBJECTIVES[name]
+    kind = OBJECTIVES.imported(name) if from_file else OBJECTIVES[name]
     known = kind.option_names()
     unknown = [option for option in options if option not in known]
     if unknown:
@@ -89,6 +95,16 @@ def make(name: str, options: Mapping[str, Any]) -> Objective:
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in options.items()
     }
+    for field in dataclasses.fields(kind):
+        if field.name in values and isinstance(field.default, gene_towers.GeneTower):
+            given = values[field.name]
+            if isinstance(given, Mapping):
+                values[field.name] = gene_towers.make(given, from_file=from_file)
+            elif not isinstance(given, gene_towers.GeneTower):
+                raise ObjectiveError(
+                    f"objective.{field.name}={given!r}: set its name, such as "
+                    f"objective.{field.name}.name={given}"
+                )
     try:
         return kind(**values)
     except TypeError as error:
@@ -119,9 +135,9 @@ def of_model(model: Model, *, cached: bool = False) -> Objective:
             f"this is {'a public' if name == IMPORTED else 'a blended'} model, an "
             "encoder without heads: take one that `pathjax train` wrote"
         )
-    own = OBJECTIVES.imported(name)
+    made = make(name, options, from_file=True)
     recorded = model.meta.get("code", {})
-    for module, digest in source_hashes(name, own).items():
+    for module, digest in source_hashes(name, made).items():
         if recorded.get(module, digest) != digest:
             raise ObjectiveError(
                 f"the model was trained by {name} with other code in {module} "
@@ -132,5 +148,9 @@ def of_model(model: Model, *, cached: bool = False) -> Objective:
     n_genes = len(panel["genes"]) if panel else 0
     variance = tuple(value**2 for value in panel["std"]) if panel else ()
     steps = model.meta.get("step", 0)
-    spec = Spec(*(model.vit, n_genes, text_dim, steps, cached), gene_variance=variance)
-    return build(name, spec, **options)
+    spec = Spec(
+        *(model.vit, n_genes, text_dim, steps, cached),
+        gene_variance=variance,
+        resources=model.meta.get("resources") or {},
+    )
+    return made.setup(spec)

@@ -1,9 +1,10 @@
 """Contrastive objective: align tiles, expression and report text of the same sample.
 
-ViT over tiles -> aggregate K tiles -> projection; MLP over genes -> projection; a layer
-over frozen text embeddings -> projection; unit length; InfoNCE or the sigmoid loss over
-the global batch, for each pair of modalities. Samples that share a pair_id are
-positives of each other; the data decides which samples those are.
+ViT over tiles -> aggregate K tiles -> projection; a gene tower (an MLP over genes, or
+another of gene_towers/) -> projection; a layer over frozen text embeddings -> projection;
+unit length; InfoNCE or the sigmoid loss over the global batch, for each pair of
+modalities. Samples that share a pair_id are positives of each other; the data decides
+which samples those are.
 
 A sample may lack a modality (`has_expression`, `has_text`). The loss of a pair of
 modalities is over the rows that have both, as if the other rows were not in the batch.
@@ -19,8 +20,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from pathjax import losses
+from pathjax.gene_towers import DEFAULT, GeneTower
 from pathjax.losses import spread as spreading
-from pathjax.models.expression import ExpressionMLP
 from pathjax.models.towers import (
     Aggregator,
     Projection,
@@ -30,8 +31,9 @@ from pathjax.models.towers import (
 )
 from pathjax.objectives import concerns
 from pathjax.objectives import queue as queues
-from pathjax.objectives.objective import Batch, Objective, ObjectiveError
+from pathjax.objectives.objective import Batch, ObjectiveError
 from pathjax.objectives.pairs import Comparison, Pair, temperature_name
+from pathjax.objectives.with_tower import WithGeneTower
 from pathjax.parallel.mesh import over_rows
 from pathjax.rng import stream
 
@@ -47,16 +49,17 @@ def present(batch: Batch, name: str) -> Bool[Array, "B 1"]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Contrastive(Objective):
+class Contrastive(WithGeneTower):
     """Images, expression and text in one space.
 
     Attributes:
       loss: "infonce" or "sigmoid".
       aggregator: How K tiles are pooled, "mean" or "attention".
       embed_dim: E, dimensions of the shared space.
-      widths: Hidden widths of the expression MLP.
-      dropout: Dropout in the expression MLP and the text tower.
-      gene_dropout: Dropout of genes, before the expression MLP.
+      expression_tower: What embeds expression: `name` and its options (docs/towers.md).
+      widths: Hidden widths of the gene tower.
+      dropout: Dropout in the gene tower and the text tower.
+      gene_dropout: Dropout of genes, before the gene tower.
       projection_hidden: Width of a hidden layer of the projections; 0 for none.
       chunk: Rows of the batch, over all devices, that are compared with all others at
         once; 0 for all. Saves memory in very large batches; the loss is the same.
@@ -83,6 +86,7 @@ class Contrastive(Objective):
     loss: Literal["infonce", "sigmoid"] = "infonce"
     aggregator: Literal["mean", "attention"] = "mean"
     embed_dim: int = 128
+    expression_tower: GeneTower = DEFAULT
     widths: Sequence[int] = (512, 512)
     dropout: float = 0.1
     gene_dropout: float = 0.0
@@ -172,8 +176,8 @@ class Contrastive(Objective):
         modules: dict[str, Any] = {
             "aggregator": Aggregator(self.aggregator),
             "image_head": Projection(self.embed_dim, self.projection_hidden),
-            "expression": ExpressionMLP(
-                tuple(self.widths), self.dropout, self.gene_dropout
+            "expression": self.expression_tower.module(
+                self.spec.resources, self.shared
             ),
             "expression_head": Projection(self.embed_dim, self.projection_hidden),
         }
@@ -189,14 +193,16 @@ class Contrastive(Objective):
         inputs = {
             "aggregator": (tiles,),
             "image_head": (tiles[:, 0],),
-            "expression": (jnp.zeros((1, self.spec.n_genes), jnp.float32),),
-            "expression_head": (jnp.zeros((1, self.widths[-1]), jnp.float32),),
+            "expression": self.genes_like(),
             "text": (jnp.zeros((1, self.spec.text_dim), jnp.float32),),
             "text_head": (jnp.zeros((1, self.text_width), jnp.float32),),
         }
         params = self.init_encoder(stream(key, "init/vit", 0))
         for name, module in self.modules.items():
-            made = module.init(stream(key, f"init/{name}", 0), *inputs.get(name, ()))
+            chosen = stream(key, f"init/{name}", 0)
+            out, made = module.init_with_output(chosen, *inputs.get(name, ()))
+            if name == "expression":  # the width is the tower's own
+                inputs["expression_head"] = (jnp.zeros_like(out),)
             if made:  # the mean has no parameters
                 params[name] = made["params"]
         if not self.queue:
@@ -219,9 +225,12 @@ class Contrastive(Objective):
             known = present(batch, name)
             if name == "expression" and "measured" in batch:
                 known = known & batch["measured"]
-            rows = jnp.where(known, batch[name], 0)
+            if name == "expression":
+                rows = self.genes_of(batch, known)
+            else:
+                rows = (jnp.where(known, batch[name], 0),)
             rngs = {"dropout": stream(key, f"contrastive/{name}", step)}
-            hidden = self._apply(params, name, rows, train=train, rngs=rngs)
+            hidden = self._apply(params, name, *rows, train=train, rngs=rngs)
         return self._apply(params, f"{name}_head", hidden)
 
     @property

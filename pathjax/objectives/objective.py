@@ -12,7 +12,7 @@ that division a batch can pass through `represent` in parts and still be one bat
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import jax
@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
+from pathjax.data.expression import GenePanel
+from pathjax.data.study import Study
 from pathjax.data.transforms import Augment, MultiCrop
 from pathjax.models.vit import ViT, ViTConfig, normalise
 
@@ -50,6 +52,7 @@ class Spec:
         different genes of the panel.
       gene_variance: `[G]` variance of each gene's log-normalised expression among the
         training samples, before z-scoring; () if unknown.
+      resources: What the objective's `read` returned.
     """
 
     vit: ViTConfig
@@ -59,6 +62,7 @@ class Spec:
     cached: bool = False
     partial: bool = False
     gene_variance: tuple[float, ...] = ()
+    resources: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +154,30 @@ class Objective:
         if problems:
             raise ObjectiveError(f"objective {name}: " + "; ".join(problems))
         return dataclasses.replace(self, spec=spec)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Patterns of parameters that are not trained, as in `optim.freeze`."""
+        return ()
+
+    def read(
+        self, study: Study, train: Sequence[str], panel: GenePanel | None
+    ) -> dict[str, Any]:
+        """What files that the options name hold, as plain JSON data; once per run.
+
+        It is `spec.resources` from then on, and kept with checkpoints and the model.
+
+        Args:
+          study: Of the run.
+          train: Ids of the training samples.
+          panel: The genes, or None.
+        """
+        del study, train, panel
+        return {}
+
+    def start(self) -> Params:
+        """Parameters to start from, by name, in place of fresh ones; {} for none."""
+        return {}
 
     @property
     def requires(self) -> tuple[str, ...]:

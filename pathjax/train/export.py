@@ -105,6 +105,7 @@ def model_meta(
         "tiles": {"px": study.tile_px, "mpp": study.mpp},
         "panel": record["panel"],
         "text": record["text"],
+        **({"resources": record["resources"]} if record["resources"] else {}),
         "files": record["files"],
         **({"code": record["code"]} if record["code"] else {}),
         "versions": record["versions"],

@@ -16,6 +16,7 @@ import grain.python as grain
 import numpy as np
 from jaxtyping import Int
 
+from pathjax import gene_towers
 from pathjax.config import ConfigError, RunConfig, refuse
 from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.measured import is_partial
@@ -26,6 +27,7 @@ from pathjax.data.study import Study, sha256
 from pathjax.data.text_store import Texts, fit_text, read_text
 from pathjax.data.transforms import MultiCrop
 from pathjax.embeddings.cache import cached_embeddings, identity, weights_file
+from pathjax.gene_towers import GeneTower
 from pathjax.models.blocks import from_plain
 from pathjax.models.model_file import Model, load_model
 from pathjax.models.variants import ViTConfig
@@ -72,7 +74,8 @@ class Inputs:
             "init": {"sha256": self.init_sha256},
             "objective_options": resolved_options(self.objective),
             # Of one's own objective; a shipped one is identified by the version.
-            "code": source_hashes(self.config.objective.name, type(self.objective)),
+            "code": source_hashes(self.config.objective.name, self.objective),
+            "resources": self.objective.spec.resources,
         }
 
     def fold(self, name: str) -> Samples:
@@ -170,10 +173,11 @@ class Inputs:
         return cached_embeddings(file, self.init, name, self.study)
 
     def start(self) -> Params | None:
-        """Encoder parameters to start from; None for fresh or frozen ones."""
-        if self.init is None or self.objective.spec.cached:
-            return None
-        return {"vit": from_plain(self.vit, self.init.params["vit"])}
+        """Parameters to start from, the encoder's unless it is frozen; None for none."""
+        given = self.objective.start()
+        if self.init is not None and not self.objective.spec.cached:
+            given["vit"] = from_plain(self.vit, self.init.params["vit"])
+        return given or None
 
 
 def read_inputs(config: RunConfig) -> Inputs:
@@ -189,6 +193,7 @@ def read_inputs(config: RunConfig) -> Inputs:
     require_same_scale(config, study, init)
     vit = config.encoder(init)
     (panel, partial), texts = read_panel(study, config, init), read_texts(study, config)
+    resources = config.objective.build().read(study, training_ids(study, config), panel)
     text_dim = texts.scale.to_json()["dimensions"] if texts else 0
     objective = make_objective(
         config,
@@ -197,6 +202,7 @@ def read_inputs(config: RunConfig) -> Inputs:
         text_dim=text_dim,
         partial=partial,
         gene_variance=tuple(float(s) ** 2 for s in panel.std) if panel else (),
+        resources=resources,
     )
     return Inputs(config, study, init, init_sha256, vit, panel, texts, objective)
 
@@ -204,8 +210,12 @@ def read_inputs(config: RunConfig) -> Inputs:
 def resolved_options(objective: Objective) -> dict[str, Any]:
     """All options by name, defaults included; those that are plain data."""
     options = {}
-    for name in objective.option_names():
-        value = getattr(objective, name)
+    values = {name: getattr(objective, name) for name in objective.option_names()}
+    for name, value in list(values.items()):
+        if isinstance(value, GeneTower):
+            own = gene_towers.options_of(value)
+            values |= {f"{name}.{part}": one for part, one in own.items()}
+    for name, value in values.items():
         parts = value if isinstance(value, tuple | list) else [value]
         if all(isinstance(one, bool | int | float | str | None) for one in parts):
             options[name] = list(value) if isinstance(value, tuple) else value
@@ -219,6 +229,7 @@ def make_objective(
     text_dim: int = 0,
     partial: bool = False,
     gene_variance: tuple[float, ...] = (),
+    resources: dict[str, Any] | None = None,
 ) -> Objective:
     """The config's objective, set up for a run; the arguments are those of `Spec`.
 
@@ -229,8 +240,15 @@ def make_objective(
     spec = Spec(
         *(vit, n_genes, text_dim, config.optim.steps, cached, partial),
         gene_variance=gene_variance,
+        resources=resources or {},
     )
     return config.objective.build().setup(spec)
+
+
+def training_ids(study: Study, config: RunConfig) -> list[str]:
+    """Ids of the samples of the training fold."""
+    ids = study.samples["sample_id"].to_numpy()
+    return list(ids[study.fold_samples(config.split, config.fold)])
 
 
 def read_panel(
@@ -243,9 +261,7 @@ def read_panel(
     objective = config.objective.build()
     if not (objective.needs_genes or objective.needs_counts):
         return None, False
-    ids = study.samples["sample_id"].to_numpy()
-    train = list(ids[study.fold_samples(config.split, config.fold)])
-    expression = study.expression()
+    train, expression = training_ids(study, config), study.expression()
     if config.data.drop_unpaired or config.data.text:
         train = [sample for sample in train if sample in expression.obs_names]
     panel = fit_panel(expression, train, config.data.panel_genes())
@@ -265,9 +281,7 @@ def read_texts(study: Study, config: RunConfig) -> Texts | None:
     if not config.data.text:
         return None
     embeddings = read_text(Path(config.data.text))
-    train = study.fold_samples(config.split, config.fold)
-    ids = study.samples["sample_id"].to_numpy()[train]
-    return Texts(embeddings, fit_text(embeddings, list(ids)))
+    return Texts(embeddings, fit_text(embeddings, training_ids(study, config)))
 
 
 def require_same_scale(config: RunConfig, study: Study, init: Model | None) -> None:

@@ -104,7 +104,7 @@ def make_program(config: RunConfig, objective: Objective, mesh: Mesh) -> Program
         layer_decay=optim.layer_decay,
         depth=vit.depth,
     )
-    freeze = (*optim.freeze, *config.adapt.frozen(vit))
+    freeze = (*optim.freeze, *config.adapt.frozen(vit), *objective.frozen)
     example = example_batch(config, objective)
     objective = anchored(objective, config.anchor)
     return Program(objective, tx, example, freeze, mesh, optim.accumulate)

@@ -198,6 +198,10 @@ def _contents(record: dict[str, Any]) -> dict[str, Any]:
     digest = record.get("init", {}).get("sha256")
     if digest is not None:
         contents["init"] = f"sha256 {digest[:12]}" if digest else "from scratch"
+    if resources := record.get("resources"):
+        text = json.dumps(resources, sort_keys=True).encode()
+        digest = hashlib.sha256(text).hexdigest()
+        contents["files of the objective"] = f"sha256 {digest[:12]}"
     options, code = record.get("objective_options", {}), record.get("code", {})
     return {
         **contents,
