@@ -143,6 +143,7 @@ EXTRAS = {
         "transformers>=5",
         # What the readers of spatial transcriptomics are compared with.
         "spatialdata-io>=0.7",
+        "scikit-survival>=0.27",  # Cox regression and scores of survival
     ],
     "cuda": ["jax[cuda13]>=0.10,<0.13"],
     "tpu": ["jax[tpu]>=0.10,<0.13"],

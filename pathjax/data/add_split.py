@@ -12,6 +12,7 @@ import pandas as pd
 
 from pathjax.data.additions import record
 from pathjax.data.folds import Folds, patient_folds
+from pathjax.data.followup import event_column
 from pathjax.data.site_folds import site_folds
 from pathjax.data.study import Split, Study, StudyError, listing
 from pathjax.data.study_tables import read_frame
@@ -35,7 +36,7 @@ def make_split(
       name: Of the split.
       folds: Number of equal folds, or fold name -> fraction.
       site_preserved: Keeps all patients of a site in one fold.
-      stratify: Class targets of the study to balance.
+      stratify: Class targets of the study to balance, or survival ones, by events.
       seed: Of the assignment.
 
     Returns:
@@ -75,7 +76,7 @@ def patients_of(
         if name not in study.targets:
             known = ", ".join(study.targets) or "none"
             problems.append(f"there is no target {name!r}; the study has {known}")
-        elif study.targets[name].kind != "class":
+        elif study.targets[name].kind == "number":
             problems.append(f"target {name} is a number: expected a class")
     if problems:
         raise StudyError(f"study {study.name}: {listing(problems)}")
@@ -101,6 +102,9 @@ def patients_of(
         frame = samples
         if study.targets[name].level == "tile":
             frame = read_frame(study.root / "tiles.parquet", ["patient_id", name])
+        if study.targets[name].kind == "survival":
+            events = samples[event_column(name)].map({0: "censored", 1: "event"})
+            frame = samples.assign(**{name: events})
         # Commonest first, equally common ones by name; the first of a patient stays.
         counts = frame.groupby(["patient_id", name], observed=True).size()
         counts = counts.rename("rows").reset_index().sort_values(

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import scipy.sparse
 from jaxtyping import Int
 
+from pathjax.data import followup
 from pathjax.data.expression_check import plausibility_problems
 from pathjax.data.images import decode_tile, is_grey
 from pathjax.data.measured import measured_problems
@@ -341,6 +342,8 @@ def _target_problems(
     columns = {"tile": index.missing, "sample": samples}.get(target.level, ())
     if target.name not in columns:
         return [f"target {target.name} is no column of {target.level}s"]
+    if target.kind == "survival" and target.level == "sample":
+        return followup.target_problems(target.name, samples)
     if target.kind not in ("class", "number"):
         return [f"target {target.name}: expected class or number, got {target.kind!r}"]
     if target.kind == "number":

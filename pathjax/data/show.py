@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from pathjax.data.followup import event_column
 from pathjax.data.images import decode_tile
 from pathjax.data.measured import describe_panels
 from pathjax.data.row_ranges import RowRanges
@@ -54,6 +55,9 @@ def describe(study: Study) -> Iterator[str]:
         else:
             columns = [samples[target.name]]
         values = summary(target, columns)
+        if target.kind == "survival":
+            events = samples[event_column(target.name)]
+            values = f"months {values}; {int(events.sum())} samples with the event"
         yield f"  {target.name} ({target.level}, {target.kind}): {values}"
     yield "splits"
     for name in study.split_names:

@@ -16,7 +16,8 @@ class Target:
     Attributes:
       name: Column in tiles.parquet or samples.parquet.
       level: "tile" or "sample".
-      kind: "class" (strings, missing is None) or "number" (floats, missing is NaN).
+      kind: "class" (strings, missing is None), "number" (floats, missing is NaN) or
+        "survival" (months in the column, events in NAME_event; followup.py).
       classes: Class names in index order; empty for numbers.
       description: One line for a person.
     """

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from pathjax.data.followup import event_column, followup_problem
 from pathjax.data.images import decode_tile, encode_jpeg
 from pathjax.data.study import Split, Study, StudyError, Target, listing, sha256
 from pathjax.data.study_writer import StudyWriter
@@ -54,7 +55,8 @@ def build_image_table(
         `sample_id` (default: the path), `slide_id` (the same) and `site`. A slide is
         what folds keep whole, so a region of one can be named too.
       out: The study's folder.
-      targets: Columns to predict, `COLUMN` for a class or `COLUMN:number`.
+      targets: Columns to predict, `COLUMN` for a class, `COLUMN:number`, or
+        `COLUMN:survival` for months in COLUMN and events in COLUMN_event.
       fold: Column with the fold of each row's patient, for a split called "folds"; with
         `slide_id`, of its slide: patients of several folds are declared as shared.
       tile_px: Side of a tile in pixels.
@@ -71,7 +73,7 @@ def build_image_table(
         something is unused and `strict` is set.
       StudyError: No image can be used, or the study is inconsistent.
     """
-    wanted = [target.partition(":")[0] for target in targets]
+    wanted = [column for target in targets for column in columns_of(target)]
     extra = [fold] if fold else []
     table = read_table(
         source, COLUMNS, required=("path", "patient_id", "mpp", *wanted, *extra)
@@ -133,9 +135,12 @@ def build_image_table(
     # Folds are of what is left.
     splits = [split_of(fold, table, source, unit)] if fold else []
     table = table.drop_duplicates("sample_id")
-    samples = table[["sample_id", "patient_id", "site"]].copy()
-    for target in known:
-        samples[target.name] = _values(target, table[target.name])
+    labels = {
+        column: _values(target, table[column])
+        for target, word in zip(known, targets, strict=True)
+        for column in columns_of(word)
+    }
+    samples = table[["sample_id", "patient_id", "site"]].assign(**labels)
     return writer.finish(samples=samples, targets=known, splits=splits)
 
 
@@ -162,28 +167,40 @@ def require_agreement(
             )
 
 
+def columns_of(word: str) -> list[str]:
+    """The columns of the target that a word names."""
+    column, _, kind = word.partition(":")
+    return [column, event_column(column)] if kind == "survival" else [column]
+
+
 def target_of(word: str, table: pd.DataFrame, source: Path) -> Target:
-    """The target that `COLUMN` or `COLUMN:number` names.
+    """The target that `COLUMN`, `COLUMN:number` or `COLUMN:survival` names.
 
     Raises:
       ValueError: Another kind, no value at all, or a value that is no number.
     """
     column, _, kind = word.partition(":")
     kind = kind or "class"
+    if kind not in ("class", "number", "survival"):
+        expected = f"{column}, {column}:number or {column}:survival"
+        raise ValueError(f"{word}: expected {expected}")
     values = [value for value in table[column] if not is_missing(value)]
-    if kind not in ("class", "number"):
-        raise ValueError(f"{word}: expected {column} or {column}:number")
     if not values:
         raise ValueError(f"{source}: column {column} is empty")
-    if kind == "number":
-        for value in values:
-            try:
-                number(value)
-            except ValueError:
-                raise ValueError(
-                    f"{source}: expected numbers in column {column}, got {value!r}"
-                ) from None
-        return Target(column, "sample", "number")
+    if kind != "class":
+        target, each = Target(column, "sample", kind), []
+        for one in columns_of(word):
+            for value in table[one]:
+                try:
+                    number("0" if is_missing(value) else value)
+                except ValueError:
+                    raise ValueError(
+                        f"{source}: expected numbers in column {one}, got {value!r}"
+                    ) from None
+            each.append(_values(target, table[one]))
+        if kind == "survival" and (problem := followup_problem(column, *each)):
+            raise ValueError(f"{source}: {problem}")
+        return target
     return Target(column, "sample", "class", tuple(sorted(set(values))))
 
 
@@ -307,7 +324,7 @@ def _write_patient(
 def _values(target: Target, column: pd.Series) -> list[str | None] | list[float]:
     """A target's values as a study keeps them."""
     missing = [is_missing(value) for value in column]
-    if target.kind == "number":
+    if target.kind != "class":
         pairs = zip(column, missing, strict=True)
         return [np.nan if empty else number(value) for value, empty in pairs]
     return [

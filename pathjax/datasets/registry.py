@@ -34,7 +34,8 @@ class Images(Dataset):
     """build a study of your own images from a table of them"""
 
     targets: Annotated[
-        tuple[str, ...], "columns to predict: COLUMN for classes, or COLUMN:number"
+        tuple[str, ...],
+        "columns to predict: COLUMN for classes, COLUMN:number, or COLUMN:survival",
     ] = ()
     fold: Annotated[
         str | None, "column with each patient's fold, for a split called folds"

@@ -20,6 +20,7 @@ OWN_PROTOCOL = {
     "expression": "ridge/1",
     "regression": "ridge/1",
     "retrieval": "retrieval/1",
+    "survival": "cox/1",
 }
 OWN_OPTIONS = ("values", "within", "over_folds", "allow_unseen")
 
@@ -33,7 +34,8 @@ class Protocol:
       probe: A configured probe.
       values: Of expression: "log", the study's X, or "log1p_counts", log1p of raw
         counts without library-size normalisation.
-      within: A class target of samples: values are scored within its classes.
+      within: A class target of samples: values, or pairs of survival, are scored within
+        its classes.
       over_folds: How the folds of a cross-validation make one score of values:
         "within" or "mean" (stats.metric.Metric.terms).
       allow_unseen: Test classes that the fit fold lacks count as wrong, not as error.
@@ -108,5 +110,8 @@ SHIPPED = (
     _of("hest-cv-alpha/1", "hest_ridge", alphas=powers_of_ten(6, -3, 19), **_HEST),
     _of("tcga-expression/1", "ridge", within="cancer_type"),
     _of("tcga-expression-pan/1", "ridge"),
+    _of("cox/1", "cox"),
+    _of("cox-within/1", "cox", within="cancer_type"),
+    _of("cox-net/1", "cox", penalty=powers_of_ten(0, -2, 20), l1_ratio=0.5),
 )
 PROTOCOLS = Registry("protocol", {one.name: one for one in SHIPPED}, of=Protocol)

@@ -54,6 +54,7 @@ LEFT_OUT = {
     "unlabelled": "without a label",
     "of_other_classes": "of classes that the task does not name",
     "without_expression": "without expression",
+    "without_time": "with a follow-up of 0 months or less",
     "without_partner": "without expression to retrieve",
 }
 # Arrays of a TaskOutcome that are saved, and as what; None keeps their type.

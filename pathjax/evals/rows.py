@@ -21,6 +21,7 @@ from pathjax.evals import EvalError
 from pathjax.evals.partial import leave_out_few
 from pathjax.evals.probes.base import FoldRows, Problem
 from pathjax.evals.protocols import Protocol
+from pathjax.evals.survival import survival_labels
 from pathjax.evals.tasks import Task
 
 Features = Float[np.ndarray, "T E"] | FileRows
@@ -63,11 +64,16 @@ def prepare(
     Raises:
       EvalError: A fold leaks, or there is nothing to learn from or to test on.
     """
-    rows, shared = _collect(task, study, features, roles)
+    level = "patient" if task.kind == "survival" else task.level
+    rows, shared = _collect(task, study, features, roles, level)
     if task.kind == "classification":
         rows, labels, columns, info = _class_labels(task, study, rows, protocol)
     elif task.kind == "regression":
         rows, labels, columns, info = _number_labels(task, study, rows)
+    elif task.kind == "survival":
+        rows, labels, columns, info = survival_labels(
+            task, study, rows, _drop, _require_rows
+        )
     elif task.kind == "expression":
         asked = task.genes if genes is None else genes
         rows, labels, columns, info = _expression_labels(study, rows, asked, protocol)
@@ -80,7 +86,8 @@ def prepare(
         classes=len(columns) if task.kind == "classification" else 0,
         names={role: "+".join(folds) for role, folds in roles.items()},
         by_slide=study.split(task.split).unit == "slide_id",
-        bags=lambda parts, most: bags_of(study, parts, features, most),
+        bags=lambda parts, most: bags_of(study, parts, features, most, level),
+        survival=task.kind == "survival",
         partner=None if partner is None else partner[rows["test"].index],
     )
     return Prepared(problem, columns, info, shared)
@@ -97,7 +104,10 @@ def fold_rows(
     fold: str | Sequence[str],
     features: Features,
 ) -> FoldRows:
-    """The rows of a fold, or of several, at level "tile" or "sample"."""
+    """The rows of a fold, or of several, at level "tile", "sample" or "patient".
+
+    A patient's embedding is the mean of its tiles', and its row that of its first sample.
+    """
     names = (fold,) if isinstance(fold, str) else fold
     tiles = np.sort(np.concatenate([study.fold_tiles(split, name) for name in names]))
     table = study.tiles.iloc[tiles]
@@ -105,25 +115,28 @@ def fold_rows(
     if level == "tile":
         pooled, unit = take(features, tiles), _ids(table["tile_id"])
         return FoldRows(tiles, tiles, pooled, unit, **ids)
-    samples, first, inverse = np.unique(
-        ids["sample"], return_index=True, return_inverse=True
+    owners, first, inverse = np.unique(
+        ids[level], return_index=True, return_inverse=True
     )
-    pooled = np.zeros((len(samples), features.shape[1]))
+    pooled = np.zeros((len(owners), features.shape[1]))
     for start in range(0, len(tiles), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
         np.add.at(pooled, inverse[part], features[tiles[part]])
     pooled /= np.bincount(inverse)[:, None]
-    where = pd.Index(_ids(study.samples["sample_id"])).get_indexer(samples)
+    known, row = np.unique(_ids(study.samples[f"{level}_id"]), return_index=True)
+    where = row[np.searchsorted(known, owners)]
     order = np.argsort(where)
     ids = {name: own[first[order]] for name, own in ids.items()}
     pooled = pooled[order].astype(np.float32)
-    return FoldRows(where[order], tiles, pooled, ids["sample"], **ids)
+    return FoldRows(where[order], tiles, pooled, ids[level], **ids)
 
 
-def _collect(task: Task, study, features, roles) -> tuple[Rows, frozenset[str]]:
+def _collect(
+    task: Task, study, features, roles, level: str
+) -> tuple[Rows, frozenset[str]]:
     """The folds' rows; refuses rows and undeclared patients on both sides."""
     rows = {
-        role: fold_rows(study, task.level, task.split, folds, features)
+        role: fold_rows(study, level, task.split, folds, features)
         for role, folds in roles.items()
     }
     empty = [role for role, part in rows.items() if not len(part)]
@@ -135,7 +148,7 @@ def _collect(task: Task, study, features, roles) -> tuple[Rows, frozenset[str]]:
         if bad.size:
             raise EvalError(
                 f"{bad.size} of {len(part)} embeddings are not finite, first "
-                f"{task.level} {part.unit[bad[0]]}: the tiles were not embedded, or the "
+                f"{level} {part.unit[bad[0]]}: the tiles were not embedded, or the "
                 "encoder's parameters or input are broken"
             )
     site = study.tiles["site"].astype(str).to_numpy() if task.site_preserved else None
@@ -146,7 +159,7 @@ def _collect(task: Task, study, features, roles) -> tuple[Rows, frozenset[str]]:
         both = np.intersect1d(part.unit, test.unit)
         if both.size:
             raise EvalError(
-                f"{both.size} {task.level}s are in fit and test, first {both[0]}: split "
+                f"{both.size} {level}s are in fit and test, first {both[0]}: split "
                 f"{task.split} leaks"
             )
         shared |= set(np.intersect1d(part.patient, test.patient).tolist())
@@ -301,25 +314,30 @@ def _pairs(rows: Rows, partner):
 
 
 def bags_of(
-    study, parts: Sequence[FoldRows], features: Features, most: int
+    study,
+    parts: Sequence[FoldRows],
+    features: Features,
+    most: int,
+    level: str = "sample",
 ) -> list[tuple[Float[np.ndarray, "n M E"], Bool[np.ndarray, "n M"]]]:
-    """The tiles of each row's sample, inside its fold, all padded to one length.
+    """The tiles of each row's sample or patient, inside its fold, padded to one length.
 
     Args:
       study: Whose.
       parts: Samples by fold.
       features: Embeddings of all tiles.
-      most: Tiles of a sample at most; more are thinned evenly.
+      most: Tiles of a row at most; more are thinned evenly.
+      level: "sample" or "patient".
 
     Returns:
       Bags and masks of each part. M is a power of two: tasks of about one size share a
       compile.
     """
-    sample_of = _ids(study.tiles["sample_id"])
+    owner_of = _ids(study.tiles[f"{level}_id"])
     tiles = []  # of each row, by part
     for rows in parts:
-        owner = pd.Index(rows.sample).get_indexer(sample_of[rows.tiles])
-        # -1 are tiles of samples without a label.
+        owner = pd.Index(rows.unit).get_indexer(owner_of[rows.tiles])
+        # -1 are tiles of rows without a label.
         order = np.argsort(owner, kind="stable")[int((owner < 0).sum()) :]
         sizes = np.bincount(owner[owner >= 0], minlength=len(rows))
         tiles.append(np.split(rows.tiles[order], np.cumsum(sizes)[:-1]))

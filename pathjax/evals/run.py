@@ -88,8 +88,11 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         prediction = prediction.astype(np.float32)
     stratum = np.zeros(len(truth), np.int64)
     hyper: dict[str, Any] = {}
-    if metric.needs == "values":
+    if metric.needs in ("values", "survival"):
         stratum = _strata(study, protocol, parts)
+    if metric.needs == "survival":
+        hyper["events"] = int(truth[:, 1].sum())
+    if metric.needs == "values":
         r = per_gene_pearson(truth, prediction[0], stratum, protocol.over_folds)
         asked = ~np.isnan(truth).all(axis=0)
         hyper["constant_genes"] = int((np.isnan(r) & asked).sum())
@@ -179,7 +182,7 @@ def _record(part: Prepared, fit: Fit) -> dict[str, Any]:
 
 
 def _strata(study, protocol: Protocol, parts: Sequence[Prepared]):
-    """Numbers of what values are scored within: the test fold, the class of `within`."""
+    """Numbers of what values and pairs are scored within: the test fold, the class of `within`."""
     keys = []
     for place, part in enumerate(parts):
         rows = part.problem.test

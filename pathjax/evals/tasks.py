@@ -27,6 +27,12 @@ METRIC_OF_KIND = {
     "expression": ("pearson", ("values",)),
     "regression": ("pearson", ("values",)),
     "retrieval": ("recall@10", ("hits",)),
+    "survival": ("c_index", ("survival",)),
+}
+TARGET_OF_KIND = {
+    "classification": "class",
+    "regression": "number",
+    "survival": "survival",
 }
 EACH = "*"
 
@@ -39,12 +45,13 @@ class Task:
       name: The column's name; unique in a table.
       study: The study's name.
       target: A target of the study; ignored for expression and retrieval.
-      kind: "classification", "expression", "regression" or "retrieval".
+      kind: "classification", "expression", "regression", "retrieval" or "survival".
       split, fit, test: The split and its folds. Test "*" is cross-validation: each fold
         of the split is tested once by a probe fitted on all others; `fit` is None then.
       select: The fold that chooses the regularisation; None: cross-validation over the
         fit fold's patients.
-      level: "tile" or "sample"; a sample's embedding is the mean of its tiles'.
+      level: "tile" or "sample"; a sample's embedding is the mean of its tiles'. Survival
+        is of patients: its rows are the means of a patient's tiles.
       protocol: A name in PROTOCOLS, or `package.module:NAME` of one's own; None is the
         kind's own.
       genes: For expression: how many of the genes most variable over the FIT fold's
@@ -201,7 +208,7 @@ class Task:
                 f"target {self.target} is of level {target.level}, the task of "
                 f"{self.level}"
             )
-        expected = "class" if self.kind == "classification" else "number"
+        expected = TARGET_OF_KIND[self.kind]
         if target.kind != expected:
             problems.append(
                 f"{self.kind} expects a target that is a {expected}, {self.target} is a "
@@ -272,7 +279,8 @@ class TaskOutcome:
       value, chance: The score of probe seed 0, or the mean of runs, and of guessing.
       truth, prediction: Test rows, the prediction as the metric needs it
         (stats.metric.Metric): truth class numbers `[n]`, values `[n, G]` (NaN for a gene
-        that the row's fold did not choose), or 1 for retrieval. Averaged runs are axis 1
+        that the row's fold did not choose), months and events `[n, 2]`, or 1 for
+        retrieval. Averaged runs are axis 1
         of the prediction.
       columns: Class names, gene names or directions that number them.
       unit, patient: Ids of the test rows.

@@ -59,6 +59,15 @@ def _selected_key(entry: dict[str, Any]) -> tuple | None:
     return (entry["model"], count) if count else None
 
 
+def _events_key(entry: dict[str, Any]) -> tuple[int, int, tuple[str, ...]] | None:
+    """Events, patients, and the test folds without an event."""
+    if entry["kind"] != "survival":
+        return None
+    rounds = entry["hyper"].get("rounds", {})
+    empty = [name for name, one in rounds.items() if not one["fold_events"]["test"]]
+    return entry["hyper"]["events"], entry["n"], tuple(empty)
+
+
 def _small_folds(entry: dict[str, Any]) -> tuple[int, int, int] | None:
     """Folds, rows and patients of one, where a patient less changes its score much."""
     folds = len(entry["hyper"].get("rounds", ()))
@@ -149,6 +158,16 @@ def notes_of(
         notes.append(f"Test rows {n}, patients {patients}{single}: {tasks}.")
     for sentence, tasks in _by(entries, lambda e: "; ".join(rows_left_out(e))):
         notes.append(f"Left out: {sentence}: {tasks}.")
+    for (events, n, empty), tasks in _by(entries, _events_key):
+        none = (
+            f"; none in test fold {', '.join(empty)}, which adds no pair"
+            if empty
+            else ""
+        )
+        notes.append(
+            f"Survival of {n} patients, {events} with the event{none}; patients are paired "
+            f"within test folds: {tasks}."
+        )
     for (folds, each, patients), tasks in _by(entries, _small_folds):
         notes.append(
             f"A mean over {folds} folds of about {each} test rows of {patients} patients: "

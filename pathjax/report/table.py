@@ -25,6 +25,7 @@ from pathjax.report.compare import (
 )
 from pathjax.report.csv_table import read_table, write_table
 from pathjax.report.frontier import draw_frontier
+from pathjax.report.kaplan_meier import draw_halves, followed
 from pathjax.report.notes import shown_notes
 from pathjax.report.scores import Scored
 from pathjax.report.style import BETTER, WORSE, folded, plain, save, slug, wrapped
@@ -252,7 +253,8 @@ def write_report(
 
     Returns:
       The table; and what was written: "markdown", "csv", "json", "png", "deltas", and
-      where there is something to show "frontier", "genes:TASK" and "learning".
+      where there is something to show "frontier", "genes:TASK", "survival" and
+      "learning".
 
     Raises:
       ReportError: Results do not fit into one table.
@@ -277,6 +279,16 @@ def write_report(
         if tuned:
             path = paths[f"genes:{task}"] = out / f"genes-{slug(task)}.png"
             figures.draw_genes(task, models, tuned, path)
+    halves = {
+        f"{item.entry['task']}: {item.entry['model']}": followed(
+            *(item.rows[name] for name in ("truth", "prediction", "stratum"))
+        )
+        for item in scored
+        if item.entry["kind"] == "survival" and item.rows is not None
+    }
+    if halves:
+        paths["survival"] = out / "survival.png"
+        draw_halves(halves, paths["survival"], "halves by predicted risk, within folds")
     curves = figures.find_metrics(run_dirs)
     if curves:
         paths["learning"] = out / "learning.png"

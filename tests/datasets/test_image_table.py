@@ -1,5 +1,7 @@
 """A study from a table of images: pixels, targets, folds, and rows left out."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,7 +139,8 @@ def test_tables_that_cannot_be_trusted_are_refused(folder, rows, message):
 def test_targets_that_do_not_fit_are_refused(folder):
     for targets, message in (
         (("tumour",), "lacks the columns tumour"),
-        (("age:years",), "expected age or age:number"),
+        (("age:years",), "expected age, age:number or age:survival"),
+        (("age:survival",), "lacks the columns age_event"),
     ):
         with pytest.raises(ValueError, match=message):
             build(folder, targets=targets)
@@ -229,3 +232,45 @@ def test_under_strict_a_bad_row_or_column_ends_the_build(folder):
     with pytest.raises(ValueError, match="--strict.*no.png"):
         build(folder, strict=True)
     assert not (folder / "study" / "study.json").exists()
+
+
+def test_survival_of_months_and_events_from_table_to_report(tmp_path):
+    """Brighter images have sooner events; patients have one or two images."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(24):
+        for image in range(1 + number % 2):
+            pixels = random.integers(0, 20 + 9 * number, (32, 32, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{number}{image}.png")
+            months, event = str(50 - 2 * number), str(int(number % 4 > 0))
+            name = f"{number}{image}.png"
+            rows.append((name, f"P{number}", "0.5", "", months, event))
+    columns = ("path", "Patient", "MPP", "fold", "os", "os_event")
+    write(tmp_path, rows, columns)
+    study = build(tmp_path, targets=("os:survival",), fold=None)
+    assert study.targets["os"].kind == "survival" and not check_study(study).problems
+    assert main(["data", "show", str(study.root)]) == 0
+    root = str(study.root)
+    split = ["--name", "three", "--folds", "3", "--stratify", "os"]
+    assert main(["data", "split", root, *split]) == 0
+    task = {
+        "name": "OS",
+        "study": study.name,
+        "target": "os",
+        "kind": "survival",
+        "split": "three",
+        "fit": None,
+        "test": "*",
+    }
+    (tmp_path / "task.json").write_text(json.dumps([task]))
+    evaluated = ["evaluate", "colours=handcrafted", "--study", root]
+    tasks, out = str(tmp_path / "task.json"), str(tmp_path / "out")
+    assert main([*evaluated, "--tasks", tasks, "--out", out]) == 0
+    assert main(["report", out]) == 0
+    text = (tmp_path / "out" / "report" / "table.md").read_text()
+    assert "C-index, chance 50.0" in text
+    assert "Survival of 24 patients, 18 with the event" in text
+    assert (tmp_path / "out" / "report" / "survival.png").is_file()
+    write(tmp_path, [(*row[:5], str(int(row[5]) + 1)) for row in rows], columns)
+    with pytest.raises(ValueError, match="os: expected events 1 and censored 0, got 1"):
+        build(tmp_path, "other", targets=("os:survival",), fold=None)

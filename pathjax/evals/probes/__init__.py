@@ -2,6 +2,7 @@
 
 from pathjax.evals.probes.abmil import Abmil
 from pathjax.evals.probes.base import Fit, Probe, Problem
+from pathjax.evals.probes.cox import Cox
 from pathjax.evals.probes.eva_linear import EvaLinear
 from pathjax.evals.probes.hest_ridge import HestRidge
 from pathjax.evals.probes.knn import Knn
@@ -24,6 +25,7 @@ PROBES = Registry(
         "uni_logreg": UniLogreg,
         "abmil": Abmil,
         "hest_ridge": HestRidge,
+        "cox": Cox,
     },
     of=Probe,
 )

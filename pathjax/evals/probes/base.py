@@ -60,13 +60,14 @@ class Problem:
 
     Attributes:
       rows: By role, "fit", "select" (where there is one) and "test".
-      labels: By role: class numbers `[n]` or values `[n, T]`.
+      labels: By role: class numbers `[n]`, values `[n, T]`, or months and events `[n, 2]`.
       classes: How many classes; 0 for values.
       names: Role to the fold's name, for the record.
       by_slide: The split holds slides of one patient apart.
       bags: `bags([rows, ...], most)` gives each sample's own tiles, at most so many, as
         [([n, M, E], mask [n, M]), ...].
       partner: For retrieval: the other tower's embedding `[n, E]` of the test rows.
+      survival: Labels are months and events.
     """
 
     rows: dict[str, FoldRows]
@@ -76,6 +77,7 @@ class Problem:
     by_slide: bool = False
     bags: Callable[[Sequence[FoldRows], int], list] | None = None
     partner: Float[np.ndarray, "n E"] | None = None
+    survival: bool = False
 
     @property
     def test(self) -> FoldRows:
@@ -94,6 +96,13 @@ class Problem:
     def y(self) -> np.ndarray:
         """Labels of the learned rows."""
         return _joined([self.labels[role] for role in self.learned])
+
+    @property
+    def dealt(self) -> np.ndarray | None:
+        """Classes, or events, that inner folds have alike; None for values."""
+        if self.survival:
+            return self.y[:, 1].astype(np.int64)
+        return self.y if self.classes else None
 
     def fold_weights(
         self, seeds: int, folds: int, seed: int = 0
@@ -114,7 +123,7 @@ class Problem:
                 [role == "select" for role in self.learned],
                 [len(self.labels[role]) for role in self.learned],
             ),
-            self.y if self.classes else None,
+            self.dealt,
             seeds=seeds,
             folds=folds,
             seed=seed,
@@ -136,7 +145,8 @@ class Fit:
 
     Attributes:
       prediction: `[R, n, T]` of the test rows for each probe seed or run: class
-        probabilities (the largest is the class), values, or hits of retrieval.
+        probabilities (the largest is the class), values, hits of retrieval, or risk and
+        survival curve (stats/survival.py).
       strength: The regularisation, or other setting, chosen for each; None if none is.
       info: For the record: what chose it, and what else there is to know.
       chance: The chance level, where the probe and not the metric knows it.
@@ -153,7 +163,7 @@ class Probe:
 
     Attributes:
       kinds: Kinds of task that it can do: "classification", "regression", "expression",
-        "retrieval".
+        "survival", "retrieval".
       samples_only: It takes bags of tiles, so the task's level must be "sample".
       averaged: Its seeds are runs of one fit whose mean is the score; otherwise they
         are bootstrap samples of the fit fold's patients, and seed 0, the whole fold, is.

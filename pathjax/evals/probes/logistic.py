@@ -160,7 +160,7 @@ def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance
     return *shared(params), present, count, gradient
 
 
-def _side_by_side(run, count: int, rows: int, classes: int):
+def side_by_side(run, count: int, rows: int, classes: int):
     """run of 0 to count - 1; as many at once as their log-probabilities leave room for."""
     numbers = jnp.arange(count)
     most = max(1, AT_ONCE // (4 * rows * classes * COPIES))
@@ -226,7 +226,7 @@ def logistic_sweep(
         loss = -jnp.sum(held * jnp.maximum(logp, -50.0))
         return (kernel, bias, present, count, gradient), loss, held.sum()
 
-    parts, losses, counts = _side_by_side(fit, seeds * fits * many, rows, classes)
+    parts, losses, counts = side_by_side(fit, seeds * fits * many, rows, classes)
     losses = losses.reshape(seeds, fits, many)
     loss, choice = choose(losses, counts.reshape(seeds, fits, many)[:, :, 0])
     last = (jnp.arange(seeds) * fits + final) * many + choice
