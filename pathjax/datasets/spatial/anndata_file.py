@@ -76,7 +76,9 @@ class AnnDataFile:
         return [path]
 
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
-        return sample_of(read_anndata(path), path.stem, str(path), options)
+        notes = missing_chunks(path) if path.is_dir() else ()
+        adata = read_anndata(path)
+        return sample_of(adata, path.stem, str(path), options, notes=notes)
 
 
 def read_anndata(path: Path) -> anndata.AnnData:
@@ -100,6 +102,39 @@ def read_anndata(path: Path) -> anndata.AnnData:
             f"{path} cannot be read as AnnData ({str(error)[:200]}): copy or download "
             "it again"
         ) from error
+
+
+def missing_chunks(store: Path) -> tuple[str, ...]:
+    """Warnings of arrays in a Zarr folder with absent chunks, which Zarr reads as zeros.
+
+    Writers leave out a chunk of zeros, so one of a dense matrix or an image may be right.
+
+    Raises:
+      SpatialError: Chunks of sparse counts or of positions, never all zeros, are absent.
+    """
+    zarr = need("zarr", "spatial")
+    notes = []
+    for name, array in zarr.open_group(store, mode="r").members(max_depth=None):
+        parts = name.split("/")
+        is_sparse = parts[-1] in ("data", "indices") and (
+            store.joinpath(*parts[:-1], "indptr").is_dir()
+        )
+        is_place = parts[-2:] == ["obsm", "spatial"]
+        is_dense = parts[-1] == "X" or "layers" in parts or "images" in parts
+        if not isinstance(array, zarr.Array) or not (is_sparse or is_place or is_dense):
+            continue
+        absent = array.nchunks - array.nchunks_initialized
+        if absent and (is_sparse or is_place):
+            raise SpatialError(
+                f"{store}/{name} lacks {absent} of {array.nchunks} chunks, which would "
+                "be read as zeros: copy or download it again"
+            )
+        if absent:
+            notes.append(
+                f"{name} lacks {absent} of {array.nchunks} chunks: read as zeros, which "
+                "is right only if they are nothing but zeros"
+            )
+    return tuple(notes)
 
 
 def sample_of(

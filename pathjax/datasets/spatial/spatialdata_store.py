@@ -5,6 +5,7 @@ in a coordinate system that they share. Units are not part of the format: the sc
 from what is known of the technology, or from the user.
 """
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import anndata
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.datasets.spatial.anndata_file import ZARR_MARKS, sample_of
+from pathjax.datasets.spatial.anndata_file import ZARR_MARKS, missing_chunks, sample_of
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import on_white
@@ -68,6 +69,7 @@ class SpatialDataStore:
                 f"{store} has no table of counts (tables/): {listed(store)}"
             )
         spatialdata = need("spatialdata", "spatial")
+        notes = missing_chunks(store)
         try:
             sdata = spatialdata.read_zarr(store)
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -75,7 +77,8 @@ class SpatialDataStore:
                 f"{store} cannot be read by spatialdata ({str(error)[:200]})"
             ) from error
         name = f"{store.stem}_{region}" if region else store.stem
-        return sample_of_spatialdata(sdata, name, str(store), options, region)
+        sample = sample_of_spatialdata(sdata, name, str(store), options, region)
+        return dataclasses.replace(sample, notes=(*sample.notes, *notes))
 
 
 def _is_store(path: Path) -> bool:

@@ -70,10 +70,35 @@ def test_a_zarr_folder_is_read_as_the_file_is(tmp_path, slide, version):
     assert (sample.counts.X != expected.counts.X).nnz == 0
     pd.testing.assert_frame_equal(sample.counts.var, expected.counts.var)
     pd.testing.assert_frame_equal(sample.counts.obs, expected.counts.obs)
-    shutil.rmtree(path / "obsm" / "spatial")
-    # A part of an array that is not there is read as zeros.
-    with pytest.raises(SpatialError, match=r"all at one place|no positions"):
-        READER.read(path, SpatialOptions(image=slide))
+    for array in ("X/data", "X/indices", "obsm/spatial"):
+        damaged = tmp_path / f"{array.replace('/', '_')}.zarr"
+        shutil.copytree(path, damaged)
+        chunk = next(
+            file for file in (damaged / array).rglob("[0c]*") if file.is_file()
+        )
+        chunk.unlink()  # Zarr would read it as zeros
+        with pytest.raises(SpatialError, match=rf"{array} lacks 1 of 1 chunks"):
+            READER.read(damaged, SpatialOptions(image=slide))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_missing_chunk_of_a_dense_matrix_is_told(tmp_path, slide):
+    zarr = pytest.importorskip("zarr", minversion="3.0")
+    adata = spots()
+    with anndata.settings.override(zarr_write_format=3):
+        adata.write_zarr(tmp_path / "S1.zarr")
+    whole = READER.read(tmp_path / "S1.zarr", SpatialOptions(image=slide))
+    assert not whole.notes
+    store = zarr.open_group(tmp_path / "S1.zarr")
+    attributes = dict(store["X"].attrs)
+    rows = store.create_array(
+        "X", data=adata.X, chunks=(len(adata) // 2, 6), overwrite=True
+    )
+    rows.attrs.update(attributes)
+    zarr.consolidate_metadata(store.store)
+    next((tmp_path / "S1.zarr" / "X" / "c" / "1").iterdir()).unlink()
+    sample = READER.read(tmp_path / "S1.zarr", SpatialOptions(image=slide))
+    assert any("X lacks 1 of " in note for note in sample.notes), sample.notes
 
 
 @pytest.mark.parametrize("place", ["layer", "raw"])

@@ -95,7 +95,7 @@ def test_shapes_or_labels_are_placed_in_the_image(tmp_path, labels, shift):
     np.testing.assert_array_equal(sample.counts.X.toarray(), adata.X)
     tolerance = 1.0 if labels else 1e-9  # labels are drawn on whole pixels
     np.testing.assert_allclose(sample.positions, Visium().xy, atol=tolerance)
-    assert sample.image.size == (400, 400)
+    assert sample.image.size == (400, 400) and not sample.notes
     np.testing.assert_array_equal(sample.image.read(50, 60, 40, 30),
                                   picture()[60:90, 50:90])  # fmt: skip
     assert sample.mpp["spot pitch"] == pytest.approx(MPP, rel=0.02)
