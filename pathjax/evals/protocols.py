@@ -21,6 +21,13 @@ OWN_PROTOCOL = {
     "regression": "ridge/1",
     "retrieval": "retrieval/1",
     "survival": "cox/1",
+    "robustness": "robustness-index/1",
+}
+# Of kind robustness, by metric.
+OWN_ROBUSTNESS = {
+    "robustness_index": "robustness-index/1",
+    "performance_drop": "performance-drop/1",
+    "clustering_score": "clustering-score/1",
 }
 OWN_OPTIONS = ("values", "within", "over_folds", "allow_unseen")
 
@@ -113,5 +120,8 @@ SHIPPED = (
     _of("cox/1", "cox"),
     _of("cox-within/1", "cox", within="cancer_type"),
     _of("cox-net/1", "cox", penalty=powers_of_ten(0, -2, 20), l1_ratio=0.5),
+    _of("robustness-index/1", "neighbour_index"),
+    _of("performance-drop/1", "confounded_training"),
+    _of("clustering-score/1", "clusters"),
 )
 PROTOCOLS = Registry("protocol", {one.name: one for one in SHIPPED}, of=Protocol)

@@ -53,6 +53,8 @@ UNSCORED = ("model", "base", "seed", "task", "study", "reason")
 LEFT_OUT = {
     "unlabelled": "without a label",
     "of_other_classes": "of classes that the task does not name",
+    "of_unseen_sites": "of an unknown site, or of one that the fit fold lacks",
+    "without_site": "of an unknown site",
     "without_expression": "without expression",
     "without_time": "with a follow-up of 0 months or less",
     "without_partner": "without expression to retrieve",

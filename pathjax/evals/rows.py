@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from pathjax.data.expression import most_variable, select
 from pathjax.embeddings.embedding_file import ROWS_AT_ONCE, FileRows, not_finite, take
 from pathjax.evals import EvalError
+from pathjax.evals.audit import NO_SITE
 from pathjax.evals.partial import leave_out_few
 from pathjax.evals.probes.base import FoldRows, Problem
 from pathjax.evals.protocols import Protocol
@@ -65,7 +66,7 @@ def prepare(
       EvalError: A fold leaks, or there is nothing to learn from or to test on.
     """
     level = "patient" if task.kind == "survival" else task.level
-    rows, shared = _collect(task, study, features, roles, level)
+    rows, shared = collect(task, study, features, roles, level)
     if task.kind == "classification":
         rows, labels, columns, info = _class_labels(task, study, rows, protocol)
     elif task.kind == "regression":
@@ -131,7 +132,7 @@ def fold_rows(
     return FoldRows(where[order], tiles, pooled, ids[level], **ids)
 
 
-def _collect(
+def collect(
     task: Task, study, features, roles, level: str
 ) -> tuple[Rows, frozenset[str]]:
     """The folds' rows; refuses rows and undeclared patients on both sides."""
@@ -217,10 +218,20 @@ def _class_labels(task: Task, study, rows: Rows, protocol: Protocol):
     if task.classes:
         rows, other = _drop(rows, lambda part: ~column(part).isin(task.classes))
     _require_rows(rows)
+    lacking = dict.fromkeys(dropped, 0)
+    if task.asks_site(study):
+        both = set(column(rows["fit"]).astype(str)) - NO_SITE
+        if not both.intersection(column(rows["test"]).astype(str)):
+            raise EvalError(
+                f"split {task.split} holds sites apart, so no site is in fit and test: name "
+                "another split to ask for the site"
+            )
+        rows, lacking = _drop(rows, lambda part: ~column(part).astype(str).isin(both))
     named = {role: _ids(column(part)) for role, part in rows.items()}
     seen = {role: set(names.tolist()) for role, names in named.items()}
     present = set().union(*seen.values())
-    order = study.targets[task.target].classes or tuple(sorted(present))
+    known = () if task.asks_site(study) else study.targets[task.target].classes
+    order = known or tuple(sorted(present))
     unknown = sorted(present - set(order))
     if unknown:
         raise EvalError(
@@ -247,6 +258,7 @@ def _class_labels(task: Task, study, rows: Rows, protocol: Protocol):
         for role, names in named.items()
     }
     info = {"unlabelled": dropped, "of_other_classes": other, "unseen": unseen}
+    info["of_unseen_sites"] = lacking
     return rows, labels, classes, info
 
 

@@ -17,6 +17,7 @@ from pathjax.evals.blocks import block_ids
 from pathjax.evals.partial import fit_measured
 from pathjax.evals.probes.base import Fit, FoldRows
 from pathjax.evals.protocols import Protocol
+from pathjax.evals.robustness import run_robustness
 from pathjax.evals.rows import Prepared, column_of, prepare
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.stats.correlation import per_gene_pearson
@@ -64,6 +65,8 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
             f"expected features with one row for each of the {tiles} tiles of "
             f"{study.name}, got shape {features.shape}: embed the study again"
         )
+    if task.kind == "robustness":
+        return run_robustness(task, study, features, protocol)
     parts, fits = [], []
     names: list[str] = []
     for roles in task.fits(study):

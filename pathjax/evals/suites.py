@@ -163,7 +163,7 @@ SUITES: dict[str, Callable[[], list[Task]]] = {
 TASK: dict[str, Any] = {
     **dict.fromkeys(("name", "study", "kind", "split", "test"), str),
     **dict.fromkeys(("target", "fit"), (str, type(None))),
-    **dict.fromkeys(("select?", "level?", "protocol?", "metric?"), str),
+    **dict.fromkeys(("select?", "level?", "protocol?", "metric?", "site?"), str),
     "genes?": (int, list),
     "classes?": [str],
     "site_preserved?": bool,

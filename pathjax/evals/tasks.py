@@ -17,7 +17,12 @@ from jaxtyping import Int, Num, Shaped
 from pathjax.data.study import StudyError
 from pathjax.evals import EvalError
 from pathjax.evals.blocks import missing_columns
-from pathjax.evals.protocols import OWN_PROTOCOL, PROTOCOLS, Protocol
+from pathjax.evals.protocols import (
+    OWN_PROTOCOL,
+    OWN_ROBUSTNESS,
+    PROTOCOLS,
+    Protocol,
+)
 from pathjax.registry import RegistryError, did_you_mean
 from pathjax.stats.metrics import find_metric
 
@@ -28,13 +33,16 @@ METRIC_OF_KIND = {
     "regression": ("pearson", ("values",)),
     "retrieval": ("recall@10", ("hits",)),
     "survival": ("c_index", ("survival",)),
+    "robustness": ("robustness_index@11", ("neighbours", "levels", "clusters")),
 }
 TARGET_OF_KIND = {
+    "robustness": "class",
     "classification": "class",
     "regression": "number",
     "survival": "survival",
 }
 EACH = "*"
+SITE = "site"  # a column of every study, which can be asked for as a class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +52,9 @@ class Task:
     Attributes:
       name: The column's name; unique in a table.
       study: The study's name.
-      target: A target of the study; ignored for expression and retrieval.
-      kind: "classification", "expression", "regression", "retrieval" or "survival".
+      target: A target of the study, or "site"; ignored for expression and retrieval.
+      kind: "classification", "expression", "regression", "retrieval", "survival" or
+        "robustness".
       split, fit, test: The split and its folds. Test "*" is cross-validation: each fold
         of the split is tested once by a probe fitted on all others; `fit` is None then.
       select: The fold that chooses the regularisation; None: cross-validation over the
@@ -63,6 +72,7 @@ class Task:
         None is the kind's own.
       blocks_um: For test samples of one patient: intervals and tests are over square
         blocks of this side, in micrometres, as well as over rows. None: over patients.
+      site: For robustness: the column of tiles or samples that the class is compared with.
     """
 
     name: str
@@ -80,23 +90,30 @@ class Task:
     site_preserved: bool = False
     metric: str | None = None
     blocks_um: float | None = None
+    site: str = SITE
 
     @property
     def declared(self) -> dict[str, Any]:
-        """The fields, as in results; `blocks_um`, which is newer, only if it is set."""
+        """The fields, as in results; `blocks_um` and `site`, newer ones, only if set."""
         fields = dataclasses.asdict(self)
-        if self.blocks_um is None:
-            del fields["blocks_um"]
-        return fields
+        newer: dict[str, Any] = {"blocks_um": None, "site": SITE}
+        return {
+            key: value
+            for key, value in fields.items()
+            if key not in newer or value != newer[key]
+        }
 
     @property
     def protocol_name(self) -> str:
-        """The named protocol, or the kind's own."""
-        return self.protocol or OWN_PROTOCOL.get(self.kind, "none")
+        """The named protocol, or the kind's own; of robustness the metric's."""
+        own = OWN_PROTOCOL.get(self.kind, "none")
+        if self.kind == "robustness" and self.metric:
+            own = OWN_ROBUSTNESS.get(self.metric.split("@")[0], own)
+        return self.protocol or own
 
     def find_protocol(self, **options: Any) -> Protocol:
-        """The protocol with these options; `recall@k` as metric sets its k."""
-        cut = re.fullmatch(r"recall@(\d+)", self.metric or "")
+        """The protocol with these options; `recall@k` and the like set its k."""
+        cut = re.fullmatch(r"(?:recall|robustness_index)@(\d+)", self.metric or "")
         if cut:
             options = {"k": int(cut[1])} | options
         return PROTOCOLS[self.protocol_name].with_options(options)
@@ -106,6 +123,10 @@ class Task:
         if self.kind == "retrieval":
             return f"recall@{getattr(protocol.probe, 'k', 10)}"
         return self.metric or METRIC_OF_KIND[self.kind][0]
+
+    def asks_site(self, study) -> bool:
+        """Whether the site is the class; a target of that name comes first."""
+        return self.target == SITE and SITE not in study.targets
 
     @property
     def crossed(self) -> bool:
@@ -122,6 +143,8 @@ class Task:
         if not self.crossed:
             return [{role: (fold,) for role, fold in self.folds.items() if fold}]
         folds = tuple(study.split(self.split).folds)
+        if self.kind == "robustness":  # nothing is fitted on other folds
+            return [{"test": folds}]
         return [
             {"fit": tuple(fold for fold in folds if fold != test), "test": (test,)}
             for test in folds
@@ -143,7 +166,7 @@ class Task:
             return [*problems, f"unknown kind {self.kind!r}; {known}"]
         if self.level not in ("tile", "sample"):
             problems.append(f"expected level tile or sample, got {self.level!r}")
-        if self.classes and self.kind != "classification":
+        if self.classes and self.kind not in ("classification", "robustness"):
             problems.append(f"classes are for classification, the kind is {self.kind}")
         for check in (self._protocol_problems, self._target_problems,
                       self._fold_problems, self._block_problems):  # fmt: skip
@@ -192,6 +215,13 @@ class Task:
                     f"kind {self.kind} is for samples, the level is {self.level}"
                 )
             return problems
+        if self.kind == "robustness":
+            table = study.tiles if self.level == "tile" else study.samples
+            if self.site not in table:
+                return [f"no column {self.site!r} in the {self.level}s of {study.name}"]
+        if self.asks_site(study):
+            wrong = self.kind != "classification"
+            return ["the site can be asked for as a class only"] if wrong else []
         target = study.targets.get(self.target)
         if target is None:
             known = ", ".join(study.targets) or "none"
@@ -221,6 +251,14 @@ class Task:
             known = ", ".join(study.split_names) or "none"
             return [f"unknown split {self.split!r}; the study has {known}"]
         folds = study.split(self.split).folds
+        if self.kind == "robustness":
+            named = f"fold {self.test!r} is not in split {self.split}, which has "
+            return [
+                *(["robustness fits nothing: it takes no fit and select fold"]
+                  if self.fit or self.select else []),
+                *([named + ", ".join(folds)]
+                  if not self.crossed and self.test not in folds else []),
+            ]  # fmt: skip
         if self.crossed:
             problems = []
             if self.fit or self.select or self.kind == "retrieval":

@@ -253,7 +253,7 @@ def compare(
     grouped = _group(scored)
     bases = _bases(grouped)
     columns = _columns(scored, unscored)
-    averaged = {column.task for column in columns if column.sign > 0}
+    averaged = {column.task for column in columns if column.averaged}
     scores = Scores(scored)
     rows = []
     for model in in_order(bases):

@@ -275,7 +275,7 @@ def _impossible_stars(rows: Sequence[Row]) -> list[str]:
 
 def mean_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Notes on mean deltas that do not cover every column, or that mix units."""
-    averaged = [column.task for column in columns if column.sign > 0]
+    averaged = [column.task for column in columns if column.averaged]
     notes = []
     for row in rows:
         lacking = [task for task in averaged if task not in row.deltas]
@@ -284,6 +284,9 @@ def mean_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
                 f"{row.name}: mean delta over {len(averaged) - len(lacking)} of "
                 f"{len(averaged)} tasks (none for {', '.join(lacking)})."
             )
+    robustness = [column.task for column in columns if column.kind == "robustness"]
+    if robustness and averaged:
+        notes.append(f"Robustness, not in the mean delta: {', '.join(robustness)}.")
     errors = [column.task for column in columns if column.sign < 0]
     if errors:
         notes.append(

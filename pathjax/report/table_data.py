@@ -95,6 +95,11 @@ class Column:
         return 1 if self.percent and higher_is_better(self.metric) else -1
 
     @property
+    def averaged(self) -> bool:
+        """Whether it is in the mean delta: no error, and a score of a task."""
+        return self.sign > 0 and self.kind != "robustness"
+
+    @property
     def title(self) -> str:
         """The task, marked where its scores are too high."""
         return f"{self.task} {OPTIMISTIC}" if self.optimistic else self.task

@@ -20,6 +20,7 @@ COMBINE = ("within", "mean")
 # What a metric is computed from -> axes of its prediction, and of its truth.
 NEEDS = {"classes": (1, 1), "scores": (2, 1), "values": (2, 2), "hits": (2, 1),
          "survival": (2, 2)}  # fmt: skip
+NEEDS |= {"neighbours": (2, 1), "levels": (3, 1), "clusters": (2, 1)}  # robustness.py
 SCALES = ("", "share", "correlation")
 
 

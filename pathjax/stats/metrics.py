@@ -16,6 +16,11 @@ from jaxtyping import Bool, Float, Int, Num
 from pathjax.registry import Registry, RegistryError
 from pathjax.stats.correlation import PEARSON, SPEARMAN
 from pathjax.stats.metric import Metric, StatisticsError, SumMetric, nanmean
+from pathjax.stats.robustness import (
+    CLUSTERING_SCORE,
+    PERFORMANCE_DROP,
+    robustness_index_at,
+)
 from pathjax.stats.survival import SURVIVAL_METRICS
 
 ROWS_AT_ONCE = 64  # weightings whose cumulated weights are in memory together
@@ -198,14 +203,25 @@ SHIPPED = (
     SPEARMAN,
     *map(recall_at, (1, 5, 10)),
     *SURVIVAL_METRICS,
+    # How well the site can be told: shortcuts are there to be learned.
+    dataclasses.replace(
+        BALANCED_ACCURACY,
+        name="site_accuracy",
+        label="balanced accuracy of the site",
+        higher_is_better=False,
+    ),
+    robustness_index_at(11),
+    PERFORMANCE_DROP,
+    CLUSTERING_SCORE,
 )
+NUMBERED = {"recall": recall_at, "robustness_index": robustness_index_at}
 balanced_accuracy = BALANCED_ACCURACY.value
 mean_pearson = PEARSON.value
 METRICS = Registry("metric", {metric.name: metric for metric in SHIPPED}, of=Metric)
 
 
 def find_metric(name: str, task: str = "", *, in_file: bool = False) -> Metric:
-    """A metric by name, `recall@K` for any K, or by `package.module:NAME`.
+    """A metric by name, `recall@K`, `robustness_index@K`, or `package.module:NAME`.
 
     Args:
       name: Of the metric.
@@ -216,9 +232,9 @@ def find_metric(name: str, task: str = "", *, in_file: bool = False) -> Metric:
     Raises:
       RegistryError: There is none.
     """
-    cut = re.fullmatch(r"recall@(\d+)", name)
+    cut = re.fullmatch(rf"({'|'.join(NUMBERED)})@(\d+)", name)
     if cut:
-        return recall_at(int(cut[1]))
+        return NUMBERED[cut[1]](int(cut[2]))
     metric = METRICS.imported(name) if in_file else METRICS[name]
     return _attributed(metric, name, task) if task and name not in METRICS else metric
 

@@ -2,6 +2,7 @@
 
 from pathjax.evals.probes.abmil import Abmil
 from pathjax.evals.probes.base import Fit, Probe, Problem
+from pathjax.evals.probes.clusters import Clusters
 from pathjax.evals.probes.cox import Cox
 from pathjax.evals.probes.eva_linear import EvaLinear
 from pathjax.evals.probes.hest_ridge import HestRidge
@@ -9,6 +10,7 @@ from pathjax.evals.probes.knn import Knn
 from pathjax.evals.probes.logistic import Logistic
 from pathjax.evals.probes.retrieval import Retrieval
 from pathjax.evals.probes.ridge import Ridge
+from pathjax.evals.probes.robustness import ConfoundedTraining, NeighbourIndex
 from pathjax.evals.probes.uni_logreg import UniLogreg
 from pathjax.registry import Registry
 
@@ -26,6 +28,9 @@ PROBES = Registry(
         "abmil": Abmil,
         "hest_ridge": HestRidge,
         "cox": Cox,
+        "neighbour_index": NeighbourIndex,
+        "confounded_training": ConfoundedTraining,
+        "clusters": Clusters,
     },
     of=Probe,
 )

@@ -1,4 +1,7 @@
-"""Nearest neighbours by cosine similarity: `knn_sweep` the solver, `Knn` the probe."""
+"""Nearest neighbours by cosine similarity: `knn_sweep` the solver, `Knn` the probe.
+
+`neighbours` is the search alone, for evals/robustness/.
+"""
 
 import dataclasses
 import functools
@@ -8,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from pathjax.evals.probes.base import bucket, pad
 from pathjax.evals.probes.sweep import EXACT, GridProbe, Sweep, sweep_fits
 
 # Wu et al. 2018, arXiv:1805.01978, kept by DINO.
 TEMPERATURE = 0.07
+AT_ONCE = 256  # query rows: the similarities of all at once need Q x N numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +38,49 @@ class Knn(GridProbe):
         y = jax.nn.one_hot(y, classes) if classes else y
         k, largest = grid.astype(np.int32), max(self.neighbours)
         return knn_sweep(x, y, train, val, k, query, final=final, largest=largest)
+
+
+def unit(rows: Float[Array, "n E"]) -> Float[Array, "n E"]:
+    """Rows of length 1."""
+    rows = rows.astype(jnp.float32)
+    norm = jnp.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / jnp.maximum(norm, 1e-12)
+
+
+def nearest(known, row, allowed, largest: int):
+    """Similarity, -inf where not allowed, and row number of the nearest, best first."""
+    similarity = jnp.matmul(known, row, precision=EXACT)
+    return jax.lax.top_k(jnp.where(allowed, similarity, -jnp.inf), largest)
+
+
+def neighbours(
+    x: Float[np.ndarray, "N E"], group: Int[np.ndarray, "N"], largest: int
+) -> Int[np.ndarray, "N L"]:
+    """The nearest rows of other groups, the nearest first, by cosine similarity.
+
+    Args:
+      x: Embeddings.
+      group: Number of each row's group (patient), from 0.
+      largest: How many; -1 fills up where there are fewer.
+    """
+    # Padding is of the group -1, which is no neighbour.
+    groups = np.full(bucket(len(x)), -1, np.int32)
+    groups[: len(x)] = group
+    found = _neighbours(pad(x), groups, largest=min(largest, len(x)))
+    return np.asarray(found)[: len(x)]
+
+
+@functools.partial(jax.jit, static_argnames=("largest",))
+def _neighbours(x, group, *, largest):
+    known = unit(x)
+
+    def search(query):
+        row, own = query
+        allowed = (group >= 0) & (group != own)
+        similarity, index = nearest(known, row, allowed, largest)
+        return jnp.where(jnp.isfinite(similarity), index, -1)
+
+    return jax.lax.map(search, (known, group), batch_size=AT_ONCE)
 
 
 @functools.partial(jax.jit, static_argnames=("largest",))
@@ -58,27 +106,18 @@ def knn_predict(
       largest: The largest of `k`, known at compile time.
     """
 
-    def unit(rows):
-        rows = rows.astype(jnp.float32)
-        norm = jnp.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / jnp.maximum(norm, 1e-12)
-
     known = unit(x)
     largest = min(largest, x.shape[0])
 
     def vote(row):
-        similarity = jnp.matmul(known, row, precision=EXACT)
-        near, index = jax.lax.top_k(
-            jnp.where(weight > 0, similarity, -jnp.inf), largest
-        )
+        near, index = nearest(known, row, weight > 0, largest)
         # The nearest has share 1 before its weight: no overflow, and never all zero.
         vote = weight[index] * jnp.exp((near - near[0]) / TEMPERATURE)
         vote = jnp.where(jnp.arange(largest)[None, :] < k[:, None], vote[None, :], 0.0)
         total = vote.sum(axis=1, keepdims=True)
         return jnp.matmul(vote / total, y[index], precision=EXACT)
 
-    # Query rows in pieces: the similarities of all at once need Q x N numbers.
-    return jnp.swapaxes(jax.lax.map(vote, unit(query), batch_size=256), 0, 1)
+    return jnp.swapaxes(jax.lax.map(vote, unit(query), batch_size=AT_ONCE), 0, 1)
 
 
 @functools.partial(jax.jit, static_argnames=("final", "largest"))
