@@ -17,6 +17,7 @@ from pathjax.config.sections import (
     ModelConfig,
     ObjectiveConfig,
     OptimConfig,
+    is_finite,
     refuse,
     wrong_value,
 )
@@ -76,9 +77,9 @@ class RunConfig:
         for section in ("model", "objective"):
             options = flatten(getattr(self, section).options, f"{section}.")
             problems += [
-                f"{key}={value!r}: expected a finite number"
+                f"{key}={f'{value!r}':.40}: expected a finite number"
                 for key, value in options.items()
-                if isinstance(value, float) and not math.isfinite(value)
+                if isinstance(value, float | int) and not is_finite(value)
             ]
         if problems:  # the checks below compute with these values
             return problems
@@ -249,7 +250,7 @@ def _like(value: Any, kind: type, name: str) -> Any:
     if isinstance(default, tuple) and isinstance(value, list):
         return tuple(value)
     if isinstance(default, float) and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) < 1 << 1000 else math.inf
     return value
 
 

@@ -5,7 +5,6 @@ here and nowhere else. Nothing here reads data or touches a device.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -251,6 +250,11 @@ KINDS = {int: "a whole number", float: "a finite number", bool: "true or false"}
 KINDS |= {str: "text", tuple: "a list"}
 
 
+def is_finite(number: float) -> bool:
+    """Whether a 64-bit float can hold it; Python's integers have no end."""
+    return -1e300 < number < 1e300
+
+
 def wrong_value(key: str, value: Any, default: Any) -> str | None:
     """What is wrong with the type, size or finiteness of a value, if anything."""
     kind = type(default)
@@ -258,9 +262,9 @@ def wrong_value(key: str, value: Any, default: Any) -> str | None:
     if kind is tuple and isinstance(value, tuple | list):
         kind, numbers = type(value), [v for v in value if not isinstance(v, str)]
     fits = type(value) is kind or (kind is float and type(value) is int)
-    if not fits or not all(math.isfinite(number) for number in numbers):
-        return f"{key}={value!r}: expected {KINDS[type(default)]}"
+    if not fits or not all(map(is_finite, numbers)):
+        return f"{key}={f'{value!r}':.40}: expected {KINDS[type(default)]}"
     least = LEAST.get(key, 0)
     if any(number < least for number in numbers):
-        return f"{key}={value!r}: expected at least {least}"
+        return f"{key}={f'{value!r}':.40}: expected at least {least}"
     return None

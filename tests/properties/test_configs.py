@@ -56,6 +56,43 @@ def test_flags(started, tmp_path, flags):
             assert value >= 0 or key in SIGNED, f"{key}={text} was accepted"
 
 
+LITERALS = st.sampled_from(
+    ["None", "True", "-1", "0", "1.5", "nan", "-inf", "10**400", "'a'", "''", "()",
+     "(1, 2)", "[nan]", "{}", "{'a': 1}", "b'x'", "1j"]
+)  # fmt: skip
+
+
+@examples(60)
+@given(key=st.sampled_from(KEYS * 2 + ["lrr", "optim.lrr", "a.b"]), literal=LITERALS)
+def test_values_in_files(started, tmp_path, key, literal):
+    """A value of a config file reaches the run as it is, or the key is named."""
+    path = tmp_path / "config.py"
+    *parents, last = key.split(".")
+    path.write_text(
+        "from math import inf, nan\n"
+        "from pathjax.config import base_config\n"
+        "def get_config(arg=None):\n"
+        "    values = base_config().to_dict() | {'study': 's', 'split': 'p'}\n"
+        "    values['data']['genes'] = 8\n"
+        "    part = values\n"
+        f"    for name in {parents}:\n"
+        "        part = part.setdefault(name, {})\n"
+        f"    part[{last!r}] = {literal}\n"
+        "    from ml_collections import ConfigDict\n"
+        "    return ConfigDict(values)\n"
+    )
+    started.clear()
+    done = run("train", f"--config={path}", f"--workdir={tmp_path / 'run'}")
+    assert (done.status == 0) == bool(started)
+    if not started:
+        assert key.split(".")[-1] in done.err or "get_config" in done.err, done.err
+        return
+    values = flatten(started[0].to_dict())
+    assert key in values or literal == "{}", f"{key}={literal} was accepted"
+    if key in values and isinstance(values[key], float | int):
+        assert -1e300 < values[key] < 1e300, f"{key}={literal} was accepted"
+
+
 @examples(25)
 @given(
     content=cut(SOURCE)
