@@ -10,7 +10,8 @@
 `pathjax demo --full` runs all of them; docs/results.md has the expected numbers. `pathjax
 demo` uses the shorter runs of `:MODE,quick`. `:MODE,smoke` takes seconds. `joint` has
 the losses of contrastive and regression together (docs/objectives.md). `multimodal` is
-contrastive with the reports as a third tower (docs/multimodal.md):
+contrastive with the reports as a third tower (docs/multimodal.md). `continue` goes on with
+pretrain's self-supervision from `init`, for as many steps as the others, as a control:
 
     pathjax text embed runs/demo/study --backend tfidf --fit-on cohort:finetune \
         --out runs/demo/text.h5
@@ -23,7 +24,10 @@ from pathjax.config import ConfigError, base_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`pretrain`, `contrastive`, `multimodal`, `regression` or `joint`; `quick` or `smoke`."""
+    """`pretrain`, `continue`, `contrastive`, `multimodal`, `regression` or `joint`.
+
+    Each with `quick` or `smoke`.
+    """
     chosen = parse_arg(arg, mode="contrastive", quick=False, smoke=False)
     config = base_config()
     config.name = f"demo-{chosen.mode}"
@@ -34,12 +38,13 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.drop_path = 0.1
     config.checkpoint.every = 100
 
-    if chosen.mode == "pretrain":
+    if chosen.mode in ("pretrain", "continue"):
         head = {"prototypes": 512, "hidden": 512, "bottleneck": 128}
         config.objective = ConfigDict({"name": "dino", **head})
         config.data.update({"unit": "tile", "batch": 48})
         config.multicrop.update({"local_crops": 2, "local_px": 32})
-        config.optim.update({"steps": 240, "warmup": 24, "lr": 1e-3})
+        steps = 240 if chosen.mode == "pretrain" else 140
+        config.optim.update({"steps": steps, "warmup": steps // 10, "lr": 1e-3})
     elif chosen.mode in ("contrastive", "multimodal", "regression", "joint"):
         contrastive = chosen.mode != "regression"
         multimodal = chosen.mode == "multimodal"
@@ -62,7 +67,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     else:
         raise ConfigError(
             f"unknown mode {chosen.mode!r} for configs/demo.py: expected pretrain, "
-            "contrastive, multimodal, regression or joint"
+            "continue, contrastive, multimodal, regression or joint"
         )
     if chosen.quick:
         # Chosen on synthetic cohorts of other seeds than the demo's.

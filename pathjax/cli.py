@@ -26,6 +26,7 @@ from pathjax.commands import (
     models,
     plan,
     predict,
+    robustness,
     sweep,
     text,
     tile,
@@ -40,7 +41,8 @@ EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 130, 141  # 128 + the signal's number
 # Functions of commands that keep what is finished and continue when run again.
 CONTINUES = frozenset(
     ("run_build", "run_demo", "run_embed", "run_evaluate", "run_modalities")
-    + ("run_named", "run_predict", "run_sweep", "run_tile", "run_train")
+    + ("run_named", "run_predict", "run_robustness", "run_sweep", "run_tile")
+    + ("run_train",)
 )
 # `~/x`, `--out=~/x` and `name=~/x`; a shell expands only the first.
 _HOME = re.compile(r"^((?:[^/=\s]*=)*)~(?=/|$)")
@@ -174,6 +176,6 @@ def build_parser() -> argparse.ArgumentParser:
         plan,
         evals,
     )
-    for group in (*groups, sweep, predict, modalities, figure):
+    for group in (*groups, robustness, sweep, predict, modalities, figure):
         group.add(commands)
     return parser

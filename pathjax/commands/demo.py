@@ -40,6 +40,12 @@ def add(commands) -> None:
         type=int,
         help="fine-tuning runs of each objective (default: 1; with --full 3)",
     )
+    demo.add_argument(
+        "--controls",
+        action="store_true",
+        help="also tune on shuffled pairs and by self-supervision alone, and add rows with "
+        "permuted labels and hand-crafted features; the table says which deltas survive",
+    )
     size = demo.add_mutually_exclusive_group()
     size.add_argument(
         "--full",
@@ -57,16 +63,20 @@ def add(commands) -> None:
 def run_demo(args: argparse.Namespace) -> None:
     size = "full" if args.full else "smoke" if args.smoke else "quick"
     default = "runs/demo" if size == "quick" else f"runs/demo-{size}"
-    run(args.out or Path(default), size=size, seeds=args.seeds)
+    out = args.out or Path(default)
+    run(out, size=size, seeds=args.seeds, controls=args.controls)
 
 
-def run(out: Path, *, size: str = "quick", seeds: int | None = None) -> Path:
+def run(
+    out: Path, *, size: str = "quick", seeds: int | None = None, controls: bool = False
+) -> Path:
     """Runs or resumes the demo.
 
     Args:
       out: Output folder.
       size: `quick`, `full` or `smoke`.
       seeds: Fine-tuning runs of each objective; by default 1, for `full` 3.
+      controls: Train and score the controls too.
 
     Returns:
       The folder with the table and the figures; the page is OUT/index.html.
@@ -74,7 +84,7 @@ def run(out: Path, *, size: str = "quick", seeds: int | None = None) -> Path:
     from pathjax.config import load
     from pathjax.data.show import save_contact_sheet
     from pathjax.datasets.demo import build_demo
-    from pathjax.evals.candidates import Candidate
+    from pathjax.evals.candidates import Candidate, with_controls
     from pathjax.evals.evaluate import evaluate
     from pathjax.evals.suites import load_tasks
     from pathjax.progress import console, stage
@@ -109,6 +119,19 @@ def run(out: Path, *, size: str = "quick", seeds: int | None = None) -> Path:
             workdir = out / f"{mode}-{seed}"
             train_one(mode, workdir, f"{mode} {seed}", init=str(base), seed=seed)
             candidates.append(Candidate(mode, str(workdir), "base", seed))
+            if controls:
+                workdir = out / f"{mode}-shuffled-{seed}"
+                values = {"init": str(base), "seed": seed, "data.pairing": "shuffled"}
+                train_one(mode, workdir, f"{mode}, shuffled {seed}", **values)
+                candidates.append(Candidate(mode, str(workdir), "base", seed))
+        if controls:
+            workdir = out / f"continued-{seed}"
+            train_one(
+                "continue", workdir, f"continue {seed}", init=str(base), seed=seed
+            )
+            candidates.append(Candidate("continued", str(workdir), "base", seed))
+    if controls:
+        candidates = with_controls(candidates, ("permuted", "handcrafted"))
 
     with stage("probes", len(candidates)) as bar:
         # seeds=1: one probe fitted on the whole fit fold, no subsampled ones.

@@ -25,6 +25,20 @@ def add(commands) -> None:
         metavar="TASK",
         help="accept that these tasks test on patients seen in training",
     )
+    evaluation.add_argument(
+        "--control",
+        nargs="+",
+        default=[],
+        choices=("permuted", "handcrafted"),
+        help="rows that a claim is compared with: each base with the labels of other "
+        "patients (must come out at chance), and hand-crafted features. Models tuned with "
+        "data.pairing=shuffled, or further by self-supervision, are known as controls",
+    )
+    evaluation.add_argument(
+        "--site",
+        action="store_true",
+        help="a column more: how well a probe can tell the site (lower is better)",
+    )
     add_allow_code(evaluation)
     evaluation.set_defaults(run=run_evaluate)
 
@@ -112,20 +126,23 @@ def run_evaluate(args: argparse.Namespace) -> int:
         OLD_HANDCRAFTED,
         expand_blend,
         parse_candidate,
+        with_controls,
     )
     from pathjax.evals.evaluate import evaluate, open_studies
     from pathjax.evals.results import read_results, rows_left_out
-    from pathjax.evals.suites import load_tasks
+    from pathjax.evals.suites import load_tasks, site_tasks
     from pathjax.progress import stage
 
     given = [parse_candidate(text) for text in args.models]
-    candidates = [one for model in given for one in expand_blend(model)]
+    blended = [one for model in given for one in expand_blend(model)]
+    candidates = with_controls(blended, args.control)
     if any(model.path == OLD_HANDCRAFTED for model in candidates):
         note = (
             f"{OLD_HANDCRAFTED} is now called {HANDCRAFTED}; the old word still works"
         )
         print(note, file=sys.stderr)
     tasks = [task for name in args.tasks for task in load_tasks(name)]
+    tasks += site_tasks(tasks) if args.site else []
     with stage("probes", len(candidates)) as bar:
         path = evaluate(
             candidates,

@@ -43,6 +43,7 @@ class DataConfig:
     image_px: int = 64  # side of the training views
     unit: str = "sample"  # or "tile": each is a sample (self-supervision)
     pair_by: str = "patient_id"  # or "sample_id": samples sharing it are no negatives
+    pairing: str = "own"  # or "shuffled": labels of other patients, a control
     genes: int = 0  # number, the most variable on train; 0: no expression
     gene_list: str = ""  # file of gene names, one a line, in place of `genes`
     text: str = ""  # file of `pathjax text embed`: report text as a third modality
@@ -62,6 +63,11 @@ class DataConfig:
         if self.pair_by not in ("patient_id", "sample_id"):
             problems.append(
                 f"data.pair_by={self.pair_by!r}: expected patient_id or sample_id"
+            )
+        if self.pairing not in ("own", "shuffled"):
+            problems.append(
+                f"data.pairing={self.pairing!r}: expected own or shuffled (a control: each "
+                "patient's images with another's expression and text)"
             )
         if self.smooth > 1:
             problems.append(f"data.smooth={self.smooth}: expected 0 to 1")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from pathjax.data.deal import deal
 from pathjax.data.expression import GenePanel, select
 from pathjax.data.measured import is_partial, measured, shared_genes
 from pathjax.data.row_ranges import RowRanges
@@ -65,6 +66,27 @@ class Samples:
     ) -> Int[np.ndarray, "B K"]:
         """Rows of tiles by their place among those of their sample."""
         return self.tile_rows.take(self.starts[samples][:, None] + places)
+
+    def shuffled(self, seed: int) -> "Samples":
+        """Each sample with the expression and text of another `pair_id`, a control.
+
+        Raises:
+          StudyError: There is nothing to shuffle.
+        """
+        names = ("expression", "counts", "library", "measured", "text",
+                 "has_expression", "has_text")  # fmt: skip
+        labels = {name: getattr(self, name) for name in names}
+        known = {name: rows for name, rows in labels.items() if rows is not None}
+        if not known or len(np.unique(self.pair_id)) < 2:
+            raise StudyError(
+                "data.pairing=shuffled gives each patient's images the expression of "
+                f"another, but the {len(self)} samples have "
+                + ("one data.pair_by" if known else "no expression and no text")
+                + ": leave it out, or choose another objective or data.pair_by"
+            )
+        source = deal(self.pair_id, seed)
+        known = {name: rows[source] for name, rows in known.items()}
+        return dataclasses.replace(self, **known)
 
     def slides(self, study: Study) -> list[str]:
         """The slides of the tiles, sorted, each once."""

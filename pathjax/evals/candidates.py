@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from pathjax.stats.metrics import find_metric
 
 log = logging.getLogger(__name__)
 
+PERMUTED, SHUFFLED = "permuted labels", "shuffled pairs"  # controls, see `control_of`
+CONTINUED = "more self-supervision"
 HANDCRAFTED = "handcrafted"
 OLD_HANDCRAFTED = "yardstick"  # the word of earlier versions
 PIXELS = "pixels"
@@ -42,12 +44,15 @@ class Candidate:
         "pixels" for principal components of pixels.
       base: Name of the model it was tuned from.
       seed: Its fine-tuning seed.
+      control: A control, by the words of `control_of`, or PERMUTED, whose embeddings are
+        dealt to other patients before anything is chosen or fitted; "" for others.
     """
 
     name: str
     path: str
     base: str | None = None
     seed: int | None = None
+    control: str = ""
 
     @property
     def label(self) -> str:
@@ -95,6 +100,47 @@ def expand_blend(candidate: Candidate) -> list[Candidate]:
     ] or [candidate]
 
 
+def control_of(meta: Mapping[str, Any]) -> str:
+    """What a tuned model is a control for, by its own file; "" for others.
+
+    Tuned with the expression of other patients, or without any from a model.
+    """
+    config = meta.get("config") or {}
+    if config.get("data", {}).get("pairing") == "shuffled":
+        return SHUFFLED
+    alone = config.get("objective", {}).get("name") == "dino"
+    return CONTINUED if alone and meta.get("lineage") else ""
+
+
+def with_controls(
+    candidates: Sequence[Candidate], asked: Collection[str] = ()
+) -> list[Candidate]:
+    """The candidates; models that are controls are named so, and rows that are asked for.
+
+    Args:
+      candidates: As given; again, as returned.
+      asked: "permuted", a row for each base with permuted labels; "handcrafted".
+    """
+    named = []
+    for one in candidates:
+        found = ""
+        if one.base and not one.baseline and not one.control:
+            found = control_of(read_meta(one.path))
+        name = one.name
+        if found == SHUFFLED and not name.endswith(f"({SHUFFLED})"):
+            name = f"{name} ({SHUFFLED})"
+        named.append(dataclasses.replace(one, name=name, control=one.control or found))
+    if "permuted" in asked:
+        named += [
+            dataclasses.replace(one, name=f"{one.name} ({PERMUTED})", control=PERMUTED)
+            for one in named
+            if one.base is None and not one.baseline and not one.control
+        ]
+    if HANDCRAFTED in asked and not any(one.baseline == HANDCRAFTED for one in named):
+        named.append(Candidate(HANDCRAFTED, HANDCRAFTED))
+    return named
+
+
 Inputs = dict[str, Any]
 # Inputs that models of one table must share, and their names in messages.
 SHARED = {
@@ -109,6 +155,7 @@ NAMES = SHARED | {
     "base": "the base",
     "base_weights": "the base's weights",
     "lineage": "the lineage",
+    "control": "the control",
 }
 
 
@@ -198,6 +245,7 @@ def all_inputs(
             "base": candidate.base,
             "base_weights": sorted({weights[one] for one in base}),
             "lineage": lineage,
+            **({"control": candidate.control} if candidate.control else {}),
         }
         if "lineage" in meta and base and not {weights[b] for b in base} & set(lineage):
             log.warning(

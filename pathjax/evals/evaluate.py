@@ -10,14 +10,20 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
+from pathjax.data.deal import deal
 from pathjax.data.study import Study, StudyError, sha256
 from pathjax.embeddings import handcrafted, pixels
 from pathjax.embeddings.cache import cached, cached_rows
+from pathjax.embeddings.embedding_file import FileRows
 from pathjax.embeddings.shared_space import joint_embeddings, shares_space
 from pathjax.evals import EvalError
 from pathjax.evals.audit import Record, audit, is_untrained, under_test
 from pathjax.evals.candidates import (
     HANDCRAFTED,
+    PERMUTED,
     PIXELS,
     Candidate,
     all_inputs,
@@ -25,6 +31,7 @@ from pathjax.evals.candidates import (
     history_of,
     require_unchanged,
     weights_of,
+    with_controls,
 )
 from pathjax.evals.results import make_entry, write_results
 from pathjax.evals.run import run_task
@@ -76,6 +83,7 @@ def evaluate(
                 f"{other.root} and {study.root} are both called {study.name}: name one"
             )
     validate_all(list(tasks), by_name)
+    candidates = with_controls(candidates)
     names = {model.name for model in candidates}
     orphans = [m.label for m in candidates if m.base and m.base not in names]
     if orphans:
@@ -107,7 +115,7 @@ def evaluate(
             if not missing:
                 continue
             progress(place, f"{candidate.label}: embedding {study.name}")
-            features, joint = _features(candidate, model, study, Path(out)), None
+            features, joint = features_of(candidate, model, study, Path(out)), None
             for task in missing:
                 progress(place, f"{candidate.label}: {task.name}")
                 who: dict[str, Any] = {
@@ -119,7 +127,9 @@ def evaluate(
                     if task.kind == "retrieval" and model is not None:
                         image, partner = joint = joint or joint_embeddings(model, study)
                         outcome = run_task(
-                            task, study, image, partner=partner, **options
+                            *(task, study, _dealt(candidate, image, study)),
+                            partner=partner,
+                            **options,
                         )
                     else:
                         outcome = run_task(task, study, features, **options)
@@ -131,6 +141,7 @@ def evaluate(
                     outcome,
                     checkpoint=candidate.identity,
                     audit=audits[candidate][task.name],
+                    control=candidate.control,
                     inputs=inputs[candidate, task.name],
                     **who,
                 )
@@ -175,13 +186,31 @@ def _audit_all(
     return records
 
 
-def _features(candidate: Candidate, model: Model | None, study: Study, out: Path):
-    """Embeddings of all tiles, from the cache when the model is the same."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{candidate.label}")
+def features_of(
+    candidate: Candidate, model: Model | None, study: Study, out: Path
+) -> Float[np.ndarray, "T E"] | FileRows:
+    """Embeddings of all tiles, from the cache in OUT when the model is the same.
+
+    Args:
+      candidate: Whose; with permuted labels it has the tiles of other patients.
+      model: Its model, None for features without one.
+      study: Whose tiles.
+      out: The run folder.
+    """
+    label = candidate.label.replace(f" ({PERMUTED})", "")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{label}")
     path = out / "embeddings" / f"{name}.h5"
-    if model is None:
-        # By the code that computes them, which may change between versions.
-        module = BASELINES[candidate.baseline]
-        name = f"{candidate.identity} {sha256(Path(str(module.__file__)))[:16]}"
-        return cached(path, name, study, lambda: module.tile_features(study))
-    return cached_rows(path, model, candidate.identity, study)
+    if model is not None:
+        rows = cached_rows(path, model, candidate.identity, study)
+        return _dealt(candidate, rows, study)
+    # By the code that computes them, which may change between versions.
+    module = BASELINES[candidate.baseline]
+    name = f"{candidate.identity} {sha256(Path(str(module.__file__)))[:16]}"
+    return cached(path, name, study, lambda: module.tile_features(study))
+
+
+def _dealt(candidate: Candidate, features, study: Study):
+    """Permuted labels: each patient has another's embeddings, for all that follows."""
+    if candidate.control != PERMUTED:
+        return features
+    return features[deal(study.tiles["patient_id"].astype(str).to_numpy(), 0)]

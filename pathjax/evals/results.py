@@ -90,6 +90,7 @@ def make_entry(
     checkpoint: str | None = None,
     audit: dict[str, Any] | None = None,
     inputs: dict[str, Any] | None = None,
+    control: str = "",
 ) -> dict[str, Any]:
     """The entry of one outcome, without its rows.
 
@@ -101,6 +102,7 @@ def make_entry(
       checkpoint: Where the parameters came from.
       audit: This task's record of `audit`.
       inputs: Hashes of all that the result depends on (candidates.all_inputs).
+      control: What the model is a control for, see `Candidate.control`.
     """
     task = outcome.task
     return {
@@ -126,6 +128,7 @@ def make_entry(
         "checkpoint": checkpoint,
         "audit": audit or {"status": "not audited"},
         **({"inputs": inputs} if inputs else {}),
+        **({"control": control} if control else {}),
         **({} if outcome.block is None else {"n_blocks": len(set(outcome.block))}),
     }
 

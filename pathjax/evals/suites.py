@@ -5,7 +5,7 @@ A task is a declaration; `pathjax evaluate --tasks NAME_OR_FILE.json` runs a lis
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ TCGA = {
     "TCGA kidney": ("kidney", ("KIRC", "KIRP", "KICH")),
     "TCGA lung": ("lung", ("LUAD", "LUSC")),
 }
+UNFITTED = ("retrieval", "robustness")  # kinds without a fit fold
 PROBED: dict[str, Any] = {"split": "cohort", "fit": "probe_fit", "test": "probe_test"}
 
 
@@ -157,6 +158,28 @@ SUITES: dict[str, Callable[[], list[Task]]] = {
     # On section C4 after C2 and C3: for choosing hyper-parameters.
     "her2st-dev": lambda: _her2st_fold("C4", "c_sections_dev", "val"),
 } | {name: functools.partial(_benchmarks, {name: name}) for name in BENCHMARKS}
+
+
+def site_tasks(tasks: Sequence[Task]) -> list[Task]:
+    """How well the site can be told, on the folds of each study's first task."""
+    first: dict[str, Task] = {}
+    for task in tasks:
+        if task.kind not in UNFITTED:
+            first.setdefault(task.study, task)
+    return [
+        dataclasses.replace(
+            task,
+            name="site" if len(first) == 1 else f"site ({task.study})",
+            target="site",
+            kind="classification",
+            protocol=None,
+            metric="site_accuracy",
+            classes=(),
+            site_preserved=False,
+            blocks_um=None,
+        )
+        for task in first.values()
+    ]
 
 
 # The shape of a task in JSON, see `files.mismatch`.

@@ -8,6 +8,7 @@ on the scored rows. An error, where lower is better, is shown in its own unit. W
 interval is over blocks of rows, Markdown has that over rows beside it. compare.py makes the table; this module lays it out.
 """
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from pathjax.report.compare import (
     load_runs,
     load_unscored,
 )
+from pathjax.report.controls import control_tables, permuted_notes, survival_notes
 from pathjax.report.csv_table import read_table, write_table
 from pathjax.report.frontier import draw_frontier
 from pathjax.report.kaplan_meier import draw_halves, followed
@@ -42,7 +44,8 @@ def load_table(sources: Sequence[str | Path], *, title: str = "") -> Table:
     return _load(sources, title)[0]
 
 
-def _load(sources, title) -> tuple[Table, list[Scored]]:
+def _load(sources, title) -> tuple[Table, list[Scored], dict[str, Table]]:
+    """The table, what it is of, and the tables of differences from controls."""
     paths = [Path(source) for source in sources]
     if not paths:
         raise ReportError("no run folder or CSV was named")
@@ -53,9 +56,13 @@ def _load(sources, title) -> tuple[Table, list[Scored]]:
             "only that CSV, or only run folders"
         )
     if tables:
-        return read_table(tables[0]), []
+        return read_table(tables[0]), [], {}
     scored = load_runs(paths)
-    return compare(scored, unscored=load_unscored(paths), title=title), scored
+    table = compare(scored, unscored=load_unscored(paths), title=title)
+    controls = control_tables(scored, table)
+    notes = [note for part in controls.values() for note in survival_notes(part)]
+    notes += permuted_notes(scored, {row.name: row for row in table.rows})
+    return dataclasses.replace(table, notes=(*notes, *table.notes)), scored, controls
 
 
 def percent(number: float, *, signed: bool = False) -> str:
@@ -253,14 +260,14 @@ def write_report(
 
     Returns:
       The table; and what was written: "markdown", "csv", "json", "png", "deltas", and
-      where there is something to show "frontier", "genes:TASK", "survival" and
+      where there is something to show "control:MODEL", "frontier", "genes:TASK", "survival" and
       "learning".
 
     Raises:
       ReportError: Results do not fit into one table.
       EvalError: A run folder cannot be read.
     """
-    table, scored = _load(run_dirs, title)
+    table, scored, controls = _load(run_dirs, title)
     out = Path(out)
     names = {"markdown": "md", "csv": "csv", "json": "json", "png": "png"}
     paths = {kind: out / f"table.{suffix}" for kind, suffix in names.items()}
@@ -268,6 +275,11 @@ def write_report(
     write_table(table, paths["csv"])
     write_json(paths["json"], table_json(table))
     draw_table(table, paths["png"])
+    for name, part in controls.items():
+        path = paths[f"control:{name}"] = out / f"control-{slug(name)}.md"
+        write_text(path, render_markdown(part))
+        write_table(part, path.with_suffix(".csv"))
+        write_json(path.with_suffix(".json"), table_json(part))
     if any(row.deltas for row in table.rows):
         paths["deltas"] = out / "deltas.png"
         figures.draw_deltas(table, paths["deltas"])

@@ -106,16 +106,22 @@ class Inputs:
         samples = self.fold(self.config.fold)
         if self.config.data.smooth:
             samples = smooth(samples, self.study, self.config.data.smooth)
+        samples = self._paired(samples)
         if self.objective.needs_negatives:
             require_negatives(self.config, self.config.fold, samples.pair_id)
         return samples
+
+    def _paired(self, samples: Samples) -> Samples:
+        """As they are, or for `data.pairing=shuffled` with labels of other patients."""
+        shuffled = self.config.data.pairing == "shuffled"
+        return samples.shuffled(self.config.seed) if shuffled else samples
 
     def validation_fold(self) -> Samples | None:
         """The samples to validate on, or None; raises as `training_fold`."""
         if not self.config.val_fold:
             return None
         fold, batch = self.config.val_fold, self.config.data.batch
-        samples = self.fold(fold)
+        samples = self._paired(self.fold(fold))
         if not self.config.eval.every:
             return samples
         if self.objective.needs_negatives:

@@ -12,9 +12,11 @@ from pathjax.data.study import Study, sha256
 from pathjax.evals import EvalError
 from pathjax.evals.candidates import (
     Candidate,
+    control_of,
     expand_blend,
     parse_candidate,
     weights_of,
+    with_controls,
 )
 from pathjax.evals.evaluate import evaluate
 from pathjax.evals.protocols import PROTOCOLS, Protocol
@@ -274,3 +276,39 @@ def test_a_blend_is_scored_at_every_alpha(models, tiny_study, tmp_path):
     assert scores["b alpha 0"] == scores["base"]
     assert scores["b alpha 1"] == scores["tuned"]
     assert entries["b alpha 0.5"]["audit"]["stages"] == ["tiny"]
+
+
+def test_a_model_is_a_control_by_its_own_file(tiny_study, trained, tmp_path):
+    init = {"init": str(trained / "base"), "model.variant": "", "optim.steps": 2}
+    shuffled = {"objective.name": "regression", "data.pairing": "shuffled"}
+    train(config_for(tiny_study, **init, **shuffled), tmp_path / "shuffled")
+    asked = [
+        Candidate("base", str(trained / "base")),
+        Candidate("tuned", str(trained / "tuned"), "base", 0),
+        Candidate("tuned", str(tmp_path / "shuffled"), "base", 0),
+    ]
+    named = with_controls(asked, ("permuted", "handcrafted"))
+    assert [(one.name, one.control) for one in named] == [
+        ("base", ""),
+        ("tuned", ""),
+        ("tuned (shuffled pairs)", "shuffled pairs"),
+        ("base (permuted labels)", "permuted labels"),
+        ("handcrafted", ""),
+    ]
+    assert with_controls(named) == named
+    scored(named, tiny_study, tmp_path / "out")
+    entries = read_results(tmp_path / "out").entries
+    controls = {entry["model"]: entry.get("control") for entry in entries}
+    assert controls == {one.name: one.control or None for one in named}
+    rows = {e["model"]: read_predictions(tmp_path / "out", e) for e in entries}
+    own, permuted = rows["base"], rows["base (permuted labels)"]
+    np.testing.assert_array_equal(own["truth"], permuted["truth"])
+    assert (own["prediction"] != permuted["prediction"]).all()
+    assert len(list((tmp_path / "out" / "embeddings").glob("*.h5"))) == 4
+
+
+def test_self_supervision_from_a_model_is_a_control():
+    dino = {"config": {"objective": {"name": "dino"}}}
+    assert control_of(dino) == ""
+    assert control_of(dino | {"lineage": [{}]}) == "more self-supervision"
+    assert control_of({}) == ""

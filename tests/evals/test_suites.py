@@ -7,7 +7,7 @@ import pytest
 
 from pathjax.datasets.demo import build_demo
 from pathjax.evals import EvalError
-from pathjax.evals.suites import load_tasks
+from pathjax.evals.suites import load_tasks, site_tasks
 
 
 def test_the_demo_list_fits_the_demo_study(tmp_path):
@@ -59,3 +59,12 @@ def test_the_ten_columns_are_table_1s():
     assert chosen["PCam test"] == "val" and chosen["BRACS"] == "val"
     assert chosen["BACH"] is chosen["MHIST"] is chosen["CRC"] is None
     assert {task.level for task in load_tasks("tcga-abmil")} == {"sample"}
+
+
+def test_the_site_is_asked_on_the_folds_of_the_first_task_of_each_study():
+    demo = load_tasks("demo")
+    (site,) = site_tasks(demo)
+    assert (site.name, site.target, site.metric) == ("site", "site", "site_accuracy")
+    assert (site.split, site.fit, site.test) == ("cohort", "probe_fit", "probe_test")
+    names = [task.name for task in site_tasks([*demo, *load_tasks("bach")])]
+    assert names == ["site (demo)", "site (bach)"]
