@@ -42,11 +42,23 @@ def add(commands) -> None:
     )
     parser.add_argument("--sequenced", type=Path, help="see `pathjax data tcga`")
     parser.add_argument(
+        "--mutations",
+        nargs="+",
+        default=[],
+        metavar="GENE|N",
+        help="with --labels: see `pathjax data tcga`",
+    )
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="also score age and stage (clinical) and the cancer type (type)",
+    )
+    parser.add_argument(
         "--targets",
         nargs="+",
         metavar="TARGET[@OTHER=CLASS]",
-        help="targets to predict, such as `expression` (default: all of the samples); "
-        "@ uses only samples of a class of another target",
+        help="targets to predict, such as `expression` or `mutation:*` (default: all of "
+        "the samples); @ uses only samples of a class of another target",
     )
     parser.add_argument(
         "--folds", type=int, default=5, help="number of folds of patients"
@@ -80,7 +92,7 @@ def run_modalities(args: argparse.Namespace) -> None:
     from pathjax.modalities.cohort import EXPRESSION, ModalityError
     from pathjax.modalities.features import Preparation
     from pathjax.modalities.figures import write_all
-    from pathjax.modalities.run import Options, run
+    from pathjax.modalities.run import Options, asked_of, run
     from pathjax.modalities.sources import from_study, from_tables
     from pathjax.progress import stage
 
@@ -90,10 +102,18 @@ def run_modalities(args: argparse.Namespace) -> None:
                 "--labels goes with --rna alone, without a study: to use slides and "
                 "text too, build a study with `pathjax data tcga`"
             )
-        cohort = from_tables(args.rna, args.labels, sequenced=args.sequenced)
+        cohort = from_tables(
+            args.rna,
+            args.labels,
+            sequenced=args.sequenced,
+            mutations=args.mutations,
+        )
     elif args.study:
-        if args.sequenced:
-            raise ModalityError("--sequenced would not be used: it goes with --labels")
+        for name in ("sequenced", "mutations"):
+            if getattr(args, name):
+                raise ModalityError(
+                    f"--{name} would not be used: it goes with --labels"
+                )
         cohort = from_study(
             Study(args.study), slide=args.slide, text=args.text, rna=args.rna
         )
@@ -101,6 +121,8 @@ def run_modalities(args: argparse.Namespace) -> None:
         raise ModalityError("expected a STUDY, or --rna with --labels")
     if args.strict and cohort.notes:
         raise ModalityError(f"--strict: {listing(cohort.notes)}")
+    if args.baselines:
+        cohort = cohort.with_baselines()
     names = list(dict.fromkeys(args.targets or cohort.targets))
     if not args.targets and "rna" in cohort.modalities and len(cohort.modalities) > 1:
         names.append(EXPRESSION)
@@ -111,16 +133,17 @@ def run_modalities(args: argparse.Namespace) -> None:
         combinations=not args.alone,
         prepare=Preparation(args.genes, args.components),
     )
+    questions, left_out = asked_of(cohort, names, options)
     with stage("modalities", 1) as bar:
         result = run(
             cohort,
-            [cohort.question(name) for name in names],
+            questions,
             args.out,
             options,
             command=shlex.join(["pathjax", *sys.argv[1:]]),
             progress=bar,
         )
-    for note in cohort.notes:
+    for note in (*cohort.notes, *left_out):
         print(f"note: {note}")
     for path in [args.out / "results.json", *write_all(result, args.out)]:
         print(path)

@@ -107,9 +107,11 @@ class Tcga(Dataset):
         Path, "study of `pathjax tile`, or slides to tile: a folder or a manifest"
     ]
     rna: Annotated[Path, "file written by `pathjax data tcga-rna`"]
-    labels: Annotated[
-        tuple[Path, ...], "tables by patient, sample or slide, and MAFs (for TP53)"
-    ]
+    labels: Annotated[tuple[Path, ...], "tables by patient, sample or slide, and MAFs"]
+    mutations: Annotated[
+        tuple[str, ...],
+        "genes to have as targets mutation:GENE, or a number: those with as many mutated",
+    ] = ()
     sequenced: Annotated[
         Path | None,
         "list of sequenced samples, one per line: wild type if a MAF lacks them",

@@ -20,13 +20,20 @@ from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation, most_variable, prepare
 from pathjax.stats.interval import score_interval
 from pathjax.stats.metrics import METRICS
+from pathjax.stats.survival import GRID
 
 METRICS_OF_KIND = {
-    "class": ("balanced_accuracy", "auroc"),
+    "class": ("balanced_accuracy", "auroc", "auprc"),
     "number": ("pearson",),
     "expression": ("pearson",),
+    "survival": ("c_index", "c_index_uno", "auc_time", "brier_integrated"),
 }
-PROBE = {"class": "linear/1", "number": "ridge/1", "expression": "ridge/1"}
+PROBE = {
+    "class": "linear/1",
+    "number": "ridge/1",
+    "expression": "ridge/1",
+    "survival": "cox/1",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +41,9 @@ class Predictions:
     """Each row predicted once, by a probe that has not seen its patient.
 
     Attributes:
-      truth: Class numbers `[n]`, or values `[n, G]` with NaN for genes a fold left out.
-      score: Class probabilities `[n, C]`, or values `[n, G]`.
+      truth: Class numbers `[n]`, months and events `[n, 2]`, or values `[n, G]` with NaN
+        for genes a fold left out.
+      score: Class probabilities `[n, C]`, risk and survival curve, or values `[n, G]`.
       fold: `[n]` the fold that a row was tested in.
       info: Regularisation, rows and features of each fold.
     """
@@ -59,9 +67,9 @@ def predict(
     """Cross-validates one cell.
 
     Args:
-      kind: "class", "number" or "expression".
+      kind: "class", "number", "expression" or "survival".
       values: Name and features of each modality.
-      truth: Class numbers `[n]`; values `[n, 1]`; expression `[n, G]`, of which each
+      truth: Class numbers `[n]`; values `[n, 1]`; months and events; expression `[n, G]`, of which each
         fold predicts the genes most variable over its training rows.
       patient: Number of each row's patient.
       fold: Of each row; a patient is in one fold.
@@ -73,7 +81,8 @@ def predict(
     """
     _require_disjoint(patient, fold)
     classes = int(truth.max()) + 1 if kind == "class" else 0
-    wide = classes or truth.shape[1]
+    survival = kind == "survival"
+    wide = classes or (1 + len(GRID) if survival else truth.shape[1])
     score = np.full((len(fold), wide), np.nan, np.float32)
     asked = np.zeros((len(fold), wide), bool)
     infos = []
@@ -84,7 +93,7 @@ def predict(
         if kind == "expression":
             columns = most_variable(truth[train], genes)
         x = prepare(values, train, preparation)
-        y = truth if classes else truth[:, columns]
+        y = truth if classes or survival else truth[:, columns]
         try:
             predicted, info = _probe(kind, x, y, patient, train, test, classes)
         except EvalError as error:
@@ -92,7 +101,7 @@ def predict(
         at = np.ix_(np.flatnonzero(test), columns)
         score[at], asked[at] = predicted, True
         infos.append(info | {"fold": int(one), "features": int(x.shape[1])})
-    if not classes:
+    if not (classes or survival):
         used = asked.any(axis=0)
         truth = np.where(asked, truth, np.nan)[:, used]
         score = np.where(asked, score, 0.0)[:, used]
@@ -115,10 +124,13 @@ def _probe(kind, x, y, patient, train, test, classes):
     rows = np.flatnonzero(train)
     if classes and len(np.unique(y[rows])) < 2:
         raise EvalError("the training rows are of one class")
+    survival = kind == "survival"
+    if survival and not y[rows, 1].any():
+        raise EvalError("the training rows have no event")
     weights = fold_weights(
         np.unique(patient[rows], return_inverse=True)[1],
         np.zeros(len(rows), bool),
-        y[rows] if classes else None,
+        y[rows, 1].astype(int) if survival else y[rows] if classes else None,
         seeds=1,
         folds=probe.folds,
         seed=probe.resample_seed,
@@ -155,7 +167,8 @@ def score(
         if metric.needs == "classes":
             guess = guess.argmax(axis=1)
         # Classes are scored over all folds together.
-        stratum = predictions.fold if metric.needs == "values" else None
+        within = metric.needs in ("values", "survival")
+        stratum = predictions.fold if within else None
         low, high = score_interval(metric, truth, [guess], unit, stratum=stratum)
         scores[name] = {
             "value": metric.value(truth, guess, stratum),

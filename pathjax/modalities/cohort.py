@@ -8,15 +8,18 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
+from pathjax.data.followup import followup_of
 from pathjax.data.study import Target
 from pathjax.registry import did_you_mean
 
-EXPRESSION = "expression"
+EXPRESSION, SURVIVAL = "expression", "survival"
+TYPE = "cancer_type"
 QUESTION = re.compile(r"([^@=]+)(?:@([^@=]+)=(.+))?")
 
 
@@ -29,7 +32,7 @@ class Modality:
     """Features of the samples that have them.
 
     Attributes:
-      name: "slide", "rna" or "text".
+      name: "slide", "rna", "text", "clinical" or "type".
       rows: `[n]` row numbers of the cohort's samples, ascending.
       values: `[n, E]` float32, finite.
       columns: Names of the features where they have some (genes), else empty.
@@ -71,7 +74,7 @@ class Question:
     Attributes:
       name: As written: TARGET, or TARGET@OTHER=CLASS.
       target: Its name, or "expression".
-      kind: "class", "number" or "expression".
+      kind: "class", "number", "survival" or "expression".
       where: (target, class) that the samples have to be of, or None.
     """
 
@@ -161,10 +164,63 @@ class Cohort:
             answer = self.modalities["rna"].present(len(self.samples))
         else:
             answer = self.samples[question.target].notna().to_numpy().copy()
+        if question.kind == SURVIVAL:
+            months, events = self.followup(question.target).T
+            answer &= (months > 0) & np.isfinite(events)
         if question.where:
             column, value = question.where
             answer &= (self.samples[column].astype(object) == value).to_numpy()
         return answer
+
+    def followup(self, target: str) -> Float[np.ndarray, "N 2"]:
+        """Months and events of the samples, NaN where unknown.
+
+        Raises:
+          ModalityError: Their codes or units are others.
+        """
+        try:
+            return followup_of(self.samples, target).to_numpy()
+        except ValueError as error:
+            raise ModalityError(f"{self.name}: {error}") from error
+
+    def matching(self, text: str) -> list[str]:
+        """A question, or with `*` those of all targets that match, in their order."""
+        name, at, where = text.partition("@")
+        if "*" not in name:
+            return [text]
+        found = [one + at + where for one in self.targets if fnmatchcase(one, name)]
+        if not found:
+            raise ModalityError(f"{self.name} has no target {name!r}")
+        return found
+
+    def with_baselines(self) -> "Cohort":
+        """With what a clinician knows as modalities: `clinical`, and `type` if several.
+
+        Age and stage, as far as the samples have them; the cancer type, one column each.
+        """
+        table, added = self.samples, {}
+        numbers = [name for name in ("age", "stage") if name in self.targets]
+        if numbers:
+            values = table[numbers].astype(np.float32).to_numpy()
+            rows = np.flatnonzero(np.isfinite(values).all(axis=1))
+            about = " and ".join(numbers)
+            added["clinical"] = Modality(
+                "clinical", rows, values[rows], tuple(numbers), about
+            )
+        kinds = table[TYPE].dropna().unique() if TYPE in self.targets else ()
+        if len(kinds) > 1:
+            names = tuple(sorted(map(str, kinds)))
+            one_hot = (table[TYPE].astype(object).to_numpy()[:, None] == names).astype(
+                np.float32
+            )
+            rows = np.arange(len(table))
+            added["type"] = Modality("type", rows, one_hot, names, "cancer type")
+        if not added:
+            raise ModalityError(
+                f"{self.name} has neither age, stage nor several cancer types: leave out "
+                "--baselines, or give labels that have them"
+            )
+        return dataclasses.replace(self, modalities={**self.modalities, **added})
 
     def having(self, names: Sequence[str]) -> Bool[np.ndarray, "N"]:
         """The samples that have all of the modalities."""

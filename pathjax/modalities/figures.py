@@ -14,13 +14,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathjax.files import write_csv, write_json, write_text
+from pathjax.report.kaplan_meier import Followed, draw_halves, followed
 from pathjax.report.style import PALETTE, plain, save
 
 TITLES = {
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC (macro, one against rest)",
     "pearson": "mean r",
+    "c_index": "C-index",
 }
+FIRST = ("auroc", "pearson", "c_index")  # drawn as a heat map
+MOST_TARGETS = 60  # in a figure
 COLUMNS = ("target", "kind", "modalities", "rows", "n", "patients", "classes", "metric",
            "value", "low", "high", "chance")  # fmt: skip
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++")
@@ -50,10 +54,26 @@ def write_all(result: Mapping[str, Any], out: Path) -> list[Path]:
     common, note = [row for row in rows if row["rows"] == "common"], _note(result)
     write_text(out / "matrix.md", markdown(rows))
     write_json(out / "grid.json", grid_of(common, note))
-    draw_heatmap(common, out / "heatmap.png", note)
-    draw_bars(common, out / "bars.png", note)
-    names = ("matrix.csv", "matrix.md", "grid.json", "heatmap.png", "bars.png")
+    names = ["matrix.csv", "matrix.md", "grid.json"]
+    if len(_ordered(common, "target")) <= MOST_TARGETS:
+        draw_heatmap(common, out / "heatmap.png", note)
+        draw_bars(common, out / "bars.png", note)
+        names += ["heatmap.png", "bars.png"]
+    if halves := _halves(result["cells"], out / "cells"):
+        draw_halves(halves, out / "survival.png", note)
+        names.append("survival.png")
     return [out / name for name in names]
+
+
+def _halves(cells: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Followed]:
+    """Tested patients of survival, by target and modalities."""
+    found = {}
+    for cell in cells:
+        if cell["kind"] == "survival" and cell["rows"] == "common":
+            with np.load(folder / cell["predictions"]) as arrays:
+                rows = followed(arrays["truth"], arrays["score"], arrays["fold"])
+            found[f"{cell['target']}: {' + '.join(cell['modalities'])}"] = rows
+    return found
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -72,7 +92,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def grid_of(rows: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
-    """The matrix as `pathjax report --html --grids` takes it: AUROC and r."""
+    """The matrix as `pathjax report --html --grids` takes it: AUROC, r and C."""
     own = first_metric(rows)
     keys = ("value", "low", "high", "chance", "n", "metric")
     return {
@@ -107,15 +127,14 @@ def shown(target: str) -> str:
 
 
 def first_metric(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """AUROC of classes, r of numbers: metrics with one chance level for all targets."""
-    return [row for row in rows if row["metric"] in ("auroc", "pearson")]
+    """AUROC of classes, r of numbers, C of survival: one chance level for all targets."""
+    return [row for row in rows if row["metric"] in FIRST]
 
 
 def draw_heatmap(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> None:
-    """Modality x target; a panel of class targets (AUROC) and one of values (r)."""
+    """Modality x target; panels of classes (AUROC), of values (r), of survival (C)."""
     panels = [
-        (metric, [row for row in rows if row["metric"] == metric])
-        for metric in ("auroc", "pearson")
+        (metric, [row for row in rows if row["metric"] == metric]) for metric in FIRST
     ]
     panels = [(metric, own) for metric, own in panels if own]
     modalities = _ordered(rows, "modalities")
@@ -132,7 +151,7 @@ def draw_heatmap(rows: Sequence[Mapping[str, Any]], path: Path, note: str) -> No
         grid = np.array(
             [[value.get((m, t), np.nan) for t in targets] for m in modalities]
         )
-        low = 0.5 if metric == "auroc" else 0.0
+        low = 0.0 if metric == "pearson" else 0.5
         panel.imshow(grid, cmap="cividis", vmin=low, vmax=1.0, aspect="auto")
         for (y, x), number in np.ndenumerate(grid):
             text = "–" if np.isnan(number) else f"{number:.2f}"

@@ -23,10 +23,17 @@ import pandas as pd
 
 import pathjax
 from pathjax.data.folds import patient_folds
-from pathjax.data.study import StudyError
+from pathjax.data.study import StudyError, listing
 from pathjax.files import atomic_path, read_json, write_json
 from pathjax.modalities.cell import PROBE, predict, score
-from pathjax.modalities.cohort import EXPRESSION, Cohort, ModalityError, Question
+from pathjax.modalities.cohort import (
+    EXPRESSION,
+    SURVIVAL,
+    TYPE,
+    Cohort,
+    ModalityError,
+    Question,
+)
 from pathjax.modalities.features import Preparation
 from pathjax.report.style import slug
 from pathjax.stats.metric import StatisticsError
@@ -117,6 +124,17 @@ def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
             )
         truth = np.array([classes.index(one) for one in names], np.int32)
         label = names
+    elif question.kind == SURVIVAL:
+        every = cohort.followup(question.target)
+        truth = every[rows]
+        label = np.where(truth[:, 1] > 0, "event", "censored")
+        left_out = {"follow-up of 0 months or less": int((every[:, 0] <= 0).sum())}
+        if len(np.unique(label)) < 2:
+            raise ModalityError(
+                f"{question.name}: all {len(rows)} samples are {label[0]}: expected events"
+                if len(rows)
+                else f"{question.name}: no sample has a follow-up"
+            )
     elif question.kind == "number":
         values = pd.to_numeric(cohort.samples[question.target].iloc[rows])
         truth = values.to_numpy(np.float32)[:, None]
@@ -136,6 +154,38 @@ def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
     names = [folds.fold[one] for one in patient]
     fold = np.unique(names, return_inverse=True)[1].astype(np.int32)
     return Asked(question, rows, truth, classes, fold, left_out)
+
+
+def asked_of(
+    cohort: Cohort, texts: Sequence[str], options: Options
+) -> tuple[list[Question], list[str]]:
+    """The questions, and why some of those that a `*` stands for are not asked.
+
+    Raises:
+      ModalityError: One that is named cannot be asked, or none is left.
+    """
+    questions, left_out = [], []
+    for text in texts:
+        names = cohort.matching(text)
+        for name in names:
+            question = cohort.question(name)
+            try:
+                if "*" in text:
+                    ask(cohort, question, options)
+            except ModalityError as error:
+                left_out.append(str(error))
+                continue
+            questions.append(question)
+    if not questions:
+        raise ModalityError(f"nothing to predict: {listing(left_out)}")
+    return questions, left_out
+
+
+def _tells(modality: str, question: Question) -> bool:
+    """RNA does not predict expression, nor does a type among samples of one."""
+    if modality == "type":
+        return question.where is None and question.target != TYPE
+    return question.kind != EXPRESSION or modality != "rna"
 
 
 def combinations_of(names: Sequence[str], together: bool) -> list[tuple[str, ...]]:
@@ -174,8 +224,7 @@ def run(
     combined = combinations_of(names, options.combinations)
     jobs = []
     for one, own in itertools.product(asked, combined):
-        # RNA does not predict expression.
-        known = [n for n in names if one.question.kind != EXPRESSION or n != "rna"]
+        known = [name for name in names if _tells(name, one.question)]
         if set(own) <= set(known):
             common, having = (cohort.having(some)[one.rows] for some in (known, own))
             jobs.append((one, own, COMMON, common))
@@ -202,7 +251,7 @@ def run(
             for name, one in cohort.modalities.items()
         },
         "options": dataclasses.asdict(options),
-        "probe": {"class": PROBE["class"], "number": PROBE["number"]},
+        "probe": {kind: PROBE[kind] for kind in ("class", "number", SURVIVAL)},
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
         "command": command,
         "cells": cells,
@@ -260,6 +309,7 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
             f"{rows}): {error}"
         ) from error
     record |= {"scores": scores, "folds": predicted.info}
+    record["predictions"] = path.with_suffix(".npz").name
     # The predictions, for other scores.
     with atomic_path(path.with_suffix(".npz")) as partial, open(partial, "wb") as file:
         np.savez_compressed(

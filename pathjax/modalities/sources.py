@@ -15,10 +15,9 @@ import pandas as pd
 import scipy.sparse
 
 from pathjax.data.measured import is_partial
-from pathjax.data.study import Study, Target, listing, sha256
+from pathjax.data.study import Study, listing, sha256
 from pathjax.data.text_store import read_text
-from pathjax.datasets.tcga.labels import read_labels
-from pathjax.datasets.tcga.vocabulary import CLASSES, DESCRIPTIONS
+from pathjax.datasets.tcga.labels import read_labels, targets_of
 from pathjax.embeddings.embedding_file import read_embeddings
 from pathjax.modalities.cohort import Cohort, Modality, ModalityError
 
@@ -81,7 +80,11 @@ def from_study(
 
 
 def from_tables(
-    rna: Path, labels: Sequence[Path], *, sequenced: Path | None = None
+    rna: Path,
+    labels: Sequence[Path],
+    *,
+    sequenced: Path | None = None,
+    mutations: Sequence[str] = (),
 ) -> Cohort:
     """The patients of bulk RNA, without slides; a row each.
 
@@ -89,7 +92,7 @@ def from_tables(
       rna: Of `pathjax data tcga-rna`; of several tumour samples of a patient the first
         is taken, by sample type and then by barcode, as `pathjax data tcga` does.
       labels: Tables and MAFs, as `pathjax data tcga` takes them.
-      sequenced: As there.
+      sequenced, mutations: As there.
 
     Raises:
       ModalityError: The RNA has no tumour sample.
@@ -109,7 +112,7 @@ def from_tables(
     first = tumours.sort_values(order, kind="stable").drop_duplicates("case_id")
     if not len(first):
         raise ModalityError(f"{rna} has no tumour sample (types 01 to 09)")
-    read = read_labels(labels, sequenced)
+    read = read_labels(labels, sequenced, mutations)
     table, notes = read.table, []
     if read.unused:
         named = listing([f"{what}: {why}" for what, why in read.unused])
@@ -121,18 +124,15 @@ def from_tables(
             f"{len(pairs)} labels on which the files disagree are left empty: {named}"
         )
     known = table.reindex(first["case_id"])
+    kept = [name for name in known.columns if not name.endswith("_source")]
     samples = pd.DataFrame(
         {
             "sample_id": first["case_id"].to_numpy(),
             "patient_id": first["case_id"].to_numpy(),
-            **{label: known[label].to_numpy() for label in CLASSES},
+            **{label: known[label].to_numpy() for label in kept},
         }
     )
-    targets = {
-        label: Target(label, "sample", "class", classes, DESCRIPTIONS[label])
-        for label, classes in CLASSES.items()
-        if samples[label].notna().any()
-    }
+    targets = {target.name: target for target in targets_of(samples)}
     used = data[first["row"].to_numpy()]
     used.obs_names = first["case_id"].to_numpy()
     return Cohort(

@@ -15,11 +15,16 @@ def cohort():
 
 @pytest.fixture(scope="module", autouse=True)
 def short_grids():
-    """Three strengths in place of 8 and 13: what is tested here is not their number."""
+    """Three strengths in place of 8, 13 and 20: what is tested here is not their number."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("linear/1", "ridge/1"):
+        for name, field in (
+            ("linear/1", "l2"),
+            ("ridge/1", "l2"),
+            ("cox/1", "penalty"),
+        ):
             whole = PROTOCOLS[name]
-            probe = dataclasses.replace(whole.probe, l2=whole.probe.l2[1:6:2])
+            grid = getattr(whole.probe, field)[1:6:2]
+            probe = dataclasses.replace(whole.probe, **{field: grid})
             few = dataclasses.replace(whole, probe=probe)
             patch.setitem(PROTOCOLS._items, name, few)
         yield

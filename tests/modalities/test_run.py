@@ -9,9 +9,11 @@ from modalities_made import made_cohort
 
 from pathjax.data.study import Target
 from pathjax.modalities import run as runs
+from pathjax.modalities.cell import METRICS_OF_KIND
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation
-from pathjax.modalities.run import Options, ask, combinations_of, run
+from pathjax.modalities.figures import write_all
+from pathjax.modalities.run import Options, ask, asked_of, combinations_of, run
 
 SMALL = Options(folds=3, least=5, prepare=Preparation(50, 16))
 
@@ -104,3 +106,91 @@ def test_rare_classes_are_left_out_and_named(cohort):
 def test_combinations_come_after_the_single_ones():
     assert combinations_of("ab", True) == [("a",), ("b",), ("a", "b")]
     assert combinations_of("ab", False) == [("a",), ("b",)]
+
+
+def survival_cohort(patients=60):
+    """RNA tells survival; age a little; half of the patients are of each type."""
+    cohort = made_cohort(patients)
+    samples = cohort.samples.copy()
+    size = samples["size"].to_numpy()
+    random = np.random.default_rng(1)
+    samples["os"] = np.clip(40 - 15 * size + random.normal(0, 3, patients), 1, None)
+    samples["os_event"] = (np.arange(patients) % 3 > 0).astype(float)
+    samples.loc[[4, 5], ["os", "os_event"]] = [[0.0, 1.0], [np.nan, 1.0]]
+    samples["age"] = 60 + 5 * size + random.normal(0, 5, patients)
+    samples["cancer_type"] = np.where(np.arange(patients) % 2, "KIRC", "KIRP")
+    targets = {
+        **cohort.targets,
+        "os": Target("os", "sample", "survival"),
+        "age": Target("age", "sample", "number"),
+        "cancer_type": Target("cancer_type", "sample", "class", ("KIRC", "KIRP")),
+        "mutation:A": Target("mutation:A", "sample", "class", ("mutated", "wild type")),
+    }
+    samples["mutation:A"] = np.where(np.arange(patients) < 3, "mutated", "wild type")
+    return dataclasses.replace(cohort, samples=samples, targets=targets)
+
+
+def test_survival_beside_age_and_type(tmp_path):
+    cohort = survival_cohort()
+    alone = {"rna": cohort.modalities["rna"]}
+    cohort = dataclasses.replace(cohort, modalities=alone).with_baselines()
+    assert list(cohort.modalities) == ["rna", "clinical", "type"]
+    questions = [cohort.question("os"), cohort.question("os@cancer_type=KIRC")]
+    alone = Options(folds=3, combinations=False)
+    result = run(cohort, questions, tmp_path, alone)
+    value = {
+        (cell["target"], *cell["modalities"]): cell["scores"]
+        for cell in result["cells"]
+    }
+    # Among patients of one type the type says nothing.
+    assert ("os", "type") in value
+    assert ("os@cancer_type=KIRC", "type") not in value
+    scores = value["os", "rna"]
+    assert set(scores) == {*METRICS_OF_KIND["survival"]}
+    assert scores["c_index"]["value"] > 0.75
+    assert 0 < scores["brier_integrated"]["value"] < 0.25
+    for score in scores.values():
+        assert score["low"] < score["value"] < score["high"]
+    (first, *_) = result["cells"]
+    assert first["n"] == 58 and first["left_out"] == {
+        "follow-up of 0 months or less": 1
+    }
+    paths = [path.name for path in write_all(result, tmp_path)]
+    assert paths[-1] == "survival.png" and "heatmap.png" in paths
+    again = run(cohort, questions, tmp_path, alone)
+    assert again["cells"] == result["cells"]
+
+
+def test_targets_by_pattern_leave_out_rare_classes_with_the_reason():
+    cohort = survival_cohort()
+    asked, left_out = asked_of(cohort, ["mutation:*", "k*"], Options(least=10))
+    assert [one.name for one in asked] == ["kind"]
+    assert left_out[0].startswith("mutation:A: 1 class has 10 patients or more")
+    with pytest.raises(ModalityError, match="nothing to predict: mutation:A"):
+        asked_of(cohort, ["mutation:*"], Options(least=10))
+    with pytest.raises(ModalityError, match="mutation:A: 1 class"):
+        asked, _ = asked_of(cohort, ["mutation:A"], Options(least=10))
+        ask(cohort, asked[0], Options(least=10))
+    with pytest.raises(ModalityError, match=r"has no target 'x\*'"):
+        cohort.matching("x*")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.assign(os_event=s["os_event"] + 1), "expected events 1 and"),
+        (lambda s: s.assign(os=s["os"] * 100), "expected months, got up to"),
+        (lambda s: s.assign(os_event=0.0), "os: all 58 samples are censored"),
+        (lambda s: s.assign(os=np.nan), "os: no sample has a follow-up"),
+    ],
+)
+def test_survival_that_cannot_be_asked(change, message):
+    cohort = survival_cohort()
+    cohort = dataclasses.replace(cohort, samples=change(cohort.samples))
+    with pytest.raises(ModalityError, match=message):
+        ask(cohort, cohort.question("os"), Options())
+
+
+def test_baselines_need_something_to_be_known():
+    with pytest.raises(ModalityError, match="neither age, stage nor several"):
+        made_cohort().with_baselines()

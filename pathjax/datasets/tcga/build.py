@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse
 
-from pathjax.data.study import Study, StudyError, Target, sha256
+from pathjax.data.followup import event_column
+from pathjax.data.study import Study, StudyError, sha256
 from pathjax.data.study_writer import StudyWriter
-from pathjax.datasets.tcga.labels import Labels, read_labels
+from pathjax.datasets.tcga.labels import Labels, read_labels, targets_of
 from pathjax.datasets.tcga.pairing import Pairing, pair
 from pathjax.datasets.tcga.rna_table import listing
 from pathjax.datasets.tcga.splits import tcga_splits
 from pathjax.datasets.tcga.tables import TcgaError
-from pathjax.datasets.tcga.vocabulary import CLASSES, DESCRIPTIONS
 from pathjax.files import atomic_path
 
 LICENCE = "TCGA open tier (NIH Genomic Data Sharing Policy)"
@@ -39,6 +39,7 @@ def build_tcga(
     out: str | Path,
     *,
     sequenced: str | Path | None = None,
+    mutations: Sequence[str] = (),
     frozen: bool = False,
     keep_unpaired: bool = False,
     aliquots: str = "first",
@@ -57,6 +58,7 @@ def build_tcga(
       labels: Tables and MAFs (labels.py).
       out: The study's directory.
       sequenced: List of sequenced samples, for MAFs.
+      mutations: Genes to have as targets, see `read_labels`.
       frozen: Use frozen sections too.
       keep_unpaired: Keep patients without RNA, for labels alone.
       aliquots: How to combine those of a patient, see `of_patients`.
@@ -66,8 +68,8 @@ def build_tcga(
       progress: Called with (slides done, total number of slides).
 
     Returns:
-      The study "tcga": sample-level targets are those of `vocabulary.CLASSES` that any
-      patient has; splits as in splits.py.
+      The study "tcga": sample-level targets are the labels that any patient has; splits
+      as in splits.py.
 
     Raises:
       StudyError: `slides` is no such study, or `out` was begun from another.
@@ -75,7 +77,7 @@ def build_tcga(
     """
     source = _study_of_tiles(Path(slides), Path(out), progress)
     table = _read_rna(rna)
-    joined = read_labels(labels, sequenced)
+    joined = read_labels(labels, sequenced, mutations)
     pairing = pair(source.slides, table.obs, frozen=frozen, keep_unpaired=keep_unpaired)
     samples = _samples(pairing, joined)
     splits, faults = tcga_splits(samples, site_preserved=site_preserved, seed=seed)
@@ -129,10 +131,7 @@ def build_tcga(
             frame.to_parquet(partial, index=False)
     return writer.finish(
         samples=samples,
-        targets=[
-            Target(name, "sample", "class", classes, DESCRIPTIONS[name])
-            for name, classes in _classes_in(samples).items()
-        ],
+        targets=targets_of(samples),
         splits=splits,
         expression=of_patients(table, pairing.aliquots, aliquots),
         slides=_slide_table(source.slides, pairing),
@@ -250,16 +249,11 @@ def _samples(pairing: Pairing, labels: Labels) -> pd.DataFrame:
     samples = samples.sort_values("sample_id", ignore_index=True)
     known = labels.table.reindex(samples["patient_id"]).reset_index(drop=True)
     known = known.astype(object).where(known.notna(), None)
+    for target in targets_of(known):
+        for name in (target.name, event_column(target.name)):
+            if target.kind != "class" and name in known:
+                known[name] = known[name].astype(np.float64)
     return pd.concat([samples, known], axis=1)
-
-
-def _classes_in(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """The labels that any patient has, with the classes that occur, in their order."""
-    return {
-        name: tuple(one for one in classes if (samples[name] == one).any())
-        for name, classes in CLASSES.items()
-        if samples[name].notna().any()
-    }
 
 
 def _tile_rows(

@@ -1,34 +1,48 @@
 """Reads labels of patients from tables and MAFs, and joins them.
 
-    tables, MAFs -> claims (patient, label, value, source) -> labels, conflicts
+    tables, MAFs (maf.py) -> claims (patient, label, value, source) -> labels, conflicts
 
 A label on which all sources agree is used. One on which they disagree is left empty and
 listed as a conflict; no source is preferred. What was given and not used is listed.
 Does not read sites: tables have lost their leading zeros, the barcode has not.
 """
 
-import csv
 import dataclasses
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
-from pathjax.data.tables import lookalikes, read_list
+from pathjax.data.followup import event_column
+from pathjax.data.split import Target
+from pathjax.data.tables import lookalikes
 from pathjax.data.tables import read_table as read_any_table
 from pathjax.data.tcga_barcodes import find
-from pathjax.datasets.tcga.tables import TcgaError, first_few, opened
+from pathjax.datasets.tcga.followup import (
+    FOLLOWUP,
+    agree_on_followup,
+    followups_in,
+    split_followup,
+)
+from pathjax.datasets.tcga.maf import (
+    Claim,
+    count_mutated,
+    maf_header,
+    read_maf,
+    read_sequenced,
+)
+from pathjax.datasets.tcga.tables import TcgaError, first_few
 from pathjax.datasets.tcga.vocabulary import (
-    ACCEPTED,
     CLASSES,
+    DESCRIPTIONS,
     MISSING,
     MUTATED,
-    NON_SILENT,
-    SILENT,
+    MUTATION,
+    NUMBERS,
     WILD_TYPE,
     classes_of,
+    labels_of_gene,
 )
 
 # The key of a table is the first of these that it has, in any spelling.
@@ -41,21 +55,21 @@ COLUMNS = {
     "PAM50Call_RNAseq": "pam50",  # Xena's clinical matrix of BRCA
     "BRCA_Subtype_PAM50": "pam50",  # TCGAbiolinks' PanCancerAtlas_subtypes
 }
+# Columns of numbers, which make no table one of labels.
+CLINICAL = {
+    "age": "age",
+    "age_at_initial_pathologic_diagnosis": "age",  # TCGA-CDR
+    "ajcc_pathologic_tumor_stage": "stage",
+    "stage": "stage",
+}
+WORDS = {
+    "oncotree": "an OncoTree code",
+    "age": "years up to 120",
+    "stage": "a stage from I to IV",
+}
+GENE_COLUMN = re.compile(r"(.+)_mut")  # PORPOISE, HIPT: KRAS_mut
 OTHER_DATA = ("_rnaseq", "_cnv")  # endings of PORPOISE's columns: TP53_rnaseq
 MOST_BAD = 0.5  # of the rows; a table with more is refused
-COMMENTS = 50  # lines in which to look for a header
-MAF_ROWS = 200_000  # read at a time; MC3 has 3.6 million
-GENE, CLASS = "Hugo_Symbol", "Variant_Classification"
-SAMPLE, FILTER = "Tumor_Sample_Barcode", "FILTER"
-
-
-class Claim(NamedTuple):
-    """What one source (a file's name, with the sample for MAFs) says of a patient."""
-
-    patient: str
-    label: str
-    value: str
-    source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +77,8 @@ class Labels:
     """Labels of patients.
 
     Attributes:
-      table: Indexed by patient; for each label a column of classes or None, and a
-        column `<label>_source` with the names of its files.
+      table: Indexed by patient; for each label a column of classes, numbers or None, and a
+        column `<label>_source` with the names of its files. Survival also has events.
       conflicts: The claims of labels that were left empty: patient, label, value,
         source.
       patients: The patients of each file.
@@ -78,7 +92,9 @@ class Labels:
 
 
 def read_labels(
-    paths: Sequence[str | Path], sequenced: str | Path | None = None
+    paths: Sequence[str | Path],
+    sequenced: str | Path | None = None,
+    mutations: Sequence[str] = (),
 ) -> Labels:
     """Reads and joins tables and MAFs, distinguished by their columns.
 
@@ -86,6 +102,8 @@ def read_labels(
       paths: Tables of labels and MAFs.
       sequenced: File with one sequenced sample per line, for the MAFs. Without it a
         patient absent from a MAF has no TP53 status.
+      mutations: Genes whose status is a label `mutation:GENE`; or one number, for all
+        genes that are mutated in at least so many patients.
 
     Raises:
       TcgaError: Files cannot be used (all are named), or `sequenced` is given without
@@ -97,11 +115,15 @@ def read_labels(
     unused: list[tuple[str, str]] = []
     patients: dict[str, set[str]] = {}
     mafs = 0
+    genes = wanted_genes(paths, mutations)
     for path in map(Path, paths):
         try:
-            is_maf = _maf_header(path) is not None
+            is_maf = maf_header(path) is not None
             mafs += is_maf
-            found = read_maf(path, samples) if is_maf else read_table(path, unused)
+            if is_maf:
+                found = read_maf(path, samples, genes)
+            else:
+                found = read_table(path, unused, genes)
             patients.setdefault(path.name, set()).update(one.patient for one in found)
             claims += found
         except TcgaError as error:
@@ -113,28 +135,105 @@ def read_labels(
         )
     if problems:
         raise TcgaError("\n".join(problems))
+    known = {claim.label for claim in claims}
+    absent = [gene for gene in genes if MUTATION + gene not in known]
+    unused += [(f"mutation {gene}", "no table and no MAF has it") for gene in absent]
     joined = join(claims)
     return dataclasses.replace(joined, patients=patients, unused=unused)
+
+
+def wanted_genes(paths: Sequence[str | Path], mutations: Sequence[str]) -> list[str]:
+    """The genes named, or those of which enough patients have a mutation.
+
+    Raises:
+      TcgaError: No gene has as many.
+    """
+    if len(mutations) != 1 or not mutations[0].isdigit():
+        return list(dict.fromkeys(mutations))
+    patients: dict[str, set[str]] = {}
+    for path in map(Path, paths):
+        try:
+            found = count_mutated(path) if maf_header(path) else _mutated_in(path)
+        except (TcgaError, ValueError):
+            continue  # reported when its labels are read
+        for gene, own in found.items():
+            patients.setdefault(gene, set()).update(own)
+    genes = sorted(one for one, own in patients.items() if len(own) >= int(*mutations))
+    if not genes:
+        most = max(map(len, patients.values()), default=0)
+        raise TcgaError(
+            f"no gene is mutated in {mutations[0]} patients, the most are {most}: give a "
+            "smaller number, or tables with columns GENE_mut, or MAFs"
+        )
+    return genes
+
+
+def _mutated_in(path: Path) -> dict[str, set[str]]:
+    """Patients with a mutation of each gene that a table has a column for."""
+    table = read_any_table(path, KEYS, comment="#", bad_rows=[])
+    key = next((name for name in KEYS if name in table), None)
+    patients: dict[str, set[str]] = {}
+    for column in table.columns:
+        gene = GENE_COLUMN.fullmatch(column)
+        if gene and key:
+            words = table[column].str.strip().str.lower()
+            own = table.loc[
+                [classes_of("tp53", w) == {"tp53": MUTATED} for w in words], key
+            ]
+            patients[gene[1]] = {name[:12] for name in own}
+    return patients
+
+
+def targets_of(table: pd.DataFrame) -> list[Target]:
+    """The targets of samples that a joined table, or part of it, has values for."""
+    targets = []
+    for name in [one for one in table.columns if not one.endswith("_source")]:
+        if not table[name].notna().any():
+            continue
+        if name in FOLLOWUP:
+            text = f"{FOLLOWUP[name]}: months, and 1 for the event in {name}_event"
+            targets.append(Target(name, "sample", "survival", (), text))
+        elif name in NUMBERS:
+            targets.append(Target(name, "sample", "number", (), NUMBERS[name]))
+        elif name in CLASSES or name.startswith(MUTATION):
+            known = CLASSES.get(name, (MUTATED, WILD_TYPE))
+            classes = tuple(one for one in known if (table[name] == one).any())
+            gene = name.removeprefix(MUTATION)
+            text = DESCRIPTIONS.get(name, f"{gene} mutated (non-silent), or wild type")
+            targets.append(Target(name, "sample", "class", classes, text))
+    return targets
 
 
 def join(claims: Iterable[Claim]) -> Labels:
     """Joins claims: agreement gives a label, disagreement a conflict."""
     frame = pd.DataFrame(claims, columns=Claim._fields, dtype=object).drop_duplicates()
     agree = frame.groupby(["patient", "label"])["value"].transform("nunique") == 1
+    agree |= agree_on_followup(frame[~agree]).reindex(frame.index, fill_value=False)
     patients = pd.Index(sorted(frame["patient"].unique()), name="patient")
     table = pd.DataFrame(index=patients)
-    for label in CLASSES:
+    others = sorted(set(frame["label"]) - set(CLASSES))
+    columns: dict[str, pd.Series] = {}
+    for label in (*CLASSES, *others):
         groups = frame[agree & (frame["label"] == label)].groupby("patient")
-        table[label] = groups["value"].first().reindex(patients)
-        table[f"{label}_source"] = groups["source"].agg("; ".join).reindex(patients)
+        values = groups["value"].first().reindex(patients)
+        if label in FOLLOWUP:
+            columns[label], columns[event_column(label)] = split_followup(values)
+        else:
+            columns[label] = values.astype(float) if label in NUMBERS else values
+        columns[f"{label}_source"] = groups["source"].agg("; ".join).reindex(patients)
+    table = pd.concat([table, pd.DataFrame(columns, index=patients)], axis=1)
     table = table.astype(object)
     return Labels(
-        table.astype(object).where(table.notna(), None),
+        table.where(table.notna(), None),
         frame[~agree].sort_values(["patient", "label", "source"], ignore_index=True),
     )
 
 
-def read_table(path: Path, unused: list[tuple[str, str]] | None = None) -> list[Claim]:
+def read_table(
+    path: Path,
+    unused: list[tuple[str, str]] | None = None,
+    genes: Collection[str] = (),
+) -> list[Claim]:
     """Reads a table with a row per patient, sample or slide.
 
     Rows of normal tissue and empty cells are ignored.
@@ -142,6 +241,7 @@ def read_table(path: Path, unused: list[tuple[str, str]] | None = None) -> list[
     Args:
       path: As `pathjax.data.tables.read_table` reads it.
       unused: Takes bad rows and cells, and columns that look like those of labels.
+      genes: Whose columns GENE_mut are labels too.
 
     Raises:
       TcgaError: The file cannot be read, lacks a key or label column, or most of its
@@ -149,12 +249,15 @@ def read_table(path: Path, unused: list[tuple[str, str]] | None = None) -> list[
     """
     bad: list[tuple[int, str]] = []
     try:
-        table = read_any_table(path, (*KEYS, *COLUMNS), comment="#", bad_rows=bad)
+        names = (*KEYS, *COLUMNS, *CLINICAL)
+        table = read_any_table(path, names, comment="#", bad_rows=bad)
     except ValueError as error:
         raise TcgaError(str(error)) from error
     key = next((name for name in KEYS if name in table), None)
     labels = [name for name in table.columns if name in COLUMNS]
-    if key is None or not labels:
+    mutations = [one for one in table.columns if _gene(one) in {*genes} - {""}]
+    followups = followups_in(table, path)
+    if key is None or not (labels or mutations or followups):
         raise TcgaError(
             f"{path} is not a table of labels: expected one of {', '.join(KEYS)} and at "
             f"least one of {', '.join(COLUMNS)}; got the columns "
@@ -164,8 +267,20 @@ def read_table(path: Path, unused: list[tuple[str, str]] | None = None) -> list[
     if not rows:
         raise TcgaError(f"{path} has a header and no rows")
     claims: dict[Claim, None] = {}  # a set that keeps its order
-    for line, row in zip(table.index, table.to_dict("records"), strict=True):
-        found, faults = _row(row[key], {name: row[name] for name in labels}, path.name)
+    labels += [name for name in table.columns if name in CLINICAL]
+    labels = list(dict.fromkeys([*labels, *mutations]))
+    columns = [*labels, *(name for pair in followups for name in pair.columns)]
+    cells = table[[key, *columns]].to_dict("records")
+    for line, row in zip(table.index, cells, strict=True):
+        own = {name: row[name] for name in labels}
+        found, faults = _row(row[key], own, path.name, genes)
+        if found or not faults:
+            for pair in followups:
+                value, fault = pair.value(row)
+                if value and not find(row[key]).is_normal:
+                    patient = find(row[key]).patient
+                    found.append(Claim(patient, pair.label, value, path.name))
+                faults += [fault] * bool(fault)
         claims |= dict.fromkeys(found)
         bad += [(line, fault) for fault in faults]
     problems = [f"line {line}: {fault}" for line, fault in sorted(bad)]
@@ -190,8 +305,25 @@ def read_table(path: Path, unused: list[tuple[str, str]] | None = None) -> list[
     return list(claims)
 
 
+def _gene(column: str) -> str:
+    """KRAS of KRAS_mut, else ""."""
+    gene = GENE_COLUMN.fullmatch(column)
+    return gene[1] if gene else ""
+
+
+def _values(column: str, text: str, genes: Collection[str]) -> dict[str, str] | None:
+    """The labels that follow from a cell of a column; None if it is no word of it."""
+    if column in CLINICAL:
+        return classes_of(CLINICAL[column], text)
+    found = classes_of(COLUMNS.get(column, "tp53"), text)
+    gene = _gene(column)
+    if found is None or not gene:
+        return found
+    return dict.fromkeys(labels_of_gene(gene, genes), found["tp53"])
+
+
 def _row(
-    name: str, cells: dict[str, str], source: str
+    name: str, cells: dict[str, str], source: str, genes: Collection[str] = ()
 ) -> tuple[list[Claim], list[str]]:
     """The claims of one row, and its problems."""
     try:
@@ -202,122 +334,11 @@ def _row(
     for column, text in cells.items():
         if barcode.is_normal or text.strip().lower() in MISSING:
             continue
-        found = classes_of(COLUMNS[column], text)
+        found = _values(column, text, genes)
         if found is None:
-            words = ", ".join(CLASSES.get(COLUMNS[column], ("an OncoTree code",)))
+            label = CLINICAL.get(column) or COLUMNS.get(column, "tp53")
+            words = ", ".join(CLASSES.get(label) or (WORDS[label],))
             problems.append(f"{column}: expected one of {words}; got {text!r}")
             continue
         claims += [Claim(barcode.patient, *item, source) for item in found.items()]
     return claims, problems
-
-
-def read_sequenced(path: str | Path) -> set[str]:
-    """Reads a list of sequenced tumour samples, one barcode per line.
-
-    Raises:
-      TcgaError: The file cannot be read, or a line is not the barcode of a sample.
-    """
-    try:
-        lines = read_list(Path(path))
-    except ValueError as error:
-        raise TcgaError(str(error)) from error
-    samples = {line: _sample(line) for line in lines}
-    bad = [repr(line[:40]) for line, sample in samples.items() if sample is None]
-    found = set(filter(None, samples.values()))
-    if bad or not found:
-        raise TcgaError(
-            f"{path}: expected one barcode per line of at least 15 characters, such as "
-            f"TCGA-3C-AALI-01, got {first_few(bad, 5, ', ') or 'no tumour sample'}"
-        )
-    return found
-
-
-def read_maf(path: Path, sequenced: Iterable[str] = ()) -> list[Claim]:
-    """One claim on TP53 for each tumour sample that is known to be sequenced.
-
-    Mutated: it has a non-silent TP53 variant that passed its caller's filters. Wild
-    type: it has none, and has a row of any gene in the MAF or is in `sequenced`.
-
-    Args:
-      path: MC3 or the GDC's masked somatic mutations, plain or .gz.
-      sequenced: Sequenced samples (15 characters), in the MAF or not.
-
-    Raises:
-      TcgaError: The file cannot be read, lacks a column, or has unknown variant classes
-        or samples.
-    """
-    seen: set[str] = set()
-    mutated: set[str] = set()
-    problems: dict[str, None] = {}
-    for rows in _maf_chunks(path):
-        samples = {name: _sample(name) for name in rows[SAMPLE].unique()}
-        seen |= set(filter(None, samples.values()))
-        tp53 = rows[rows[GENE] == "TP53"]
-        unknown = [f"sample {n!r}" for n, sample in samples.items() if sample is None]
-        classes = sorted(set(tp53[CLASS]) - NON_SILENT - SILENT)
-        unknown += [f"class {name!r} of TP53" for name in classes]
-        problems |= dict.fromkeys(unknown)
-        passed = tp53[FILTER].map(_passed).astype(bool) & tp53[CLASS].isin(NON_SILENT)
-        mutated |= {samples[name] for name in tp53[SAMPLE][passed] if samples[name]}
-    if problems:
-        raise TcgaError(
-            f"{path} has {len(problems)} unknown values: {first_few(list(problems))}. "
-            "Expected samples such as TCGA-3C-AALI-01A-11D-A41B-09 and the classes "
-            f"{', '.join(sorted(NON_SILENT | SILENT))}"
-        )
-    return [
-        Claim(
-            patient=sample[:12],
-            label="tp53",
-            value=MUTATED if sample in mutated else WILD_TYPE,
-            source=f"{path.name} ({sample})",
-        )
-        for sample in sorted(seen | set(sequenced))
-    ]
-
-
-def _maf_header(path: Path) -> tuple[int, list[str]] | None:
-    """Number of lines before the header, and its names; None if it is not a MAF."""
-    with opened(path) as file:
-        for number, line in enumerate(itertools.islice(file, COMMENTS)):
-            names = line.decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
-            if {GENE, SAMPLE} <= set(names):
-                return number, names
-    return None
-
-
-def _maf_chunks(path: Path) -> Iterator[pd.DataFrame]:
-    skipped, names = _maf_header(path) or (0, [])
-    missing = [name for name in (GENE, CLASS, SAMPLE) if name not in names]
-    if missing:
-        raise TcgaError(f"{path} lacks the columns {', '.join(missing)} of a MAF")
-    try:
-        with opened(path) as file:
-            for rows in pd.read_csv(
-                file,
-                sep="\t",
-                skiprows=skipped,
-                usecols=lambda name: name in (GENE, CLASS, SAMPLE, FILTER),
-                dtype=str,
-                keep_default_na=False,
-                quoting=csv.QUOTE_NONE,  # 3'UTR, and quotes in annotations
-                chunksize=MAF_ROWS,
-                encoding="utf-8-sig",
-            ):
-                # A MAF without FILTER (cBioPortal's) has been filtered already.
-                yield rows if FILTER in rows else rows.assign(**{FILTER: "PASS"})
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise TcgaError(f"{path} cannot be read as a MAF: {error}") from error
-
-
-def _passed(flags: str) -> bool:
-    return all(flag.strip() in ACCEPTED for flag in flags.replace(";", ",").split(","))
-
-
-def _sample(name: str) -> str | None:
-    """15 characters; "" for normal tissue; None if it is not the barcode of a sample."""
-    try:
-        barcode = find(name)
-    except ValueError:
-        return None
-    return "" if barcode.is_normal else barcode.sample or None

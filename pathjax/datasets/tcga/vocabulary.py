@@ -5,7 +5,8 @@
 Reads no file; `labels.py` does.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
 # Tumours among the TCGA study abbreviations (NCI GDC).
 _STUDIES = (
@@ -14,6 +15,8 @@ _STUDIES = (
 )
 CANCER_TYPES = tuple(_STUDIES.split())
 MUTATED, WILD_TYPE = "mutated", "wild type"
+MUTATION = "mutation:"  # of a gene, a label in addition to CLASSES
+NUMBERS = {"age": "age at diagnosis, years", "stage": "pathologic stage, 1 to 4"}
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "cancer_type": CANCER_TYPES,
     "tp53": (MUTATED, WILD_TYPE),
@@ -76,11 +79,30 @@ NON_SILENT, SILENT = frozenset(_NON_SILENT.split()), frozenset(_SILENT.split())
 ACCEPTED = frozenset(("PASS", ".", "", "wga", "native_wga_mix"))
 
 
+def labels_of_gene(gene: str, genes: Collection[str]) -> list[str]:
+    """The labels of a gene's status: TP53 has one of its own, too."""
+    return ["tp53"] * (gene == "TP53") + [MUTATION + gene] * (gene in genes)
+
+
+def _number_of(label: str, word: str) -> dict[str, str] | None:
+    """Years of age, or a stage: "Stage IIIA" is 3."""
+    if label == "stage":
+        roman = re.fullmatch(r"(?:stage)?\s*(iv|i{1,3})(?:[abc]\d?)?", word.lower())
+        number = ("i", "ii", "iii", "iv").index(roman[1]) + 1 if roman else 0
+        text = str(number) if roman else word
+        return {label: text} if text in ("1", "2", "3", "4") else None
+    try:
+        years = float(word)
+    except ValueError:
+        return None
+    return {label: f"{years:g}"} if 0 <= years <= 120 else None
+
+
 def classes_of(label: str, text: str) -> dict[str, str] | None:
     """The labels that follow from one cell.
 
     Args:
-      label: A key of `CLASSES`, or "oncotree".
+      label: A key of `CLASSES` or `NUMBERS`, or "oncotree".
       text: The cell, not missing.
 
     Returns:
@@ -88,6 +110,8 @@ def classes_of(label: str, text: str) -> dict[str, str] | None:
       code of no single study gives nothing. None if the word is unknown.
     """
     word = text.strip()
+    if label in NUMBERS:
+        return _number_of(label, word)
     if label == "oncotree":
         return _of_oncotree(word.upper())
     if label == "cancer_type":

@@ -101,7 +101,7 @@ def held_out_rows(
 
     Seeds share their inner folds, so that pairs are those of a fold and not of all rows.
     """
-    rows = [np.flatnonzero(one) for one in (val > 0).any(axis=0)]
+    rows = [np.flatnonzero(one) for one in np.any(val > 0, axis=0)]
     most = len(pad(np.zeros(max(1, *map(len, rows)), bool)))
     held = np.zeros((len(rows), most), np.int32)
     real = np.zeros((len(rows), most), bool)

@@ -7,7 +7,8 @@ import zipfile
 import pandas as pd
 import pytest
 
-from pathjax.datasets.tcga.labels import Claim, join, read_labels, read_table
+from pathjax.datasets.tcga.labels import join, read_labels, read_table, targets_of
+from pathjax.datasets.tcga.maf import Claim
 from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.datasets.tcga.vocabulary import CLASSES, classes_of
 
@@ -38,6 +39,12 @@ def values(path):
         ("oncotree", "HGSOC", {}),  # of a study, but not in our table
         ("tp53", "1.0", {"tp53": "mutated"}),
         ("tp53", "WT", {"tp53": "wild type"}),
+        ("age", "63.0", {"age": "63"}),
+        ("age", "23011", None),  # days
+        ("age", "old", None),
+        ("stage", "Stage IIIA", {"stage": "3"}),
+        ("stage", "iv", {"stage": "4"}),
+        ("stage", "Stage X", None),
         ("pam50", "BRCA_LumA", {"pam50": "LumA"}),
         ("pam50", "BRCA.Normal", {"pam50": "Normal"}),
         ("pam50", "HER2-enriched", {"pam50": "Her2"}),
@@ -70,6 +77,7 @@ def test_table(tmp_path):
     assert values(path) == [
         (A, "tp53", "mutated"),
         (A, "pam50", "LumA"),
+        (A, "age", "50"),
         (B, "tp53", "wild type"),
     ]
     assert read_table(path)[0] == Claim(A, "tp53", "mutated", "labels.csv")
@@ -270,3 +278,85 @@ def test_real_sources_agree_with_the_published_pairs(real_data):
     breast = pairs["oncotree"].where(pairs["oncotree"].isin(["IDC", "ILC"]))
     known = breast.notna().to_numpy()
     assert known.sum() == 6 and list(found["breast"][known]) == list(breast[known])
+
+
+def mutated_tables(folder):
+    """KRAS is mutated in 3 patients of two tables, EGFR in 1, TP53 in 2."""
+    names = [f"TCGA-3C-AA{i:02d}" for i in range(6)]
+    rows = "".join(
+        f"{name},{i % 2},{int(i < 1)},{int(i in (1, 3))},{40 + i}\n"
+        for i, name in enumerate(names)
+    )
+    header = "case_id,KRAS_mut,EGFR_mut,TP53_mut,age\n"
+    return names, [
+        written(folder, header + rows),
+        written(folder, header + rows.splitlines()[1] + "\n", "again.csv"),
+    ]
+
+
+def test_mutations_by_name_or_by_how_many_have_one(tmp_path):
+    names, paths = mutated_tables(tmp_path)
+    for asked in (("KRAS", "TP53"), ("2",)):
+        labels = read_labels(paths, mutations=asked)
+        table = labels.table
+        assert {n for n in table if n.startswith("mutation:")} == {
+            *("mutation:KRAS", "mutation:TP53"),
+            *("mutation:KRAS_source", "mutation:TP53_source"),
+        }
+        kras = table.loc[names, "mutation:KRAS"]
+        assert list(kras) == ["wild type", "mutated"] * 3
+        assert list(table["tp53"]) == list(table["mutation:TP53"])
+        assert list(table["age"]) == [40 + i for i in range(6)]
+        targets = {target.name: target for target in targets_of(table)}
+        assert set(targets) == {"tp53", "mutation:KRAS", "mutation:TP53", "age"}
+        assert targets["mutation:KRAS"].classes == ("mutated", "wild type")
+        assert targets["age"].kind == "number" and not labels.unused
+    unnamed = read_labels(paths).table
+    assert not [name for name in unnamed if name.startswith("mutation:")]
+    absent = read_labels(paths, mutations=("KRAS", "BRAF")).unused
+    assert absent == [("mutation BRAF", "no table and no MAF has it")]
+    with pytest.raises(
+        TcgaError, match="no gene is mutated in 5 patients, the most are"
+    ):
+        read_labels(paths, mutations=("5",))
+
+
+def test_a_table_of_mutations_alone_is_one_of_labels_if_they_are_asked_for(tmp_path):
+    path = written(tmp_path, f"case_id,KRAS_mut\n{A},1\n{B},0.5\n{B},0\n")
+    with pytest.raises(TcgaError, match="not a table of labels"):
+        read_labels([path])
+    labels = read_labels([path], mutations=("KRAS",))
+    assert list(labels.table["mutation:KRAS"]) == ["mutated", "wild type"]
+    ((_, fault),) = labels.unused
+    assert "KRAS_mut: expected one of mutated, wild type; got '0.5'" in fault
+
+
+def test_survival_of_several_files(tmp_path):
+    first = f"case_id,survival_months,censorship\n{A},24.11,0\n{B},3,1\n"
+    second = f"bcr_patient_barcode\tOS\tOS.time\tPFI\tPFI.time\n{A}\t1\t732\t0\t91\n"
+    paths = [written(tmp_path, first), written(tmp_path, second, "cdr.tsv")]
+    table = read_labels(paths).table
+    assert list(table["os"]) == [24.11, 3] and list(table["os_event"]) == [1, 0]
+    assert table.loc[A, "pfi"] == 2.99 and table.loc[A, "pfi_event"] == 0
+    assert table.loc[B, "pfi"] is None and table.loc[A, "os_source"].count(";") == 1
+    kinds = {target.name: target.kind for target in targets_of(table)}
+    assert kinds == {"os": "survival", "pfi": "survival"}
+    # One patient in two cohorts, with another outcome.
+    third = f"case_id,survival_months,censorship\n{A},24.11,1\n"
+    labels = read_labels([*paths, written(tmp_path, third, "other.csv")])
+    assert labels.table.loc[A, "os"] is None
+    assert set(labels.conflicts["source"]) == {"labels.csv", "cdr.tsv", "other.csv"}
+
+
+def test_real_cohorts_have_survival_and_mutations(real_data):
+    path = real_data / "tcga_bulk" / "tcga_kirc_all_clean.csv.zip"
+    names = ["case_id", "survival_months", "censorship", "age", "VHL_mut"]
+    wanted = pd.read_csv(path, usecols=names).drop_duplicates("case_id")
+    labels = read_labels([path], mutations=("VHL",))
+    found = labels.table.loc[wanted["case_id"]]
+    assert list(found["os"]) == list(wanted["survival_months"].round(2))
+    assert list(found["os_event"]) == list(1 - wanted["censorship"])
+    assert list(found["age"]) == list(wanted["age"])
+    mutated = wanted["VHL_mut"].map({1: "mutated", 0: "wild type"})
+    assert list(found["mutation:VHL"]) == list(mutated)
+    assert labels.conflicts.empty and not labels.unused

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from pathjax.datasets.tcga.labels import read_maf, read_sequenced
+from pathjax.datasets.tcga.labels import read_labels
+from pathjax.datasets.tcga.maf import count_mutated, read_maf, read_sequenced
 from pathjax.datasets.tcga.tables import TcgaError
 
 COLUMNS = "Hugo_Symbol\tChromosome\tVariant_Classification\tTumor_Sample_Barcode\tNote"
@@ -75,7 +76,7 @@ def test_maf_without_filter_column(tmp_path):
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_reading_in_chunks(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr("pathjax.datasets.tcga.labels.MAF_ROWS", rows)
+    monkeypatch.setattr("pathjax.datasets.tcga.maf.MAF_ROWS", rows)
     assert status(maf(tmp_path)) == STATUS
 
 
@@ -134,3 +135,19 @@ def test_damaged_mafs_raise_only_tcga_errors(tmp_path):
         except TcgaError:
             refused += 1
     assert 50 < refused < 200
+
+
+def test_other_genes_by_name_and_how_many_patients_have_each(tmp_path):
+    path = maf(tmp_path)
+    claims = read_maf(path, (), ("KRAS", "TP53"))
+    kras = {c.patient for c in claims if c[1:3] == ("mutation:KRAS", "mutated")}
+    assert kras == {"TCGA-AA-0006"}
+    both = [[c.value for c in claims if c.label == name] for name in
+            ("tp53", "mutation:TP53")]  # fmt: skip
+    assert both[0] == both[1] and len(both[0]) == len(STATUS)
+    counted = {gene: len(own) for gene, own in count_mutated(path).items()}
+    assert counted == {"TP53": 3, "KRAS": 1, "TP53BP1": 1}
+    labels = read_labels([path], mutations=("3",)).table
+    assert {name for name in labels if name.startswith("mutation")} == {
+        *("mutation:TP53", "mutation:TP53_source")
+    }
