@@ -92,7 +92,7 @@ def _run(argv: Sequence[str] | None) -> int:
             raise
         print(f"pathjax: {explain(error)}", file=sys.stderr)
         print("(PATHJAX_TRACEBACK=1 shows where)", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_status", 1)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace | None:

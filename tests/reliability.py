@@ -79,6 +79,9 @@ def outcome(one: Ended, kind: str) -> str | None:
         return "finished"
     if one.status == EXIT_PREEMPTED and "stopped at step" in one.text:
         return "saved and stopped"
+    if one.status == EXIT_PREEMPTED and kind in TWO_PROCESSES:
+        named = re.search(NAMED.get(kind, "$^"), last_words(one))
+        return "a process was lost" if named else None
     if one.status == -signal.SIGKILL:
         return "killed"
     if one.status == -signal.SIGTERM:

@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
 from pathjax.parallel.mesh import batch_sharding
+from pathjax.parallel.preemption import EXIT_PREEMPTED
 from pathjax.parallel.slice import Slice
 
 T = TypeVar("T")
@@ -32,6 +33,12 @@ ANY_TIME_MS = 7 * 24 * 3600 * 1000
 
 class ProcessError(RuntimeError):
     """The processes of a run do not agree, or one of them was lost or failed."""
+
+
+class LostProcessError(ProcessError):
+    """Another process is gone; the same command on all resumes, and may do so at once."""
+
+    exit_status = EXIT_PREEMPTED
 
 
 class MeshSlice(Slice):

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 
 from pathjax.parallel.collective import (
+    LostProcessError,
     ProcessError,
     barrier,
     connection,
@@ -35,7 +36,6 @@ LEFT = "pathjax/left"
 BEAT = "pathjax/beat"
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 3.0  # for a process to end by itself, with its own error
-EXIT_STATUS = 1
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +128,8 @@ def session(launch: Launch | None) -> Iterator[None]:
     exits at once, without waiting for processes that are gone.
 
     Raises:
-      ProcessError: The processes do not find each other, another one failed, or one
-        was lost.
+      ProcessError: The processes do not find each other, or another one failed.
+      LostProcessError: One is gone.
     """
     if launch is None:
         yield
@@ -153,9 +153,9 @@ def session(launch: Launch | None) -> Iterator[None]:
     except BaseException as error:
         watch.stop()
         first = watch.fail(error)
-        atexit.register(_leave)
+        atexit.register(_leave, first)
         if first:
-            raise ProcessError(first) from error
+            raise first from error
         raise
     watch.join()
     jax.distributed.shutdown()
@@ -223,13 +223,15 @@ class Watch:
                 failure = self._failure()
                 reason = self._echo(failure) if failure else self._silent()
             except jax.errors.JaxRuntimeError as error:
-                reason = f"the coordinator in process 0 cannot be reached: {error}"
+                reason = LostProcessError(
+                    f"the coordinator in process 0 cannot be reached: {error}"
+                )
             if reason:
                 # The process may be ending by itself, with an error of its own.
                 if not self._stopped.wait(GRACE_SECONDS):
-                    log.error(reason)
+                    log.error(str(reason))
                     self._set_left()
-                    _leave()
+                    _leave(reason)
                 return
 
     def _failure(self) -> dict | None:
@@ -237,13 +239,14 @@ class Watch:
         failures = self._client.key_value_dir_get(f"{FAILED}/")
         return json.loads(failures[0][1]) if failures else None
 
-    def _echo(self, failure: dict) -> str:
-        return (
+    def _echo(self, failure: dict) -> ProcessError:
+        kind = LostProcessError if failure["lost"] else ProcessError
+        return kind(
             f"process {failure['process']} of {self._count} failed, so process "
             f"{self._me} ends too: {failure['error']}"
         )
 
-    def _silent(self) -> str:
+    def _silent(self) -> LostProcessError | None:
         now = time.monotonic()
         for key, beat in self._client.key_value_dir_get(f"{BEAT}/"):
             process = int(key.rsplit("/", 1)[1])
@@ -251,24 +254,24 @@ class Watch:
                 self._seen[process] = (beat, now)
         for process, (_, since) in self._seen.items():
             if now - since > self._silence:
-                return (
+                return LostProcessError(
                     f"process {process} of {self._count} has sent no sign of life for "
                     f"{self._silence} s (PATHJAX_SILENCE_SECONDS), so process "
                     f"{self._me} ends: see its log, and run the same command again on "
                     "all: it resumes"
                 )
-        return ""
+        return None
 
-    def fail(self, error: BaseException) -> str:
+    def fail(self, error: BaseException) -> ProcessError | None:
         """Records a failure here for the others.
 
         Returns:
-          What to raise in place of `error`: another process's failure, of which this
-          one is a consequence, or "".
+          What to raise in place of `error`, if it is a consequence of another
+          process's failure.
         """
-        text, first = f"{type(error).__name__}: {error}", ""
+        text, first = f"{type(error).__name__}: {error}", None
         if lost := is_lost_connection(error):
-            first = (
+            first = LostProcessError(
                 f"process {self._me} of {self._count} lost its connection to another, "
                 "which has probably died: see the others' logs, and run the same "
                 f"command again on all: it resumes ({error})"
@@ -284,8 +287,12 @@ class Watch:
             if failure and failure["error"] != text:
                 first = self._echo(failure)
             elif not failure:
-                value = json.dumps({"process": self._me, "error": first or text})
-                self._client.key_value_set(f"{FAILED}/{self._me}", value)
+                record = {
+                    "process": self._me,
+                    "error": str(first or text),
+                    "lost": lost,
+                }
+                self._client.key_value_set(f"{FAILED}/{self._me}", json.dumps(record))
             self._set_left()
             # The coordinator's process stays until the others know, or long enough.
             until = time.monotonic() + POLL_SECONDS + 2 * GRACE_SECONDS
@@ -294,7 +301,7 @@ class Watch:
                     break
                 time.sleep(0.1)
         except jax.errors.JaxRuntimeError:
-            first = first or f"{text} (and process 0 is gone)"
+            first = first or LostProcessError(f"{text} (and process 0 is gone)")
         return first
 
     def _set_left(self) -> None:
@@ -302,8 +309,8 @@ class Watch:
             self._client.key_value_set(f"{LEFT}/{self._me}", "1")
 
 
-def _leave() -> None:
+def _leave(reason: ProcessError | None) -> None:
     """Ends the process now: JAX's own exit waits for processes that are gone."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(EXIT_STATUS)
+    os._exit(getattr(reason, "exit_status", 1))

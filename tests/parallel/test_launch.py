@@ -8,6 +8,7 @@ import pytest
 from pathjax.parallel import launch as processes
 from pathjax.parallel.collective import ProcessError
 from pathjax.parallel.launch import Launch, Watch, launch_of, session
+from pathjax.parallel.preemption import EXIT_PREEMPTED
 
 GIVEN = {"coordinator": "a.b:12", "processes": 4, "process": 3}
 
@@ -104,11 +105,12 @@ def watches(monkeypatch):
 
 def test_all_processes_report_the_first_failure(watches):
     store, zero, one = watches
-    assert one.fail(ValueError("tile 7 is broken")) == ""
+    assert one.fail(ValueError("tile 7 is broken")) is None
     message = (
         "process 1 of 2 failed, so process 0 ends too: ValueError: tile 7 is broken"
     )
-    assert zero.fail(RuntimeError("something that followed")) == message
+    followed = zero.fail(RuntimeError("something that followed"))
+    assert (type(followed), str(followed)) == (ProcessError, message)
     # The first is the one that counts.
     (failure,) = [v for k, v in store.kept.items() if k.startswith(processes.FAILED)]
     assert json.loads(failure)["process"] == 1
@@ -117,7 +119,7 @@ def test_all_processes_report_the_first_failure(watches):
 def test_the_same_error_on_all_stands_as_it_is(watches):
     _, zero, one = watches
     error = FloatingPointError("the loss is nan at step 3")
-    assert zero.fail(error) == one.fail(error) == ""
+    assert zero.fail(error) is one.fail(error) is None
 
 
 def test_a_lost_connection_is_explained(watches):
@@ -125,20 +127,26 @@ def test_a_lost_connection_is_explained(watches):
     error = jax.errors.JaxRuntimeError(
         "UNKNOWN: Gloo all-reduce failed: closed by peer"
     )
-    assert "process 0 of 2 lost its connection to another" in zero.fail(error)
+    lost = zero.fail(error)
+    assert "process 0 of 2 lost its connection to another" in str(lost)
+    assert lost.exit_status == EXIT_PREEMPTED
     # Another error of the device is no lost connection.
     fresh = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-    assert "lost its connection" in one.fail(fresh)  # process 0's, which came first
+    followed = one.fail(fresh)  # process 0's, which came first
+    assert "lost its connection" in str(followed)
+    assert followed.exit_status == EXIT_PREEMPTED
 
 
 def test_silence_is_noticed(watches, monkeypatch):
     store, zero, _ = watches
     store.key_value_set(f"{processes.BEAT}/0", "1")
     store.key_value_set(f"{processes.BEAT}/1", "1")
-    assert zero._silent() == ""
+    assert zero._silent() is None
     now = processes.time.monotonic()
     monkeypatch.setattr(processes.time, "monotonic", lambda: now + 20)
     store.key_value_set(f"{processes.BEAT}/0", "2", True)
-    assert zero._silent() == ""
+    assert zero._silent() is None
     monkeypatch.setattr(processes.time, "monotonic", lambda: now + 31)
-    assert "process 1 of 2 has sent no sign of life for 30 s" in zero._silent()
+    silent = zero._silent()
+    assert "process 1 of 2 has sent no sign of life for 30 s" in str(silent)
+    assert silent.exit_status == EXIT_PREEMPTED
