@@ -24,9 +24,8 @@ from pathjax.config import ConfigError, base_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`pretrain`, `continue`, `contrastive`, `multimodal`, `regression` or `joint`.
-
-    Each with `quick` or `smoke`.
+    """`pretrain`, `continue`, `contrastive`, `multimodal`, `regression` or `joint`;
+    `quick` or `smoke`.
     """
     chosen = parse_arg(arg, mode="contrastive", quick=False, smoke=False)
     config = base_config()
