@@ -2,14 +2,10 @@
 
 import dataclasses
 
-import anndata
 import numpy as np
-import pandas as pd
 import pytest
+from sited_study import sited_study as study
 
-from pathjax.data.images import encode_jpeg
-from pathjax.data.study import Split, Target
-from pathjax.data.study_writer import StudyWriter
 from pathjax.evals import EvalError
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.evals.robustness import best_k, common_k
@@ -18,8 +14,7 @@ from pathjax.evals.tasks import Task
 from pathjax.stats.interval import left_out
 from pathjax.stats.metrics import find_metric
 
-CELLS = [(c, s) for c in ("mutant", "wild") for s in ("X", "Y")]
-PATIENTS, TILES = 5, 2  # of each cell
+__all__ = ["study"]
 INDEX = Task(
     *("index", "made", "status", "robustness", "cohort", None, "*"),
     metric="robustness_index@3",
@@ -28,58 +23,6 @@ SITE = Task(
     *("site", "made", "site", "classification", "cohort", "one", "two"),
     metric="site_accuracy",
 )
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    writer = StudyWriter(
-        tmp_path_factory.mktemp("study"),
-        name="made",
-        tile_px=8,
-        mpp=1.0,
-        gene_id_type="symbol",
-        synthetic=True,
-        provenance={"source": "tests"},
-        build={"version": 1},
-    )
-    black, rows = encode_jpeg(np.zeros((8, 8, 3), np.uint8)), []
-    for number in range(len(CELLS) * PATIENTS + 2):
-        name = f"P{number:02d}"
-        status, site = [*CELLS, ("wild", "unknown")][min(number // PATIENTS, 4)]
-        if number == len(CELLS) * PATIENTS + 1:
-            status, site = None, "X"
-        rows.append((name, name, site, status, 8.0 * number, 0.0, 1.0))
-        with writer.shard(name) as shard:
-            for tile in range(TILES):
-                shard.add(
-                    black,
-                    tile_id=f"{name}-{tile}",
-                    sample_id=name,
-                    patient_id=name,
-                    site=site,
-                    x=8 * tile,
-                    y=0,
-                    mpp=1.0,
-                    tissue="tumour" if tile else "stroma",
-                )
-    columns = ["sample_id", "patient_id", "site", "status", "pixel_x", "pixel_y"]
-    table = pd.DataFrame(rows, columns=[*columns, "source_mpp"])
-    table["batch"] = [f"b{number % 3}" for number in range(len(table))]
-    ids = table["patient_id"].tolist()
-    return writer.finish(
-        samples=table,
-        targets=[
-            Target("tissue", "tile", "class", ("stroma", "tumour")),
-            Target("status", "sample", "class", ("mutant", "wild")),
-        ],
-        splits=[
-            Split("cohort", {"one": tuple(ids[::2]), "two": tuple(ids[1::2])}),
-            Split("sites", {"X": tuple(ids[:5] + ids[10:15]), "Y": tuple(ids[5:10])}),
-        ],
-        expression=anndata.AnnData(
-            np.ones((len(ids), 2), np.float32), pd.DataFrame(index=ids)
-        ),
-    )
 
 
 def embeddings(study, biology=0.0, site=0.0):
