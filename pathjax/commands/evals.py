@@ -63,6 +63,12 @@ def add(commands) -> None:
     audits.add_argument(
         "--site-preserved", action="store_true", help="also keep sites separate"
     )
+    audits.add_argument(
+        "--pictures",
+        action="store_true",
+        help="also compare the tiles as pictures, with --train and the tasks' fit folds: "
+        "the same tissue under another name",
+    )
     audits.add_argument("--out", type=Path, metavar="FILE.json")
     audits.set_defaults(run=run_audit)
 
@@ -169,20 +175,25 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
 
 def run_audit(args: argparse.Namespace) -> int:
+    from pathjax.evals.alike import picture_records
     from pathjax.evals.audit import audit_tasks, describe, refused
     from pathjax.evals.evaluate import open_studies
     from pathjax.evals.suites import load_tasks
     from pathjax.files import write_json
     from pathjax.zoo import MODELS
 
+    tasks = [task for name in args.tasks for task in load_tasks(name)]
+    studies = open_studies(args.study)
     records = audit_tasks(
-        [task for name in args.tasks for task in load_tasks(name)],
-        open_studies(args.study),
+        tasks,
+        studies,
         trains=args.train,
         models=args.models,
         registry={name: spec.pretrained_on_tcga for name, spec in MODELS.items()},
         site_preserved=args.site_preserved,
     )
+    if args.pictures:
+        records += picture_records(tasks, studies, args.train)
     if args.out:
         write_json(args.out, records)
     for line in describe(records):

@@ -238,7 +238,7 @@ def audit_tasks(
     by_name = {study.name: study for study in studies}
     validate_all(list(tasks), by_name)
     against: dict[str, tuple[History, bool | None]] = {
-        text: ([_training(text, by_name)], None) for text in trains
+        text: ([training_of(*training_fold(text, by_name))], None) for text in trains
     }
     untrained: set[str] = set()
     for path in map(str, models):
@@ -279,7 +279,12 @@ def _own_folds(task: Task, study: Study, test: UnderTest):
             yield f"its own fit fold, test {fold}", examine(history, part)
 
 
-def _training(text: str, studies: Mapping[str, Study]) -> Record:
+def training_fold(text: str, studies: Mapping[str, Study]) -> tuple[Study, str, str]:
+    """Study, split and fold of STUDY:SPLIT[:FOLD].
+
+    Raises:
+      EvalError: It has another form.
+    """
     words = text.rsplit(":", 2) if text.count(":") > 1 else text.split(":")
     if len(words) not in (2, 3) or not all(words):
         raise EvalError(
@@ -287,7 +292,7 @@ def _training(text: str, studies: Mapping[str, Study]) -> Record:
             "a folder or the name of one of --study"
         )
     where, split, fold = (*words, "train")[:3]
-    return training_of(studies.get(where) or Study(where), split, fold)
+    return studies.get(where) or Study(where), split, fold
 
 
 def refused(records: Sequence[Record]) -> list[Record]:
@@ -302,7 +307,7 @@ def describe(records: Sequence[Record]) -> list[str]:
         shared = [
             f"{len(record[what])} {what} ({', '.join(record[what][:3])}"
             + (", ...)" if len(record[what]) > 3 else ")")
-            for what in ("patients", "barcodes", "slides", "sites")
+            for what in ("patients", "barcodes", "slides", "sites", "pictures")
             if record.get(what)
         ]
         if record["status"] == "unknown":

@@ -21,6 +21,7 @@ from pathjax.evals.folds import FoldWeights, inner_folds
 from pathjax.evals.probes.base import Probe
 from pathjax.evals.probes.knn import neighbours
 from pathjax.evals.probes.logistic import Logistic
+from pathjax.evals.probes.sweep import powers_of_ten
 
 # k that biology is predicted with: PathoROB's values, up to its number of neighbours.
 K_GRID = (1, 3, 5, 7, 9, *range(11, 602, 10))
@@ -110,10 +111,10 @@ class ConfoundedTraining(CellProbe):
       l2: The grid of `Logistic`.
     """
 
-    repetitions: int = 10
-    levels: int = 8
+    repetitions: int = 5
+    levels: int = 5
     folds: int = 3
-    l2: tuple[float, ...] = Logistic.l2
+    l2: tuple[float, ...] = powers_of_ten(1, -3, 5)
 
     def answer(self, x, pair):
         rng = np.random.default_rng(self.seed)
