@@ -21,6 +21,8 @@ CONFIGS = [
     "configs/demo.py:joint,smoke",
     "configs/demo.py:multimodal",
     "configs/demo.py:multimodal,smoke",
+    "configs/genes.py",
+    "configs/genes.py:smoke",
 ]
 
 
@@ -42,7 +44,8 @@ SET = {"study": "study", "split": "main", "init": "uni"}
 @pytest.mark.parametrize("path", [*CONFIGS, *ADAPT, *TCGA])
 def test_shipped_config(path):
     needs_init = path in ADAPT or path in TCGA and path not in FROM_NOTHING
-    config = load(path, SET if needs_init else None)
+    genes = {"study": "study", "split": "main"} if "genes" in path else None
+    config = load(path, SET if needs_init else genes)
     init = Model({}, vit_config("L/16", layerscale=1e-5), {}) if config.init else None
     objective = make_objective(
         config,
@@ -54,8 +57,9 @@ def test_shipped_config(path):
     assert ("text" in example) == ("multimodal" in path)
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, _ = jax.eval_shape(objective.init, key, example)
-    assert ("vit" in params) == (config.adapt.mode != "towers")
-    assert config.views(objective) is not None
+    reads_images = genes is None
+    assert ("vit" in params) == (reads_images and config.adapt.mode != "towers")
+    assert (config.views(objective) is not None) == reads_images
     assert config.data.batch % 8 == 0  # a pod's worth of devices, and these tests'
 
 

@@ -39,6 +39,13 @@ def add(commands) -> None:
         action="store_true",
         help="a column more: how well a probe can tell the site (lower is better)",
     )
+    evaluation.add_argument(
+        "--vectors",
+        type=Path,
+        metavar="FILE",
+        help="for the gene tower `external`: the samples' vectors (default: the file that "
+        "the model was trained on)",
+    )
     add_allow_code(evaluation)
     evaluation.set_defaults(run=run_evaluate)
 
@@ -157,6 +164,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
             args.out,
             allow_overlap=args.allow_overlap,
             progress=bar,
+            vectors=args.vectors,
         )
     print(path)
     names, columns = {one.name for one in candidates}, {task.name for task in tasks}

@@ -9,7 +9,10 @@ from pathjax.commands.output import (
     remember_defaults,
 )
 
-RETRIEVAL = ("reference_part", "reference_text", "neighbours", "nearest", "own_patient")
+RETRIEVAL = (
+    *("reference_part", "reference_text", "reference_vectors"),
+    *("neighbours", "nearest", "own_patient"),
+)
 OF_SLIDES = ("slide_mpp", "min_tissue")
 
 
@@ -82,6 +85,13 @@ def add(commands) -> None:
         type=Path,
         metavar="FILE.h5",
         help="of `pathjax text embed`: retrieve reports by the text tower too",
+    )
+    retrieval.add_argument(
+        "--reference-vectors",
+        type=Path,
+        metavar="FILE",
+        help="for the gene tower `external`: vectors of its samples (default: the file "
+        "that the model was trained on)",
     )
     retrieval.add_argument(
         "--neighbours", type=int, default=50, help="number of samples averaged per tile"

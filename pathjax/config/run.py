@@ -135,6 +135,8 @@ class RunConfig:
             )
         if data.text and not objective.supports_text:
             problems.append(f"{name} does not read text: leave data.text empty")
+        if self.init and objective.views is None:
+            problems.append(f"{name} reads no image: leave init empty")
         if objective.unit and data.unit != objective.unit:
             problems.append(f"{name} needs data.unit={objective.unit}, got {data.unit}")
         if self.eval.every and not objective.supports_validation:
@@ -155,8 +157,10 @@ class RunConfig:
         """The encoder to train. Raises as `ModelConfig.build`."""
         return self.model.build(init, self.data.image_px, self.adapt.lora())
 
-    def views(self, objective: Objective) -> Augment | MultiCrop:
-        """How training views are made."""
+    def views(self, objective: Objective) -> Augment | MultiCrop | None:
+        """How training views are made; None without images."""
+        if objective.views is None:
+            return None
         return self.multicrop if objective.views is MultiCrop else self.data.augment()
 
     def make_mesh(self, devices: Sequence[jax.Device] | None = None) -> Mesh:

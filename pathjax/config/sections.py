@@ -139,7 +139,8 @@ class ObjectiveConfig:
     """The objective.
 
     Attributes:
-      name: "contrastive", "regression", "joint" or "dino", or `package.module:Class`.
+      name: "contrastive", "regression", "joint", "dino" or "gene_vae", or
+        `package.module:Class`.
       options: Its options that differ from their defaults.
     """
 

@@ -15,6 +15,7 @@ FORMS: dict[str, tuple[int, str]] = {
     "library": (1, "float32"),
     "measured": (2, "bool"),
     "text": (2, "float32"),
+    "vectors": (2, "float32"),
     "has_expression": (1, "bool"),
     "has_text": (1, "bool"),
     "mask": (1, "bool"),

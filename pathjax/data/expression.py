@@ -60,6 +60,13 @@ class GenePanel:
         """Expression in `unit` from z-scores: the inverse of `normalise`."""
         return (scores * self.std + self.mean).astype(np.float32)
 
+    def places(self) -> dict[str, int]:
+        """Place of each gene, by its name here and by its other names."""
+        known: dict[str, int] = {}
+        for names in (*self.ids.values(), self.genes):  # its own names take precedence
+            known |= {name: place for place, name in enumerate(names) if name}
+        return known
+
     def to_json(self) -> dict[str, Any]:
         return {
             "genes": list(self.genes),

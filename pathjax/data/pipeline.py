@@ -9,7 +9,7 @@ number of processes; each process loads its own rows.
 Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool`,
 `pair_id [B] int32`, `sample [B] int32` (row of the study's samples), `expression
 [B, G] float32`; with raw counts `counts [B, G]` and `library [B]`; where samples were
-measured for other genes `measured [B, G] bool`; with text `text [B, T] float32` and
+measured for other genes `measured [B, G] bool`; `vectors [B, X]` from another model; with text `text [B, T] float32` and
 `has_expression`, `has_text [B] bool`. Instead of `image`, DINO has
 `crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, and a frozen encoder
 `embedding [B, K, E]`, computed once for all tiles of the study.
@@ -45,7 +45,7 @@ EPOCHS = 1 << 31
 # Arrays of `Samples`, where present.
 LABELS = (
     *("expression", "counts", "library", "measured"),
-    *("text", "has_expression", "has_text"),
+    *("text", "has_expression", "has_text", "vectors"),
 )
 Features = Float[np.ndarray, "T E"]  # a row for each tile of a study
 
@@ -74,7 +74,7 @@ class TrainLoader:
     batch: int
     tiles: int
     image_px: int
-    options: Augment | MultiCrop
+    options: Augment | MultiCrop | None
     seed: int
     part: Slice
     features: Features | None = None
@@ -83,6 +83,9 @@ class TrainLoader:
         mine = self.part.of(self.batch)
         steps = np.arange(index * self.batch, (index + 1) * self.batch)[mine]
         numbers = np.asarray(numbers)[mine]
+        if self.options is None:
+            mask = np.ones(len(numbers), bool)
+            return labels(self.samples, numbers) | {"mask": mask}
         randoms = [
             np.random.default_rng((self.seed, step // len(self.samples), number))
             for step, number in zip(steps.tolist(), numbers.tolist(), strict=True)
@@ -162,7 +165,7 @@ def train_batches(
     batch: int,
     tiles: int,
     image_px: int,
-    options: Augment | MultiCrop,
+    options: Augment | MultiCrop | None,
     seed: int,
     threads: int = 2,
     buffer: int = 4,
@@ -176,7 +179,7 @@ def train_batches(
       batch: Global batch size, in samples.
       tiles: K, sampled anew each time a sample is seen.
       image_px: Side of the views.
-      options: How views are made.
+      options: How views are made; None reads no tile.
       seed: Of order, sampling and augmentation.
       threads, buffer: Reading threads, and batches read ahead, inside Grain, whose
         state follows what was yielded.
@@ -231,11 +234,12 @@ def eval_batches(
     threads: int = 2,
     part: Slice | None = None,
     features: Features | None = None,
+    images: bool = True,
 ) -> Iterator[Batch]:
     """Each sample once, in order, with K evenly spaced tiles and no augmentation.
 
     The last batch is padded with masked rows. Every process yields ceil(samples /
-    batch) batches.
+    batch) batches. Without `images` no tile is read.
     """
     part = part or Slice()
 
@@ -243,8 +247,10 @@ def eval_batches(
         places = np.arange(index * batch, (index + 1) * batch)[part.of(batch)]
         mask = places < len(samples)
         numbers = np.where(mask, places, 0)
-        rows = samples.rows_at(numbers, spread(samples.counts_of(numbers), tiles))
         batch_labels = labels(samples, numbers) | {"mask": mask}
+        if not images:
+            return batch_labels
+        rows = samples.rows_at(numbers, spread(samples.counts_of(numbers), tiles))
         if features is not None:
             return batch_labels | {"embedding": features[rows]}
         records = study.tile_bytes(rows.reshape(-1))

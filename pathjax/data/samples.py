@@ -6,6 +6,7 @@ tiles as samples 16 bytes each.
 """
 
 import dataclasses
+import logging
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from pathjax.data.measured import is_partial, measured, shared_genes
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, StudyError
 from pathjax.data.text_store import Texts
+from pathjax.data.vectors import Vectors
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Samples:
       counts, library: `[n, G]` raw counts of the panel's genes and `[n]` total counts
         over all genes (that every sample was measured for, if there are some), or None.
       text: `[n, T]` scaled text embeddings, or None.
+      vectors: `[n, X]` from another model, zeros for samples without expression, or None.
       measured: `[n, G]` whether a gene was measured in a sample, only where the study has
         samples in which genes of the panel were not; there expression and counts are 0.
       has_expression, has_text: `[n]` whether a sample has them, only with `text`; where
@@ -49,6 +54,7 @@ class Samples:
     text: Float[np.ndarray, "n T"] | None = None
     has_expression: Bool[np.ndarray, "n"] | None = None
     has_text: Bool[np.ndarray, "n"] | None = None
+    vectors: Float[np.ndarray, "n X"] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -74,7 +80,7 @@ class Samples:
           StudyError: There is nothing to shuffle.
         """
         names = ("expression", "counts", "library", "measured", "text",
-                 "has_expression", "has_text")  # fmt: skip
+                 "vectors", "has_expression", "has_text")  # fmt: skip
         labels = {name: getattr(self, name) for name in names}
         known = {name: rows for name, rows in labels.items() if rows is not None}
         if not known or len(np.unique(self.pair_id)) < 2:
@@ -109,6 +115,7 @@ def gather(
     counts: bool = False,
     drop_unpaired: bool = False,
     texts: Texts | None = None,
+    vectors: Vectors | None = None,
 ) -> Samples:
     """Collects a fold.
 
@@ -124,6 +131,8 @@ def gather(
         panel was measured, instead of refusing them.
       texts: Adds text embeddings. Samples may then lack expression (unless
         `drop_unpaired`) or text; those with neither are left out.
+      vectors: Adds vectors of another model, which every sample with expression must
+        have; `drop_unpaired` treats those without as if they had no expression.
 
     Raises:
       StudyError: The fold is empty, a sample has no expression, or an option is
@@ -140,6 +149,7 @@ def gather(
         raise StudyError(f"fold {fold} of split {split} in {study.name} has no tile")
     expression = None if panel is None else study.expression()
     paired = set() if panel is None else _paired(expression, panel)
+    paired -= _without_vector(vectors, paired, runs, fold, drop_unpaired)
     if expression is not None and (drop_unpaired or texts):
         usable, what = paired, "expression"
         if texts and not drop_unpaired:
@@ -174,6 +184,7 @@ def gather(
     if panel is None:
         return samples
     ids = table["sample_id"].iloc[row].tolist()
+    samples = _with_vectors(samples, ids, paired, vectors)
     if texts is not None:
         all_ids = table["sample_id"].tolist()
         return _with_text(samples, all_ids, expression, panel, paired, texts)
@@ -197,6 +208,41 @@ def gather(
         counts=select(expression, ids, panel.genes, layer="counts", unmeasured=0),
         library=total.astype(np.float32),
     )
+
+
+def _without_vector(
+    vectors: Vectors | None, paired: set[str], runs, fold: str, leave_out: bool
+) -> set[str]:
+    """Samples of a fold with expression and no vector; says how many, or refuses them.
+
+    Raises:
+      StudyError: There are some, and they are not to be left out, or all have none.
+    """
+    if vectors is None:
+        return set()
+    inside = paired.intersection(runs["sample_id"])
+    lacking = inside.difference(vectors.sample_ids)
+    counts = f"{len(lacking)} of {len(inside)} samples of fold {fold}"
+    if lacking and (not leave_out or lacking == inside):
+        raise StudyError(
+            f"{counts} have expression and no vector, first {sorted(lacking)[:5]}; the "
+            f"file has ids such as {vectors.sample_ids[:3]}: embed them too, or leave "
+            "them out with data.drop_unpaired=True"
+        )
+    if lacking:
+        log.warning("%s have no vector and count as without expression", counts)
+    return lacking
+
+
+def _with_vectors(
+    samples: Samples, ids: list[str], paired: set[str], vectors: Vectors | None
+) -> Samples:
+    """Adds the vectors of samples with expression, zeros for others."""
+    if vectors is None:
+        return samples
+    values, _ = vectors.align(ids)
+    has = np.array([one in paired for one in ids], bool)
+    return dataclasses.replace(samples, vectors=np.where(has[:, None], values, 0))
 
 
 def _with_text(

@@ -4,6 +4,9 @@ For retrieval: each tile through the image tower as a sample of its own, each sa
 expression through the expression tower, on the scale of the model's own gene panel.
 """
 
+from pathlib import Path
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +24,19 @@ def shares_space(model: Model) -> bool:
     return has_heads(model.meta) and objectives.of_model(model).shares_space
 
 
+def vectors_file(meta: dict[str, Any], vectors: Path | None = None) -> Path | None:
+    """The file of samples' vectors that a model's gene tower reads; None if it does not.
+
+    Args:
+      meta: Of the model.
+      vectors: In place of that of training.
+    """
+    trained = (meta["objective"].get("expression_tower") or {}).get("vectors")
+    return (vectors or Path(trained)) if trained else None
+
+
 def joint_embeddings(
-    model: Model, study: Study, *, batch: int = 64
+    model: Model, study: Study, *, batch: int = 64, vectors: Path | None = None
 ) -> tuple[Float[np.ndarray, "T E"], Float[np.ndarray, "S E"]]:
     """Embeds all tiles and all samples into the shared space.
 
@@ -30,15 +44,17 @@ def joint_embeddings(
       model: One whose objective `shares_space`.
       study: has expression with the model's genes.
       batch: rows per step.
+      vectors: File of the samples' vectors, in place of that of training.
 
     Returns:
-      `[tiles, E]` and `[samples, E]`, unit length; NaN for samples without expression.
+      `[tiles, E]` and `[samples, E]`, unit length; NaN for samples without expression,
+      or without a vector where the model takes one.
 
     Raises:
       StudyError: the study lacks genes of the model.
     """
     panel = GenePanel.from_json(model.meta["panel"])
-    objective = objectives.of_model(model)
+    objective = objectives.of_model(model, vectors=vectors or "")
     predict = jax.jit(objective.predict)
 
     images = []
@@ -54,14 +70,23 @@ def joint_embeddings(
 
     expression = study.expression()
     ids = study.samples["sample_id"].to_numpy()
-    paired = np.flatnonzero(np.isin(ids, np.asarray(expression.obs_names)))
-    genes, _ = panel.scores(expression, list(ids[paired]))
+    usable = np.isin(ids, np.asarray(expression.obs_names))
+    table = objective.sample_vectors(study)
+    if table is not None:
+        values, has = table.align(ids)
+        usable &= has
+    paired = np.flatnonzero(usable)
+    genes, known = panel.scores(expression, list(ids[paired]))
     blank = jnp.zeros((1, 1, *2 * (model.meta["image_px"],), 3), jnp.uint8)
     inputs = {
         "image": jnp.broadcast_to(blank, (len(genes), *blank.shape[1:])),
         "expression": jnp.asarray(genes),
         "mask": jnp.ones(len(genes), bool),
     }
+    if known is not None:
+        inputs["measured"] = jnp.asarray(known)
+    if table is not None:
+        inputs["vectors"] = jnp.asarray(values[paired])
     partner = np.full((len(ids), images[0].shape[1]), np.nan, np.float32)
     # The expression tower alone: XLA drops the image tower, whose result is unused.
     run = jax.jit(

@@ -17,6 +17,7 @@ from typing import Any
 
 from pathjax.data.study import Study, listing, sha256
 from pathjax.embeddings.cache import identity, weights_file
+from pathjax.embeddings.shared_space import vectors_file
 from pathjax.evals import EvalError
 from pathjax.evals.results import read_results
 from pathjax.evals.tasks import Task
@@ -156,6 +157,7 @@ NAMES = SHARED | {
     "base_weights": "the base's weights",
     "lineage": "the lineage",
     "control": "the control",
+    "vectors": "the vectors of samples",
 }
 
 
@@ -228,17 +230,26 @@ def all_inputs(
     studies: Mapping[str, Study],
     weights: Mapping[Candidate, str],
     options: Mapping[str, Any],
+    vectors: Path | None = None,
 ) -> dict[tuple[Candidate, str], Inputs]:
-    """The inputs of each candidate and task, as results.json records them."""
+    """The inputs of each candidate and task, as results.json records them.
+
+    Raises:
+      EvalError: A file of vectors is missing, or is given and no model reads it.
+    """
     files = {
         (task.study, task.split): studies[task.study].hashes(task.split)
         for task in tasks
     }
     code = {task.name: _code(task, options) for task in tasks}
+    metas = {one: {} if one.baseline else read_meta(one.path) for one in candidates}
+    tables = {one: _vectors(one, meta, vectors) for one, meta in metas.items()}
+    if vectors and not any(tables.values()):
+        raise EvalError(f"--vectors {vectors}: none of the models reads vectors")
     found = {}
     for candidate in candidates:
         base = [one for one in candidates if one.name == candidate.base]
-        meta = {} if candidate.baseline else read_meta(candidate.path)
+        meta = metas[candidate]
         lineage = [parent["sha256"] for parent in meta.get("lineage", ())]
         own = {
             "weights": weights[candidate],
@@ -261,7 +272,22 @@ def all_inputs(
                 "protocol": _protocol_hash(task, options),
                 **({"code": code[task.name]} if code[task.name] else {}),
             }
+            if tables[candidate] and task.kind == "retrieval":
+                found[candidate, task.name]["vectors"] = tables[candidate]
     return found
+
+
+def _vectors(candidate: Candidate, meta: dict, vectors: Path | None) -> str:
+    """SHA-256 of the vectors that a model reads; "" if it reads none."""
+    path = vectors_file(meta, vectors) if meta else None
+    if path is None:
+        return ""
+    if not path.is_file():
+        raise EvalError(
+            f"{candidate.label} embeds vectors of samples, and {path} is not there: name "
+            "the file by --vectors"
+        )
+    return sha256(path)
 
 
 def _code(task: Task, options: Mapping[str, Any]) -> dict[str, str]:

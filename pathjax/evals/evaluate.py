@@ -50,6 +50,7 @@ def evaluate(
     *,
     allow_overlap: Collection[str] = (),
     progress: Callable[[int, str], None] | None = None,
+    vectors: Path | None = None,
     **options: Any,
 ) -> Path:
     """Measures models on tasks and writes OUT/results.json.
@@ -66,6 +67,8 @@ def evaluate(
       out: The run folder; embeddings are cached in OUT/embeddings.
       allow_overlap: Tasks whose overlap with training patients is accepted by name.
       progress: Called with (models done, what is being done).
+      vectors: For models with the gene tower `external`: the samples' vectors, in place
+        of the file of training.
       **options: Of the protocols, such as `seeds=1`; they appear in their names.
 
     Returns:
@@ -92,7 +95,7 @@ def evaluate(
             f"{', '.join(sorted(names))}"
         )
     weights = weights_of(candidates)
-    inputs = all_inputs(candidates, tasks, by_name, weights, options)
+    inputs = all_inputs(candidates, tasks, by_name, weights, options, vectors)
     done = done_before(out, inputs)
     audits = _audit_all(candidates, weights, by_name, tasks, allow_overlap)
     progress = progress or (lambda done, note: None)
@@ -125,7 +128,9 @@ def evaluate(
                 }
                 try:
                     if task.kind == "retrieval" and model is not None:
-                        image, partner = joint = joint or joint_embeddings(model, study)
+                        image, partner = joint = joint or joint_embeddings(
+                            model, study, vectors=vectors
+                        )
                         outcome = run_task(
                             *(task, study, _dealt(candidate, image, study)),
                             partner=partner,

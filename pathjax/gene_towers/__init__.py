@@ -7,8 +7,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pathjax.gene_towers.external import External
 from pathjax.gene_towers.mlp import MLP
+from pathjax.gene_towers.pathways import Pathways
 from pathjax.gene_towers.tower import GeneTower, SharedOptions, TowerError
+from pathjax.gene_towers.vae import VAE
 from pathjax.registry import Registry, did_you_mean
 
 __all__ = [
@@ -23,7 +26,11 @@ __all__ = [
 ]
 
 DEFAULT: GeneTower = MLP()
-TOWERS: Registry[type[GeneTower]] = Registry("gene tower", {"mlp": MLP}, of=GeneTower)
+TOWERS: Registry[type[GeneTower]] = Registry(
+    "gene tower",
+    {"mlp": MLP, "vae": VAE, "pathways": Pathways, "external": External},
+    of=GeneTower,
+)
 
 
 def make(options: Mapping[str, Any], *, from_file: bool = False) -> GeneTower:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool
 
 from pathjax.data.expression import GenePanel
 from pathjax.data.study import Study
+from pathjax.data.vectors import Vectors
 
 Resources = dict[str, Any]  # plain data
 
@@ -104,6 +105,14 @@ class GeneTower:
         """
         del resources
         return (jnp.where(known, batch["expression"], 0),)
+
+    def sample_vectors(self, resources: Resources) -> Vectors | None:
+        """A vector per sample, where `reads` has "vectors": the batch's `vectors [B, X]`.
+
+        `resources["dimensions"]` is X.
+        """
+        del resources
+        return None
 
     def start(self, resources: Resources) -> dict[str, Any]:
         """Parameters of the module to start from; {} for fresh ones."""

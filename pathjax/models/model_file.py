@@ -59,7 +59,7 @@ META = {
     "resources?": {},
     "lineage?": [{"sha256": (str, type(None)), "stages?": int}],
 }  # fmt: skip
-HEADER = {"schema": int, "vit": VIT, "meta": META}
+HEADER = {"schema": int, "vit?": VIT, "meta": META}
 LARGEST_PX = 100_000
 
 
@@ -73,7 +73,8 @@ class Model:
 
     Attributes:
       params: nested dict of NumPy arrays; the encoder is `params["vit"]`.
-      vit: config of the encoder.
+      vit: config of the encoder; None in a model of genes alone, which `load_model`
+        returns only if it is asked for.
       meta: objective, its options, step, image_px, panel, study, trained patients
         (`audit`), run name; `untrained` if the parameters are random.
     """
@@ -96,7 +97,7 @@ def save_model(folder: Path, model: Model) -> Path:
     }
     header = {
         "schema": SCHEMA,
-        "vit": dataclasses.asdict(model.vit),
+        "vit": None if model.vit is None else dataclasses.asdict(model.vit),
         "meta": model.meta,
     }
     try:
@@ -134,13 +135,26 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     return _read(path, parameters=False)[1]["meta"]
 
 
-def load_model(path: str | Path) -> Model:
+def load_model(path: str | Path, *, encoder: bool = True) -> Model:
     """Reads a model from a run folder or a file.
+
+    Args:
+      path: Of either.
+      encoder: Refuse a model of genes alone, which has no image encoder.
 
     Raises:
       ModelFileError: there is none, it is cut short, or of another schema.
     """
     flat, header = _read(path, parameters=True)
+    params = unflatten_dict({tuple(k.split("/")): v for k, v in flat.items()})
+    if header.get("vit") is None:
+        if encoder:
+            raise ModelFileError(
+                f"{path} has no image encoder, it was trained on genes alone: it is for "
+                "objective.expression_tower.init, with name=vae"
+            )
+        nothing: Any = None
+        return Model(params, nothing, header["meta"])
     fields: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in header["vit"].items()
     }
@@ -155,7 +169,6 @@ def load_model(path: str | Path) -> Model:
             f"{path} expected merged adapters, as in the model that a run writes, got "
             "adapters apart from their kernels"
         )
-    params = unflatten_dict({tuple(k.split("/")): v for k, v in flat.items()})
     try:
         vit = ViTConfig(**fields)
     except ValueError as error:
@@ -228,6 +241,8 @@ def _read(path: str | Path, parameters: bool) -> tuple[dict[str, Any], dict[str,
 def _header_problem(header: dict[str, Any]) -> str:
     if problem := mismatch(header, HEADER, "the header"):
         return problem
+    if "vit" not in header:
+        return "the header lacks vit"
     meta = header["meta"]
     preprocess, panel = meta.get("preprocess") or {}, meta.get("panel") or {}
     sides = [meta["image_px"], *(preprocess.get(k, 1) for k in ("resize", "crop"))]

@@ -7,6 +7,7 @@ shipped one a line in `OBJECTIVES`. Nothing outside this package names an object
 import dataclasses
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pathjax import gene_towers
@@ -14,6 +15,7 @@ from pathjax.models.model_file import IMPORTED, Model, has_heads
 from pathjax.objectives.anchored import Anchor, anchored
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.dino import DINO
+from pathjax.objectives.gene_vae import GeneVAE
 from pathjax.objectives.joint import Joint
 from pathjax.objectives.objective import (
     Batch,
@@ -52,6 +54,7 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "regression": Regression,
         "joint": Joint,
         "dino": DINO,
+        "gene_vae": GeneVAE,
     },
     of=Objective,
 )
@@ -116,12 +119,16 @@ def build(name: str, spec: Spec, **options: Any) -> Objective:
     return make(name, options).setup(spec)
 
 
-def of_model(model: Model, *, cached: bool = False) -> Objective:
+def of_model(
+    model: Model, *, cached: bool = False, vectors: str | Path = ""
+) -> Objective:
     """The objective that a model file was trained by, set up for prediction.
 
     Args:
       model: Its metadata name the objective and its options.
       cached: Take embeddings in place of images.
+      vectors: File of the samples' vectors, in place of that of training; for a model
+        that `needs_vectors`.
 
     Raises:
       RegistryError: Its class is not shipped, and its module not imported by the user.
@@ -135,7 +142,10 @@ def of_model(model: Model, *, cached: bool = False) -> Objective:
             f"this is {'a public' if name == IMPORTED else 'a blended'} model, an "
             "encoder without heads: take one that `pathjax train` wrote"
         )
-    made = make(name, options, from_file=True)
+    made: Any = make(name, options, from_file=True)
+    if vectors and made.needs_vectors:
+        tower = dataclasses.replace(made.expression_tower, vectors=str(vectors))
+        made = dataclasses.replace(made, expression_tower=tower)
     recorded = model.meta.get("code", {})
     for module, digest in source_hashes(name, made).items():
         if recorded.get(module, digest) != digest:

@@ -359,5 +359,5 @@ class Contrastive(WithGeneTower):
         return {
             f"z_{name}": self._embed(name, params, batch, key, 0, False)
             for name in self.modalities
-            if name in batch or name == "image"
+            if name == "image" or {name, *self.reads_of(name)} <= set(batch)
         }

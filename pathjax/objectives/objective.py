@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, UInt8
 from pathjax.data.expression import GenePanel
 from pathjax.data.study import Study
 from pathjax.data.transforms import Augment, MultiCrop
+from pathjax.data.vectors import Vectors
 from pathjax.models.vit import ViT, ViTConfig, normalise
 
 Params = dict[str, Any]
@@ -77,13 +78,15 @@ class Objective:
     Attributes:
       needs_genes: Batches must hold `expression [B, G]`, z-scored by the gene panel.
       needs_counts: Batches hold raw `counts [B, G]` and `library [B]`.
+      needs_vectors: Batches hold `vectors [B, X]`, from `sample_vectors`.
       needs_negatives: Batches hold `pair_id [B]`, and the training fold must have at
         least two distinct ones.
       min_rows: Rows that a batch needs for its loss to depend on the model: 2 where rows
         are compared with each other.
       unit: "sample" or "tile", the only `data.unit` that is accepted; "" for any.
-      views: How training views are made: Augment (`image`, one view per tile) or
-        MultiCrop (`crops_global` and `crops_local`).
+      views: How training views are made: Augment (`image`, one view per tile),
+        MultiCrop (`crops_global` and `crops_local`), or None: it reads no image, and its
+        model has no image encoder.
       supports_validation: The loss can be computed on held-out samples.
       supports_text: Reads `text [B, T]`, with rows that may lack text or expression.
       supports_unmeasured: Ignores expression and counts where `measured [B, G]` is false:
@@ -99,10 +102,11 @@ class Objective:
 
     needs_genes: ClassVar[bool] = False
     needs_counts: ClassVar[bool] = False
+    needs_vectors: ClassVar[bool] = False
     needs_negatives: ClassVar[bool] = False
     min_rows: ClassVar[int] = 1
     unit: ClassVar[str] = ""
-    views: ClassVar[type[Augment] | type[MultiCrop]] = Augment
+    views: ClassVar[type[Augment] | type[MultiCrop] | None] = Augment
     supports_validation: ClassVar[bool] = True
     supports_text: ClassVar[bool] = False
     supports_unmeasured: ClassVar[bool] = False
@@ -146,7 +150,7 @@ class Objective:
                 "were not: set data.gene_list to genes that were, or build the study "
                 "with --genes-join inner"
             )
-        if spec.cached and not self.supports_embeddings:
+        if spec.cached and not self.supports_embeddings and self.views:
             problems.append(
                 "it trains the encoder itself and cannot learn from cached embeddings: "
                 "set adapt.mode to full, last or lora"
@@ -175,6 +179,16 @@ class Objective:
         del study, train, panel
         return {}
 
+    @property
+    def has_resources(self) -> bool:
+        """Whether `read` has to be called before `setup`."""
+        return False
+
+    def sample_vectors(self, study: Study) -> Vectors | None:
+        """The vectors of a study's samples, where `needs_vectors`."""
+        del study
+        return None
+
     def start(self) -> Params:
         """Parameters to start from, by name, in place of fresh ones; {} for none."""
         return {}
@@ -185,7 +199,7 @@ class Objective:
         keys = ["mask"]
         if self.views is MultiCrop:
             keys += ["crops_global", "crops_local"]
-        else:
+        elif self.views is Augment:
             keys.append("embedding" if self.spec.cached else "image")
         if self.needs_counts:
             keys += ["counts", "library"]
@@ -193,6 +207,8 @@ class Objective:
             keys.append("expression")
         if self.spec.partial and (self.needs_counts or self.needs_genes):
             keys.append("measured")
+        if self.needs_vectors:
+            keys.append("vectors")
         if self.needs_negatives:
             keys.append("pair_id")
         if self.spec.text_dim:

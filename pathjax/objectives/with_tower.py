@@ -30,6 +30,17 @@ class WithGeneTower(Objective):
         return super().problems(batch) + [f"expression_tower.{one}" for one in tower]
 
     @property
+    def needs_vectors(self) -> bool:  # type: ignore[override]
+        return "vectors" in self.expression_tower.reads
+
+    @property
+    def has_resources(self) -> bool:
+        return type(self.expression_tower).read is not GeneTower.read
+
+    def sample_vectors(self, study):
+        return self.expression_tower.sample_vectors(self.spec.resources)
+
+    @property
     def frozen(self) -> tuple[str, ...]:
         return ("^expression/",) if self.expression_tower.frozen else ()
 
@@ -56,9 +67,16 @@ class WithGeneTower(Objective):
     def genes_like(self) -> tuple[jax.Array, ...]:
         """The tower's inputs for one sample, to initialise it with."""
         blank = {"expression": jnp.zeros((1, self.spec.n_genes), jnp.float32)}
-        return self.expression_tower.inputs(
-            self.spec.resources, blank, jnp.ones((1, 1), bool)
-        )
+        if self.needs_vectors:
+            width = self.spec.resources["dimensions"]
+            blank["vectors"] = jnp.zeros((1, width), jnp.float32)
+        return self.genes_of(blank, jnp.ones((1, 1), bool))
+
+    def reads_of(self, modality: str) -> tuple[str, ...]:
+        """Keys of the batch that a modality's tower embeds."""
+        if modality == "expression":
+            return self.expression_tower.reads
+        return (modality,)
 
     def genes_of(self, batch: Batch, known: jax.Array) -> tuple[jax.Array, ...]:
         """The tower's inputs for a batch; `known` as in `GeneTower.inputs`."""

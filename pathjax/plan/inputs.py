@@ -6,6 +6,7 @@ rest only the number of genes and the width of the text embeddings are needed.
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from pathjax import zoo
 from pathjax.config import ConfigError, RunConfig
@@ -13,6 +14,7 @@ from pathjax.data.measured import is_partial
 from pathjax.data.study import Study
 from pathjax.data.text_store import read_text
 from pathjax.models.model_file import Model, ModelFileError, load_model
+from pathjax.train.inputs import read_panel, training_ids
 
 
 def initial_model(config: RunConfig) -> Model | None:
@@ -81,6 +83,26 @@ class Sizes:
                 "--text-dim=N"
             )
         return read_text(path).values.shape[1]
+
+
+def resources(config: RunConfig) -> dict[str, Any]:
+    """What the objective reads from files of the run before it is set up.
+
+    Raises:
+      ConfigError: It depends on the study, which is not on this machine.
+    """
+    objective = config.objective.build()
+    if not objective.has_resources:
+        return {}
+    if not (Path(config.study) / "study.json").is_file():
+        raise ConfigError(
+            f"objective {config.objective.name} is built from files and the genes of "
+            f"{config.study}, which is not here: build the study, or plan with "
+            "objective.expression_tower.name=mlp"
+        )
+    study = Study(config.study)
+    panel, _ = read_panel(study, config, None)
+    return objective.read(study, training_ids(study, config), panel)
 
 
 def has_unmeasured(config: RunConfig) -> bool:

@@ -26,7 +26,7 @@ from pathjax.parallel.hardware import Target
 from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
 from pathjax.plan.collectives import Collective, collectives
 from pathjax.plan.hlo import parse
-from pathjax.plan.inputs import Sizes, has_unmeasured, initial_model
+from pathjax.plan.inputs import Sizes, has_unmeasured, initial_model, resources
 from pathjax.plan.memory import (
     Buffers,
     Memory,
@@ -141,6 +141,7 @@ def build(
         text_dim=sizes.text_dim(config),
         partial=has_unmeasured(config),
         gene_variance=(1.0,) * genes,  # the data's are unknown; shapes are the same
+        resources=resources(config),
     )
     return make_program(config, objective, mesh), vit
 

@@ -13,6 +13,7 @@ average over the nearest 50. The query's own patient is left out.
 import dataclasses
 import functools
 import logging
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -109,6 +110,7 @@ class Bank:
       neighbours: Number of samples that a prediction is the mean of.
       own_patient: Let a query retrieve its own patient's samples.
       text: Embeddings of the reference's reports, for a model with a text tower.
+      vectors: File of the samples' vectors, in place of that of training.
 
     Attributes:
       samples, patients: Ids.
@@ -126,9 +128,10 @@ class Bank:
         neighbours: int = 50,
         own_patient: bool = False,
         text: TextEmbeddings | None = None,
+        vectors: Path | None = None,
     ):
         panel = panel_of(model)
-        objective, params = build(model)
+        objective, params = build(model, vectors)
         if "temperature" not in params:
             raise PredictError(
                 "the model was trained without the pair of image and expression "
@@ -143,7 +146,17 @@ class Bank:
         self._profiles = select(study.expression(), self.samples, panel.genes)
         width = model.vit.embed_dim
         genes = panel.normalise(self._profiles)
-        self._z = {"expression": self._embed(width, "expression", genes)}
+        given = {"expression": genes}
+        table = objective.sample_vectors(study)
+        if table is not None:
+            given["vectors"], has = table.align(self.samples)
+            if not has.all():
+                raise PredictError(
+                    f"{(~has).sum()} of {len(has)} samples of the reference, first "
+                    f"{self.samples[int(np.argmin(has))]!r}, have no vector: embed them "
+                    "too, and name the file by --reference-vectors"
+                )
+        self._z = {"expression": self._embed(width, "expression", **given)}
         self._has = {"expression": np.ones(len(genes), bool)}
         if text is not None:
             expected = model.meta["objective"].get("text_dim", 0)
@@ -153,8 +166,8 @@ class Bank:
                     f"model {f'takes {expected}' if expected else 'has no text tower'}: "
                     "embed the reports as for training, or leave out the option"
                 )
-            vectors, self._has["text"] = text.align(self.samples)
-            self._z["text"] = self._embed(width, "text", vectors)
+            rows, self._has["text"] = text.align(self.samples)
+            self._z["text"] = self._embed(width, "text", text=rows)
         if neighbours > len(self.samples):
             words = (
                 "--neighbours %d: the reference has only %d samples; all are averaged"
@@ -178,11 +191,11 @@ class Bank:
         """Batch to rows in the shared space; XLA drops the other towers."""
         return jax.jit(lambda batch: {"z": self._predict(batch)[f"z_{name}"]})
 
-    def _embed(self, width: int, name: str, rows: Float[np.ndarray, "m F"]):
+    def _embed(self, width: int, modality: str, **rows: Float[np.ndarray, "m F"]):
         """The bank through one tower."""
-        blank = np.zeros((len(rows), 1, width), np.float32)
-        inputs = {"embedding": blank, name: rows}
-        return in_blocks(self._tower(name), len(rows), **inputs)["z"]
+        count = len(rows[modality])
+        blank = np.zeros((count, 1, width), np.float32)
+        return in_blocks(self._tower(modality), count, embedding=blank, **rows)["z"]
 
     @property
     def modalities(self) -> tuple[str, ...]:

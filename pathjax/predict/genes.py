@@ -41,9 +41,7 @@ def chosen(panel: GenePanel, asked: str | None) -> list[int]:
     names = list(dict.fromkeys(word.strip() for word in words if word.strip()))
     if not names:
         raise PredictError(f"--genes {asked!r} names no gene")
-    known: dict[str, int] = {}
-    for aliases in (*panel.ids.values(), panel.genes):  # its own names take precedence
-        known |= {name: place for place, name in enumerate(aliases) if name}
+    known = panel.places()
     lacking = [name for name in names if name not in known]
     if lacking:
         hints = [f"{one} ({did_you_mean(one.upper(), known)})" for one in lacking[:3]]

@@ -9,6 +9,7 @@ expected to hold, on a log scale.
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -39,10 +40,18 @@ def panel_of(model: Model) -> GenePanel:
     return GenePanel.from_json(model.meta["panel"])
 
 
-def build(model: Model) -> tuple[objectives.Objective, dict[str, Any]]:
-    """The model's objective over embeddings, and the parameters it needs."""
+def build(
+    model: Model, vectors: Path | None = None
+) -> tuple[objectives.Objective, dict[str, Any]]:
+    """The model's objective over embeddings, and the parameters it needs.
+
+    Args:
+      vectors: File of samples' vectors, in place of that of training.
+    """
     panel_of(model)
-    objective = objectives.of_model(model, cached=True)
+    objective = objectives.of_model(model, cached=True, vectors=vectors or "")
+    if vectors and not objective.needs_vectors:
+        raise PredictError(f"the model reads no vectors: leave out {vectors}")
     if not (objective.predicts_expression or objective.shares_space):
         raise PredictError(
             f"objective {model.meta['objective']['name']} neither predicts expression "
@@ -60,6 +69,9 @@ def _require_fit(model: Model, objective, params: dict[str, Any]) -> None:
         "expression": np.zeros((1, len(model.meta["panel"]["genes"])), np.float32),
         "mask": np.ones(1, bool),
     }
+    if objective.needs_vectors:
+        dimensions = objective.spec.resources.get("dimensions", 0)
+        batch["vectors"] = np.zeros((1, dimensions), np.float32)
     try:
         jax.eval_shape(objective.predict, params, batch)
     except (FlaxError, KeyError) as error:

@@ -50,6 +50,8 @@ class Options:
       min_tissue: Minimum share of tissue in a slide's tile.
       reference, reference_part: Study to retrieve from, and SPLIT:FOLD of it or "all".
       reference_text: Embeddings of its reports, for a model with a text tower.
+      reference_vectors: Vectors of its samples, for a gene tower that reads them, in
+        place of the file of training.
       neighbours: Number of samples that a retrieved expression is the mean of.
       own_patient: Let a query retrieve its own patient.
       nearest: Number of neighbours listed.
@@ -71,6 +73,7 @@ class Options:
     reference: Path | None = None
     reference_part: str | None = None
     reference_text: Path | None = None
+    reference_vectors: Path | None = None
     neighbours: int = 50
     own_patient: bool = False
     nearest: int = 5

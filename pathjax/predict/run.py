@@ -132,6 +132,7 @@ def _head(model: Model, options: Options) -> Regression | Bank:
         neighbours=options.neighbours,
         own_patient=options.own_patient,
         text=options.reference_text and read_text(options.reference_text),
+        vectors=options.reference_vectors,
     )
 
 

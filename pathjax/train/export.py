@@ -42,8 +42,10 @@ class Exporter:
         params = merge(state.params, state.frozen)
         host = to_host(self.objective.export(params, state.extra))
         if is_first():
-            vit, plain = finish(self.objective.spec.vit, host, self.init)
-            save_model(self.workdir, Model(plain, vit, self.meta | {"step": step}))
+            vit: Any = None
+            if self.objective.views is not None:  # else it has no image encoder
+                vit, host = finish(self.objective.spec.vit, host, self.init)
+            save_model(self.workdir, Model(host, vit, self.meta | {"step": step}))
 
 
 def finish(
@@ -112,6 +114,10 @@ def model_meta(
         "config": record["config"],
         "init": config.init,
         "seed": config.seed,
-        "audit": [*before["audit"], seen],
+        "audit": [
+            *before["audit"],
+            *inputs.objective.spec.resources.get("audit", ()),
+            seen,
+        ],
         "lineage": lineage,
     }

@@ -25,7 +25,8 @@ from pathjax.data.samples import Samples, gather
 from pathjax.data.smooth import smooth
 from pathjax.data.study import Study, sha256
 from pathjax.data.text_store import Texts, fit_text, read_text
-from pathjax.data.transforms import MultiCrop
+from pathjax.data.transforms import Augment
+from pathjax.data.vectors import Vectors
 from pathjax.embeddings.cache import cached_embeddings, identity, weights_file
 from pathjax.gene_towers import GeneTower
 from pathjax.models.blocks import from_plain
@@ -51,6 +52,7 @@ class Inputs:
       panel: Genes and their scale on the training fold; None without expression.
       texts: Text embeddings and their scale; None without.
       objective: Set up for the run.
+      vectors: Vectors of samples that the objective reads, or None.
     """
 
     config: RunConfig
@@ -61,6 +63,7 @@ class Inputs:
     panel: GenePanel | None
     texts: Texts | None
     objective: Objective
+    vectors: Vectors | None = None
 
     def record(self) -> dict[str, Any]:
         """Config, genes, text, study, start and objective as plain data."""
@@ -94,6 +97,7 @@ class Inputs:
             counts=self.objective.needs_counts,
             drop_unpaired=self.config.data.drop_unpaired,
             texts=self.texts,
+            vectors=self.vectors,
         )
 
     def training_fold(self) -> Samples:
@@ -169,6 +173,7 @@ class Inputs:
             threads=data.threads,
             part=part,
             features=features,
+            images=self.objective.views is not None,
         )
 
     def features(self, workdir: Path) -> np.ndarray | None:
@@ -210,7 +215,10 @@ def read_inputs(config: RunConfig) -> Inputs:
         gene_variance=tuple(float(s) ** 2 for s in panel.std) if panel else (),
         resources=resources,
     )
-    return Inputs(config, study, init, init_sha256, vit, panel, texts, objective)
+    return Inputs(
+        *(config, study, init, init_sha256, vit, panel, texts, objective),
+        vectors=objective.sample_vectors(study),
+    )
 
 
 def resolved_options(objective: Objective) -> dict[str, Any]:
@@ -300,7 +308,7 @@ def require_same_scale(config: RunConfig, study: Study, init: Model | None) -> N
       ConfigError: Naming the tile size to build the study with.
     """
     asked = init.meta.get("preprocess") if init else None
-    if asked is None or config.objective.build().views is MultiCrop:
+    if asked is None or config.objective.build().views is not Augment:
         return
     problems = []
     if study.tile_px != asked["resize"]:

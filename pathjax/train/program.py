@@ -127,6 +127,7 @@ def example_batch(
         "library": ((b,), "float32"),
         "measured": ((b, spec.n_genes), "bool"),
         "text": ((b, spec.text_dim), "float32"),
+        "vectors": ((b, spec.resources.get("dimensions", 0)), "float32"),
         "has_expression": ((b,), "bool"),
         "has_text": ((b,), "bool"),
         "mask": ((b,), "bool"),

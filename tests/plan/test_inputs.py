@@ -10,6 +10,7 @@ from pathjax.plan.inputs import (
     Sizes,
     has_unmeasured,
     initial_model,
+    resources,
     training_samples,
 )
 from pathjax.plan.steps import build
@@ -72,3 +73,17 @@ def test_width_of_text_embeddings(tmp_path):
     assert Sizes(text=384).text_dim(config) == 384
     with pytest.raises(ConfigError, match="--text-dim=N"):
         Sizes().text_dim(config)
+
+
+def test_a_gene_tower_is_built_from_its_files(tiny_study, tmp_path):
+    genes = list(tiny_study.expression().var_names)
+    (tmp_path / "sets.gmt").write_text("\t".join(["a", "", *genes]))
+    tower = {"name": "pathways", "gene_sets": str(tmp_path / "sets.gmt")}
+    options = {f"objective.expression_tower.{k}": v for k, v in tower.items()}
+    options |= {"data.genes": 6, "split": "main"}
+    config = load(f"{TCGA},variant=S/16", options | {"study": str(tiny_study.root)})
+    assert resources(config)["gene_sets"] == {"a": [0, 1, 2, 3, 4, 5]}
+    absent = load(f"{TCGA},variant=S/16", options | {"study": "absent"})
+    with pytest.raises(ConfigError, match="absent, which is not here: build the study"):
+        resources(absent)
+    assert resources(load(f"{TCGA},variant=S/16")) == {}
