@@ -104,6 +104,8 @@ EXTRAS = {
     "notebooks": [*NOTEBOOKS, *TEXT, *FIGURES],
     "figures": FIGURES,
     "text": TEXT,
+    # ssGSEA, for `pathjax data gene-sets --method ssgsea`; 1.1 has wheels with NumPy 2.
+    "gene-sets": ["gseapy>=1.1"],
     # ComBat, for `pathjax data correct --method combat`, and SpatialData stores.
     "spatial": ["scanpy>=1.10", "spatialdata>=0.7"],
     # all-MiniLM-L6-v2 itself. It asks for sentence-transformers, and that for PyTorch;
