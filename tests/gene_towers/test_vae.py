@@ -1,5 +1,7 @@
 """The gene tower `vae`: pre-trained on expression alone, then frozen or tuned."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -7,11 +9,12 @@ from made_model import made_model
 from tiny_study import config_for
 
 from pathjax.cli import main
-from pathjax.config import ConfigError
+from pathjax.config import ConfigError, RunConfig
 from pathjax.data.expression import fit_panel
 from pathjax.gene_towers import TowerError
 from pathjax.gene_towers.vae import VAE
 from pathjax.models.model_file import ModelFileError, load_model, save_model
+from pathjax.train.telemetry.metric_writer import read_metrics
 from pathjax.train.trainer import train
 
 
@@ -27,6 +30,27 @@ def genes(tiny_study, tmp_path_factory):
     values |= {"eval.every": 3, "fold": "val", "val_fold": "test"}
     train(config_for(tiny_study, **values), root / "run")
     return root / "run"
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_its_run_resumes_bit_for_bit(genes, tiny_study, tmp_path):
+    config = json.loads((genes / "config.json").read_text())["config"]
+    config = RunConfig.from_dict(config)
+
+    def stop(done, note=""):
+        if done == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "run", stop)
+    train(config, tmp_path / "run")
+    whole, parts = (load_model(p, encoder=False) for p in (genes, tmp_path / "run"))
+    jax.tree.map(np.testing.assert_array_equal, whole.params, parts.params)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert np.isfinite([row["val/nll"] for row in rows if "val/nll" in row]).all()
 
 
 def test_its_model_has_no_image_encoder(genes, tiny_study, tmp_path, capsys):
