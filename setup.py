@@ -28,8 +28,6 @@ REQUIRES = [
     # readers that threads may share; group_size:1 random access on Python 3.13
     "array_record>=0.8.3",
     "ml_collections>=1.1",  # config_flags with its own argument list (sys_argv)
-    # public benchmarks are acquired through its builders; works without TensorFlow
-    "tensorflow-datasets>=4.9.10",
     "anndata>=0.11",  # reads and writes with pandas 2 and 3, sparse layers
     "numpy>=2.0",
     "scipy>=1.13",  # NumPy 2 support
@@ -43,6 +41,9 @@ REQUIRES = [
     "rich>=13",  # progress and tables
     "matplotlib>=3.9",  # NumPy 2 support
 ]
+
+# To download public tile benchmarks; works without TensorFlow.
+BENCHMARKS = ["tensorflow-datasets>=4.9.10"]
 
 # For `pathjax tile`: whole slides, and several machines to read them.
 WSI = [
@@ -84,12 +85,9 @@ DOCS = [
 ]
 
 TEST = [
-    *WSI,
-    *TEXT,
     "pytest>=8",
     "pytest-xdist>=3.6",  # the suite compiles a lot: files on all cores
     "hypothesis>=6.100",
-    "beartype>=0.19",  # checks jaxtyping's shapes in tests
 ]
 
 LINT = [
@@ -100,6 +98,7 @@ LINT = [
 ]
 
 EXTRAS = {
+    "benchmarks": BENCHMARKS,
     "wsi": WSI,
     "notebooks": [*NOTEBOOKS, *TEXT, *FIGURES],
     "figures": FIGURES,
@@ -117,7 +116,9 @@ EXTRAS = {
     "test": TEST,
     "test-all": [
         *TEST,
+        *BENCHMARKS,
         *SLURM,
+        *TEXT,
         *FIGURES,
         *NOTEBOOKS,
         *DOCS,

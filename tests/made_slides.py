@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from extras import need
 from PIL import Image
 
 PINK, GLASS = (214, 140, 186), (243, 242, 244)
@@ -37,8 +38,7 @@ def write_tiff(
     path: Path, pixels: np.ndarray, mpp: float | None, levels=(), **options
 ) -> Path:
     """Writes a tiled TIFF; `levels` are whole downsamples, kept as further pages."""
-    import tifffile
-
+    tifffile = need("tifffile")
     options = {"tile": (64, 64), "compression": "deflate", **options}
     with tifffile.TiffWriter(path) as file:
         for factor in (1, *levels):

@@ -49,7 +49,7 @@ def test_shipped_config(path):
     init = Model({}, vit_config("L/16", layerscale=1e-5), {}) if config.init else None
     objective = make_objective(
         config,
-        config.encoder(init),
+        config.encoder(init).replace(scan=True),  # one block is traced, not 24
         n_genes=config.data.genes,
         text_dim=8 if config.data.text else 0,
     )

@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from extras import extra
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.model_selection import StratifiedKFold
 
 from pathjax.data.folds import fractions_of, parse_fractions, patient_folds
 from pathjax.data.study import StudyError
+
+model_selection = extra("sklearn.model_selection")
 
 
 def cohort(seed, patients, **classes):
@@ -59,7 +61,7 @@ def test_balance_is_no_worse_than_scikit_learns(seed, folds):
     table = cohort(seed, 97, a=3)
     made = patient_folds(table, folds, labels=["a"], seed=seed)
     theirs = made.counts.iloc[1:] * 0
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=0)
+    splitter = model_selection.StratifiedKFold(folds, shuffle=True, random_state=0)
     for i, (_, test) in enumerate(splitter.split(table, table["a"])):
         for value, count in table["a"].iloc[test].value_counts().items():
             theirs.loc[("a", value), f"fold{i}"] = count

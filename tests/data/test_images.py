@@ -6,10 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
-import tifffile
+from extras import extra
 from PIL import ExifTags, Image
 
 from pathjax.data.images import decode_tile, encode_jpeg
+
+tifffile = extra("tifffile")
 
 
 def gradient(px=64):

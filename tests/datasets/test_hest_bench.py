@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from sklearn.linear_model import Ridge
+from extras import extra
 
 from pathjax.cli import main
 from pathjax.data.images import decode_tile
@@ -14,6 +14,11 @@ from pathjax.data.study import Study, StudyError
 from pathjax.datasets.hest_bench import build_hest_bench
 from pathjax.embeddings.handcrafted import tile_features
 from pathjax.evals.suites import load_tasks
+
+decomposition = extra("sklearn.decomposition")
+linear_model = extra("sklearn.linear_model")
+pipeline = extra("sklearn.pipeline")
+preprocessing = extra("sklearn.preprocessing")
 
 GENES = [f"G{i}" for i in range(5)]
 
@@ -94,9 +99,6 @@ def test_patches_and_counts_are_kept_as_they_are(source, study):
 
 def test_its_task_gives_the_benchmarks_number(study, tmp_path):
     """HEST's recipe by scikit-learn: log1p, scaling, PCA of all 18 features, ridge."""
-    from sklearn.decomposition import PCA
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     path = str(study.root / "task.json")
     (task,) = load_tasks(path)
@@ -113,10 +115,15 @@ def test_its_task_gives_the_benchmarks_number(study, tmp_path):
     scores = []
     for name in ("T1", "T2", "T3"):
         fit, test = owners != name, owners == name
-        pipe = make_pipeline(StandardScaler(), PCA(min(256, features.shape[1])))
+        pipe = pipeline.make_pipeline(
+            preprocessing.StandardScaler(),
+            decomposition.PCA(min(256, features.shape[1])),
+        )
         train = pipe.fit_transform(features[fit])
         alpha = 100 / (train.shape[1] * len(GENES))
-        ridge = Ridge(alpha=alpha, fit_intercept=False).fit(train, values[fit])
+        ridge = linear_model.Ridge(alpha=alpha, fit_intercept=False).fit(
+            train, values[fit]
+        )
         predicted = ridge.predict(pipe.transform(features[test]))
         pairs = zip(predicted.T, values[test].T, strict=True)
         scores.append(np.mean([scipy.stats.pearsonr(a, b)[0] for a, b in pairs]))

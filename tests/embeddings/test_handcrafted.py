@@ -2,10 +2,14 @@ import colorsys
 
 import numpy as np
 import pytest
+from extras import extra
 
 from pathjax.data.images import decode_tile
 from pathjax.datasets.her2st import build_her2st
 from pathjax.embeddings.handcrafted import FEATURES, STAINS, features, unmix
+
+linear_model = extra("sklearn.linear_model")
+preprocessing = extra("sklearn.preprocessing")
 
 
 def of(tiles):
@@ -113,8 +117,6 @@ def test_real_yardstick_predicts_expression_of_another_section(real_data, tmp_pa
     B4, with genes chosen by the variance of raw counts; by that of X, as pathjax
     chooses, C5 is easier and B4 harder.
     """
-    from sklearn.linear_model import Ridge
-    from sklearn.preprocessing import StandardScaler
 
     study = build_her2st(
         real_data / "her2st",
@@ -129,11 +131,11 @@ def test_real_yardstick_predicts_expression_of_another_section(real_data, tmp_pa
 
     def score(fold, variance_of, order=None):
         genes = np.argsort(-variance_of[train].var(axis=0), kind="stable")[:100]
-        scaler = StandardScaler().fit(found[train])
+        scaler = preprocessing.StandardScaler().fit(found[train])
         target = x[train][:, genes]
         if order is not None:
             target = target[order]
-        model = Ridge(1.0).fit(scaler.transform(found[train]), target)
+        model = linear_model.Ridge(1.0).fit(scaler.transform(found[train]), target)
         test = study.fold_samples("c_sections", fold)
         guess, truth = model.predict(scaler.transform(found[test])), x[test][:, genes]
         rs = [

@@ -1,15 +1,19 @@
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
+from extras import extra
 
 from pathjax.embeddings.pixels import SIDE, components, reduced, tile_features
+
+decomposition = extra("sklearn.decomposition")
 
 
 def test_components_are_scikit_learns():
     rng = np.random.default_rng(0)
     values = (rng.normal(size=(60, 8)) @ rng.normal(size=(8, 20))).astype(np.float32)
     found = components(values, 5)
-    expected = PCA(5, svd_solver="full").fit_transform(values.astype(np.float64))
+    expected = decomposition.PCA(5, svd_solver="full").fit_transform(
+        values.astype(np.float64)
+    )
     signs = np.sign((found * expected).sum(axis=0))
     np.testing.assert_allclose(found, expected * signs, atol=1e-4)
 

@@ -4,10 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from extras import extra
 
 from pathjax.data.expression import select
 from pathjax.evals import EvalError
@@ -17,6 +14,11 @@ from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
 from pathjax.stats.correlation import per_gene_pearson
 from pathjax.stats.metrics import mean_pearson
+
+decomposition = extra("sklearn.decomposition")
+linear_model = extra("sklearn.linear_model")
+pipeline = extra("sklearn.pipeline")
+preprocessing = extra("sklearn.preprocessing")
 
 STATUS = Task("status", "made", "status", "classification", "cohort", "fit", "test")
 GENES = Task("genes", "made", None, "expression", "cohort", "fit", "test", genes=6)
@@ -38,7 +40,9 @@ def test_uni_learns_from_fit_and_select_as_scikit_learn_does(study, features):
         study, features, "fit", "select", "test"
     )
     x, y = np.concatenate([x1, x2]), np.concatenate([y1, y2])
-    model = LogisticRegression(C=x.shape[1] * 2 / 100, tol=1e-8, max_iter=5000)
+    model = linear_model.LogisticRegression(
+        C=x.shape[1] * 2 / 100, tol=1e-8, max_iter=5000
+    )
     guess = model.fit(x.astype(np.float64), y).predict(query)
     classes = np.array(outcome.columns)
     np.testing.assert_array_equal(classes[outcome.prediction], guess)
@@ -81,9 +85,9 @@ def test_hest_is_scaler_components_and_ridge_on_log_counts(study, features, name
         for part in (fit, test)
     )
     np.testing.assert_array_equal(outcome.truth, truth)
-    steps = [PCA(16, svd_solver="full")] if name == "hest-ridge/1" else []
-    ridge = Ridge(alpha=100 / (16 * 6), fit_intercept=False)
-    model = make_pipeline(StandardScaler(), *steps, ridge)
+    steps = [decomposition.PCA(16, svd_solver="full")] if name == "hest-ridge/1" else []
+    ridge = linear_model.Ridge(alpha=100 / (16 * 6), fit_intercept=False)
+    model = pipeline.make_pipeline(preprocessing.StandardScaler(), *steps, ridge)
     wanted = model.fit(fit.features.astype(np.float64), y).predict(test.features)
     np.testing.assert_allclose(outcome.prediction, wanted, atol=1e-3)
     assert outcome.value == pytest.approx(mean_pearson(truth, wanted), abs=1e-4)

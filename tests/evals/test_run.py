@@ -4,10 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from extras import extra
 from scipy.stats import pearsonr, spearmanr
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
-from sklearn.preprocessing import StandardScaler
 
 from pathjax.data.expression import select
 from pathjax.evals import EvalError
@@ -15,6 +13,10 @@ from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
 from pathjax.stats.metrics import balanced_accuracy, mean_pearson
+
+linear_model = extra("sklearn.linear_model")
+metrics = extra("sklearn.metrics")
+preprocessing = extra("sklearn.preprocessing")
 
 STATUS = Task("status", "made", "status", "classification", "cohort", "fit", "test")
 GENES = Task("genes", "made", None, "expression", "cohort", "fit", "test", genes=6)
@@ -30,8 +32,8 @@ def test_classification_equals_scikit_learn_at_the_chosen_strength(study, featur
     status = study.samples["status"]
     fit = fit.keep(status.iloc[fit.index].notna().to_numpy())
     test = test.keep(status.iloc[test.index].notna().to_numpy())
-    scaler = StandardScaler().fit(fit.features.astype(np.float64))
-    model = LogisticRegression(
+    scaler = preprocessing.StandardScaler().fit(fit.features.astype(np.float64))
+    model = linear_model.LogisticRegression(
         C=1 / (outcome.hyper["strength"] * len(fit)),
         class_weight="balanced",
         tol=1e-9,
@@ -61,8 +63,8 @@ def test_expression_equals_scikit_learn_at_the_chosen_strength(study, features):
     y = select(expression, list(fit.sample), outcome.columns).astype(np.float64)
     truth = select(expression, list(test.sample), outcome.columns)
     np.testing.assert_array_equal(outcome.truth, truth)
-    scaler = StandardScaler().fit(fit.features.astype(np.float64))
-    model = Ridge(alpha=outcome.hyper["strength"] * len(fit), solver="svd")
+    scaler = preprocessing.StandardScaler().fit(fit.features.astype(np.float64))
+    model = linear_model.Ridge(alpha=outcome.hyper["strength"] * len(fit), solver="svd")
     model.fit(scaler.transform(fit.features.astype(np.float64)), y)
     wanted = model.predict(scaler.transform(test.features.astype(np.float64)))
     np.testing.assert_allclose(outcome.prediction, wanted, atol=1e-3)
@@ -235,11 +237,11 @@ def test_a_task_names_its_metric(study, features, protocol, metric):
     runs = np.moveaxis(runs, 1, 0) if protocol == "eva-linear/1" else [runs]
     truth = outcome.truth
     wanted = {
-        "auroc": lambda p: roc_auc_score(truth, p[:, 1]),
+        "auroc": lambda p: metrics.roc_auc_score(truth, p[:, 1]),
         "auprc": lambda p: np.mean(
-            [average_precision_score(truth == c, p[:, c]) for c in (0, 1)]
+            [metrics.average_precision_score(truth == c, p[:, c]) for c in (0, 1)]
         ),
-        "f1_macro": lambda p: f1_score(truth, p, average="macro"),
+        "f1_macro": lambda p: metrics.f1_score(truth, p, average="macro"),
     }[metric]
     assert outcome.value == pytest.approx(np.mean([wanted(run) for run in runs]))
     if metric == "auroc":

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from extras import extra
 
 from pathjax.modalities.cell import predict, score
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation, prepare
 from pathjax.stats.metrics import balanced_accuracy
+
+linear_model = extra("sklearn.linear_model")
 
 SIZES = Preparation(genes=50, components=32)
 
@@ -61,7 +63,7 @@ def test_predictions_are_those_of_a_probe_fitted_on_the_other_folds(cohort):
         x = prepare(values, train, SIZES)
         # Ours standardises by the training rows, and weighs the mean loss.
         x = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
-        theirs = LogisticRegression(
+        theirs = linear_model.LogisticRegression(
             C=1 / (info["strength"] * train.sum()),
             class_weight="balanced",
             max_iter=1000,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
+from extras import extra
 
 from pathjax.modalities.features import (
     Preparation,
@@ -10,6 +10,8 @@ from pathjax.modalities.features import (
     prepare,
     principal_axes,
 )
+
+decomposition = extra("sklearn.decomposition")
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def rows():
 def test_axes_are_scikit_learns(rows, n):
     x = rows[0][:n] - rows[0][:n].mean(axis=0)
     ours = principal_axes(x, 5)
-    theirs = PCA(5, svd_solver="full").fit(x).components_.T
+    theirs = decomposition.PCA(5, svd_solver="full").fit(x).components_.T
     agree = np.abs((ours * theirs).sum(axis=0))
     np.testing.assert_allclose(agree, 1, atol=1e-5)
     largest = ours[np.abs(ours).argmax(axis=0), range(5)]

@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
+from extras import extra
 
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.projection import neighbours, project, purity, reduced
+
+neighbors = extra("sklearn.neighbors")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def clusters():
 def test_neighbours_are_scikit_learns(clusters):
     x, _ = clusters
     near, others = neighbours(x.astype(np.float64), np.arange(90), 5)
-    theirs = NearestNeighbors(n_neighbors=6).fit(x).kneighbors(x)[1][:, 1:]
+    theirs = neighbors.NearestNeighbors(n_neighbors=6).fit(x).kneighbors(x)[1][:, 1:]
     np.testing.assert_array_equal(np.sort(near), np.sort(theirs))
     assert others
 

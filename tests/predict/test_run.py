@@ -6,6 +6,7 @@ import json
 import anndata
 import numpy as np
 import pytest
+from extras import need
 from made_slides import slide, write_tiff
 from PIL import Image
 
@@ -199,6 +200,7 @@ def test_spots_are_drawn_beside_each_other(checkpoints, tiny_study, tmp_path):
 
 
 def test_a_real_slide(make_model, real_data, tmp_path):
+    need("openslide")
     model = make_model()
     model.meta["image_px"] = 112
     save_model(tmp_path / "run", model)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import scipy.stats
+from extras import extra
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn import metrics as sklearns
 
 from pathjax.registry import RegistryError
 from pathjax.stats.correlation import PEARSON, per_gene_pearson
@@ -20,6 +20,8 @@ from pathjax.stats.metrics import (
     metric_label,
     recall_at,
 )
+
+sklearns = extra("sklearn.metrics")
 
 accuracy_terms = BALANCED_ACCURACY.terms
 pearson_terms = PEARSON.terms

@@ -10,6 +10,7 @@ import traceback
 import numpy as np
 import pytest
 import text_server as bad
+from extras import need
 
 from pathjax.cli import main
 from pathjax.data.study import Study
@@ -43,6 +44,7 @@ def embed(table, tmp_path, server):
 
 
 def test_reports_into_a_study_and_vectors_of_it(broken_copy, table, tmp_path, capsys):
+    need("sklearn")
     root = str(broken_copy.root)
     assert main(["data", "reports", root, f"--reports={table}"]) == 1
     assert "has 3 other reports already: name --replace" in capsys.readouterr().err
@@ -165,6 +167,7 @@ def test_the_key_is_in_no_object_log_or_traceback(server, caplog):
 
 
 def test_strict_embeds_nothing_if_a_text_is_left_out(table, tmp_path, capsys):
+    need("sklearn")
     words = ["text", "embed", str(table), "--backend=tfidf", f"--out={tmp_path}/v.h5"]
     assert main([*words, "--strict"]) == 1
     assert "--strict: " in (error := capsys.readouterr().err) and "left out" in error

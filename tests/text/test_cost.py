@@ -1,11 +1,14 @@
 """What is said and agreed to before anything is sent."""
 
 import pytest
+from extras import need
 
 from pathjax.data.text_store import TextError
 from pathjax.text.cost import agree, quote
 from pathjax.text.embed import Plan
 from pathjax.text.openai import OpenAIBackend
+
+need("openai")
 
 PLAN = Plan([["a"], ["b", "c"]], ["a", "b"], 1, 2_000_000)
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import text_server as bad
+from extras import need
 
 from pathjax.data.text_store import TextError, hash_texts
 from pathjax.text.cache import VectorCache
@@ -70,6 +71,7 @@ def test_it_stops_when_the_server_counts_more_than_was_agreed(server, table, tmp
 
 
 def test_tfidf_is_fitted_to_a_fold(tiny_study, table):
+    need("sklearn")
     texts = load_texts(table)
     everything = embed_tfidf(texts, dimensions=4)
     assert everything.meta["fitted_on"] == "all texts"

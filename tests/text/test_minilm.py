@@ -7,13 +7,15 @@ import math
 import jax
 import numpy as np
 import pytest
+from extras import extra
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pathjax.data.text_store import TextError
 from pathjax.text.cache import VectorCache
 from pathjax.text.embed import make_plan, run
 from pathjax.text.minilm import PACKAGE, Form, MiniLMBackend, names, sentence_vectors
+
+tokenizers = extra("tokenizers")
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "clear", "cell", "renal", "carcinoma"]
 D = 8
@@ -33,9 +35,13 @@ def folder(tmp_path):
         "max_position_embeddings": 16,
     }
     (made / "config.json").write_text(json.dumps(config))
-    tokens = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, "[UNK]"))
-    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokens.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokens = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({w: i for i, w in enumerate(WORDS)}, "[UNK]")
+    )
+    tokens.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokens.post_processor = tokenizers.processors.BertProcessing(
+        ("[SEP]", 3), ("[CLS]", 2)
+    )
     tokens.enable_truncation(4)
     tokens.save(str(made / "tokenizer.json"))
     random = np.random.default_rng(0)

@@ -11,6 +11,7 @@ import types
 import numpy as np
 import pytest
 import text_server as bad
+from extras import need
 from text_server import vector_of
 
 from pathjax.data.text_store import TextError
@@ -23,6 +24,8 @@ from pathjax.text.openai import (
     is_too_long,
     read_answer,
 )
+
+need("openai")
 
 TEXTS = [f"report {i} of a carcinoma" for i in range(20)]
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from sklearn.decomposition import TruncatedSVD
+from extras import need
 
 from pathjax.data.text_store import TextError
 from pathjax.text.tfidf import tfidf_vectors
+
+decomposition = need("sklearn.decomposition")
 
 KINDS = ("clear cell renal carcinoma", "papillary renal tumour with foam")
 TEXTS = [f"{KINDS[i % 2]} case w{i % 3}" for i in range(12)]
@@ -30,7 +32,7 @@ def test_it_is_tf_idf_as_defined():
     tf = np.where(counts, 1 + np.log(np.maximum(counts, 1)), 0)
     rows = tf * (1 + np.log(5 / (1 + (counts > 0).sum(0))))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    expected = TruncatedSVD(2, random_state=0).fit_transform(rows)
+    expected = decomposition.TruncatedSVD(2, random_state=0).fit_transform(rows)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     found = tfidf_vectors(texts, np.ones(4, bool), dimensions=2)
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)

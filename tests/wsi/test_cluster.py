@@ -1,12 +1,14 @@
 """Slides on one process and on Dask's: order, surprises, dead workers, no scheduler."""
 
-import dask
-import distributed  # noqa: F401  its defaults have to be there before they are changed
 import pytest
+from extras import need
 from slide_work import note
 
 from pathjax.wsi.cluster import run_slides
 from pathjax.wsi.manifest import SlideRow
+
+dask = need("dask")
+need("distributed")  # its defaults have to be there before they are changed
 
 
 def rows(*names):

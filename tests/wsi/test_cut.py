@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+from extras import need
 from made_slides import slide
 
 from pathjax.data.images import encode_jpeg
@@ -51,6 +52,7 @@ def test_tiles_equal_those_read_one_by_one(tile_px, threads):
 @pytest.mark.parametrize("mpp", [0.5, 1.0, 1.3, 2.6])
 def test_a_real_pyramid_gives_the_pixels_of_its_tiles_one_by_one(real_data, mpp):
     """A level that is 2.0005 times smaller, so that places fall between its pixels."""
+    need("openslide")
     made = open_slide(real_data / "wsi" / "TCGA-CR-7395-01A-01-TS1.svs")
     reading = plan_reading(made.levels, 0.5, mpp, 100)
     places = grid(made.bounds, 100 * mpp / 0.5, reading.extent)[:60]

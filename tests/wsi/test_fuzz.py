@@ -9,11 +9,12 @@ import multiprocessing
 
 import numpy as np
 import pytest
-import tifffile
+from extras import extra
 from made_slides import slide, write_tiff
 from PIL import Image
 from slide_work import tile_damaged
 
+tifffile = extra("tifffile")
 PER_KIND = 100
 
 

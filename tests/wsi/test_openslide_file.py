@@ -1,11 +1,13 @@
 """OpenSlide's slides: its own pixels, white where nothing was scanned, named faults."""
 
 import numpy as np
-import openslide
+from extras import need
 from made_slides import slide, write_tiff
 
 from pathjax.wsi.base import SlideError
 from pathjax.wsi.openslide_file import OpenSlideFile
+
+openslide = need("openslide")
 
 
 def test_a_real_slide_has_its_size_mpp_and_pixels(real_data):

@@ -4,15 +4,17 @@ import concurrent.futures
 import contextlib
 
 import numpy as np
-import openslide
 import pytest
-import tifffile
+from extras import extra
 from made_slides import slide, write_tiff
 from PIL import Image
 
 from pathjax.wsi import tiff_file
 from pathjax.wsi.base import SlideError
 from pathjax.wsi.tiff_file import TiffFile
+
+openslide = extra("openslide")
+tifffile = extra("tifffile")
 
 PIXELS = slide(230, 310)
 LAYOUTS = {

@@ -3,9 +3,8 @@
 import contextlib
 
 import numpy as np
-import openslide
 import pytest
-import tifffile
+from extras import extra
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_slides import slide, write_tiff
@@ -14,6 +13,9 @@ from pathjax.wsi.base import SlideError
 from pathjax.wsi.openslide_file import OpenSlideFile
 from pathjax.wsi.slide import open_slide
 from pathjax.wsi.tiff_file import TiffFile
+
+openslide = extra("openslide")
+tifffile = extra("tifffile")
 
 PIXELS = slide(230, 310)
 LAYOUTS = {OpenSlideFile: {"tile": (64, 64)}, TiffFile: {"rowsperstrip": 64}}

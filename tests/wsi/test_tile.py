@@ -7,9 +7,9 @@ import re
 
 import h5py
 import numpy as np
-import openslide
 import pandas as pd
 import pytest
+from extras import extra
 from made_slides import glass, slide, write_tiff
 from PIL import Image
 
@@ -21,6 +21,8 @@ from pathjax.wsi.manifest import SlideRow
 from pathjax.wsi.options import TileOptions
 from pathjax.wsi.tile import forget_skipped, tile_slide
 from pathjax.wsi.tissue import find_tissue
+
+openslide = extra("openslide")
 
 SMALL = TileOptions(tile_px=64, mpp=0.5)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from extras import need
 from made_slides import glass, tissue
 from PIL import Image
 
@@ -119,6 +120,7 @@ def test_rule_is_checked():
 @pytest.mark.parametrize("rule", RULES)
 def test_real_slides(real_data, rule):
     """Against colour alone, judged by lightness: another quantity than saturation."""
+    need("openslide")
     folder = real_data / "wsi"
     for name, mpp in (
         ("CMU-1-Small-Region.svs", 0.499),

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from pathjax.datasets.benchmarks.benchmark import Benchmark, BenchmarkError, Part
 from pathjax.files import cache_folder, short_name, write_json
+from pathjax.optional_deps import need
 
 TAR = (".tar.gz", ".tgz", ".tar")
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
@@ -149,9 +150,10 @@ def _download(part: Part, name: str, cache: Path) -> Path:
 
     Raises:
       BenchmarkError: The server cannot be reached or refuses.
+      RuntimeError: The extra `benchmarks` is not installed.
     """
-    import requests
-    import tensorflow_datasets as tfds
+    tfds = need("tensorflow_datasets", "benchmarks")
+    import requests  # comes with it
 
     folder = cache / "downloads"
     manager = tfds.download.DownloadManager(download_dir=folder, dataset_name=name)

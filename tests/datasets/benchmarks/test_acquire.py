@@ -11,6 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from extras import need
 
 from pathjax.datasets.benchmarks import BENCHMARKS, BenchmarkError
 from pathjax.datasets.benchmarks.acquire import acquire
@@ -112,6 +113,7 @@ def test_pcam_checksums_are_of_the_uncompressed_files(trees, small, tmp_path):
 @pytest.fixture
 def served(packed_crc):
     """The archives behind a server of this machine, and the set with its addresses."""
+    need("tensorflow_datasets")
     folder, crc = packed_crc
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -148,6 +150,7 @@ def test_a_download_that_fails_says_what_to_do(served, tmp_path):
 
 
 def test_downloading_imports_no_tensorflow():
+    need("tensorflow_datasets")
     program = (
         "import sys, tempfile, tensorflow_datasets as tfds;"
         "tfds.download.DownloadManager(download_dir=tempfile.mkdtemp());"

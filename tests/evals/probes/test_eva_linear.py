@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from extras import extra
 
 from pathjax.evals import EvalError
 from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
@@ -19,6 +20,8 @@ from pathjax.evals.probes.minibatch import (
 )
 from pathjax.evals.protocols import PROTOCOLS
 from pathjax.stats.metrics import balanced_accuracy
+
+linear_model = extra("sklearn.linear_model")
 
 # 70 rows are 5 batches, the last of 6 rows: at most 30 epochs, a patience of 6.
 SMALL = EvaLinear(batch=16, steps=150)
@@ -317,7 +320,6 @@ def test_beside_the_embeddings_a_sweep_needs_little_memory():
 def test_real_tiles_are_told_apart_as_by_scikit_learn(real_data):
     """A scale of features as encoders have it; 478 tiles of one patient, by colour."""
     from PIL import Image
-    from sklearn.linear_model import LogisticRegression
 
     from pathjax.embeddings.handcrafted import features
 
@@ -335,7 +337,11 @@ def test_real_tiles_are_told_apart_as_by_scikit_learn(real_data):
         classes=2, options=options,
     )  # fmt: skip
     ours = [balanced_accuracy(y[test], one) for one in np.asarray(sweep.prediction)]
-    theirs = LogisticRegression(max_iter=1000).fit(x[fit], y[fit]).predict(x[test])
+    theirs = (
+        linear_model.LogisticRegression(max_iter=1000)
+        .fit(x[fit], y[fit])
+        .predict(x[test])
+    )
     theirs = balanced_accuracy(y[test], theirs)
     print(f"eva-linear {np.mean(ours):.3f}, scikit-learn {theirs:.3f}")
     assert abs(np.mean(ours) - theirs) < 0.05 and np.mean(ours) > 0.6

@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
+from extras import extra
 from scipy.stats import pearsonr
-from sklearn.decomposition import PCA
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from pathjax.data.images import decode_tile
 from pathjax.datasets.her2st import build_her2st
 from pathjax.evals.probes.hest_ridge import hest_alpha, hest_choice, hest_ridge
 from pathjax.stats.metrics import mean_pearson
+
+decomposition = extra("sklearn.decomposition")
+linear_model = extra("sklearn.linear_model")
+pipeline = extra("sklearn.pipeline")
+preprocessing = extra("sklearn.preprocessing")
 
 GENES = 50
 
@@ -40,10 +42,10 @@ def scikit_learn(x, y, query, components, alpha=None):
     x, y, query = (part.astype(np.float64) for part in (x, y, query))
     alpha = 100 / (components * y.shape[1]) if alpha is None else alpha
     return (
-        make_pipeline(
-            StandardScaler(),
-            PCA(components, svd_solver="full"),
-            Ridge(alpha=alpha, fit_intercept=False),
+        pipeline.make_pipeline(
+            preprocessing.StandardScaler(),
+            decomposition.PCA(components, svd_solver="full"),
+            linear_model.Ridge(alpha=alpha, fit_intercept=False),
         )
         .fit(x, y)
         .predict(query)
@@ -112,10 +114,10 @@ def test_r_is_that_of_scikit_learn_on_real_spots(real_data, tmp_path):
     data = x[folds["train"]], y, x[folds["new_section"]]
     wanted = mean_pearson(truth, scikit_learn(*data, 256))
     found = mean_pearson(truth, as_in_hest(*data))
-    as_hest = make_pipeline(
-        StandardScaler(),
-        PCA(256, random_state=1),
-        Ridge(
+    as_hest = pipeline.make_pipeline(
+        preprocessing.StandardScaler(),
+        decomposition.PCA(256, random_state=1),
+        linear_model.Ridge(
             alpha=100 / (256 * GENES), fit_intercept=False, solver="lsqr", max_iter=1000
         ),
     )

@@ -5,11 +5,13 @@ import functools
 import jax
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from extras import extra
 
 from pathjax.evals.folds import fold_weights
 from pathjax.evals.probes.logistic import logistic_sweep
+
+linear_model = extra("sklearn.linear_model")
+preprocessing = extra("sklearn.preprocessing")
 
 FINE = {"tolerance": 1e-6, "steps": 500}
 
@@ -29,8 +31,8 @@ def oracle(x, y, weight, l2, query, balanced=False):
     """scikit-learn in float64 on standardised features; C = 1 / (l2 n)."""
     used = weight > 0
     x, query, weight = x.astype(np.float64), query.astype(np.float64), weight[used]
-    scaler = StandardScaler().fit(x[used], sample_weight=weight)
-    model = LogisticRegression(
+    scaler = preprocessing.StandardScaler().fit(x[used], sample_weight=weight)
+    model = linear_model.LogisticRegression(
         C=1 / (float(l2) * float(weight.sum())),
         class_weight="balanced" if balanced else None,
         tol=1e-10,

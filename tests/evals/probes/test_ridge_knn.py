@@ -3,14 +3,16 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.preprocessing import StandardScaler
+from extras import extra
 
 from pathjax.evals.folds import fold_weights
 from pathjax.evals.probes.knn import knn_predict, knn_sweep
 from pathjax.evals.probes.ridge import ridge_sweep
 from pathjax.evals.probes.sweep import moments
+
+linear_model = extra("sklearn.linear_model")
+neighbors = extra("sklearn.neighbors")
+preprocessing = extra("sklearn.preprocessing")
 
 
 def made(rows=150, width=12, genes=6, seed=0):
@@ -35,8 +37,8 @@ def oracle(x, y, weight, strength, query):
     """scikit-learn's Ridge in float64, alpha = strength * sum of weights."""
     used = weight > 0
     x64 = x.astype(np.float64)
-    scaler = StandardScaler().fit(x64[used], sample_weight=weight[used])
-    model = Ridge(alpha=strength * weight.sum(), solver="svd")
+    scaler = preprocessing.StandardScaler().fit(x64[used], sample_weight=weight[used])
+    model = linear_model.Ridge(alpha=strength * weight.sum(), solver="svd")
     model.fit(scaler.transform(x64[used]), y[used], sample_weight=weight[used])
     return model.predict(scaler.transform(query.astype(np.float64)))
 
@@ -139,7 +141,7 @@ def test_knn_shares_equal_scikit_learn_for_every_k():
     onehot = np.eye(3, dtype=np.float32)[y]
     found = knn_predict(x, onehot, np.ones(120, np.float32), query, ks, largest=30)
     for place, k in enumerate(ks):
-        model = KNeighborsClassifier(
+        model = neighbors.KNeighborsClassifier(
             int(k),
             metric="cosine",
             algorithm="brute",

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
-from sklearn.linear_model import LogisticRegression
+from extras import extra
 
 from pathjax.evals.probes.uni_logreg import uni_logreg
+
+linear_model = extra("sklearn.linear_model")
 
 WIDTH = 100
 
@@ -69,7 +71,9 @@ def test_of_few_features_it_says_that_it_has_not_converged():
 def test_the_squared_penalty_is_scikit_learns(classes):
     (x, y), (query, truth) = made(classes, 1), made(classes, 2)
     fit = uni_logreg(x, y, query, classes=classes, squared=True)
-    model = LogisticRegression(C=WIDTH * classes / 100, tol=1e-9, max_iter=20_000)
+    model = linear_model.LogisticRegression(
+        C=WIDTH * classes / 100, tol=1e-9, max_iter=20_000
+    )
     model.fit(x.astype(np.float64), y)
     wanted = model.predict_proba(query.astype(np.float64))
     found = scipy.special.softmax(np.asarray(fit.logits), axis=1)
