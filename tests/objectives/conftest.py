@@ -10,13 +10,20 @@ from pathjax.models.variants import vit_config
 
 GENES = 12
 CONFIG = vit_config(
-    "Xs/8", image_px=16, depth=2, width=24, heads=2, mlp_dim=48, drop_path=0.2
+    "Xs/8", image_px=16, depth=1, width=24, heads=2, mlp_dim=48, drop_path=0.2
 )
 
 
 @pytest.fixture(scope="session")
 def vit():
+    """One block, which is never dropped: half of the time to compile two."""
     return CONFIG
+
+
+@pytest.fixture(scope="session")
+def deep():
+    """Two blocks: stochastic depth drops the second."""
+    return CONFIG.replace(depth=2)
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +73,12 @@ def mean_loss(objective, train):
 
 @pytest.fixture
 def check_objective(batch):
-    """What holds for every objective, run on one; returns params and extra."""
+    """What holds for every objective, run on one; returns params and extra.
 
-    def check(objective):
+    `devices`: also that eight devices compute the same, which compiles all again.
+    """
+
+    def check(objective, devices=True):
         key = jax.random.key(0)
         params, extra = quick_jit(objective.init)(key, batch)
         given = {name: batch[name] for name in {*objective.requires, "mask"}}
@@ -91,21 +101,23 @@ def check_objective(batch):
         alone_mean, (alone, _, alone_aux) = still(params, extra, six)
         close((mean, padded[:6], padded_aux), (alone_mean, alone, alone_aux))
 
-        # Eight devices give the one device's loss, gradients and statistics.
-        mesh = jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
-        rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
-        whole = NamedSharding(mesh, PartitionSpec())
-        sharded = run(
-            jax.device_put(params, whole),
-            jax.device_put(extra, whole),
-            jax.device_put(given, rows),
-        )
-        (_, (many, many_metrics, many_aux)), many_gradients = sharded
-        assert len(many.sharding.device_set) == 8
-        close(many, values)
-        close(many_metrics, metrics)
-        close(many_aux, aux)
-        close(many_gradients, gradients)
+        if devices:
+            mesh = jax.make_mesh(
+                (4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2
+            )
+            rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+            whole = NamedSharding(mesh, PartitionSpec())
+            sharded = run(
+                jax.device_put(params, whole),
+                jax.device_put(extra, whole),
+                jax.device_put(given, rows),
+            )
+            (_, (many, many_metrics, many_aux)), many_gradients = sharded
+            assert len(many.sharding.device_set) == 8
+            close(many, values)
+            close(many_metrics, metrics)
+            close(many_aux, aux)
+            close(many_gradients, gradients)
 
         # The encoder alone, float32 out, and what is exported can be encoded with.
         tiles = batch["image"][:, 0]

@@ -15,11 +15,12 @@ from pathjax.objectives.regression import Regression
 ANCHOR = Anchor(weight=2.0, patches=0.5)
 
 
-def test_common(check_objective, vit):
+@pytest.mark.parametrize("devices", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_common(check_objective, vit, devices):
     """Padding, devices, gradients and export, as of any objective."""
     inner = Contrastive(widths=(16,), embed_dim=8).setup(Spec(vit, 12))
     objective = anchored(inner, ANCHOR)
-    params, (extra, base) = check_objective(objective)
+    params, (extra, base) = check_objective(objective, devices)
     assert extra == {} and set(objective.export(params, (extra, base))) == set(params)
     for leaf, start in zip(
         jax.tree.leaves(params["vit"]), jax.tree.leaves(base), strict=True

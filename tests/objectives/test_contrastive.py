@@ -21,8 +21,8 @@ SMALL = {"embed_dim": 8, "widths": (16, 16)}
         ),
     ],
 )
-def test_common(check_objective, vit, options):
-    objective = Contrastive(**SMALL, **options).setup(Spec(vit, 12))
+def test_common(check_objective, deep, options):
+    objective = Contrastive(**SMALL, **options).setup(Spec(deep, 12))
     params, extra = check_objective(objective)
     assert extra == {} and set(objective.export(params, extra)) == set(params)
     assert ("aggregator" in params) == (options["aggregator"] == "attention")

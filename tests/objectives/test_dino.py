@@ -18,7 +18,7 @@ SMALL = {"total_steps": 10, "prototypes": 16, "hidden": 20, "bottleneck": 8}
 def made(vit, batch, jit):
     """An objective with the parameters and extra state of its init."""
 
-    def make(**options):
+    def make(vit=vit, **options):
         objective = DINO(**{**SMALL, **options}).setup(Spec(vit))
         return objective, *jit(objective.init)(jax.random.key(0), batch)
 
@@ -72,8 +72,8 @@ def test_update_moves_teacher_and_centre(made):
     np.testing.assert_array_equal(still["centre"], new["centre"])
 
 
-def test_centre_is_of_the_teachers_logits_over_unmasked_rows(made, batch, jit):
-    objective, params, extra = made()
+def test_centre_is_of_the_teachers_logits_over_unmasked_rows(made, batch, jit, deep):
+    objective, params, extra = made(deep)
     loss = jit(objective.losses, static_argnums=5)
     _, _, aux = loss(params, extra, batch, jax.random.key(1), 0, True)
     assert aux["count"] == 6 * 2

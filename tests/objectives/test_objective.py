@@ -52,7 +52,8 @@ def test_what_is_needed_is_what_a_batch_must_have(vit):
         objectives.build("regression", Spec(vit, 12, 5))
 
 
-def test_encode_is_the_encoder_without_stochastic_depth(vit, batch):
+def test_encode_is_the_encoder_without_stochastic_depth(deep, batch):
+    vit = deep
     params = ViT(vit).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))["params"]
     tiles = batch["image"][:, 0]
     pixels = normalise(tiles, vit.mean, vit.std)

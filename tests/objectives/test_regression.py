@@ -10,12 +10,18 @@ from pathjax.objectives.regression import Regression
 
 
 @pytest.mark.parametrize(
-    ("loss", "aggregator"),
-    [("huber", "mean"), ("pearson", "mean"), ("negative_binomial", "attention")],
+    ("loss", "aggregator", "devices"),
+    [
+        ("huber", "mean", False),
+        ("pearson", "mean", True),
+        ("negative_binomial", "attention", False),
+        pytest.param("huber", "mean", True, marks=pytest.mark.slow),
+        pytest.param("negative_binomial", "attention", True, marks=pytest.mark.slow),
+    ],
 )
-def test_common(check_objective, vit, loss, aggregator):
+def test_common(check_objective, vit, loss, aggregator, devices):
     objective = Regression(loss=loss, aggregator=aggregator).setup(Spec(vit, 12))
-    params, extra = check_objective(objective)
+    params, extra = check_objective(objective, devices)
     assert extra == {} and set(objective.export(params, extra)) == set(params)
 
 

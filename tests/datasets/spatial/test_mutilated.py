@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+from extras import need
 from made_visium import (
     MPP,
     SIZE,
@@ -127,6 +128,7 @@ def turned(folder):
 
 
 def tagged(folder):
+    need("openslide")
     (folder / "slide.png").unlink()
     image = Image.fromarray(picture(density()))
     image.save(folder / "slide.tif", resolution_unit=3, resolution=10_000 / (MPP * 1.1))
