@@ -1,5 +1,6 @@
 """Settings that must hold before JAX starts, and the folder of real data."""
 
+import functools
 import gc
 import os
 import tempfile
@@ -8,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+gc.disable()  # until all is imported and collected, of which next to nothing is garbage
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of the time of a test is compilation, and nothing here is timed.
@@ -25,6 +28,7 @@ import jax  # the platform has to be chosen first
 from tiny_study import build_tiny_study
 
 from pathjax.parallel.mesh import make_mesh
+from pathjax.train import program, state
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -78,9 +82,21 @@ def pytest_make_parametrize_id(val, argname):
     return argname if isinstance(val, bytes) else None
 
 
+# Files of minutes, the longest first.
+LONGEST = (
+    "test_readme.py",
+    "test_notebooks.py",
+    "test_training.py",
+    "test_readme_demo.py",
+    "test_real_weights.py",
+    "test_reliability.py",
+)
+
+
 def pytest_collection_modifyitems(items):
-    """The longest file goes first: the last one is waited for by all other cores."""
-    items.sort(key=lambda item: item.path.name != "test_readme_demo.py")
+    """The longest files go first: the last one is waited for by all other cores."""
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 def pytest_collection_finish():
@@ -90,6 +106,7 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -109,6 +126,38 @@ def one_device():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pathjax.config.sections.make_mesh", make)
+        yield
+
+
+def once(make):
+    """`make`, called once for equal arguments: trees of what can be hashed."""
+
+    @functools.lru_cache(maxsize=16)
+    def made(leaves, tree):
+        args, options = jax.tree.unflatten(tree, leaves)
+        return make(*args, **options)
+
+    def call(*args, **options):
+        leaves, tree = jax.tree.flatten((args, options))
+        try:
+            return made(tuple(leaves), tree)
+        except TypeError:  # an objective of somebody's own need not be hashable
+            return make(*args, **options)
+
+    return call
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once():
+    """Runs of one program share its trace, which takes most of a small run's time.
+
+    They do when objective, optimiser, mesh, shapes and shardings are equal.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("make_schedule", "make_optimizer", "make_train_step",
+                     "make_eval_step"):  # fmt: skip
+            patch.setattr(program, name, once(getattr(program, name)))
+        patch.setattr(state, "state_creator", once(state.state_creator))
         yield
 
 

@@ -6,9 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
+from tiny_study import config_for
 
 from pathjax.cli import main
-from pathjax.config import base_config, override
 from pathjax.data.study import Study
 from pathjax.embeddings.shared_space import joint_embeddings
 from pathjax.evals import EvalError
@@ -27,25 +27,8 @@ from pathjax.train.trainer import train
 def runs(tiny_study, tmp_path_factory):
     """A base and a contrastive model tuned from it, both barely trained."""
     root = tmp_path_factory.mktemp("runs")
-    config = base_config()
-    small = {
-        "study": str(tiny_study.root),
-        "split": "main",
-        "data.batch": 8,
-        "data.image_px": 16,
-        "data.genes": 8,
-        "model.variant": "Xs/8",
-        "model.width": 24,
-        "model.depth": 1,
-        "objective.widths": (16,),
-        "objective.embed_dim": 8,
-        "optim.steps": 2,
-        "optim.warmup": 1,
-    }
-    override(config, small)
-    train(config, root / "base")
-    override(config, {"init": str(root / "base"), "optim.steps": 4})
-    train(config, root / "tuned")
+    train(config_for(tiny_study), root / "base")
+    train(config_for(tiny_study, init=str(root / "base")), root / "tuned")
     return root
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,24 +19,42 @@ from pathjax.stats.metrics import find_metric
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "extend"
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Folders by page, in which the page was run once."""
+    return {}, tmp_path_factory.mktemp("pages")
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """Runs a page in a folder of its own; returns its results."""
-    monkeypatch.chdir(tmp_path)
+def project(done, tmp_path, monkeypatch):
+    """Runs a page in a folder of its own; returns the results in a copy of it."""
+    pages, root = done
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
 
     def run(page: str, module: str):
+        if page not in pages:
+            pages[page] = root / module
+            pages[page].mkdir()
+            run_page(page, module)
+        shutil.copytree(pages[page], tmp_path, dirs_exist_ok=True)
+        monkeypatch.chdir(tmp_path)
+        return read_results(tmp_path / "results")
+
+    def run_page(page: str, module: str):
         text = (PAGES / page).read_text(encoding="utf-8")
         code, task, commands = (
             re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)[1]
             for kind in ("python", "json", "bash")
         )
-        (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
-        (tmp_path / "tissue.json").write_text(task, encoding="utf-8")
+        monkeypatch.chdir(pages[page])
+        sys.path.append(str(pages[page]))
+        Path(f"{module}.py").write_text(code, encoding="utf-8")
+        Path("tissue.json").write_text(task, encoding="utf-8")
         for line in commands.strip().splitlines():
             program, *words = shlex.split(line)
             assert (program, main(words)) == ("pathjax", 0), line
-        return read_results(tmp_path / "results")
+        sys.path.remove(str(pages[page]))
+        sys.modules.pop(module)
 
     yield run
     for module in ("my_probe", "my_metric"):

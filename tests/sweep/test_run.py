@@ -29,7 +29,9 @@ TASK = Task("class", "tiny", "tile_class", "classification", "main", "train", "v
 @pytest.fixture(scope="module")
 def config(tiny_study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
-    train(config_for(tiny_study, **{"optim.steps": 1}), folder / "init")
+    # Of the rate of most points below, whose step is then the same program.
+    start = config_for(tiny_study, **{"optim.steps": 2, "optim.lr": 1e-4})
+    train(start, folder / "init")
     text = CONFIG.format(root=str(tiny_study.root), init=str(folder / "init"))
     (folder / "config.py").write_text(text)
     return str(folder / "config.py")
@@ -77,7 +79,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_scored(
     config, tiny_study, tmp_path
 ):
     """The study has 20 genes."""
-    sweep = make(config, tmp_path, "data.genes=8,2000")
+    sweep = make(config, tmp_path, "data.genes=8,2000", **{"optim.lr": "1e-4"})
     sweep.check()
     failed = sweep.train()
     assert list(failed) == ["data.genes 2000 (seed 0)"]

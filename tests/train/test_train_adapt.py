@@ -79,9 +79,15 @@ def test_full_changes_everything_and_keeps_the_grid(tiny_study, tmp_path, public
     assert seen["objective"] == "contrastive"
 
 
-def test_last_changes_one_block(tiny_study, tmp_path, public):
-    model = tune(tiny_study, tmp_path / "run", public, "last")
-    found = changed(model, public)
+@pytest.fixture(scope="module")
+def last(tiny_study, tmp_path_factory, public):
+    """Fine-tuned in its last block."""
+    workdir = tmp_path_factory.mktemp("last") / "run"
+    return tune(tiny_study, workdir, public, "last", **{"optim.steps": 4})
+
+
+def test_last_changes_one_block(public, last):
+    found = changed(last, public)
     assert {path.split("/")[0] for path in found} == {"blocks_2", "norm"}
 
 
@@ -121,8 +127,10 @@ def distance(model, public):
 
 
 @pytest.mark.parametrize("mode", ["last", pytest.param("lora", marks=pytest.mark.slow)])
-def test_an_anchor_keeps_the_encoder_close(tiny_study, tmp_path, public, mode):
-    free = tune(tiny_study, tmp_path / "free", public, mode, **{"optim.steps": 4})
+def test_an_anchor_keeps_the_encoder_close(tiny_study, tmp_path, public, mode, last):
+    free = last
+    if mode != "last":
+        free = tune(tiny_study, tmp_path / "free", public, mode, **{"optim.steps": 4})
     anchor = {"anchor.weight": 1000.0, "anchor.patches": 1.0, "optim.steps": 4}
     held = tune(tiny_study, tmp_path / "held", public, mode, **anchor)
     assert 0 < distance(held, public) < distance(free, public)
