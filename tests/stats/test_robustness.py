@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn import metrics as sklearns
+from extras import extra
 
 from pathjax.stats.interval import left_out
 from pathjax.stats.metrics import find_metric
@@ -14,6 +14,8 @@ from pathjax.stats.robustness import (
     robustness_index_at,
     share_of_biology,
 )
+
+sklearns = extra("sklearn.metrics")
 
 
 def made(seed, rows=40, patients=8, dimensions=5):

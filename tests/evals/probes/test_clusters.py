@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from extras import extra
 
 from pathjax.evals.cells import two_by_two
 from pathjax.evals.probes.clusters import Clusters, kmeans, silhouette
 from pathjax.stats.robustness import clustering_score
+
+cluster = extra("sklearn.cluster")
+metrics = extra("sklearn.metrics")
 
 
 def blobs(seed, centres=4, each=20, dimensions=6, spread=0.3):
@@ -25,8 +27,8 @@ def test_kmeans_is_scikit_learns_from_the_same_start(seed):
     start = np.random.default_rng(seed).permutation(len(x))[:6]
     active = np.arange(6) < 3
     labels, away = kmeans(x, np.ones(len(x), np.float32), start[None], active[None])
-    peer = KMeans(3, init=x[start[:3]], n_init=1, tol=0).fit(x)
-    assert adjusted_rand_score(peer.labels_, labels[0]) == 1
+    peer = cluster.KMeans(3, init=x[start[:3]], n_init=1, tol=0).fit(x)
+    assert metrics.adjusted_rand_score(peer.labels_, labels[0]) == 1
     assert float(away[0]) == pytest.approx(peer.inertia_, rel=1e-4)
 
 
@@ -45,7 +47,7 @@ def test_padding_is_no_row():
 def test_silhouette_is_scikit_learns(groups):
     x, rng = blobs(3), np.random.default_rng(groups)
     labels = rng.integers(0, groups, len(x))
-    wanted = silhouette_score(x, labels, metric="cosine")
+    wanted = metrics.silhouette_score(x, labels, metric="cosine")
     assert silhouette(x, labels) == pytest.approx(wanted, abs=1e-6)
 
 

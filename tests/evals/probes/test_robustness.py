@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
+from extras import extra
 
 from pathjax.evals import EvalError
 from pathjax.evals.cells import two_by_two
@@ -15,6 +15,8 @@ from pathjax.evals.probes.robustness import (
     class_accuracy,
 )
 from pathjax.stats.robustness import average_drop, share_of_biology
+
+neighbors = extra("sklearn.neighbors")
 
 PATIENTS, TILES = 6, 3
 
@@ -41,7 +43,7 @@ def test_neighbours_are_scikit_learns_of_other_groups():
     rng = np.random.default_rng(1)
     x, group = rng.normal(size=(300, 6)).astype(np.float32), np.arange(300) // 4
     found = neighbours(x, group, 9)
-    search = NearestNeighbors(n_neighbors=13, metric="cosine").fit(x)
+    search = neighbors.NearestNeighbors(n_neighbors=13, metric="cosine").fit(x)
     for row, near in enumerate(search.kneighbors(x, return_distance=False)):
         assert found[row].tolist() == near[group[near] != group[row]][:9].tolist()
 
