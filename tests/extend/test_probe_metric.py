@@ -97,7 +97,7 @@ def edit(path, old, new):
     text = Path(path).read_text(encoding="utf-8")
     assert old in text
     Path(path).write_text(text.replace(old, new), encoding="utf-8")
-    sys.modules.pop(Path(path).stem)
+    sys.modules.pop(Path(path).stem, None)
 
 
 EVALUATE = (

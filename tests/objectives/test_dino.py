@@ -29,9 +29,10 @@ def leaves(*trees):
     return zip(*map(jax.tree.leaves, trees), strict=True)
 
 
-def test_common(check_objective, vit):
+@pytest.mark.parametrize("devices", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_common(check_objective, vit, devices):
     objective = DINO(**SMALL).setup(Spec(vit))
-    params, extra = check_objective(objective)
+    params, extra = check_objective(objective, devices)
     assert objective.predict(params, {}) == {}
     assert set(objective.export(params, extra)) == {"vit"}
 

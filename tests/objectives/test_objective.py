@@ -52,15 +52,16 @@ def test_what_is_needed_is_what_a_batch_must_have(vit):
         objectives.build("regression", Spec(vit, 12, 5))
 
 
-def test_encode_is_the_encoder_without_stochastic_depth(deep, batch):
-    vit = deep
-    params = ViT(vit).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))["params"]
+def test_encode_is_the_encoder_without_stochastic_depth(deep, batch, jit):
+    vit, image = deep, jnp.zeros((1, 16, 16, 3))
+    params = jit(ViT(vit).init)(jax.random.key(0), image)["params"]
     tiles = batch["image"][:, 0]
     pixels = normalise(tiles, vit.mean, vit.std)
-    expected = ViT(vit).apply({"params": params}, pixels).pooled
-    found = jax.jit(objectives.encode, static_argnums=0)(vit, params, tiles)
+    expected = jit(ViT(vit).apply)({"params": params}, pixels).pooled
+    encode = jit(objectives.encode, static_argnums=0)
+    found = encode(vit, params, tiles)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    half = objectives.encode(vit.replace(dtype="bfloat16"), params, tiles)
+    half = encode(vit.replace(dtype="bfloat16"), params, tiles)
     assert half.dtype == jnp.float32
 
 
