@@ -283,6 +283,7 @@ def compare(
             permutations=permutations,
             seed=seed,
             averaged=averaged,
+            uncorrected={c.task for c in columns if c.kind == "robustness"},
             mean_error=seed_error(mean_parts),
         )
         deltas = {

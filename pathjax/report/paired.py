@@ -110,6 +110,7 @@ def permute_deltas(
     permutations: int,
     seed: int,
     averaged: Collection[str] | None = None,
+    uncorrected: Collection[str] = (),
     mean_error: float = 0.0,
 ) -> tuple[dict[str, Tested], Tested | None]:
     """Tests each task's delta and the mean over the `averaged` ones.
@@ -124,6 +125,7 @@ def permute_deltas(
       permutations: Number of random ones, where a part has more patterns than that.
       seed: Of the random ones.
       averaged: Tasks that are in the mean; None: all.
+      uncorrected: Tasks whose bias is left in, see `contributions`.
       mean_error: Standard error of the mean over seeds.
 
     Returns:
@@ -139,7 +141,8 @@ def permute_deltas(
     }
     for task, every in deltas.items():
         part, own = units.part[task], units.of_task(task, every)
-        adds = contributions(own.mean(axis=0))
+        fair = task not in uncorrected
+        adds = contributions(own.mean(axis=0), corrected=fair)
         observed[task] = float(adds.mean())
         null = null_deltas(adds, swaps[part], units.own(task))
         p[task] = p_with_seeds(

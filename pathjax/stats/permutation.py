@@ -83,7 +83,9 @@ class Swaps:
                 yield np.unpackbits(rows, axis=1, count=self.units).astype(bool)
 
 
-def contributions(scores: Float[np.ndarray, "1+U"]) -> Float[np.ndarray, "U"]:
+def contributions(
+    scores: Float[np.ndarray, "1+U"], *, corrected: bool = True
+) -> Float[np.ndarray, "U"]:
     """What each unit adds to a score or delta: the jackknife's pseudo-values.
 
     Their mean is the score without its bias from few units (Quenouille 1956; Tukey 1958;
@@ -93,6 +95,8 @@ def contributions(scores: Float[np.ndarray, "1+U"]) -> Float[np.ndarray, "U"]:
     Args:
       scores: With all units, then without each, see `interval.left_out`. A unit without
         which there is no score adds the mean.
+      corrected: False leaves the bias in: their mean is the score. The estimate of it
+        from neighbours is mostly noise (docs/robustness.md).
 
     Raises:
       StatisticsError: The score with all units is not defined.
@@ -103,7 +107,8 @@ def contributions(scores: Float[np.ndarray, "1+U"]) -> Float[np.ndarray, "U"]:
     known = np.isfinite(without)
     units = known.sum()
     adds = units * value - (units - 1) * np.where(known, without, value)
-    return np.where(known, adds, adds[known].mean() if units else value)
+    adds = np.where(known, adds, adds[known].mean() if units else value)
+    return adds if corrected else adds - adds.mean() + value
 
 
 def null_deltas(

@@ -253,3 +253,11 @@ def test_what_cannot_be_tested_is_refused():
         Swaps(0, 10)
     with pytest.raises(StatisticsError, match="not defined"):
         contributions(np.array([np.nan, 0.1, 0.2]))
+
+
+def test_contributions_with_their_bias_have_the_score_as_mean():
+    scores = np.array([0.7, 0.5, 0.6, np.nan, 0.9])
+    plain, corrected = contributions(scores, corrected=False), contributions(scores)
+    assert plain.mean() == pytest.approx(0.7)
+    assert corrected.mean() != pytest.approx(0.7)
+    assert np.diff(plain) == pytest.approx(np.diff(corrected))
