@@ -9,7 +9,10 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ("step", "forward", "loader", "probe", "tile", "spatial", "scale", "coverage")
+NAMES = (
+    *("step", "forward", "loader", "probe", "cox", "tile", "spatial", "scale"),
+    "coverage",
+)
 
 
 def run_bench(

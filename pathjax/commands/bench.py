@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 NAMES = (
-    *("step", "forward", "loader", "probe", "eva"),
+    *("step", "forward", "loader", "probe", "cox", "eva"),
     *("tile", "spatial", "scale", "coverage"),
 )
 
