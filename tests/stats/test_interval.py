@@ -11,7 +11,7 @@ from pathjax.stats.interval import (
     score_interval,
     seed_error,
 )
-from pathjax.stats.metrics import METRICS, recall_at
+from pathjax.stats.metrics import AUROC, METRICS, recall_at
 
 ACCURACY, PEARSON = METRICS["accuracy"], METRICS["pearson"]
 
@@ -176,3 +176,23 @@ def test_a_limit_cuts_off_what_cannot_occur():
     assert low < -1 and high > 1
     assert interval([values], limit=1.0) == (-1.0, 1.0)
     assert interval([values], limit=np.inf) == (low, high)
+
+
+def test_the_interval_of_auroc_is_delongs():
+    """DeLong et al. 1988, from the placements of each row, one row a patient."""
+    rng = np.random.default_rng(5)
+    truth = (np.arange(120) % 3 == 0).astype(int)
+    risk = rng.normal(truth * 0.9, 1)
+    good, bad = risk[truth == 1], risk[truth == 0]
+    right = (good[:, None] > bad).astype(float)
+    of_good, of_bad = right.mean(axis=1), right.mean(axis=0)
+    variance = of_good.var(ddof=1) / len(good) + of_bad.var(ddof=1) / len(bad)
+    scores = np.stack([-risk, risk], axis=1)
+    terms = AUROC.terms(truth, scores, np.arange(120))
+    without = left_out(terms, 120)
+    assert without[0] == pytest.approx(right.mean())
+    each = without[1:]
+    jackknife = ((each - each.mean()) ** 2).sum() * 119 / 120
+    assert jackknife == pytest.approx(variance, rel=0.03)
+    low, high = score_interval(AUROC, truth, [scores], np.arange(120))
+    assert high - low == pytest.approx(2 * 1.98 * variance**0.5, rel=0.05)
