@@ -7,6 +7,7 @@ Orbax does the same for checkpoints by itself; this module is for everything els
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -50,6 +51,17 @@ def short_name(name: str) -> str:
 
 
 @contextlib.contextmanager
+def names_full_disk(path: Path) -> Iterator[None]:
+    """Adds the file to errors of a full disk, which an open file raises without it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yields a path beside `final`; renames it to `final` when the block succeeds.
 
@@ -61,9 +73,10 @@ def atomic_path(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(short_name(f".partial-{os.getpid()}-{final.name}"))
     try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
+        with names_full_disk(final):
+            yield partial
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(partial, final)
     finally:
         partial.unlink(missing_ok=True)

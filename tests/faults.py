@@ -283,7 +283,7 @@ NAMED = {
     "kill -9 of one of two processes": "process",
     "SIGTERM to one of two processes": "process",
     "damaged checkpoint file": "none of the checkpoints in .* is whole",
-    "full disk": "could not be written",
+    "full disk": "could not be written|no space is left",
     "data shard removed": "array_record|shard",
 }
 KINDS: dict[str, Callable[[Scene], list[Ended]]] = {

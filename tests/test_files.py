@@ -81,3 +81,12 @@ def test_what_is_no_json_is_named(tmp_path, data):
     (tmp_path / "a.json").write_text("[]")
     with pytest.raises(ValueError, match=r"a\.json: expected the content to be an obj"):
         read_json(tmp_path / "a.json", dict)
+
+
+def test_a_full_disk_is_told_with_the_final_name(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"No space left.*'.*table\.csv'"),
+        atomic_path(tmp_path / "table.csv"),
+        open("/dev/full", "w", encoding="utf-8") as full,
+    ):
+        full.write("row")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from pathjax.files import write_text
+from pathjax.files import names_full_disk, write_text
 
 
 class MetricWriter:
@@ -35,7 +35,7 @@ class MetricWriter:
         self._file = self._board = None
         if not active:
             return
-        path = workdir / "metrics.jsonl"
+        self._path = path = workdir / "metrics.jsonl"
         if path.exists():
             kept = [
                 row
@@ -58,8 +58,9 @@ class MetricWriter:
             key: float(value) if math.isfinite(value) else None
             for key, value in values.items()
         }
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        with names_full_disk(self._path):
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
         if self._board:
             for key, value in values.items():
                 self._board.add_scalar(key, value, step)
@@ -69,7 +70,8 @@ class MetricWriter:
 
     def __exit__(self, *error: object) -> None:
         for target in filter(None, (self._file, self._board)):
-            target.close()
+            with names_full_disk(self._path):
+                target.close()
 
 
 def _is_validation(row: dict) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from pathjax.train.telemetry.metric_writer import MetricWriter, read_metrics
 
 
@@ -55,3 +57,11 @@ def test_other_processes_write_nothing(tmp_path):
     with MetricWriter(tmp_path, 0, active=False) as writer:
         writer.write(1, {"a": 1.0})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    writer = MetricWriter(tmp_path, 0)
+    writer._file.close()
+    writer._file = open("/dev/full", "a", encoding="utf-8")  # noqa: SIM115
+    with pytest.raises(OSError, match=r"No space left.*metrics\.jsonl"), writer:
+        writer.write(1, {"a": 1.0})
