@@ -16,7 +16,7 @@ from pathjax.train.optim import make_optimizer
 from pathjax.train.state import make_state
 from pathjax.train.step import make_train_step
 
-VIT = vit_config("Xs/8", width=24, depth=1, mlp_dim=32, image_px=16)
+VIT = vit_config("Xs/8", width=24, depth=2, mlp_dim=32, image_px=16)
 OBJECTIVES = {
     "infonce": ("contrastive", {"widths": (16,), "embed_dim": 8, "dropout": 0.0}),
     "sigmoid": (
