@@ -99,6 +99,10 @@ def make(
         k: tuple(v) if isinstance(v, list) else v for k, v in options.items()
     }
     for field in dataclasses.fields(kind):
+        if field.name in values and (wrong := _wrong_kind(field, values[field.name])):
+            raise ObjectiveError(
+                f"objective.{field.name}={values[field.name]!r}: expected {wrong}"
+            )
         if field.name in values and isinstance(field.default, gene_towers.GeneTower):
             given = values[field.name]
             if isinstance(given, Mapping):
@@ -112,6 +116,26 @@ def make(
         return kind(**values)
     except TypeError as error:
         raise ObjectiveError(f"objective {name}: {error}") from error
+
+
+KINDS = {bool: "true or false", str: "text", tuple: "a list"}
+KINDS |= {int: "a number", float: "a number"}
+
+
+def _wrong_kind(field: dataclasses.Field, value: Any) -> str:
+    """What the option takes, if it is no value of that kind; else empty."""
+    kind, given = type(field.default), type(value)
+    if kind not in KINDS:
+        return ""
+    if field.type in (int, "int") and given is not int:
+        return "a whole number"
+    if KINDS.get(given) != KINDS[kind]:
+        return KINDS[kind]
+    if kind is tuple and field.default:
+        inner = KINDS.get(type(field.default[0]))
+        if inner and any(KINDS.get(type(one)) != inner for one in value):
+            return f"a list of which each is {inner}"
+    return ""
 
 
 def build(name: str, spec: Spec, **options: Any) -> Objective:

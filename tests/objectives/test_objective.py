@@ -90,3 +90,23 @@ def test_options_are_checked_by_one_signature(vit, monkeypatch):
         match=r"bare: expected a method problems\(self, batch\), got pro",
     ):
         objectives.make("bare", {})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"embed_dim": ""}, "embed_dim='': expected a whole number"),
+        ({"embed_dim": 8.5}, "embed_dim=8.5: expected a whole number"),
+        ({"dropout": "0.1"}, "dropout='0.1': expected a number"),
+        ({"dropout": True}, "dropout=True: expected a number"),
+        ({"loss": 3}, "loss=3: expected text"),
+        ({"widths": 16}, "widths=16: expected a list"),
+        (
+            {"widths": ["a"]},
+            r"widths=\('a',\): expected a list of which each is a number",
+        ),
+    ],
+)
+def test_an_option_of_another_kind_is_named(options, said):
+    with pytest.raises(objectives.ObjectiveError, match=f"objective.{said}"):
+        objectives.make("contrastive", options)
