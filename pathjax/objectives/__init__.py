@@ -124,15 +124,16 @@ KINDS |= {int: "a number", float: "a number"}
 
 def _wrong_kind(field: dataclasses.Field, value: Any) -> str:
     """What the option takes, if it is no value of that kind; else empty."""
-    kind, given = type(field.default), type(value)
+    default: Any = field.default
+    kind, given = type(default), type(value)
     if kind not in KINDS:
         return ""
     if field.type in (int, "int") and given is not int:
         return "a whole number"
     if KINDS.get(given) != KINDS[kind]:
         return KINDS[kind]
-    if kind is tuple and field.default:
-        inner = KINDS.get(type(field.default[0]))
+    if kind is tuple and default:
+        inner = KINDS.get(type(default[0]))
         if inner and any(KINDS.get(type(one)) != inner for one in value):
             return f"a list of which each is {inner}"
     return ""
