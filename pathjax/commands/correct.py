@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from pathjax.commands.output import print_study
+
 
 def add(kinds) -> None:
     """Adds `correct` to the commands of `data`."""
@@ -55,6 +57,4 @@ def run_correct(args: argparse.Namespace) -> None:
         unseen=args.unseen,
         name=args.name,
     )
-    for note in notes:
-        print(note)
-    print(f"{study.root}: study {study.name}, fingerprint {study.fingerprint}")
+    print_study(study, notes)

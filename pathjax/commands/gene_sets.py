@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from pathjax.commands.output import print_study
+
 
 def add(kinds) -> None:
     """Adds `gene-sets` to the commands of `data`."""
@@ -49,6 +51,4 @@ def run_gene_sets(args: argparse.Namespace) -> None:
         min_genes=args.min_genes,
         name=args.name,
     )
-    for note in notes:
-        print(note)
-    print(f"{study.root}: study {study.name}, fingerprint {study.fingerprint}")
+    print_study(study, notes)

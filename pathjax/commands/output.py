@@ -34,6 +34,13 @@ def explain(error: BaseException) -> str:
     return f"{name}: {FILE_ERRORS[number]}"
 
 
+def print_study(study, notes: Iterable[str]) -> None:
+    """The notes of a command that wrote a study, and which study it is."""
+    for note in notes:
+        print(note)
+    print(f"{study.root}: study {study.name}, fingerprint {study.fingerprint}")
+
+
 def add_allow_code(parser: argparse.ArgumentParser) -> None:
     """Which modules files may name; cli.py imports them."""
     parser.add_argument(

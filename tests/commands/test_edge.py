@@ -250,6 +250,18 @@ def test_an_interrupt_outside_of_stages(monkeypatch, capsys):
     assert line == "pathjax: interrupted; run the same command again: it starts over"
 
 
+def run_program(program, folder):
+    """A Python program in a process of its own, which can import from `folder`."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("signals", [1, 2])
 def test_an_interrupt_during_an_import_waits_for_its_end(tmp_path, signals):
     """Compiled modules turn the exception into a crash; a second Ctrl-C is at once."""
@@ -267,14 +279,7 @@ def test_an_interrupt_during_an_import_waits_for_its_end(tmp_path, signals):
         "cli.main = lambda: (__import__('interrupted'), time.sleep(60))\n"
         "sys.exit(__main__.main())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_program(program, tmp_path)
     assert done.returncode == 130
     assert done.stderr == __main__.MESSAGE
 
@@ -291,14 +296,7 @@ def test_an_interrupt_in_the_last_import_does_not_end_what_is_done(tmp_path):
         "cli.main = lambda: __import__('interrupted') and 0\n"
         "sys.exit(__main__.main())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_program(program, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
