@@ -12,10 +12,11 @@ import ctypes
 import dataclasses
 import functools
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from pathjax.parallel.preemption import raise_pending_interrupt
 
 TUNABLE = "glibc.malloc.hugetlb=1"
 SINCE = (2, 35)  # first glibc with the tunable
@@ -74,8 +75,7 @@ def restart_with_huge_pages() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os.environ.update(variables)
-        if signal.getitimer(signal.ITIMER_REAL)[0]:  # an interrupt waits (__main__.py);
-            raise KeyboardInterrupt  # its timer would outlive its handler
+        raise_pending_interrupt()  # its timer would outlive its handler
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
@@ -108,8 +109,21 @@ def process_pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecuto
     )
     try:
         yield pool
+    except BrokenProcessPool:
+        raise_pending_interrupt()  # it has ended the workers already
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def raise_pending_interrupt() -> None:
+    """Ends the wait of a Ctrl-C that came during an import (pathjax/__main__.py).
+
+    Raises:
+      KeyboardInterrupt: there is one.
+    """
+    if signal.setitimer(signal.ITIMER_REAL, 0)[0]:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures.process import BrokenProcessPool
 
 import jax
 import pytest
@@ -10,6 +11,7 @@ from jax.experimental import multihost_utils
 from tiny_study import config_for
 
 from pathjax.models.model_file import load_model
+from pathjax.parallel import preemption
 from pathjax.parallel.preemption import EXIT_PREEMPTED, Preempted, Preemption
 from pathjax.train.checkpoint import Checkpoints
 from pathjax.train.telemetry.metric_writer import read_metrics
@@ -33,6 +35,18 @@ def test_a_second_sigterm_is_harmless_and_a_second_sigint_is_not():
         assert preemption.reached()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_workers_that_an_interrupt_ended(waits):
+    """Theirs is no fault of the build if Ctrl-C waits here for the end of an import."""
+    signal.setitimer(signal.ITIMER_REAL, 60 if waits else 0)
+    with (
+        pytest.raises(KeyboardInterrupt if waits else BrokenProcessPool),
+        preemption.process_pool(1),
+    ):
+        raise BrokenProcessPool("ended abruptly")
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_in_another_thread_nothing_is_watched():

@@ -22,6 +22,12 @@ def slide(tmp_path):
     return str(tmp_path / "slide.png")
 
 
+# Of versions: both choose theirs by settings that are to go.
+writes_zarr = pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore:.*removed in 0.14:DeprecationWarning"
+)
+
+
 def read(adata, tmp_path, image=None):
     path = tmp_path / "S1.h5ad"
     adata.write_h5ad(path)
@@ -50,10 +56,7 @@ def test_a_file_of_scanpy_is_read(tmp_path, slide):
     assert list(sample.counts.obs) == ["array_row", "array_col", "zone"]
 
 
-@pytest.mark.filterwarnings(
-    "ignore::UserWarning",  # of zarr's coming changes
-    "ignore:.*removed in 0.14:DeprecationWarning",  # Zarr 2
-)
+@writes_zarr
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_zarr_folder_is_read_as_the_file_is(tmp_path, slide, version):
     pytest.importorskip("zarr", minversion="3.0")
@@ -81,7 +84,7 @@ def test_a_zarr_folder_is_read_as_the_file_is(tmp_path, slide, version):
             READER.read(damaged, SpatialOptions(image=slide))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@writes_zarr
 def test_a_missing_chunk_of_a_dense_matrix_is_told(tmp_path, slide):
     zarr = pytest.importorskip("zarr", minversion="3.0")
     adata = spots()
