@@ -1,4 +1,4 @@
-"""An option, messages at the end of commands, and errors as sentences."""
+"""Options of several commands, messages at the end of commands, and errors as sentences."""
 
 import argparse
 import errno
@@ -50,6 +50,16 @@ def add_allow_code(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="Python modules that a model or results file may take objectives and "
         "metrics from; only name those that you trust",
+    )
+
+
+def add_shard(parser: argparse.ArgumentParser, part: str) -> None:
+    """Which part of the work to do, for array jobs (parallel/shard.py)."""
+    parser.add_argument(
+        "--shard",
+        metavar="K/N",
+        help=f"do part K of N, from 1, of the {part}, for array jobs; the same command "
+        "without it joins the parts (docs/multihost.md)",
     )
 
 

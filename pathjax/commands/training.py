@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pathjax.commands.config_help import add_config
-from pathjax.commands.output import print_skipped
+from pathjax.commands.output import add_shard, print_skipped
 
 
 def add(commands) -> None:
@@ -79,6 +79,7 @@ def add(commands) -> None:
         action="store_true",
         help="exit with 1 if an image was skipped or not used",
     )
+    add_shard(embed, "tiles")
     embed.set_defaults(run=run_embed)
 
 
@@ -159,12 +160,16 @@ def run_embed(args: argparse.Namespace) -> int:
     from pathjax.data.tile_source import open_source
     from pathjax.embeddings.embed import at_image_px, embed_to_file
     from pathjax.models.model_file import FILE, load_model
+    from pathjax.parallel.shard import Shard
     from pathjax.progress import stage
+
+    shard = Shard.parse(args.shard)
 
     model = at_image_px(load_model(args.model), args.image_px)
     source = open_source(args.input)
     file = args.model / FILE if args.model.is_dir() else args.model
-    with stage("embed", len(source)) as bar:
+    tiles = len(shard.rows(len(source), args.batch) if shard else source)
+    with stage("embed", tiles) as bar:
         made = embed_to_file(
             model,
             source,
@@ -174,6 +179,7 @@ def run_embed(args: argparse.Namespace) -> int:
             pool=args.pool,
             batch=args.batch,
             overwrite=args.overwrite,
+            shard=shard,
             progress=lambda done, total: bar(done),
         )
     unused = [
@@ -181,8 +187,9 @@ def run_embed(args: argparse.Namespace) -> int:
         for what, reason in getattr(source, "unused", ())
     ]
     print_skipped([*made.skipped, *unused], args.out)
-    kept = (
-        f", {made.kept} of {len(source)} tiles by an earlier run" if made.kept else ""
-    )
-    print(f"{args.out}: {made.rows} x {made.width}{kept}")
+    part = f", shard {shard}" if shard else ""
+    if made.kept > tiles:  # FILE.h5 was there already
+        part, tiles = "", len(source)
+    kept = f", {made.kept} of {tiles} tiles by an earlier run" if made.kept else ""
+    print(f"{args.out}{part}: {made.rows} x {made.width}{kept}")
     return 1 if args.strict and (made.skipped or unused) else 0

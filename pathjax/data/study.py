@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.split import UNITS, Split, Target
 from pathjax.data.study_tables import (
     read_frame,
+    read_rows,
     runs_of_slides,
     runs_of_tiles,
     slides_of_tiles,
@@ -197,16 +199,17 @@ class Study:
         """A row per tile, in global record order."""
         return read_frame(self.root / "tiles.parquet")
 
-    def tile_id(self, row: int) -> str:
-        """The id of one tile; reads its row group of tiles.parquet and no other."""
-        import pyarrow.parquet as pq
+    def tile_rows(
+        self, rows: Int[np.ndarray, "n"], columns: Sequence[str]
+    ) -> pd.DataFrame:
+        """Columns of some tiles, by number; `tiles` need not fit into memory."""
+        if not len(rows):
+            return pd.DataFrame(columns=list(columns))
+        return read_rows(self.root / "tiles.parquet", np.asarray(rows), columns)
 
-        with pq.ParquetFile(self.root / "tiles.parquet") as file:
-            groups = range(file.metadata.num_row_groups)
-            ends = np.cumsum([file.metadata.row_group(g).num_rows for g in groups])
-            group = int(np.searchsorted(ends, row, side="right"))
-            ids = file.read_row_group(group, ["tile_id"])["tile_id"]
-            return ids[int(row - ends[group])].as_py()
+    def tile_id(self, row: int) -> str:
+        """The id of one tile."""
+        return self.tile_rows(np.array([row]), ["tile_id"])["tile_id"].iloc[0]
 
     @functools.cached_property
     def samples(self) -> pd.DataFrame:

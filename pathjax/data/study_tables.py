@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Int
 
 TILE_COLUMNS = (
     *("tile_id", "sample_id", "patient_id", "site", "slide_id"),
@@ -45,6 +46,21 @@ def stream(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
         for group in range(file.num_row_groups):
             for batch in file.iter_batches(ROWS, row_groups=[group], columns=columns):
                 yield pa.Table.from_batches([batch])
+
+
+def read_rows(
+    path: Path, rows: Int[np.ndarray, "n"], columns: Sequence[str]
+) -> pd.DataFrame:
+    """Some rows by number, in their order; reads the row groups from first to last."""
+    with pq.ParquetFile(path) as file:
+        sizes = [
+            file.metadata.row_group(group).num_rows
+            for group in range(file.num_row_groups)
+        ]
+        ends = np.cumsum(sizes)
+        low, high = np.searchsorted(ends, [np.min(rows), np.max(rows)], side="right")
+        table = file.read_row_groups(range(low, high + 1), list(columns))
+        return table.take(rows - (ends[low] - sizes[low])).to_pandas()
 
 
 def schema_of(parts: Sequence[Path]) -> tuple[pa.Schema, list[int]]:

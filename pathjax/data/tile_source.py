@@ -5,12 +5,13 @@ resume. Nothing is written or embedded here.
 """
 
 import abc
+import collections
 import dataclasses
 import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from jaxtyping import Int, UInt8
 from pathjax.data.images import decode_tile
 from pathjax.data.pipeline import Batch, read_ahead, tile_batches
 from pathjax.data.study import Study, StudyError
+from pathjax.data.study_tables import stream
 
 Prepare = Callable[[UInt8[np.ndarray, "H W 3"]], UInt8[np.ndarray, "px px 3"]]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -55,7 +57,7 @@ class TileSource(abc.ABC):
     @abc.abstractmethod
     def batches(
         self,
-        rows: Int[np.ndarray, "n"],
+        rows: Int[np.ndarray, "n"] | range,
         *,
         batch: int,
         px: int,
@@ -106,10 +108,10 @@ class StudyTiles(TileSource):
         )
 
     def tile_ids(self, rows: Int[np.ndarray, "n"]) -> list[str]:
-        return self.study.tiles["tile_id"].iloc[rows].tolist()
+        return self.study.tile_rows(rows, ["tile_id"])["tile_id"].tolist()
 
     def coords(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 2"]:
-        return self.study.tiles[["x", "y"]].iloc[rows].to_numpy(np.int64)
+        return self.study.tile_rows(rows, ["x", "y"]).to_numpy(np.int64)
 
     def attributes(self, sizes: Collection[tuple[int, int]] = ()) -> dict[str, Any]:
         """Sizes and magnifications (10 / mpp).
@@ -118,12 +120,13 @@ class StudyTiles(TileSource):
         """
         tile_px = self.study.tile_px
         known = {"name": self.name, "patch_size": tile_px}
-        mpp = _shared(self.study.tiles["mpp"].to_numpy())
+        index = self.study.root / "tiles.parquet"
+        mpp = _shared(part["mpp"].to_numpy() for part in stream(index, ["mpp"]))
         if mpp is None:
             return known
         known["target_magnification"] = 10 / mpp
         if "source_mpp" in self.study.samples:
-            source = _shared(self.study.samples["source_mpp"].to_numpy())
+            source = _shared([self.study.samples["source_mpp"].to_numpy()])
             if source is not None:
                 side = round(tile_px * mpp / source)
                 known["level0_magnification"] = 10 / source
@@ -145,11 +148,18 @@ class StudyTiles(TileSource):
         return min(steps)
 
 
-def _shared(values: np.ndarray) -> float | None:
-    """The value that all have, to 1 %; None where they differ or there are none."""
+def _shared(parts: Iterable[np.ndarray]) -> float | None:
+    """The median, if all have it to 1 %; None where they differ or there are none."""
+    counts: collections.Counter[float] = collections.Counter()
+    for part in parts:  # a slide's tiles have one value
+        known, number = np.unique(part, return_counts=True)
+        counts.update(dict(zip(known.tolist(), number.tolist(), strict=True)))
+    values = np.array(sorted(counts))
     if not len(values) or not np.allclose(values, values[0], rtol=0.01):
         return None
-    return float(np.median(values))
+    ends = np.cumsum([counts[value] for value in values.tolist()])
+    middle = [(ends[-1] - 1) // 2, ends[-1] // 2]
+    return float(values[np.searchsorted(ends, middle, side="right")].mean())
 
 
 class ImageFolder(TileSource):
@@ -198,7 +208,7 @@ class ImageFolder(TileSource):
 
     def batches(self, rows, *, batch, px, prepare, threads=2) -> Iterator[Batch]:
         def load(index: int) -> Batch:
-            part = rows[index * batch : (index + 1) * batch]
+            part = np.asarray(rows[index * batch : (index + 1) * batch])
             image = np.zeros((batch, px, px, 3), np.uint8)
             mask = np.zeros(batch, bool)
             skipped: list[tuple[int, str]] = []

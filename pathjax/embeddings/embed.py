@@ -3,12 +3,17 @@
     source -> batches, prepared as the model expects -> jitted encoder over all devices
            -> rows on disk (embedding_rows.py) -> FILE.h5 when complete
 
+Jobs of an array each embed a shard of the tiles, into rows of its own.
+
 Nothing is pooled over tiles here: tasks pool tiles into samples.
 """
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +29,14 @@ from pathjax.data.study import Study
 from pathjax.data.tile_source import Prepare, StudyTiles, TileSource
 from pathjax.data.transforms import centre_crop
 from pathjax.embeddings.embedding_file import EmbeddingError, read_header, write_file
-from pathjax.embeddings.embedding_rows import EmbeddingRows, differences
+from pathjax.embeddings.embedding_rows import WAIT, EmbeddingRows, differences
 from pathjax.files import short_name
 from pathjax.models.model_file import IMPORTED, Model
 from pathjax.models.variants import nearest_multiples
 from pathjax.models.vit import ViTConfig
+from pathjax.parallel.lock import exclusive
 from pathjax.parallel.mesh import batch_sharding, make_mesh, replicated
+from pathjax.parallel.shard import Shard, begun, missing
 
 
 @functools.cache
@@ -106,7 +113,7 @@ def _pooled(vit: ViTConfig, pool: str | None) -> ViTConfig:
 def _embed(
     model: Model,
     source: TileSource,
-    rows: Int[np.ndarray, "n"],
+    rows: Int[np.ndarray, "n"] | range,
     *,
     vit: ViTConfig,
     batch: int,
@@ -133,7 +140,8 @@ def _embed(
         features = np.asarray(pending, np.float32)[part["mask"]]
         bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(bad):
-            numbers = rows[start : start + batch][part["mask"][: len(rows) - start]]
+            numbers = np.asarray(rows[start : start + batch])
+            numbers = numbers[part["mask"][: len(numbers)]]
             raise EmbeddingError(
                 f"{len(bad)} of {len(features)} embeddings of a batch are not finite, "
                 f"first tile {source.tile_ids(numbers[bad[:1]])[0]}: the model is "
@@ -201,7 +209,7 @@ class Embedded:
     Attributes:
       rows, width: Shape of the features, N and E.
       skipped: {"what", "reason"} for each image that could not be read.
-      kept: Tiles that an earlier run had processed; all when there was nothing to do.
+      kept: Tiles that earlier runs had processed; all when there was nothing to do.
     """
 
     rows: int
@@ -221,15 +229,16 @@ def embed_to_file(
     batch: int = 64,
     threads: int = 2,
     overwrite: bool = False,
+    shard: Shard | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
     """Embeds all tiles of a source into FILE.h5, or those that are missing.
 
     Rows are collected in FILE.h5.partial until all are there. After an interruption the
     same call resumes and ends with the same bytes: a batch takes the same tiles whether
-    others are broken or were done before. (Another batch size or other devices are
-    allowed and may change a row's last bits.) Memory does not grow with the number of
-    tiles.
+    others are broken, or were done before or by another shard. (Another batch size or
+    other devices are allowed and may change a row's last bits.) Memory does not grow
+    with the number of a study's tiles.
 
     Args:
       model: Whose encoder.
@@ -237,13 +246,16 @@ def embed_to_file(
       path: FILE.h5.
       model_id: Identifies the parameters, such as the hash of their file.
       meta: More to write into the file.
-      pool, batch, threads, progress: As in `embed_tiles`.
+      pool, batch, threads: As in `embed_tiles`.
       overwrite: Replace a file, or an unfinished one, of another model, input or
         pooling.
+      shard: Embed this part of the tiles and write no FILE.h5. Where shards have been
+        begun, a call without one joins them.
+      progress: Called with (tiles done, tiles of the source or of the shard).
 
     Raises:
       EmbeddingError: `path` has, or was started with, something else; no image could be
-        read; a feature is not finite.
+        read; a feature is not finite; a shard is missing.
       StudyError: A tile of a study is broken.
     """
     path = Path(path)
@@ -255,50 +267,97 @@ def embed_to_file(
         "preprocess": _preparation(model, source)[2],
     }
     folder = path.with_name(short_name(f"{path.name}.partial"))
-    finished = _finished(path, identity, overwrite, len(source))
-    if finished and not folder.exists():
+    lock = exclusive(folder / ".lock", EmbeddingError, WAIT)
+    if finished := _finished(path, identity, overwrite, len(source)):
+        if folder.exists() and shard is None:
+            with lock:  # interrupted between writing FILE.h5 and removing the rows
+                pass
+            shutil.rmtree(folder)
         return finished
-    restart = overwrite or finished is not None
-    with EmbeddingRows(folder, identity, vit.embed_dim, overwrite=restart) as rows:
-        if finished:  # interrupted between writing FILE.h5 and removing the rows
-            rows.remove()
-            return finished
-        kept = rows.tiles
-        if progress and kept:
-            progress(kept, len(source))
-        missing = np.arange(kept, len(source))
-        for features, part, tiles in _embed(
-            model, source, missing, vit=vit, batch=batch, threads=threads
-        ):
-            skipped, sizes = part.get("skipped", []), part.get("sizes", set())
-            rows.append(features, tiles=tiles, skipped=skipped, sizes=sizes)
-            if progress:
-                progress(rows.tiles, len(source))
-        broken = np.array([row for row, _ in rows.skipped], int)
+
+    def rows_of(one: Shard | None) -> EmbeddingRows:
+        where = folder / one.name if one else folder
+        about = {"batch": batch, "shard": str(one)} if one else {}
+        return EmbeddingRows(
+            where, identity | about, vit.embed_dim, overwrite=overwrite
+        )
+
+    shards = [] if shard else begun(folder)
+    with contextlib.ExitStack() as held:
+        kept = len(source)
+        if shards:
+            held.enter_context(lock)
+            parts = _complete(folder, shards, rows_of, len(source), batch)
+        else:
+            tiles = shard.rows(len(source), batch) if shard else range(len(source))
+            rows = held.enter_context(rows_of(shard))
+            kept, parts = rows.tiles, [rows]
+            if progress and kept:
+                progress(kept, len(tiles))
+            for features, more, count in _embed(
+                model, source, tiles[kept:], vit=vit, batch=batch, threads=threads
+            ):
+                skipped, sizes = more.get("skipped", []), more.get("sizes", set())
+                rows.append(features, tiles=count, skipped=skipped, sizes=sizes)
+                if progress:
+                    progress(rows.tiles, len(tiles))
+        reasons = dict(pair for rows in parts for pair in rows.skipped)
+        broken = np.array([*reasons], int)
         skipped = [
             {"what": name, "reason": reason}
-            for name, (_, reason) in zip(
-                source.tile_ids(broken), rows.skipped, strict=True
+            for name, reason in zip(
+                source.tile_ids(broken), reasons.values(), strict=True
             )
         ]
-        if not rows.rows:
-            rows.remove()
-            raise EmbeddingError(
-                f"none of the {len(source)} images of {source.name} can be read, first "
-                f"{skipped[0]['what']}: {skipped[0]['reason']}"
+        made = Embedded(sum(rows.rows for rows in parts), vit.embed_dim, skipped, kept)
+        if shard:
+            return made
+        if made.rows:
+            about = {"model": model_id, "identity": identity, "skipped": skipped}
+            sizes = set().union(*(rows.sizes for rows in parts))
+            write_file(
+                path,
+                itertools.chain.from_iterable(rows.blocks() for rows in parts),
+                source,
+                broken,
+                about | (meta or {}),
+                width=vit.embed_dim,
+                attributes=source.attributes(sizes),
             )
-        about = {"model": model_id, "identity": identity, "skipped": skipped}
-        write_file(
-            path,
-            rows.blocks(),
-            source,
-            np.setdiff1d(np.arange(len(source)), broken),
-            about | (meta or {}),
-            width=vit.embed_dim,
-            attributes=source.attributes(rows.sizes),
+        held.close()  # NFS keeps a folder while a file in it is open
+        shutil.rmtree(folder)
+    if not made.rows:
+        raise EmbeddingError(
+            f"none of the {len(source)} images of {source.name} can be read, first "
+            f"{skipped[0]['what']}: {skipped[0]['reason']}"
         )
-        rows.remove()
-        return Embedded(rows.rows, vit.embed_dim, skipped, kept)
+    return made
+
+
+def _complete(
+    folder: Path,
+    shards: Sequence[Shard],
+    rows_of: Callable[[Shard], EmbeddingRows],
+    tiles: int,
+    batch: int,
+) -> list[EmbeddingRows]:
+    """The rows of all shards, in order; those that have tiles.
+
+    Raises:
+      EmbeddingError: A shard is not finished, is being written, or is of something else.
+    """
+    parts, lacking = [], []
+    for one in shards:
+        done = 0
+        if (folder / one.name).exists():
+            with rows_of(one) as rows:
+                parts.append(rows)
+            done = rows.tiles
+        if done < len(one.rows(tiles, batch)):
+            lacking.append(one)
+    if lacking:
+        raise EmbeddingError(missing(folder, lacking, f"{tiles} tiles"))
+    return parts
 
 
 def _finished(

@@ -32,6 +32,7 @@ from pathjax.files import atomic_path
 
 BOUNDARY = 64  # bytes
 ROWS_AT_ONCE = 8192
+NAMED_AT_ONCE = 1 << 17  # as a study's index is read
 SPARSE = 8  # a range with fewer than one needed row in this many is not read whole
 
 
@@ -82,7 +83,7 @@ def write_file(
     path: Path,
     blocks: Iterable[Float[np.ndarray, "m E"]],
     source: TileSource,
-    rows: Int[np.ndarray, "N"],
+    broken: Int[np.ndarray, "b"],
     meta: dict[str, Any],
     *,
     width: int,
@@ -92,8 +93,9 @@ def write_file(
 
     Args:
       path: FILE.h5.
-      blocks: Features in order, N rows in all.
-      source, rows: The tiles, and the numbers of those embedded.
+      blocks: Features in order, N rows in all: as many as the source's tiles that are
+        not broken.
+      source, broken: The tiles, and the numbers of those that were skipped.
       meta: Written as JSON together with the source's name.
       width: E.
       attributes: Of `coords`.
@@ -103,21 +105,28 @@ def write_file(
     """
     about = {"input": source.kind, source.kind: source.name}
     about["fingerprint"] = source.fingerprint
+    count = len(source) - len(broken)
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:
-        features = file.create_dataset("features", (len(rows), width), np.float32)
+        features = file.create_dataset("features", (count, width), np.float32)
         done = 0
         for block in blocks:
             features[done : done + len(block)] = block
             done += len(block)
-        if done != len(rows):
-            raise EmbeddingError(f"{path}: expected {len(rows)} rows, got {done}")
+        if done != count:
+            raise EmbeddingError(f"{path}: expected {count} rows, got {done}")
         for key in ("name", "patch_size"):
             if key in attributes:
                 features.attrs[key] = attributes[key]
-        file["coords"] = source.coords(rows)
-        file["coords"].attrs.update(attributes)
-        ids = np.array(source.tile_ids(rows), object)
-        file.create_dataset("tile_id", data=ids, dtype=h5py.string_dtype())
+        coords = file.create_dataset("coords", (count, 2), np.int64)
+        coords.attrs.update(attributes)
+        ids = file.create_dataset("tile_id", (count,), h5py.string_dtype())
+        done = 0
+        for start in range(0, len(source), NAMED_AT_ONCE):
+            rows = np.arange(start, min(start + NAMED_AT_ONCE, len(source)))
+            rows = np.setdiff1d(rows, broken)
+            part = slice(done, done + len(rows))
+            coords[part], ids[part] = source.coords(rows), source.tile_ids(rows)
+            done += len(rows)
         file.attrs["pathjax"] = json.dumps(meta | about)
 
 
@@ -148,7 +157,7 @@ def write_embeddings(
         path,
         [features],
         tiles,
-        np.arange(len(tiles)),
+        np.array([], int),
         meta,
         width=features.shape[1],
         attributes=tiles.attributes(),

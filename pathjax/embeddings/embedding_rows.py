@@ -2,6 +2,7 @@
 
     FILE.h5.partial/journal.jsonl   what is embedded, then a line for each chunk
                     rows.f32        the chunks' features, float32, one after the other
+                    shard-K-of-N/   both files of one shard
 
 A line has a chunk's number of tiles and rows, and the CRC-32 of the rows' bytes. After
 any interruption, `kill -9` and power cuts included, the longest prefix of whole lines
@@ -10,9 +11,7 @@ whose writer was killed may not open again. So rows are copied once, when comple
 """
 
 import contextlib
-import fcntl
 import json
-import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +21,11 @@ import numpy as np
 from jaxtyping import Float
 
 from pathjax.embeddings.embedding_file import EmbeddingError
+from pathjax.parallel.lock import exclusive
 
 SCHEMA = 1
 BLOCK_BYTES = 1 << 24  # read at once when the rows are copied
+WAIT = "wait for it, or choose another --out"
 
 
 class EmbeddingRows:
@@ -60,25 +61,15 @@ class EmbeddingRows:
         self.skipped: list[tuple[int, str]] = []
         self.sizes: set[tuple[int, int]] = set()
         self._width = width
-        self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as files:
+            lock = exclusive(self.folder / ".lock", EmbeddingError, WAIT)
+            files.enter_context(lock)
             # "a+" makes what is not there and keeps what is.
             journal, data = self.folder / "journal.jsonl", self.folder / "rows.f32"
             self._journal = files.enter_context(open(journal, "ab+"))
             self._data = files.enter_context(open(data, "ab+"))
-            self._lock()
             self._open(identity, overwrite)
             self._files = files.pop_all()
-
-    def _lock(self) -> None:
-        """One process at a time; the kernel releases the lock when the process ends."""
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise EmbeddingError(
-                f"{self.folder} is being written by another process: wait for it, or "
-                "choose another --out"
-            ) from error
 
     def _open(self, identity: dict[str, Any], overwrite: bool) -> None:
         header = {"schema": SCHEMA, "identity": identity, "width": self._width}
@@ -156,17 +147,13 @@ class EmbeddingRows:
         self._count(entry)
 
     def blocks(self) -> Iterator[Float[np.ndarray, "m E"]]:
-        """All rows in order, some at a time."""
+        """All rows in order, some at a time; also after closing."""
         rows = max(1, BLOCK_BYTES // (4 * self._width))
-        self._data.seek(0)
-        for start in range(0, self.rows, rows):
-            count = min(rows, self.rows - start) * self._width
-            data = np.frombuffer(self._data.read(4 * count), "<f4")
-            yield data.reshape(-1, self._width)
-
-    def remove(self) -> None:
-        """Removes the rows, which are in FILE.h5 now or not needed."""
-        shutil.rmtree(self.folder)
+        with open(self.folder / "rows.f32", "rb") as file:
+            for start in range(0, self.rows, rows):
+                count = min(rows, self.rows - start) * self._width
+                data = np.frombuffer(file.read(4 * count), "<f4")
+                yield data.reshape(-1, self._width)
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The folder of a run: one run at a time, and always the same one.
+"""The folder of a run: always the same run.
 
 A run is identified by its config, genes, study, weights to start from, and the options
 and code of its objective. It may resume on other devices and processes than it was
@@ -6,15 +6,9 @@ started with: a checkpoint holds whole arrays, and the position in the data is t
 of global batches consumed.
 """
 
-import contextlib
-import datetime
-import fcntl
 import hashlib
 import json
 import logging
-import os
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,38 +25,8 @@ FREE_KEYS = ("name", "log.", "checkpoint.", "data.threads", "data.buffer", "mesh
 # Paths, which are compared by content.
 PATHS = ("study", "data.text", "init")
 OPTION = "objective."  # before an option's name, as in the config
-LOCK = ".run.lock"
 
 log = logging.getLogger(__name__)
-
-
-@contextlib.contextmanager
-def exclusive(workdir: Path) -> Iterator[None]:
-    """Holds a run's folder; the kernel releases it when the process ends.
-
-    Raises:
-      ConfigError: Another process holds it, which is named.
-    """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with open(workdir / LOCK, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise ConfigError(
-                f"{workdir} is in use by another run ({file.read().strip()}): wait for "
-                "it, stop it, or choose another --workdir"
-            ) from error
-        except OSError as error:  # such as Lustre mounted without flock
-            log.warning(
-                "%s cannot be locked (%s): a second run in it would not be noticed",
-                *(workdir, error.strerror),
-            )
-        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {since}\n")
-        file.flush()
-        yield
 
 
 def layout(mesh: Mesh) -> dict[str, Any]:

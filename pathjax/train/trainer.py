@@ -18,11 +18,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 import pathjax
-from pathjax.config import Config, RunConfig, resolve
+from pathjax.config import Config, ConfigError, RunConfig, resolve
 from pathjax.files import write_json
 from pathjax.models.model_file import FILE
 from pathjax.parallel.allocator import trim_after_compilation
 from pathjax.parallel.collective import MeshSlice, barrier, is_first, require_same
+from pathjax.parallel.lock import exclusive
 from pathjax.parallel.mesh import replicated
 from pathjax.parallel.preemption import Preemption
 from pathjax.train.checkpoint import Checkpoints
@@ -41,7 +42,6 @@ from pathjax.train.program import Program, make_program
 from pathjax.train.resume import (
     comparable,
     continuation,
-    exclusive,
     layout,
     require_no_other_model,
     require_same_run,
@@ -99,7 +99,9 @@ def train(
     trim_after_compilation()
     mesh = config.make_mesh()
     progress = progress or (lambda done, note="": None)
-    with exclusive(workdir) if is_first() else contextlib.nullcontext():
+    advice = "wait for it, stop it, or choose another --workdir"
+    held = exclusive(workdir / ".run.lock", ConfigError, advice)
+    with held if is_first() else contextlib.nullcontext():
         barrier("folder")
         inputs = read_inputs(config)
         record = run_record(inputs, mesh)

@@ -11,6 +11,7 @@ from pathjax.data.study import StudyError
 from pathjax.data.study_tables import (
     SLIDE_COLUMNS,
     join,
+    read_rows,
     runs_of_slides,
     runs_of_tiles,
     schema_of,
@@ -197,3 +198,13 @@ def test_types_that_do_not_go_together_are_named(tmp_path):
     ]
     with pytest.raises(ValueError, match=r"tiles of part1 have a column .* label"):
         schema_of(write_parts(tmp_path, *frames))
+
+
+@pytest.mark.parametrize("group", [3, 10, 100])
+def test_rows_are_read_by_number(tmp_path, group):
+    table = pd.DataFrame({"a": np.arange(20), "b": [f"t{i}" for i in range(20)]})
+    pq.write_table(pa.table(table), tmp_path / "t.parquet", row_group_size=group)
+    for rows in ([0], [19], [2, 3], [17, 4, 9], list(range(20))):
+        found = read_rows(tmp_path / "t.parquet", np.array(rows), ["b"])
+        assert found["b"].tolist() == table["b"].iloc[rows].tolist()
+        assert list(found) == ["b"]

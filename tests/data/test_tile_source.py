@@ -9,7 +9,7 @@ from PIL import Image
 
 from pathjax.data.images import decode_tile
 from pathjax.data.study import StudyError
-from pathjax.data.tile_source import ImageFolder, StudyTiles, open_source
+from pathjax.data.tile_source import ImageFolder, StudyTiles, _shared, open_source
 
 
 def test_a_study_is_known_by_its_file_else_it_is_a_folder_of_images(
@@ -46,14 +46,14 @@ def test_what_is_not_known_of_level_0_is_left_out(tiny_study):
     }
 
 
-def made(mpp, source_mpp, places, slides):
+def made(root, mpp, source_mpp, places, slides):
     """As much of a study as attributes look at."""
     x, y = np.array(places).T
     tiles = pd.DataFrame({"mpp": mpp, "slide_id": slides, "x": x, "y": y})
+    tiles.to_parquet(root / "tiles.parquet")
     samples = pd.DataFrame({"source_mpp": source_mpp})
-    return StudyTiles(
-        SimpleNamespace(name="made", tile_px=224, tiles=tiles, samples=samples)
-    )
+    about = {"name": "made", "tile_px": 224, "root": root}
+    return StudyTiles(SimpleNamespace(**about, tiles=tiles, samples=samples))
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def made(mpp, source_mpp, places, slides):
         ([(0, 0), (900, 0), (0, 0)], 0),
     ],
 )
-def test_level_0_where_the_samples_tell(places, overlap):
-    found = made(0.5, [0.25, 0.2505], places, ["a", "a", "b"]).attributes()
+def test_level_0_where_the_samples_tell(places, overlap, tmp_path):
+    found = made(tmp_path, 0.5, [0.25, 0.2505], places, ["a", "a", "b"]).attributes()
     assert found["patch_size_level0"] == 448
     assert found["level0_magnification"] == pytest.approx(40, rel=0.01)
     assert found["target_magnification"] == 20
@@ -74,10 +74,21 @@ def test_level_0_where_the_samples_tell(places, overlap):
 
 
 @pytest.mark.parametrize("source", [[0.25, 0.3], [0.25, np.nan]])
-def test_slides_of_several_scales_have_no_common_level_0(source):
-    found = made(0.5, source, [(0, 0)], ["a"]).attributes()
+def test_slides_of_several_scales_have_no_common_level_0(source, tmp_path):
+    found = made(tmp_path, 0.5, source, [(0, 0)], ["a"]).attributes()
     assert set(found) == {"name", "patch_size", "target_magnification"}
     assert (
         "target_magnification"
-        not in made([0.5, 1.0], [1.0], [(0, 0), (1, 1)], ["a", "b"]).attributes()
+        not in made(
+            tmp_path, [0.5, 1.0], [1.0], [(0, 0), (1, 1)], ["a", "b"]
+        ).attributes()
     )
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+def test_the_median_of_a_stream(count):
+    values = np.random.default_rng(count).choice([0.5, 0.501, 0.502, 0.503], count)
+    parts = np.array_split(values, 3)
+    assert _shared(iter(parts)) == np.median(values)
+    assert _shared([*parts, np.array([np.nan])]) is None
+    assert _shared([]) is None

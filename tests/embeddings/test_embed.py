@@ -24,6 +24,7 @@ from pathjax.embeddings.embed import at_image_px, embed_tiles, embed_to_file
 from pathjax.embeddings.embedding_file import EmbeddingError, read_embeddings
 from pathjax.models.model_file import Model, save_model
 from pathjax.models.vit import ViT, ViTConfig, vit_config
+from pathjax.parallel.shard import Shard
 
 META = {"image_px": 16, "audit": [], "objective": {"name": "dino"}}
 
@@ -216,6 +217,62 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_file(
     assert not partial.exists()
 
 
+@pytest.mark.parametrize("kind", ["images", "study"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_shards_join_to_the_bytes_of_one_process(
+    model, folder, tiny_study, tmp_path, kind, count
+):
+    source = folder if kind == "images" else StudyTiles(tiny_study)
+    how = {"model_id": "a", "batch": 8}
+    once, joined = tmp_path / "once.h5", tmp_path / "joined.h5"
+    embed_to_file(model, source, once, **how)
+    shards = [Shard(k, count) for k in range(1, count + 1)]
+    for one in shards:
+        if one == shards[-1]:
+            lacking = f"lacks 1 of {count} shards of {len(source)} tiles: {one}. Run"
+            with pytest.raises(EmbeddingError, match=lacking):
+                embed_to_file(model, source, joined, **how)
+            with pytest.raises(KeyboardInterrupt):  # in part
+                embed_to_file(
+                    *(model, source, joined), **how, shard=one, progress=interrupt(1)
+                )
+            if kind == "study":
+                with pytest.raises(EmbeddingError, match=lacking):
+                    embed_to_file(model, source, joined, **how)
+        embed_to_file(model, source, joined, **how, shard=one)
+        assert not joined.exists()
+    with pytest.raises(EmbeddingError, match="with batch 8, now 16"):
+        embed_to_file(model, source, joined, model_id="a", batch=16)
+    with pytest.raises(EmbeddingError, match="with model 'a', now 'b'"):
+        embed_to_file(model, source, joined, model_id="b", batch=8)
+    made = embed_to_file(model, source, joined, **how)
+    assert made.kept == len(source) and joined.read_bytes() == once.read_bytes()
+    assert not (tmp_path / "joined.h5.partial").exists()
+    assert embed_to_file(model, source, joined, **how, shard=shards[0]) == made
+    assert not (tmp_path / "joined.h5.partial").exists()
+
+
+def test_a_shard_is_embedded_by_one_process_at_a_time(model, folder, tmp_path):
+    how = {"model_id": "a", "batch": 8}
+    refused = []
+
+    def second(done, total):
+        with pytest.raises(
+            EmbeddingError, match="in use by another process .pid"
+        ) as error:
+            embed_to_file(*(model, folder, tmp_path / "e.h5"), **how, shard=Shard(1, 2))
+        refused.append(error.value)
+        with pytest.raises(EmbeddingError, match="in use by another process .pid"):
+            embed_to_file(model, folder, tmp_path / "e.h5", **how)  # the join
+        embed_to_file(*(model, folder, tmp_path / "e.h5"), **how, shard=Shard(2, 2))
+
+    embed_to_file(
+        *(model, folder, tmp_path / "e.h5"), **how, shard=Shard(1, 2), progress=second
+    )
+    assert refused
+    assert embed_to_file(model, folder, tmp_path / "e.h5", **how).rows == 18
+
+
 def test_a_file_whose_name_has_255_bytes(model, folder, tmp_path):
     out = tmp_path / f"{'e' * 252}.h5"
     assert len(os.fsencode(out.name)) == 255
@@ -315,6 +372,23 @@ def test_the_command(model, folder, tiny_study, tmp_path, capsys):
     assert found.meta["audit"] == []
     assert main([*words, "--out", out]) == 0
     assert "72 of 72 tiles by an earlier run" in capsys.readouterr().out
+
+
+def test_the_command_by_shards(model, tiny_study, tmp_path, capsys):
+    save_model(tmp_path / "run", model)
+    out = tmp_path / "e.h5"
+    words = ["embed", str(tmp_path / "run"), str(tiny_study.root), "--batch=8"]
+    words += ["--out", str(out)]
+    assert main([*words, "--shard", "2/2"]) == 0
+    assert f"{out}, shard 2/2: 40 x 24\n" in capsys.readouterr().out
+    assert main([*words, "--shard", "3/2"]) == 1
+    assert "--shard 3/2: expected K/N" in capsys.readouterr().err
+    assert main(words) == 1
+    assert "lacks 1 of 2 shards of 72 tiles: 1/2. Run" in capsys.readouterr().err
+    assert main([*words, "--shard", "1/2"]) == main(words) == 0
+    capsys.readouterr()
+    assert main([*words, "--shard", "1/2"]) == 0
+    assert f"{out}: 72 x 24, 72 of 72 tiles by an" in capsys.readouterr().out
 
 
 @pytest.mark.slow

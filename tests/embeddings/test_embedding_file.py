@@ -8,6 +8,7 @@ import pytest
 
 from pathjax.data.study import Study
 from pathjax.data.tile_source import StudyTiles
+from pathjax.embeddings import embedding_file
 from pathjax.embeddings.embedding_file import (
     EmbeddingError,
     read_embeddings,
@@ -55,18 +56,23 @@ def test_a_long_record_fits(tiny_study, features, tmp_path):
     assert read_header(tmp_path / "e.h5")[0]["audit"] == patients
 
 
-def test_blocks_and_rows_have_to_agree(tiny_study, features, tmp_path):
+def test_blocks_and_rows_have_to_agree(tiny_study, features, tmp_path, monkeypatch):
     source, path = StudyTiles(tiny_study), tmp_path / "e.h5"
     how = {"width": 5, "attributes": {}}
     with pytest.raises(EmbeddingError, match="expected 72 rows, got 40"):
-        write_file(path, [features[:40]], source, np.arange(72), {}, **how)
+        write_file(path, [features[:40]], source, np.array([], int), {}, **how)
     assert not any(tmp_path.iterdir())
-    rows = np.array([0, 3, 71])
+    broken = np.setdiff1d(np.arange(72), [0, 3, 71])
     blocks = [features[:2], features[2:3]]
-    write_file(path, blocks, source, rows, {}, **how)
-    with h5py.File(path) as file:
-        np.testing.assert_array_equal(file["features"][:], features[:3])
-        assert file["tile_id"].asstr()[:].tolist() == ["P00a0", "P00b0", "P11b2"]
+    for at_once in (72, 5):
+        monkeypatch.setattr(embedding_file, "NAMED_AT_ONCE", at_once)
+        write_file(path, blocks, source, broken, {}, **how)
+        with h5py.File(path) as file:
+            np.testing.assert_array_equal(file["features"][:], features[:3])
+            ids = file["tile_id"].asstr()[:].tolist()
+            assert ids == ["P00a0", "P00b0", "P11b2"]
+            places = tiny_study.tiles.iloc[[0, 3, 71]][["x", "y"]]
+            np.testing.assert_array_equal(file["coords"][:], places)
 
 
 def test_embeddings_of_another_study_are_refused(

@@ -1,6 +1,5 @@
 """Which changes of a config keep a run the same run."""
 
-import errno
 import json
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from pathjax.parallel.mesh import make_mesh
 from pathjax.train.resume import (
     comparable,
     continuation,
-    exclusive,
     layout,
     require_same_run,
 )
@@ -112,15 +110,6 @@ def test_text_is_compared_by_what_it_is_and_not_by_where_it_lies():
         require_same_run(record(), run("sha256:1"), Path("w"))
     one, two = comparable(run("sha256:1")), comparable(run("sha256:1", "b.h5"))
     assert one == two != comparable(run("sha256:2"))
-
-
-def test_a_folder_that_cannot_be_locked_is_said(tmp_path, monkeypatch, caplog):
-    def flock(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr("pathjax.train.resume.fcntl.flock", flock)
-    with exclusive(tmp_path):
-        assert "a second run in it would not be noticed" in caplog.text
 
 
 def test_what_processes_must_have_in_common():

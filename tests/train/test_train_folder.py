@@ -56,7 +56,7 @@ def test_a_second_run_in_the_folder_is_refused_by_name(tiny_study, tmp_path):
     config, refused = config_for(tiny_study, **SHORT), []
 
     def second(done, note=""):
-        with pytest.raises(ConfigError, match="is in use by another run") as error:
+        with pytest.raises(ConfigError, match="is in use by another process") as error:
             train(config, tmp_path)
         refused.append(str(error.value))
 
