@@ -86,6 +86,12 @@ def add(commands) -> None:
         type=Path,
         help="output folder (default: report/ in the first input's folder)",
     )
+    report.add_argument(
+        "--q-values",
+        action="store_true",
+        help="also give Benjamini-Hochberg q-values of deltas; tables of more than 20 "
+        "tasks have them anyway",
+    )
     add_page(report)
     add_allow_code(report)
     report.set_defaults(run=run_report)
@@ -218,7 +224,7 @@ def run_report(args: argparse.Namespace) -> None:
     if any(extra.values()) and not args.html:
         named = ", ".join(f"--{name}" for name, files in extra.items() if files)
         raise ValueError(f"{named} is for the page: add --html")
-    table, written = write_report(args.results, out)
+    table, written = write_report(args.results, out, q_values=args.q_values)
     if args.html:
         from pathjax.report.page import Inputs, write_page
 

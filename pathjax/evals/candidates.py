@@ -293,10 +293,10 @@ def _vectors(candidate: Candidate, meta: dict, vectors: Path | None) -> str:
 def _code(task: Task, options: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 by module of one's own metric and protocol; empty if both are shipped."""
     protocol = task.find_protocol(**options)
-    metric = task.metric_name(protocol)
-    return source_hashes(metric, find_metric(metric)) | source_hashes(
-        task.protocol_name, protocol
-    )
+    found = source_hashes(task.protocol_name, protocol)
+    for metric in task.metric_names(protocol):
+        found |= source_hashes(metric, find_metric(metric))
+    return found
 
 
 def _protocol_hash(task: Task, options: Mapping[str, Any]) -> str:

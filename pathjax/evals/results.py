@@ -63,6 +63,8 @@ LEFT_OUT = {
 ARRAYS = {"truth": None, "prediction": None, "patient": np.str_, "unit": np.str_,
           "stratum": np.int32, "columns": np.str_}  # fmt: skip
 BLOCK = "block"  # an array more, of tasks with blocks_um
+# A record of each further metric of the same fit, in entries that have any.
+MORE_METRICS = [{"metric": str, "value": float, "chance": float, "values": [float]}]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +132,7 @@ def make_entry(
         **({"inputs": inputs} if inputs else {}),
         **({"control": control} if control else {}),
         **({} if outcome.block is None else {"n_blocks": len(set(outcome.block))}),
+        **({"more_metrics": [*outcome.more_metrics]} if outcome.more_metrics else {}),
     }
 
 
@@ -222,6 +225,8 @@ def entry_problems(entry: Any, place: str) -> list[str]:
             problems.append(f"{place}: expected {key} to be {expected}, got {value!r}")
         elif key in ("value", "chance") and not np.isfinite(entry[key]):
             problems.append(f"{place}: expected {key} to be finite, got {value}")
+    if wrong := mismatch(entry.get("more_metrics", []), MORE_METRICS, "more_metrics"):
+        problems.append(f"{place}: {wrong}")
     return problems
 
 

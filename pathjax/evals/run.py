@@ -21,6 +21,7 @@ from pathjax.evals.robustness import run_robustness
 from pathjax.evals.rows import Prepared, column_of, prepare
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.stats.correlation import per_gene_pearson
+from pathjax.stats.metric import Metric
 from pathjax.stats.metrics import find_metric
 
 
@@ -74,7 +75,8 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         parts.append(part)
         fits.append(fit_measured(protocol.probe, part.problem, part.columns))
         names += roles["test"]
-    metric = find_metric(task.metric_name(protocol), task.name)
+    names_of_metrics = task.metric_names(protocol)
+    metric, *further = (find_metric(name, task.name) for name in names_of_metrics)
     columns = tuple(dict.fromkeys(name for part in parts for name in part.columns))
     test = [part.problem.test for part in parts]
     truths, predictions = [], []
@@ -83,12 +85,11 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         predictions.append(_spread(fit.prediction, part.columns, columns))
     truth = np.concatenate(truths)
     prediction = np.concatenate(predictions, axis=1)
-    if metric.needs == "classes":
+    if {one.needs for one in (metric, *further)} == {"classes"}:
         prediction = prediction.argmax(axis=-1).astype(np.int32)
-    elif metric.needs == "values":
-        prediction = prediction.astype(truth.dtype)
     else:
-        prediction = prediction.astype(np.float32)
+        kind = truth.dtype if metric.needs == "values" else np.float32
+        prediction = prediction.astype(kind)
     stratum = np.zeros(len(truth), np.int64)
     hyper: dict[str, Any] = {}
     if metric.needs in ("values", "survival"):
@@ -107,9 +108,12 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
                 f"{what} constant over the {len(truth)} test rows{within}: there is "
                 "nothing to correlate. Choose another target or test fold"
             )
-    values = [
-        metric.value(truth, run, stratum, protocol.over_folds) for run in prediction
-    ]
+
+    def scores(metric: Metric) -> list[float]:
+        runs = map(metric.as_needed, prediction)
+        return [metric.value(truth, r, stratum, protocol.over_folds) for r in runs]
+
+    values = scores(metric)
     records = [_record(part, fit) for part, fit in zip(parts, fits, strict=True)]
     strengths: Sequence[Any] = _each_seed(fits[0], len(values))
     if task.crossed:
@@ -120,9 +124,23 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         hyper |= records[0]
     # Runs of one fit fold are one result, their mean; bootstrap samples of it are not:
     # there seed 0, the whole fold, is.
-    value, kept = values[0], prediction[0]
-    if protocol.probe.averaged:
-        value, kept = float(np.mean(values)), np.moveaxis(prediction, 0, 1)
+    averaged = protocol.probe.averaged
+    kept = np.moveaxis(prediction, 0, 1) if averaged else prediction[0]
+
+    def of_seeds(values: list[float]) -> float:
+        return float(np.mean(values)) if averaged else values[0]
+
+    more = [
+        {
+            "metric": name,
+            "value": of_seeds(own),
+            "chance": one.chance_level(truth),
+            "values": own,
+        }
+        for name, one in zip(names_of_metrics[1:], further, strict=True)
+        for own in [scores(one)]
+    ]
+    if averaged:
         spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
         hyper["stdev_of_runs"] = float(spread)
     chance = fits[0].chance
@@ -132,8 +150,9 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         fingerprint=study.fingerprint,
         synthetic=bool(study.synthetic),
         protocol=protocol.name,
-        metric=task.metric_name(protocol),
-        value=value,
+        metric=names_of_metrics[0],
+        more_metrics=tuple(more),
+        value=of_seeds(values),
         chance=metric.chance_level(truth) if chance is None else chance,
         truth=truth,
         prediction=kept,

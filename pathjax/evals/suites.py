@@ -174,6 +174,7 @@ def site_tasks(tasks: Sequence[Task]) -> list[Task]:
             kind="classification",
             protocol=None,
             metric="site_accuracy",
+            more_metrics=(),
             classes=(),
             site_preserved=False,
             blocks_um=None,
@@ -189,6 +190,7 @@ TASK: dict[str, Any] = {
     **dict.fromkeys(("select?", "level?", "protocol?", "metric?", "site?"), str),
     "genes?": (int, list),
     "classes?": [str],
+    "more_metrics?": [str],
     "site_preserved?": bool,
     "blocks_um?": (int, float),
 }

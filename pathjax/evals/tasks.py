@@ -70,6 +70,8 @@ class Task:
       site_preserved: Fit and test must share no site; the task is refused if they do.
       metric: A name in stats.metrics.METRICS, or `package.module:NAME` of one's own;
         None is the kind's own.
+      more_metrics: Further ones of the same fit, each a column of the table beside it.
+        The mean delta has the first metric alone.
       blocks_um: For test samples of one patient: intervals and tests are over square
         blocks of this side, in micrometres, as well as over rows. None: over patients.
       site: For robustness: the column of tiles or samples that the class is compared with.
@@ -91,12 +93,13 @@ class Task:
     metric: str | None = None
     blocks_um: float | None = None
     site: str = SITE
+    more_metrics: tuple[str, ...] = ()
 
     @property
     def declared(self) -> dict[str, Any]:
-        """The fields, as in results; `blocks_um` and `site`, newer ones, only if set."""
+        """The fields, as in results; newer ones, such as `blocks_um`, only if set."""
         fields = dataclasses.asdict(self)
-        newer: dict[str, Any] = {"blocks_um": None, "site": SITE}
+        newer: dict[str, Any] = {"blocks_um": None, "site": SITE, "more_metrics": ()}
         return {
             key: value
             for key, value in fields.items()
@@ -123,6 +126,10 @@ class Task:
         if self.kind == "retrieval":
             return f"recall@{getattr(protocol.probe, 'k', 10)}"
         return self.metric or METRIC_OF_KIND[self.kind][0]
+
+    def metric_names(self, protocol: Protocol) -> tuple[str, ...]:
+        """`metric_name`, then the further ones."""
+        return self.metric_name(protocol), *self.more_metrics
 
     def asks_site(self, study) -> bool:
         """Whether the site is the class; a target of that name comes first."""
@@ -180,12 +187,17 @@ class Task:
         """Of protocol and metric."""
         problems = []
         own, needs = METRIC_OF_KIND[self.kind]
-        metric = find_metric(self.metric or own)
-        if metric.needs not in needs:
-            has = " and ".join(needs)
-            problems.append(
-                f"metric {metric.name} needs {metric.needs}, kind {self.kind} has {has}"
-            )
+        names = [self.metric or own, *self.more_metrics]
+        for metric in map(find_metric, names):
+            if metric.needs not in needs:
+                problems.append(
+                    f"metric {metric.name} needs {metric.needs}, kind {self.kind} has "
+                    + " and ".join(needs)
+                )
+        if len(set(names)) < len(names):
+            problems.append(f"a metric is named twice: {', '.join(names)}")
+        if self.more_metrics and self.kind in ("retrieval", "robustness"):
+            problems.append(f"more_metrics are not for {self.kind}: make each a task")
         protocol = self.find_protocol()
         name, probe = protocol.name, protocol.probe
         if self.kind not in probe.kinds:
@@ -314,12 +326,13 @@ class TaskOutcome:
       task, study, fingerprint, synthetic: What was asked, and of which data.
       protocol: The protocol's label, with the options that differ from it.
       metric: The metric's name, with k for recall.
+      more_metrics: A record of each further one: `metric, value, chance`, and `values`
+        by probe seed.
       value, chance: The score of probe seed 0, or the mean of runs, and of guessing.
       truth, prediction: Test rows, the prediction as the metric needs it
-        (stats.metric.Metric): truth class numbers `[n]`, values `[n, G]` (NaN for a gene
-        that the row's fold did not choose), months and events `[n, 2]`, or 1 for
-        retrieval. Averaged runs are axis 1
-        of the prediction.
+        (stats.metric.Metric), or class probabilities for several: truth class numbers
+        `[n]`, values `[n, G]` (NaN for a gene that the row's fold did not choose), months
+        and events `[n, 2]`, or 1 for retrieval. Averaged runs are axis 1 of the prediction.
       columns: Class names, gene names or directions that number them.
       unit, patient: Ids of the test rows.
       stratum: Number of the stratum that values are scored within, 0 where pooled.
@@ -349,6 +362,7 @@ class TaskOutcome:
     hyper: dict[str, Any]
     per_fold: list[dict[str, Any]]
     block: Shaped[np.ndarray, "n"] | None = None
+    more_metrics: tuple[dict[str, Any], ...] = ()
 
     @property
     def n(self) -> int:
@@ -359,9 +373,15 @@ class TaskOutcome:
         return len(np.unique(self.patient))
 
 
+def further_column(task: str, metric: str) -> str:
+    """The name of the column of a task's further metric."""
+    return f"{task} ({metric})"
+
+
 def validate_all(tasks, studies) -> None:
     """Checks tasks against studies by name; raises one EvalError with all problems."""
     names = [task.name for task in tasks]
+    names += [further_column(t.name, name) for t in tasks for name in t.more_metrics]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems = [f"task names occur twice: {', '.join(twice)}"] if twice else []
     for task in tasks:

@@ -7,6 +7,7 @@ so that deltas and their mean have paired intervals. The mean delta has its test
 same permutations as the tasks. Nothing is rendered here.
 """
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ from pathjax.stats.correlation import per_gene_pearson
 from pathjax.stats.interval import LARGEST_DELTA, interval, seed_error
 from pathjax.stats.metrics import find_metric
 
+MANY = 20  # tasks, beyond which a table has q-values
 PERMUTATIONS = 10_000  # the least p is then 0.0001, and 0.001 after ten tasks' Holm
 # Must agree between base and tuned for a delta to mean anything.
 SAME = ("study", "study_fingerprint", "kind", "level", "target", "metric", "protocol",
@@ -50,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
-    """Reads run folders in order.
+    """Reads run folders in order; an item of each metric, see `Scored.each_metric`.
 
     Raises:
       ReportError: No entry at all, or one model, seed and task in two folders.
@@ -64,11 +66,12 @@ def load_runs(runs: Sequence[str | Path]) -> list[Scored]:
         results = read_results(run)
         reasons += [entry["reason"] for entry in results.unscored]
         for entry in results.entries:
-            item = Scored(entry, read_predictions(results.root, entry))
-            if item.key in loaded:
-                twice.append(f"{item.key} in {origin[item.key]} and {results.root}")
-            loaded.setdefault(item.key, item)
-            origin.setdefault(item.key, results.root)
+            whole = Scored(entry, read_predictions(results.root, entry))
+            for item in whole.each_metric():
+                if item.key in loaded:
+                    twice.append(f"{item.key} in {origin[item.key]} and {results.root}")
+                loaded.setdefault(item.key, item)
+                origin.setdefault(item.key, results.root)
     if twice:
         raise ReportError(
             f"{len(twice)} results occur twice: {listing(twice)}: name only one "
@@ -220,6 +223,7 @@ def _columns(scored: Sequence[Scored], unscored) -> tuple[Column, ...]:
             percent=find_metric(first[task]["metric"], in_file=True).higher_is_better,
             optimistic=chosen_on_scored_rows(first[task]),
             n_blocks=first[task].get("n_blocks"),
+            of=first[task].get("of", ""),
         )
         for task in dict.fromkeys(item.entry["task"] for item in scored)
     ), *map(Column, dict.fromkeys(failed))
@@ -232,6 +236,7 @@ def compare(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
     title: str = "",
+    q_values: bool = False,
 ) -> Table:
     """Makes the table of everything that was loaded.
 
@@ -244,6 +249,7 @@ def compare(
       permutations: Of the tests of deltas.
       seed: Of the permutations.
       title: Above the table.
+      q_values: Have them also where there are no more than MANY tasks.
 
     Raises:
       ReportError: Models were not scored alike, or bases are missing.
@@ -254,6 +260,8 @@ def compare(
     bases = _bases(grouped)
     columns = _columns(scored, unscored)
     averaged = {column.task for column in columns if column.averaged}
+    further = {column.task for column in columns if column.of}
+    q_values = q_values or len(columns) - len(further) > MANY
     scores = Scores(scored)
     rows = []
     for model in in_order(bases):
@@ -284,8 +292,11 @@ def compare(
             seed=seed,
             averaged=averaged,
             uncorrected={c.task for c in columns if c.kind == "robustness"},
+            further=further,
             mean_error=seed_error(mean_parts),
         )
+        if not q_values:
+            tests = {k: dataclasses.replace(one, q=None) for k, one in tests.items()}
         deltas = {
             task: scores.estimate_delta(gap, task, changes.get(task), tests.get(task))
             for task, gap in gaps.items()
@@ -312,7 +323,7 @@ def gene_correlations(
     names = {}
     for item in scored:
         entry, rows = item.entry, item.rows
-        if entry["kind"] != "expression" or rows is None:
+        if entry["kind"] != "expression" or rows is None or "of" in entry:
             continue
         each = per_gene_pearson(
             rows["truth"], rows["prediction"], rows["stratum"], entry["combine"]

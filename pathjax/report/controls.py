@@ -39,7 +39,8 @@ def control_tables(scored: Sequence[Scored], table: Table) -> dict[str, Table]:
         ]
         if tuned:
             part = [item for item in map(_rebased(control, tuned), scored) if item]
-            made = compare(part, title=f"Tuned models minus the control {control}")
+            title = f"Tuned models minus the control {control}"
+            made = compare(part, title=title, q_values=table.has_q)
             notes = [_survival(rows[name], rows[control], made) for name in tuned]
             found[control] = dataclasses.replace(made, notes=(*notes, *made.notes))
     return found

@@ -5,7 +5,8 @@ model with a base, low, high, p, p_holm and permutations describe the delta, whi
 follows from the values where it is not given; p is no percentage. The line whose task
 is "mean delta" holds the mean, computed when absent. A table with errors has a column
 `unit`, "percent" or "score"; scores are not multiplied by 100, and lower is better.
-One with intervals over blocks has `n_blocks`, and the intervals over rows.
+One with intervals over blocks has `n_blocks`, and the intervals over rows; one with
+several metrics of a task `of`, the task; one with q-values `q`.
 Lines starting with `#` are notes.
 """
 
@@ -36,6 +37,7 @@ NUMBERS = ("value", "delta", "low", "high", "n", "n_patients", "seeds", "p", "p_
            "permutations")  # fmt: skip
 FIELDS = ("model", "base", "task", "metric", *NUMBERS, "mark")
 BLOCKS = ("n_blocks", "row_low", "row_high")
+OPTIONAL = ("unit", "of", "q", *BLOCKS)
 NUMBERS_OF_ROWS = ("n", "n_patients", "n_blocks")
 COUNTS = ("n", "n_patients", "seeds", "permutations")
 ROUNDED = 0.11  # numbers with one decimal may disagree by this
@@ -45,9 +47,13 @@ UNITS = {"": True, "percent": True, "score": False}  # whether numbers are perce
 def write_table(table: Table, path: str | Path) -> None:
     """Writes the table as CSV, atomically, notes first."""
     columns = {column.task: column for column in table.all_columns}
-    fields = FIELDS if all(c.percent for c in columns.values()) else (*FIELDS, "unit")
-    if any(column.n_blocks for column in columns.values()):
-        fields = (*fields, *BLOCKS)
+    has = {
+        "unit": not all(column.percent for column in columns.values()),
+        "of": any(column.of for column in columns.values()),
+        "q": table.has_q,
+        **dict.fromkeys(BLOCKS, any(column.n_blocks for column in columns.values())),
+    }
+    fields = *FIELDS, *(name for name in OPTIONAL if has[name])
     lines = []
     for cell in records(table):
         shown = "value" if cell["base"] is None else "delta"
@@ -56,7 +62,8 @@ def write_table(table: Table, path: str | Path) -> None:
         for key in ("value", "delta", *ends):
             line[key] = _digits(line[key], columns[cell["task"]].scale)
         line |= {key: cell[key] or "" for key in ("n", "n_patients", "seeds")}
-        line |= {key: _digits(cell[key]) for key in ("p", "p_holm")}
+        line |= {key: _digits(cell[key]) for key in ("p", "p_holm", "q")}
+        line["of"] = cell["of"] or ""
         line["mark"] = cell["mark"] + OPTIMISTIC * cell["optimistic"]
         line["unit"] = "percent" if columns[cell["task"]].percent else "score"
         lines.append([line[field] for field in fields])
@@ -77,7 +84,7 @@ def read_table(path: str | Path) -> Table:
     path = Path(path)
     try:
         # Words for missing values are those of numbers only: a model may be called "NA".
-        frame = tables.read_table(path, (*NUMBERS, *BLOCKS), comment="#")
+        frame = tables.read_table(path, (*NUMBERS, "q", *BLOCKS), comment="#")
         lines = tables.read_text(path).splitlines()
     except ValueError as error:
         raise ReportError(str(error)) from error
@@ -85,7 +92,7 @@ def read_table(path: str | Path) -> Table:
         line[1:].strip()
         for line in itertools.takewhile(lambda line: line.startswith("#"), lines)
     )
-    frame.columns = tables.known_columns(list(frame), (*FIELDS, "unit", *BLOCKS))
+    frame.columns = tables.known_columns(list(frame), (*FIELDS, *OPTIONAL))
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise ReportError(
@@ -99,7 +106,7 @@ def read_table(path: str | Path) -> Table:
     firsts: dict[str, dict[str, str]] = {}
     for number, line in zip(frame.index, frame.to_dict("records"), strict=True):
         place = f"line {number}"
-        text = {key: line.get(key, "") for key in (*FIELDS, "unit", *BLOCKS)}
+        text = {key: line.get(key, "") for key in (*FIELDS, *OPTIONAL)}
         model, task, base = text["model"], text["task"], text["base"] or None
         if not model or not task:
             problems.append(f"{place}: expected a model and a task")
@@ -110,7 +117,7 @@ def read_table(path: str | Path) -> Table:
             problems.append(f"{place}: {model}, {task} occurs twice")
         cells[model, task] = cell = _cell(text, place, problems)
         first = firsts.setdefault(task, text)
-        for key in ("metric", "unit"):
+        for key in ("metric", "unit", "of"):
             if text[key] and first[key] and text[key] != first[key]:
                 problems.append(
                     f"{place}: {key} of {task} is {text[key]}, before {first[key]}"
@@ -123,6 +130,7 @@ def read_table(path: str | Path) -> Table:
                 percent=percent,
                 optimistic=OPTIMISTIC in text["mark"],
                 n_blocks=blocks,
+                of=text["of"],
             )
     if not cells:
         problems.append("no line")
@@ -132,7 +140,7 @@ def read_table(path: str | Path) -> Table:
     ordered = tuple(columns.values())
     rows = tuple(_row(model, bases, ordered, cells) for model in in_order(bases))
     added = mean_notes(ordered, rows)
-    unread = [name for name in frame if name not in (*FIELDS, "unit", *BLOCKS)]
+    unread = [name for name in frame if name not in (*FIELDS, *OPTIONAL)]
     if unread:
         added.append(f"Columns that were not read: {', '.join(unread)}.")
     added += _disagreements(bases, cells)
@@ -189,7 +197,7 @@ def _cell(text: dict[str, str], place: str, problems: list[str]) -> dict:
 
 def _numbers(text: dict[str, str], place: str, problems: list[str]) -> dict:
     """As `_cell`, each number by itself."""
-    cell: dict[str, float | None] = dict.fromkeys((*NUMBERS, *BLOCKS))
+    cell: dict[str, float | None] = dict.fromkeys((*NUMBERS, "q", *BLOCKS))
     for key in cell:
         if text[key]:
             try:
@@ -200,7 +208,7 @@ def _numbers(text: dict[str, str], place: str, problems: list[str]) -> dict:
                 cell[key] = number
             else:
                 problems.append(f"{place}: {key} is {text[key]!r}, expected a number")
-    for key in ("p", "p_holm"):
+    for key in ("p", "p_holm", "q"):
         if cell[key] is not None and not 0 <= cell[key] <= 1:
             problems.append(f"{place}: {key} is {cell[key]}, expected 0 to 1")
     for key in COUNTS:
@@ -233,7 +241,7 @@ def _row(model: str, bases, columns, cells) -> Row:
             delta = cell["value"] - before
         if delta is not None:
             deltas[task] = _delta(delta, cell, scale)
-    in_mean = [c.task for c in columns if c.sign > 0 and c.task in deltas]
+    in_mean = [c.task for c in columns if c.averaged and c.task in deltas]
     mean = plain_mean([deltas[task] for task in in_mean])
     given = cells.get((model, MEAN))
     if given is not None and mean is not None:
@@ -247,6 +255,6 @@ def _bounds(cell, scale: int) -> dict[str, float | None]:
 
 
 def _delta(delta: float, cell, scale: int) -> Estimate:
-    test = {"p": cell["p"], "p_holm": cell["p_holm"]}
+    test = {key: cell[key] for key in ("p", "p_holm", "q")}
     test["permutations"] = _whole(cell["permutations"])
     return Estimate(delta / scale, **_bounds(cell, scale), **test)

@@ -38,10 +38,10 @@ def mean_deltas(table: Table) -> dict[str, tuple[float, float]]:
     """Row name to the mean delta of its expression tasks and of all other tasks.
 
     Empty without expression tasks, or without others. A model that lacks a task is left
-    out: its mean would be over other tasks. Neither errors, which are in units of their
-    own, nor retrieval, which encoders alone cannot do, count.
+    out: its mean would be over other tasks. What is not in the mean delta does not count,
+    nor does retrieval, which encoders alone cannot do.
     """
-    columns = [c for c in table.columns if c.percent and c.kind != "retrieval"]
+    columns = [c for c in table.columns if c.averaged and c.kind != "retrieval"]
     groups: tuple[list[str], list[str]] = ([], [])
     for column in columns:
         groups[column.kind != "expression"].append(column.task)

@@ -1,9 +1,10 @@
 """All notes below a table: data, protocol, seeds, leakage, intervals, tests."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from pathjax.evals.results import rows_left_out
+from pathjax.report.paired import corrected
 from pathjax.report.table_data import (
     INTERVAL_ONLY,
     LEVEL,
@@ -14,7 +15,6 @@ from pathjax.report.table_data import (
     Table,
 )
 from pathjax.stats.interval import ENOUGH_PATIENTS
-from pathjax.stats.permutation import holm
 
 FROM_NUMBERS = "Made from numbers alone: there are no intervals."
 # Folds of several patients that had fewer of either covered 97 to 99.5 % in simulations
@@ -116,6 +116,10 @@ def notes_of(
 ) -> list[str]:
     """Notes on evaluated entries, the most serious first."""
     notes = []
+    # Further metrics are of the same rows and fits.
+    each_metric, every_column = entries, columns
+    entries = [entry for entry in entries if "of" not in entry]
+    columns = [column for column in columns if not column.of]
     synthetic = sorted({entry["study"] for entry in entries if entry["synthetic"]})
     if synthetic:
         notes.append(
@@ -174,7 +178,10 @@ def notes_of(
             "with so few the intervals are too wide (covered 97 to 99.5 % in simulations): "
             f"{tasks}."
         )
-    for (name, metric), tasks in _by(entries, lambda e: (e["protocol"], e["metric"])):
+    for (name, metric), tasks in _by(
+        [entry | {"task": entry.get("of", entry["task"])} for entry in each_metric],
+        lambda e: (e["protocol"], e["metric"]),
+    ):
         notes.append(f"Protocol {name}, {metric}: {tasks}.")
     expression = [entry for entry in entries if entry["kind"] == "expression"]
     notes += _unscored_genes(expression)
@@ -183,7 +190,8 @@ def notes_of(
         f"Seeds: {seeds}. A value is the mean over seeds. In brackets: 95 % intervals "
         "over test patients (jackknife, t) and seeds; those of deltas are paired."
     )
-    return [*notes, *_limits(columns, rows), *_test_notes(rows, permutations)]
+    tests = _test_notes(every_column, rows, permutations)
+    return [*notes, *_limits(columns, rows), *tests]
 
 
 def _independent(column: Column) -> tuple[str, int]:
@@ -227,9 +235,12 @@ def _limits(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
+def _test_notes(
+    columns: Sequence[Column], rows: Sequence[Row], permutations: int
+) -> list[str]:
     if all(delta.p is None for row in rows for delta in row.deltas.values()):
         return []
+    further = {column.task for column in columns if column.of}
     star = (
         f"*: p < {LEVEL} in a two-sided paired permutation test, which changes the sign of "
         "what a patient adds to the delta, in all tasks and seeds alike "
@@ -239,7 +250,19 @@ def _test_notes(rows: Sequence[Row], permutations: int) -> list[str]:
         f"the interval excludes 0. {INTERVAL_ONLY}: only the interval does, which is not "
         "corrected: a table of several tasks often has one where nothing changed."
     )
-    return [star, *_impossible_stars(rows)]
+    notes = [star, *_impossible_stars(rows, further)]
+    if further:
+        notes.append(
+            "Several metrics of one fit stand beside each other: a task's first is in the "
+            "mean delta and is corrected over first metrics, further ones over all columns."
+        )
+    if any(delta.q is not None for row in rows for delta in row.deltas.values()):
+        notes.append(
+            "q: p after Benjamini and Hochberg's correction over the same columns: of the "
+            f"deltas with q < {LEVEL} about {LEVEL:.0%} at most are expected to be chance, "
+            "where Holm's * bounds the probability of a single one."
+        )
+    return notes
 
 
 def _least_p(delta: Estimate) -> float:
@@ -253,25 +276,23 @@ def _least_p(delta: Estimate) -> float:
     return 2 / patterns if exact else 1 / (1 + patterns)
 
 
-def _impossible_stars(rows: Sequence[Row]) -> list[str]:
+def _impossible_stars(rows: Sequence[Row], further: Collection[str]) -> list[str]:
     """Tasks that cannot earn a *, however large their delta."""
     never: dict[str, None] = {}
-    corrected: dict[tuple[int, float], dict[str, None]] = {}
+    several: dict[tuple[int, float], dict[str, None]] = {}
     for row in rows:
         least = {t: _least_p(d) for t, d in row.deltas.items() if d.p is not None}
-        for (task, p), best in zip(
-            least.items(), holm(list(least.values())), strict=True
-        ):
-            if p >= LEVEL:
+        for task, best in corrected(least, further).items():
+            if least[task] >= LEVEL:
                 never[task] = None
             elif best >= LEVEL:
-                tasks = corrected.setdefault((len(least), float(best)), {})
-                tasks[task] = None
+                beside = len(least) if task in further else len(least.keys() - further)
+                several.setdefault((beside, best), {})[task] = None
     notes = []
     if never:
         names = ", ".join(never)
         notes.append(f"Too few test patients for any p to be below {LEVEL}: {names}.")
-    for (count, best), tasks in corrected.items():
+    for (count, best), tasks in several.items():
         notes.append(
             f"Too few test patients for a * among {count} tasks, where the least "
             f"corrected p is {best:.2g}: {', '.join(tasks)}."
@@ -293,6 +314,9 @@ def mean_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     robustness = [column.task for column in columns if column.kind == "robustness"]
     if robustness and averaged:
         notes.append(f"Robustness, not in the mean delta: {', '.join(robustness)}.")
+    further = [column.task for column in columns if column.of]
+    if further and averaged:
+        notes.append(f"Further metrics, not in the mean delta: {', '.join(further)}.")
     errors = [column.task for column in columns if column.sign < 0]
     if errors:
         notes.append(

@@ -9,7 +9,7 @@ number their units together; parts are independent. The statistics are in `stats
 
 import dataclasses
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,6 +21,7 @@ from pathjax.stats.permutation import (
     holm,
     null_deltas,
     p_with_seeds,
+    q_values,
     redrawn,
 )
 
@@ -38,14 +39,29 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Tested:
-    """A p-value, its Holm correction, and the number of patterns it is based on.
+    """A p-value, its corrections, and the number of patterns it is based on.
 
-    The mean delta is a single test: its `p_holm` is None.
+    The mean delta is a single test: its `p_holm` and `q` are None.
     """
 
     p: float
     p_holm: float | None
     permutations: int
+    q: float | None = None
+
+
+def corrected(
+    p: Mapping[str, float], further: Collection[str], correct: Callable = holm
+) -> dict[str, float]:
+    """p by column, corrected over the others.
+
+    Those of tasks' first metrics over one another, so that asking for more metrics
+    changes no star; those of `further` metrics over all columns.
+    """
+    first = {task: value for task, value in p.items() if task not in further}
+    each = [dict(zip(of, map(float, correct([*of.values()])), strict=True))
+            for of in (p, first) if of]  # fmt: skip
+    return {task: value for part in each for task, value in part.items()}
 
 
 class SharedUnits:
@@ -111,6 +127,7 @@ def permute_deltas(
     seed: int,
     averaged: Collection[str] | None = None,
     uncorrected: Collection[str] = (),
+    further: Collection[str] = (),
     mean_error: float = 0.0,
 ) -> tuple[dict[str, Tested], Tested | None]:
     """Tests each task's delta and the mean over the `averaged` ones.
@@ -126,6 +143,7 @@ def permute_deltas(
       seed: Of the random ones.
       averaged: Tasks that are in the mean; None: all.
       uncorrected: Tasks whose bias is left in, see `contributions`.
+      further: Columns of further metrics, see `corrected`.
       mean_error: Standard error of the mean over seeds.
 
     Returns:
@@ -156,9 +174,10 @@ def permute_deltas(
         )
         if task in averaged:
             sums[part] = sums.get(part, 0.0) + null
+    stepped, q = corrected(p, further), corrected(p, further, q_values)
     tests = {
-        task: Tested(p[task], float(corrected), swaps[units.part[task]].patterns)
-        for task, corrected in zip(p, holm(list(p.values())), strict=True)
+        task: Tested(p[task], stepped[task], swaps[units.part[task]].patterns, q[task])
+        for task in p
     }
     if not averaged:
         return tests, None

@@ -8,13 +8,14 @@ beside them. The statistics are in `stats`, units that tasks share in paired.py.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from pathjax.evals.results import BLOCK
+from pathjax.evals.tasks import further_column
 from pathjax.report.paired import SharedUnits, Tested
 from pathjax.report.table_data import Estimate
 from pathjax.stats.interval import LARGEST_DELTA, interval, left_out
@@ -33,6 +34,24 @@ class Scored:
     def key(self) -> tuple[str, str, Any]:
         """Model, task, seed."""
         return self.entry["model"], self.entry["task"], self.entry["seed"]
+
+    def each_metric(self) -> Iterator["Scored"]:
+        """One of each metric of the entry, which is a column of its own.
+
+        Entries of further ones are named after both, and have `of`, the task.
+        """
+        yield self._with({})
+        for record in self.entry.get("more_metrics", ()):
+            task, found = self.entry["task"], dict(record)
+            column = further_column(task, record["metric"])
+            yield self._with(found | {"task": column, "of": task})
+
+    def _with(self, found: dict[str, Any]) -> "Scored":
+        item = dataclasses.replace(self, entry=self.entry | found)
+        if item.rows is None or not self.entry.get("more_metrics"):
+            return item
+        prediction = _metric(item).as_needed(item.rows["prediction"])
+        return dataclasses.replace(item, rows=item.rows | {"prediction": prediction})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,16 +35,18 @@ from pathjax.report.table_data import Column, ReportError, Row, Table, mark, tab
 from pathjax.stats.metrics import metric_label
 
 
-def load_table(sources: Sequence[str | Path], *, title: str = "") -> Table:
-    """The table of run folders, or of one CSV.
+def load_table(
+    sources: Sequence[str | Path], *, title: str = "", q_values: bool = False
+) -> Table:
+    """The table of run folders, or of one CSV; `q_values` as in `compare`.
 
     Raises:
       ReportError: A CSV together with something else, or results do not fit together.
     """
-    return _load(sources, title)[0]
+    return _load(sources, title, q_values)[0]
 
 
-def _load(sources, title) -> tuple[Table, list[Scored], dict[str, Table]]:
+def _load(sources, title, q_values) -> tuple[Table, list[Scored], dict[str, Table]]:
     """The table, what it is of, and the tables of differences from controls."""
     paths = [Path(source) for source in sources]
     if not paths:
@@ -55,10 +57,16 @@ def _load(sources, title) -> tuple[Table, list[Scored], dict[str, Table]]:
             f"{tables[0]} is a finished table and cannot be joined with others: name "
             "only that CSV, or only run folders"
         )
+    if tables and q_values:
+        raise ReportError(
+            f"{tables[0]} is a finished table, with the q-values that it has: name run "
+            "folders for --q-values"
+        )
     if tables:
         return read_table(tables[0]), [], {}
     scored = load_runs(paths)
-    table = compare(scored, unscored=load_unscored(paths), title=title)
+    failed = load_unscored(paths)
+    table = compare(scored, unscored=failed, title=title, q_values=q_values)
     controls = control_tables(scored, table)
     notes = [note for part in controls.values() for note in survival_notes(part)]
     notes += permuted_notes(scored, {row.name: row for row in table.rows})
@@ -89,6 +97,7 @@ class Cell(NamedTuple):
     bold: bool = False
     mark: str = ""
     over_rows: str = ""
+    q: str = ""
 
 
 def _cell(row: Row, column: Column) -> Cell:
@@ -103,7 +112,8 @@ def _cell(row: Row, column: Column) -> Cell:
     own = "=" if not signed and row.base is not None else ""
     number = own + _number(column, estimate.value, signed)
     bold = signed and estimate.certain
-    return Cell(number, interval, bold, mark(delta), over_rows)
+    q = "" if delta is None or delta.q is None else f"q {delta.q:.2g}"
+    return Cell(number, interval, bold, mark(delta), over_rows, q)
 
 
 def _ends(column: Column, low: float | None, high: float | None, signed: bool) -> str:
@@ -127,7 +137,8 @@ def _headings(table: Table) -> list[tuple[str, str]]:
         below = metric_label(column.metric) if column.metric else ""
         if column.chance is not None:
             below += f", chance {_number(column, column.chance, False)}"
-        pairs.append((column.title, below))
+        named = dataclasses.replace(column, task=column.of or column.task)
+        pairs.append((named.title, below))
     return pairs
 
 
@@ -152,7 +163,8 @@ def render_markdown(table: Table) -> str:
             number = f"**{cell.number}**" if cell.bold else cell.number
             number += _escape_markdown(cell.mark)
             rows = f"; rows {cell.over_rows}" if cell.over_rows else ""
-            cells.append(f"{number} {cell.interval}{rows}".strip())
+            q = f"; {cell.q}" if cell.q else ""
+            cells.append(f"{number} {cell.interval}{rows}{q}".strip())
         lines.append("| " + " | ".join(cells) + " |")
     notes = [f"- {_escape_markdown(note)}" for note in shown_notes(table)]
     return "\n".join([*lines, "", *notes]).rstrip() + "\n"
@@ -165,7 +177,7 @@ def print_table(table: Table, console=None) -> None:
     from rich.text import Text
 
     def text(cell: Cell) -> Text:
-        lines = f"{cell.number}{cell.mark}\n{cell.interval}".strip()
+        lines = f"{cell.number}{cell.mark}\n{cell.interval}\n{cell.q}".strip()
         return Text(lines, style="bold" if cell.bold else "")
 
     console = console or rich.console.Console()
@@ -255,8 +267,13 @@ def write_report(
     out: str | Path,
     *,
     title: str = "",
+    q_values: bool = False,
 ) -> tuple[Table, dict[str, Path]]:
     """Writes the table and the figures of run folders (or of one CSV) to `out`.
+
+    Args:
+      run_dirs, out, title: As they say.
+      q_values: See `compare`.
 
     Returns:
       The table; and what was written: "markdown", "csv", "json", "png", "deltas", and
@@ -267,7 +284,7 @@ def write_report(
       ReportError: Results do not fit into one table.
       EvalError: A run folder cannot be read.
     """
-    table, scored, controls = _load(run_dirs, title)
+    table, scored, controls = _load(run_dirs, title, q_values)
     out = Path(out)
     names = {"markdown": "md", "csv": "csv", "json": "json", "png": "png"}
     paths = {kind: out / f"table.{suffix}" for kind, suffix in names.items()}
@@ -296,7 +313,7 @@ def write_report(
             *(item.rows[name] for name in ("truth", "prediction", "stratum"))
         )
         for item in scored
-        if item.entry["kind"] == "survival" and item.rows is not None
+        if item.entry["kind"] == "survival" and item.rows and "of" not in item.entry
     }
     if halves:
         paths["survival"] = out / "survival.png"

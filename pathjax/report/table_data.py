@@ -34,6 +34,7 @@ class Estimate:
       p: Of a delta, from a two-sided paired permutation test.
       p_holm: p after Holm's correction over the tasks of this model and base; None for
         a mean delta, which is a single test.
+      q: p after Benjamini and Hochberg's, in tables that have it.
       permutations: Number of exchange patterns that p is based on.
       row_low, row_high: The interval over rows, where `low` and `high` are over blocks.
     """
@@ -46,6 +47,7 @@ class Estimate:
     permutations: int | None = None
     row_low: float | None = None
     row_high: float | None = None
+    q: float | None = None
 
     @property
     def excludes_zero(self) -> bool:
@@ -76,6 +78,7 @@ class Column:
       task, metric, chance, n, n_patients, n_blocks, protocol, kind: As in results.
       percent: False for an error, which is shown in its own unit.
       optimistic: Something was chosen on the scored rows themselves.
+      of: The task whose further metric it is; "" for a first one.
     """
 
     task: str
@@ -88,6 +91,7 @@ class Column:
     percent: bool = True
     optimistic: bool = False
     n_blocks: int | None = None
+    of: str = ""
 
     @property
     def sign(self) -> int:
@@ -96,8 +100,8 @@ class Column:
 
     @property
     def averaged(self) -> bool:
-        """Whether it is in the mean delta: no error, and a score of a task."""
-        return self.sign > 0 and self.kind != "robustness"
+        """Whether it is in the mean delta: no error, and a task's first score."""
+        return self.sign > 0 and self.kind != "robustness" and not self.of
 
     @property
     def title(self) -> str:
@@ -164,6 +168,12 @@ class Table:
         optimistic = any(column.optimistic for column in self.columns)
         return *self.columns, Column(MEAN, optimistic=optimistic)
 
+    @property
+    def has_q(self) -> bool:
+        """Whether deltas have q-values."""
+        deltas = (delta for row in self.rows for delta in row.deltas.values())
+        return any(delta.q is not None for delta in deltas)
+
 
 def mark(delta: Estimate | None) -> str:
     """STAR, INTERVAL_ONLY or nothing."""
@@ -212,8 +222,8 @@ def records(table: Table) -> list[dict[str, Any]]:
     Returns:
       `model, base, task, metric, protocol, chance, n, n_patients, seeds`; `value,
       value_low, value_high` of the model itself; `delta, delta_low, delta_high, p,
-      p_holm, permutations` against its base; `mark` and `bold` as in the table, and
-      `optimistic` where something was chosen on the scored rows. Every record has every
+      p_holm, q, permutations` against its base; `mark` and `bold` as in the table; `of`,
+      the task, for a further metric of it; and `optimistic` where something was chosen on the scored rows. Every record has every
       key, None where unknown or without meaning. The mean delta is a record whose task
       is "mean delta". A table of which a task has blocks has `n_blocks`, and intervals
       over rows as `value_row_low` to `delta_row_high`.
@@ -254,9 +264,10 @@ def _record(row: Row, column: Column, blocks: bool) -> dict[str, Any]:
         "delta": change["value"],
         "delta_low": change["low"],
         "delta_high": change["high"],
-        **{key: change[key] for key in ("p", "p_holm", "permutations")},
+        **{key: change[key] for key in ("p", "p_holm", "q", "permutations")},
         "mark": mark(row.delta(column.task)),
         "bold": bool((delta := row.delta(column.task)) and delta.certain),
+        "of": column.of or None,
         "optimistic": column.optimistic,
         **(over_rows if blocks else {}),
     }

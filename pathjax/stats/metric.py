@@ -73,6 +73,12 @@ class Metric:
         """What guessing scores on these rows."""
         return float(self.chance(truth) if callable(self.chance) else self.chance)
 
+    def as_needed(self, prediction: Num[np.ndarray, "n *more"]) -> np.ndarray:
+        """Class numbers of class probabilities, where they are needed; else as it is."""
+        if self.needs != "classes" or prediction.dtype.kind != "f":
+            return prediction
+        return prediction.argmax(axis=-1).astype(np.int32)
+
     def terms(
         self,
         truth: Num[np.ndarray, "n *rest"],

@@ -1,6 +1,6 @@
-"""Is a delta more than chance: paired permutation tests, and Holm's correction.
+"""Is a delta more than chance: paired permutation tests, and corrections for many.
 
-    deltas without each unit -> contributions, swaps -> null deltas -> p -> Holm
+    deltas without each unit -> contributions, swaps -> null deltas -> p -> Holm, q
                                 standard error over seeds  ----^
 
 If tuning changed nothing, it is chance whether a patient speaks for the tuned model or for
@@ -21,6 +21,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy.stats
 from jaxtyping import Bool, Float, Int
 
 from pathjax.stats.metric import StatisticsError
@@ -201,3 +202,14 @@ def holm(p: Sequence[float]) -> Float[np.ndarray, "K"]:
     out = np.empty_like(values)
     out[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
     return out
+
+
+def q_values(p: Sequence[float]) -> Float[np.ndarray, "K"]:
+    """Benjamini and Hochberg's correction, in the order given.
+
+    The i-th smallest of k values is multiplied by k / i; none is above one after it. Of
+    those below 5 %, at most 5 % are false on average, if tests are independent or depend
+    positively (Benjamini & Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x;
+    Benjamini & Yekutieli 2001, doi:10.1214/aos/1013699998).
+    """
+    return scipy.stats.false_discovery_control(np.asarray(p, np.float64))

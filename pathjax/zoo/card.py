@@ -194,7 +194,8 @@ def _metrics(entries: Sequence[dict[str, Any]] | None) -> str:
         "audit",
     ]
     lines = ["## Metrics", "", f"| {' | '.join(columns)} |", "|---" * 9 + "|"]
-    for entry in entries:
+    more = [one | own for one in entries for own in one.get("more_metrics", ())]
+    for entry in [*entries, *more]:
         cells = [
             entry["model"],
             "" if entry["seed"] is None else entry["seed"],

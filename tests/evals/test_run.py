@@ -263,3 +263,39 @@ def test_expression_by_rank_and_recall_at_a_named_k(study, features):
     )
     partner = np.random.default_rng(0).normal(size=(len(study.samples), 16))
     assert run_task(find, study, features, partner=partner).metric == "recall@5"
+
+
+@pytest.mark.parametrize("protocol", ["linear/1", "eva-linear/1"])
+def test_several_metrics_are_of_one_fit(study, features, protocol, monkeypatch):
+    """Each equals a task of its own; the probe is fitted once."""
+    quick = QUICK if protocol == "linear/1" else {"seeds": 2, "steps": 60}
+    more = ("auroc", "auprc", "accuracy")
+    task = dataclasses.replace(
+        STATUS, level="sample", select="select", protocol=protocol, more_metrics=more
+    )
+    probe, fits = type(task.find_protocol().probe), []
+    fit = probe.fit
+    monkeypatch.setattr(probe, "fit", lambda *of: (fits.append(1), fit(*of))[1])
+    outcome = run_task(task, study, features, **quick)
+    assert len(fits) == 1
+    alone = dataclasses.replace(task, more_metrics=())
+    first = run_task(alone, study, features, **quick)
+    assert (outcome.metric, outcome.value) == ("balanced_accuracy", first.value)
+    assert [one["metric"] for one in outcome.more_metrics] == list(more)
+    for record in outcome.more_metrics:
+        own = dataclasses.replace(alone, metric=record["metric"])
+        single = run_task(own, study, features, **quick)
+        assert (record["value"], record["chance"]) == (single.value, single.chance)
+        assert record["values"] == [seed["value"] for seed in single.per_fold]
+    score = outcome.prediction[..., 1].reshape(outcome.n, -1)
+    areas = [metrics.roc_auc_score(outcome.truth, run) for run in score.T]
+    assert outcome.more_metrics[0]["value"] == pytest.approx(np.mean(areas))
+
+
+def test_values_have_several_metrics_too(study, features):
+    task = dataclasses.replace(GENES, more_metrics=("spearman",))
+    outcome = run_task(task, study, features, **QUICK)
+    (record,) = outcome.more_metrics
+    each = zip(outcome.truth.T, outcome.prediction.T, strict=True)
+    rho = np.mean([spearmanr(*pair).statistic for pair in each])
+    assert record["value"] == pytest.approx(rho, abs=1e-6)

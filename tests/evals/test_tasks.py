@@ -51,6 +51,13 @@ def test_good_tasks_have_no_problems(study):
             {"metric": "pearson"},
             "pearson needs values, kind classification has classes",
         ),
+        ({"more_metrics": ("auroc", "auroc")}, "a metric is named twice"),
+        ({"more_metrics": ("balanced_accuracy",)}, "a metric is named twice"),
+        ({"more_metrics": ("spearman",)}, "spearman needs values, kind classification"),
+        (
+            {"kind": "retrieval", "more_metrics": ("recall@1",)},
+            "more_metrics are not for retrieval: make each a task",
+        ),
         ({"select": "test"}, "one fold has two roles"),
         ({"kind": "expression", "target": None, "level": "tile"}, "is for samples"),
     ],

@@ -40,8 +40,12 @@ def test_each_line_does_what_the_page_says(tmp_path, monkeypatch, capsys):
         "select": None, "genes": 100, "classes": [], "site_preserved": False,
     }  # fmt: skip
     assert entry["metric"] == "auroc" and entry["chance"] == 0.5
+    more = {one["metric"]: one["chance"] for one in entry["more_metrics"]}
+    assert more == {"auprc": 0.5, "balanced_accuracy": 0.5}
     assert entry["n_patients"] == 24 and 0 <= entry["value"] <= 1
-    assert "MSI" in (tmp_path / "results" / "report" / "table.md").read_text()
+    (head, *_) = (tmp_path / "results" / "report" / "table.md").read_text().split("\n")
+    for metric in ("AUROC", "AUPRC", "balanced accuracy"):
+        assert f"MSI ({metric}, chance 50.0)" in head
 
 
 @pytest.mark.parametrize("page", ["../protocols.md", "../study.md", "probe.md"])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pathjax.report.paired import SharedUnits, permute_deltas
+from pathjax.report.paired import SharedUnits, corrected, permute_deltas
 from pathjax.stats.interval import left_out
 from pathjax.stats.metrics import recall_at
 from pathjax.stats.permutation import Swaps, contributions, null_deltas
@@ -138,3 +138,11 @@ def test_a_key_follows_from_the_units_alone():
     assert beside["a"] == alone and beside["x"] != alone
     # The same names in another study are other patients.
     assert SharedUnits([("t", "a", rows("P1", "P2"))]).part["a"] != alone
+
+
+def test_further_metrics_do_not_change_the_correction_of_the_first():
+    p = {"a": 0.01, "a (auroc)": 0.001, "b": 0.03}
+    assert corrected(p, {"a (auroc)"}) == {"a": 0.02, "b": 0.03, "a (auroc)": 0.003}
+    assert corrected(p, ()) == {"a": 0.02, "a (auroc)": 0.003, "b": 0.03}
+    assert corrected(p, set(p)) == corrected(p, ())
+    assert corrected({}, ()) == {}

@@ -8,11 +8,11 @@ import pytest
 import scipy.stats
 
 from pathjax.evals.results import read_predictions, read_results
-from pathjax.report.compare import compare, load_runs
+from pathjax.report.compare import MANY, compare, load_runs
 from pathjax.report.csv_table import read_table, write_table
-from pathjax.report.table import render_markdown
+from pathjax.report.table import load_table, render_markdown
 from pathjax.report.table_data import ReportError, table_json
-from pathjax.stats.metrics import mean_pearson
+from pathjax.stats.metrics import METRICS, mean_pearson
 
 BLOCKS = 9
 
@@ -100,3 +100,93 @@ def test_models_with_and_without_blocks_are_not_compared(blocks_run, outcomes):
     outcomes.write_model(blocks_run, "other", [plain], base="base", seed=0)
     with pytest.raises(ReportError, match=r"other rows \(block\)"):
         compare(load_runs([blocks_run]))
+
+
+def probabilities(outcomes, right, seed, metric="balanced_accuracy", more=()):
+    """A classification by three probabilities, scored by several metrics."""
+    made = outcomes.class_outcome("kind", right, seed)
+    noise = np.random.default_rng(seed).dirichlet(np.ones(3), made.n)
+    score = (noise + np.eye(3)[made.prediction]).astype(np.float32) / 2
+
+    def scored(name):
+        own = METRICS[name]
+        value = own.value(made.truth, own.as_needed(score))
+        return {"value": value, "chance": own.chance_level(made.truth)}
+
+    record = [{"metric": name, "values": [], **scored(name)} for name in more]
+    task = dataclasses.replace(made.task, metric=metric, more_metrics=more)
+    more = tuple(record)
+    kept = score if more else METRICS[metric].as_needed(score)
+    return dataclasses.replace(
+        made, task=task, metric=metric, prediction=kept, more_metrics=more,
+        **scored(metric),
+    )  # fmt: skip
+
+
+def written(outcomes, root, *metrics, genes=True):
+    """A base and a tuned model, scored by these metrics."""
+    for name, base, right, seed in (("base", None, 0.4, 1), ("tuned", "base", 0.8, 2)):
+        first, *more = metrics
+        made = [probabilities(outcomes, right, seed, first, tuple(more))]
+        if genes:
+            made.append(outcomes.gene_outcome("genes", 1.0, seed))
+        outcomes.write_model(root, name, made, base=base, seed=None)
+    return compare(load_runs([root]), permutations=999)
+
+
+def test_further_metrics_are_columns_beside_the_first(tmp_path, outcomes):
+    """Each as a task of its own would be; the first and the mean delta as without."""
+    table = written(outcomes, tmp_path / "all", "balanced_accuracy", "auroc", "auprc")
+    alone = written(outcomes, tmp_path / "one", "balanced_accuracy")
+    further = written(outcomes, tmp_path / "auc", "auroc", genes=False)
+    assert [(c.task, c.of) for c in table.columns] == [
+        ("kind", ""), ("kind (auroc)", "kind"), ("kind (auprc)", "kind"), ("genes", ""),
+    ]  # fmt: skip
+    (base, tuned), plain = table.rows, alone.rows[1]
+    for task in ("kind", "genes"):
+        assert tuned.deltas[task] == plain.deltas[task]
+    assert tuned.mean == plain.mean
+    assert base.values["kind (auroc)"] == further.rows[0].values["kind"]
+    own = further.rows[1].deltas["kind"]
+    found = tuned.deltas["kind (auroc)"]
+    assert (found.value, found.low, found.high) == (own.value, own.low, own.high)
+    assert found.p == pytest.approx(own.p, abs=0.01) and found.p_holm >= found.p
+    text = render_markdown(table)
+    assert (
+        "| kind (balanced accuracy, chance 33.3) | kind (AUROC, chance 50.0) |" in text
+    )
+    assert "not in the mean delta: kind (auroc), kind (auprc)" in text
+    assert "Protocol linear/1, auroc: kind." in text
+    assert text.count("Test rows") == 1
+    write_table(table, tmp_path / "t.csv")
+    again = read_table(tmp_path / "t.csv")
+    assert [c.of for c in again.columns] == ["", "kind", "kind", ""]
+    assert again.rows[1].mean.value == pytest.approx(tuned.mean.value)
+    (cell,) = [c for c in table_json(table)["cells"] if c["task"] == "kind (auprc)"][:1]
+    assert cell["of"] == "kind" and cell["chance"] == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_q_values_where_they_are_asked_for(tmp_path, outcomes):
+    written(outcomes, tmp_path, "balanced_accuracy", "auroc")
+    scored = load_runs([tmp_path])
+    assert not compare(scored, permutations=99).has_q
+    table = compare(scored, permutations=99, q_values=True)
+    deltas = table.rows[1].deltas
+    first = {task: deltas[task].p for task in ("kind", "genes")}
+    q = scipy.stats.false_discovery_control([*first.values()])
+    assert [deltas[task].q for task in first] == list(q)
+    assert table.rows[1].mean.q is None
+    text = render_markdown(table)
+    assert f"; q {q[0]:.2g}" in text and "Benjamini and Hochberg" in text
+    write_table(table, tmp_path / "t.csv")
+    again = read_table(tmp_path / "t.csv").rows[1].deltas
+    assert again["kind"].q == pytest.approx(q[0])
+
+
+def test_many_tasks_have_q_values(tmp_path, outcomes):
+    for name, base, noise in (("base", None, 2.0), ("tuned", "base", 1.0)):
+        made = [outcomes.gene_outcome(f"g{k}", noise, k) for k in range(MANY + 1)]
+        outcomes.write_model(tmp_path, name, made, base=base)
+    assert compare(load_runs([tmp_path]), permutations=99).has_q
+    with pytest.raises(ReportError, match="--q-values"):
+        load_table([tmp_path / "t.csv"], q_values=True)

@@ -85,9 +85,11 @@ def test_every_record_has_every_number(run):
         "delta_high": delta.high,
         "p": delta.p,
         "p_holm": delta.p_holm,
+        "q": None,
         "permutations": 99,
         "mark": "*",
         "bold": True,
+        "of": None,
         "optimistic": False,
     }
     assert cells["tuned", "mean delta"]["p"] == row.mean.p

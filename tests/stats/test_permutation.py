@@ -17,6 +17,7 @@ from pathjax.stats.permutation import (
     null_deltas,
     p_value,
     p_with_seeds,
+    q_values,
     redrawn,
 )
 
@@ -261,3 +262,34 @@ def test_contributions_with_their_bias_have_the_score_as_mean():
     assert plain.mean() == pytest.approx(0.7)
     assert corrected.mean() != pytest.approx(0.7)
     assert np.diff(plain) == pytest.approx(np.diff(corrected))
+
+
+def test_q_values_of_the_paper():
+    """Benjamini & Hochberg 1995, section 4.1: at 5 % they reject four, Holm three."""
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459,
+         0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]  # fmt: skip
+    q = q_values(p)
+    assert q[:4] == pytest.approx([0.0015, 0.003, 0.0095, 0.035625])
+    assert (q < 0.05).sum() == 4 and (holm(p) < 0.05).sum() == 3
+    order = np.random.default_rng(0).permutation(len(p))
+    np.testing.assert_array_equal(q_values(np.array(p)[order]), q[order])
+
+
+def test_a_share_of_5_percent_of_findings_is_false():
+    """40 tasks on the same 30 patients, 10 with an effect: mean share, and Holm's."""
+    rng = np.random.default_rng(0)
+    swaps = Swaps(30, 999)
+    signs = np.concatenate([1 - 2.0 * block for block in swaps.blocks()])
+    false, power = [], []
+    for _ in range(150):
+        # Errors of a patient correlate over tasks, as they do on shared test rows.
+        adds = rng.normal(size=(30, 1)) + rng.normal(size=(30, 40))
+        adds[:, :10] += 1.2
+        null = np.abs(signs @ adds)
+        far = (null >= np.abs(adds.sum(axis=0))).sum(axis=0)
+        p = (1 + far) / (1 + len(signs))
+        found = q_values(p) < 0.05
+        false.append(found[10:].sum() / max(found.sum(), 1))
+        power.append(found[:10].sum() - (holm(p) < 0.05)[:10].sum())
+    assert 0.01 < np.mean(false) < 0.06  # 0.0375 is 5 % of the 30 of 40 without
+    assert np.mean(power) > 0

@@ -92,7 +92,8 @@ function drawForest(deltas, models) {
       el(cell.bold ? "strong" : "span", {}, change(cell.task)(cell.delta) + cell.mark),
       el("span", { class: "below" }, range(cell.delta_low, cell.delta_high, change(cell.task)))] },
     ...deltas.some((cell) => known(cell.p)) ? [{ name: "p", below: "Holm; uncorrected below", number: true, key: tested, cell: (cell) => [chanceOf(tested(cell)),
-      known(cell.p_holm) ? el("span", { class: "below" }, chanceOf(cell.p)) : null] }] : [],
+      known(cell.p_holm) ? el("span", { class: "below" }, chanceOf(cell.p)) : null,
+      known(cell.q) ? el("span", { class: "below" }, `q ${chanceOf(cell.q)}`) : null] }] : [],
   ];
   section("deltas", "Deltas", el("p", {}, "Tuned minus base, in percentage points, with 95 % intervals. "
     + "A filled mark has a * and an interval that excludes 0; marks are explained below Table 1."),
