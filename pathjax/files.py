@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -65,13 +66,15 @@ def names_full_disk(path: Path) -> Iterator[None]:
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yields a path beside `final`; renames it to `final` when the block succeeds.
 
-    The temporary name carries the process id, so that two processes never share one,
-    and keeps the suffix, because writers choose a format by it. On an exception the
+    The temporary name is random, so that two processes never share one (containers all
+    have the same ids), and keeps the suffix, because writers choose a format by it. On an exception the
     partial file is removed and `final` is left as it was.
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    partial = final.with_name(short_name(f".partial-{os.getpid()}-{final.name}"))
+    partial = final.with_name(
+        short_name(f".partial-{secrets.randbelow(10**9)}-{final.name}")
+    )
     try:
         with names_full_disk(final):
             yield partial

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pathjax.commands.output import (
     add_allow_code,
+    add_shard,
     refuse_unused,
     remember_defaults,
 )
@@ -112,6 +113,7 @@ def add(commands) -> None:
     predict.add_argument(
         "--overwrite", action="store_true", help="replace another model's or input's"
     )
+    add_shard(predict, "tiles")
     add_allow_code(predict)
     remember_defaults(predict, (*RETRIEVAL, *OF_SLIDES))
     predict.set_defaults(run=run_predict)
@@ -121,6 +123,8 @@ def run_predict(args: argparse.Namespace) -> None:
     import dataclasses
     import sys
 
+    from pathjax.embeddings.embed import Embedded
+    from pathjax.parallel.shard import Shard
     from pathjax.predict.outputs import Options
     from pathjax.predict.run import predict
     from pathjax.progress import stage
@@ -138,7 +142,11 @@ def run_predict(args: argparse.Namespace) -> None:
             args.out,
             options,
             progress=lambda now, total: bar(now, "", total),
+            shard=Shard.parse(args.shard),
         )
+    if isinstance(done, Embedded):
+        print(f"{args.out}, shard {args.shard}: {done.rows} tiles embedded")
+        return
     for path in done.files:
         print(path)
     print(f"{done.tiles} tiles, {done.genes} genes")

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from pathjax.commands.datasets import add_fields
-from pathjax.commands.output import print_built
+from pathjax.commands.output import add_shard, print_built, print_skipped
 from pathjax.wsi.options import TileOptions
 
 
@@ -39,10 +39,12 @@ def add(commands) -> None:
         action="store_true",
         help="exit with 1 if anything was skipped or not used",
     )
+    add_shard(tile, "slides")
     tile.set_defaults(run=run_tile)
 
 
 def run_tile(args: argparse.Namespace) -> int:
+    from pathjax.parallel.shard import Shard
     from pathjax.progress import stage
     from pathjax.wsi.build import tile_study
 
@@ -60,8 +62,21 @@ def run_tile(args: argparse.Namespace) -> int:
             workers=args.workers,
             scheduler=args.scheduler,
             retry_skipped=args.retry_skipped,
+            shard=Shard.parse(args.shard),
             progress=lambda done, total, note: bar(done, note, total),
         )
+    if isinstance(study, list):
+        lost = [
+            {"what": report.slide_id, "reason": report.reason}
+            for report in study
+            if report.status == "skipped"
+        ]
+        print_skipped(lost, args.out / ".build")
+        print(
+            f"{args.out}, shard {args.shard}: {len(study) - len(lost)} slides tiled, "
+            f"{len(lost)} skipped"
+        )
+        return 1 if args.strict and lost else 0
     print_built(study)
     skipped = int((study.slides["status"] == "skipped").sum())
     unused = len(study.meta["skipped"]) - skipped

@@ -16,9 +16,10 @@ import numpy as np
 from pathjax.data.study import Study
 from pathjax.data.text_store import read_text
 from pathjax.embeddings.cache import identity
-from pathjax.embeddings.embed import embed_to_file
+from pathjax.embeddings.embed import Embedded, embed_to_file
 from pathjax.evals.audit import overlap
 from pathjax.models.model_file import Model, load_model
+from pathjax.parallel.shard import Shard
 from pathjax.predict import PredictError
 from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import Validation, chosen, gene_table, read_validation
@@ -33,7 +34,8 @@ def predict(
     out: str | Path,
     options: Options | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Predicted:
+    shard: Shard | None = None,
+) -> Predicted | Embedded:
     """Predicts expression of every tile.
 
     Args:
@@ -43,6 +45,8 @@ def predict(
       out: Folder for the output.
       options: What can be chosen.
       progress: Called with (tiles embedded, tiles in all).
+      shard: Embed only this part of the tiles and write nothing else. A call without
+        one, when all are there, joins them and predicts.
 
     Raises:
       PredictError: The model, genes, input or reference cannot be used.
@@ -83,8 +87,11 @@ def predict(
         batch=options.batch,
         threads=options.threads,
         overwrite=options.overwrite,
+        shard=shard,
         progress=progress,
     )
+    if shard:
+        return embedded
     broken = {entry["what"] for entry in embedded.skipped}
     keep = ~given.table["tile_id"].isin(broken).to_numpy()
     obs = given.table[keep].set_index("tile_id")

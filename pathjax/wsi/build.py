@@ -14,6 +14,8 @@ import pandas as pd
 
 from pathjax.data.study import Split, Study, StudyError
 from pathjax.optional_deps import need
+from pathjax.parallel.lock import exclusive
+from pathjax.parallel.shard import Shard
 from pathjax.wsi.base import SlideError
 from pathjax.wsi.cluster import Progress, run_slides
 from pathjax.wsi.coordinates import find_coordinates
@@ -32,9 +34,10 @@ def tile_study(
     workers: int | None = None,
     scheduler: str | None = None,
     retry_skipped: bool = False,
+    shard: Shard | None = None,
     progress: Progress | None = None,
-) -> Study:
-    """Tiles all slides of a folder or a manifest.
+) -> Study | list[SlideReport]:
+    """Tiles all slides of a folder or a manifest, or a part of them.
 
     Args:
       slides: Folder or CSV (manifest.py).
@@ -45,15 +48,18 @@ def tile_study(
       workers, scheduler: Where to run (cluster.py).
       retry_skipped: Tries slides again that an earlier run skipped, as after a storage
         fault; by default only those whose file, mpp or coordinates changed since.
+      shard: Tiles only these slides and finishes no study. A call without one, when no
+        shard is running, tiles what is missing and finishes it.
       progress: Called with slides done, slides in all and a note.
 
     Returns:
-      The study: a sample per slide, unless the manifest joins slides; one split, "all",
+      A shard's reports, or the study: a sample per slide, unless the manifest joins slides; one split, "all",
       of one fold, "all". `Study.slides` has a row per slide, including skipped ones.
 
     Raises:
       ValueError: Slides cannot be listed.
-      StudyError: No slide could be tiled, or `out` was begun with other options.
+      StudyError: No slide could be tiled, `out` was begun with other options, or another
+        process has this shard, or any in a call without one.
       RuntimeError: The scheduler went away.
     """
     for module in ("openslide", "tifffile"):
@@ -76,14 +82,22 @@ def tile_study(
     # One process has all cores for a slide; several have one each.
     alone = scheduler is None and workers == 1
     threads = len(os.sched_getaffinity(0)) if alone else 1
+    mine = shard.items(rows) if shard else rows
     if retry_skipped:
-        forget_skipped(out)
+        forget_skipped(out, {row.slide_id for row in mine})
     work = functools.partial(
         tile_slide, root=str(out), options=options, threads=threads
     )
-    reports = run_slides(
-        rows, work, workers=workers, scheduler=scheduler, progress=progress
-    )
+    locks = out / ".build"
+    held = [f"{shard.name}.lock"] if shard else [p.name for p in locks.glob("shard-*")]
+    with contextlib.ExitStack() as stack:
+        for lock in held:
+            stack.enter_context(exclusive(locks / lock, StudyError, "wait for it"))
+        reports = run_slides(
+            mine, work, workers=workers, scheduler=scheduler, progress=progress
+        )
+    if shard:
+        return reports
     for report in reports:
         if report.status == "skipped":
             writer.skip(report.slide_id, report.reason)

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,12 @@ def tile_slide(
     return report
 
 
-def forget_skipped(root: Path) -> None:
-    """Removes the reports of skipped slides, so that these are tried again."""
+def forget_skipped(root: Path, slides: Collection[str]) -> None:
+    """Removes the reports of those slides that were skipped: they are tried again."""
     for note in (root / ".build").glob(f"*{NOTE}"):
         noted = json.loads(note.read_text(encoding="utf-8"))
-        if noted["report"]["status"] == "skipped":
+        report = noted["report"]
+        if report["status"] == "skipped" and report["slide_id"] in slides:
             note.unlink()
 
 

@@ -109,6 +109,28 @@ def test_it_goes_on_where_it_was_stopped(checkpoints, tiny_study, tmp_path):
         predict(run, tiny_study.root, tmp_path / "often", other)
 
 
+def test_shards_join_to_the_prediction_of_one_process(
+    checkpoints, tiny_study, tmp_path, capsys
+):
+    run = checkpoints["regression"]
+    words = ["predict", str(run), str(tiny_study.root), "--split=main", "--fold=test"]
+    words += ["--batch=8", "--out"]
+    once, joined = tmp_path / "once", tmp_path / "joined"
+    assert not main([*words, str(once)])
+    assert not main([*words, str(joined), "--shard=2/2"])
+    assert f"{joined}, shard 2/2: 4 tiles embedded" in capsys.readouterr().out
+    assert main([*words, str(joined)]) == 1
+    assert "lacks 1 of 2 shards of 12 tiles: 1/2" in capsys.readouterr().err
+    assert [path.name for path in joined.iterdir()] == ["embeddings.h5.partial"]
+    assert not main([*words, str(joined), "--shard=1/2"])
+    assert not main([*words, str(joined)])
+    for name in ("embeddings.h5", "means.csv", "genes.csv"):
+        assert (joined / name).read_bytes() == (once / name).read_bytes()
+    a, b = (anndata.read_h5ad(one / "predicted.h5ad") for one in (once, joined))
+    np.testing.assert_array_equal(a.X, b.X)
+    assert a.obs.equals(b.obs)
+
+
 def test_a_study_by_retrieval(checkpoints, tiny_study, tmp_path):
     run, out = checkpoints["contrastive"], tmp_path / "out"
     with pytest.raises(PredictError, match="--reference"):

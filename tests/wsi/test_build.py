@@ -12,6 +12,8 @@ from PIL import Image
 from pathjax.cli import main
 from pathjax.data.check import check_study
 from pathjax.data.study import StudyError
+from pathjax.parallel.lock import exclusive
+from pathjax.parallel.shard import Shard
 from pathjax.wsi import build
 from pathjax.wsi.build import tile_study
 from pathjax.wsi.options import TileOptions
@@ -66,6 +68,29 @@ def test_good_slides_make_a_study_and_bad_ones_are_named(slides, tmp_path):
     assert study.samples["sample_id"].tolist() == [*"ace"]
     assert study.split("all").folds == {"all": ("a", "c", "e")}
     assert study.tiles["tile_id"].is_unique and len(study) == tiled["tiles"].sum()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_shards_join_to_the_study_of_one_process(slides, tmp_path, count, capsys):
+    once = tile_study(slides, tmp_path / "once", SMALL, workers=1)
+    out = tmp_path / "joined"
+    words = ["tile", "--slides", str(slides), "--out", str(out), "--tile-px=64"]
+    words += ["--workers=1", "--strict", "--shard"]
+    statuses = [main([*words, f"{k}/{count}"]) for k in range(count, 0, -1)]
+    assert statuses == {2: [1, 0], 4: [1, 0, 1, 0]}[count]  # b, d and f are skipped
+    assert not (out / "study.json").exists() and not (out / "tiles.parquet").exists()
+    text = capsys.readouterr().out
+    assert f"{out}, shard 1/{count}: " in text and "skipped b: no tile has 0.35" in text
+    times = shard_times(out)
+    with exclusive(out / ".build" / f"shard-1-of-{count}.lock", ValueError, ""):
+        for shard in (Shard(1, count), None):
+            with pytest.raises(StudyError, match="in use by another process .pid"):
+                tile_study(slides, out, SMALL, workers=1, shard=shard)
+    joined = tile_study(slides, out, SMALL, workers=1)
+    assert shard_times(out) == times and joined.fingerprint == once.fingerprint
+    assert joined.meta["skipped"] == once.meta["skipped"]
+    both = [content(root) for root in (out, tmp_path / "once")]
+    assert {k: v for k, v in both[0].items() if not k.endswith(".lock")} == both[1]
 
 
 def test_a_manifest_joins_slides_to_samples(slides, tmp_path):
