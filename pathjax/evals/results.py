@@ -63,6 +63,7 @@ LEFT_OUT = {
 ARRAYS = {"truth": None, "prediction": None, "patient": np.str_, "unit": np.str_,
           "stratum": np.int32, "columns": np.str_}  # fmt: skip
 BLOCK = "block"  # an array more, of tasks with blocks_um
+SLIDE = "slide"  # and of those with a metric per slide
 # A record of each further metric of the same fit, in entries that have any.
 MORE_METRICS = [{"metric": str, "value": float, "chance": float, "values": [float]}]
 
@@ -306,8 +307,10 @@ def _write_rows(path: Path, outcome: TaskOutcome) -> None:
     arrays: dict[str, Any] = {
         name: np.asarray(getattr(outcome, name), kind) for name, kind in ARRAYS.items()
     }
-    if outcome.block is not None:
-        arrays[BLOCK] = np.asarray(outcome.block, np.str_)
+    more = {name: getattr(outcome, name) for name in (BLOCK, SLIDE)}
+    arrays |= {
+        k: np.asarray(ids, np.str_) for k, ids in more.items() if ids is not None
+    }
     with atomic_path(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -366,7 +369,8 @@ def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray]
         missing = [name for name in ARRAYS if name not in arrays]
         if missing:
             raise EvalError(f"{path} lacks {', '.join(missing)}")
-        rows = {name: arrays[name] for name in (*ARRAYS, BLOCK) if name in arrays}
+        every = (*ARRAYS, BLOCK, SLIDE)
+        rows = {name: arrays[name] for name in every if name in arrays}
     # A kill between the two files leaves rows that are newer than their entry.
     if entry.get("predictions_sha256") not in (None, sha256(path)):
         raise EvalError(

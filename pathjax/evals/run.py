@@ -96,14 +96,16 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         stratum = _strata(study, protocol, parts)
     if metric.needs == "survival":
         hyper["events"] = int(truth[:, 1].sum())
+    slide = np.concatenate([rows.slide for rows in test])
     if metric.needs == "values":
-        r = per_gene_pearson(truth, prediction[0], stratum, protocol.over_folds)
+        grouped = metric.grouped(stratum, slide, protocol.over_folds)
+        r = per_gene_pearson(truth, prediction[0], *grouped)
         asked = ~np.isnan(truth).all(axis=0)
         hyper["constant_genes"] = int((np.isnan(r) & asked).sum())
         if np.isnan(r).all():
             genes = f"all {len(r)} genes are"
             what = f"{task.target} is" if task.kind == "regression" else genes
-            within = " of every fold or class" if stratum.any() else ""
+            within = " of every fold or class" if grouped[0].any() else ""
             raise EvalError(
                 f"{what} constant over the {len(truth)} test rows{within}: there is "
                 "nothing to correlate. Choose another target or test fold"
@@ -111,7 +113,8 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
 
     def scores(metric: Metric) -> list[float]:
         runs = map(metric.as_needed, prediction)
-        return [metric.value(truth, r, stratum, protocol.over_folds) for r in runs]
+        grouped = metric.grouped(stratum, slide, protocol.over_folds)
+        return [metric.value(truth, run, *grouped) for run in runs]
 
     values = scores(metric)
     records = [_record(part, fit) for part, fit in zip(parts, fits, strict=True)]
@@ -168,6 +171,7 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
             for seed, (v, s) in enumerate(zip(values, strengths, strict=True))
         ],
         block=_blocks(task, study, test),
+        slide=slide if "slide" in {one.over for one in (metric, *further)} else None,
     )
 
 

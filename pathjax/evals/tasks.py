@@ -184,10 +184,9 @@ class Task:
         return problems
 
     def _protocol_problems(self, study):
-        """Of protocol and metric."""
         problems = []
         own, needs = METRIC_OF_KIND[self.kind]
-        names = [self.metric or own, *self.more_metrics]
+        names = [self.metric or own, *(more := self.more_metrics)]
         for metric in map(find_metric, names):
             if metric.needs not in needs:
                 problems.append(
@@ -196,7 +195,7 @@ class Task:
                 )
         if len(set(names)) < len(names):
             problems.append(f"a metric is named twice: {', '.join(names)}")
-        if self.more_metrics and self.kind in ("retrieval", "robustness"):
+        if more and self.kind in ("retrieval", "robustness"):
             problems.append(f"more_metrics are not for {self.kind}: make each a task")
         protocol = self.find_protocol()
         name, probe = protocol.name, protocol.probe
@@ -335,12 +334,12 @@ class TaskOutcome:
         and events `[n, 2]`, or 1 for retrieval. Averaged runs are axis 1 of the prediction.
       columns: Class names, gene names or directions that number them.
       unit, patient: Ids of the test rows.
-      stratum: Number of the stratum that values are scored within, 0 where pooled.
-      combine: How strata make one score.
+      stratum, combine: The protocol's strata, 0 where there are none, and how they make
+        one score; a metric may have its own (stats.metric.Metric.grouped).
       shared_patients: Patients on both sides, which the split declares.
       hyper: Everything that was chosen or counted.
       per_fold: A record per probe seed.
-      block: Names of the test rows' blocks (blocks.py); None without `blocks_um`.
+      block, slide: Of the test rows, for `blocks_um` (blocks.py) and metrics per slide.
     """
 
     task: Task
@@ -363,6 +362,7 @@ class TaskOutcome:
     per_fold: list[dict[str, Any]]
     block: Shaped[np.ndarray, "n"] | None = None
     more_metrics: tuple[dict[str, Any], ...] = ()
+    slide: Shaped[np.ndarray, "n"] | None = None
 
     @property
     def n(self) -> int:

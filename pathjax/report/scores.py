@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.evals.results import BLOCK
+from pathjax.evals.results import BLOCK, SLIDE
 from pathjax.evals.tasks import further_column
 from pathjax.report.paired import SharedUnits, Tested
 from pathjax.report.table_data import Estimate
@@ -47,11 +47,16 @@ class Scored:
             yield self._with(found | {"task": column, "of": task})
 
     def _with(self, found: dict[str, Any]) -> "Scored":
-        item = dataclasses.replace(self, entry=self.entry | found)
-        if item.rows is None or not self.entry.get("more_metrics"):
+        item = Scored(self.entry | found, self.rows)
+        if self.rows is None:
             return item
-        prediction = _metric(item).as_needed(item.rows["prediction"])
-        return dataclasses.replace(item, rows=item.rows | {"prediction": prediction})
+        metric, rows = _metric(item), dict(self.rows)
+        if self.entry.get("more_metrics"):
+            rows["prediction"] = metric.as_needed(rows["prediction"])
+        rows["stratum"], combine = metric.grouped(
+            rows["stratum"], rows.get(SLIDE), self.entry["combine"]
+        )
+        return Scored(item.entry | {"combine": combine}, rows)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,8 @@ Strata are rows that are only compared among themselves: the test folds of a
 cross-validation, whose predictions have different offsets, or cancer types, whose levels
 any model can tell. "within" is one r of all rows after each stratum's means are taken
 off; "mean" is the mean of the strata's own r, weighted by how often their units count.
+Metrics named per_slide take slides as strata, whatever the protocol has, and their mean;
+those named pooled have none, so that differences of folds and slides count too.
 """
 
 import dataclasses
@@ -205,4 +207,12 @@ def _ranks(values, weight):
 
 SPEARMAN = Spearman(
     "spearman", "mean Spearman rho", "values", score=None, scale="correlation"
+)
+OVER = {"per_slide": ("slide", "per slide"), "pooled": ("pooled", "pooled")}
+CORRELATIONS = tuple(
+    dataclasses.replace(
+        one, name=f"{one.name}_{name}", label=f"{one.label}, {words}", over=over
+    )
+    for one in (PEARSON, SPEARMAN)
+    for name, (over, words) in OVER.items()
 )

@@ -46,6 +46,8 @@ class Metric:
       vectorised: `score` takes weights `[B, n]` and returns `[B]`.
       scale: "share" where every score is within 0 to 1, "correlation" where it is one
         (or a mean of some): intervals are then of that kind (interval.interval).
+      over: Of values: "slide" scores each slide's rows alone and averages slides,
+        "pooled" all rows together; "" is as the protocol has it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Metric:
     higher_is_better: bool = True
     vectorised: bool = False
     scale: str = ""
+    over: str = ""
 
     def __post_init__(self):
         if self.needs not in NEEDS:
@@ -68,6 +71,19 @@ class Metric:
                 f"metric {self.name}: expected scale to be share (always 0 to 1), "
                 f"correlation (-1 to 1) or '' (neither), got {self.scale!r}"
             )
+
+    def grouped(self, stratum, slide, combine: str) -> tuple[np.ndarray, str]:
+        """Strata and how they make one score: the protocol's, or those of `over`.
+
+        Args:
+          stratum, combine: The protocol's.
+          slide: The slide of each row, for `over` "slide".
+        """
+        if self.over == "slide":
+            return np.unique(slide, return_inverse=True)[1], "mean"
+        if self.over == "pooled":
+            return np.zeros(len(stratum), np.int64), "within"
+        return stratum, combine
 
     def chance_level(self, truth: Num[np.ndarray, "n *rest"]) -> float:
         """What guessing scores on these rows."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from pathjax.registry import Registry, RegistryError
-from pathjax.stats.correlation import PEARSON, SPEARMAN
+from pathjax.stats.correlation import CORRELATIONS, PEARSON, SPEARMAN
 from pathjax.stats.metric import Metric, StatisticsError, SumMetric, nanmean
 from pathjax.stats.robustness import (
     CLUSTERING_SCORE,
@@ -201,6 +201,7 @@ SHIPPED = (
     ),
     PEARSON,
     SPEARMAN,
+    *CORRELATIONS,
     *map(recall_at, (1, 5, 10)),
     *SURVIVAL_METRICS,
     # How well the site can be told: shortcuts are there to be learned.

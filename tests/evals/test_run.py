@@ -299,3 +299,29 @@ def test_values_have_several_metrics_too(study, features):
     each = zip(outcome.truth.T, outcome.prediction.T, strict=True)
     rho = np.mean([spearmanr(*pair).statistic for pair in each])
     assert record["value"] == pytest.approx(rho, abs=1e-6)
+
+
+def test_correlation_by_name_per_slide_and_pooled(study, features):
+    """One fit of each fold: SciPy's r of each slide, averaged, and of all rows."""
+    more = ("pearson_per_slide", "spearman_pooled")
+    task = dataclasses.replace(
+        GENES, split="sections", fit=None, test="*", more_metrics=more
+    )
+    outcome = run_task(task, study, features, **QUICK)
+    rho = [
+        spearmanr(*pair).statistic
+        for pair in zip(outcome.truth.T, outcome.prediction.T, strict=True)
+    ]
+    each = []
+    for slide in np.unique(outcome.slide):  # of two rows: r is 1 or -1
+        rows = outcome.slide == slide
+        gaps = (
+            np.diff(part[rows], axis=0) for part in (outcome.truth, outcome.prediction)
+        )
+        each.append(np.prod(np.sign(list(gaps)), axis=0))
+    per_slide, pooled = (record["value"] for record in outcome.more_metrics)
+    assert len(each) > 20
+    assert per_slide == pytest.approx(np.concatenate(each).mean(), abs=1e-6)
+    assert pooled == pytest.approx(np.nanmean(rho), abs=1e-6)
+    alone = dataclasses.replace(task, metric="pearson_per_slide", more_metrics=())
+    assert run_task(alone, study, features, **QUICK).value == per_slide

@@ -10,6 +10,7 @@ import scipy.stats
 from pathjax.evals.results import read_predictions, read_results
 from pathjax.report.compare import MANY, compare, load_runs
 from pathjax.report.csv_table import read_table, write_table
+from pathjax.report.scores import Scores
 from pathjax.report.table import load_table, render_markdown
 from pathjax.report.table_data import ReportError, table_json
 from pathjax.stats.metrics import METRICS, mean_pearson
@@ -190,3 +191,23 @@ def test_many_tasks_have_q_values(tmp_path, outcomes):
     assert compare(load_runs([tmp_path]), permutations=99).has_q
     with pytest.raises(ReportError, match="--q-values"):
         load_table([tmp_path / "t.csv"], q_values=True)
+
+
+def test_intervals_of_a_metric_per_slide_are_of_its_slides(tmp_path, outcomes):
+    made = outcomes.gene_outcome("genes", 1.0, 1)
+    metric = METRICS["pearson_per_slide"]
+    slide = np.array([f"S{i % 4}" for i in range(made.n)])
+    strata, combine = metric.grouped(made.stratum, slide, "within")
+    value = metric.value(made.truth, made.prediction, strata, combine)
+    record = {"metric": metric.name, "value": value, "chance": 0.0, "values": [value]}
+    outcomes.write_model(
+        tmp_path,
+        "base",
+        [dataclasses.replace(made, slide=slide, more_metrics=(record,))],
+    )
+    first, further = load_runs([tmp_path])
+    assert further.entry["combine"] == "mean" and first.entry["combine"] == "within"
+    scores = Scores([first, further])
+    for item in (first, further):
+        every = scores.of("base", item.entry["task"], [None]).units
+        assert every[0, 0] == pytest.approx(item.entry["value"])

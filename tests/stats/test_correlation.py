@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from pathjax.stats.correlation import PEARSON, SPEARMAN, per_gene_pearson
-from pathjax.stats.metrics import mean_pearson
+from pathjax.stats.metrics import METRICS, mean_pearson
 
 
 def drawn(units, replicates, seed):
@@ -81,3 +81,27 @@ def test_spearman_is_scipys_of_the_rows_drawn(combine):
     truth[:, 2] = np.nan
     scores = [metric.value(truth, one, stratum, combine) for one in (guess, shifted)]
     assert scores[0] == pytest.approx(scores[1]) and scores[0] > 0.5
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman"])
+def test_per_slide_and_pooled_are_by_name(name):
+    """Slides of other sizes and levels count alike, or not at all."""
+    of = getattr(scipy.stats, f"{name}r")
+    rng = np.random.default_rng(3)
+    slide = np.repeat(["a", "b", "c"], [5, 12, 30])
+    level = np.array([0.0, 5.0, -3.0])[np.unique(slide, return_inverse=True)[1]]
+    truth = rng.normal(size=(47, 4)) + level[:, None]
+    guess = truth + rng.normal(size=truth.shape)
+    fold = np.arange(47) % 2
+
+    def value(metric):
+        return metric.value(truth, guess, *metric.grouped(fold, slide, "within"))
+
+    each = [
+        [of(truth[rows, gene], guess[rows, gene])[0] for gene in range(4)]
+        for rows in (slide == one for one in "abc")
+    ]
+    assert value(METRICS[f"{name}_per_slide"]) == pytest.approx(np.mean(each))
+    whole = [of(*pair)[0] for pair in zip(truth.T, guess.T, strict=True)]
+    assert value(METRICS[f"{name}_pooled"]) == pytest.approx(np.mean(whole))
+    assert METRICS[name].grouped(fold, slide, "within")[0] is fold
