@@ -47,6 +47,14 @@ def add(commands) -> None:
         metavar="FOLD=SHARE,...",
         help="named folds, such as train=.6,val=.1,probe_fit=.15,probe_test=.15",
     )
+    folds.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="PATH",
+        help="the folds of a benchmark as published: a k=all.tsv of Patho-Bench, or a "
+        "folder of HEST-bench with train_0.csv, test_0.csv, ...",
+    )
     split.add_argument(
         "--site-preserved",
         action="store_true",
@@ -59,7 +67,7 @@ def add(commands) -> None:
         metavar="TARGET",
         help="class targets to balance across folds",
     )
-    split.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    split.add_argument("--seed", type=int, help="random seed (default: 0)")
     split.set_defaults(run=run_split)
     correct.add(kinds)
     gene_sets.add(kinds)
@@ -108,13 +116,16 @@ def run_split(args: argparse.Namespace) -> None:
     from pathjax.data.folds import parse_fractions
     from pathjax.data.study import Study
 
+    if args.source:
+        add_published(args)
+        return
     split, made = make_split(
         Study(args.study),
         args.name,
         args.folds if args.fractions is None else parse_fractions(args.fractions),
         site_preserved=args.site_preserved,
         stratify=args.stratify,
-        seed=args.seed,
+        seed=args.seed or 0,
     )
     study, added = add_split(Study(args.study), split)
     print(made.counts.assign(total=made.counts.sum(axis=1)).to_string())
@@ -122,4 +133,32 @@ def run_split(args: argparse.Namespace) -> None:
         print(f"note: {note}")
     done = "added" if added else "was there already"
     print(f"{study.root}: split {split.name} {done}")
+    print(f"fingerprint: {study.fingerprint}")
+
+
+def add_published(args: argparse.Namespace) -> None:
+    """Adds the folds of a benchmark's files."""
+    from pathjax.data.add_split import add_split
+    from pathjax.data.fold_files import read_folds, splits_of
+    from pathjax.data.study import Study
+
+    if args.site_preserved or args.stratify or args.seed is not None:
+        raise ValueError(
+            "--site-preserved, --stratify and --seed are for folds that are made here; "
+            "those of --from are as they are"
+        )
+    study = Study(args.study)
+    rounds = read_folds(args.source)
+    splits, notes = splits_of(study, args.name, rounds, args.source.name)
+    for split in splits:
+        study, added = add_split(study, split)
+        sizes = ", ".join(f"{fold} {len(ids)}" for fold, ids in split.folds.items())
+        done = "added" if added else "was there already"
+        print(f"split {split.name} {done}: {split.unit} {sizes}")
+    for note in notes:
+        print(f"note: {note}")
+    ask = '"fit": "train", "test": "test"' if "train" in splits[0].folds else (
+        '"fit": null, "test": "*"'
+    )  # fmt: skip
+    print(f"for tasks: {ask}")
     print(f"fingerprint: {study.fingerprint}")

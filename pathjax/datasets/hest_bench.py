@@ -21,6 +21,7 @@ import pandas as pd
 import scipy.sparse
 from PIL import Image
 
+from pathjax.data.fold_files import hest_tables
 from pathjax.data.study import Split, Study, StudyError
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.dataset import Progress
@@ -111,21 +112,16 @@ def read_splits(
       StudyError: There are none, or a test set's training set is not all other samples.
     """
     folder = source / "splits"
-    number = len(list(folder.glob("test_*.csv"))) if folder.is_dir() else 0
-    if not number:
+    rounds = hest_tables(folder, COLUMNS)
+    if not rounds:
         raise StudyError(
             f"{source}: expected a task of HEST-bench, with splits/train_0.csv, "
             f"test_0.csv, patches/, adata/ and {GENES}"
         )
     files: dict[str, tuple[str, str]] = {}
     tests, trains = [], []
-    for k in range(number):
-        for kind, sets in (("test", tests), ("train", trains)):
-            path = folder / f"{kind}_{k}.csv"
-            try:
-                table = pd.read_csv(path, dtype=str)[list(COLUMNS)]
-            except (OSError, ValueError, KeyError) as error:
-                raise StudyError(f"{path} cannot be read ({error})") from error
+    for parts in rounds:
+        for table, sets in ((parts["test"], tests), (parts["train"], trains)):
             for row in table.itertuples():
                 files[row.sample_id] = (row.patches_path, row.expr_path)
             sets.append(tuple(table["sample_id"]))
