@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pathjax.commands.output import add_allow_code
+from pathjax.commands.output import add_allow_code, add_shard
 
 
 def add(commands) -> None:
@@ -46,6 +46,7 @@ def add(commands) -> None:
         help="for the gene tower `external`: the samples' vectors (default: the file that "
         "the model was trained on)",
     )
+    add_shard(evaluation, "pairs of a model and a study")
     add_allow_code(evaluation)
     evaluation.set_defaults(run=run_evaluate)
 
@@ -150,8 +151,10 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from pathjax.evals.evaluate import evaluate, open_studies
     from pathjax.evals.results import read_results, rows_left_out
     from pathjax.evals.suites import load_tasks, site_tasks
+    from pathjax.parallel.shard import Shard
     from pathjax.progress import stage
 
+    shard = Shard.parse(args.shard)
     given = [parse_candidate(text) for text in args.models]
     blended = [one for model in given for one in expand_blend(model)]
     candidates = with_controls(blended, args.control)
@@ -171,7 +174,11 @@ def run_evaluate(args: argparse.Namespace) -> int:
             allow_overlap=args.allow_overlap,
             progress=bar,
             vectors=args.vectors,
+            shard=shard,
         )
+    if shard:  # the join says what was left out and not scored
+        print(f"{path.parent}, shard {shard}: done")
+        return 0
     print(path)
     names, columns = {one.name for one in candidates}, {task.name for task in tasks}
     results = read_results(path)

@@ -5,6 +5,8 @@
 Nothing is scored before every task has been checked and every model audited.
 """
 
+import functools
+import logging
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -37,7 +39,10 @@ from pathjax.evals.results import make_entry, write_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task, validate_all
 from pathjax.models.model_file import Model, load_model, read_meta
+from pathjax.parallel.shard import Shard, held
 from pathjax.stats.metric import StatisticsError
+
+log = logging.getLogger(__name__)
 
 BASELINES = {HANDCRAFTED: handcrafted, PIXELS: pixels}
 
@@ -51,6 +56,7 @@ def evaluate(
     allow_overlap: Collection[str] = (),
     progress: Callable[[int, str], None] | None = None,
     vectors: Path | None = None,
+    shard: Shard | None = None,
     **options: Any,
 ) -> Path:
     """Measures models on tasks and writes OUT/results.json.
@@ -69,14 +75,16 @@ def evaluate(
       progress: Called with (models done, what is being done).
       vectors: For models with the gene tower `external`: the samples' vectors, in place
         of the file of training.
+      shard: Does this part of the pairs of a model and a study, embedding and tasks.
+        Shards share OUT, and a call without one does what they have not done.
       **options: Of the protocols, such as `seeds=1`; they appear in their names.
 
     Returns:
       The path of results.json.
 
     Raises:
-      ValueError: A task, model or overlap is refused, or OUT has results of other
-        models on other inputs; before anything is scored.
+      ValueError: A task, model or overlap is refused, OUT has results of other models
+        on other inputs, or another process has this shard; before anything is scored.
     """
     by_name: dict[str, Study] = {}
     for study in [studies] if isinstance(studies, Study) else studies:
@@ -99,59 +107,77 @@ def evaluate(
     done = done_before(out, inputs)
     audits = _audit_all(candidates, weights, by_name, tasks, allow_overlap)
     progress = progress or (lambda done, note: None)
-    for place, candidate in enumerate(candidates):
-        for study in by_name.values():
-            missing = [
-                task
-                for task in tasks
-                if task.study == study.name and (candidate, task.name) not in done
-            ]
-            # A study is embedded once; a model is loaded when something is missing.
-            model = None
-            if missing and not candidate.baseline:
-                model = load_model(candidate.path)
-                require_unchanged(candidate, weights)
-            # Retrieval needs images and expression in one space.
-            retrieval = any(task.kind == "retrieval" for task in missing)
-            if retrieval and (model is None or not shares_space(model)):
-                missing = [task for task in missing if task.kind != "retrieval"]
-            if not missing:
-                continue
-            progress(place, f"{candidate.label}: embedding {study.name}")
-            features, joint = features_of(candidate, model, study, Path(out)), None
-            for task in missing:
-                progress(place, f"{candidate.label}: {task.name}")
-                who: dict[str, Any] = {
-                    "model": candidate.name,
-                    "base": candidate.base,
-                    "seed": candidate.seed,
-                }
-                try:
-                    if task.kind == "retrieval" and model is not None:
-                        image, partner = joint = joint or joint_embeddings(
-                            model, study, vectors=vectors
-                        )
-                        outcome = run_task(
-                            *(task, study, _dealt(candidate, image, study)),
-                            partner=partner,
-                            **options,
-                        )
-                    else:
-                        outcome = run_task(task, study, features, **options)
-                except (EvalError, StatisticsError, StudyError) as error:
-                    about = {"task": task.name, "study": study.name}
-                    write_results(out, [], [who | about | {"reason": str(error)}])
+    file = functools.partial(embeddings_file, Path(out))
+    files = [
+        file(candidate, by_name[name])
+        for candidate in candidates
+        for name in dict.fromkeys(task.study for task in tasks)
+    ]
+    mine = set(shard.items(list(dict.fromkeys(files))) if shard else files)
+    if not mine:
+        log.warning(
+            "shard %s has nothing to do: there are %d pairs of a model and a study",
+            *(shard, len(set(files))),
+        )
+    order = [(one.name, one.seed, task.name) for one in candidates for task in tasks]
+    with held(Path(out) / ".shards", shard, EvalError):
+        for place, candidate in enumerate(candidates):
+            for study in by_name.values():
+                missing = [
+                    task
+                    for task in tasks
+                    if task.study == study.name
+                    and (candidate, task.name) not in done
+                    and file(candidate, study) in mine
+                ]
+                # A study is embedded once; a model is loaded when something is missing.
+                model = None
+                if missing and not candidate.baseline:
+                    model = load_model(candidate.path)
+                    require_unchanged(candidate, weights)
+                # Retrieval needs images and expression in one space.
+                retrieval = any(task.kind == "retrieval" for task in missing)
+                if retrieval and (model is None or not shares_space(model)):
+                    missing = [task for task in missing if task.kind != "retrieval"]
+                if not missing:
                     continue
-                entry = make_entry(
-                    outcome,
-                    checkpoint=candidate.identity,
-                    audit=audits[candidate][task.name],
-                    control=candidate.control,
-                    inputs=inputs[candidate, task.name],
-                    **who,
-                )
-                write_results(out, [(entry, outcome)])
-        progress(place + 1, candidate.label)
+                progress(place, f"{candidate.label}: embedding {study.name}")
+                features, joint = features_of(candidate, model, study, Path(out)), None
+                for task in missing:
+                    progress(place, f"{candidate.label}: {task.name}")
+                    who: dict[str, Any] = {
+                        "model": candidate.name,
+                        "base": candidate.base,
+                        "seed": candidate.seed,
+                    }
+                    try:
+                        if task.kind == "retrieval" and model is not None:
+                            image, partner = joint = joint or joint_embeddings(
+                                model, study, vectors=vectors
+                            )
+                            outcome = run_task(
+                                *(task, study, _dealt(candidate, image, study)),
+                                partner=partner,
+                                **options,
+                            )
+                        else:
+                            outcome = run_task(task, study, features, **options)
+                    except (EvalError, StatisticsError, StudyError) as error:
+                        about = {"task": task.name, "study": study.name}
+                        write_results(
+                            out, [], [who | about | {"reason": str(error)}], order
+                        )
+                        continue
+                    entry = make_entry(
+                        outcome,
+                        checkpoint=candidate.identity,
+                        audit=audits[candidate][task.name],
+                        control=candidate.control,
+                        inputs=inputs[candidate, task.name],
+                        **who,
+                    )
+                    write_results(out, [(entry, outcome)], order=order)
+            progress(place + 1, candidate.label)
     return Path(out) / "results.json"
 
 
@@ -191,6 +217,13 @@ def _audit_all(
     return records
 
 
+def embeddings_file(out: Path, candidate: Candidate, study: Study) -> Path:
+    """Where a study's embeddings by a model are; with permuted labels they are shared."""
+    label = candidate.label.replace(f" ({PERMUTED})", "")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{label}")
+    return out / "embeddings" / f"{name}.h5"
+
+
 def features_of(
     candidate: Candidate, model: Model | None, study: Study, out: Path
 ) -> Float[np.ndarray, "T E"] | FileRows:
@@ -202,9 +235,7 @@ def features_of(
       study: Whose tiles.
       out: The run folder.
     """
-    label = candidate.label.replace(f" ({PERMUTED})", "")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{study.name}-{label}")
-    path = out / "embeddings" / f"{name}.h5"
+    path = embeddings_file(out, candidate, study)
     if model is not None:
         rows = cached_rows(path, model, candidate.identity, study)
         return _dealt(candidate, rows, study)

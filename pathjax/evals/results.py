@@ -253,6 +253,7 @@ def write_results(
     root: str | Path,
     outcomes: Sequence[tuple[dict[str, Any], TaskOutcome | None]],
     unscored: Sequence[dict[str, Any]] = (),
+    order: Sequence[tuple[str, int | None, str]] = (),
 ) -> Path:
     """Adds entries to a run folder, replacing those of the same model, seed and task.
 
@@ -260,6 +261,8 @@ def write_results(
       root: The run folder; made when missing.
       outcomes: Entries with the outcomes whose rows are saved next to them.
       unscored: What could not be scored, with `UNSCORED` keys.
+      order: Model, seed and task of the entries as they are to stand in the file,
+        whichever process was first; others stay before them.
 
     Returns:
       The path of results.json.
@@ -288,6 +291,9 @@ def write_results(
         merged = [entry for entry in old.entries if _key(entry) not in keys] + fresh
         failed = [entry for entry in old.unscored if _key(entry) not in keys]
         failed += unscored
+        place = {key: i for i, key in enumerate(order)}
+        for entries in (merged, failed):
+            entries.sort(key=lambda entry: place.get(_key(entry), -1))
         studies: dict[str, str] = {}
         for entry in merged:
             other = studies.setdefault(entry["task"], entry["study"])

@@ -8,11 +8,14 @@ The same command without --shard joins what the shards have written; how, is up 
 stage. Free of JAX.
 """
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
+
+from pathjax.parallel.lock import exclusive
 
 T = TypeVar("T")
 _NAME = re.compile(r"shard-\d+-of-(\d+)")
@@ -67,6 +70,24 @@ class Shard:
     def items(self, whole: Sequence[T]) -> list[T]:
         """Every `count`-th item: neighbours, which are often alike, are shared out."""
         return list(whole[self.number - 1 :: self.count])
+
+
+@contextlib.contextmanager
+def held(folder: Path, shard: Shard | None, error: type[Exception]) -> Iterator[None]:
+    """Locks a shard; without one, all that have been begun, so that none is running.
+
+    Args:
+      folder: Of the lock files.
+      shard: Of this process.
+      error: Raised when another process has it.
+    """
+    names = (
+        [f"{shard.name}.lock"] if shard else [p.name for p in folder.glob("shard-*")]
+    )
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(exclusive(folder / name, error, "wait for it"))
+        yield
 
 
 def begun(folder: Path) -> list[Shard]:

@@ -14,8 +14,7 @@ import pandas as pd
 
 from pathjax.data.study import Split, Study, StudyError
 from pathjax.optional_deps import need
-from pathjax.parallel.lock import exclusive
-from pathjax.parallel.shard import Shard
+from pathjax.parallel.shard import Shard, held
 from pathjax.wsi.base import SlideError
 from pathjax.wsi.cluster import Progress, run_slides
 from pathjax.wsi.coordinates import find_coordinates
@@ -88,11 +87,7 @@ def tile_study(
     work = functools.partial(
         tile_slide, root=str(out), options=options, threads=threads
     )
-    locks = out / ".build"
-    held = [f"{shard.name}.lock"] if shard else [p.name for p in locks.glob("shard-*")]
-    with contextlib.ExitStack() as stack:
-        for lock in held:
-            stack.enter_context(exclusive(locks / lock, StudyError, "wait for it"))
+    with held(out / ".build", shard, StudyError):
         reports = run_slides(
             mine, work, workers=workers, scheduler=scheduler, progress=progress
         )

@@ -13,12 +13,13 @@ from pathjax.data.study import Study
 from pathjax.embeddings.shared_space import joint_embeddings
 from pathjax.evals import EvalError
 from pathjax.evals.audit import audit_tasks
-from pathjax.evals.candidates import Candidate, weights_of
+from pathjax.evals.candidates import PERMUTED, Candidate, weights_of
 from pathjax.evals.evaluate import _audit_all, evaluate, open_studies
 from pathjax.evals.results import read_results
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
 from pathjax.models.model_file import load_model, save_model
+from pathjax.parallel.shard import Shard, held
 from pathjax.report.table import load_table
 from pathjax.train.trainer import train
 
@@ -98,6 +99,39 @@ def test_a_killed_evaluation_goes_on_after_the_last_result(
     assert [e["task"] for e in read_results(tmp_path).entries] == ["class"]
     evaluate(one, tiny_study, tasks()[:3], tmp_path)
     assert asked == ["class", "latent", "latent", "genes"]
+
+
+def comparable(root):
+    """Entries without who wrote them and when; the rows are compared by their hash."""
+    entries = read_results(root).entries
+    return [{k: v for k, v in entry.items() if k != "written"} for entry in entries]
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_shards_join_to_the_results_of_one_process(
+    tiny_study, runs, tmp_path, count, caplog
+):
+    permuted = dataclasses.replace(
+        candidates(runs)[1], name=f"base ({PERMUTED})", control=PERMUTED
+    )
+    what = [*candidates(runs), permuted], tiny_study, tasks()[:1]
+    evaluate(*what, tmp_path / "once")
+    out = tmp_path / "joined"
+    for k in range(count, 1, -1):
+        evaluate(*what, out, shard=Shard(k, count))
+    if count == 2:  # pairs: colours, base with its control, tuned
+        assert {e["model"] for e in comparable(out)} == {"base", permuted.name}
+        evaluate(*what, out, shard=Shard(4, 4))
+    assert "shard 4/4 has nothing to do: there are 3 pairs" in caplog.text
+    with held(out / ".shards", Shard(1, count), ValueError):
+        for shard in (Shard(1, count), None):
+            with pytest.raises(EvalError, match="in use by another process .pid"):
+                evaluate(*what, out, shard=shard)
+    notes = []
+    evaluate(*what, out, progress=lambda done, note: notes.append(note))
+    assert "colours: embedding tiny" in notes  # the shard that was not run
+    assert "base: embedding tiny" not in notes
+    assert comparable(out) == comparable(tmp_path / "once")
 
 
 def test_another_declaration_or_protocol_is_another_result(tiny_study, runs, tmp_path):
