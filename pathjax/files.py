@@ -13,11 +13,13 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 LONGEST_NAME = 255  # bytes of a file's name, on most file systems
+# Called with each file that is complete under its final name; `buckets` uploads it.
+AFTER_WRITE: list[Callable[[Path], None]] = []
 
 
 def cache_folder() -> Path:
@@ -68,7 +70,8 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
     The temporary name is random, so that two processes never share one (containers all
     have the same ids), and keeps the suffix, because writers choose a format by it. On an exception the
-    partial file is removed and `final` is left as it was.
+    partial file is removed and `final` is left as it was. A file that stands for an
+    object of a bucket is then uploaded.
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +86,8 @@ def atomic_path(final: Path) -> Iterator[Path]:
         os.replace(partial, final)
     finally:
         partial.unlink(missing_ok=True)
+    for done in AFTER_WRITE:
+        done(final)
 
 
 def sha256(path: Path) -> str:

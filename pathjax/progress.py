@@ -7,7 +7,7 @@ stay readable. Everything goes to standard error.
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import (
@@ -102,18 +102,22 @@ def _shown(name: str, total: int) -> Iterator[Stage]:
 class _ConsoleHandler(logging.Handler):
     """Log lines on the console, above a live bar if there is one."""
 
+    def __init__(self, reword: Callable[[str], str]):
+        super().__init__()
+        self._reword = reword
+
     def emit(self, record: logging.LogRecord) -> None:
         console.print(
-            f"pathjax: {record.getMessage()}",
+            f"pathjax: {self._reword(record.getMessage())}",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
 
 
-def show_log() -> None:
+def show_log(reword: Callable[[str], str] = str) -> None:
     """Shows what pathjax logs, from INFO on, on standard error; for the command line."""
     logger = logging.getLogger("pathjax")
     if not logger.handlers:
-        logger.addHandler(_ConsoleHandler())
+        logger.addHandler(_ConsoleHandler(reword))
         logger.setLevel(logging.INFO)

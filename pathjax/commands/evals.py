@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pathjax.buckets import shown
 from pathjax.commands.output import add_allow_code, add_shard
 
 
@@ -179,7 +180,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if shard:  # the join says what was left out and not scored
         print(f"{path.parent}, shard {shard}: done")
         return 0
-    print(path)
+    print(shown(path))
     names, columns = {one.name for one in candidates}, {task.name for task in tasks}
     results = read_results(path)
     entries, failed = (
@@ -238,4 +239,4 @@ def run_report(args: argparse.Namespace) -> None:
         written["page"] = write_page(args.results, table, out, inputs=Inputs(**extra))
     print_table(table)
     for path in written.values():
-        print(path)
+        print(shown(path))

@@ -6,6 +6,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from pathjax.buckets import is_address, local, shown
+
+# Commands whose paths may be addresses of a bucket, by function; others refuse them.
+TAKE_ADDRESSES = frozenset(
+    ("run_train", "run_embed", "run_evaluate", "run_audit", "run_report", "run_predict")
+    + ("run_robustness", "run_export", "run_plan", "run_check", "run_show")
+)
+LOCAL_ONLY = ("cache", "compilation_cache", "sheet", "overlay")  # of these commands
+
 FILE_ERRORS = {
     errno.EACCES: "permission denied; choose another folder, or change who may write",
     errno.EPERM: "permission denied; choose another folder, or change who may write",
@@ -22,6 +31,10 @@ FILE_ERRORS = {
 
 def explain(error: BaseException) -> str:
     """An error in one sentence; those of the operating system name file and remedy."""
+    return shown(_explained(error))
+
+
+def _explained(error: BaseException) -> str:
     if not isinstance(error, OSError):
         return str(error)
     name, number, text = error.filename, error.errno, str(error)
@@ -32,6 +45,35 @@ def explain(error: BaseException) -> str:
     # The name of a partial file is not the user's.
     name = re.sub(r"\.partial-\d+-(?=[^/]*$)", "", str(name))
     return f"{name}: {FILE_ERRORS[number]}"
+
+
+def use_addresses(args: argparse.Namespace) -> None:
+    """Replaces addresses of buckets among the arguments by the paths of their copies.
+
+    Those in texts, such as NAME=ADDRESS, are left to whoever reads the text.
+
+    Raises:
+      ValueError: The command or the option takes local paths only.
+    """
+    for name, value in vars(args).items():
+        values = value if isinstance(value, list | tuple) else [value]
+        found = [one for one in values if isinstance(one, str | Path)]
+        found = [one for one in found if is_address(str(one).rpartition("=")[2])]
+        if not found:
+            continue
+        takes = getattr(args.run, "__name__", "") in TAKE_ADDRESSES
+        # The parts of other shards have to be seen.
+        shards = name == "out" and getattr(args, "shard", None)
+        if not takes or name in LOCAL_ONLY or shards:
+            raise ValueError(
+                f"{found[0]}: expected a local path here, got an address of a bucket: "
+                "copy from or to it yourself; docs/buckets.md lists what takes addresses"
+            )
+        if isinstance(value, Path):
+            setattr(args, name, local(value))
+        elif isinstance(value, list):
+            paths = [local(one) if isinstance(one, Path) else one for one in value]
+            setattr(args, name, paths)
 
 
 def print_study(study, notes: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pathjax.buckets import shown
 from pathjax.commands.config_help import add_config
 from pathjax.commands.output import add_shard, print_skipped
 
@@ -152,7 +153,7 @@ def run_train(args: argparse.Namespace) -> None:
             result = train(config, args.workdir, bar)
         if is_first():
             best = "" if result.best is None else f", best {result.best:.4g}"
-            print(f"{result.model}: {result.step} steps{best}")
+            print(f"{shown(result.model)}: {result.step} steps{best}")
 
 
 def run_embed(args: argparse.Namespace) -> int:
@@ -175,7 +176,7 @@ def run_embed(args: argparse.Namespace) -> int:
             source,
             args.out,
             model_id=f"sha256:{sha256(file)}",
-            meta={"model": str(args.model), "audit": model.meta["audit"]},
+            meta={"model": shown(args.model), "audit": model.meta["audit"]},
             pool=args.pool,
             batch=args.batch,
             overwrite=args.overwrite,
@@ -191,5 +192,5 @@ def run_embed(args: argparse.Namespace) -> int:
     if made.kept > tiles:  # FILE.h5 was there already
         part, tiles = "", len(source)
     kept = f", {made.kept} of {tiles} tiles by an earlier run" if made.kept else ""
-    print(f"{args.out}{part}: {made.rows} x {made.width}{kept}")
+    print(f"{shown(args.out)}{part}: {made.rows} x {made.width}{kept}")
     return 1 if args.strict and (made.skipped or unused) else 0

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pathjax.buckets import local
 from pathjax.data.study import StudyError
 from pathjax.data.tables import UNREADABLE, read_text
 
@@ -38,7 +39,7 @@ def read_gmt(path: Path) -> Sets:
       StudyError: It is not such a file, or names a set twice.
     """
     try:
-        lines = read_text(path).splitlines()
+        lines = read_text(local(path)).splitlines()
     except UNREADABLE as error:
         raise StudyError(f"{path} cannot be read as gene sets: {error}") from error
     sets: Sets = {}

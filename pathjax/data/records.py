@@ -5,6 +5,7 @@ compete for the interpreter lock with the reading threads: a loader with two thr
 8 to 20 % slower with it (docs/performance.md). Records stay bytes here.
 """
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 from jaxtyping import Int
+
+from pathjax.buckets import hold
 
 # Below the 1,024 file handles that a process usually may have. Opening a shard of 9,091
 # records takes 0.5 ms, less than decoding two tiles.
@@ -36,11 +39,14 @@ class Records:
     ):
         if len(shards) != len(counts):
             raise ValueError(f"{len(shards)} shards and {len(counts)} counts")
-        self._shards = [str(path) for path in shards]
+        self._shards = list(shards)
         self._counts = np.asarray(counts, np.int64)
         self._ends: Int[np.ndarray, "shards"] = np.cumsum(self._counts)
         self._most = most
-        self._readers: OrderedDict[int, Any] = OrderedDict()
+        # Each with what keeps a downloaded shard from being removed.
+        self._readers: OrderedDict[int, tuple[Any, contextlib.ExitStack]] = (
+            OrderedDict()
+        )
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -77,18 +83,22 @@ class Records:
         with self._lock:
             if shard in self._readers:
                 self._readers.move_to_end(shard)
-                return self._readers[shard]
-        reader = self._open(shard)
-        with self._lock:
-            reader = self._readers.setdefault(shard, reader)
-            self._readers.move_to_end(shard)
-            if len(self._readers) > self._most:
-                self._readers.popitem(last=False)
-        return reader
+                return self._readers[shard][0]
+        with contextlib.ExitStack() as opened:
+            if copy := hold(self._shards[shard]):  # of a shard in a bucket
+                opened.enter_context(copy)
+            reader = self._open(shard)
+            with self._lock:
+                if shard not in self._readers:
+                    self._readers[shard] = reader, opened.pop_all()
+                self._readers.move_to_end(shard)
+                if len(self._readers) > self._most:
+                    self._readers.popitem(last=False)[1][1].close()
+                return reader
 
     def _open(self, shard: int) -> Any:
         path, count = self._shards[shard], int(self._counts[shard])
-        reader = ArrayRecordReader(path, options="")
+        reader = ArrayRecordReader(str(path), options="")
         if not reader.ok():
             raise ValueError(
                 f"{path} is not a complete ArrayRecord file: build the study again"

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from pathjax.buckets import address_of, has, local, most_open
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.split import UNITS, Split, Target
 from pathjax.data.study_tables import (
@@ -104,7 +105,7 @@ class Study:
     """
 
     def __init__(self, root: str | Path):
-        self.root = Path(root)
+        self.root = local(root)
         path = self.root / "study.json"
         if not path.is_file():
             raise StudyError(
@@ -142,8 +143,10 @@ class Study:
         path = self.root / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise StudyError(f"{self.root}/study.json names {name}, outside the study")
-        if not path.exists():
+        if not has(path):
             return False
+        if address_of(path):  # its copy is what the bucket has
+            return True
         size = self.meta["files"][name].get("bytes")
         inside = path.resolve().is_relative_to(self.root.resolve())
         if not inside and path.stat().st_size != size:
@@ -345,12 +348,14 @@ class Study:
 
     @functools.cached_property
     def _records(self):
-        from pathjax.data.records import Records
+        from pathjax.data.records import OPEN_READERS, Records
 
-        shards = self.meta["shards"]
+        shards, files = self.meta["shards"], self.meta["files"]
+        sizes = [files.get(one["path"], {}).get("bytes") or 0 for one in shards]
         return Records(
             [self.root / shard["path"] for shard in shards],
             [shard["tiles"] for shard in shards],
+            most_open(self.root, sizes, OPEN_READERS),
         )
 
     def __len__(self) -> int:

@@ -21,6 +21,8 @@ from pathlib import Path, PureWindowsPath
 
 import pandas as pd
 
+from pathjax.buckets import local
+
 log = logging.getLogger(__name__)
 
 # Canonical name -> other names of the same column, as `_plain` writes them.
@@ -236,7 +238,7 @@ def read_list(path: Path) -> list[str]:
       ValueError: It is no text, or cannot be opened.
     """
     try:
-        lines = read_text(path).splitlines()
+        lines = read_text(local(path)).splitlines()
     except UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as a list: {error}") from error
     return [line.strip() for line in lines if line.strip()]

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 import pathjax
+from pathjax.buckets import local
 from pathjax.data.study import StudyError
 from pathjax.files import atomic_path
 
@@ -110,6 +111,7 @@ def read_text(path: Path) -> TextEmbeddings:
     Raises:
       TextError: The file is missing, damaged, or of another kind.
     """
+    path = local(path)
     try:
         with h5py.File(path, "r") as file:
             meta = dict(json.loads(file.attrs["pathjax"]))

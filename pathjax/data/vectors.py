@@ -21,6 +21,7 @@ import pyarrow
 import scipy.sparse
 from jaxtyping import Bool, Float
 
+from pathjax.buckets import local
 from pathjax.data.study import StudyError
 from pathjax.registry import did_you_mean
 
@@ -60,6 +61,7 @@ def read_vectors(path: Path, key: str = "") -> Vectors:
     Raises:
       StudyError: It is not such a file, or ids are repeated or values not finite.
     """
+    path = local(path)
     readers = {".h5ad": _h5ad, ".npz": _npz, ".parquet": _parquet}
     reader = readers.get(path.suffix)
     if reader is None:

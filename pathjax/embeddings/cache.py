@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from pathjax.buckets import local, shown
 from pathjax.data.study import Study, sha256
 from pathjax.data.tile_source import StudyTiles
 from pathjax.embeddings.embed import embed_to_file
@@ -27,14 +28,14 @@ from pathjax.parallel.collective import first_does
 
 def weights_file(path: str | Path) -> Path:
     """The model file in a run folder, or the file itself."""
-    path = Path(path)
+    path = local(path)
     return path / FILE if path.is_dir() else path
 
 
 def identity(path: str | Path) -> str:
     """Path and hash of the parameters in a run folder or a model file."""
     file = weights_file(path)
-    return f"{file} sha256:{sha256(file)[:16]}"
+    return f"{shown(file)} sha256:{sha256(file)[:16]}"
 
 
 def cached(

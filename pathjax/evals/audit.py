@@ -285,7 +285,7 @@ def training_fold(text: str, studies: Mapping[str, Study]) -> tuple[Study, str, 
     Raises:
       EvalError: It has another form.
     """
-    words = text.rsplit(":", 2) if text.count(":") > 1 else text.split(":")
+    words = text.rsplit(":", min(2, text.count(":") - text.count("://")))
     if len(words) not in (2, 3) or not all(words):
         raise EvalError(
             f"--train {text}: expected STUDY:SPLIT or STUDY:SPLIT:FOLD, where STUDY is "

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from pathjax.buckets import local
 from pathjax.data.deal import deal
 from pathjax.data.study import Study, StudyError, sha256
 from pathjax.embeddings import handcrafted, pixels
@@ -95,7 +96,7 @@ def evaluate(
             )
     validate_all(list(tasks), by_name)
     candidates = with_controls(candidates)
-    names = {model.name for model in candidates}
+    names, out = {model.name for model in candidates}, local(out)
     orphans = [m.label for m in candidates if m.base and m.base not in names]
     if orphans:
         raise EvalError(
@@ -107,7 +108,7 @@ def evaluate(
     done = done_before(out, inputs)
     audits = _audit_all(candidates, weights, by_name, tasks, allow_overlap)
     progress = progress or (lambda done, note: None)
-    file = functools.partial(embeddings_file, Path(out))
+    file = functools.partial(embeddings_file, out)
     files = [
         file(candidate, by_name[name])
         for candidate in candidates
@@ -120,7 +121,7 @@ def evaluate(
             *(shard, len(set(files))),
         )
     order = [(one.name, one.seed, task.name) for one in candidates for task in tasks]
-    with held(Path(out) / ".shards", shard, EvalError):
+    with held(out / ".shards", shard, EvalError):
         for place, candidate in enumerate(candidates):
             for study in by_name.values():
                 missing = [
@@ -142,7 +143,7 @@ def evaluate(
                 if not missing:
                     continue
                 progress(place, f"{candidate.label}: embedding {study.name}")
-                features, joint = features_of(candidate, model, study, Path(out)), None
+                features, joint = features_of(candidate, model, study, out), None
                 for task in missing:
                     progress(place, f"{candidate.label}: {task.name}")
                     who: dict[str, Any] = {
@@ -178,7 +179,7 @@ def evaluate(
                     )
                     write_results(out, [(entry, outcome)], order=order)
             progress(place + 1, candidate.label)
-    return Path(out) / "results.json"
+    return out / "results.json"
 
 
 def open_studies(paths: Sequence[str | Path]) -> list[Study]:
@@ -188,7 +189,7 @@ def open_studies(paths: Sequence[str | Path]) -> list[Study]:
       EvalError: A folder is no study and contains none.
     """
     studies = []
-    for path in map(Path, paths):
+    for path in map(local, paths):
         inside = [path] if (path / "study.json").exists() else sorted(path.glob("*/"))
         whole = [folder for folder in inside if (folder / "study.json").exists()]
         if not whole:

@@ -26,6 +26,7 @@ import jax
 import numpy as np
 
 import pathjax
+from pathjax.buckets import has, local
 from pathjax.data.study import listing, sha256
 from pathjax.evals import EvalError
 from pathjax.evals.probes.minibatch import SCORED_FOLD
@@ -271,7 +272,7 @@ def write_results(
       EvalError: An entry is malformed, the file there is of another schema, or a task
         has the name of another study's task there.
     """
-    root = Path(root)
+    root = local(root)
     _require_entries([entry for entry, _ in outcomes])
     root.mkdir(parents=True, exist_ok=True)
     path = root / "results.json"
@@ -328,7 +329,7 @@ def read_results(root: str | Path) -> Results:
       EvalError: The file is missing, no JSON, of another schema, or has malformed
         entries (all of them listed).
     """
-    path = Path(root)
+    path = local(root)
     path = path if path.suffix == ".json" else path / "results.json"
     if not path.is_file():
         raise EvalError(f"{path} does not exist: run `pathjax evaluate` first")
@@ -366,7 +367,7 @@ def read_predictions(root: Path, entry: dict[str, Any]) -> dict[str, np.ndarray]
     if entry["predictions"] is None:
         return None
     path = (root / entry["predictions"]).resolve()
-    if not path.is_relative_to(root.resolve()) or not path.is_file():
+    if not path.is_relative_to(root.resolve()) or not has(path):
         raise EvalError(
             f"predictions {entry['predictions']} of {entry['model']}, "
             f"{entry['task']} are not in {root}: copy the run folder whole"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from pathjax.buckets import local
 from pathjax.files import read_json, sha256, write_json
 from pathjax.models.model_file import (
     BLENDED,
@@ -137,7 +138,7 @@ def blended(folder: str | Path) -> dict[float, Path]:
     Raises:
       ValueError: A model of the list is missing.
     """
-    folder = Path(folder)
+    folder = local(folder)
     if not (folder / RECORD).is_file():
         return {}
     alphas = read_json(folder / RECORD, _SHAPE)["alphas"]

@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from pathjax.buckets import local
 from pathjax.files import atomic_path, mismatch
 from pathjax.models.variants import ViTConfig, param_shapes
 
@@ -119,7 +120,7 @@ def has_heads(meta: dict[str, Any]) -> bool:
 
 def parameters_sha256(path: str | Path) -> str:
     """SHA-256 of a model's parameters alone: equal for copies with other metadata."""
-    path = Path(path)
+    path = local(path)
     with open(path / FILE if path.is_dir() else path, "rb") as file:
         # safetensors: the header's length, 8 bytes; the header; the tensors.
         file.seek(8 + int.from_bytes(file.read(8), "little"))
@@ -202,7 +203,7 @@ def _require_shapes(path: str | Path, vit: ViTConfig, flat: dict[str, Any]) -> N
 
 def _read(path: str | Path, parameters: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tensors by name, none unless asked for, and the header."""
-    path = Path(path)
+    path = local(path)
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
         raise ModelFileError(

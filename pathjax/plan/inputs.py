@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pathjax import zoo
+from pathjax.buckets import local
 from pathjax.config import ConfigError, RunConfig
 from pathjax.data.measured import is_partial
 from pathjax.data.study import Study
@@ -94,7 +95,7 @@ def resources(config: RunConfig) -> dict[str, Any]:
     objective = config.objective.build()
     if not objective.has_resources:
         return {}
-    if not (Path(config.study) / "study.json").is_file():
+    if not (local(config.study) / "study.json").is_file():
         raise ConfigError(
             f"objective {config.objective.name} is built from files and the genes of "
             f"{config.study}, which is not here: build the study, or plan with "
@@ -116,7 +117,7 @@ def has_unmeasured(config: RunConfig) -> bool:
     # Others train only on panels that all samples were measured for.
     if not (reads and objective.supports_unmeasured):
         return False
-    if not (Path(config.study) / "study.json").is_file():
+    if not (local(config.study) / "study.json").is_file():
         return False
     study = Study(config.study)
     if not study.has_expression:
@@ -127,7 +128,7 @@ def has_unmeasured(config: RunConfig) -> bool:
 
 def training_samples(config: RunConfig) -> int | None:
     """Number of samples in the training fold; None if the study does not exist."""
-    if not (Path(config.study) / "study.json").is_file():
+    if not (local(config.study) / "study.json").is_file():
         return None
     study = Study(config.study)
     fold = study.fold_tiles if config.data.unit == "tile" else study.fold_samples

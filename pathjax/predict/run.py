@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from pathjax.buckets import local
 from pathjax.data.study import Study
 from pathjax.data.text_store import read_text
 from pathjax.embeddings.cache import identity
@@ -53,12 +54,12 @@ def predict(
       StudyError, SlideError: The input cannot be read.
       EmbeddingError: `out` is of another model or input, or a feature is not finite.
     """
-    options, out = options or Options(), Path(out)
+    options, out = options or Options(), local(out)
     model = load_model(checkpoint)
     panel = panel_of(model)
     places = chosen(panel, options.genes)
     _check(model, options)
-    validation = _validation(Path(checkpoint), options)
+    validation = _validation(local(checkpoint), options)
     if options.validation and not set(validation.r) & set(panel.genes):
         raise PredictError(
             f"{options.validation} has no gene of the model, such as {panel.genes[0]}"

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from pathjax.buckets import local
 from pathjax.files import write_json, write_text
 from pathjax.report import figures
 from pathjax.report.compare import (
@@ -48,7 +49,7 @@ def load_table(
 
 def _load(sources, title, q_values) -> tuple[Table, list[Scored], dict[str, Table]]:
     """The table, what it is of, and the tables of differences from controls."""
-    paths = [Path(source) for source in sources]
+    paths = [local(source) for source in sources]
     if not paths:
         raise ReportError("no run folder or CSV was named")
     tables = [path for path in paths if path.suffix.lower() == ".csv"]
@@ -285,7 +286,7 @@ def write_report(
       EvalError: A run folder cannot be read.
     """
     table, scored, controls = _load(run_dirs, title, q_values)
-    out = Path(out)
+    out = local(out)
     names = {"markdown": "md", "csv": "csv", "json": "json", "png": "png"}
     paths = {kind: out / f"table.{suffix}" for kind, suffix in names.items()}
     write_text(paths["markdown"], render_markdown(table))

@@ -8,6 +8,7 @@ checkpoint, in the format of `sha256sum -c`, and compared before it is used. The
 against damage, not against an attacker. Nothing else imports Orbax.
 """
 
+import concurrent.futures
 import contextlib
 import errno
 import json
@@ -20,9 +21,11 @@ from typing import Any, NoReturn, Self
 import jax
 import orbax.checkpoint as ocp
 
+from pathjax.buckets import address_of
 from pathjax.data.study import sha256
 from pathjax.files import write_text
 from pathjax.parallel.collective import first_does, is_first, is_lost_connection
+from pathjax.train import bucket_run
 from pathjax.train.state import TrainState, abstract_state
 
 SEAL = "SHA256SUMS"
@@ -59,6 +62,10 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int):
         self._folder = folder.absolute()
         self._saving: int | None = None
+        self._keep = keep
+        self._commit: concurrent.futures.Future | None = None  # in a bucket
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        first_does(lambda: bucket_run.fetch(self._folder))
         first_does(lambda: set_damaged_aside(self._folder))
         self._manager = ocp.CheckpointManager(
             self._folder,
@@ -103,6 +110,13 @@ class Checkpoints:
             if is_lost_connection(error):  # says nothing of the disk: launch.py tells
                 raise
             self._fail(step, str(error), error)
+        if is_first() and address_of(self._folder):
+            self._commit = self._thread.submit(self._upload, step)
+
+    def _upload(self, step: int) -> None:
+        self._manager.wait_until_finished()
+        self._manager.check_for_errors()
+        bucket_run.commit(self._folder, step, self._keep)
 
     def wait(self) -> None:
         """Returns when the last write is complete.
@@ -113,6 +127,9 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
+            if commit := self._commit:
+                self._commit = None
+                commit.result()
         except (OSError, ValueError, RuntimeError) as error:
             if is_lost_connection(error):
                 raise
@@ -157,6 +174,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._thread.shutdown(wait=True)
         if error is None:
             self.wait()
             self._manager.close()

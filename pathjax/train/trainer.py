@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 import pathjax
+from pathjax.buckets import address_of, local
 from pathjax.config import Config, ConfigError, RunConfig, resolve
 from pathjax.files import write_json
 from pathjax.models.model_file import FILE
@@ -26,6 +27,7 @@ from pathjax.parallel.collective import MeshSlice, barrier, is_first, require_sa
 from pathjax.parallel.lock import exclusive
 from pathjax.parallel.mesh import replicated
 from pathjax.parallel.preemption import Preemption
+from pathjax.train.bucket_run import LOCK, owned
 from pathjax.train.checkpoint import Checkpoints
 from pathjax.train.export import Exporter, model_meta
 from pathjax.train.hooks import (
@@ -95,13 +97,18 @@ def train(
       ProcessError: The processes of a run were started differently.
       Preempted: A signal stopped the run, which is saved.
     """
-    config, workdir = resolve(config), Path(workdir)
+    config, workdir = resolve(config), local(workdir)
+    if jax.process_count() > 1 and (address := address_of(workdir)):
+        raise ConfigError(
+            f"{address}: the processes of a run need a folder that all of them see, and "
+            "of a bucket each machine has its own copy: name one on a shared file system"
+        )
     trim_after_compilation()
     mesh = config.make_mesh()
     progress = progress or (lambda done, note="": None)
     advice = "wait for it, stop it, or choose another --workdir"
-    held = exclusive(workdir / ".run.lock", ConfigError, advice)
-    with held if is_first() else contextlib.nullcontext():
+    held = exclusive(workdir / LOCK, ConfigError, advice)
+    with held if is_first() else contextlib.nullcontext(), owned(workdir):
         barrier("folder")
         inputs = read_inputs(config)
         record = run_record(inputs, mesh)

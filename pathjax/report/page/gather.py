@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pathjax
+from pathjax.buckets import local
 from pathjax.data.study import listing
 from pathjax.evals.results import read_results
 from pathjax.report.compare import load_runs
@@ -72,7 +73,7 @@ def gather(
       ReportError: Files cannot be read (all of them listed).
       EvalError: A run folder cannot be read.
     """
-    paths = [Path(source) for source in sources]
+    paths = [local(source) for source in sources]
     folders = [path for path in paths if path.suffix.lower() != ".csv"]
     results = [read_results(folder) for folder in folders]
     roots = [result.root for result in results]

@@ -1,0 +1,198 @@
+"""Checkpoints in a bucket: committed last, whole when they arrive, whatever fails."""
+
+import json
+import shutil
+
+import pytest
+from made_bucket import Faulty, another_machine, empty_store, nth, s3_server
+from tiny_study import config_for
+
+from pathjax.buckets import BucketError, cache, local, store
+from pathjax.config import override
+from pathjax.train import bucket_run, train
+from pathjax.train.checkpoint import write_seal
+
+RUN = "faulty://b/run"
+FILES = ("state/d/1", "state/d/2", "state/manifest", "meta/metadata")
+
+
+class Machine:
+    """One that works in the run's folder."""
+
+    def __init__(self, name, tmp_path, monkeypatch):
+        another_machine(tmp_path / name, monkeypatch)
+        self.workdir = local(RUN)
+        self.folder = self.workdir / "checkpoints"
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        (self.workdir / ".run.lock").write_text(f"pid 1 on {name}\n")
+        with bucket_run.owned(self.workdir):
+            pass
+        bucket_run.fetch(self.folder)
+
+    def save(self, step, keep=2):
+        """As Orbax and `Checkpoints` leave a checkpoint, and its upload."""
+        for name in FILES:
+            path = self.folder / str(step) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content(step, name))
+        write_seal(self.folder / str(step))
+        (self.folder / str(step) / "_CHECKPOINT_METADATA").write_text("{}")
+        with open(self.workdir / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"step": step}) + "\n")
+        bucket_run.commit(self.folder, step, keep)
+
+    def latest(self):
+        """The step that is there, whole; None for none."""
+        steps = [path.name for path in self.folder.glob("*")]
+        if not steps:
+            return None
+        (step,) = map(int, steps)
+        for name in FILES:
+            assert (self.folder / str(step) / name).read_bytes() == content(step, name)
+        lines = (self.workdir / "metrics.jsonl").read_text().splitlines()
+        assert {json.loads(line)["step"] for line in lines} >= set(range(1, step + 1))
+        return step
+
+
+def content(step, name):
+    return f"{name} of {step}".encode() * 100
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    empty_store()
+    return lambda name="one": Machine(name, tmp_path, monkeypatch)
+
+
+def test_a_checkpoint_moves_to_another_machine(machine):
+    one = machine()
+    assert one.latest() is None
+    for step in (1, 2, 3):
+        one.save(step)
+    assert machine("two").latest() == 3
+    names = {name.removeprefix(f"{RUN}/checkpoints/").split("/")[0]
+             for name in store.listing(f"{RUN}/checkpoints")}  # fmt: skip
+    assert names == {"2", "3", "steps.json"}
+    # What only this machine had is not used.
+    shutil.copytree(one.folder / "3", one.folder / "9")
+    assert machine().latest() == 3
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_a_run_that_dies_at_any_request_loses_nothing(machine, number):
+    one = machine()
+    one.save(1)
+    one.save(2)
+    Faulty.fault = staticmethod(
+        nth({"put", "remove", "list", "stat"}, number, "cut", times=1000)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Faulty, "fault", staticmethod(dies(Faulty.fault)))
+        died = False
+        try:
+            one.save(3)
+        except (BucketError, KeyboardInterrupt):
+            died = True
+    Faulty.fault = staticmethod(lambda operation, key: None)
+    two = machine("two")
+    assert two.latest() in ((2, 3) if died else (3,))
+    two.save(two.latest() + 1)
+    assert machine("three").latest() >= 3
+
+
+def dies(fault):
+    def then(operation, key):
+        if fault(operation, key):
+            raise KeyboardInterrupt  # as `kill`: nothing is tried again
+
+    return then
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_fetch_that_breaks_is_done_again(machine, tmp_path, monkeypatch, number):
+    machine().save(1)
+    Faulty.fault = staticmethod(nth({"get"}, number, "cut", times=1000))
+    try:
+        assert machine("two").latest() == 1
+    except BucketError:
+        folder = cache.copy_of(f"{RUN}/checkpoints")
+        assert not [p for p in folder.glob("*") if p.name.isdigit()]
+    Faulty.fault = staticmethod(lambda operation, key: None)
+    assert machine("two").latest() == 1
+
+
+def test_a_checkpoint_that_is_listed_late_is_found(machine):
+    one = machine()
+    one.save(1)
+    one.save(2)
+    Faulty.fault = staticmethod(
+        lambda operation, key: "hide" if operation == "list" and "/2/" in key else None
+    )
+    assert machine("two").latest() == 2
+
+
+def test_a_damaged_checkpoint_is_named(machine):
+    machine().save(1)
+    store.remove([f"{RUN}/checkpoints/1/state/d/2"])
+    with pytest.raises(
+        BucketError, match="1/state/d/2 is not there: the checkpoint is"
+    ):
+        machine("two")
+
+
+def test_a_run_that_was_taken_over_stops(machine, tmp_path, monkeypatch):
+    one = machine()
+    one.save(1)
+    folder = one.folder
+    machine("two").save(2)
+    another_machine(tmp_path / "one", monkeypatch)
+    with pytest.raises(BucketError, match="taken over by another run .pid 1 on two"):
+        bucket_run.commit(folder, 1, 2)
+    assert machine("three").latest() == 2
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(step):
+    def progress(done, note=""):
+        if done == step:
+            raise Stopped
+
+    return progress
+
+
+def metrics(text):
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [{k: v for k, v in row.items() if not k.startswith("time")} for row in rows]
+
+
+@pytest.mark.slow
+def test_a_run_in_a_bucket_ends_as_one_on_disk(tiny_study, tmp_path, monkeypatch):
+    values = {"optim.steps": 5, "eval.every": 2, "val_fold": "val", "seed": 3}
+    with s3_server(monkeypatch) as s3:
+        another_machine(tmp_path / "one", monkeypatch)
+        for path in tiny_study.root.rglob("*"):
+            if path.is_file():
+                name = path.relative_to(tiny_study.root).as_posix()
+                store.upload(path, f"s3://bkt/study/{name}")
+        config = config_for(tiny_study, **values)
+        override(config, {"study": "s3://bkt/study"})
+        train(config, tmp_path / "whole")
+        # Every seventh request fails.
+        asked = iter(range(10**6))
+        s3.fault = lambda method, path: "busy" if next(asked) % 7 == 6 else None
+        for machine, last in (("two", 1), ("three", 3), ("four", None)):
+            another_machine(tmp_path / machine, monkeypatch)
+            if last is None:
+                result = train(config, "s3://bkt/run")
+            else:
+                with pytest.raises(Stopped):
+                    train(config, "s3://bkt/run", stop_at(last))
+        assert result.step == 5
+        s3.fault = lambda method, path: None
+        whole = (tmp_path / "whole/model.safetensors").read_bytes()
+        assert store.read("s3://bkt/run/model.safetensors") == whole
+        there = store.read("s3://bkt/run/metrics.jsonl").decode()
+        assert metrics(there) == metrics((tmp_path / "whole/metrics.jsonl").read_text())
