@@ -1,12 +1,14 @@
 """`pathjax text` and `pathjax data reports`: report texts into studies and vectors."""
 
 import argparse
+import shutil
 from pathlib import Path
 
-from pathjax.commands.output import refuse_unused, remember_defaults
+from pathjax.commands.output import add_shard, refuse_unused, remember_defaults
+from pathjax.files import short_name
 
 # Options that only some backends have.
-PIECES = ("max_tokens", "long", "cache")
+PIECES = ("max_tokens", "long", "cache", "shard")
 OPTIONS = {
     "openai": (
         *PIECES,
@@ -52,6 +54,7 @@ def add(commands) -> None:
     embed.add_argument(
         "--strict", action="store_true", help="embed nothing if a text is left out"
     )
+    add_shard(embed, "texts")
     add_table_options(embed)
     http = embed.add_argument_group("--backend openai")
     http.add_argument("--model", default="text-embedding-3-small")
@@ -187,6 +190,12 @@ def run_embed(args: argparse.Namespace) -> None:
         print(
             f"{args.out}: {len(made.values)} texts, {made.values.shape[1]} numbers each"
         )
+        shutil.rmtree(shards_of(args.out), ignore_errors=True)
+
+
+def shards_of(out: Path) -> Path:
+    """Where the shards of FILE.h5 keep their vectors."""
+    return out.with_name(short_name(f"{out.name}.partial"))
 
 
 def embed_tfidf(args: argparse.Namespace, texts):
@@ -213,14 +222,32 @@ def embed_tfidf(args: argparse.Namespace, texts):
 
 
 def embed_pieces(args: argparse.Namespace, texts):
-    """The vectors of the other backends; None after a dry run."""
+    """The vectors of the other backends; None for a shard or after a dry run."""
+    from pathjax.data.text_store import TextError
+    from pathjax.parallel.shard import Shard, begun, held, missing
     from pathjax.progress import stage
     from pathjax.text import cost, embed
     from pathjax.text.cache import VectorCache, default_cache
 
-    backend = backend_of(args)
-    with VectorCache(args.cache or default_cache()) as cache:
-        plan = embed.make_plan(texts.texts, backend, cache)
+    backend, folder = backend_of(args), shards_of(args.out)
+    shard, total = Shard.parse(args.shard), len(texts.texts)
+    if shard and args.cache:
+        raise ValueError(f"--cache would not be used: shards keep vectors in {folder}")
+    path = folder / shard.name if shard else args.cache or default_cache()
+    mine = shard.rows(total) if shard else range(total)
+    with held(folder, shard, TextError), VectorCache(path) as cache:
+        shards = [] if shard else begun(folder)
+        for one in shards:
+            if (folder / one.name).exists():
+                cache.take_all(folder / one.name)
+        plan = embed.make_plan([texts.texts[i] for i in mine], backend, cache)
+        gaps = set(plan.missing)
+        if lacking := [
+            one
+            for one in shards
+            if any(gaps.intersection(plan.pieces[i]) for i in one.rows(total))
+        ]:
+            raise TextError(missing(folder, lacking, f"{total} texts"))
         check = None
         if args.backend == "openai":
             quote = cost.quote(plan, backend, args.price)
@@ -239,9 +266,15 @@ def embed_pieces(args: argparse.Namespace, texts):
                 if check:
                     check(done, total)
 
-            made = embed.embed_pieces(texts, backend, cache, plan, progress)
+            made = None
+            if shard:
+                embed.fetch(plan, backend, cache, progress)
+            else:
+                made = embed.embed_pieces(texts, backend, cache, plan, progress)
     if args.backend == "openai" and backend.billed:
         print(f"the server counted {backend.billed} tokens")
+    if shard:
+        print(f"{args.out}, shard {shard}: {len(mine)} texts")
     return made
 
 

@@ -81,11 +81,9 @@ def held(folder: Path, shard: Shard | None, error: type[Exception]) -> Iterator[
       shard: Of this process.
       error: Raised when another process has it.
     """
-    names = (
-        [f"{shard.name}.lock"] if shard else [p.name for p in folder.glob("shard-*")]
-    )
+    names = [path.name for path in folder.glob("shard-*.lock")]
     with contextlib.ExitStack() as stack:
-        for name in names:
+        for name in [f"{shard.name}.lock"] if shard else names:
             stack.enter_context(exclusive(folder / name, error, "wait for it"))
         yield
 

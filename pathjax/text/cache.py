@@ -89,6 +89,13 @@ class VectorCache:
                 [(key, np.asarray(vector, "<f4").tobytes()) for key, vector in rows],
             )
 
+    def take_all(self, path: Path) -> None:
+        """Adds the vectors of another cache's file; keys that are known stay."""
+        with VectorCache(path) as other, self._transaction():
+            rows = other._database.execute("SELECT key, vector FROM vectors")
+            insert = "INSERT OR IGNORE INTO vectors VALUES (?, ?)"
+            self._database.executemany(insert, rows)
+
     def close(self) -> None:
         self._database.close()
 

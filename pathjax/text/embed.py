@@ -158,14 +158,13 @@ def make_plan(texts: Sequence[str], backend: Backend, cache: VectorCache) -> Pla
     return Plan(pieces, missing, len(distinct) - len(missing), tokens)
 
 
-def run(
+def fetch(
     plan: Plan, backend: Backend, cache: VectorCache, progress: Progress | None = None
-) -> Float[np.ndarray, "n T"]:
-    """Requests what is missing, caches each answer at once, and joins the pieces.
+) -> None:
+    """Requests what is missing, and caches each answer at once.
 
     Raises:
-      TextError: the backend fails, after earlier answers were cached; or vectors in the
-        cache have several lengths.
+      TextError: the backend fails, after earlier answers were cached.
     """
     settings, done = backend.settings, 0
     for answers in backend.embed(plan.missing):
@@ -173,6 +172,19 @@ def run(
         done += len(answers)
         if progress:
             progress(done, len(plan.missing))
+
+
+def run(
+    plan: Plan, backend: Backend, cache: VectorCache, progress: Progress | None = None
+) -> Float[np.ndarray, "n T"]:
+    """Fetches what is missing and joins the pieces.
+
+    Raises:
+      TextError: the backend fails, after earlier answers were cached; or vectors in the
+        cache have several lengths.
+    """
+    fetch(plan, backend, cache, progress)
+    settings = backend.settings
     keys = [[key_of(settings, part) for part in parts] for parts in plan.pieces]
     vectors = cache.get([key for row in keys for key in row])
     widths = sorted({len(vector) for vector in vectors.values()})

@@ -13,6 +13,7 @@ positions, exact GELU; pooled by the mean over tokens as in Reimers and Gurevych
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -184,14 +185,13 @@ class MiniLMBackend:
         return split(text, self.max_tokens, self.count, self._long)
 
     def embed(self, pieces: Sequence[str]) -> Iterator[Answers]:
-        """Vectors of unit length, the shortest pieces first, a batch at a time."""
+        """Vectors of unit length, the shortest pieces first, a batch at a time.
+
+        A batch has pieces of one padded length, so that a vector is the same to the bit
+        in any company.
+        """
         ids = [encoded.ids for encoded in self._tokeniser.encode_batch(list(pieces))]
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        for start in range(0, len(order), self._batch):
-            rows = order[start : start + self._batch]
-            longest = len(ids[rows[-1]])
-            length = next(size for size in (*LENGTHS, longest) if size >= longest)
-            length = min(length, self._positions)
+        for length, rows in self._batches([len(piece) for piece in ids]):
             tokens = np.zeros((self._batch, length), np.int32)
             mask = np.zeros((self._batch, length), np.int32)
             mask[:, 0] = 1  # also in rows of padding, so that no mean is over nothing
@@ -204,6 +204,19 @@ class MiniLMBackend:
             vectors = np.array(vectors)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             yield list(zip(rows, vectors, strict=False))
+
+    def _batches(self, sizes: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        """Padded lengths, and which pieces are padded to them."""
+
+        def padded(i: int) -> int:
+            length = next(size for size in (*LENGTHS, sizes[i]) if size >= sizes[i])
+            return min(length, self._positions)
+
+        order = sorted(range(len(sizes)), key=padded)
+        for length, group in itertools.groupby(order, padded):
+            rows = list(group)
+            for start in range(0, len(rows), self._batch):
+                yield length, rows[start : start + self._batch]
 
 
 def _config(folder: Path) -> tuple[dict[str, Any], int]:

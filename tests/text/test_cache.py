@@ -20,6 +20,17 @@ def test_vectors_come_back_to_another_process(tmp_path):
     assert found["k"].dtype == np.float32 and found["k"].flags.writeable
 
 
+def test_another_file_is_taken_in(tmp_path):
+    vector = np.arange(4, dtype=np.float32)
+    with VectorCache(tmp_path / "a") as one, VectorCache(tmp_path / "b") as two:
+        one.put([("k", vector), ("l", vector)])
+        two.put([("l", vector + 1), ("m", vector)])
+        one.take_all(tmp_path / "b")
+        found = one.get(["k", "l", "m"])
+    assert list(found) == ["k", "l", "m"]
+    np.testing.assert_array_equal(found["l"], vector)
+
+
 def test_a_key_is_of_text_and_settings():
     one = {"model": "a", "dimensions": 3}
     assert key_of(one, "t") == key_of({"dimensions": 3, "model": "a"}, "t")

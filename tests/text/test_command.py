@@ -112,6 +112,37 @@ def test_killed_midway_and_run_again_only_the_rest_is_paid(embed, server, tmp_pa
     np.testing.assert_allclose(found.values[:12], expected, rtol=1e-6)
 
 
+def test_shards_join_to_the_file_of_one_process(
+    embed, table, server, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert main(embed()) == 0
+    once, out = read_text(tmp_path / "out.h5"), tmp_path / "joined.h5"
+    words = [word for word in embed() if "--cache" not in word and "--out" not in word]
+    words.append(f"--out={out}")
+    assert main([*words, "--shard=1/2", "--cache=x"]) == 1
+    assert "--cache would not be used: shards keep" in capsys.readouterr().err
+    server.script.extend([bad.well, bad.refuse(400)])
+    assert main([*words, "--shard=2/2"]) == 1  # the second of its two requests
+    assert main([*words, "--shard=2/2"]) == 0
+    assert f"{out}, shard 2/2: 7 texts" in capsys.readouterr().out
+    assert main(words) == 1
+    assert "lacks 1 of 2 shards of 13 texts: 1/2. Run" in capsys.readouterr().err
+    assert main([*words, "--shard=1/2"]) == 0
+    asked = len(server.requests)
+    assert main(words) == 0
+    assert len(server.requests) == asked and set(server.paid.values()) == {2}
+    joined = read_text(out)
+    np.testing.assert_array_equal(joined.values, once.values)
+    assert joined.sample_ids == once.sample_ids
+    changing = {"created": "", "pathjax": ""}
+    assert joined.meta | changing == once.meta | changing
+    assert not [*tmp_path.glob("joined.h5.*")]
+    tfidf = ["text", "embed", str(table), "--backend=tfidf", f"--out={out}"]
+    assert main([*tfidf, "--shard=1/2"]) == 1
+    assert "--shard would not be used: --backend tfidf" in capsys.readouterr().err
+
+
 def echo_key(request):
     """An error that quotes what it was sent, as a careless proxy does."""
     sent = request.headers["Authorization"]
