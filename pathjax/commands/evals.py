@@ -89,6 +89,14 @@ def add(commands) -> None:
         help="output folder (default: report/ in the first input's folder)",
     )
     report.add_argument(
+        "--format",
+        nargs="+",
+        default=[],
+        choices=("hest", "patho-bench", "eva"),
+        help="also write the results as these benchmarks do, into folders of the output "
+        "folder",
+    )
+    report.add_argument(
         "--q-values",
         action="store_true",
         help="also give Benjamini-Hochberg q-values of deltas; tables of more than 20 "
@@ -224,6 +232,8 @@ def run_audit(args: argparse.Namespace) -> int:
 
 
 def run_report(args: argparse.Namespace) -> None:
+    from pathjax.report.compare import load_runs
+    from pathjax.report.leaderboards import write_layout
     from pathjax.report.table import print_table, write_report
 
     first = args.results[0]
@@ -232,11 +242,19 @@ def run_report(args: argparse.Namespace) -> None:
     if any(extra.values()) and not args.html:
         named = ", ".join(f"--{name}" for name, files in extra.items() if files)
         raise ValueError(f"{named} is for the page: add --html")
+    if args.format and first.suffix.lower() == ".csv":
+        raise ValueError("--format needs run folders: a CSV has no rows and runs")
     table, written = write_report(args.results, out, q_values=args.q_values)
+    notes = []
+    for layout in args.format:
+        files, more = write_layout(load_runs(args.results), layout, out / layout)
+        written[layout], notes = files[-1], [*notes, *more]
     if args.html:
         from pathjax.report.page import Inputs, write_page
 
         written["page"] = write_page(args.results, table, out, inputs=Inputs(**extra))
     print_table(table)
+    for note in notes:
+        print(f"note: {note}")
     for path in written.values():
         print(shown(path))

@@ -197,6 +197,7 @@ def _each_seed(fit: Fit, seeds: int) -> tuple[float | int | None, ...]:
 def _record(part: Prepared, fit: Fit) -> dict[str, Any]:
     """What was chosen or counted for one fit."""
     record = part.info | fit.info
+    record["n_test"] = len(part.problem.test)
     learned = part.problem.rows.get("fit")
     if learned is not None:
         record |= {

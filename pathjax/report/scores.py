@@ -43,6 +43,8 @@ class Scored:
         yield self._with({})
         for record in self.entry.get("more_metrics", ()):
             task, found = self.entry["task"], dict(record)
+            seeds = zip(self.entry["per_fold"], found.pop("values"), strict=False)
+            found["per_fold"] = [seed | {"value": value} for seed, value in seeds]
             column = further_column(task, record["metric"])
             yield self._with(found | {"task": column, "of": task})
 

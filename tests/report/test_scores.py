@@ -199,7 +199,7 @@ def test_intervals_of_a_metric_per_slide_are_of_its_slides(tmp_path, outcomes):
     slide = np.array([f"S{i % 4}" for i in range(made.n)])
     strata, combine = metric.grouped(made.stratum, slide, "within")
     value = metric.value(made.truth, made.prediction, strata, combine)
-    record = {"metric": metric.name, "value": value, "chance": 0.0, "values": [value]}
+    record = {"metric": metric.name, "value": value, "chance": 0.0, "values": []}
     outcomes.write_model(
         tmp_path,
         "base",
