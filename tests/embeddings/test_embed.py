@@ -391,9 +391,29 @@ def test_the_command_by_shards(model, tiny_study, tmp_path, capsys):
     assert f"{out}: 72 x 24, 72 of 72 tiles by an" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_a_real_kill(tmp_path):
-    """SIGKILL at some moments of a run of 400 images; the end is the same, bit for bit."""
+def test_a_shard_cut_off_anywhere_goes_on_and_loses_nothing(model, folder, tmp_path):
+    """What a kill leaves: both files of a shard end somewhere, the rows later or not."""
+    how, out = {"model_id": "a", "batch": 4}, tmp_path / "e.h5"
+    once = tmp_path / "once.h5"
+    embed_to_file(model, folder, once, **how)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        for k in (1, 2):
+            embed_to_file(model, folder, out, **how, shard=Shard(k, 2))
+        for name in ("journal.jsonl", "rows.f32"):
+            path = tmp_path / "e.h5.partial" / "shard-2-of-2" / name
+            os.truncate(path, rng.integers(path.stat().st_size))
+        with pytest.raises(EmbeddingError, match="lacks 1 of 2 shards .* 2/2"):
+            embed_to_file(model, folder, out, **how)
+        embed_to_file(model, folder, out, **how, shard=Shard(2, 2))
+        embed_to_file(model, folder, out, **how)
+        assert out.read_bytes() == once.read_bytes()
+        out.unlink()
+
+
+@pytest.fixture
+def started(tmp_path):
+    """start(out, *words): the command on 400 images, as a process of its own."""
     save_model(tmp_path / "run", made(vit_config("Mi/8", image_px=64), image_px=64))
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
@@ -402,8 +422,8 @@ def test_a_real_kill(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "images" / f"{i:03d}.png")
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
 
-    def start(out):
-        words = ["embed", "run", "images", "--out", out, "--batch", "8"]
+    def start(out, *more):
+        words = ["embed", "run", "images", "--out", out, "--batch", "8", *more]
         return subprocess.Popen(
             [sys.executable, "-m", "pathjax", *words],
             cwd=tmp_path,
@@ -411,18 +431,45 @@ def test_a_real_kill(tmp_path):
             start_new_session=True,
         )
 
-    assert start("once.h5").wait(300) == 0
+    return start
+
+
+def kill_after(process, journal, lines):
+    """SIGKILL once the journal has more lines, or the process has ended by itself."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") > lines:
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    return process.wait(60) == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_real_kill(started, tmp_path):
+    """SIGKILL at some moments; the end is the same, bit for bit."""
+    assert started("once.h5").wait(300) == 0
     journal = tmp_path / "often.h5.partial" / "journal.jsonl"
     for lines in (2, 17, 34):
-        process = start("often.h5")
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline:
-            if journal.exists() and journal.read_bytes().count(b"\n") > lines:
-                break
-            time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait(60) == -signal.SIGKILL
+        assert kill_after(started("often.h5"), journal, lines)
         assert journal.exists() and not (tmp_path / "often.h5").exists()
-    assert start("often.h5").wait(300) == 0
+    assert started("often.h5").wait(300) == 0
+    once, often = tmp_path / "once.h5", tmp_path / "often.h5"
+    assert often.read_bytes() == once.read_bytes()
+
+
+@pytest.mark.slow
+def test_shards_killed_twenty_times(started, tmp_path):
+    """Each of two shards, at random: nothing is lost, nothing is there twice."""
+    assert started("once.h5").wait(300) == 0
+    rng, kills, lines = np.random.default_rng(0), 0, {1: 0, 2: 0}
+    while kills < 20:
+        k = int(rng.integers(1, 3))
+        journal = tmp_path / "often.h5.partial" / f"shard-{k}-of-2" / "journal.jsonl"
+        lines[k] = min(24, lines[k] + int(rng.integers(0, 3)))
+        kills += kill_after(started("often.h5", f"--shard={k}/2"), journal, lines[k])
+    for k in (1, 2):
+        assert started("often.h5", f"--shard={k}/2").wait(300) == 0
+    assert started("often.h5").wait(300) == 0
     once, often = tmp_path / "once.h5", tmp_path / "often.h5"
     assert often.read_bytes() == once.read_bytes()

@@ -17,12 +17,21 @@ LAUNCH = Path(__file__).parents[2] / "launch"
 SHELL = sorted([*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")])
 
 
-@pytest.fixture(scope="module")
-def objects():
-    text = (LAUNCH / "tile_kubernetes.yaml").read_text(encoding="utf-8")
+def objects_of(name):
+    text = (LAUNCH / name).read_text(encoding="utf-8")
     return {
         (one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(text)
     }
+
+
+@pytest.fixture(scope="module")
+def objects():
+    return objects_of("tile_kubernetes.yaml")
+
+
+@pytest.fixture(scope="module")
+def array():
+    return objects_of("array_kubernetes.yaml")
 
 
 def pod(one):
@@ -45,8 +54,8 @@ def test_shell_scripts_pass_shellcheck():
     subprocess.run([found or "shellcheck", *SHELL], check=True)
 
 
-def test_kubernetes_takes_the_manifests(objects):
-    for one in objects.values():
+def test_kubernetes_takes_the_manifests(objects, array):
+    for one in [*objects.values(), *array.values()]:
         kubernetes_validate.validate(one, "1.34", strict=True)
 
 
@@ -86,3 +95,28 @@ def test_the_jobs_command_is_one_that_pathjax_takes(objects):
     args = build_parser().parse_args(words)
     assert program == "pathjax" and args.scheduler.startswith("tcp://")
     assert str(args.out).startswith("/data/") and str(args.slides).startswith("/data/")
+
+
+def test_each_pod_of_the_array_has_its_shard_and_the_join_the_same_command(array):
+    shards, join = array["Job", "pathjax-shards"], array["Job", "pathjax-join"]
+    assert join["spec"]["suspend"] and shards["spec"]["completionMode"] == "Indexed"
+    ((variable),) = pod(shards)["env"]
+    count = int(variable["value"])
+    assert shards["spec"]["completions"] == shards["spec"]["parallelism"] == count
+    program, *words = pod(join)["command"]
+    command = pod(shards)["command"]
+    assert program == "pathjax" and command[-len(words) :] == words
+    assert not build_parser().parse_args(words).shard
+    shell = [*command[:4], "printf", "%s\n", *command[5:]]
+    for index, shard in ((0, f"1/{count}"), (count - 1, f"{count}/{count}")):
+        shown = subprocess.run(
+            shell,
+            env={variable["name"]: str(count), "JOB_COMPLETION_INDEX": str(index)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        assert shown == [*words, "--shard", shard]
+    volumes = [one["spec"]["template"]["spec"]["volumes"] for one in (shards, join)]
+    assert volumes[0] == volumes[1]
+    assert pod(shards)["volumeMounts"] == pod(join)["volumeMounts"]
