@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from pathjax.buckets import shown
+
 
 def add(commands) -> None:
     """Adds all three."""
@@ -104,4 +106,4 @@ def run_export(args: argparse.Namespace) -> None:
     from pathjax.zoo.export import export
 
     for path in export(args.model, args.format, args.out, args.results, args.image_px):
-        print(path)
+        print(shown(path))

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pathjax.buckets import shown
 from pathjax.commands.output import (
     add_allow_code,
     add_shard,
@@ -148,7 +149,7 @@ def run_predict(args: argparse.Namespace) -> None:
         print(f"{args.out}, shard {args.shard}: {done.rows} tiles embedded")
         return
     for path in done.files:
-        print(path)
+        print(shown(path))
     print(f"{done.tiles} tiles, {done.genes} genes")
     for note in done.notes:
         print(f"note: {note}")

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from pathjax.buckets import shown
 from pathjax.commands.output import add_allow_code
 
 
@@ -113,5 +114,5 @@ def run_robustness(args: argparse.Namespace) -> int:
         )
     table, written = write_report([args.out], args.out / "report")
     print_table(table)
-    print(path, *written.values(), sep="\n")
+    print(shown("\n".join(map(str, [path, *written.values()]))))
     return 1 if read_results(path).unscored else 0

@@ -4,6 +4,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+from pathjax.buckets import shown
 from pathjax.commands.output import add_shard, refuse_unused, remember_defaults
 from pathjax.files import short_name
 
@@ -188,7 +189,7 @@ def run_embed(args: argparse.Namespace) -> None:
     if made is not None:
         write_text(args.out, made)
         print(
-            f"{args.out}: {len(made.values)} texts, {made.values.shape[1]} numbers each"
+            f"{shown(args.out)}: {len(made.values)} texts, {made.values.shape[1]} numbers each"
         )
         shutil.rmtree(shards_of(args.out), ignore_errors=True)
 

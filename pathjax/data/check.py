@@ -21,7 +21,7 @@ from pathjax.data import followup
 from pathjax.data.expression_check import plausibility_problems
 from pathjax.data.images import decode_tile, is_grey
 from pathjax.data.measured import measured_problems
-from pathjax.data.study import Split, Study, Target, sha256
+from pathjax.data.study import Split, Study, Target
 from pathjax.data.study_tables import (
     OWNERS,
     SAMPLE_COLUMNS,
@@ -171,7 +171,7 @@ def check_study(
     """
     problems = []
     for name, entry in study.meta["files"].items():
-        got = sha256(study.root / name)
+        got = study.sha256(name)
         if got != entry["sha256"]:
             problems.append(
                 f"{name} is not the file that was written: SHA-256 {got[:12]}..., "

@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from pathjax.buckets import shown
 from pathjax.data.followup import event_column
 from pathjax.data.images import decode_tile
 from pathjax.data.measured import describe_panels
@@ -28,7 +29,7 @@ def describe(study: Study) -> Iterator[str]:
     """Lines of plain text about a study."""
     meta, runs, samples = study.meta, study.runs, study.samples
     kind = "SYNTHETIC study" if study.synthetic else "study"
-    yield f"{kind} {study.name} at {study.root}"
+    yield f"{kind} {study.name} at {shown(study.root)}"
     yield (
         f"  {len(study)} tiles of {study.tile_px} px at {study.mpp:.4g} um/px, "
         f"{runs['slide_id'].nunique()} slides, {len(samples)} samples, "

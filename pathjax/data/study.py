@@ -4,6 +4,7 @@ Reads only. `study_writer.py` writes, `check.py` verifies, `show.py` describes. 
 are not decoded here, expression not normalised, batches not made.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from pathjax.buckets import address_of, has, local, most_open
+from pathjax.buckets import address_of, has, hold, local, most_open
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.split import UNITS, Split, Target
 from pathjax.data.study_tables import (
@@ -184,8 +185,12 @@ class Study:
         """
         names = ["tiles.parquet", "samples.parquet", "slides.parquet"]
         names += ["expression.h5ad", f"splits/{split}.json"]
-        files = self.meta["files"]
-        return {name: sha256(self.root / name) for name in names if name in files}
+        return {name: self.sha256(name) for name in names if name in self.meta["files"]}
+
+    def sha256(self, name: str) -> str:
+        """SHA-256 of one file as it is on disk, or in the bucket."""
+        with hold(self.root / name) or contextlib.nullcontext():
+            return sha256(self.root / name)
 
     @functools.cached_property
     def targets(self) -> dict[str, Target]:

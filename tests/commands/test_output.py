@@ -1,13 +1,17 @@
 """Addresses of buckets as arguments: taken by some commands, refused by the others."""
 
 import argparse
+import json
+from pathlib import Path
 
 import pytest
-from made_bucket import another_machine, empty_store
+from made_bucket import Faulty, another_machine, empty_store
+from made_model import made_model
 
 from pathjax import cli
 from pathjax.buckets import cache, store
 from pathjax.commands.output import explain, use_addresses
+from pathjax.models.model_file import save_model
 
 
 @pytest.fixture(autouse=True)
@@ -74,16 +78,64 @@ def test_errors_name_the_address(capsys):
     assert "faulty://b/nothing/results.json does not exist" in capsys.readouterr().err
 
 
-def test_a_report_from_and_into_a_bucket(tmp_path, capsys):
-    table = tmp_path / "table.csv"
-    from pathlib import Path
-
+def test_a_report_from_and_into_a_bucket(capsys):
     poster = Path(__file__).parents[2] / "docs/data/poster.csv"
-    table.write_bytes(poster.read_bytes())
-    store.upload(table, "faulty://b/in/table.csv")
+    store.upload(poster, "faulty://b/in/table.csv")
     assert (
         cli.main(["report", "faulty://b/in/table.csv", "--out", "faulty://b/out"]) == 0
     )
     written = [name.rsplit("/", 1)[1] for name in store.listing("faulty://b/out")]
     assert "table.md" in written
     assert "faulty://b/out/table.md" in capsys.readouterr().out
+
+
+COMMANDS = """embed {}run {}study --out {}tuned.h5
+evaluate a={}run --tasks tasks.json --study {}study --out {}results
+audit --train {}study:main:train --tasks tasks.json --study {}study --out {}audit.json
+report {}results --html
+predict {}run {}study --out {}predicted
+export {}run --format npz --out {}exported --results {}results
+data check {}study"""
+TASK = {"name": "g", "target": "group", "kind": "classification", "study": "tiny"}
+
+
+@pytest.mark.slow
+def test_commands_write_the_same_files_from_another_machine_each(
+    tiny_study, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study").symlink_to(tiny_study.root)
+    save_model(tmp_path / "run", made_model(tiny_study, "regression"))
+    task = TASK | {"split": "main", "fit": "train", "test": "test"}
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    for name in tiny_study.root, tmp_path / "run":
+        folder = "run" if name.name == "run" else "study"
+        for path in name.rglob("*"):
+            if path.is_file():
+                there = path.relative_to(name).as_posix()
+                store.upload(path, f"faulty://b/{folder}/{there}")
+    for number, command in enumerate(COMMANDS.splitlines()):
+        assert cli.main(command.replace("{}", "").split()) == 0
+        capsys.readouterr()
+        copies = another_machine(tmp_path / f"cache{number}", monkeypatch)
+        assert cli.main(command.replace("{}", "faulty://b/").split()) == 0
+        told = capsys.readouterr()
+        assert "buckets/files" not in told.out + told.err
+    assert copies.exists()
+    files = (
+        path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()
+    )
+    here = {
+        path.as_posix()
+        for path in files
+        if not path.parts[0].startswith(("cache", "tasks")) and path.name[0] != "."
+    }
+    there = {name.removeprefix("faulty://b/") for name in store.listing("faulty://b")}
+    assert {name for name in there if not name.startswith("study/")} == here
+    for name in here:  # the caches of two machines are of no use to a third
+        assert b"buckets/files" not in store.read(f"faulty://b/{name}")
+    asked = []
+    Faulty.fault = staticmethod(lambda operation, key: asked.append((operation, key)))
+    again = COMMANDS.splitlines()[1].replace("{}", "faulty://b/")
+    assert cli.main(again.split()) == 0
+    assert not [key for operation, key in asked if operation == "put"]  # all was done

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pathjax.buckets import shown
 from pathjax.evals.results import Results
 from pathjax.files import mismatch, read_json
 from pathjax.report.compare import gene_correlations
@@ -190,7 +191,7 @@ def describe_origin(
         protocols.setdefault(entry["protocol"], {})[entry["task"]] = None
     configs = {run: _read(folder / "config.json") for run, folder in runs.items()}
     return {
-        "written": [{"folder": str(r.root), **r.provenance} for r in results],
+        "written": [{"folder": shown(r.root), **r.provenance} for r in results],
         "studies": list(studies.values()),
         "models": list(models.values()),
         "protocols": [
