@@ -120,6 +120,7 @@ SHIPPED = (
     _of("cox/1", "cox"),
     _of("cox-within/1", "cox", within="cancer_type"),
     _of("cox-net/1", "cox", penalty=powers_of_ten(0, -2, 20), l1_ratio=0.5),
+    _of("bag-hazard/1", "bag_hazard"),
     _of("robustness-index/1", "neighbour_index"),
     _of("performance-drop/1", "confounded_training"),
     _of("clustering-score/1", "clusters"),

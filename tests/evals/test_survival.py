@@ -145,3 +145,21 @@ def test_a_select_fold_chooses_the_strength(study, features):
             followed(study),
         ).value
     )
+
+
+def test_a_hazard_over_bags_of_tiles_has_a_curve_and_several_metrics(study, features):
+    """By cross-validation inside the fit fold, with Uno's C and Brier's of one fit."""
+    more = ("c_index_uno", "brier_integrated")
+    task = dataclasses.replace(TASK, protocol="bag-hazard/1", more_metrics=more)
+    made = followed(study)
+    outcome = run_task(task, made, features, seeds=2, epochs=2)
+    assert outcome.prediction.shape == (10, 2, 1 + len(GRID))  # runs are averaged
+    runs = np.moveaxis(outcome.prediction, 1, 0)
+    values = [C_INDEX.value(outcome.truth, run) for run in runs]
+    assert outcome.value == pytest.approx(np.mean(values))
+    assert (np.diff(runs[..., 1:], axis=-1) <= 1e-9).all() and runs.max() <= 1
+    assert outcome.hyper["tiles_in_a_bag"] == 8  # of a patient's two slides
+    assert outcome.hyper["chosen_by"].endswith("of the fit fold by patient: epoch")
+    assert len(outcome.hyper["intervals_end"]) == 4
+    uno, brier = outcome.more_metrics
+    assert uno["chance"] == 0.5 and 0 < brier["value"] < 0.5

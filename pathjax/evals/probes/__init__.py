@@ -1,6 +1,7 @@
 """The probes by name, and one's own by `package.module:Class`."""
 
 from pathjax.evals.probes.abmil import Abmil
+from pathjax.evals.probes.bag_hazard import BagHazard
 from pathjax.evals.probes.base import Fit, Probe, Problem
 from pathjax.evals.probes.clusters import Clusters
 from pathjax.evals.probes.cox import Cox
@@ -28,6 +29,7 @@ PROBES = Registry(
         "abmil": Abmil,
         "hest_ridge": HestRidge,
         "cox": Cox,
+        "bag_hazard": BagHazard,
         "neighbour_index": NeighbourIndex,
         "confounded_training": ConfoundedTraining,
         "clusters": Clusters,

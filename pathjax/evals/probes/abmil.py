@@ -97,8 +97,8 @@ class Abmil(EpochProbe):
         return Fit(class_probabilities(logits), rates, info)
 
 
-def abmil_init(key: Key[Array, ""], width: int, classes: int) -> dict[str, Any]:
-    """First parameters for features of this width; two classes have one logit."""
+def abmil_init(key: Key[Array, ""], width: int, logits: int) -> dict[str, Any]:
+    """First parameters for features of this width, and so many logits."""
     sizes = {
         "project": (width, PROJECTED),
         "tanh": (PROJECTED, ATTENTION),
@@ -106,7 +106,7 @@ def abmil_init(key: Key[Array, ""], width: int, classes: int) -> dict[str, Any]:
         "attend": (ATTENTION, 1),
         "mlp0": (PROJECTED, MLP[0]),
         "mlp1": (MLP[0], MLP[1]),
-        "mlp2": (MLP[1], 1 if classes == 2 else classes),
+        "mlp2": (MLP[1], logits),
     }
     keys = jax.random.split(key, len(sizes))
     return {
@@ -150,6 +150,20 @@ def abmil_logits(
     return _linear(params["mlp2"], pooled)
 
 
+def logits_of_all(
+    params: dict[str, Any],
+    bags: Float[Array, "N M E"],
+    mask: Bool[Array, "N M"],
+    batch: int,
+) -> Float[Array, "N K"]:
+    """`abmil_logits` in batches: all hidden features at once may be too many."""
+
+    def logits(bag):
+        return abmil_logits(params, bag[0][None], bag[1][None])[0]
+
+    return jax.lax.map(logits, (bags, mask), batch_size=batch)
+
+
 @functools.partial(jax.jit, static_argnames=("classes", "recipe"))
 def abmil_fit(
     bags: Float[Array, "N M E"],
@@ -181,16 +195,10 @@ def abmil_fit(
     Returns:
       The fits, and logits of the query bags.
     """
-
-    def every_bag(params, bags, mask):
-        def logits(bag):
-            return abmil_logits(params, bag[0][None], bag[1][None])[0]
-
-        # In batches: hidden features of all instances at once may be too many.
-        return jax.lax.map(logits, (bags, mask), batch_size=recipe.batch)
-
+    every_bag = functools.partial(logits_of_all, batch=recipe.batch)
     fits = fit_runs(
-        init=lambda key: abmil_init(key, bags.shape[2], classes),
+        # Two classes have one logit.
+        init=lambda key: abmil_init(key, bags.shape[2], 1 if classes == 2 else classes),
         loss=lambda params, index, weight: class_loss(
             abmil_logits(params, bags[index], mask[index]), y[index], weight
         ),

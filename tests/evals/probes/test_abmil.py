@@ -27,10 +27,10 @@ apply = jax.jit(abmil_logits)
 
 
 @functools.cache
-def parameters(classes=3):
+def parameters(logits=3):
     return jax.tree.map(
         np.asarray, jax.jit(abmil_init, static_argnums=(1, 2))(
-            jax.random.key(3), WIDTH, classes
+            jax.random.key(3), WIDTH, logits
         )
     )  # fmt: skip
 
@@ -181,7 +181,8 @@ def test_training_is_that_of_torch(classes):
     val_x, val_mask = (torch.tensor(one) for one in val[:2])
     for seed in range(2):
         first, key = run_keys(seed)
-        twin = torch_twin(jax.tree.map(np.asarray, abmil_init(first, WIDTH, classes)))
+        logits = 1 if classes == 2 else classes
+        twin = torch_twin(jax.tree.map(np.asarray, abmil_init(first, WIDTH, logits)))
         optimiser = torch.optim.AdamW(twin.parameters(), lr=LEARNING_RATE)
         scheduler = torch.optim.lr_scheduler.ConstantLR(optimiser)
         for epoch in range(int(fit.epoch[seed]) + 1):
