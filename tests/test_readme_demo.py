@@ -6,8 +6,7 @@ from readme_blocks import bash
 
 @pytest.mark.slow
 def test_the_demo_shows_an_effect_and_writes_a_page(tmp_path):
-    # Real training: what these tests save in compilation it would lose in its steps.
-    out = bash("pathjax demo", tmp_path, 1800, XLA_FLAGS="")
+    out = bash("pathjax demo", tmp_path, 1800)
     assert "mean delta" in out
     demo = tmp_path / "runs" / "demo"
     assert out.splitlines()[-1] == "runs/demo/index.html"

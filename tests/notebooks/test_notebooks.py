@@ -62,7 +62,7 @@ def test_it_runs(name, folder, monkeypatch):
     from nbclient import NotebookClient
 
     monkeypatch.setenv("PATHJAX_SMOKE", "1")
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
+    monkeypatch.setenv("XLA_FLAGS", "")  # as in the README's tests
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
     book = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     resources = {"metadata": {"path": str(folder)}}
