@@ -146,10 +146,10 @@ def run_train(args: argparse.Namespace) -> None:
     launch = launch_of(args.multihost, args.coordinator, args.processes, args.process)
     with session(launch):
         config = load(args.config, train_overrides(args))
-        shown = contextlib.nullcontext()
+        progress = contextlib.nullcontext()
         if is_first():
-            shown = stage(config.name or "train", config.optim.steps)
-        with shown as bar:
+            progress = stage(config.name or "train", config.optim.steps)
+        with progress as bar:
             result = train(config, args.workdir, bar)
         if is_first():
             best = "" if result.best is None else f", best {result.best:.4g}"
