@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 import pathjax
+from pathjax.bench.options import BenchError
 from pathjax.evals.results import make_entry
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.files import write_json
@@ -31,9 +33,13 @@ from pathjax.report.compare import compare
 from pathjax.report.scores import Scored
 from pathjax.stats.metric import StatisticsError
 from pathjax.stats.metrics import find_metric
+from pathjax.stats.survival import GRID
 
 TASKS, GENES = 3, 4
-BASE = {"accuracy": 0.7, "pearson": 0.5}  # on the probit and on the Fisher z scale
+# On the scales of probit, of Fisher's z, and of the distance of two classes' scores.
+BASE = {"accuracy": 0.7, "pearson": 0.5, "auroc": 1.0, "auprc": 1.0, "c_index": 0.5}
+KINDS = {"accuracy": "classification", "auroc": "classification", "auprc": "classification",
+         "pearson": "expression", "c_index": "survival"}  # fmt: skip
 EFFECT = 0.3  # on the same scales
 SAME_PATIENT = 0.5  # correlation of the rows of a patient
 SHARED = 0.6  # correlation of two models' errors on a row
@@ -51,12 +57,14 @@ class Options:
       permutations: Of a table; fewer than a report takes.
       seed: Of everything.
       processes: That share the work.
+      only: Metrics, comma-separated; "" is all.
     """
 
     studies: int = 400
     permutations: int = 499
     seed: int = 1
     processes: int = 2
+    only: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +102,8 @@ def designs(quick: bool) -> list[Design]:
                 grid.append(Design("pearson", n, rows, folds=n if n <= 20 else 5))
             elif n >= 20:  # r needs some patients in each fold
                 grid.append(Design("pearson", n, rows, folds=5))
+        grid += [Design(metric, n, 1) for metric in ("auroc", "auprc", "c_index")]
+    grid += [Design("auroc", n, 5) for n in (20, 50)]  # rows of a patient: one class
     # Means over folds of 20 rows: of as many patients, and of four.
     grid += [
         Design("pearson", 60, 1, folds=3),
@@ -101,7 +111,7 @@ def designs(quick: bool) -> list[Design]:
     ]
     if quick:
         return [design for design in grid if design.patients <= 20]
-    for metric in BASE:
+    for metric in ("accuracy", "pearson"):
         grid += [Design(metric, 20, 5, seeds=seeds) for seeds in (2, 3, 5)]
         grid += [Design(metric, n, 5, seeds=5) for n in (7, 50)]
         # Seeds whose true scores differ: what one seed cannot know.
@@ -115,8 +125,10 @@ def simulate(design: Design, effect: float, key: tuple[int, ...]) -> list[Scored
     """The results of a base and a tuned model on TASKS tasks of the same patients.
 
     Accuracy: a row is right where BASE plus a standard normal error is above 0. Pearson:
-    a prediction is the standard normal truth and an error, with r = tanh(BASE). Errors
-    are correlated between the rows of a patient and between models.
+    a prediction is the standard normal truth and an error, with r = tanh(BASE). AUROC and
+    AUPRC: scores of patients of two classes are normal, BASE apart. C-index: as Pearson,
+    and the truth is the log hazard of exponential times, censored uniformly. Errors are
+    correlated between the rows of a patient and between models.
     """
     rng = np.random.default_rng(key)
     patient = np.repeat(np.arange(design.patients), design.rows)
@@ -135,6 +147,13 @@ def simulate(design: Design, effect: float, key: tuple[int, ...]) -> list[Scored
     for task in range(TASKS):
         if design.metric == "accuracy":
             truth, width = rng.integers(0, 2, len(patient)), 1
+        elif KINDS[design.metric] == "classification":
+            truth, width = rng.integers(0, 2, design.patients)[patient], 1
+        elif design.metric == "c_index":
+            width, hazard = 1, normal(1)[:, 0]
+            died = rng.exponential(30 * np.exp(-hazard))
+            left = rng.uniform(5, 90, len(patient))
+            truth = np.stack([np.minimum(died, left), died <= left], axis=1)
         else:
             truth, width = normal(GENES), GENES
         difficulty = normal(width)
@@ -143,6 +162,13 @@ def simulate(design: Design, effect: float, key: tuple[int, ...]) -> list[Scored
             level = BASE[design.metric] + shift
             if design.metric == "accuracy":
                 prediction = np.where(error[:, 0] > -level, truth, 1 - truth)
+            elif KINDS[design.metric] == "classification":
+                second = scipy.special.ndtr(level * (truth - 0.5) + error[:, 0])
+                prediction = np.stack([1 - second, second], axis=1)
+            elif design.metric == "c_index":
+                r = np.tanh(level)
+                risk = r * hazard + np.sqrt(1 - r**2) * error[:, 0]
+                prediction = np.pad(risk[:, None], ((0, 0), (0, len(GRID))))
             else:
                 r = np.tanh(level)
                 prediction = r * truth + np.sqrt(1 - r**2) * error
@@ -161,10 +187,9 @@ def simulate(design: Design, effect: float, key: tuple[int, ...]) -> list[Scored
 
 def _outcome(design: Design, name, truth, prediction, patient, fold) -> TaskOutcome:
     combine = "mean" if design.folds > 1 else "within"
-    classes = design.metric == "accuracy"
-    metric = find_metric(design.metric)
-    kind, target = ("classification", "y") if classes else ("expression", None)
-    columns = ("a", "b") if classes else tuple(f"G{i}" for i in range(GENES))
+    metric, kind = find_metric(design.metric), KINDS[design.metric]
+    target = None if kind == "expression" else "y"
+    columns = tuple(f"{kind} {i}" for i in range(GENES if target is None else 2))
     return TaskOutcome(
         task=Task(name, "simulated", target, kind, "s", "fit", "test"),
         study="simulated",
@@ -182,7 +207,7 @@ def _outcome(design: Design, name, truth, prediction, patient, fold) -> TaskOutc
         stratum=fold,
         combine=combine,
         shared_patients=(),
-        hyper={},
+        hyper={"events": 0} if kind == "survival" else {},
         per_fold=[],
     )
 
@@ -256,7 +281,12 @@ def run(options: Options, quick: bool, out: Path | None = None) -> dict[str, Any
       out: JSON file. Designs in it that the same code made with the same options are
         kept; it is written after every design.
     """
-    grid = designs(quick)
+    asked = options.only.split(",") if options.only else list(BASE)
+    if unknown := sorted(set(asked) - set(BASE)):
+        raise BenchError(
+            f"only={','.join(unknown)}: expected some of {', '.join(BASE)}"
+        )
+    grid = [design for design in designs(quick) if design.metric in asked]
     results = _known(out, options)
     # Large studies take longest: first, so that no process waits for the last one.
     order = sorted(grid, key=lambda d: -d.patients * d.seeds * d.rows)
@@ -312,8 +342,9 @@ def _known(out: Path | None, options: Options) -> dict[Design, dict[str, Any]]:
     if out is None or not out.exists():
         return {}
     known = json.loads(out.read_text("utf-8"))
-    same = dataclasses.asdict(options) | {"processes": 0}
-    if known.get("code") != _code() or known["options"] | {"processes": 0} != same:
+    free = {"processes": 0, "only": ""}  # what results do not depend on
+    same = dataclasses.asdict(options) | free
+    if known.get("code") != _code() or known["options"] | free != same:
         log.warning("%s is of other code or options: all designs are run again", out)
         return {}
     names = [field.name for field in dataclasses.fields(Design)]

@@ -160,3 +160,34 @@ def test_the_page_shows_the_recorded_run():
     docs = Path(__file__).resolve().parents[2] / "docs"
     found = json.loads((docs / "data" / "bench-coverage.json").read_text("utf-8"))
     assert coverage.markdown(found) in (docs / "statistics.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("effect", [0.0, EFFECT])
+def test_the_area_is_that_of_two_normal_classes(effect):
+    """Phi(d / sqrt 2), d the distance of their means (Green & Swets 1966, ch. 2)."""
+    expected = stats.norm.cdf((BASE["auroc"] + effect) / 2**0.5)
+    design = Design("auroc", patients=20_000, rows=1)
+    assert values(design, effect) == pytest.approx([expected] * 3, abs=0.02)
+    item = simulate(Design("auprc", patients=30, rows=5), 0.0, (0,))[0]
+    of_patient = item.rows["truth"].reshape(30, 5)
+    assert (of_patient == of_patient[:, :1]).all() and 0 < of_patient.mean() < 1
+
+
+def test_concordance_grows_with_the_effect_and_some_are_censored():
+    design = Design("c_index", patients=600, rows=1)
+    none, effect = (np.mean(values(design, by, 2)) for by in (0.0, EFFECT))
+    assert 0.6 < none < effect - 0.03
+    truth = simulate(design, 0.0, (0,))[0].rows["truth"]
+    assert 0.3 < truth[:, 1].mean() < 0.8
+
+
+def test_designs_of_some_metrics_only(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        coverage, "run_design",
+        lambda design, options: made.append(design) or dataclasses.asdict(design),
+    )  # fmt: skip
+    coverage.run(dataclasses.replace(SMALL, only="auprc,c_index"), True)
+    assert {design.metric for design in made} == {"auprc", "c_index"}
+    with pytest.raises(BenchError, match="only=auc: expected some of accuracy"):
+        coverage.run(dataclasses.replace(SMALL, only="auc"), True)

@@ -34,7 +34,11 @@ def write_layout(scored: Sequence[Scored], layout: str, out: Path) -> Written:
     """
     own: Any = LAYOUTS[layout]
     items = [item for item in scored if item.entry["kind"] in own.KINDS]
-    other = {item.entry["task"] for item in scored} - {i.entry["task"] for i in items}
+    other = {
+        item.entry.get("of", item.entry["task"])
+        for item in scored
+        if item.entry["kind"] not in own.KINDS
+    }
     notes = [f"not of its kinds, left out: {', '.join(sorted(other))}"] if other else []
     without = {item.entry["task"] for item in items if item.rows is None}
     if without:
