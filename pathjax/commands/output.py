@@ -63,8 +63,9 @@ def use_addresses(args: argparse.Namespace) -> None:
             continue
         takes = getattr(args.run, "__name__", "") in TAKE_ADDRESSES
         # The parts of other shards have to be seen.
-        shards = name == "out" and getattr(args, "shard", None)
-        if not takes or name in LOCAL_ONLY or shards:
+        several = ("shard", "multihost", "coordinator")
+        shared = name == "out" and any(getattr(args, key, None) for key in several)
+        if not takes or name in LOCAL_ONLY or shared:
             raise ValueError(
                 f"{found[0]}: expected a local path here, got an address of a bucket: "
                 "copy from or to it yourself; docs/buckets.md lists what takes addresses"

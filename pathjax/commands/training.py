@@ -33,23 +33,7 @@ def add(commands) -> None:
         help='where compiled programs are kept for the next start; "off" keeps none '
         "(JAX_COMPILATION_CACHE_DIR, or else ~/.cache/pathjax/jax)",
     )
-    together = train.add_argument_group(
-        "several processes", "one run on several machines (docs/multihost.md)"
-    )
-    together.add_argument(
-        "--multihost",
-        action="store_true",
-        help="find the other processes through Cloud TPU, GKE, Slurm or Open MPI",
-    )
-    together.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="address of process 0"
-    )
-    together.add_argument(
-        "--processes", type=int, metavar="N", help="number of processes"
-    )
-    together.add_argument(
-        "--process", type=int, metavar="I", help="index of this process, from 0"
-    )
+    add_processes(train)
     train.set_defaults(run=run_train, takes_overrides=True)
 
     embed = commands.add_parser(
@@ -81,7 +65,29 @@ def add(commands) -> None:
         help="exit with 1 if an image was skipped or not used",
     )
     add_shard(embed, "tiles")
+    add_processes(embed)
     embed.set_defaults(run=run_embed)
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """How the processes of one run find each other."""
+    together = parser.add_argument_group(
+        "several processes", "one run on several machines (docs/multihost.md)"
+    )
+    together.add_argument(
+        "--multihost",
+        action="store_true",
+        help="find the other processes through Cloud TPU, GKE, Slurm or Open MPI",
+    )
+    together.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="address of process 0"
+    )
+    together.add_argument(
+        "--processes", type=int, metavar="N", help="number of processes"
+    )
+    together.add_argument(
+        "--process", type=int, metavar="I", help="index of this process, from 0"
+    )
 
 
 def overrides(rest: Sequence[str]) -> dict[str, str]:
@@ -157,14 +163,36 @@ def run_train(args: argparse.Namespace) -> None:
 
 
 def run_embed(args: argparse.Namespace) -> int:
+    from pathjax.parallel.launch import launch_of, session
+    from pathjax.parallel.shard import Shard
+
+    launch = launch_of(args.multihost, args.coordinator, args.processes, args.process)
+    shard = Shard.parse(args.shard)
+    if launch and shard:
+        raise ValueError(
+            f"--shard {shard} is for jobs that do not know of each other, and these "
+            "processes share the work out by themselves: leave out --shard"
+        )
+    with session(launch):
+        if launch is None:
+            return embed(args, shard)
+        import jax
+
+        from pathjax.parallel.collective import barrier, first_does
+
+        embed(args, Shard(jax.process_index() + 1, jax.process_count()))
+        # Every process comes here when its own rows are there.
+        barrier("rows")
+        return first_does(lambda: embed(args, None)) or 0
+
+
+def embed(args: argparse.Namespace, shard) -> int:
+    """Embeds all tiles or those of a shard, prints what was done, returns the status."""
     from pathjax.data.study import sha256
     from pathjax.data.tile_source import open_source
     from pathjax.embeddings.embed import at_image_px, embed_to_file
     from pathjax.models.model_file import FILE, load_model
-    from pathjax.parallel.shard import Shard
     from pathjax.progress import stage
-
-    shard = Shard.parse(args.shard)
 
     model = at_image_px(load_model(args.model), args.image_px)
     source = open_source(args.input)

@@ -383,6 +383,12 @@ def test_the_command_by_shards(model, tiny_study, tmp_path, capsys):
     assert f"{out}, shard 2/2: 40 x 24\n" in capsys.readouterr().out
     assert main([*words, "--shard", "3/2"]) == 1
     assert "--shard 3/2: expected K/N" in capsys.readouterr().err
+    together = ["--coordinator=h:1", "--processes=2", "--process=0"]
+    assert main([*words, *together, "--shard", "1/2"]) == 1
+    assert "by themselves: leave out --shard" in capsys.readouterr().err
+    for more in (["--shard", "1/2"], together):
+        assert main([*words[:-1], "gs://bucket/e.h5", *more]) == 1
+        assert "expected a local path here" in capsys.readouterr().err
     assert main(words) == 1
     assert "lacks 1 of 2 shards of 72 tiles: 1/2. Run" in capsys.readouterr().err
     assert main([*words, "--shard", "1/2"]) == main(words) == 0
