@@ -47,6 +47,13 @@ def add(commands) -> None:
         help="for the gene tower `external`: the samples' vectors (default: the file that "
         "the model was trained on)",
     )
+    evaluation.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="probes per task, in place of the protocol's; 1 is a single one on the whole "
+        "fit fold, as in `pathjax demo`. The protocol's name tells it",
+    )
     add_shard(evaluation, "pairs of a model and a study")
     add_allow_code(evaluation)
     evaluation.set_defaults(run=run_evaluate)
@@ -184,6 +191,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
             progress=bar,
             vectors=args.vectors,
             shard=shard,
+            **({} if args.seeds is None else {"seeds": args.seeds}),
         )
     if shard:  # the join says what was left out and not scored
         print(f"{path.parent}, shard {shard}: done")

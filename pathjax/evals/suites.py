@@ -46,18 +46,19 @@ def _genes(name: str, study: str, genes: int, **more) -> Task:
     return Task(name, study, None, "expression", genes=genes, **more)
 
 
-def _demo() -> list[Task]:
+def _demo(test: str = "probe_test") -> list[Task]:
     """Two tile-level and five patient-level tasks on patients never fine-tuned on."""
+    probed = PROBED | {"test": test}
     patients = {"cancer type": "cancer_type", "TP53": "tp53", "subtype": "subtype",
                 "MSI": "msi"}  # fmt: skip
     return [
-        _classes("tissue", "demo", "tile_class", level="tile", **PROBED),
+        _classes("tissue", "demo", "tile_class", level="tile", **probed),
         *(
-            _classes(name, "demo", target, **PROBED)
+            _classes(name, "demo", target, **probed)
             for name, target in patients.items()
         ),
-        Task("purity", "demo", "purity", "regression", **PROBED),
-        _genes("expression", "demo", 100, **PROBED),
+        Task("purity", "demo", "purity", "regression", **probed),
+        _genes("expression", "demo", 100, **probed),
     ]
 
 
@@ -154,6 +155,8 @@ SUITES: dict[str, Callable[[], list[Task]]] = {
     "tcga-abmil": lambda: _tcga("eva-abmil/1"),
     "tcga-regions": _tcga_regions,
     "demo": _demo,
+    # On the patients that validate the training: for choosing a recipe.
+    "demo-dev": lambda: _demo("finetune_val"),
     "her2st": _her2st,
     # On section C4 after C2 and C3: for choosing hyper-parameters.
     "her2st-dev": lambda: _her2st_fold("C4", "c_sections_dev", "val"),
