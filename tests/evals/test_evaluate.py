@@ -226,9 +226,10 @@ def test_a_task_that_cannot_be_scored_is_listed_and_the_others_go_on(
     # Once it can be scored it is, and no longer listed.
     listed[0]["classes"] = []
     (tmp_path / "tasks.json").write_text(json.dumps(listed))
-    assert main(words) == 0
+    assert main([*words, "--seeds", "1"]) == 0
     results = read_results(tmp_path / "out")
     assert len(results.entries) == 2 and not results.unscored
+    assert {e["protocol"] for e in results.entries} == {"linear/1 (seeds=1)"}
 
 
 def test_problems_are_found_before_anything_is_scored(tiny_study, runs, tmp_path):

@@ -16,6 +16,11 @@ def test_the_demo_list_fits_the_demo_study(tmp_path):
     assert {task.name: task.problems(study) for task in tasks} == {
         task.name: [] for task in tasks
     }
+    # A recipe is chosen on other patients, and probes are fitted on the same.
+    assert {(t.fit, t.test) for t in load_tasks("demo-dev")} == {
+        ("probe_fit", "finetune_val")
+    }
+    assert {(t.fit, t.test) for t in tasks} == {("probe_fit", "probe_test")}
 
 
 def test_her2st_lists_name_the_test_sections():
