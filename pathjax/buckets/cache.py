@@ -28,7 +28,9 @@ from pathjax.buckets.store import BucketError, Stat, is_address
 
 LIMIT = "PATHJAX_CACHE_GB"
 DEFAULT_GB = 50.0
+COPIES = "/buckets/files/"
 AT_ONCE = 8  # downloads
+LARGE = 1e8  # bytes of a download that is logged
 DOWNLOAD = ".download-"  # before the name of a copy that is not complete
 # Not downloaded with the folder they are in, nor uploaded when written.
 SHARD = ".array_record"
@@ -76,6 +78,8 @@ def copy_of(path: str | Path) -> Path:
 
 def address_of(path: Path) -> str | None:
     """The address that a path stands for; None for a path outside of the cache."""
+    if COPIES not in str(path):  # saves the look at the folder of caches
+        return None
     root = _root("files")
     if not path.is_relative_to(root) or len(parts := path.relative_to(root).parts) < 2:
         return None
@@ -84,7 +88,9 @@ def address_of(path: Path) -> str | None:
 
 def shown(text: object) -> str:
     """A text with addresses in place of the paths of their copies."""
-    return re.sub(re.escape(f"{_root('files')}/") + r"([^/\s]+)/", r"\1://", str(text))
+    if COPIES not in (text := str(text)):
+        return text
+    return re.sub(re.escape(f"{_root('files')}/") + r"([^/\s]+)/", r"\1://", text)
 
 
 def limit() -> int:
@@ -200,9 +206,10 @@ def _pull(address: str) -> None:
         for one, stat in there.items()
         if not (_LAZY.search(one) or _UNFINISHED.search(one))
     }
-    _make_room(
-        sum(stat.size for one, stat in wanted.items() if not _is_copy(one, stat))
-    )
+    needed = sum(stat.size for one, stat in wanted.items() if not _is_copy(one, stat))
+    _make_room(needed)
+    if needed > LARGE:
+        log.info("downloading %.3g GB of %s", needed / 1e9, address)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         for held in pool.map(lambda item: _hold(*item, room=True), wanted.items()):
             held.close()
@@ -245,7 +252,10 @@ def _make_room(needed: int) -> None:
     Raises:
       BucketError: What is in use leaves too little.
     """
-    copies = {path: path.stat().st_size for path in _copies(_root("files"))}
+    copies = {}
+    for path in _copies(_root("files")):
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
+            copies[path] = path.stat().st_size
     excess = sum(copies.values()) + needed - limit()
     by_use = []
     for path in copies if excess > 0 else ():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.buckets import local, shown
+from pathjax.buckets import hold, local, shown
 from pathjax.data.study import Study, sha256
 from pathjax.data.tile_source import StudyTiles
 from pathjax.embeddings.embed import embed_to_file
@@ -23,7 +23,7 @@ from pathjax.embeddings.embedding_file import (
     write_embeddings,
 )
 from pathjax.models.model_file import FILE, Model
-from pathjax.parallel.collective import first_does
+from pathjax.parallel.collective import first_does, is_first
 
 
 def weights_file(path: str | Path) -> Path:
@@ -62,6 +62,7 @@ def cached(
         return features
 
     features = first_does(make)
+    _fetch(path)
     return read_embeddings(path, study).features if features is None else features
 
 
@@ -82,4 +83,11 @@ def cached_rows(path: Path, model: Model, name: str, study: Study) -> FileRows:
         embed_to_file(model, StudyTiles(study), path, model_id=name, overwrite=True)
 
     first_does(make)
+    _fetch(path)
     return open_embeddings(path, study)
+
+
+def _fetch(path: Path) -> None:
+    """Brings what the first process wrote to this one's copy of a bucket."""
+    if not is_first() and (copy := hold(path)):
+        copy.close()

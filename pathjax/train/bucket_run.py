@@ -7,19 +7,19 @@ without it does not exist. `steps.json` names the steps, as a store may list an 
 late. Files are compared with the sums when they arrive. Metrics and the like are uploaded
 before the commit, so that a resumed run has all lines up to its step.
 
-A run is one process, or several on one machine: others cannot see its copy.
+Each machine of a run has a copy of its own; the first process uploads.
 """
 
 import contextlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pathjax.buckets import BucketError, address_of, store, upload
+from pathjax.buckets import BucketError, address_of, hold, store, upload
 from pathjax.buckets.cache import is_uploaded
+from pathjax.parallel.collective import is_first
 
 COMMIT = "commit_success.txt"
 STEPS = "steps.json"
@@ -45,22 +45,16 @@ def fetch(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if newest is None:
         return
-    there, final = f"{address}/{newest}", folder / str(newest)
-    sums = store.read(f"{there}/{LAST[0]}")
+    final = folder / str(newest)
+    sums = store.read(f"{address}/{newest}/{LAST[0]}")
     if sums is None:
-        raise BucketError(f"{there} was committed and has no {LAST[0]}: it is damaged")
-    if (seal := final / LAST[0]).is_file() and seal.read_bytes() == sums:
-        return
-    partial = folder / f".download-{newest}"
-    for path in (final, partial):
-        shutil.rmtree(path, ignore_errors=True)
+        raise BucketError(f"{address}/{newest} has no {LAST[0]}: it is damaged")
+    if (seal := final / LAST[0]).is_file() and seal.read_bytes() != sums:
+        shutil.rmtree(final)  # an attempt of this machine that was not committed
     names = [line.partition("  ")[2] for line in sums.decode().splitlines()]
-    for name in (*names, *LAST):
-        if (stat := store.stat(f"{there}/{name}")) is None:
-            raise BucketError(f"{there}/{name} is not there: the checkpoint is damaged")
-        (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        store.download(f"{there}/{name}", partial / name, stat)
-    os.replace(partial, final)
+    for name in (*names, *LAST[1:], LAST[0]):
+        if copy := hold(final / name):
+            copy.close()
 
 
 def commit(folder: Path, step: int, keep: int) -> None:
@@ -106,7 +100,7 @@ def owned(workdir: Path) -> Iterator[None]:
 
     At the end what was written last is uploaded.
     """
-    if address_of(workdir) is None:
+    if address_of(workdir) is None or not is_first():
         yield
         return
     upload(workdir / LOCK)

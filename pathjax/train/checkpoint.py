@@ -6,6 +6,9 @@ reads back a byte that changed in an array without an error, though (zarr's chun
 no checksums). So before the rename the digests of all files are written into the
 checkpoint, in the format of `sha256sum -c`, and compared before it is used. They guard
 against damage, not against an attacker. Nothing else imports Orbax.
+
+Of a folder in a bucket each machine has a copy of its own (bucket_run.py). With several
+processes the first one then writes whole arrays, and each reads them from its copy.
 """
 
 import concurrent.futures
@@ -19,12 +22,19 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from pathjax.buckets import address_of
 from pathjax.data.study import sha256
 from pathjax.files import write_text
-from pathjax.parallel.collective import first_does, is_first, is_lost_connection
+from pathjax.parallel.collective import (
+    barrier,
+    is_first,
+    is_lost_connection,
+    require_same,
+    to_host,
+)
 from pathjax.train import bucket_run
 from pathjax.train.state import TrainState, abstract_state
 
@@ -65,19 +75,33 @@ class Checkpoints:
         self._keep = keep
         self._commit: concurrent.futures.Future | None = None  # in a bucket
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
-        first_does(lambda: bucket_run.fetch(self._folder))
-        first_does(lambda: set_damaged_aside(self._folder))
+        copied, me = address_of(self._folder) is not None, jax.process_index()
+        self._apart = copied and jax.process_count() > 1
+        together = ocp.options.MultiprocessingOptions()
+        if self._apart:
+            together = ocp.options.MultiprocessingOptions(
+                primary_host=me,
+                active_processes={me},
+                barrier_sync_key_prefix=f"process-{me}",
+            )
+        if self._apart or is_first():
+            bucket_run.fetch(self._folder)
+            set_damaged_aside(self._folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        barrier("checkpoints")
         self._manager = ocp.CheckpointManager(
             self._folder,
             item_names=("state", "meta"),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=keep,
-                create=True,
+                create=False,
                 cleanup_tmp_directories=True,
+                multiprocessing_options=together,
                 # Called when all files are written, before the folder is renamed.
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             ),
         )
+        require_same({"newest checkpoint": self.latest()})
 
     def _seal(self) -> None:
         if not is_first():
@@ -100,6 +124,9 @@ class Checkpoints:
         if free < needed:
             self._fail(step, f"{needed >> 20} MiB are needed, {free >> 20} are free")
         self.wait()
+        state = to_host(state) if self._apart else state
+        if self._apart and not is_first():
+            return
         self._saving = step  # for the seal; the previous write is complete
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
@@ -134,6 +161,8 @@ class Checkpoints:
             if is_lost_connection(error):
                 raise
             self._fail(None, str(error), error)
+        if self._apart:  # they end together
+            barrier("checkpoint")
 
     def _fail(
         self, step: int | None, why: str, cause: Exception | None = None
@@ -158,7 +187,11 @@ class Checkpoints:
         Raises:
           CheckpointError: It does not fit, or is damaged.
         """
-        target = ocp.args.StandardRestore(abstract_state(like))
+        target = ocp.args.StandardRestore(
+            jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
+            if self._apart
+            else abstract_state(like)
+        )
         try:
             items = self._manager.restore(step, args=ocp.args.Composite(state=target))
         except Exception as error:  # a bare one for an array that cannot be read
@@ -167,8 +200,13 @@ class Checkpoints:
             ) from error
         # Through a jitted identity, so that the buffers are laid out by XLA and may
         # be donated (jax#18617).
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
-        return jax.jit(lambda state: state, out_shardings=shardings)(items["state"])
+        shardings, state = (
+            jax.tree.map(lambda leaf: leaf.sharding, like),
+            items["state"],
+        )
+        if self._apart:
+            state = jax.tree.map(_divide, state, shardings)
+        return jax.jit(lambda state: state, out_shardings=shardings)(state)
 
     def __enter__(self) -> Self:
         return self
@@ -183,6 +221,10 @@ class Checkpoints:
             # error that is being raised.
             with contextlib.suppress(Exception):
                 self._manager.close()
+
+
+def _divide(whole: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+    return jax.make_array_from_callback(whole.shape, sharding, lambda i: whole[i])
 
 
 def committed_steps(folder: Path) -> list[int]:

@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 import pathjax
-from pathjax.buckets import address_of, local
+from pathjax.buckets import local
 from pathjax.config import Config, ConfigError, RunConfig, resolve
 from pathjax.files import write_json
 from pathjax.models.model_file import FILE
@@ -98,11 +98,6 @@ def train(
       Preempted: A signal stopped the run, which is saved.
     """
     config, workdir = resolve(config), local(workdir)
-    if jax.process_count() > 1 and (address := address_of(workdir)):
-        raise ConfigError(
-            f"{address}: the processes of a run need a folder that all of them see, and "
-            "of a bucket each machine has its own copy: name one on a shared file system"
-        )
     trim_after_compilation()
     mesh = config.make_mesh()
     progress = progress or (lambda done, note="": None)
