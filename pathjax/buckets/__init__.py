@@ -13,6 +13,7 @@ from pathjax.buckets.cache import (
     hold,
     local,
     most_open,
+    refresh,
     shown,
     upload,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "is_address",
     "local",
     "most_open",
+    "refresh",
     "shown",
     "store",
     "upload",

@@ -157,6 +157,12 @@ def hold(path: Path) -> Lock | None:
     return _hold(address, expected)
 
 
+def refresh(path: Path) -> None:
+    """Brings a copy up to date with its object, if there is one."""
+    if (address := address_of(path)) and (found := store.stat(address)):
+        _hold(address, found).close()
+
+
 def upload(path: Path) -> None:
     """Uploads a file that was written in place of an address; others are left alone."""
     if address := address_of(path):

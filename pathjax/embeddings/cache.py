@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from pathjax.buckets import hold, local, shown
+from pathjax.buckets import local, refresh, shown
 from pathjax.data.study import Study, sha256
 from pathjax.data.tile_source import StudyTiles
 from pathjax.embeddings.embed import embed_to_file
@@ -89,5 +89,5 @@ def cached_rows(path: Path, model: Model, name: str, study: Study) -> FileRows:
 
 def _fetch(path: Path) -> None:
     """Brings what the first process wrote to this one's copy of a bucket."""
-    if not is_first() and (copy := hold(path)):
-        copy.close()
+    if not is_first():
+        refresh(path)

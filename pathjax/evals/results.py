@@ -26,7 +26,7 @@ import jax
 import numpy as np
 
 import pathjax
-from pathjax.buckets import has, local
+from pathjax.buckets import has, local, refresh
 from pathjax.data.study import listing, sha256
 from pathjax.evals import EvalError
 from pathjax.evals.probes.minibatch import SCORED_FOLD
@@ -279,6 +279,7 @@ def write_results(
     provenance = make_provenance()
     software = {name: provenance[name] for name in SOFTWARE}
     with _one_writer(root):
+        refresh(path)  # another machine may have written into the bucket since
         old = read_results(root) if path.exists() else Results(root, {}, [])
         fresh = []
         for entry, outcome in outcomes:

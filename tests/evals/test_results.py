@@ -3,7 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from made_bucket import another_machine, empty_store
 
+from pathjax.buckets import local, store
 from pathjax.evals import EvalError
 from pathjax.evals.results import (
     entry_problems,
@@ -157,6 +159,23 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path):
     models = {one["model"] for one in read_results(tmp_path).entries}
     assert models == {f"m{i}" for i in range(8)}
     assert not list(tmp_path.glob(".partial*"))
+
+
+def test_machines_that_share_a_bucket_keep_each_other_s_results(tmp_path, monkeypatch):
+    empty_store()
+    another_machine(tmp_path / "cache", monkeypatch)
+    root = local("faulty://b/out")
+    _write(root, "mine")
+    _write(tmp_path / "theirs", "theirs")  # meanwhile, on another machine
+    for path in (tmp_path / "theirs").rglob("*.*"):
+        if path.is_file() and path.name[0] != ".":
+            name = path.relative_to(tmp_path / "theirs").as_posix()
+            store.upload(path, f"faulty://b/out/{name}")
+    _write(root, "mine too")
+    another_machine(tmp_path / "cache two", monkeypatch)
+    found = read_results("faulty://b/out")
+    assert {one["model"] for one in found.entries} == {"theirs", "mine too"}
+    assert all(read_predictions(found.root, one) for one in found.entries)
 
 
 def test_commit_of_a_checkout_only(tmp_path):
