@@ -275,14 +275,14 @@ def embed_to_file(
             shutil.rmtree(folder)
         return finished
 
+    shards = [] if shard else begun(folder)
+    restart = overwrite and not shards  # a join starts nothing again
+
     def rows_of(one: Shard | None) -> EmbeddingRows:
         where = folder / one.name if one else folder
         about = {"batch": batch, "shard": str(one)} if one else {}
-        return EmbeddingRows(
-            where, identity | about, vit.embed_dim, overwrite=overwrite
-        )
+        return EmbeddingRows(where, identity | about, vit.embed_dim, overwrite=restart)
 
-    shards = [] if shard else begun(folder)
     with contextlib.ExitStack() as held:
         kept = len(source)
         if shards:

@@ -242,7 +242,7 @@ def test_shards_join_to_the_bytes_of_one_process(
         embed_to_file(model, source, joined, **how, shard=one)
         assert not joined.exists()
     with pytest.raises(EmbeddingError, match="with batch 8, now 16"):
-        embed_to_file(model, source, joined, model_id="a", batch=16)
+        embed_to_file(model, source, joined, model_id="a", batch=16, overwrite=True)
     with pytest.raises(EmbeddingError, match="with model 'a', now 'b'"):
         embed_to_file(model, source, joined, model_id="b", batch=8)
     made = embed_to_file(model, source, joined, **how)
