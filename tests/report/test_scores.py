@@ -159,6 +159,8 @@ def test_further_metrics_are_columns_beside_the_first(tmp_path, outcomes):
     assert "not in the mean delta: kind (auroc), kind (auprc)" in text
     assert "Protocol linear/1, auroc: kind." in text
     assert text.count("Test rows") == 1
+    assert "9 % with 20 and 15 % with 7 patients" in text
+    assert "AUPRC" not in "".join(alone.notes)
     write_table(table, tmp_path / "t.csv")
     again = read_table(tmp_path / "t.csv")
     assert [c.of for c in again.columns] == ["", "kind", "kind", ""]
