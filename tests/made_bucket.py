@@ -28,7 +28,7 @@ class Faulty(MemoryFileSystem):
     protocol = "faulty"
     store: ClassVar[dict] = {}
     pseudo_dirs: ClassVar[list] = [""]
-    cachable = False
+    cacheable = False
 
     @staticmethod
     def fault(operation: str, key: str) -> str | None:
