@@ -190,7 +190,14 @@ setup(
     packages=find_packages(include=["pathjax", "pathjax.*"]) + list(MAPPED),
     package_dir=MAPPED,
     package_data={
-        "pathjax.launch": ["*.sh", "*.md", "*.yaml", "*.json", "*.sbatch", "Dockerfile*"],
+        "pathjax.launch": [
+            "*.sh",
+            "*.md",
+            "*.yaml",
+            "*.json",
+            "*.sbatch",
+            "Dockerfile*",
+        ],
         "pathjax.launch.gke": ["*.yaml"],
         "pathjax.report.page": ["*.html", "*.css", "*.js"],
     },
