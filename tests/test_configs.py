@@ -1,5 +1,9 @@
 """Every shipped config loads, validates and builds its objective without memory."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import jax
 import pytest
 
@@ -26,7 +30,8 @@ CONFIGS = [
 ]
 
 
-ADAPT = [
+RECOMMENDED = ["configs/recommended.py", "configs/recommended.py:smoke"]
+ADAPT = RECOMMENDED + [
     f"configs/adapt.py:{mode},adapt={adapt}{more}"
     for mode in ("contrastive", "regression", "joint")
     for adapt in MODES
@@ -68,6 +73,18 @@ def test_the_adapt_config_wants_a_model_and_known_words():
         load("configs/adapt.py:contrastive", {**SET, "init": ""})
     with pytest.raises(ConfigError, match="adapt='adapters'"):
         load("configs/adapt.py:contrastive,adapt=adapters", SET)
+
+
+def test_the_recommended_recipe_is_the_one_that_was_measured():
+    """`launch/real.sh` with contrast and LoRA, of which docs/results.md has the table."""
+    script = (Path(__file__).parents[1] / "launch" / "real.sh").read_text()
+    flags = dict(re.findall(r'--config\.(\S+?)="?([^\s"]+)', script))
+    flags |= {"init": "uni", "study": "study", "seed": "0", "data.image_px": "112"}
+    flags |= {"data.batch": "64", "optim.steps": "100", "split": "main"}
+    measured = load("configs/adapt.py:contrastive,adapt=lora,bf16", flags)
+    recommended = load("configs/recommended.py", SET | {"init": "uni"})
+    assert replace(measured, name="recommended") == recommended
+    assert load("configs/recommended.py:smoke", SET).optim.steps == 4
 
 
 def test_the_tcga_config_wants_one_machine_and_known_words():
