@@ -22,7 +22,8 @@ from pathjax.optional_deps import need
 EXTRA = "buckets"
 # `Path` makes s3:/bucket of s3://bucket.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.:-]+):/(.*)", re.DOTALL)
-NO_STORES = ("http", "https", "file")
+# Web pages, files, and the transports of Dask's schedulers.
+NO_STORES = ("http", "https", "file", "tcp", "tls", "ucx", "ws", "wss", "inproc")
 WAITS = (0.5, 2.0, 8.0)  # seconds before the second, third and fourth attempt
 # What identifies the content of an object, by the names that stores give it.
 TOKENS = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "created")
@@ -49,7 +50,7 @@ class Stat:
 
 
 def is_address(path: str | Path) -> bool:
-    """Whether it is an address of a store rather than a path or a web page."""
+    """Whether it is an address of a store rather than a path, a page or a server."""
     match = _ADDRESS.match(str(path))
     return bool(match) and match[1] not in NO_STORES
 

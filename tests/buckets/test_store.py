@@ -32,6 +32,7 @@ def s3(tmp_path, monkeypatch):
         ("/s3/b", False),
         ("runs/r1", False),
         ("https://host/page", False),
+        ("tcp://10.0.0.1:8786", False),  # --scheduler
         ("tuned=s3://b/k", False),
         ("a:/b", False),
     ],

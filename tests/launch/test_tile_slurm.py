@@ -8,8 +8,6 @@ import pytest
 
 pytest.importorskip("dask_jobqueue", reason="comes with pathjax[slurm]")
 
-# Dask's own: another cluster on this machine has its page's port, and it takes another.
-pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Port 8787 is already in use")
 PATH = Path(__file__).parents[2] / "launch" / "tile_slurm.py"
 TILE = ["--", "--slides", "my slides.csv", "--out", "tiles", "--mpp", "1"]
 
