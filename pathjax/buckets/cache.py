@@ -97,7 +97,7 @@ def limit() -> int:
     """Bytes that the copies may take.
 
     Raises:
-      BucketError: PATHJAX_CACHE_GB is no number above 0.
+      BucketError: PATHJAX_CACHE_GB is not a number above 0.
     """
     text = os.environ.get(LIMIT, str(DEFAULT_GB))
     try:
@@ -207,17 +207,17 @@ def _pull(address: str) -> None:
                     _tag_path(one).unlink(missing_ok=True)
         fcntl.flock(pin, fcntl.LOCK_SH)
     _stats.update({k: v for k, v in there.items() if k.endswith(SHARD)})
-    wanted = {
+    to_hold = {
         one: stat
         for one, stat in there.items()
         if not (_LAZY.search(one) or _UNFINISHED.search(one))
     }
-    needed = sum(stat.size for one, stat in wanted.items() if not _is_copy(one, stat))
+    needed = sum(stat.size for one, stat in to_hold.items() if not _is_copy(one, stat))
     _make_room(needed)
     if needed > LARGE:
         log.info("downloading %.3g GB of %s", needed / 1e9, address)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        for held in pool.map(lambda item: _hold(*item, room=True), wanted.items()):
+        for held in pool.map(lambda item: _hold(*item, room=True), to_hold.items()):
             held.close()
     _pulled[address] = pin
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from made_bucket import Faulty, another_machine, empty_store, nth, s3_server
+from stopping import Stopped, stop_at
 from tiny_study import config_for
 
 from pathjax.buckets import BucketError, cache, local, store
@@ -149,18 +150,6 @@ def test_a_run_that_was_taken_over_stops(machine, tmp_path, monkeypatch):
     with pytest.raises(BucketError, match="taken over by another run .pid 1 on two"):
         bucket_run.commit(folder, 1, 2)
     assert machine("three").latest() == 2
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_at(step):
-    def progress(done, note=""):
-        if done == step:
-            raise Stopped
-
-    return progress
 
 
 def metrics(text):

@@ -7,6 +7,7 @@ import socket
 
 import numpy as np
 import pytest
+from stopping import Stopped, stop_at
 from tiny_study import config_for
 
 from pathjax.config import ConfigError, RunConfig
@@ -17,18 +18,6 @@ from pathjax.train.hooks import NonFiniteError
 
 SHORT = {"optim.steps": 3, "checkpoint.every": 1}
 TUNED = SHORT | {"objective.name": "regression", "model.variant": ""}
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_at(step):
-    def progress(done, note=""):
-        if done == step:
-            raise Stopped
-
-    return progress
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pathjax.report.leaderboards import eva, hest, patho_bench
-from pathjax.report.leaderboards.common import Written
+from pathjax.report.leaderboards.results_by_fold import Written
 from pathjax.report.scores import Scored
 from pathjax.report.table_data import ReportError
 

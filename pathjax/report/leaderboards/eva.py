@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pathjax.files import write_csv, write_json
-from pathjax.report.leaderboards.common import Written, by, model_of
+from pathjax.report.leaderboards.results_by_fold import Written, by, model_of
 from pathjax.report.scores import Scored
 from pathjax.report.style import slug
 

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from pathjax.files import write_csv, write_json
-from pathjax.report.leaderboards.common import Written, by, finite, folds_of, model_of
+from pathjax.report.leaderboards.results_by_fold import (
+    Written,
+    by,
+    finite,
+    folds_of,
+    model_of,
+)
 from pathjax.report.scores import Scored, Scores
 from pathjax.report.style import slug
 from pathjax.stats.metric import Metric

@@ -1,4 +1,4 @@
-"""What the layouts share: models, fits of a task, and their test rows. Writes nothing."""
+"""Results of a task, by model and by fold of the test rows. Writes nothing."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
