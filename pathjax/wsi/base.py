@@ -1,6 +1,7 @@
 """What a slide is, for its readers and for whoever reads it. Opens no file."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -18,11 +19,18 @@ class SlideError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """One resolution of a slide: its size, and level-0 pixels per pixel of it."""
+    """One resolution of a slide.
+
+    Attributes:
+      width, height: In its own pixels.
+      downsample: Level-0 pixels per pixel of it.
+      reader: What decodes it, for the record.
+    """
 
     width: int
     height: int
     downsample: float
+    reader: str = ""
 
 
 class Slide(Protocol):
@@ -54,6 +62,13 @@ class Slide(Protocol):
 
         Raises:
           SlideError: The file is damaged there.
+        """
+        ...
+
+    def expect(self, level: int, regions: Iterable[tuple[int, int, int, int]]) -> None:
+        """Says which regions (x, y, width, height, as `read` has them) are read next.
+
+        A reader may then keep what several of them need. Others may be read as well.
         """
         ...
 

@@ -1,8 +1,8 @@
 """Encoded tiles of a slide, in order.
 
-Consecutive tiles of a row are read as one region and cut, so that each block of the
-file is decoded about once instead of once per tile (docs/tiling.md, "Speed"). Memory is
-that of a few regions.
+Consecutive tiles of a row are read as one region and cut, and the slide is told all
+regions before, so that each block of the file is decoded about once instead of once per
+tile (docs/tiling.md, "Speed"). Memory is that of a few regions and of a row of blocks.
 """
 
 import collections
@@ -44,6 +44,15 @@ def runs(
         start = end
 
 
+def region_of(
+    places: Int[np.ndarray, "k 2"], reading: Reading, downsample: float
+) -> tuple[int, int, int, int]:
+    """The region of a run as `Slide.read` takes it: x, y, width and height."""
+    (x, y), last = places[0].tolist(), places[-1, 0]
+    width = int((last - x) / downsample) + reading.side
+    return x, y, width, reading.side
+
+
 def read_run(
     slide: Slide, places: Int[np.ndarray, "k 2"], reading: Reading
 ) -> list[UInt8[np.ndarray, "P P 3"]]:
@@ -53,10 +62,9 @@ def read_run(
       SlideError: The slide is damaged there.
     """
     downsample = slide.levels[reading.level].downsample
-    x, y = places[0].tolist()
-    offsets = ((places[:, 0] - x) / downsample).astype(int)
-    width = int(offsets[-1]) + reading.side
-    region = slide.read(x, y, reading.level, width, reading.side)
+    offsets = ((places[:, 0] - places[0, 0]) / downsample).astype(int)
+    x, y, width, height = region_of(places, reading, downsample)
+    region = slide.read(x, y, reading.level, width, height)
     return [
         reading.resize(region[:, offset : offset + reading.side]) for offset in offsets
     ]
@@ -80,7 +88,15 @@ def encoded_tiles(
     def encoded(run):
         return [encode_jpeg(tile, quality) for tile in read_run(slide, run, reading)]
 
-    waiting = runs(places, reading, slide.levels[reading.level].downsample)
+    downsample = slide.levels[reading.level].downsample
+    waiting = runs(places, reading, downsample)
+    slide.expect(
+        reading.level,
+        (
+            region_of(run, reading, downsample)
+            for run in runs(places, reading, downsample)
+        ),
+    )
     if threads == 1:
         for run in waiting:
             yield from encoded(run)

@@ -39,13 +39,16 @@ class ImageFile:
         except (OSError, SyntaxError, EOFError) as error:
             raise SlideError(f"{path} is not a complete image ({error})") from error
         height, width = self._pixels.shape[:2]
-        self.levels = (Level(width, height, 1.0),)
+        self.levels = (Level(width, height, 1.0, "Pillow"),)
         self.bounds = (0, 0, width, height)
 
     def read(
         self, x: int, y: int, level: int, width: int, height: int
     ) -> UInt8[np.ndarray, "H W 3"]:
         return window(self._pixels, x, y, width, height)
+
+    def expect(self, level, regions) -> None:
+        pass
 
     def close(self) -> None:
         del self._pixels

@@ -51,6 +51,7 @@ class SlideReport:
     mpp_source: str = ""
     tissue: float | None = None  # share of the area, None where not searched
     tiles: int = 0  # number kept
+    reader: str = ""  # what decoded them
 
 
 def tile_slide(
@@ -163,6 +164,7 @@ def _tile(
                     mpp=mpp * reading.extent / options.tile_px,
                 )
         seen["tiles"] = len(places)
+        seen["reader"] = slide.levels[reading.level].reader
 
 
 def _given_places(

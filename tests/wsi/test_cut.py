@@ -22,14 +22,19 @@ PIXELS = slide(500, 700)
 def counted(pixels=PIXELS, downsample=1.0):
     """A slide in memory that notes each read."""
     height, width = pixels.shape[:2]
-    reads = []
+    reads, expected = [], []
+
+    def expect(level, regions):
+        expected.extend(regions)
 
     def read(x, y, level, w, h):
         reads.append((x, y, w, h))
         return window(pixels, round(x / downsample), round(y / downsample), w, h)
 
     levels = (Level(round(width * downsample), round(height * downsample), downsample),)
-    return types.SimpleNamespace(levels=levels, read=read, reads=reads)
+    return types.SimpleNamespace(
+        levels=levels, read=read, reads=reads, expect=expect, expected=expected
+    )
 
 
 @pytest.mark.parametrize("tile_px", [64, 50])
@@ -47,6 +52,7 @@ def test_tiles_equal_those_read_one_by_one(tile_px, threads):
     ]
     assert found == expected
     assert len(made.reads) < 0.7 * len(places)
+    assert sorted(made.reads) == sorted(made.expected)
 
 
 @pytest.mark.parametrize("mpp", [0.5, 1.0, 1.3, 2.6])

@@ -61,6 +61,9 @@ class ArraySlide:
             return piece
         return window(piece, x - left, y - top, width, height)
 
+    def expect(self, level, regions) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
