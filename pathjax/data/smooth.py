@@ -22,17 +22,16 @@ from pathjax.data.variance import groups_of
 
 RADIUS = np.sqrt(2)  # in pitches of the array
 SLACK = 1.05  # spots are placed in pixels, which are whole
-ARRAYS = (("array_row", "array_col"), ("array_x", "array_y"))
+ARRAY = ("array_row", "array_col")
 PIXELS = ("pixel_x", "pixel_y")
 
 
 def smooth(samples: Samples, study: Study, weight: float) -> Samples:
     """The samples of a training fold with blended `expression`.
 
-    Places are those of the array (`array_row` and `array_col`, or `array_x` and
-    `array_y`), or else pixels in units of the slide's median distance between nearest
-    spots. A spot without neighbours stays as it is, as do genes that were measured in
-    none of them.
+    Places are those of the array (`array_row` and `array_col`), or else pixels in units
+    of the slide's median distance between nearest spots. A spot without neighbours stays
+    as it is, as do genes that were measured in none of them.
 
     Raises:
       StudyError: Samples have no place, or several share one.
@@ -64,7 +63,7 @@ def _links(table, slides) -> scipy.sparse.csr_matrix:
 
 def _places(table, slide: str) -> Float[np.ndarray, "n 2"]:
     """Of one slide's samples, in pitches of its array."""
-    for names in (*ARRAYS, PIXELS):
+    for names in (ARRAY, PIXELS):
         if not set(names) <= set(table):
             continue
         places = table[list(names)].to_numpy(np.float64)

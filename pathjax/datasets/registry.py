@@ -66,7 +66,7 @@ class Her2st(Dataset):
     source: ClassVar[str] = "folder with the unpacked archive"
 
     def build(self, source: Path | None, out: Path, progress: Progress):
-        from pathjax.datasets.her2st import build_her2st
+        from pathjax.datasets.her2st.build import build_her2st
 
         return build_her2st(source, out, progress=progress, **dataclasses.asdict(self))
 
@@ -81,7 +81,7 @@ class Her2stTissue(Dataset):
     source: ClassVar[str] = "folder with the unpacked archive"
 
     def build(self, source: Path | None, out: Path, progress: Progress):
-        from pathjax.datasets.her2st import build_her2st_tissue
+        from pathjax.datasets.her2st.tissue import build_her2st_tissue
 
         options = dataclasses.asdict(self)
         return build_her2st_tissue(source, out, progress=progress, **options)

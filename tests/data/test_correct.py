@@ -98,7 +98,7 @@ def spots(tmp_path_factory):
                 rows.append((name, patient, "S", slide, i // 4, i % 4))
                 shard.add(tile, tile_id=name, sample_id=name, patient_id=patient,
                           site="S", x=0, y=0, mpp=1.0)  # fmt: skip
-    columns = ["sample_id", "patient_id", "site", "slide_id", "array_x", "array_y"]
+    columns = ["sample_id", "patient_id", "site", "slide_id", "array_row", "array_col"]
     samples = pd.DataFrame(rows, columns=columns)
     random = np.random.default_rng(0)
     level = dict(zip(samples["slide_id"].unique(), (4, 6, 9, 20), strict=True))

@@ -1,11 +1,12 @@
 import colorsys
 
 import numpy as np
+import pandas as pd
 import pytest
 from extras import extra
 
 from pathjax.data.images import decode_tile
-from pathjax.datasets.her2st import build_her2st
+from pathjax.datasets.her2st.build import build_her2st
 from pathjax.embeddings.handcrafted import FEATURES, STAINS, features, unmix
 
 linear_model = extra("sklearn.linear_model")
@@ -123,9 +124,9 @@ def test_real_yardstick_predicts_expression_of_another_section(real_data, tmp_pa
         tmp_path / "out",
         sections=("B4", "C2", "C3", "C4", "C5"),
     )
-    tiles = [decode_tile(data) for data in study.tile_bytes(range(len(study.tiles)))]
-    found = features(np.stack(tiles))
     expression = study.expression()
+    rows = pd.Index(study.tiles["sample_id"]).get_indexer(expression.obs_names)
+    found = features(np.stack([decode_tile(data) for data in study.tile_bytes(rows)]))
     x, counts = expression.X.toarray(), expression.layers["counts"].toarray()
     train = study.fold_samples("c_sections", "train")
 

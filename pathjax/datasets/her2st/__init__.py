@@ -6,14 +6,7 @@ apart. pathjax downloads nothing: it reads what a user unpacked.
 
     source.py      the files of a section, and readers of its tables
     geometry.py    micrometres per pixel from the spot pitch
-    image.py       decoding, background colour, tissue, tiles
-    section.py     a section's counts, positions and labels, joined by spot
-    expression.py  one table of counts over all sections
-    build.py       the paired study
+    section.py     a section's image, counts, positions and labels, joined by spot
+    build.py       the paired study, by datasets/spatial
     tissue.py      unlabelled tissue tiles for pre-training
 """
-
-from pathjax.datasets.her2st.build import build_her2st
-from pathjax.datasets.her2st.tissue import build_her2st_tissue
-
-__all__ = ["build_her2st", "build_her2st_tissue"]

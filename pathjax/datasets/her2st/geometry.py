@@ -10,9 +10,9 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from pathjax.datasets.her2st.source import SectionError
+from pathjax.datasets.spatial.sample import SpatialError
 
 PITCH_UM = 200.0
 ARRAY = (33, 35)  # columns, rows
@@ -49,35 +49,22 @@ MAX_OFF_SHARE = 0.1
 MPP_RANGE = (0.15, 8.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Pitch:
-    """A grid fitted to spots: pixel = origin + x * step_x + y * step_y.
-
-    Steps are in pixels, `rotation` in degrees, `rms` (distance of spots from the grid)
-    in pitches; `off` is True for spots more than MAX_OFF pitches from the grid. `mpp` is
-    micrometres per pixel of the frame that the positions are in.
-    """
-
-    step_x: float
-    step_y: float
-    rotation: float
-    rms: float
-    off: np.ndarray
-    mpp: float
-
-
 def fit_pitch(
     array_xy: Float[np.ndarray, "S 2"],
     pixel_xy: Float[np.ndarray, "S 2"],
     printed: Printed = ST_1K,
-) -> Pitch:
+) -> tuple[float, Bool[np.ndarray, "S"]]:
     """Fits an affine map of pixel on array positions; spots may be missing.
 
     Starts from medians over neighbouring spots, which tolerate up to half of the spots
     being wrong, and refines by least squares over spots within MAX_OFF pitches.
 
+    Returns:
+      Micrometres per pixel of the frame that the positions are in, and which spots are
+      more than MAX_OFF pitches from the grid.
+
     Raises:
-      SectionError: the pitch cannot be measured, or is implausible; says how.
+      SpatialError: the pitch cannot be measured, or is implausible; says how.
     """
     place = {tuple(xy): i for i, xy in enumerate(array_xy.astype(int).tolist())}
     steps = []
@@ -88,7 +75,7 @@ def fit_pitch(
             if (x + direction[0], y + direction[1]) in place
         ]
         if len(pairs) < MIN_PAIRS:
-            raise SectionError(
+            raise SpatialError(
                 f"expected {MIN_PAIRS} pairs of neighbouring spots along "
                 f"{'xy'[direction[1] > 0]} to measure the pitch, got {len(pairs)}"
             )
@@ -99,7 +86,7 @@ def fit_pitch(
     def distance(matrix, origin) -> np.ndarray:
         pitch = np.sqrt(abs(np.linalg.det(matrix)))
         if not pitch > 0:
-            raise SectionError(
+            raise SpatialError(
                 f"the spots' steps in pixels {matrix.tolist()} are no grid"
             )
         return np.linalg.norm(pixel_xy - array_xy @ matrix - origin, axis=1) / pitch
@@ -149,9 +136,8 @@ def fit_pitch(
     ]
     problems = [text for passed, text in checks if not passed]
     if problems:
-        raise SectionError("bad spot pitch: " + "; ".join(problems))
-    rotation = float(np.degrees(np.arctan2(matrix[0, 1], matrix[0, 0])))
-    return Pitch(float(step_x), float(step_y), rotation, rms, off, mpp)
+        raise SpatialError("bad spot pitch: " + "; ".join(problems))
+    return mpp, off
 
 
 def frame_size(spots: pd.DataFrame) -> tuple[int, int] | None:
@@ -165,7 +151,7 @@ def frame_size(spots: pd.DataFrame) -> tuple[int, int] | None:
     None if the columns are absent.
 
     Raises:
-      SectionError: the columns do not follow that rule.
+      SpatialError: the columns do not follow that rule.
     """
     if not {"new_x", "new_y"} <= set(spots.columns):
         return None
@@ -176,7 +162,7 @@ def frame_size(spots: pd.DataFrame) -> tuple[int, int] | None:
         slope = float(new @ pixel / (new @ new)) if (new @ new) else 0.0
         # new_x has three decimals: half of the last one is 0.15 px at upstream's pitch.
         if not slope > 0 or np.abs(pixel - slope * new).max() > 0.002 * slope:
-            raise SectionError(
+            raise SpatialError(
                 f"pixel_{axis} is not proportional to new_{axis} - 1, so the frame of "
                 "the positions is unknown"
             )
@@ -190,7 +176,7 @@ def image_scale(
     """Image pixels per pixel of the frame, along x and y; 1.0 without a frame.
 
     Raises:
-      SectionError: image and frame differ in shape, so they are not the same picture.
+      SpatialError: image and frame differ in shape, so they are not the same picture.
     """
     if frame is None:
         return 1.0, 1.0
@@ -198,7 +184,7 @@ def image_scale(
     # One pixel of rounding in the smaller image, and the frame's own half pixel.
     slack = 1.5 / min(*image_size, *frame)
     if abs(scale_x / scale_y - 1) > slack:
-        raise SectionError(
+        raise SpatialError(
             f"the image is {image_size[0]} x {image_size[1]} px, but the spots were "
             f"placed on one of {frame[0]} x {frame[1]}: expected the same shape"
         )

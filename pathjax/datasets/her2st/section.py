@@ -1,102 +1,60 @@
-"""Joins a section's counts, positions and labels by spot; everything left out is noted.
+"""Joins a section's image, counts, positions and labels; everything left out is noted.
 
-A spot is a row of the counts that has a position. Labels are optional. No image is
-decoded here; only its header is read, for the scale.
+A spot is a row of the counts that has a position. Labels are optional.
 """
 
 import dataclasses
+import re
+from collections.abc import Container
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
+import scipy.ndimage
 import scipy.sparse
+from jaxtyping import Bool, UInt8
 
-from pathjax.data.study import sha256
+from pathjax.data.study import StudyError
 from pathjax.datasets.her2st import geometry, source
-from pathjax.datasets.her2st.image import image_size
-from pathjax.datasets.her2st.source import Note, SectionError, SectionFiles, spot_name
+from pathjax.datasets.her2st.source import SectionFiles, spot_name
+from pathjax.datasets.spatial import tenx
+from pathjax.datasets.spatial.genes import SEEN_ONLY
+from pathjax.datasets.spatial.image import ImageSource
+from pathjax.datasets.spatial.sample import Note, SpatialError, SpatialSample
+from pathjax.datasets.spatial.survey import BLACK, survey
 
+SPOT_UM = 100.0
+SITE = "her2st"
 # Labels that mean missing; R writes NA.
 UNKNOWN_LABELS = ("undetermined", "", "na", "nan")
+RENAMED = re.compile(r"(.+)\.\d+")
+RIM = 3  # pixels that the blanking bleeds into what is left of a viewer's picture
+SQUARE = np.ones((3, 3), bool)
 
 
 @dataclasses.dataclass(frozen=True)
 class Slide:
-    """A section's image and its scale.
+    """A section's image, and where its spots are.
 
     Attributes:
-      viewer: True for the viewer's reduced copy, blanked to black around the tissue.
-      size: Width and height in image pixels.
-      scale: Image pixels per pixel of the spots' frame, along x and y.
-      mpp, pitch: Micrometres per image pixel, and the fit that gave it.
+      image: Opened; the surroundings that the viewer's copy has in black are filled.
+      mpp: Micrometres per image pixel, by the pitch of the spots.
       spots: Positions by (x, y): columns pixel_x, pixel_y in image pixels.
-      sources: SHA-256 by name of the files that the tiles depend on.
       notes: Spots left out.
     """
 
-    section: str
-    patient: str
-    path: Path
-    viewer: bool
-    size: tuple[int, int]
-    scale: tuple[float, float]
+    image: ImageSource
     mpp: float
-    pitch: geometry.Pitch
     spots: pd.DataFrame
-    sources: dict[str, str]
     notes: list[Note]
-
-    def facts(self) -> dict[str, object]:
-        """Image and scale for the study's provenance, ready for JSON."""
-        return {
-            "image": self.path.name,
-            "image_px": list(self.size),
-            "viewer_copy": self.viewer,
-            "scale_of_spot_frame": [round(factor, 5) for factor in self.scale],
-            "mpp": round(self.mpp, 5),
-            "spots_in_fit": len(self.pitch.off),
-            "step_px": [
-                round(self.pitch.step_x * self.scale[0], 2),
-                round(self.pitch.step_y * self.scale[1], 2),
-            ],
-            "rotation_degrees": round(self.pitch.rotation, 3),
-            "rms_off_grid_um": round(self.pitch.rms * geometry.PITCH_UM, 1),
-            "sha256": self.sources,
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A section's slide with the counts and labels of its spots, row by row.
-
-    Attributes:
-      slide: Its spots are those of `counts`, in that order.
-      counts: `[spots, genes]` float32.
-      cluster, pathologist: Labels per spot, None where missing.
-      summed: Symbols that the counts had more than once.
-      notes: What was left out.
-    """
-
-    slide: Slide
-    genes: list[str]
-    counts: scipy.sparse.csr_matrix
-    cluster: list[str | None]
-    pathologist: list[str | None]
-    summed: dict[str, int]
-    notes: list[Note]
-
-    @property
-    def sample_ids(self) -> list[str]:
-        return [
-            f"{self.slide.section}_{spot_name(spot)}" for spot in self.slide.spots.index
-        ]
 
 
 def read_slide(files: SectionFiles, *, viewer: bool = True) -> Slide:
     """The image and scale of a section; `viewer` allows the viewer's reduced copy.
 
     Raises:
-      SectionError: no image or positions, or no plausible scale.
+      StudyError: No image or positions, or no plausible scale.
     """
     spots_path = files.table("spots")
     path, reduced = files.image(viewer=viewer)
@@ -104,18 +62,19 @@ def read_slide(files: SectionFiles, *, viewer: bool = True) -> Slide:
     pixel_xy = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
     array_xy = np.array(spots.index.tolist(), np.float64)
     try:
-        pitch = geometry.fit_pitch(array_xy, pixel_xy)
+        mpp, off = geometry.fit_pitch(array_xy, pixel_xy)
         frame = geometry.frame_size(spots)
-    except SectionError as error:
-        raise SectionError(f"{spots_path}: {error}") from error
-    size = image_size(path)
+    except SpatialError as error:
+        raise SpatialError(f"{spots_path}: {error}") from error
+    image = ImageSource.open(path)
     try:
-        scale = geometry.image_scale(size, frame)
-    except SectionError as error:
-        raise SectionError(f"{path}: {error}") from error
+        scale = geometry.image_scale(image.size, frame)
+    except SpatialError as error:
+        raise SpatialError(f"{path}: {error}") from error
+    mpp = float(mpp / np.sqrt(scale[0] * scale[1]))
     pixel_xy = pixel_xy * scale
-    outside = ((pixel_xy < 0) | (pixel_xy > size)).any(axis=1)
-    for spot, far, lost in zip(spots.index, pitch.off, outside, strict=True):
+    outside = ((pixel_xy < 0) | (pixel_xy > image.size)).any(axis=1)
+    for spot, far, lost in zip(spots.index, off, outside, strict=True):
         if far:
             reason = f"{spots_path.name} puts it more than {geometry.MAX_OFF} pitches "
             notes.append((spot_name(spot), reason + "from its array position"))
@@ -123,75 +82,110 @@ def read_slide(files: SectionFiles, *, viewer: bool = True) -> Slide:
             reason = f"{spots_path.name} puts it outside {path.name}"
             notes.append((spot_name(spot), reason))
     placed = pd.DataFrame(pixel_xy, index=spots.index, columns=["pixel_x", "pixel_y"])
-    return Slide(
-        section=files.section,
-        patient=files.patient,
-        path=path,
-        viewer=reduced,
-        size=size,
-        scale=scale,
-        mpp=float(pitch.mpp / np.sqrt(scale[0] * scale[1])),
-        pitch=pitch,
-        spots=placed[~(pitch.off | outside)],
-        sources={file.name: sha256(file) for file in (spots_path, path)},
-        notes=notes,
+    image = _filled(image, mpp) if reduced else image
+    return Slide(image, mpp, placed[~(off | outside)], notes)
+
+
+def _filled(image: ImageSource, mpp: float) -> ImageSource:
+    """The viewer's reduced copy, with the surroundings it blanked to black filled."""
+    pixels = image.read(0, 0, *image.size).copy()
+    pixels[blanked(pixels)] = survey(image, mpp).background
+    name = image.path.name if image.path else ""
+    return ImageSource.of_array(pixels, f"reduced copy {name} of the viewer")
+
+
+def blanked(image: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
+    """True where an image was blanked to black, as the viewer's copies are.
+
+    Only areas wider than 5 pixels count, so that specks do not. The rim counts too:
+    there, reducing the image mixed black into the picture.
+    """
+    core = scipy.ndimage.binary_erosion(
+        image.max(axis=-1) <= BLACK, SQUARE, iterations=2, border_value=1
     )
+    return scipy.ndimage.binary_dilation(core, SQUARE, iterations=2 + RIM)
 
 
-def read_section(files: SectionFiles) -> Section:
-    """Everything of a section but its pixels.
+def read_section(files: SectionFiles) -> SpatialSample:
+    """A section; labels are its columns cluster and pathologist, None where missing.
 
     Raises:
-      SectionError: a required file is missing or unusable.
+      StudyError: A required file is missing or unusable.
     """
     counts_path = files.table("counts")
     slide = read_slide(files)
     counts = source.read_counts(counts_path)
     notes = list(slide.notes)
     named = {what for what, _ in notes}
-    total = np.asarray(counts.matrix.sum(axis=1)).ravel()
     rows = []
     for row, spot in enumerate(counts.spots):
-        name = spot_name(spot)
-        if spot not in slide.spots.index:
-            if name not in named:
-                notes.append((name, f"in {counts_path.name}, but it has no position"))
-        elif total[row] == 0:
-            notes.append((name, f"{counts_path.name} has no count for it"))
-        else:
+        if spot in slide.spots.index:
             rows.append(row)
+        elif spot_name(spot) not in named:
+            reason = f"in {counts_path.name}, but it has no position"
+            notes.append((spot_name(spot), reason))
     known = set(counts.spots)
     for spot in slide.spots.index:
         if spot not in known and spot_name(spot) not in named:
-            notes.append(
-                (spot_name(spot), f"has a position, but no {counts_path.name}")
-            )
+            reason = f"has a position, but no {counts_path.name}"
+            notes.append((spot_name(spot), reason))
     if not rows:
-        raise SectionError(
+        raise SpatialError(
             f"{counts_path} and the positions have no spot in common"
             + (f"; first of {len(notes)} problems: {notes[0][1]}" if notes else "")
         )
     kept = [counts.spots[row] for row in rows]
     cluster, cluster_notes = _labels(files.cluster, kept, known)
     pathologist, label_notes = _labels(files.pathologist, kept, known)
-    prefix = f"{files.section}_"
-    return Section(
-        slide=dataclasses.replace(
-            slide,
-            spots=slide.spots.loc[kept],
-            sources={**slide.sources, counts_path.name: sha256(counts_path)},
-        ),
-        genes=counts.genes,
-        counts=counts.matrix[rows],
+    labels = {
         # Cluster numbers were given per patient: C's 3 has nothing to do with B's.
-        cluster=[label and f"{files.patient}:{label}" for label in cluster],
-        pathologist=pathologist,
-        summed=counts.summed,
-        notes=[
-            (prefix + what, reason)
-            for what, reason in [*notes, *cluster_notes, *label_notes]
-        ],
+        "cluster": [label and f"{files.patient}:{label}" for label in cluster],
+        "pathologist": pathologist,
+    }
+    table = counts_of(counts.matrix[rows], counts.genes, kept)
+    table.obs = table.obs.assign(**{k: np.array(v, object) for k, v in labels.items()})
+    return SpatialSample(
+        name=files.section,
+        counts=table,
+        positions=slide.spots.loc[kept].to_numpy(np.float64),
+        image=slide.image,
+        mpp={"spot pitch": slide.mpp},
+        spot_um=SPOT_UM,
+        technology="ST",
+        organism="human",
+        patient=files.patient,
+        site=SITE,
+        left_out=(*notes, *cluster_notes, *label_notes),
     )
+
+
+def counts_of(
+    matrix: scipy.sparse.csr_matrix,
+    genes: list[str],
+    spots: list[source.Spot],
+    names: list[str] | None = None,
+) -> anndata.AnnData:
+    """Counts `[spots, genes]` as a sample has them; spots have upstream's names.
+
+    A file lists only genes that were seen in it: others had no counts there.
+    """
+    listed = set(genes)
+    obs = {"array_row": [y for _, y in spots], "array_col": [x for x, _ in spots]}
+    return anndata.AnnData(
+        X=matrix,
+        obs=pd.DataFrame(obs, index=names or [spot_name(spot) for spot in spots]),
+        var=tenx.gene_table(genes, [base_symbol(gene, listed) for gene in genes]),
+        uns={SEEN_ONLY: True},
+    )
+
+
+def base_symbol(gene: str, listed: Container[str]) -> str:
+    """The symbol that R renamed where it was repeated: MATR3.1 is MATR3.
+
+    Only if the plain symbol exists too: in AC243756.1 the number is a version.
+    """
+    match = RENAMED.fullmatch(gene)
+    return match[1] if match and match[1] in listed else gene
 
 
 def normalised(label: str) -> str | None:
@@ -208,14 +202,8 @@ def _labels(
         return [None] * len(kept), []
     try:
         labels, notes = source.read_labels(path)
-    except SectionError as error:  # a section without labels is still a section
+    except StudyError as error:  # a section without labels is still a section
         return [None] * len(kept), [(path.name, str(error))]
-    for spot in labels:
-        if spot not in known:
-            notes.append(
-                (
-                    spot_name(spot),
-                    f"{path.name} has a label for it, but there are no counts",
-                )
-            )
+    reason = f"{path.name} has a label for it, but there are no counts"
+    notes += [(spot_name(spot), reason) for spot in labels if spot not in known]
     return [normalised(labels.get(spot, "")) for spot in kept], notes

@@ -8,11 +8,10 @@ a small annotated map pasted into the upper right corner.
 
 The tables have readers of their own, because a table library would rename duplicated
 gene symbols and fill or shift ragged rows silently. A position or label that cannot be
-used becomes a note (what, reason); a file that cannot be used raises SectionError.
+used becomes a note (what, reason); a file that cannot be used raises SpatialError.
 Nothing is joined here.
 """
 
-import collections
 import dataclasses
 import gzip
 import re
@@ -24,6 +23,7 @@ import pandas as pd
 import scipy.sparse
 
 from pathjax.data.study import StudyError
+from pathjax.datasets.spatial.sample import Note, SpatialError
 
 SECTION = re.compile(r"[A-Z][1-9][0-9]?")  # patient letter, number of the section
 # Array position of a spot; Stahl's files have it measured, as 16.92x9.015.
@@ -46,12 +46,7 @@ VIEWER_IMAGES = ("app/www/imgs/{s}_HE_image_dark.*",)
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 
 Row = list[str]
-Note = tuple[str, str]  # what is left out, and why
 Spot = tuple[int, int]  # array column x and row y, as in the counts' row names
-
-
-class SectionError(StudyError):
-    """One section cannot be used, the others can; the message names the file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +73,12 @@ class SectionFiles:
         """The table of `kind` ("counts" or "spots").
 
         Raises:
-          SectionError: it is missing; the message lists the places searched.
+          SpatialError: it is missing; the message lists the places searched.
         """
         path = getattr(self, kind)
         if path is None:
             places = " or ".join(f"{p}[.gz]" for p in TABLES[kind])
-            raise SectionError(
+            raise SpatialError(
                 f"no {kind} file: expected {places.format(s=self.section)}"
             )
         return path
@@ -92,13 +87,13 @@ class SectionFiles:
         """The image, and whether it is the viewer's reduced copy (if `viewer`).
 
         Raises:
-          SectionError: no image, or several and no rule to choose.
+          SpatialError: no image, or several and no rule to choose.
         """
         images = self.images or (self.viewer_images if viewer else ())
         if len(images) == 1:
             return images[0], not self.images
         if images:
-            raise SectionError(
+            raise SpatialError(
                 f"expected one image, got {len(images)}: "
                 f"{', '.join(map(str, images))}; remove the others"
             )
@@ -106,7 +101,7 @@ class SectionFiles:
         extra = ""
         if self.viewer_images:
             extra = f"; {self.viewer_images[0]} is a reduced copy, too coarse here"
-        raise SectionError(
+        raise SpatialError(
             f"no image: expected {places.format(p=self.patient, s=self.section)}{extra}"
         )
 
@@ -194,15 +189,13 @@ def _files(source: Path, section: str) -> SectionFiles:
 class Counts:
     """One section's counts: `matrix` is `[spots, genes]` float32, whole numbers.
 
-    `spots` are array positions, `places` the same as measured. `genes` are unique;
-    `summed` says which the file had more than once, and how often.
+    `spots` are array positions, `places` the same as measured. `genes` may be repeated.
     """
 
     spots: list[Spot]
     places: list[tuple[float, float]]
     genes: list[str]
     matrix: scipy.sparse.csr_matrix
-    summed: dict[str, int]
 
 
 def spot_name(spot: Spot) -> str:
@@ -210,30 +203,23 @@ def spot_name(spot: Spot) -> str:
     return f"{spot[0]}x{spot[1]}"
 
 
-def sum_columns(columns: list[int], width: int) -> scipy.sparse.csr_matrix:
-    """Matrix `[len(columns), width]` that adds column i to column `columns[i]`."""
-    ones = np.ones(len(columns), np.float32)
-    index = (np.arange(len(columns)), np.array(columns))
-    return scipy.sparse.csr_matrix((ones, index), shape=(len(columns), width))
-
-
 def _read(path: Path, required: tuple[str, ...] = ()) -> tuple[list[str], list[Row]]:
     """Header and rows; the header gets a name for R's nameless row names.
 
     Raises:
-      SectionError: the file cannot be read, is ragged or lacks a column.
+      SpatialError: the file cannot be read, is ragged or lacks a column.
     """
     try:
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rt", encoding="utf-8-sig") as file:
             lines = [line.split("\t") for line in file.read().splitlines() if line]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SectionError(
+        raise SpatialError(
             f"{path} cannot be read ({error}): download or unpack it again"
         ) from error
     lines = [[field.strip().strip('"') for field in fields] for fields in lines]
     if len(lines) < 2:
-        raise SectionError(
+        raise SpatialError(
             f"{path}: expected a header and rows, got {len(lines)} lines"
         )
     header, *rows = lines
@@ -241,13 +227,13 @@ def _read(path: Path, required: tuple[str, ...] = ()) -> tuple[list[str], list[R
         header = ["", *header]
     for number, fields in enumerate(rows, start=2):
         if len(fields) != len(header):
-            raise SectionError(
+            raise SpatialError(
                 f"{path} line {number}: expected {len(header)} fields as in the header, "
                 f"got {len(fields)}"
             )
     missing = [name for name in required if name not in header]
     if missing:
-        raise SectionError(
+        raise SpatialError(
             f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(header)}"
         )
     return header, rows
@@ -257,28 +243,26 @@ def read_header(path: Path) -> list[str]:
     """The header, with a name for R's nameless row names; reads two lines.
 
     Raises:
-      SectionError: the file cannot be read.
+      SpatialError: the file cannot be read.
     """
     try:
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rt", encoding="utf-8-sig") as file:
             lines = [file.readline().rstrip("\n").split("\t") for _ in range(2)]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SectionError(f"{path} cannot be read ({error})") from error
+        raise SpatialError(f"{path} cannot be read ({error})") from error
     header = [field.strip().strip('"') for field in lines[0]]
     return ["", *header] if len(lines[1]) == len(header) + 1 else header
 
 
 def read_counts(path: Path, spot: re.Pattern[str] = SPOT) -> Counts:
-    """Reads a table of spots by genes; columns with the same symbol are summed.
+    """Reads a table of spots by genes.
 
     Raises:
-      SectionError: the file cannot be read, or a row is not a spot with its counts.
+      SpatialError: the file cannot be read, or a row is not a spot with its counts.
     """
     header, rows = _read(path)
     symbols = header[1:]
-    place: dict[str, int] = {}
-    columns = [place.setdefault(name, len(place)) for name in symbols]
     places: list[tuple[float, float]] = []
     counts: list[scipy.sparse.csr_matrix] = []
     for number, (name, *fields) in enumerate(rows, start=2):
@@ -292,18 +276,16 @@ def read_counts(path: Path, spot: re.Pattern[str] = SPOT) -> Counts:
             hint = ""
             if match is None and spot.fullmatch(symbols[0]):
                 hint = ": the table is transposed, put spots into rows"
-            raise SectionError(
+            raise SpatialError(
                 f"{path} line {number}: expected a spot such as 10x13 and whole counts, "
                 f"got {name} with values that are not{hint}"
             )
         places.append((float(match[1]), float(match[2])))
         counts.append(scipy.sparse.csr_matrix(values.astype(np.float32)))
     if len(set(places)) < len(places):
-        raise SectionError(f"{path} has a spot more than once")
-    matrix = scipy.sparse.vstack(counts) @ sum_columns(columns, len(place))
-    summed = {gene: n for gene, n in collections.Counter(symbols).items() if n > 1}
+        raise SpatialError(f"{path} has a spot more than once")
     spots = [(round(x), round(y)) for x, y in places]
-    return Counts(spots, places, list(place), scipy.sparse.csr_matrix(matrix), summed)
+    return Counts(spots, places, symbols, scipy.sparse.vstack(counts, format="csr"))
 
 
 def _read_numbers(
@@ -330,13 +312,13 @@ def read_spots(path: Path) -> tuple[pd.DataFrame, list[Note]]:
     out and noted.
 
     Raises:
-      SectionError: the file cannot be read, lacks a column, or has no usable row.
+      SpatialError: the file cannot be read, lacks a column, or has no usable row.
     """
     table, notes = _read_numbers(
         path, ("x", "y", "pixel_x", "pixel_y"), ("new_x", "new_y", "selected")
     )
     if (table[["x", "y"]] % 1).any(axis=None):
-        raise SectionError(f"{path}: expected whole array positions x and y")
+        raise SpatialError(f"{path}: expected whole array positions x and y")
     table = table.astype({"x": int, "y": int}).set_index(["x", "y"])
     repeated = table.index.duplicated(keep=False)
     outside = table.get("selected", pd.Series(1.0, table.index)) != 1.0
@@ -346,7 +328,7 @@ def read_spots(path: Path) -> tuple[pd.DataFrame, list[Note]]:
         notes.append((spot_name(spot), f"{path.name} marks it as outside the tissue"))
     table = table[~repeated & ~outside]
     if table.empty:
-        raise SectionError(f"{path} has no usable spot, first problem: {notes[0][1]}")
+        raise SpatialError(f"{path} has no usable spot, first problem: {notes[0][1]}")
     columns = [
         name for name in ("pixel_x", "pixel_y", "new_x", "new_y") if name in table
     ]
@@ -361,7 +343,7 @@ def read_labels(path: Path) -> tuple[dict[Spot, str], list[Note]]:
     upside-down image and must not be used; a test on the real data shows it.
 
     Raises:
-      SectionError: the file cannot be read or lacks a column.
+      SpatialError: the file cannot be read or lacks a column.
     """
     table, notes = _read_numbers(path, ("x", "y", "label"))
     labels = {}

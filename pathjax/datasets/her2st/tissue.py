@@ -6,25 +6,24 @@ seen the sections that it is tested on.
 """
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study, StudyError
 from pathjax.data.study_writer import StudyWriter
-from pathjax.datasets.her2st.build import PROVENANCE, QUALITY, SITE, Row, write_shard
-from pathjax.datasets.her2st.image import (
-    background_colour,
-    block_px,
-    tissue_mask,
-)
-from pathjax.datasets.her2st.section import Slide, read_slide
-from pathjax.datasets.her2st.source import SectionError, choose_sections
+from pathjax.datasets.dataset import Progress
+from pathjax.datasets.her2st.build import PROVENANCE
+from pathjax.datasets.her2st.section import SITE, Slide, read_slide
+from pathjax.datasets.her2st.source import SectionFiles, choose_sections
+from pathjax.datasets.spatial.build import QUALITY, unless_kept
 from pathjax.datasets.spatial.image import cut_tile
+from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.datasets.spatial.survey import survey
 
 MIN_TISSUE = 0.5  # share of a tile
 
@@ -36,7 +35,7 @@ def build_her2st_tissue(
     sections: tuple[str, ...] = ("C2", "C3", "C4"),
     tile_ums: tuple[float, ...] = (56.0, 112.0, 224.0),
     tile_px: int = 128,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Study:
     """Builds the tissue study, or completes the one in `out`.
 
@@ -62,11 +61,7 @@ def build_her2st_tissue(
             f"expected sizes above 0, got tile_ums {tile_ums}, tile_px {tile_px}"
         )
     chosen = choose_sections(source, sections)
-    provenance = {
-        **PROVENANCE,
-        "tiles": "on a grid over tissue; no labels, no expression",
-        "sections": {},
-    }
+    sections_made: dict[str, Any] = {}  # the writer writes it last
     writer = StudyWriter(
         out,
         name="her2st-tissue",
@@ -74,7 +69,11 @@ def build_her2st_tissue(
         mpp=min(tile_ums) / tile_px,
         gene_id_type=None,
         synthetic=False,
-        provenance=provenance,
+        provenance={
+            **PROVENANCE,
+            "tiles": "on a grid over tissue; no labels, no expression",
+            "sections": sections_made,
+        },
         build={
             "tile_ums": list(tile_ums),
             "tile_px": tile_px,
@@ -83,75 +82,80 @@ def build_her2st_tissue(
             "jpeg_quality": QUALITY,
         },
     )
-    used = []
+    used: list[SectionFiles] = []
     for done, files in enumerate(chosen, start=1):
         try:
             # A viewer's copy is too coarse, and has a map with drawn lines pasted in.
             slide = read_slide(files, viewer=False)
-            cut = functools.partial(_cut_tissue, slide, tile_ums, tile_px)
-            info = write_shard(writer, slide, cut)
-        except SectionError as error:
+            cut = functools.partial(
+                _cut_tissue, writer, files, slide, tile_ums, tile_px
+            )
+            source = f"{slide.image.digest} {slide.mpp}"
+            sections_made[files.section] = unless_kept(
+                writer, files.section, source, cut
+            )
+        except StudyError as error:
             writer.skip(files.section, str(error))
         else:
-            provenance["sections"][slide.section] = slide.facts() | info
-            used.append(slide)
-        if progress:
-            progress(done, len(chosen))
-    patients = tuple(sorted({slide.patient for slide in used}))
+            used.append(files)
+        progress(done, len(chosen))
+    names = [files.section for files in used]
+    patients = [files.patient for files in used]
+    samples = {"sample_id": names, "patient_id": patients, "site": SITE}
+    folds = {"train": tuple(sorted(set(patients)))}
     return writer.finish(
-        samples=pd.DataFrame(
-            {
-                "sample_id": [slide.section for slide in used],
-                "patient_id": [slide.patient for slide in used],
-                "site": SITE,
-                "slide_id": [slide.section for slide in used],
-            }
-        ),
+        samples=pd.DataFrame(samples).assign(slide_id=names),
         targets=[],
-        splits=[
-            Split("all", {"train": patients}, note="pre-training: nothing is held out")
-        ],
+        splits=[Split("all", folds, note="pre-training: nothing is held out")],
     )
 
 
 def _cut_tissue(
+    writer: StudyWriter,
+    files: SectionFiles,
     slide: Slide,
     tile_ums: tuple[float, ...],
     tile_px: int,
-    image: UInt8[np.ndarray, "H W 3"],
-) -> tuple[list[Row], Row]:
-    """Tiles on a grid over the tissue, for `write_shard`."""
-    block = block_px(slide.mpp)
-    mask = tissue_mask(image, block)
-    background = background_colour(image, block)
-    rows: list[Row] = []
-    counts = {}
-    for tile_um in tile_ums:
-        side = tile_um / slide.mpp
-        grid = tissue_grid(mask, side / block)
-        counts[f"{tile_um:g} um"] = len(grid)
-        for left, top, share in grid:
-            x, y = left * block, top * block
-            centre = (x + side / 2, y + side / 2)
-            tile, _ = cut_tile(image, centre, side, tile_px, background)
-            rows.append(
-                {
-                    "data": encode_jpeg(tile, QUALITY),
-                    "tile_id": f"{slide.section}_{tile_um:g}um_{round(x)}x{round(y)}",
-                    "sample_id": slide.section,
-                    "x": round(x),
-                    "y": round(y),
-                    "mpp": tile_um / tile_px,
-                    "tile_um": float(tile_um),
-                    "tissue": share,
-                }
-            )
-    if not rows:
-        raise SectionError(
-            f"{slide.path}: no place where {MIN_TISSUE:.0%} of a tile is tissue"
+) -> dict[str, Any]:
+    """Writes tiles on a grid over the tissue; returns what to record."""
+    seen = survey(slide.image, slide.mpp)
+    mask, block, background = seen.tissue, seen.block, seen.background
+    image = slide.image.read(0, 0, *slide.image.size)
+    grids = {
+        tile_um: tissue_grid(mask, tile_um / slide.mpp / block) for tile_um in tile_ums
+    }
+    if not any(grids.values()):
+        raise SpatialError(
+            f"{slide.image.path}: no place where {MIN_TISSUE:.0%} of a tile is tissue"
         )
+    with writer.shard(files.section) as shard:
+        for tile_um, grid in grids.items():
+            side = tile_um / slide.mpp
+            for left, top, share in grid:
+                x, y = left * block, top * block
+                centre = (x + side / 2, y + side / 2)
+                tile, _ = cut_tile(image, centre, side, tile_px, background)
+                shard.add(
+                    encode_jpeg(tile, QUALITY),
+                    tile_id=f"{files.section}_{tile_um:g}um_{round(x)}x{round(y)}",
+                    sample_id=files.section,
+                    patient_id=files.patient,
+                    site=SITE,
+                    x=round(x),
+                    y=round(y),
+                    mpp=tile_um / tile_px,
+                    tile_um=float(tile_um),
+                    tissue=share,
+                )
     area = float(mask.sum()) * (block * slide.mpp / 1000) ** 2
-    return rows, {"tissue_mm2": round(area, 3), "tiles": counts}
+    counts = {f"{tile_um:g} um": len(grid) for tile_um, grid in grids.items()}
+    return {
+        "image": slide.image.path.name,
+        "mpp": round(slide.mpp, 5),
+        "sha256": slide.image.digest,
+        "tissue_mm2": round(area, 3),
+        "tiles": counts,
+    }
 
 
 def tissue_grid(

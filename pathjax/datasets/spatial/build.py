@@ -8,8 +8,9 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from pathjax.data.images import encode_jpeg
-from pathjax.data.study import Study, StudyError, listing
+from pathjax.data.study import Split, Study, StudyError, listing
 from pathjax.data.study_writer import SAFE_NAME, StudyWriter
 from pathjax.datasets.dataset import Progress
 from pathjax.datasets.spatial.checks import checked
@@ -26,7 +27,7 @@ from pathjax.datasets.spatial.genes import expression_table
 from pathjax.datasets.spatial.image import cut_tiles
 from pathjax.datasets.spatial.manifest import SampleRow
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import UNKNOWN, SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import UNKNOWN, Note, SpatialError, SpatialSample
 from pathjax.datasets.spatial.survey import Survey
 from pathjax.datasets.spatial.tables import join_samples, patient_split, sample_table
 from pathjax.files import atomic_path, write_json
@@ -61,23 +62,40 @@ def build_spatial(
       StudyError: No sample can be used, or `out` was begun with other options.
     """
     options = options or SpatialOptions()
-    rows = list(expanded(rows))
-    samples = (_read(row, options) for row in rows)
-    return write_study(samples, len(rows), out, options, rows=rows, progress=progress)
+
+    def read(row: SampleRow) -> SpatialSample:
+        known = recognise(row.path)
+        (path,) = known.samples(row.path)
+        return known.read(path, dataclasses.replace(options, image=row.image))
+
+    return write_study(list(expanded(rows)), read, out, options, progress=progress)
 
 
 def write_study(
-    samples, total: int, out, options: SpatialOptions, *, rows=None, progress
+    rows: Sequence[SampleRow],
+    read: Callable[[SampleRow], SpatialSample],
+    out: str | Path,
+    options: SpatialOptions,
+    *,
+    splits: Callable[[pd.DataFrame], tuple[list[Split], list[Note]]] = patient_split,
+    descriptions: Mapping[str, str] = MappingProxyType({}),
+    provenance: Mapping[str, Any] = MappingProxyType({}),
+    progress: Progress = lambda done, total: None,
 ) -> Study:
-    """The study of samples that are already read; see `build_spatial`.
+    """The study of samples that `read` reads one by one; see `build_spatial`.
 
-    `samples` may be an iterator and may yield a SpatialError in place of a sample.
+    Args:
+      rows, out, options, progress: As there.
+      read: Raises StudyError for a sample that cannot be used.
+      splits: From the table of samples, with what cannot be made and why.
+      descriptions: Of targets, by name.
+      provenance: More of it.
     """
     if not (options.tile_um > 0 and options.tile_px > 0):
         raise SpatialError(
             f"expected sizes above 0, got {options.tile_um} um, {options.tile_px} px"
         )
-    provenance: dict[str, Any] = {"options": dataclasses.asdict(options), "samples": {}}
+    abouts: dict[str, Any] = {}
     writer = StudyWriter(
         out,
         name=options.name,
@@ -85,51 +103,59 @@ def write_study(
         mpp=options.tile_um / options.tile_px,
         gene_id_type="symbol",
         synthetic=False,
-        provenance=provenance,
+        # The writer writes it last, when `abouts` is filled.
+        provenance={
+            **provenance,
+            "options": dataclasses.asdict(options),
+            "samples": abouts,
+        },
         build=options.build(),
     )
-    rows = rows or [SampleRow(Path())] * total
     used: list[SpatialSample] = []
     tables: list[pd.DataFrame] = []
     reasons: list[str] = []
-    for done, (row, sample) in enumerate(zip(rows, samples, strict=True), start=1):
+    for done, row in enumerate(rows, start=1):
+        sample = None
         try:
-            if isinstance(sample, SpatialError):
-                raise sample
+            sample = read(row)
+            sample = with_row(sample, row, options)
             _require_new(sample, used)
             sample, about, table = _write_sample(writer, sample, row, options)
         except StudyError as error:
             name = row.name or str(row.path)
-            if options.strict or total == 1:
+            if options.strict or len(rows) == 1:
                 raise
             log.warning("%s is left out: %s", name, error)
             writer.skip(name, str(error))
-            reasons.append(str(error))
+            reasons.append(f"{name}: {error}")
         else:
-            provenance["samples"][sample.name] = about
+            abouts[sample.name] = about
             used.append(sample)
             tables.append(table)
             for what, reason in sample.left_out:
                 writer.skip(f"{sample.name}: {what}", reason)
         finally:
-            if isinstance(sample, SpatialSample):
+            if sample is not None:
                 sample.image.close()
-        progress(done, total)
+        progress(done, len(rows))
     if not used:
         raise StudyError(f"no sample can be used: {listing(reasons)}")
     joined, targets = join_samples(tables)
-    splits, reason = patient_split(joined)
-    if reason:
-        writer.skip("split patients", reason)
+    made, missing = splits(joined)
     expression, notes = expression_table(used, options.genes_join, options.normalise)
-    for what, note in notes:
-        writer.skip(what, note)
+    for what, reason in [*missing, *notes]:
+        writer.skip(what, reason)
     if (expression.var_names == expression.var["ensembl"]).all():
         writer.gene_id_type = "ensembl"
     return writer.finish(
         samples=joined,
-        targets=targets,
-        splits=splits,
+        targets=[
+            dataclasses.replace(
+                one, description=descriptions.get(one.name, one.description)
+            )
+            for one in targets
+        ],
+        splits=made,
         expression=expression,
     )
 
@@ -152,18 +178,6 @@ def expanded(rows: Sequence[SampleRow]) -> Iterator[SampleRow]:
                 f"them in a manifest, such as {paths[0]}"
             )
         yield from (dataclasses.replace(row, path=path) for path in paths)
-
-
-def _read(row: SampleRow, options: SpatialOptions) -> SpatialSample | SpatialError:
-    try:
-        options = dataclasses.replace(options, image=row.image)
-        known = recognise(row.path)
-        (path,) = known.samples(row.path)
-        return with_row(known.read(path, options), row, options)
-    except SpatialError as error:
-        return error
-    except StudyError as error:
-        return SpatialError(str(error))
 
 
 def with_row(
@@ -263,37 +277,52 @@ def _write_tiles(
     digest = hashlib.sha256(sample.image.digest.encode())
     for part in (sample.positions.tobytes(), "\n".join(ids).encode(), repr(side)):
         digest.update(part if isinstance(part, bytes) else part.encode())
-    source = digest.hexdigest()
-    kept_at = writer.root / ".build" / f"{sample.name}.sources.json"
-    if kept_at.is_file():
-        kept = json.loads(kept_at.read_text(encoding="utf-8"))
-        if kept["source"] == source and writer.has_shard(sample.name):
-            return kept["made"]
     background = survey.background
-    filled_tiles = 0
-    cut = cut_tiles(sample.image, sample.positions, side, options.tile_px, background)
-    with writer.shard(sample.name) as shard:
-        for row, tile, filled in cut:
-            x, y = sample.positions[row] - side / 2
-            filled_tiles += filled > 0
-            shard.add(
-                encode_jpeg(tile, QUALITY),
-                tile_id=ids[row],
-                sample_id=ids[row],
-                patient_id=sample.patient,
-                site=sample.site,
-                x=round(x),
-                y=round(y),
-                mpp=options.tile_um / options.tile_px,
-                filled=filled,
-            )
-    made = {
-        "background_rgb": background.tolist(),
-        "tiles_with_filled_edges": filled_tiles,
-        "source_px_per_tile": round(side, 1),
-        "sha256": sample.image.digest,
-    }
-    write_json(kept_at, {"source": source, "made": made})
+
+    def write() -> dict[str, Any]:
+        filled_tiles = 0
+        cut = cut_tiles(
+            sample.image, sample.positions, side, options.tile_px, background
+        )
+        with writer.shard(sample.name) as shard:
+            for row, tile, filled in cut:
+                x, y = sample.positions[row] - side / 2
+                filled_tiles += filled > 0
+                shard.add(
+                    encode_jpeg(tile, QUALITY),
+                    tile_id=ids[row],
+                    sample_id=ids[row],
+                    patient_id=sample.patient,
+                    site=sample.site,
+                    x=round(x),
+                    y=round(y),
+                    mpp=options.tile_um / options.tile_px,
+                    filled=filled,
+                )
+        return {
+            "background_rgb": background.tolist(),
+            "tiles_with_filled_edges": filled_tiles,
+            "source_px_per_tile": round(side, 1),
+            "sha256": sample.image.digest,
+        }
+
+    return unless_kept(writer, sample.name, digest.hexdigest(), write)
+
+
+def unless_kept(
+    writer: StudyWriter, shard: str, source: str, write: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What `write` returns of a shard, or returned when it wrote it from the same source.
+
+    The writer knows whether a shard is whole; this, whether its source has changed.
+    """
+    path = writer.root / ".build" / f"{shard}.sources.json"
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["source"] == source and writer.has_shard(shard):
+            return kept["made"]
+    made = write()
+    write_json(path, {"source": source, "made": made})
     return made
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from pathjax.data.study import StudyError, sha256
@@ -145,7 +145,6 @@ def cut_tile(
     side: float,
     tile_px: int,
     background: UInt8[np.ndarray, "3"],
-    blank: Bool[np.ndarray, "H W"] | None = None,
 ) -> tuple[UInt8[np.ndarray, "P P 3"], float]:
     """Cuts one square tile; returns it and the share of its area that was filled in.
 
@@ -157,8 +156,7 @@ def cut_tile(
       centre, side: x, y and side in image pixels, may be fractional; pixel i covers i to
         i + 1.
       tile_px: Side of the tile returned.
-      background: Fills what is beyond the image's edge and where `blank`.
-      blank: True where the image has no picture.
+      background: Fills what is beyond the image's edge.
     """
     height, width = image.shape[:2]
     left, top = centre[0] - side / 2, centre[1] - side / 2
@@ -166,17 +164,17 @@ def cut_tile(
     x0, y0 = math.floor(left) - margin, math.floor(top) - margin
     x1, y1 = math.ceil(left + side) + margin, math.ceil(top + side) + margin
     box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
-    if blank is None and min(x0, y0) >= 0 and x1 <= width and y1 <= height:
+    if min(x0, y0) >= 0 and x1 <= width and y1 <= height:
         window, share = image[y0:y1, x0:x1], 0.0  # the usual case
     else:
-        window, filled = _padded(image, (x0, y0, x1, y1), background, blank)
+        window, filled = _padded(image, (x0, y0, x1, y1), background)
         core = filled[math.floor(box[1]) : math.ceil(box[3])]
         share = float(core[:, math.floor(box[0]) : math.ceil(box[2])].mean())
     tile = Image.fromarray(window).resize((tile_px, tile_px), RESAMPLE, box=box)
     return np.asarray(tile), share
 
 
-def _padded(image, corners: tuple[int, int, int, int], background, blank):
+def _padded(image, corners: tuple[int, int, int, int], background):
     """A window that may reach beyond the image, and where it was filled in."""
     (height, width), (x0, y0, x1, y1) = image.shape[:2], corners
     window = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
@@ -186,14 +184,12 @@ def _padded(image, corners: tuple[int, int, int, int], background, blank):
         slice(max(x0, 0), max(min(x1, width), 0)),
     )
     piece = image[inside]
-    if blank is not None:
-        piece = np.where(blank[inside][..., None], background, piece)
     filled = np.ones(window.shape[:2], bool)
     if piece.size:
         at_y, at_x = inside[0].start - y0, inside[1].start - x0
         place = (slice(at_y, at_y + piece.shape[0]), slice(at_x, at_x + piece.shape[1]))
         window[place] = piece
-        filled[place] = False if blank is None else blank[inside]
+        filled[place] = False
     return window, filled
 
 

@@ -1,16 +1,16 @@
 """Studies of AnnData and SpatialData objects in memory: `Study.from_anndata`."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import anndata
 import numpy as np
 
-from pathjax.data.study import Study, StudyError
+from pathjax.data.study import Study
 from pathjax.datasets.spatial.anndata_file import sample_of
-from pathjax.datasets.spatial.build import with_row, write_study
+from pathjax.datasets.spatial.build import write_study
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.manifest import SampleRow
 from pathjax.datasets.spatial.options import SpatialOptions
@@ -138,16 +138,4 @@ def _build(
         )
         for name in sections
     ]
-
-    def samples() -> Iterator[SpatialSample | SpatialError]:
-        for row in rows:
-            try:
-                yield with_row(read(row.name, chosen), row, chosen)
-            except SpatialError as error:
-                yield error
-            except StudyError as error:
-                yield SpatialError(str(error))
-
-    return write_study(
-        samples(), len(rows), out, chosen, rows=rows, progress=lambda *_: None
-    )
+    return write_study(rows, lambda row: read(row.name, chosen), out, chosen)

@@ -16,6 +16,9 @@ UNKNOWN = ":unknown"
 ARRAY_COLUMNS = ("array_row", "array_col")
 
 
+Note = tuple[str, str]  # what is left out, and why
+
+
 class SpatialError(StudyError):
     """A sample cannot be read or trusted; the message names the file and says why."""
 
@@ -51,7 +54,7 @@ class SpatialSample:
     organism: str | None = None
     patient: str | None = None
     site: str | None = None
-    left_out: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[Note, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):

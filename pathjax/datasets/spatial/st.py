@@ -9,29 +9,19 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 
 from pathjax.data.study import StudyError
 from pathjax.datasets.her2st import geometry, source
-from pathjax.datasets.her2st.expression import base_symbol
-from pathjax.datasets.her2st.image import (
-    background_colour,
-    blanked,
-    block_px,
-    read_image,
-)
-from pathjax.datasets.her2st.section import Slide, read_section
+from pathjax.datasets.her2st.section import SPOT_UM, counts_of, read_section
 from pathjax.datasets.spatial import tenx
 from pathjax.datasets.spatial.alignment import Alignment, apply, scale_of
-from pathjax.datasets.spatial.genes import SEEN_ONLY
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import Note, SpatialError, SpatialSample
 from pathjax.wsi.base import SUFFIXES
 
-SPOT_UM = 100.0
 TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 SPOT_COLUMNS = {"x", "y", "pixel_x", "pixel_y"}
 
@@ -63,36 +53,7 @@ class Her2st:
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         sections = source.find_sections(_root(path)).values()
         (files,) = (files for files in sections if files.counts == path)
-        section = read_section(files)
-        slide = section.slide
-        counts = _counts(section.counts, section.genes)
-        spots = slide.spots
-        counts.obs = pd.DataFrame(
-            {
-                "array_row": [y for _, y in spots.index],
-                "array_col": [x for x, _ in spots.index],
-                "cluster": pd.Series(section.cluster, dtype=object).to_numpy(),
-                "pathologist": pd.Series(section.pathologist, dtype=object).to_numpy(),
-            },
-            index=[source.spot_name(spot) for spot in spots.index],
-        )
-        prefix = f"{files.section}_"
-        image = ImageSource.open(slide.path) if not slide.viewer else _filled(slide)
-        return SpatialSample(
-            name=files.section,
-            counts=counts,
-            positions=spots[["pixel_x", "pixel_y"]].to_numpy(np.float64),
-            image=image,
-            mpp={"spot pitch": slide.mpp},
-            spot_um=SPOT_UM,
-            technology="ST",
-            organism="human",
-            patient=files.patient,
-            site="her2st",
-            left_out=tuple(
-                (what.removeprefix(prefix), reason) for what, reason in section.notes
-            ),
-        )
+        return read_section(files)
 
 
 def _root(counts: Path) -> Path:
@@ -103,28 +64,6 @@ def _root(counts: Path) -> Path:
         if parents[len(parents) - len(folders) :] == folders:
             return counts.parents[len(folders)]
     return counts.parent
-
-
-def _counts(matrix, genes: Sequence[str]) -> anndata.AnnData:
-    """Counts by symbol; those that R made unique by a number are added up."""
-    symbols = list(dict.fromkeys(base_symbol(gene, set(genes)) for gene in genes))
-    place = {symbol: column for column, symbol in enumerate(symbols)}
-    columns = [place[base_symbol(gene, place)] for gene in genes]
-    counts = matrix @ source.sum_columns(columns, len(symbols))
-    return _table(counts, symbols)
-
-
-def _table(counts, genes: list[str]) -> anndata.AnnData:
-    """A file lists only genes that were seen in it: others had no counts there."""
-    var = tenx.gene_table(genes, genes)
-    return anndata.AnnData(X=counts, var=var, uns={SEEN_ONLY: True})
-
-
-def _filled(slide: Slide) -> ImageSource:
-    """The viewer's reduced copy, with the surroundings it blanked to black filled."""
-    pixels = read_image(slide.path).copy()
-    pixels[blanked(pixels)] = background_colour(pixels, block_px(slide.mpp))
-    return ImageSource.of_array(pixels, f"reduced copy {slide.path.name} of the viewer")
 
 
 class SpotTables:
@@ -172,7 +111,7 @@ class SpotTables:
             pixels = apply(matrix, np.array(table.places))
             mpp = geometry.PITCH_UM / scale_of(matrix)
             names = [f"{x:g}x{y:g}" for x, y in table.places]
-            left_out: list[tuple[str, str]] = []
+            left_out: list[Note] = []
         else:
             table = source.read_counts(path)
             spots, mpp, left_out = _read_spots(places)
@@ -184,13 +123,9 @@ class SpotTables:
                 left_out.append((f"{lacking} spots with counts", reason))
             kept = spots.loc[[table.spots[row] for row in rows]]
             pixels = kept[["pixel_x", "pixel_y"]].to_numpy(np.float64)
-            names = [source.spot_name(spot) for spot in kept.index]
-        counts = _table(table.matrix[rows], table.genes)
+            names = None
         array = [table.spots[row] for row in rows]
-        counts.obs = pd.DataFrame(
-            {"array_row": [y for _, y in array], "array_col": [x for x, _ in array]},
-            index=names,
-        )
+        counts = counts_of(table.matrix[rows], table.genes, array, names)
         return SpatialSample(
             name=name,
             counts=counts,
@@ -204,7 +139,7 @@ class SpotTables:
         )
 
 
-def _read_spots(path: Path) -> tuple[pd.DataFrame, float, list[tuple[str, str]]]:
+def _read_spots(path: Path) -> tuple[pd.DataFrame, float, list[Note]]:
     """The spots of a table, micrometres per pixel by their pitch, and what is left out."""
     spots, notes = source.read_spots(path)
     array = np.array(spots.index.tolist())
@@ -212,12 +147,12 @@ def _read_spots(path: Path) -> tuple[pd.DataFrame, float, list[tuple[str, str]]]
     every_other = not (array.sum(axis=1) % 2).any()
     printed = geometry.ST_2K if every_other else geometry.ST_1K
     try:
-        pitch = geometry.fit_pitch(array.astype(np.float64), pixels, printed)
+        mpp, _ = geometry.fit_pitch(array.astype(np.float64), pixels, printed)
     except StudyError as error:
         raise SpatialError(f"{path}: {error}") from error
     reasons = collections.Counter(reason for _, reason in notes)
     left_out = [(f"{number} spots", reason) for reason, number in reasons.items()]
-    return spots, pitch.mpp, left_out
+    return spots, mpp, left_out
 
 
 def read_transformation(path: Path) -> Alignment:

@@ -8,7 +8,7 @@ import pandas as pd
 from pathjax.data.folds import patient_folds
 from pathjax.data.study import Split, Target
 from pathjax.data.tables import number
-from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialSample
+from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, Note, SpatialSample
 
 # A tile enlarged more than this shows less than its mpp promises.
 UPSAMPLED_FROM = 1.5
@@ -76,13 +76,14 @@ def _numbers(values: pd.Series) -> pd.Series | None:
         return None
 
 
-def patient_split(samples: pd.DataFrame) -> tuple[list[Split], str]:
+def patient_split(samples: pd.DataFrame) -> tuple[list[Split], list[Note]]:
     """A split by patient into train and test; "all" and the reason for one patient."""
     patients = samples[["patient_id"]].drop_duplicates().reset_index(drop=True)
     if len(patients) < 2:
         folds = {"train": tuple(patients["patient_id"])}
         note = "for training alone: nothing is held out"
-        return [Split("all", folds, note=note)], "all samples are of one patient"
+        reason = ("split patients", "all samples are of one patient")
+        return [Split("all", folds, note=note)], [reason]
     test = max(TEST_SHARE, 1 / len(patients))
     folds = patient_folds(patients, {"train": 1 - test, "test": test})
-    return [folds.split("patients", "whole patients, at random (seed 0)")], ""
+    return [folds.split("patients", "whole patients, at random (seed 0)")], []

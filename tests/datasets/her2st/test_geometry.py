@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from pathjax.datasets.her2st.geometry import fit_pitch, frame_size, image_scale
-from pathjax.datasets.her2st.source import SectionError, find_sections, read_spots
+from pathjax.datasets.her2st.source import find_sections, read_spots
+from pathjax.datasets.spatial.sample import SpatialError
 
 
 def grid(step=290.0, degrees=0.0, missing=0.0, jitter=0.0, seed=0):
@@ -19,28 +20,25 @@ def grid(step=290.0, degrees=0.0, missing=0.0, jitter=0.0, seed=0):
 
 @pytest.mark.parametrize("degrees", [0.0, 1.5, -30.0, 90.0, 180.0])
 @pytest.mark.parametrize("missing", [0.0, 0.6])
-def test_recovers_pitch_and_rotation(degrees, missing):
+def test_recovers_the_scale_of_a_turned_array(degrees, missing):
     xy, pixel = grid(291.3, degrees, missing)
-    pitch = fit_pitch(xy, pixel)
-    np.testing.assert_allclose([pitch.step_x, pitch.step_y], 291.3, rtol=1e-9)
-    np.testing.assert_allclose(pitch.mpp, 200 / 291.3, rtol=1e-9)
-    np.testing.assert_allclose(abs(pitch.rotation), abs(degrees), atol=1e-6)
-    assert pitch.rms < 1e-6 and not pitch.off.any()
+    mpp, off = fit_pitch(xy, pixel)
+    np.testing.assert_allclose(mpp, 200 / 291.3, rtol=1e-9)
+    assert not off.any()
 
 
 def test_jitter_as_upstream_has_it_costs_a_few_per_mille():
     xy, pixel = grid(291.3, 0.1, missing=0.5, jitter=0.08)
-    pitch = fit_pitch(xy, pixel)
-    np.testing.assert_allclose(pitch.mpp, 200 / 291.3, rtol=5e-3)
+    np.testing.assert_allclose(fit_pitch(xy, pixel)[0], 200 / 291.3, rtol=5e-3)
 
 
 def test_misplaced_spots_are_marked_and_do_not_move_the_rest():
     xy, pixel = grid(291.3, 2.0)
     wrong = np.random.default_rng(1).choice(len(xy), len(xy) // 12, replace=False)
     pixel[wrong] += [900.0, -2500.0]
-    pitch = fit_pitch(xy, pixel)
-    assert set(np.flatnonzero(pitch.off)) == set(wrong)
-    np.testing.assert_allclose(pitch.mpp, 200 / 291.3, rtol=1e-6)
+    mpp, off = fit_pitch(xy, pixel)
+    assert set(np.flatnonzero(off)) == set(wrong)
+    np.testing.assert_allclose(mpp, 200 / 291.3, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +56,14 @@ def test_misplaced_spots_are_marked_and_do_not_move_the_rest():
     ],
 )
 def test_implausible_pitches_say_why(change, reason):
-    with pytest.raises(SectionError, match=reason):
+    with pytest.raises(SpatialError, match=reason):
         fit_pitch(*change(*grid()))
 
 
 def test_positions_without_a_grid_are_refused():
     xy, pixel = grid()
     shuffled = np.random.default_rng(0).permutation(pixel)
-    with pytest.raises(SectionError, match="bad spot pitch|no grid"):
+    with pytest.raises(SpatialError, match="bad spot pitch|no grid"):
         fit_pitch(xy, shuffled)
 
 
@@ -85,7 +83,7 @@ def test_frame_is_known_without_an_image():
 def test_positions_that_do_not_follow_the_frame_are_refused():
     spots = spots_of((6954, 7435))
     spots.loc[3, "pixel_y"] += 40
-    with pytest.raises(SectionError, match="pixel_y is not proportional"):
+    with pytest.raises(SpatialError, match="pixel_y is not proportional"):
         frame_size(spots)
 
 
@@ -93,7 +91,7 @@ def test_scale_of_a_reduced_image():
     scale = image_scale((2000, 2138), (6954, 7435))
     np.testing.assert_allclose(scale, (2000 / 6954, 2138 / 7435), rtol=0)
     assert image_scale((100, 300), None) == (1.0, 1.0)
-    with pytest.raises(SectionError, match="2000 x 1500.*6954 x 7435.*same shape"):
+    with pytest.raises(SpatialError, match="2000 x 1500.*6954 x 7435.*same shape"):
         image_scale((2000, 1500), (6954, 7435))
 
 
@@ -111,11 +109,13 @@ def test_real_sections(real_data):
         spots, notes = read_spots(files.spots)
         xy = np.array(spots.index.tolist(), float)
         pixel = spots[["pixel_x", "pixel_y"]].to_numpy()
-        pitch = fit_pitch(xy, pixel)
-        assert notes == [] and not pitch.off.any()
+        mpp, off = fit_pitch(xy, pixel)
+        assert notes == [] and not off.any()
         assert frame_size(spots) == expected[name][0]
-        np.testing.assert_allclose(pitch.mpp, expected[name][1], atol=1e-3)
-        assert abs(pitch.step_x / pitch.step_y - 1) < 0.012 and pitch.rms < 0.1
+        np.testing.assert_allclose(mpp, expected[name][1], atol=1e-3)
         design = np.column_stack([xy, np.ones(len(xy))])
-        plain = np.linalg.lstsq(design, pixel, rcond=None)[0]
-        np.testing.assert_allclose(pitch.step_x, np.linalg.norm(plain[0]), rtol=1e-9)
+        plain = np.linalg.norm(
+            np.linalg.lstsq(design, pixel, rcond=None)[0][:2], axis=1
+        )
+        assert abs(plain[0] / plain[1] - 1) < 0.012
+        np.testing.assert_allclose(mpp, 200 / np.sqrt(plain.prod()), rtol=1e-9)

@@ -1,7 +1,8 @@
 import pytest
 
 from pathjax.data.study import StudyError
-from pathjax.datasets.her2st.source import SectionError, find_sections
+from pathjax.datasets.her2st.source import find_sections
+from pathjax.datasets.spatial.sample import SpatialError
 
 
 def touch(root, *names):
@@ -57,16 +58,16 @@ def test_prefers_the_published_gzip_to_an_unzipped_copy(tmp_path):
 def test_missing_pieces_say_where_they_were_looked_for(tmp_path):
     touch(tmp_path, "data/ST-cnts/C2.tsv.gz")
     files = find_sections(tmp_path)["C2"]
-    with pytest.raises(SectionError, match=r"no spots file.*C2_selection\.tsv\[\.gz\]"):
+    with pytest.raises(SpatialError, match=r"no spots file.*C2_selection\.tsv\[\.gz\]"):
         files.table("spots")
-    with pytest.raises(SectionError, match=r"no image: expected data/ST-imgs/C/C2/"):
+    with pytest.raises(SpatialError, match=r"no image: expected data/ST-imgs/C/C2/"):
         files.image()
 
 
 def test_several_images_are_refused_by_name(tmp_path):
     touch(tmp_path, "data/ST-imgs/C/C2/a.jpg", "data/ST-imgs/C/C2/b.jpg")
     with pytest.raises(
-        SectionError, match=r"expected one image, got 2.*a\.jpg.*b\.jpg"
+        SpatialError, match=r"expected one image, got 2.*a\.jpg.*b\.jpg"
     ):
         find_sections(tmp_path)["C2"].image()
 
@@ -75,7 +76,7 @@ def test_viewer_copy_is_taken_only_where_allowed(tmp_path):
     touch(tmp_path, "data/ST-cnts/A1.tsv.gz", "app/www/imgs/A1_HE_image_dark.png")
     files = find_sections(tmp_path)["A1"]
     assert files.image() == (tmp_path / "app/www/imgs/A1_HE_image_dark.png", True)
-    with pytest.raises(SectionError, match="reduced copy, too coarse"):
+    with pytest.raises(SpatialError, match="reduced copy, too coarse"):
         files.image(viewer=False)
 
 

@@ -4,12 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pathjax.datasets.her2st.source import (
-    SectionError,
-    read_counts,
-    read_labels,
-    read_spots,
-)
+from pathjax.datasets.her2st.source import read_counts, read_labels, read_spots
+from pathjax.datasets.spatial.sample import SpatialError
 
 
 def write(path, text):
@@ -31,7 +27,6 @@ def test_reads_counts(tmp_path, name):
     assert counts.genes == ["A", "B", "C"]
     np.testing.assert_array_equal(counts.matrix.toarray(), [[1, 0, 2], [0, 3, 0]])
     assert counts.matrix.dtype == np.float32
-    assert counts.summed == {}
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n\n"])
@@ -47,12 +42,11 @@ def test_header_without_a_name_for_the_row_names_as_r_writes_it(tmp_path):
     assert counts.genes == ["A", "B", "C"] and len(counts.spots) == 2
 
 
-def test_duplicated_symbols_are_summed_and_named(tmp_path):
+def test_duplicated_symbols_stay_apart(tmp_path):
     text = "\tA\tB\tA\tA\n10x13\t1\t5\t2\t4\n"
     counts = read_counts(write(tmp_path / "C2.tsv", text))
-    assert counts.genes == ["A", "B"]
-    np.testing.assert_array_equal(counts.matrix.toarray(), [[7, 5]])
-    assert counts.summed == {"A": 3}
+    assert counts.genes == ["A", "B", "A", "A"]
+    np.testing.assert_array_equal(counts.matrix.toarray(), [[1, 5, 2, 4]])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +59,7 @@ def test_duplicated_symbols_are_summed_and_named(tmp_path):
 )
 def test_a_bad_row_of_counts_is_named(tmp_path, row):
     path = write(tmp_path / "C2.tsv", GOOD + row + "\n" + "8x8\t1\t1\t1\n")
-    with pytest.raises(SectionError, match=r"C2\.tsv line 4: expected"):
+    with pytest.raises(SpatialError, match=r"C2\.tsv line 4: expected"):
         read_counts(path)
 
 
@@ -81,7 +75,7 @@ def test_broken_files_are_named(tmp_path):
         ("twice.tsv", b"\tA\n1x1\t1\n1x1\t2\n", "a spot more than once"),
     ]:
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(SectionError, match=reason):
+        with pytest.raises(SpatialError, match=reason):
             read_counts(tmp_path / name)
 
 
@@ -123,7 +117,7 @@ def test_spots_without_the_optional_columns(tmp_path):
     ],
 )
 def test_unusable_spot_files_are_named(tmp_path, text, reason):
-    with pytest.raises(SectionError, match=reason):
+    with pytest.raises(SpatialError, match=reason):
         read_spots(write(tmp_path / "C2_selection.tsv", text))
 
 
@@ -139,7 +133,7 @@ def test_labels_are_rounded_to_the_array_and_conflicts_named(tmp_path):
     labels, notes = read_labels(write(tmp_path / "A1_labeled.tsv", text))
     assert labels == {(9, 21): "invasive cancer", (10, 21): "adipose tissue"}
     assert [what for what, _ in notes] == ["line 6", "11x20"]
-    with pytest.raises(SectionError, match="lacks the columns label"):
+    with pytest.raises(SpatialError, match="lacks the columns label"):
         read_labels(write(tmp_path / "b.tsv", "x\ty\n1\t2\n"))
 
 

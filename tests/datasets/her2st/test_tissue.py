@@ -4,8 +4,7 @@ import pytest
 from pathjax.data.check import check_study
 from pathjax.data.images import decode_tile
 from pathjax.data.study import StudyError
-from pathjax.datasets.her2st import build_her2st_tissue
-from pathjax.datasets.her2st.tissue import tissue_grid
+from pathjax.datasets.her2st.tissue import build_her2st_tissue, tissue_grid
 
 SMALL = {"tile_ums": (100.0, 200.0), "tile_px": 16}
 
@@ -65,7 +64,7 @@ def test_broken_sections_are_named(source, tmp_path):
     )
     assert set(study.tiles["slide_id"]) == {"C3"}
     [entry] = study.meta["skipped"]
-    assert entry["what"] == "C2" and "is broken" in entry["reason"]
+    assert entry["what"] == "C2" and "is not a complete image" in entry["reason"]
 
 
 def test_what_cannot_be_built_is_refused(source, tmp_path):

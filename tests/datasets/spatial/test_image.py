@@ -66,17 +66,6 @@ def test_far_outside_is_all_background():
     assert (tile == GREY).all() and filled == 1
 
 
-def test_blank_pixels_are_filled_and_measured():
-    image = smooth()
-    blank = np.zeros(image.shape[:2], bool)
-    blank[:, 200:] = True
-    image[blank] = 0
-    tile, filled = cut_tile(image, (200.0, 150.0), 64.0, 32, GREY, blank)
-    assert filled == pytest.approx(0.5)
-    np.testing.assert_array_equal(tile[:, 18:], np.broadcast_to(GREY, (32, 14, 3)))
-    assert (tile[:, :14, 2] == 77).all()
-
-
 def test_tiles_of_neighbours_equal_those_cut_alone(monkeypatch):
     """Whatever the blocks, over the edges too, and each spot once."""
     image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)

@@ -83,15 +83,14 @@ def test_real_sections(real_data, section):
 
     (files,) = choose_sections(real_data / "her2st", (section,))
     read = read_section(files)
-    image = ImageSource.open(read.slide.path)
-    xy = read.slide.spots[["pixel_x", "pixel_y"]].to_numpy(float)
-    library = np.asarray(read.counts.sum(axis=1), float).ravel()
-    surveyed = survey(image, read.slide.mpp)
-    found = place(surveyed, library, xy, image.size, read.slide.mpp)
+    image, xy, mpp = read.image, read.positions, read.mpp["spot pitch"]
+    library = np.asarray(read.counts.X.sum(axis=1), float).ravel()
+    surveyed = survey(image, mpp)
+    found = place(surveyed, library, xy, image.size, mpp)
     assert found.better is None and found.on_tissue > 0.9
     for way, move in WAYS.items():
         moved = np.stack(move(*xy.T, *image.size), axis=1)
-        found = place(surveyed, library, moved, image.size, read.slide.mpp)
+        found = place(surveyed, library, moved, image.size, mpp)
         assert found.better == way
     for way, turns in TURNS.items():
         turned = dataclasses.replace(
@@ -99,5 +98,5 @@ def test_real_sections(real_data, section):
             colour=np.rot90(surveyed.colour, turns),
             spread=np.rot90(surveyed.spread, turns),
         )
-        found = place(turned, library, xy, image.size[::-1], read.slide.mpp)
+        found = place(turned, library, xy, image.size[::-1], mpp)
         assert found.better == way

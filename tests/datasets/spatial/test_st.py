@@ -7,8 +7,6 @@ import pytest
 from made_spots import picture, save
 
 from pathjax.data.check import check_study
-from pathjax.data.images import decode_tile
-from pathjax.datasets.her2st import build_her2st
 from pathjax.datasets.spatial.build import build_spatial
 from pathjax.datasets.spatial.formats import recognise
 from pathjax.datasets.spatial.manifest import SampleRow
@@ -163,37 +161,10 @@ def test_a_degenerate_transformation_is_refused(tmp_path):
         recognise(tmp_path)
 
 
-@pytest.mark.slow
-def test_her2st_is_the_study_of_its_own_source(real_data, tmp_path):
-    """B4, through `data spatial` and through `data her2st`: spots, counts, tiles."""
+def test_her2st_is_recognised(real_data):
     root = real_data / "her2st"
-    assert isinstance(recognise(root), Her2st)
-    path = root / "data" / "ST-cnts" / "B4.tsv.gz"
-    ours = build_spatial(
-        [SampleRow(path)], tmp_path / "ours", SpatialOptions(tile_px=32)
-    )
-    theirs = build_her2st(root, tmp_path / "theirs", tile_px=32, sections=("B4",))
-    columns = ["sample_id", "patient_id", "site", "slide_id", "pixel_x", "pixel_y",
-               "source_mpp", "cluster", "total_counts"]  # fmt: skip
-    pd.testing.assert_frame_equal(ours.samples[columns], theirs.samples[columns])
-    genes = theirs.expression().var_names
-    for layer in (None, "counts"):
-        tables = [study.expression()[:, genes].to_df(layer) for study in (ours, theirs)]
-        pd.testing.assert_frame_equal(*tables, check_dtype=False, rtol=1e-5)
-    places = [study.tiles.set_index("tile_id") for study in (ours, theirs)]
-    names = theirs.samples["sample_id"]
-    pd.testing.assert_frame_equal(
-        places[0].loc[names, ["x", "y", "mpp", "filled"]],
-        places[1].loc[names, ["x", "y", "mpp", "filled"]],
-    )
-    tiles = [
-        {
-            name: decode_tile(data).astype(int)
-            for name, data in zip(
-                study.tiles["tile_id"], study.tile_bytes(range(len(names))), strict=True
-            )
-        }
-        for study in (ours, theirs)
-    ]
-    apart = [np.abs(tiles[0][name] - tiles[1][name]).mean() for name in names]
-    assert max(apart) < 1.0
+    known = recognise(root)
+    assert isinstance(known, Her2st)
+    path = root / "data" / "ST-cnts" / "A1.tsv.gz"
+    assert path in known.samples(root) and known.samples(path) == [path]
+    assert known.read(path, OPTIONS).patient == "A"

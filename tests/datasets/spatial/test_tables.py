@@ -41,12 +41,12 @@ def test_labels_become_numbers_or_classes():
 @pytest.mark.parametrize(("patients", "test"), [(2, 1), (10, 2)])
 def test_whole_patients_are_tested(patients, test):
     names = [f"P{number}" for number in range(patients)]
-    (split,), reason = patient_split(pd.DataFrame({"patient_id": names * 3}))
-    assert len(split.folds["test"]) == test and not reason
+    (split,), missing = patient_split(pd.DataFrame({"patient_id": names * 3}))
+    assert len(split.folds["test"]) == test and not missing
     assert sorted(split.folds["train"] + split.folds["test"]) == sorted(names)
 
 
 def test_nothing_is_held_out_of_one_patient():
-    (split,), reason = patient_split(pd.DataFrame({"patient_id": ["P1", "P1"]}))
+    (split,), missing = patient_split(pd.DataFrame({"patient_id": ["P1", "P1"]}))
     assert split.name == "all" and split.folds == {"train": ("P1",)}
-    assert reason == "all samples are of one patient"
+    assert missing == [("split patients", "all samples are of one patient")]

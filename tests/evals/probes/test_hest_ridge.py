@@ -1,12 +1,13 @@
 """scikit-learn's scaler, PCA and ridge, and scipy's Pearson r, as HEST calls them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from extras import extra
 from scipy.stats import pearsonr
 
 from pathjax.data.images import decode_tile
-from pathjax.datasets.her2st import build_her2st
+from pathjax.datasets.her2st.build import build_her2st
 from pathjax.evals.probes.hest_ridge import hest_alpha, hest_choice, hest_ridge
 from pathjax.stats.metrics import mean_pearson
 
@@ -103,9 +104,9 @@ def test_r_is_that_of_scikit_learn_on_real_spots(real_data, tmp_path):
     expression, folds = {}, {}
     study = build_her2st(real_data / "her2st", tmp_path / "out")
     adata = study.expression()
-    x = np.stack([thumbnail(one) for one in study.tile_bytes(range(len(study.tiles)))])
+    rows = pd.Index(study.tiles["sample_id"]).get_indexer(adata.obs_names)
+    x = np.stack([thumbnail(one) for one in study.tile_bytes(rows)])
     counts = np.log1p(adata.layers["counts"].toarray())
-    assert list(study.tiles["sample_id"]) == list(adata.obs_names)
     for fold in ("train", "new_section"):
         folds[fold] = study.fold_samples("c_sections", fold)
         expression[fold] = counts[folds[fold]]
