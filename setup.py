@@ -145,12 +145,12 @@ EXTRAS = {
     "docs": DOCS,
     # For `pathjax bench --peer` only; never a runtime dependency.
     "peers": ["torch>=2.6", "timm>=1.0.15", "tensorflow-cpu>=2.18"],
-    # For `pathjax bench eva --peer` and its test: the version that eva-linear was read
-    # from. Install PyTorch's CPU build first; the package itself asks for CUDA's.
+    # For the contestant eva of `pathjax bench probe`: the version that eva-linear was
+    # read from. Install PyTorch's CPU build first; the package itself asks for CUDA's.
     "eva": ["kaiko-eva==0.4.5"],
     # For `pathjax import` without a file; from 0.23 a broken download is taken up again.
     "hub": ["huggingface_hub>=0.23"],
-    # For `python -m pathjax.zoo.parity` and the tests against these libraries.
+    # For `python tests/parity.py` and the tests against these libraries.
     "parity": [
         "torch>=2.6",  # weights_only=True without its known hole (CVE-2025-32434)
         "torchvision>=0.21",  # goes with torch 2.6

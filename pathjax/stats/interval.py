@@ -5,7 +5,7 @@
 The jackknife: each unit (patient) is left out once; the spread of these scores gives
 the variance over patients (Efron & Tibshirani 1993, An Introduction to the Bootstrap,
 ch. 11), and t's quantile allows for its being estimated from few. Percentile bootstrap
-intervals are too short for few patients; `pathjax bench coverage` measures it. Seeds
+intervals are too short for few patients; tests/interval_coverage.py measures it. Seeds
 add a half width of their own, in quadrature: the sum of Satterthwaite's degrees of
 freedom covers less than 90 % where two or three seeds differ. NumPy and float64; it
 reads no file.

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.peer
 
 @pytest.mark.parametrize("name", names())
 def test_the_same_numbers_as_its_library(name):
-    from pathjax.zoo.parity import AT_GRID, ELSEWHERE, compare_named, quiet
+    from parity import AT_GRID, ELSEWHERE, compare_named, quiet
 
     with quiet():
         found = compare_named(name)
@@ -33,7 +33,7 @@ def test_the_same_numbers_as_its_library(name):
     ],
 )
 def test_the_comparison_sees_what_is_wrong(name, wrong, where):
-    from pathjax.zoo.parity import AT_GRID, ELSEWHERE, compare, quiet
+    from parity import AT_GRID, ELSEWHERE, compare, quiet
 
     entry = get(name)
     vit = entry.vit.replace(depth=2, **wrong)

@@ -4,7 +4,7 @@ For each entry of the registry: build the architecture in timm or transformers, 
 with random numbers in which no part is trivial, convert, and compare outputs; then
 import the same weights from a file, export them to timm, and compare what timm loads.
 
-    python -m pathjax.zoo.parity --out docs/parity.md
+    python tests/parity.py --out docs/parity.md
 
 Needs torch, timm and transformers (`pip install 'pathjax[parity]'`). Published weights
 are not read: the comparison is at the real width, MLP and token layout, for any weights.
@@ -320,7 +320,7 @@ def quiet() -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compares all models, or those named, and writes the table."""
-    parser = argparse.ArgumentParser(prog="python -m pathjax.zoo.parity")
+    parser = argparse.ArgumentParser(prog="python tests/parity.py")
     parser.add_argument("models", nargs="*", help="all if none")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
@@ -329,7 +329,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in args.models or names():
             results.append(compare_named(name))
             print(results[-1], flush=True)
-    text = table(results, f"python -m pathjax.zoo.parity --out {args.out}")
+    text = table(results, f"python tests/parity.py --out {args.out}")
     if args.out:
         write_text(args.out, text)
     return 0 if all(one.passed for one in results) else 1

@@ -1,4 +1,6 @@
-"""`pathjax bench coverage`: how often intervals hold the true value, and tests err.
+"""How often intervals hold the true value, and tests err: a simulation.
+
+    python tests/interval_coverage.py --out coverage.json
 
 Studies with known true values are simulated and go through `report.compare.compare`,
 which makes every table: what is counted is what users see. "null" studies have a tuned
@@ -7,6 +9,7 @@ it is better; their true value is the mean of the reported deltas over all studi
 Embeddings and probes are not simulated, only their predictions.
 """
 
+import argparse
 import concurrent.futures
 import dataclasses
 import hashlib
@@ -23,7 +26,7 @@ import numpy as np
 import scipy.special
 
 import pathjax
-from pathjax.bench.options import BenchError
+from pathjax.commands.datasets import add_fields
 from pathjax.evals.results import make_entry
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.files import write_json
@@ -283,7 +286,7 @@ def run(options: Options, quick: bool, out: Path | None = None) -> dict[str, Any
     """
     asked = options.only.split(",") if options.only else list(BASE)
     if unknown := sorted(set(asked) - set(BASE)):
-        raise BenchError(
+        raise ValueError(
             f"only={','.join(unknown)}: expected some of {', '.join(BASE)}"
         )
     grid = [design for design in designs(quick) if design.metric in asked]
@@ -385,3 +388,18 @@ def _cell(row: Mapping[str, Any], part: str, key: str) -> str:
     bad = share < COVERS[0] if covers else share > ERRS[1]
     # The family of all tests is bounded by Holm; the intervals are not corrected.
     return f"**{text}**" if bad and key != "interval" else text
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs the simulation and prints its table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="small studies only")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    add_fields(parser, Options)
+    args = vars(parser.parse_args(words))
+    quick, out = args.pop("quick"), args.pop("out")
+    print(markdown(run(Options(**args), quick, out)))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,13 +4,12 @@ import dataclasses
 import json
 from pathlib import Path
 
+import interval_coverage as coverage
 import numpy as np
 import pytest
+from interval_coverage import BASE, EFFECT, Design, Options, run_design, simulate
 from scipy import stats
 
-from pathjax.bench import coverage, run_bench
-from pathjax.bench.coverage import BASE, EFFECT, Design, Options, run_design, simulate
-from pathjax.bench.options import BenchError
 from pathjax.report.compare import compare
 
 SMALL = Options(studies=6, permutations=40, processes=1)
@@ -105,9 +104,8 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys, monkeypatch):
     one = Design("accuracy", patients=7, rows=1)
     monkeypatch.setattr(coverage, "designs", lambda quick: [one])
     out = tmp_path / "coverage.json"
-    words = ["studies=5", "permutations=40", "processes=1"]
-    words = [f"--config.{word}" for word in words]
-    assert run_bench("coverage", False, out, words, quick=True) == 0
+    words = ["--studies=5", "--permutations=40", "--processes=1", "--quick"]
+    coverage.main([*words, f"--out={out}"])
     found = json.loads(out.read_text())
     assert coverage.markdown(found) in capsys.readouterr().out
     (row,) = found["designs"]
@@ -147,13 +145,6 @@ def test_the_grid_is_the_one_promised():
     assert {d.rows for d in full} == {1, 5}
     assert {d.seeds for d in full} >= {1, 5} and {d.metric for d in full} == set(BASE)
     assert any(d.folds == d.patients for d in full)  # a patient a fold
-
-
-def test_options_of_other_benchmarks_are_refused():
-    with pytest.raises(BenchError, match="--quick is an option of bench coverage"):
-        run_bench("step", False, None, [], quick=True)
-    with pytest.raises(BenchError, match="bench coverage has no peers"):
-        run_bench("coverage", True, None, [])
 
 
 def test_the_page_shows_the_recorded_run():
