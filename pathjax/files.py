@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, JSON as expected, and the folder of caches.
+"""Files that appear whole or not at all, JSON as expected, caches, the command line.
 
 Everything pathjax writes goes to a neighbour first and is renamed when it is complete,
 so that a killed process or a full disk never leaves half a file under a final name.
@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,11 @@ from typing import Any
 LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 # Called with each file that is complete under its final name; `buckets` uploads it.
 AFTER_WRITE: list[Callable[[Path], None]] = []
+
+
+def command_line() -> str:
+    """The command that is running, for the record of what it makes."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def cache_folder() -> Path:

@@ -26,7 +26,7 @@ import numpy as np
 import scipy.special
 
 import pathjax
-from pathjax.commands.datasets import add_fields
+from pathjax.commands.options import add_fields, read_fields
 from pathjax.evals.results import make_entry
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.files import write_json
@@ -396,9 +396,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="small studies only")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     add_fields(parser, Options)
-    args = vars(parser.parse_args(words))
-    quick, out = args.pop("quick"), args.pop("out")
-    print(markdown(run(Options(**args), quick, out)))
+    args = parser.parse_args(words)
+    print(markdown(run(read_fields(args, Options), args.quick, args.out)))
 
 
 if __name__ == "__main__":

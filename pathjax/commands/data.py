@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pathjax.commands import correct, datasets, gene_sets, spatial, tcga, text
+from pathjax.commands import datasets, derived, spatial, tcga, text
 
 
 def add(commands) -> None:
@@ -69,8 +69,7 @@ def add(commands) -> None:
     )
     split.add_argument("--seed", type=int, help="random seed (default: 0)")
     split.set_defaults(run=run_split)
-    correct.add(kinds)
-    gene_sets.add(kinds)
+    derived.add(kinds)
     text.add_reports(kinds)
     datasets.add(kinds)
     spatial.add(kinds)

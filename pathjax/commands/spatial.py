@@ -1,10 +1,9 @@
 """`pathjax data spatial`: a study of spatial transcriptomics in any known format."""
 
 import argparse
-import dataclasses
 from pathlib import Path
 
-from pathjax.commands.datasets import add_fields
+from pathjax.commands.options import add_fields, read_fields
 from pathjax.commands.output import print_built
 from pathjax.datasets.spatial.options import SpatialOptions
 
@@ -36,12 +35,7 @@ def run_spatial(args: argparse.Namespace) -> None:
     from pathjax.datasets.spatial.manifest import rows_of
     from pathjax.progress import stage
 
-    options = SpatialOptions(
-        **{
-            field.name: getattr(args, field.name)
-            for field in dataclasses.fields(SpatialOptions)
-        }
-    )
+    options = read_fields(args, SpatialOptions)
     rows = rows_of(args.samples, args.manifest, options)
     with stage("spatial", len(rows)) as bar:
         study = build_spatial(

@@ -1,21 +1,46 @@
 """`pathjax text` and `pathjax data reports`: report texts into studies and vectors."""
 
 import argparse
+import dataclasses
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 from pathjax.buckets import shown
+from pathjax.commands.options import add_fields, read_fields
 from pathjax.commands.output import add_shard, refuse_unused, remember_defaults
 from pathjax.files import short_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """Options of `--backend openai`, which `OpenAIBackend` takes."""
+
+    model: str = "text-embedding-3-small"
+    base_url: Annotated[str | None, "default: $OPENAI_BASE_URL, or OpenAI's"] = None
+    key_variable: Annotated[str, "environment variable that holds the key", "NAME"] = (
+        "OPENAI_API_KEY"
+    )
+    batch: Annotated[int, "texts per request"] = 64
+    retries: int = 8
+    timeout: Annotated[float, "of a request", "SECONDS"] = 60.0
+    insecure: Annotated[bool, "allow unencrypted http to other machines"] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Spending:
+    """Options of `--backend openai` on what it may cost."""
+
+    price: Annotated[float | None, "price per million tokens", "USD"] = None
+    max_cost: Annotated[float | None, "accept a cost up to this amount", "USD"] = None
+    yes: Annotated[bool, "accept any cost"] = False
+    dry_run: Annotated[bool, "print the cost and send nothing"] = False
+
 
 # Options that only some backends have.
 PIECES = ("max_tokens", "long", "cache", "shard")
 OPTIONS = {
-    "openai": (
-        *PIECES,
-        *("dimensions", "model", "base_url", "key_variable", "batch", "retries"),
-        *("timeout", "insecure", "price", "max_cost", "yes", "dry_run"),
-    ),
+    "openai": (*PIECES, "dimensions", *vars(Server()), *vars(Spending())),
     "minilm": (*PIECES, "model_dir"),
     "tfidf": ("dimensions", "fit_on", "seed"),
 }
@@ -58,32 +83,8 @@ def add(commands) -> None:
     add_shard(embed, "texts")
     add_table_options(embed)
     http = embed.add_argument_group("--backend openai")
-    http.add_argument("--model", default="text-embedding-3-small")
-    http.add_argument("--base-url", help="default: $OPENAI_BASE_URL, or OpenAI's")
-    http.add_argument(
-        "--key-variable",
-        default="OPENAI_API_KEY",
-        metavar="NAME",
-        help="environment variable that holds the key",
-    )
-    http.add_argument("--batch", type=int, default=64, help="texts per request")
-    http.add_argument("--retries", type=int, default=8)
-    http.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
-    http.add_argument(
-        "--insecure",
-        action="store_true",
-        help="allow unencrypted http to other machines",
-    )
-    http.add_argument(
-        "--price", type=float, metavar="USD", help="price per million tokens"
-    )
-    http.add_argument(
-        "--max-cost", type=float, metavar="USD", help="accept a cost up to this amount"
-    )
-    http.add_argument("--yes", action="store_true", help="accept any cost")
-    http.add_argument(
-        "--dry-run", action="store_true", help="print the cost and send nothing"
-    )
+    add_fields(http, Server)
+    add_fields(http, Spending)
     local = embed.add_argument_group("--backend minilm")
     local.add_argument(
         "--model-dir",
@@ -288,17 +289,8 @@ def backend_of(args: argparse.Namespace):
         return MiniLMBackend(args.model_dir, **options)
     from pathjax.text.openai import OpenAIBackend
 
-    return OpenAIBackend(
-        args.model,
-        base_url=args.base_url,
-        key_variable=args.key_variable,
-        dimensions=args.dimensions,
-        batch=args.batch,
-        retries=args.retries,
-        timeout=args.timeout,
-        insecure=args.insecure,
-        **options,
-    )
+    server = vars(read_fields(args, Server))
+    return OpenAIBackend(**server, dimensions=args.dimensions, **options)
 
 
 def run_show(args: argparse.Namespace) -> None:

@@ -2,10 +2,9 @@
 
 import argparse
 import os
-from dataclasses import fields
 from pathlib import Path
 
-from pathjax.commands.datasets import add_fields
+from pathjax.commands.options import add_fields, read_fields
 from pathjax.commands.output import add_shard, print_built, print_skipped
 from pathjax.wsi.options import TileOptions
 
@@ -48,10 +47,9 @@ def run_tile(args: argparse.Namespace) -> int:
     from pathjax.progress import stage
     from pathjax.wsi.build import tile_study
 
-    values = {field.name: getattr(args, field.name) for field in fields(TileOptions)}
     if args.coordinates:  # workers may have another working directory
-        values["coordinates"] = os.path.abspath(args.coordinates)
-    options = TileOptions(**values)
+        args.coordinates = os.path.abspath(args.coordinates)
+    options = read_fields(args, TileOptions)
     with stage("tile", 1) as bar:
         study = tile_study(
             args.slides,

@@ -7,8 +7,6 @@ in study_writer.py.
 
 import io
 import logging
-import shlex
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import pyarrow.parquet as pq
 import pathjax
 from pathjax.data.study import Study, StudyError, listing, read_split, sha256
 from pathjax.data.study_tables import read_frame
-from pathjax.files import read_json, write_json
+from pathjax.files import command_line, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ def record(study: Study, file: str, **more: Any) -> Study:
         "file": file,
         **more,
         "pathjax": pathjax.__version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
     }
     meta = study.meta | {
         "files": study.meta["files"] | {file: made},

@@ -13,9 +13,7 @@ are shared by hard links.
 
 import dataclasses
 import os
-import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +27,7 @@ import pathjax
 from pathjax.data.measured import is_partial, measured
 from pathjax.data.study import Study, StudyError, sha256
 from pathjax.data.variance import groups_of, shares
-from pathjax.files import atomic_path, write_json
+from pathjax.files import atomic_path, command_line, write_json
 from pathjax.optional_deps import need
 
 METHODS = ("combat", "center")
@@ -202,7 +200,7 @@ def correct(
         "batches": list(made.batches),
         "unseen": {"batches": list(plan.unseen), "done": unseen},
         "pathjax": pathjax.__version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
     }
     fitted_on = f"{rows.sum()} samples of fold {fit} of {split}"
     notes = [f"{method} by {batch}: {len(made.batches)} batches, fitted on {fitted_on}"]

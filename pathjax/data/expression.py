@@ -84,9 +84,8 @@ class GenePanel:
             mean=np.asarray(entry["mean"], np.float32),
             std=np.asarray(entry["std"], np.float32),
             samples=entry["samples"],
-            # Absent in old panels, which were all of studies with this unit.
-            unit=entry.get("unit", UNIT),
-            ids={key: tuple(names) for key, names in entry.get("ids", {}).items()},
+            unit=entry["unit"],
+            ids={key: tuple(names) for key, names in entry["ids"].items()},
         )
 
 

@@ -9,8 +9,6 @@ sample by itself, as gseapy has it, without its normalisation by the range of al
 Where samples were measured for different genes, only those of all samples count.
 """
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from pathjax.data.expression import fit_panel, select
 from pathjax.data.gene_sets import Matched, match, read_gmt
 from pathjax.data.measured import shared_genes
 from pathjax.data.study import Study, StudyError, sha256
+from pathjax.files import command_line
 from pathjax.optional_deps import need
 
 METHODS = {"mean_z": "mean z-score of genes", "ssgsea": "ssGSEA enrichment score"}
@@ -116,7 +115,7 @@ def score_sets(
         "method": method,
         "left_out": found.left_out,
         "pathjax": pathjax.__version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
     }
     notes = _notes(found, len(sets), len(genes), min_genes)
     if panel is not None:

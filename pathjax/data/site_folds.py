@@ -1,19 +1,17 @@
 """Assigns whole sites to folds, balanced by class.
 
 A model recognises where a slide was made, and sites differ in their patients, so folds
-that share sites flatter it (Howard et al. 2021, doi:10.1038/s41467-021-24698-1). Greedy
-start, local search, and branch and bound for small problems minimise `folds.deviation`.
-Deterministic for one SciPy version: every limit is a count, none is a time. All of TCGA
-(11,129 patients, 722 sites, 33 cancer types) takes 3 s for 5 folds on one core.
+that share sites flatter it (Howard et al. 2021, doi:10.1038/s41467-021-24698-1). A greedy
+start and local search minimise `folds.deviation`. Deterministic: every limit is a count,
+none is a time. All of TCGA (11,129 patients, 722 sites, 33 cancer types) takes 3 s for 5
+folds on one core.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from jaxtyping import Float, Int
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from pathjax.data.folds import (
     Folds,
@@ -27,10 +25,6 @@ from pathjax.data.study import StudyError
 
 # Restarts of the local search: more where there are few sites and it is quick.
 RESTARTS, MOST_RESTARTS, RESTARTED_SITES = 8, 200, 8000
-# Sites times folds above which branch and bound did not finish on TCGA cohorts, or did
-# worse than local search (68 sites, 5 folds, 5 classes: 10 s).
-MILP_CHOICES = 240
-MILP_NODES = 1000
 SAME = 1e-9  # deviations closer than this are equal
 
 
@@ -110,9 +104,6 @@ def assign_sites(
         other = improve(counts, share, moved, rng)
         if cost(counts, share, other) < cost(counts, share, best) - SAME:
             best = other
-    if counts.shape[0] * len(share) <= MILP_CHOICES:
-        exact = optimum(counts, share, cost(counts, share, best))
-        best = best if exact is None else exact
     return best
 
 
@@ -189,51 +180,3 @@ def improve(
                 over[to] -= given[other]
                 place[site], place[other] = to, here
     return place
-
-
-def optimum(counts, share, below: float) -> Int[np.ndarray, "S"] | None:
-    """The best assignment with a deviation below `below`, or None if none is found.
-
-    x[s, f] is 1 where site s is in fold f; d[f, c] is at least |count - target|. The
-    sum of d / (patients of the class) is minimised, up to a number of nodes.
-    """
-    (sites, classes), folds = counts.shape, len(share)
-    targets = _targets(counts, share).T.ravel()
-    price = np.repeat(1 / counts.sum(axis=0), folds)
-    each_fold = sp.eye_array(folds)
-    one_fold = sp.kron(sp.eye_array(sites), np.ones((1, folds)))
-    some_site = sp.kron(np.ones((1, sites)), each_fold)
-    held = sp.vstack(  # rows by class, then fold
-        [sp.kron(counts[:, [c]].T, each_fold).tocsr() for c in range(classes)]
-    )
-    slack = sp.eye(folds * classes)
-
-    def both(left, right):
-        return sp.hstack([left, right]).tocsr()
-
-    zeros = sp.csr_matrix
-    rules = [
-        LinearConstraint(both(one_fold, zeros((sites, folds * classes))), 1, 1),
-        LinearConstraint(both(some_site, zeros((folds, folds * classes))), 1, np.inf),
-        LinearConstraint(both(held, -slack), -np.inf, targets),
-        LinearConstraint(both(held, slack), targets, np.inf),
-    ]
-    upper = np.ones((sites, folds))
-    # Folds of equal share are interchangeable: keep the i-th largest site in the first
-    # i + 1 of them, so that the search skips all permutations.
-    largest = np.argsort(-counts[:, 0], kind="stable")
-    for value in np.unique(share):
-        alike = np.flatnonzero(share == value)
-        for i, site in enumerate(largest[: len(alike)]):
-            upper[site, alike[i + 1 :]] = 0
-    result = milp(
-        np.concatenate([np.zeros(sites * folds), price]),
-        integrality=np.repeat([1, 0], [sites * folds, folds * classes]),
-        bounds=Bounds(0, np.concatenate([upper.ravel(), np.full(len(price), np.inf)])),
-        constraints=rules,
-        options={"node_limit": MILP_NODES, "mip_rel_gap": 1e-6, "presolve": True},
-    )
-    if result.x is None:
-        return None
-    place = result.x[: sites * folds].reshape(sites, folds).argmax(axis=1)
-    return place if cost(counts, share, place) < below - SAME else None

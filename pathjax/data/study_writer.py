@@ -11,9 +11,7 @@ import json
 import logging
 import os
 import re
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +40,7 @@ from pathjax.data.study_tables import (
     slide_problems,
     stream,
 )
-from pathjax.files import atomic_path, write_json
+from pathjax.files import atomic_path, command_line, write_json
 
 # Names of shards and splits: with ending and `atomic_path`'s part at most 255 bytes.
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,219}")
@@ -144,7 +142,7 @@ class StudyWriter:
             "provenance": {
                 **provenance,
                 "pathjax": pathjax.__version__,
-                "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                "command": command_line(),
             },
             "build": build,
         }
@@ -195,14 +193,13 @@ class StudyWriter:
     def _damage(self, shard: str) -> str:
         """How a shard differs from what was written; "" if it does not."""
         try:
-            about = pq.read_metadata(self._rows_path(shard)).metadata or {}
+            about = pq.read_metadata(self._rows_path(shard)).metadata
         except pa.ArrowInvalid:
             return "has unreadable rows"
-        size = self._shard(shard).stat().st_size
-        if about.get(b"bytes", str(size).encode()) != str(size).encode():
-            return f"has {size} bytes, {about[b'bytes'].decode()} were written"
-        expected = about.get(b"sha256", b"").decode()
-        if expected and expected != sha256(self._shard(shard)):
+        size, written = self._shard(shard).stat().st_size, about[b"bytes"].decode()
+        if str(size) != written:
+            return f"has {size} bytes, {written} were written"
+        if about[b"sha256"].decode() != sha256(self._shard(shard)):
             return "has other bytes than were written"
         return ""
 
@@ -248,9 +245,7 @@ class StudyWriter:
             self._order.append(shard)
 
     def _checksum(self, shard: str) -> str:
-        # Builds begun by early versions kept none.
-        about = pq.read_metadata(self._rows_path(shard)).metadata or {}
-        return about.get(b"sha256", b"").decode() or sha256(self._shard(shard))
+        return pq.read_metadata(self._rows_path(shard)).metadata[b"sha256"].decode()
 
     def adopt(
         self,

@@ -8,6 +8,7 @@
     annotated.py  predictions -> AnnData, in blocks
     maps.py       a slide at low magnification, one gene over it
     measured.py   predicted beside measured
+    options.py    what can be chosen
     outputs.py    everything that is written
     run.py        all of it, resumable
 

@@ -5,8 +5,6 @@ nearest*.csv, genes.csv, spots.json, measured-SLIDE.png, predicted.json
 """
 
 import dataclasses
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,15 @@ import pathjax
 from pathjax.data.study import Study
 from pathjax.data.tile_source import read_image
 from pathjax.embeddings.embedding_file import FileRows
-from pathjax.files import write_csv, write_json
+from pathjax.files import command_line, write_csv, write_json
 from pathjax.models.model_file import Model
-from pathjax.predict import PredictError
 from pathjax.predict.annotated import read_columns, spatial_entry, write_annotated
 from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import POOR, UNKNOWN
 from pathjax.predict.heads import Regression
 from pathjax.predict.maps import Picture, draw_map, mosaic, of_study, painted, shrunk
 from pathjax.predict.measured import write_measured
+from pathjax.predict.options import Options
 from pathjax.predict.slide_tiles import SlideTiles
 from pathjax.predict.tiles import Input
 from pathjax.report.style import slug
@@ -36,73 +34,6 @@ BLOCK = 4096  # tiles in memory at once
 MOST_PICTURES = 50  # slides whose picture goes into the file: up to 4 MB each
 NOT_CLINICAL = "research only, not for clinical use"
 NEAREST = ("query", "rank", "similarity", "by", "sample", "patient")
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What can be chosen; the command line's words are the fields' names.
-
-    Attributes:
-      genes: Comma-separated names, or a file of names; None is the whole panel.
-      split, fold: Part of a study.
-      mpp: Of the model's input, if the checkpoint lacks it; overrides it otherwise.
-      slide_mpp: Of a slide's level 0, where its file does not say it.
-      min_tissue: Minimum share of tissue in a slide's tile.
-      reference, reference_part: Study to retrieve from, and SPLIT:FOLD of it or "all".
-      reference_text: Embeddings of its reports, for a model with a text tower.
-      reference_vectors: Vectors of its samples, for a gene tower that reads them, in
-        place of the file of training.
-      neighbours: Number of samples that a retrieved expression is the mean of.
-      own_patient: Let a query retrieve its own patient.
-      nearest: Number of neighbours listed.
-      measured: Compare with the study's expression.
-      validation: genes.csv of a measured prediction, for the reliability of genes;
-        RUN/genes.csv by default, if present.
-      pictures: Folder with a picture of each slide at level 0.
-      max_maps: Maximum number of maps.
-      batch, threads: Tiles per step, reading threads.
-      overwrite: Replace the output of another model or input.
-    """
-
-    genes: str | None = None
-    split: str | None = None
-    fold: str | None = None
-    mpp: float | None = None
-    slide_mpp: float | None = None
-    min_tissue: float = 0.35
-    reference: Path | None = None
-    reference_part: str | None = None
-    reference_text: Path | None = None
-    reference_vectors: Path | None = None
-    neighbours: int = 50
-    own_patient: bool = False
-    nearest: int = 5
-    measured: bool = False
-    validation: Path | None = None
-    pictures: Path | None = None
-    max_maps: int = 20
-    batch: int = 64
-    threads: int = 2
-    overwrite: bool = False
-
-    def __post_init__(self):
-        least = {"neighbours": 1, "nearest": 1, "max_maps": 0, "batch": 1, "threads": 1}
-        problems = [
-            f"--{name.replace('_', '-')}: expected at least {low}, got {value}"
-            for name, low in least.items()
-            if (value := getattr(self, name)) < low
-        ]
-        for name in ("mpp", "slide_mpp"):
-            value = getattr(self, name)
-            if value is not None and not 0.01 <= value <= 100:
-                problems.append(
-                    f"--{name.replace('_', '-')}: expected micrometres per pixel such as "
-                    f"0.5, got {value}"
-                )
-        if not 0 <= self.min_tissue <= 1:
-            problems.append(f"--min-tissue: expected 0 to 1, got {self.min_tissue}")
-        if problems:
-            raise PredictError("; ".join(problems))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,7 +179,7 @@ class Outputs:
             "input_fingerprint": source.fingerprint,
             "panel": list(self.model.meta["panel"]["genes"]),
             "notes": notes,
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command_line(),
             "version": pathjax.__version__,
         }
 

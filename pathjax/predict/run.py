@@ -25,7 +25,8 @@ from pathjax.predict import PredictError
 from pathjax.predict.bank import Bank, person
 from pathjax.predict.genes import Validation, chosen, gene_table, read_validation
 from pathjax.predict.heads import Regression, build, panel_of
-from pathjax.predict.outputs import Options, Outputs, Predicted
+from pathjax.predict.options import Options
+from pathjax.predict.outputs import Outputs, Predicted
 from pathjax.predict.tiles import Input, open_input, view_of
 
 

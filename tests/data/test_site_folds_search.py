@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathjax.data import site_folds
-from pathjax.data.site_folds import assign_sites, cost, greedy, improve, optimum
+from pathjax.data.site_folds import assign_sites, cost, greedy, improve
 
 
 def problem(seed, sites, classes):
@@ -42,17 +41,6 @@ def test_tiny_problems_are_solved_to_the_optimum(seed, sites, share):
     place = assign_sites(counts, share, seed)
     assert len(set(place.tolist())) == len(share)
     assert cost(counts, share, place) == pytest.approx(best_of_all(counts, share))
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("share", SHARES, ids=str)
-def test_branch_and_bound_alone_finds_the_optimum(share, seed):
-    counts = problem(seed, 6, 3)
-    wanted = best_of_all(counts, share)
-    place = optimum(counts, share, below=np.inf)
-    assert cost(counts, share, place) == pytest.approx(wanted)
-    # Nothing is better than the best.
-    assert optimum(counts, share, below=wanted) is None
 
 
 @settings(max_examples=12, deadline=None)
@@ -92,11 +80,3 @@ def test_as_many_sites_as_folds_fill_them_all():
         assign_sites(counts, share, 0),
     ):
         assert sorted(found.tolist()) == [0, 1, 2, 3] and found[0] == 0
-
-
-def test_branch_and_bound_mends_what_search_misses(monkeypatch):
-    """With search left out, the optimum is still found."""
-    counts, share = problem(3, 6, 3), np.full(3, 1 / 3)
-    monkeypatch.setattr(site_folds, "improve", lambda c, s, place, rng: place)
-    place = assign_sites(counts, share, 0)
-    assert cost(counts, share, place) == pytest.approx(best_of_all(counts, share))

@@ -16,7 +16,7 @@ from pathjax.embeddings.embedding_file import EmbeddingError
 from pathjax.models.model_file import load_model, save_model
 from pathjax.predict import PredictError
 from pathjax.predict.heads import Regression
-from pathjax.predict.outputs import Options
+from pathjax.predict.options import Options
 from pathjax.predict.run import predict
 from pathjax.wsi.base import SlideError
 

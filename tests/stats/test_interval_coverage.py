@@ -181,5 +181,5 @@ def test_designs_of_some_metrics_only(monkeypatch):
     )  # fmt: skip
     coverage.run(dataclasses.replace(SMALL, only="auprc,c_index"), True)
     assert {design.metric for design in made} == {"auprc", "c_index"}
-    with pytest.raises(BenchError, match="only=auc: expected some of accuracy"):
+    with pytest.raises(ValueError, match="only=auc: expected some of accuracy"):
         coverage.run(dataclasses.replace(SMALL, only="auc"), True)

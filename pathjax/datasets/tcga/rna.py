@@ -7,8 +7,6 @@ of z-scores per slide (`rna_matrix.py`). All aliquots are kept: `pairing.py` dec
 which samples pair with which slides.
 """
 
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from pathjax.datasets.tcga.rna_star import find_star_files, read_star
 from pathjax.datasets.tcga.rna_table import FFPE, Note, RnaTable, listing, named
 from pathjax.datasets.tcga.rna_units import UNITS
 from pathjax.datasets.tcga.tables import TcgaError
-from pathjax.files import atomic_path
+from pathjax.files import atomic_path, command_line
 
 GENE_RULES = (
     "Ensembl ids without version; copies of the pseudo-autosomal region on Y added to "
@@ -213,7 +211,7 @@ def _with_history(table: RnaTable) -> anndata.AnnData:
             table.skipped, columns=["what", "reason"], dtype=object
         ),
         "version": pathjax.__version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
     }
     if table.units == "z-score":
         history["z_scored_within"] = "cohort"

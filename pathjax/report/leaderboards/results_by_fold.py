@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from pathjax.evals.candidates import Candidate
 from pathjax.report.scores import Scored
-from pathjax.report.table_data import ReportError
 
 Written = tuple[list[Path], list[str]]  # files, and notes
 
@@ -33,11 +32,6 @@ def folds_of(item: Scored) -> Iterator[tuple[slice, dict[str, Any]]]:
     if rounds is None:
         yield slice(None), item.entry["hyper"]
         return
-    if any("n_test" not in record for record in rounds.values()):
-        raise ReportError(
-            f"{item.entry['task']}: an earlier version did not record which test rows are "
-            "of which fold: run `pathjax evaluate` again into another folder"
-        )
     start = 0
     for record in rounds.values():
         yield slice(start, start + record["n_test"]), record

@@ -6,8 +6,6 @@ from. Files that are recognised by their content are read in `files.py`.
 
 import json
 import math
-import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 
 from pathjax.buckets import shown
 from pathjax.evals.results import Results
-from pathjax.files import mismatch, read_json
+from pathjax.files import command_line, mismatch, read_json
 from pathjax.report.compare import gene_correlations
 from pathjax.report.figures import find_metrics, read_metrics
 from pathjax.report.scores import Scored
@@ -234,5 +232,5 @@ def _commands(results: Sequence[Results], configs: Iterable) -> list[str]:
         built = (_read(Path(study) / "study.json") if study else None) or {}
         commands.append((built.get("provenance") or {}).get("command"))
     commands += [result.provenance.get("command") for result in results]
-    commands.append(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    commands.append(command_line())
     return list(dict.fromkeys(text for text in commands if text))

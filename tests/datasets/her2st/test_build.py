@@ -247,7 +247,7 @@ def test_real_tiles_lie_on_their_spots(real_data, tmp_path):
         real_data / "her2st", tmp_path / "out", tile_px=32, sections=("B4",)
     )
     assert len(study.samples) == 283
-    assert [entry["what"] for entry in study.meta["skipped"][:1]] == ["B4: 1 spots"]
+    assert study.meta["skipped"][0]["what"] == "B4: 18x20"
     place = pd.Index(study.tiles["sample_id"]).get_indexer(study.samples["sample_id"])
     dark = np.array([255 - tile.mean() for tile in tiles_of(study)])[place]
     counts = np.log(study.samples["total_counts"].to_numpy())
@@ -280,5 +280,6 @@ def test_real_reduced_section_says_that_it_is_upsampled(real_data, tmp_path):
     assert "reduced copy A1_HE_image_dark.png of the viewer" in facts["warnings"][0]
     assert "tiles are enlarged 6.4 times" in facts["warnings"][1]
     assert facts["source_px_per_tile"] == pytest.approx(35.2, abs=0.1)
-    # The blanked surroundings are not in the tiles: nothing is black.
-    assert min(tile.max(axis=-1).min() for tile in tiles_of(study)) > 20
+    # The blanked surroundings are not in the tiles.
+    dark = [(tile.max(axis=-1) <= 20).mean() for tile in tiles_of(study)]
+    assert max(dark) < 0.02
