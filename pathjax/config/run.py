@@ -25,7 +25,7 @@ from pathjax.data.transforms import Augment, MultiCrop
 from pathjax.models.adaptation import Adaptation
 from pathjax.models.model_file import Model
 from pathjax.models.variants import ViTConfig
-from pathjax.objectives import Anchor, Objective
+from pathjax.objectives import Anchor, Objective, SelfDistillation
 from pathjax.parallel.mesh import require_divisible
 from pathjax.registry import did_you_mean
 
@@ -57,6 +57,9 @@ class RunConfig:
     adapt: Adaptation = dataclasses.field(default_factory=Adaptation)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     anchor: Anchor = dataclasses.field(default_factory=Anchor)
+    self_distillation: SelfDistillation = dataclasses.field(
+        default_factory=SelfDistillation
+    )
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
@@ -84,7 +87,7 @@ class RunConfig:
         if problems:  # the checks below compute with these values
             return problems
         checked = (self.data, self.optim, self.log, self.eval, self.adapt, self.anchor)
-        for section in checked:
+        for section in (*checked, self.self_distillation):
             problems += section.problems()
         for key in ("study", "split", "fold"):
             if not getattr(self, key):
@@ -102,8 +105,11 @@ class RunConfig:
             problems.append(f"adapt.mode={self.adapt.mode!r} adapts a model: set init")
         if self.anchor.weight and not self.init:
             problems.append("anchor.weight keeps a model close to its start: set init")
-        if self.anchor.weight and self.adapt.mode == "towers":
-            problems.append("anchor.weight is for an encoder that is trained: set 0")
+        if self.adapt.mode == "towers":
+            problems += [
+                f"{section}.weight is for an encoder that is trained: set 0"
+                for section in self._beside()
+            ]
         if self.data.batch % self.optim.accumulate:
             problems.append(
                 f"optim.accumulate={self.optim.accumulate} does not divide "
@@ -141,15 +147,22 @@ class RunConfig:
             problems.append(f"{name} needs data.unit={objective.unit}, got {data.unit}")
         if self.eval.every and not objective.supports_validation:
             problems.append(f"{name} has no validation: leave eval.every at 0")
-        if self.anchor.weight and not objective.supports_embeddings:
-            problems.append(
-                f"{name} reads images itself and cannot be anchored: set anchor.weight=0"
-            )
+        if not objective.supports_embeddings:
+            problems += [
+                f"{name} reads images itself and takes no loss beside its own: set "
+                f"{section}.weight=0"
+                for section in self._beside()
+            ]
         if self.adapt.mode == "towers" and not objective.supports_embeddings:
             problems.append(
                 f"{name} trains the encoder itself: choose another adapt.mode"
             )
         return problems
+
+    def _beside(self) -> list[str]:
+        """Sections of losses beside the objective's that are on."""
+        sections = ("anchor", "self_distillation")
+        return [name for name in sections if getattr(self, name).weight]
 
     # ---------------------------------------------------------------- parts
 

@@ -11,8 +11,9 @@ Batch keys (docs/architecture.md): `image [B, K, H, W, 3] uint8`, `mask [B] bool
 [B, G] float32`; with raw counts `counts [B, G]` and `library [B]`; where samples were
 measured for other genes `measured [B, G] bool`; `vectors [B, X]` from another model; with text `text [B, T] float32` and
 `has_expression`, `has_text [B] bool`. Instead of `image`, DINO has
-`crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, and a frozen encoder
-`embedding [B, K, E]`, computed once for all tiles of the study.
+`crops_global [B, V, H, W, 3]` and `crops_local [B, L, h, w, 3]`, which self-distillation
+beside another objective has too, and a frozen encoder `embedding [B, K, E]`, computed
+once for all tiles of the study.
 """
 
 import dataclasses
@@ -78,6 +79,7 @@ class TrainLoader:
     seed: int
     part: Slice
     features: Features | None = None
+    crops: MultiCrop | None = None
 
     def __call__(self, index: int, numbers: Int[np.ndarray, "B"]) -> Batch:
         mine = self.part.of(self.batch)
@@ -102,7 +104,10 @@ class TrainLoader:
         records = self.study.tile_bytes(rows.reshape(-1))
         if isinstance(self.options, MultiCrop):
             return batch | self._multi_crop(rows, records, randoms, self.options)
-        return batch | self._single(rows, records, randoms, self.options)
+        batch |= self._single(rows, records, randoms, self.options)
+        if self.crops is not None:
+            batch |= self._multi_crop(rows, records, randoms, self.crops)
+        return batch
 
     def _single(self, rows, records, randoms, options: Augment) -> Batch:
         count, tiles = rows.shape
@@ -121,7 +126,7 @@ class TrainLoader:
         )
         small = np.empty((count, o.local_crops, o.local_px, o.local_px, 3), np.uint8)
         for i, random in enumerate(randoms):
-            tile = decode_row(self.study, rows[i, 0], records[i])
+            tile = decode_row(self.study, rows[i, 0], records[i * rows.shape[1]])
             for views, px, scale in (
                 (large[i], self.image_px, o.global_scale),
                 (small[i], o.local_px, o.local_scale),
@@ -171,6 +176,7 @@ def train_batches(
     buffer: int = 4,
     part: Slice | None = None,
     features: Features | None = None,
+    crops: MultiCrop | None = None,
 ) -> grain.DatasetIterator:
     """An endless iterator of training batches with a state to save.
 
@@ -185,6 +191,7 @@ def train_batches(
         state follows what was yielded.
       part: This process's part.
       features: Embeddings of all tiles of the study, used instead of tiles.
+      crops: Further views, of the first of each sample's K tiles; None for none.
 
     Raises:
       StudyError: The batch does not divide over the processes, or the views are larger
@@ -212,6 +219,7 @@ def train_batches(
         seed=seed,
         part=part,
         features=features,
+        crops=crops,
     )
     dataset = (
         grain.MapDataset.range(len(samples))

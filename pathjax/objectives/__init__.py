@@ -15,6 +15,7 @@ from pathjax.models.model_file import IMPORTED, Model, has_heads
 from pathjax.objectives.anchored import Anchor, anchored
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.dino import DINO
+from pathjax.objectives.distilled import SelfDistillation, distilled
 from pathjax.objectives.gene_vae import GeneVAE
 from pathjax.objectives.joint import Joint
 from pathjax.objectives.objective import (
@@ -37,9 +38,11 @@ __all__ = [
     "Objective",
     "ObjectiveError",
     "Params",
+    "SelfDistillation",
     "Spec",
     "anchored",
     "build",
+    "distilled",
     "encode",
     "init_vit",
     "make",

@@ -20,7 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from pathjax.losses.features import DISTANCES, Distance, feature_distance
 from pathjax.models.lora import DOWN, UP
 from pathjax.models.vit import ViT, ViTOutputs, normalise
-from pathjax.objectives.objective import Batch, Objective, Params
+from pathjax.objectives.objective import Batch, Objective, Params, extended
 from pathjax.rng import stream
 
 
@@ -82,14 +82,7 @@ def anchored(objective: Objective, anchor: Anchor) -> Objective:
       objective: After `setup`.
       anchor: Without problems.
     """
-    if not anchor.weight:
-        return objective
-    kind = type(f"Anchored{type(objective).__name__}", (_Anchored, type(objective)), {})
-    made: Any = object.__new__(kind)
-    for name, value in vars(objective).items():
-        object.__setattr__(made, name, value)
-    object.__setattr__(made, "anchor", anchor)
-    return made
+    return extended(objective, _Anchored, anchor=anchor) if anchor.weight else objective
 
 
 class _Anchored(Objective):

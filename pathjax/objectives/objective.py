@@ -340,6 +340,21 @@ class Objective:
         return out.pooled.reshape(*image.shape[:2], -1)
 
 
+def extended(objective: Objective, by: type[Objective], **attributes: Any) -> Objective:
+    """An objective after `setup` as a subclass of its own class that `by` adds to.
+
+    Args:
+      objective: Its options and `spec` are kept, so it declares and predicts the same.
+      by: Comes before its class; its methods call `super()`.
+      attributes: Further ones of the result.
+    """
+    kind = type(by.__name__ + type(objective).__name__, (by, type(objective)), {})
+    made: Any = object.__new__(kind)
+    for name, value in (vars(objective) | attributes).items():
+        object.__setattr__(made, name, value)
+    return made
+
+
 def counted(metric: Metric, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A metric's values and the rows to average them over."""
     return metric if isinstance(metric, tuple) else (metric, mask)

@@ -144,6 +144,7 @@ class Inputs:
     ) -> grain.DatasetIterator:
         """An endless iterator over augmented batches; this process's part."""
         data = self.config.data
+        distilled = self.config.self_distillation.weight
         return train_batches(
             self.study,
             samples,
@@ -156,6 +157,7 @@ class Inputs:
             buffer=data.buffer,
             part=part,
             features=features,
+            crops=self.config.multicrop if distilled else None,
         )
 
     def eval_batches(

@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from pathjax.config import RunConfig
-from pathjax.objectives import Objective, Params, anchored
+from pathjax.objectives import Objective, Params, anchored, distilled
 from pathjax.parallel.mesh import batch_sharding, state_sharding
 from pathjax.train.optim import make_optimizer, make_schedule
 from pathjax.train.state import TrainState, make_state, state_creator
@@ -86,7 +86,8 @@ def _placed(leaf, sharding) -> jax.ShapeDtypeStruct:
 
 
 def make_program(config: RunConfig, objective: Objective, mesh: Mesh) -> Program:
-    """The programs of a run, whose objective is set up; its anchor is added here.
+    """The programs of a run, whose objective is set up; an anchor and self-distillation
+    are added here.
 
     Raises:
       ValueError: Options that cannot be built.
@@ -105,8 +106,9 @@ def make_program(config: RunConfig, objective: Objective, mesh: Mesh) -> Program
         depth=vit.depth,
     )
     freeze = (*optim.freeze, *config.adapt.frozen(vit), *objective.frozen)
-    example = example_batch(config, objective)
     objective = anchored(objective, config.anchor)
+    objective = distilled(objective, config.self_distillation)
+    example = example_batch(config, objective)
     return Program(objective, tx, example, freeze, mesh, optim.accumulate)
 
 

@@ -126,6 +126,22 @@ def test_multi_crop(tiny_study):
     assert not np.array_equal(views[0], views[1])
 
 
+def test_crops_beside_images_are_of_each_samples_first_tile(tiny_study, train):
+    """A crop of a whole tile without jitter is that tile, turned."""
+    crops = MultiCrop(1, 1, 24, global_scale=(1.0, 1.0), stain=0.0)
+    plain = Augment(flip=False)
+    whole = {"image_px": tiny_study.tile_px, "options": plain}
+    batch = next(iterate(tiny_study, train, crops=crops, **whole))
+    alone = next(iterate(tiny_study, train, **whole))
+    np.testing.assert_array_equal(batch["image"], alone["image"])
+    assert batch["crops_local"].shape == (4, 1, 24, 24, 3)
+    for tiles, view in zip(batch["image"], batch["crops_global"][:, 0], strict=True):
+        assert np.array_equal(np.sort(view, axis=None), np.sort(tiles[0], axis=None))
+        assert not np.array_equal(
+            np.sort(view, axis=None), np.sort(tiles[1], axis=None)
+        )
+
+
 @pytest.mark.parametrize("size", [1, 3, 8, 9, 20])
 def test_evaluation_sees_each_sample_once_and_pads(tiny_study, train, size):
     batches = list(eval_batches(tiny_study, train, batch=size, tiles=2, image_px=24))

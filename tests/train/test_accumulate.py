@@ -42,7 +42,9 @@ OBJECTIVES = {
         "dino",
         {"total_steps": 9, "prototypes": 16, "hidden": 16, "bottleneck": 8},
     ),
+    "distilled": ("regression", {}),
 }
+SMALL = objectives.SelfDistillation(0.5, prototypes=16, hidden=16, bottleneck=8)
 
 
 def batch_of(rows=32, masked=3):
@@ -68,7 +70,10 @@ def batch_of(rows=32, masked=3):
 def gradient(name, parts):
     """Loss and gradient of all parameters, as the step has them (lr 1, plain SGD)."""
     kind, options = OBJECTIVES[name]
-    objective = objectives.build(kind, objectives.Spec(VIT, 6), **options)
+    spec = objectives.Spec(VIT, 6, steps=9)
+    objective = objectives.build(kind, spec, **options)
+    if name == "distilled":
+        objective = objectives.distilled(objective, SMALL)
     batch = batch_of()
     key = jax.random.key(0)
 

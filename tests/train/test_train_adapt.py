@@ -10,6 +10,7 @@ from tiny_study import config_for
 from pathjax.config import ConfigError, resolve
 from pathjax.models.model_file import Model, load_model, save_model
 from pathjax.models.vit import ViT, vit_config
+from pathjax.train.telemetry.metric_writer import read_metrics
 from pathjax.train.trainer import train
 
 # A public model in small: another grid than the images', LayerScale, registers.
@@ -150,10 +151,53 @@ def test_an_anchor_needs_a_start_and_images(tiny_study, public):
         (
             "full",
             {"objective.name": "dino"},
-            "reads images itself and cannot be anchored",
+            "no loss beside its own: set anchor.weight=0",
         ),
     ):
         config = config_of(tiny_study, public, mode, **{"anchor.weight": 1.0, **values})
+        with pytest.raises(ConfigError, match=message):
+            resolve(config)
+
+
+DISTILLED = {
+    "self_distillation.weight": 0.5,
+    "self_distillation.prototypes": 16,
+    "self_distillation.hidden": 16,
+    "self_distillation.bottleneck": 8,
+    "multicrop.local_crops": 1,
+    "multicrop.local_px": 8,
+    "optim.steps": 4,
+}
+
+
+@pytest.mark.slow
+def test_self_distillation_resumes_bit_for_bit(tiny_study, tmp_path, public):
+    values = DISTILLED | {"anchor.weight": 1.0, "val_fold": "val", "eval.every": 2}
+    whole = tune(tiny_study, tmp_path / "whole", public, "lora", **values)
+    halted = tmp_path / "halted"
+    with pytest.raises(KeyboardInterrupt):
+        train(config_of(tiny_study, public, "lora", **values), halted, interrupt)
+    resumed = tune(tiny_study, halted, public, "lora", **values)
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
+    assert "self_distillation" not in whole.params
+    logged = set().union(*read_metrics(halted / "metrics.jsonl"))
+    assert {"train/self_distillation", "train/anchor", "val/loss"} <= logged
+    assert "val/self_distillation" not in logged
+
+
+def test_self_distillation_needs_an_encoder_that_is_trained_on_images(
+    tiny_study, public
+):
+    for mode, values, message in (
+        ("towers", {}, "self_distillation.weight is for an encoder that is trained"),
+        ("full", {"objective.name": "dino"}, "set self_distillation.weight=0"),
+        (
+            "full",
+            {"self_distillation.weight": -1.0},
+            "weight=-1.0: expected at least 0",
+        ),
+    ):
+        config = config_of(tiny_study, public, mode, **(DISTILLED | values))
         with pytest.raises(ConfigError, match=message):
             resolve(config)
 
