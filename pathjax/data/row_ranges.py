@@ -60,5 +60,6 @@ class RowRanges:
 
     def to_array(self) -> Int[np.ndarray, "n"]:
         """All rows, 8 bytes each."""
-        shift = self.first - self.places[:-1]
-        return np.arange(len(self)) + np.repeat(shift, self.sizes)
+        rows = np.arange(len(self))
+        rows += np.repeat(self.first - self.places[:-1], self.sizes)
+        return rows

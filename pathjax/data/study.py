@@ -328,6 +328,11 @@ class Study:
                 return runs
         return runs_of_tiles(self.tiles)
 
+    def run_of(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+        """The place in `runs` of each tile, by number."""
+        first = self.runs["first_row"].to_numpy()
+        return np.searchsorted(first, rows, side="right") - 1
+
     def fold_runs(self, split: str, fold: str) -> pd.DataFrame:
         """The rows of `runs` of one fold.
 

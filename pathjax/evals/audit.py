@@ -11,12 +11,15 @@ an encoder of unknown origin is recorded as unknown, not as clean.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from pathjax.data.study import Study
 from pathjax.evals import EvalError
@@ -28,6 +31,7 @@ from pathjax.models.model_file import read_meta
 BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 ID_COLUMNS = ("patient_id", "sample_id", "slide_id", "tile_id")
 NO_SITE = frozenset(("", "unknown"))  # what sources write for an unknown site
+ROWS_AT_ONCE = 1 << 17
 History = Sequence[Mapping[str, Any]]
 Record = dict[str, Any]
 
@@ -37,7 +41,7 @@ class UnderTest:
     """What a task tests on.
 
     Attributes:
-      rows: Rows of `study.tiles` in its test folds.
+      rows: `ids_of` the tiles in its test folds.
       declared: Patients that the split declares as shared.
       site_preserved: Sites have to be held apart too.
     """
@@ -49,14 +53,37 @@ class UnderTest:
 
 def under_test(task: Task, study, site_preserved: bool = False) -> UnderTest:
     """What a task of this study tests on."""
-    rows = study.tiles.iloc[task.test_tiles(study)]
+    tested = [fold for roles in task.fits(study) for fold in roles["test"]]
+    rows = pd.concat([ids_of_fold(study, task.split, fold) for fold in tested])
     declared = study.split(task.split).shared_patients
     return UnderTest(rows, tuple(declared), site_preserved or task.site_preserved)
 
 
+def ids_of(study, rows: Int[np.ndarray, "n"]) -> pd.DataFrame:
+    """Distinct patients, samples, slides and sites of tiles; a table of their ids.
+
+    Of the tiles' own ids there are only the barcodes. Tiles are read a part at a time.
+    """
+    parts = []
+    for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        table = study.tile_rows(part, ["site", "tile_id"]).astype(str)
+        table["tile_id"] = table["tile_id"].str.findall(BARCODE).str.join(" ")
+        parts.append(table.assign(run=study.run_of(part)).drop_duplicates())
+    found = pd.concat(parts).drop_duplicates()
+    owners = study.runs.iloc[found.pop("run")]
+    return found.reset_index(drop=True).join(owners.reset_index(drop=True))
+
+
+@functools.lru_cache(maxsize=64)
+def ids_of_fold(study, split: str, fold: str) -> pd.DataFrame:
+    """`ids_of` a fold's tiles."""
+    return ids_of(study, study.fold_tiles(split, fold))
+
+
 def training_of(study, split: str, fold: str) -> Record:
     """A fold as a stage of training, as in a checkpoint's history."""
-    rows = study.tiles.iloc[study.fold_tiles(split, fold)]
+    rows = ids_of_fold(study, split, fold)
     columns = {"patients": "patient_id", "slides": "slide_id", "sites": "site"}
     ids = {
         key: sorted(rows[name].astype(str).unique()) for key, name in columns.items()
@@ -98,7 +125,7 @@ def overlap(history: History, test: pd.DataFrame) -> dict[str, list[str]]:
     Args:
       history: For each training stage (pre-training, fine-tuning): study, fingerprint,
         patients, and optionally slides and sites.
-      test: The test fold's rows of `study.tiles`.
+      test: `ids_of` the tested tiles.
 
     Raises:
       EvalError: The history is malformed.
@@ -274,8 +301,7 @@ def _own_folds(task: Task, study: Study, test: UnderTest):
         if learned:
             history = [training_of(study, task.split, fold) for fold in learned]
             (fold,) = roles["test"]
-            rows = study.tiles.iloc[study.fold_tiles(task.split, fold)]
-            part = dataclasses.replace(test, rows=rows)
+            part = dataclasses.replace(test, rows=ids_of_fold(study, task.split, fold))
             yield f"its own fit fold, test {fold}", examine(history, part)
 
 

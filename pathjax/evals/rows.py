@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from pathjax.data.expression import most_variable, select
 from pathjax.embeddings.embedding_file import ROWS_AT_ONCE, FileRows, not_finite, take
 from pathjax.evals import EvalError
-from pathjax.evals.audit import NO_SITE
+from pathjax.evals.audit import NO_SITE, ids_of
 from pathjax.evals.partial import leave_out_few
 from pathjax.evals.probes.base import FoldRows, Problem
 from pathjax.evals.protocols import Protocol
@@ -27,6 +27,7 @@ from pathjax.evals.tasks import Task
 
 Features = Float[np.ndarray, "T E"] | FileRows
 Rows = dict[str, FoldRows]
+OWNERS = ("sample", "patient", "slide")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,23 +112,30 @@ def fold_rows(
     """
     names = (fold,) if isinstance(fold, str) else fold
     tiles = np.sort(np.concatenate([study.fold_tiles(split, name) for name in names]))
-    table = study.tiles.iloc[tiles]
-    ids = {name: _ids(table[f"{name}_id"]) for name in ("sample", "patient", "slide")}
+    runs = study.runs
     if level == "tile":
-        pooled, unit = take(features, tiles), _ids(table["tile_id"])
-        return FoldRows(tiles, tiles, pooled, unit, **ids)
-    owners, first, inverse = np.unique(
+        of_tile = study.run_of(tiles)
+        ids = {name: _ids(runs[f"{name}_id"])[of_tile] for name in OWNERS}
+        unit = _ids(study.tile_rows(tiles, ["tile_id"])["tile_id"])
+        return FoldRows(tiles, tiles, take(features, tiles), unit, **ids)
+    # By runs, which are few where tiles are 10^8.
+    bounds = np.r_[runs["first_row"].to_numpy(), len(study)]
+    counts = np.diff(np.searchsorted(tiles, bounds))
+    entered = np.flatnonzero(counts)
+    ids = {name: _ids(runs[f"{name}_id"].iloc[entered]) for name in OWNERS}
+    owners, first_run, owner = np.unique(
         ids[level], return_index=True, return_inverse=True
     )
     pooled = np.zeros((len(owners), features.shape[1]))
     for start in range(0, len(tiles), ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
-        np.add.at(pooled, inverse[part], features[tiles[part]])
-    pooled /= np.bincount(inverse)[:, None]
+        part = tiles[start : start + ROWS_AT_ONCE]
+        run = np.searchsorted(entered, study.run_of(part))
+        np.add.at(pooled, owner[run], features[part])
+    pooled /= np.bincount(owner, counts[entered])[:, None]
     known, row = np.unique(_ids(study.samples[f"{level}_id"]), return_index=True)
     where = row[np.searchsorted(known, owners)]
     order = np.argsort(where)
-    ids = {name: own[first[order]] for name, own in ids.items()}
+    ids = {name: own[first_run[order]] for name, own in ids.items()}
     pooled = pooled[order].astype(np.float32)
     return FoldRows(where[order], tiles, pooled, ids[level], **ids)
 
@@ -152,8 +160,8 @@ def collect(
                 f"{level} {part.unit[bad[0]]}: the tiles were not embedded, or the "
                 "encoder's parameters or input are broken"
             )
-    site = study.tiles["site"].astype(str).to_numpy() if task.site_preserved else None
     test, shared = rows["test"], set[str]()
+    tested = _sites(study, test) if task.site_preserved else set()
     for role, part in rows.items():
         if role == "test":
             continue
@@ -164,12 +172,10 @@ def collect(
                 f"{task.split} leaks"
             )
         shared |= set(np.intersect1d(part.patient, test.patient).tolist())
-        if site is None:
-            continue
-        sites = np.intersect1d(site[part.tiles], site[test.tiles])
-        if sites.size:
+        sites = sorted(tested and tested & _sites(study, part))
+        if sites:
             raise EvalError(
-                f"{sites.size} sites are in fit and test, first {sites[:5].tolist()}, and "
+                f"{len(sites)} sites are in fit and test, first {sites[:5]}, and "
                 "the task asks for site-preserved folds: make a split with `pathjax data "
                 "split --site-preserved`, or leave out site_preserved"
             )
@@ -181,6 +187,10 @@ def collect(
             "table will then say so"
         )
     return rows, frozenset(shared)
+
+
+def _sites(study, rows: FoldRows) -> set[str]:
+    return set(ids_of(study, rows.tiles)["site"])
 
 
 def _drop(rows: Rows, missing_in: Callable) -> tuple[Rows, dict[str, int]]:
@@ -345,10 +355,10 @@ def bags_of(
       Bags and masks of each part. M is a power of two: tasks of about one size share a
       compile.
     """
-    owner_of = _ids(study.tiles[f"{level}_id"])
+    owner_of = _ids(study.runs[f"{level}_id"])
     tiles = []  # of each row, by part
     for rows in parts:
-        owner = pd.Index(rows.unit).get_indexer(owner_of[rows.tiles])
+        owner = pd.Index(rows.unit).get_indexer(owner_of)[study.run_of(rows.tiles)]
         # -1 are tiles of rows without a label.
         order = np.argsort(owner, kind="stable")[int((owner < 0).sum()) :]
         sizes = np.bincount(owner[owner >= 0], minlength=len(rows))

@@ -60,7 +60,7 @@ def run_task(
 
 def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
     protocol = task.find_protocol(**options)
-    tiles = len(study.tiles)
+    tiles = len(study)
     if features.ndim != 2 or len(features) != tiles:
         raise EvalError(
             f"expected features with one row for each of the {tiles} tiles of "

@@ -1,17 +1,15 @@
-"""The memory of `pathjax embed` does not grow with the tiles."""
+"""The memory of `embed` and `evaluate` does not grow with the tiles."""
 
+import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from large_study import PX, TILES, make_run, make_study
+from large_study import TILES, embed_rows, make_run, make_study, prepare_evaluation
 
 from pathjax.data.study import sha256
-from pathjax.embeddings.embedding_rows import EmbeddingRows
 
 pytestmark = pytest.mark.slow
-WIDTH = 24
 # A child's own high-water mark, in KiB; this process has children of other tests too.
 PEAK = """
 import resource, subprocess, sys
@@ -20,33 +18,46 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
+def run(*words) -> tuple[str, int]:
+    """What a command printed, and the most memory that it took, in KiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, sys.executable, "-m", "pathjax", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout, int(done.stdout.split()[-1])
+
+
+def test_patients_of_a_million_tiles_are_probed_in_the_same_memory(tmp_path):
+    """Pooling and a probe of patients: without a table of tiles in memory."""
+    make_run(tmp_path / "run")
+    peaks = []
+    for slides in (11, 110):
+        study = make_study(tmp_path / str(slides), slides, of_a_patient=1)
+        out = tmp_path / f"out{slides}"
+        prepare_evaluation(out, study, tmp_path / "run")
+        words = ["evaluate", f"model={tmp_path / 'run'}", "--study", study.root]
+        peaks.append(run(*words, "--tasks", out / "tasks.json", "--out", out)[1])
+        (entry,) = json.loads((out / "results.json").read_text())["entries"]
+        assert entry["value"] == 1.0 and entry["n"] == slides // 2
+    rows = 8 * 99 * TILES / 1024
+    assert peaks[1] < peaks[0] + 3 * rows + 64 * 1024, peaks
+
+
 def test_a_million_tiles_take_no_more_than_a_hundred_thousand(tmp_path):
     """All rows are there: they are checked and copied, with ids and places."""
     make_run(tmp_path / "run")
     peaks = []
     for slides in (11, 110):
         study = make_study(tmp_path / str(slides), slides)
-        identity = {
-            "model": f"sha256:{sha256(tmp_path / 'run' / 'model.safetensors')}",
-            "input": study.fingerprint,
-            "pool": "cls",
-            "preprocess": {"crop": PX},
-        }
         out = tmp_path / f"{slides}.h5"
-        folder = out.with_name(f"{out.name}.partial")
-        with EmbeddingRows(folder, identity, WIDTH) as rows:
-            zeros = np.zeros((TILES, WIDTH), np.float32)
-            for _ in range(slides):
-                rows.append(zeros, tiles=TILES, skipped=[], sizes=set())
+        embed_rows(
+            *(out, study),
+            f"sha256:{sha256(tmp_path / 'run' / 'model.safetensors')}",
+        )
         words = ["embed", tmp_path / "run", study.root, "--out", out]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, sys.executable, "-m", "pathjax", *words],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert (
-            f"{slides * TILES} of {slides * TILES} tiles by an earlier" in done.stdout
-        )
-        peaks.append(int(done.stdout.split()[-1]))
+        said, peak = run(*words)
+        assert f"{slides * TILES} of {slides * TILES} tiles by an earlier" in said
+        peaks.append(peak)
     assert peaks[1] < peaks[0] + 64 * 1024, peaks

@@ -36,6 +36,9 @@ def crossed(study):
         def __getattr__(self, name):
             return getattr(study, name)
 
+        def __len__(self):
+            return len(study)
+
     return Crossed()
 
 
@@ -62,6 +65,9 @@ def test_each_patient_is_predicted_by_a_probe_of_the_other_folds(crossed, featur
 
             def __getattr__(self, name):
                 return getattr(crossed, name)
+
+            def __len__(self):
+                return len(crossed)
 
         plain = dataclasses.replace(STATUS, fit="fit", test="test")
         one = run_task(plain, Alone(), features, **QUICK)

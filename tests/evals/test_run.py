@@ -114,6 +114,9 @@ class Tampered:
     def __init__(self, study, **changes):
         self._study, self._changes = study, changes
 
+    def __len__(self):
+        return len(self._study)
+
     def __getattr__(self, name):
         return self._changes.get(name, getattr(self._study, name))
 

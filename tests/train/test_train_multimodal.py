@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from extras import need
 
 from pathjax.cli import main
 from pathjax.config import ConfigError, load
@@ -26,6 +27,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def text(study):
     """Embeddings of half the reports."""
+    need("sklearn")
     path = study.root.parent / "text.h5"
     words = ["text", "embed", str(study.root), "--backend", "tfidf", "--dimensions"]
     words += ["8", "--fit-on", "cohort:finetune", "--out", str(path)]
