@@ -80,7 +80,10 @@ def make_study(
         targets=[Target("status", "sample", "class", ("0", "1"), "made")],
         splits=[
             Split("all", {"all": tuple(patients)}),
-            Split("cohort", {"fit": tuple(patients[half:]), "test": tuple(patients[:half])}),
+            Split(
+                "cohort",
+                {"fit": tuple(patients[half:]), "test": tuple(patients[:half])},
+            ),
         ],
         slides=pd.DataFrame(table),
     )
