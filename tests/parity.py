@@ -110,13 +110,14 @@ class Parity:
 _DONE: dict[str, Parity] = {}
 
 
-def compare_named(name: str) -> Parity:
+def compare_named(name: str, full_width: int = FULL_WIDTH) -> Parity:
     """Compares a model of the registry; models of one architecture share one run.
 
     What they do not share, the mean and std of pixels and the pool, is not compared.
+    Models wider than `full_width` are compared with CUT_DEPTH blocks.
     """
     entry, full = get(name), get(name).vit.depth
-    vit = entry.vit.replace(depth=CUT_DEPTH if entry.vit.width > FULL_WIDTH else full)
+    vit = entry.vit.replace(depth=CUT_DEPTH if entry.vit.width > full_width else full)
     plain = vit.replace(mean=(0.5,) * 3, std=(0.5,) * 3, pool="cls")
     key = repr((plain, entry.layout, entry.reference))
     if key not in _DONE:

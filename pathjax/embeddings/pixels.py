@@ -5,6 +5,7 @@ study, labels unseen. That they are fitted on test tiles too is in the baseline'
 """
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float, UInt8
 
 from pathjax.data.study import Study
@@ -37,8 +38,12 @@ def components(
     """Scores of the first components, at most T - 1; of each, the largest is positive."""
     centred = values - values.mean(axis=0, dtype=np.float64)
     covariance = centred.T @ centred
-    _, vectors = np.linalg.eigh(covariance)
-    vectors = vectors[:, ::-1][:, : min(count, len(values) - 1)]
+    width = len(covariance)
+    kept = min(count, len(values) - 1, width)
+    _, vectors = scipy.linalg.eigh(
+        covariance, subset_by_index=[width - kept, width - 1]
+    )
+    vectors = vectors[:, ::-1]
     largest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
     return (centred @ vectors).astype(np.float32)

@@ -31,6 +31,7 @@ def ours():
     return Step(tiny("pathjax"), make_mesh(among=jax.devices()[:1]))
 
 
+@pytest.mark.slow
 def test_it_is_the_training_step(ours):
     before = jax.tree.map(np.asarray, ours._state.params)
     taken = int(ours._state.step)

@@ -125,6 +125,7 @@ def test_credentials_are_asked_for_once_and_never_shown(memory, monkeypatch):
     assert len(asked) == 1 + 1 + 4
 
 
+@pytest.mark.slow
 def test_s3(s3, tmp_path):
     path, target = tmp_path / "f", tmp_path / "g"
     path.write_bytes(CONTENT)

@@ -332,6 +332,7 @@ def interrupt(words, ready, tmp_path):
         return status, output.read()
 
 
+@pytest.mark.slow
 def test_ctrl_c_with_worker_processes(tmp_path):
     """The workers of a build say nothing of their own."""
     out = tmp_path / "study"

@@ -17,6 +17,7 @@ def study(tmp_path_factory):
     return build_spatial(rows, root / "study", SpatialOptions(tile_px=8))
 
 
+@pytest.mark.slow
 def test_draws_a_panel_for_each_slide(study, tmp_path):
     both = save_overlay(study, tmp_path / "both.png")
     one = save_overlay(study, tmp_path / "one.png", slide="S1")

@@ -44,6 +44,7 @@ def test_the_mean_z_score_is_by_the_fold(tiny_study, scored):
     assert record["left_out"] == {"SMALL": 1} and record["fit"]["samples"] == 8
 
 
+@pytest.mark.slow
 def test_sets_are_targets_and_tasks_by_name(scored, tmp_path):
     values = {"objective.name": "regression", "data.genes": 2, "optim.steps": 2}
     train(config_for(scored, **values), tmp_path / "run")

@@ -30,6 +30,7 @@ def folds_by_site(table, made):
     return fold.groupby(table["site"]).nunique()
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 999), folds=st.integers(2, 4))
 def test_no_site_is_in_two_folds(seed, folds):

@@ -234,6 +234,7 @@ def test_under_strict_a_bad_row_or_column_ends_the_build(folder):
     assert not (folder / "study" / "study.json").exists()
 
 
+@pytest.mark.slow
 def test_survival_of_months_and_events_from_table_to_report(tmp_path):
     """Brighter images have sooner events; patients have one or two images."""
     random = np.random.default_rng(0)

@@ -126,6 +126,7 @@ def test_bags_are_a_samples_own_tiles_thinned_evenly(study, features):
     np.testing.assert_array_equal(one[:, 0], bags[:, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("select", "words"),
     [("select", "fold select"), (None, "one of 5 folds of the fit")],

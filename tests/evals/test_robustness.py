@@ -71,6 +71,7 @@ def test_rows_of_several_pairs_point_at_their_own(study):
     assert outcome.value == pytest.approx(so / outcome.n, abs=0.1)
 
 
+@pytest.mark.slow
 def test_clusters_and_drops_are_tasks_too(study):
     known = embeddings(study, 5, 0)
     task = dataclasses.replace(INDEX, metric="clustering_score")

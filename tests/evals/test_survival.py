@@ -40,6 +40,7 @@ def followed(study, change=lambda samples: None, classes=None):
     return made
 
 
+@pytest.mark.slow
 def test_patients_are_the_rows_and_the_mean_of_their_tiles_the_features(
     study, features
 ):
@@ -58,6 +59,7 @@ def test_patients_are_the_rows_and_the_mean_of_their_tiles_the_features(
     assert (np.diff(curves, axis=1) <= 0).all() and curves.min() >= 0
 
 
+@pytest.mark.slow
 def test_cross_validation_pairs_patients_of_one_fold_and_class(study, features):
     made = followed(study)
     crossed = dataclasses.replace(TASK, fit=None, test="*")
@@ -147,6 +149,7 @@ def test_a_select_fold_chooses_the_strength(study, features):
     )
 
 
+@pytest.mark.slow
 def test_a_hazard_over_bags_of_tiles_has_a_curve_and_several_metrics(study, features):
     """By cross-validation inside the fit fold, with Uno's C and Brier's of one fit."""
     more = ("c_index_uno", "brier_integrated")

@@ -74,6 +74,7 @@ def test_errors_name_the_dataset_and_its_options(project, capsys):
     assert "required: --source" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_shipped_dataset_is_built_by_either_command(tmp_path):
     options = ["--patients", "20", "--tiles", "1", "--tile-px", "32"]
     assert main(["data", "build", "demo", "--out", str(tmp_path / "a"), *options]) == 0

@@ -61,6 +61,7 @@ def project(done, tmp_path, monkeypatch):
         sys.modules.pop(module, None)
 
 
+@pytest.mark.slow
 def test_a_probe_of_ones_own(project, capsys):
     results = project("probe.md", "my_probe")
     (entry,) = results.entries

@@ -23,6 +23,7 @@ def test_the_declaration_is_of_ten_lines():
     assert len(declaration.strip().splitlines()) == 10
 
 
+@pytest.mark.slow
 def test_each_line_does_what_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (declaration,) = blocks("json")

@@ -27,6 +27,7 @@ def folder(tmp_path, monkeypatch):
     sys.modules.pop("my_tower", None)
 
 
+@pytest.mark.slow
 def test_it_trains_resumes_is_checked_and_predicts(
     folder, tiny_study, monkeypatch, capsys
 ):

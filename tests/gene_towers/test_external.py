@@ -46,6 +46,7 @@ def test_the_scale_is_that_of_the_training_samples(tiny_study, vectors, caplog):
         tower.read(tiny_study, ids, panel)
 
 
+@pytest.mark.slow
 def test_it_trains_is_evaluated_and_retrieves(
     check_run, tiny_study, vectors, tmp_path, capsys, config_of
 ):

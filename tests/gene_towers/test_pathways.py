@@ -3,10 +3,12 @@
 import logging
 
 import numpy as np
+import pytest
 
 from pathjax.embeddings.shared_space import joint_embeddings
 
 
+@pytest.mark.slow
 def test_it_trains_says_what_is_left_out_and_is_embedded(
     check_run, tiny_study, tmp_path, caplog
 ):

@@ -36,6 +36,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_its_run_resumes_bit_for_bit(genes, tiny_study, tmp_path):
     config = json.loads((genes / "config.json").read_text())["config"]
     config = RunConfig.from_dict(config)
@@ -86,6 +87,7 @@ def test_its_genes_are_found_and_brought_to_its_scale(genes, tiny_study):
         tower.read(tiny_study, ids[:8], few)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", [False, True])
 def test_it_starts_from_the_encoder(genes, check_run, tune):
     tower = {"name": "vae", "init": str(genes), "tune": tune}

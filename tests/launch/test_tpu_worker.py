@@ -42,6 +42,7 @@ def until(condition, seconds=20.0):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_training_outlives_the_connection_and_tells_how_it_ended(vm):
     assert vm.verb("status") == "none"
     vm.verb("start", "--config=c.py", "--config.name=a b")
@@ -60,6 +61,7 @@ def test_training_outlives_the_connection_and_tells_how_it_ended(vm):
     ]
 
 
+@pytest.mark.slow
 def test_a_signal_reaches_pathjax_and_its_status_is_kept(vm):
     vm.verb("start", "--config=c.py")
     log = vm.root / "home/pathjax-run/log"
@@ -69,6 +71,7 @@ def test_a_signal_reaches_pathjax_and_its_status_is_kept(vm):
     assert "saved" in vm.verb("follow")
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_lost(vm):
     vm.verb("start", "--config=c.py")
     pid = int((vm.root / "home/pathjax-run/pid").read_text())

@@ -35,6 +35,7 @@ def cell(cohort, names, target, fold=None):
     return got, score(kind, got, patient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "target", "metric", "low", "high"),
     [

@@ -130,6 +130,7 @@ def survival_cohort(patients=60):
     return dataclasses.replace(cohort, samples=samples, targets=targets)
 
 
+@pytest.mark.slow
 def test_survival_beside_age_and_type(tmp_path):
     cohort = survival_cohort()
     alone = {"rna": cohort.modalities["rna"]}

@@ -99,6 +99,7 @@ def test_layouts_are_inverse(plain):
     jax.tree.map(np.testing.assert_array_equal, there_and_back, plain)
 
 
+@pytest.mark.slow
 def test_the_plain_form_of_an_adapted_stack(image):
     config = CONFIG.replace(scan=True, lora=LoRA(rank=2, alpha=3.0), remat=True)
     params = quick_jit(ViT(config).init)(jax.random.key(0), image)["params"]

@@ -33,6 +33,7 @@ def test_a_linear_with_an_adapter_by_hand():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_adapted_model_starts_as_its_base():
     image = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
     config = CONFIG.replace(lora=LoRA(rank=4, targets=("qkv", "fc2")))

@@ -163,6 +163,7 @@ def test_clip_log_scale(log_scale, slope, expected):
     assert gradient == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_the_text_tower_takes_each_row_by_itself():
     tower = TextTower(width=6, dropout=0.5)
     text = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)

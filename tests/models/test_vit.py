@@ -54,6 +54,7 @@ def images(batch=2, height=32, width=32, seed=0):
     return random.normal(size=(batch, height, width, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_shapes_of_every_variant(variant):
     config = vit_config(variant, pool="cls_mean", registers=4)
@@ -246,6 +247,7 @@ def test_drop_path_is_off_by_default_and_off_in_evaluation():
     )
 
 
+@pytest.mark.slow
 def test_drop_path_leaves_out_branches_by_example():
     """Each branch of each example is left out whole, or stays and is scaled."""
     drop = 0.4

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from launched import run_together
 
 SCRIPT = Path(__file__).with_name("agreeing.py")
 
 
+@pytest.mark.slow
 def test_two_processes_agree(tmp_path):
     """Flags, barriers, comparing; rows and arrays on meshes of any device order."""
     ends = run_together([], 2, tmp_path, devices=2, script=str(SCRIPT))

@@ -38,6 +38,7 @@ def features(vit, params, image):
     return ViT(vit).apply({"params": params}, pixels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, LoRA(rank=2)])
 def test_the_loss_is_the_objectives_plus_the_weighted_distance(vit, batch, jit, lora):
     vit = vit.replace(lora=lora, drop_path=0.0)

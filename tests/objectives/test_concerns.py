@@ -24,6 +24,7 @@ def unit(random, *shape):
     return (values / np.linalg.norm(values, axis=-1, keepdims=True)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_healthy_step_has_no_concern(vit, batch):
     z = np.eye(8, dtype=np.float32)[np.asarray(batch["pair_id"])]
     means, concerns = step(vit, batch, z, z, np.log(20))

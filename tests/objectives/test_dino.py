@@ -73,6 +73,7 @@ def test_update_moves_teacher_and_centre(made):
     np.testing.assert_array_equal(still["centre"], new["centre"])
 
 
+@pytest.mark.slow
 def test_centre_is_of_the_teachers_logits_over_unmasked_rows(made, batch, jit, deep):
     objective, params, extra = made(deep)
     loss = jit(objective.losses, static_argnums=5)
@@ -103,6 +104,7 @@ def test_reset_lets_the_teacher_follow_replaced_parameters(made):
         assert found.unsafe_buffer_pointer() != expected.unsafe_buffer_pointer()
 
 
+@pytest.mark.slow
 def test_prototypes_are_held_for_the_first_steps(made, batch, jit):
     objective, params, extra = made(freeze_last_steps=2)
 

@@ -71,6 +71,7 @@ def test_the_loss_is_the_evidence_lower_bound(objective, params, given, jit):
     assert not np.any(np.asarray(values)[6:])
 
 
+@pytest.mark.slow
 def test_the_weight_of_the_divergence_rises(objective, params, given):
     def weight(step, train=True):
         made = objective.represent(params, {}, given, KEY, step, train)
@@ -83,6 +84,7 @@ def test_the_weight_of_the_divergence_rises(objective, params, given):
     assert weight(0, train=False) == 0.5
 
 
+@pytest.mark.slow
 def test_rows_devices_and_parts(objective, params, given, jit):
     def gradient(batch, parts=1, train=True):
         def represent(params, rows, part):

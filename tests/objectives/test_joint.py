@@ -96,6 +96,7 @@ def test_genes_weigh_as_their_variance(vit, cached, jit):
         unknown.losses(params, {}, cached, jax.random.key(0), 0, False)
 
 
+@pytest.mark.slow
 def test_rows_without_expression_have_no_loss_of_genes(vit, cached, jit):
     spec = Spec(vit, 12, 5, cached=True)
     objective = Joint(**SMALL, regression=1.0, reconstruction=1.0).setup(spec)

@@ -12,7 +12,7 @@ from pathjax.objectives.regression import Regression
 @pytest.mark.parametrize(
     ("loss", "aggregator", "devices"),
     [
-        ("huber", "mean", False),
+        pytest.param("huber", "mean", False, marks=pytest.mark.slow),
         ("pearson", "mean", True),
         ("negative_binomial", "attention", False),
         pytest.param("huber", "mean", True, marks=pytest.mark.slow),

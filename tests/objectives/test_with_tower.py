@@ -64,6 +64,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESOURCES)
 def test_rows_devices_and_parts(vit, batch, jit, name):
     """As of every loss: padding, unmeasured genes, devices and micro-batches."""

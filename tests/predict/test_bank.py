@@ -104,6 +104,7 @@ def test_a_person_is_one_across_studies():
     assert person("p7", "slide") == "p7" and person("") == ""
 
 
+@pytest.mark.slow
 def test_reports_are_found_by_their_text(make_model, tiny_study):
     model = make_model("contrastive", text_dim=5)
     vectors = np.random.default_rng(1).normal(0, 1, (3, 5)).astype(np.float32)

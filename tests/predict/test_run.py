@@ -181,6 +181,7 @@ def test_a_slide_and_a_folder(checkpoints, tmp_path):
     assert told["what"] == "expression predicted from images"
 
 
+@pytest.mark.slow
 def test_spots_are_drawn_beside_each_other(checkpoints, tiny_study, tmp_path):
     """Samples of one tile each: the small study with a tile of each patient kept."""
     from pathjax.predict import tiles as inputs

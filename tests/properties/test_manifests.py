@@ -1,5 +1,6 @@
 """Manifests of slides and tables of mpp: every row is used, or named."""
 
+import pytest
 from damage import examples, refused, table_bytes
 from hypothesis import given
 
@@ -38,6 +39,7 @@ def test_manifests(tmp_path, content):
     refused(use, ValueError)
 
 
+@pytest.mark.slow
 @examples(50)
 @given(content=table_bytes(*MPP))
 def test_mpp_tables(tmp_path, content):

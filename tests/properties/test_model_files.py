@@ -29,6 +29,7 @@ def predict(study, model, out, *more):
     return run("predict", model, study.root, *words)
 
 
+@pytest.mark.slow
 def test_headers(tiny_study, model, tmp_path_factory):
     with safe_open(model, "numpy") as file:
         header = json.loads(file.metadata()["pathjax"])

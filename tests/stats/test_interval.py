@@ -83,6 +83,7 @@ def test_many_units_are_left_out_in_groups():
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.7 * 0.3 / 9000), rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patients", [7, 20])
 @pytest.mark.parametrize("folds", [False, True])
 def test_correlations_are_covered_with_few_patients(patients, folds):

@@ -62,6 +62,7 @@ def test_every_point_is_trained_scored_and_compared_with_the_start(
     assert used["seed"] == 1
 
 
+@pytest.mark.slow
 def test_resuming_trains_only_what_is_missing(config, tmp_path, monkeypatch):
     make(config, tmp_path, "optim.lr=1e-4").train()
     model = tmp_path / "optim.lr-1e-4" / "seed-0" / "model.safetensors"
@@ -75,6 +76,7 @@ def test_resuming_trains_only_what_is_missing(config, tmp_path, monkeypatch):
         larger.train(only=2)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_named_and_the_others_are_scored(
     config, tiny_study, tmp_path
 ):

@@ -87,6 +87,7 @@ def test_over_http_and_again_for_nothing(embed, server, capsys):
     assert "the server counted" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_killed_midway_and_run_again_only_the_rest_is_paid(embed, server, tmp_path):
     """kill -9 while the third of four requests is open; it is not answered."""
     started = subprocess.Popen(

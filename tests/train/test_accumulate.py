@@ -95,9 +95,7 @@ def gradient(name, parts):
 @pytest.mark.parametrize(
     "name",
     [
-        name
-        if name in ("infonce", "mse")
-        else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "infonce" else pytest.param(name, marks=pytest.mark.slow)
         for name in OBJECTIVES
     ],
 )

@@ -68,6 +68,7 @@ def test_restores_onto_another_mesh(tmp_path):
     assert back.params["a"]["kernel"].sharding == other.params["a"]["kernel"].sharding
 
 
+@pytest.mark.slow
 def test_saving_is_not_disturbed_by_donation_after_it(tmp_path):
     """The state is donated to the next step while the save still runs."""
     state = make_state(make_mesh(), size=4096)
@@ -105,6 +106,7 @@ def test_too_little_room_is_said_before_writing(tmp_path, monkeypatch):
         assert checkpoints.latest() == 1
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_midway_keeps_the_one_before(tmp_path):
     """A real failure of the file system: files may not grow past 1 MiB any more."""
     program = textwrap.dedent(

@@ -27,6 +27,7 @@ def make(**options):
     return make_state(objective, tx, key, EXAMPLE, make_mesh(), **options)[0]
 
 
+@pytest.mark.slow
 def test_a_function_of_the_key_alone():
     same = jax.tree.map(np.array_equal, make().params, make().params)
     assert all(jax.tree.leaves(same))
@@ -41,6 +42,7 @@ def test_the_teacher_follows_given_weights():
         assert all(jax.tree.leaves(jax.tree.map(np.array_equal, tree, given)))
 
 
+@pytest.mark.slow
 def test_frozen_parameters_have_no_moments():
     whole, part = make(), make(freeze=("^vit/",))
     assert "vit" in part.frozen and "vit" not in part.params

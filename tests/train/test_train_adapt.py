@@ -87,6 +87,7 @@ def last(tiny_study, tmp_path_factory, public):
     return tune(tiny_study, workdir, public, "last", **{"optim.steps": 4})
 
 
+@pytest.mark.slow
 def test_last_changes_one_block(public, last):
     found = changed(last, public)
     assert {path.split("/")[0] for path in found} == {"blocks_2", "norm"}
@@ -104,6 +105,7 @@ def test_lora_is_merged_into_its_targets(tiny_study, tmp_path, public, scan):
     }
 
 
+@pytest.mark.slow
 def test_towers_learn_from_cached_embeddings(tiny_study, tmp_path, public):
     model = tune(tiny_study, tmp_path / "run", public, "towers", val_fold="val",
                  **{"eval.every": 2})  # fmt: skip

@@ -41,6 +41,7 @@ def replace_weights(folder):
     save_model(folder, model)
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_is_refused_by_name(tiny_study, tmp_path):
     config, refused = config_for(tiny_study, **SHORT), []
 
@@ -54,6 +55,7 @@ def test_a_second_run_in_the_folder_is_refused_by_name(tiny_study, tmp_path):
     assert train(config, tmp_path).step == 3  # the folder is free again
 
 
+@pytest.mark.slow
 def test_a_finished_model_is_not_overwritten_by_another_config(
     tiny_study, copy_of_base, caplog
 ):
@@ -75,6 +77,7 @@ def test_a_model_that_no_run_wrote_is_not_overwritten(tiny_study, base, tmp_path
         train(config_for(tiny_study, **SHORT), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["full", "towers"])
 def test_a_base_replaced_during_an_interruption_is_refused(
     tiny_study, copy_of_base, tmp_path, mode
@@ -92,6 +95,7 @@ def test_a_base_replaced_during_an_interruption_is_refused(
     assert kept == {path.name: path.read_bytes() for path in workdir.glob("*.h5")}
 
 
+@pytest.mark.slow
 def test_a_base_may_move(tiny_study, copy_of_base, tmp_path):
     workdir, moved = tmp_path / "run", tmp_path / "moved"
     with pytest.raises(Stopped):

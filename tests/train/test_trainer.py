@@ -129,7 +129,10 @@ def test_devices_do_not_change_the_result(tiny_study, contrastive, tmp_path):
 @pytest.mark.parametrize(
     "values",
     [
-        {"objective.loss": "sigmoid", "objective.aggregator": "attention"},
+        pytest.param(
+            {"objective.loss": "sigmoid", "objective.aggregator": "attention"},
+            marks=pytest.mark.slow,
+        ),
         {"objective.name": "regression"},
         pytest.param(
             {"objective.name": "regression", "objective.loss": "negative_binomial"},
@@ -180,6 +183,7 @@ def test_fine_tuning_starts_from_the_base_and_remembers_its_patients(
         run(tiny_study, tmp_path / "x", init=str(base), **{"model.width": 48})
 
 
+@pytest.mark.slow
 def test_early_stopping(tiny_study, tmp_path):
     result = run(
         tiny_study,
@@ -240,6 +244,7 @@ def test_nan_in_expression_is_refused_with_its_place(broken_copy, tmp_path):
         run(Study(broken_copy.root), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_sample_without_expression_is_refused_or_left_out(broken_copy, tmp_path):
     path = broken_copy.root / "expression.h5ad"
     broken_copy.expression()[1:].copy().write_h5ad(path)

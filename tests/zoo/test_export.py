@@ -86,6 +86,7 @@ def test_hidden_widths_of_all_kinds():
             assert int(width * mlp_ratio(vit)) == hidden
 
 
+@pytest.mark.slow
 def test_positions_at_another_size_are_the_models_own():
     """At that size the export needs no resizing, and gives what the model does."""
     vit = shrink(get("midnight-12k").vit)

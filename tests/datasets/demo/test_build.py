@@ -28,6 +28,7 @@ def test_it_is_sound_and_synthetic(study):
     assert len(study.meta["shards"]) == 3
 
 
+@pytest.mark.slow
 def test_workers_and_reruns_give_the_same_bytes(study, tmp_path):
     calls = []
     other = build_demo(

@@ -272,6 +272,7 @@ def test_real_tiles_lie_on_their_spots(real_data, tmp_path):
         assert correlation(np.column_stack(moved)) < right - 0.03
 
 
+@pytest.mark.slow
 def test_real_reduced_section_says_that_it_is_upsampled(real_data, tmp_path):
     study = build_her2st(real_data / "her2st", tmp_path / "out", sections=("A1",))
     assert study.samples["upsampled"].all()

@@ -97,6 +97,7 @@ def test_patients_without_rna_can_be_kept_for_labels(parts):
     assert f"slide {PATIENTS[23]}-01Z-00-DX1" not in names
 
 
+@pytest.mark.slow
 def test_rows_are_read_across_row_groups(parts, monkeypatch):
     whole = build_tcga(**parts).tiles
     for size in (1, 2, 5, 7):

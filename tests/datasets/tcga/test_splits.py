@@ -60,6 +60,7 @@ def test_nobody_is_tuned_on_and_probed(cohort, site_preserved):
         assert 0.25 < (tp53[list(ids)] == "mutated").mean() < 0.42
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_splits(cohort):
     one, _ = tcga_splits(cohort[:200], seed=1)
     again, _ = tcga_splits(cohort[:200], seed=1)

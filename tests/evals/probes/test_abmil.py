@@ -146,6 +146,7 @@ def fitted(classes=3, recipe=SMALL, rate=LEARNING_RATE):
     return train, val, types.SimpleNamespace(**jax.tree.map(np.asarray, vars(fit)))
 
 
+@pytest.mark.slow
 def test_training_tells_bags_apart_and_keeps_the_best_epoch():
     _, val, fit = fitted(recipe=SMALL, rate=1e-2)
     for seed in range(2):

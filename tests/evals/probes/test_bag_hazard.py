@@ -126,6 +126,7 @@ def problem_of(sizes):
     return problem, made["test"][2]
 
 
+@pytest.mark.slow
 def test_the_one_tile_that_tells_is_found():
     problem, truth = problem_of({"fit": 96, "select": 48, "test": 64})
     fit = BagHazard(seeds=2, epochs=40).fit(problem)

@@ -88,7 +88,14 @@ def test_the_likelihood_is_efrons_also_of_rows_that_count_twice_or_not(ties):
         assert got == pytest.approx(loop_loss(eta, y, weight), rel=1e-5)
 
 
-@pytest.mark.parametrize(("penalty", "l1_ratio"), [(0.05, 0.0), (0.02, 0.5), (0.04, 1)])
+@pytest.mark.parametrize(
+    ("penalty", "l1_ratio"),
+    [
+        (0.05, 0.0),
+        (0.02, 0.5),
+        pytest.param(0.04, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_coefficients_minimise_the_penalised_likelihood(penalty, l1_ratio):
     x, y = made()
     weight = np.random.default_rng(2).integers(0, 3, len(y)).astype(float)
@@ -120,6 +127,7 @@ def test_an_l1_penalty_alone_shrinks_to_known_values():
     np.testing.assert_allclose(params, [2.6, -0.1, 0.0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_strength_is_the_one_of_the_best_concordance_of_held_out_rows():
     x, y = made(rows=90, ties=False)
     groups = np.arange(90)

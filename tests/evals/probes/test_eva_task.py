@@ -20,6 +20,7 @@ TISSUE = Task(
 QUICK = {"seeds": 3, "steps": 400, "batch": 32, "learning_rates": (3e-2, 3e-3)}
 
 
+@pytest.mark.slow
 def test_a_task_is_scored_by_each_runs_best_epoch(study, features):
     outcome = run_task(TISSUE, study, features, **QUICK)
     rows = {

@@ -84,6 +84,7 @@ def gradient_flops(vit, **options):
     return jax.grad(loss), (params, BATCH, key)
 
 
+@pytest.mark.slow
 def test_a_scanned_encoder_costs_what_an_unrolled_one_does():
     plain = count_flops(*_flat(gradient_flops(TINY)))
     assert plain.exact
