@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ["step", "forward", "loader", "probe", "cox", "tile", "spatial", "scale"]
+NAMES = ("step", "forward", "loader", "probe", "cox", "tile", "scale")
 
 
 def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> None:

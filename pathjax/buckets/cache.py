@@ -253,11 +253,7 @@ def _is_copy(address: str, expected: Stat) -> bool:
 
 
 def _make_room(needed: int) -> None:
-    """Removes the least recently used copies until there is room.
-
-    Raises:
-      BucketError: What is in use leaves too little.
-    """
+    """Removes the least recently used copies until there is room."""
     copies = {}
     for path in _copies(_root("files")):
         with contextlib.suppress(FileNotFoundError):  # another process removed it

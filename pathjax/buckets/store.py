@@ -192,12 +192,7 @@ def _names_missing(address: str):
 
 
 def _call(done: str, address: str, function: Callable[[], T]) -> T:
-    """The function's result, after up to four attempts.
-
-    Raises:
-      FileNotFoundError: There is no such object.
-      BucketError: It failed; credentials that are missing or refused, at once.
-    """
+    """The function's result, after up to four attempts."""
     scheme = split(address)[0]
     where = CREDENTIALS.get(scheme, "what its fsspec package asks for")
     for wait in (*WAITS, None):

@@ -124,7 +124,7 @@ def add_page(parser: argparse.ArgumentParser) -> None:
     for name, what in (
         ("points", "CSV of embeddings in the plane: x, y, label, id"),
         ("grids", "JSON of heat maps: rows, columns, cells"),
-        ("maps", "spots.json of `pathjax predict`, or CSV of the same"),
+        ("maps", "spots.json of `pathjax predict`"),
         ("audit", "JSON of `pathjax audit --out`"),
     ):
         parser.add_argument(

@@ -36,20 +36,10 @@ def add(commands) -> None:
 
 
 def run_tsne(args: argparse.Namespace) -> None:
-    from pathjax.modalities.scatter import (
-        describe,
-        make_picture,
-        read_subject,
-        write,
-    )
+    from pathjax.modalities.scatter import describe, make_picture, read_subject, write
 
     subject = read_subject(
-        args.study,
-        args.of,
-        args.by,
-        labels=args.labels,
-        most=args.most,
-        seed=args.seed,
+        args.study, args.of, args.by, labels=args.labels, most=args.most, seed=args.seed
     )
     picture = make_picture(subject, args.by, method=args.method, seed=args.seed)
     for path in write(picture, args.out):

@@ -103,10 +103,7 @@ def run_modalities(args: argparse.Namespace) -> None:
                 "text too, build a study with `pathjax data tcga`"
             )
         cohort = from_tables(
-            args.rna,
-            args.labels,
-            sequenced=args.sequenced,
-            mutations=args.mutations,
+            args.rna, args.labels, sequenced=args.sequenced, mutations=args.mutations
         )
     elif args.study:
         for name in ("sequenced", "mutations"):

@@ -49,9 +49,7 @@ def add(commands) -> None:
         "--results", type=Path, help="results.json with scores for the model card"
     )
     export.add_argument(
-        "--image-px",
-        type=int,
-        help="resize position embeddings to this image size",
+        "--image-px", type=int, help="resize position embeddings to this image size"
     )
     export.set_defaults(run=run_export)
 

@@ -161,7 +161,7 @@ def _hashes(column: pa.ChunkedArray) -> Int[np.ndarray, "n"]:
 
 
 def check_study(
-    study: Study, progress: Callable[[int, int], None] | None = None
+    study: Study, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Findings:
     """Reads everything in a study and lists what is wrong.
 
@@ -230,7 +230,7 @@ def _record_problems(
     study: Study,
     index: IndexCheck,
     shards: Mapping[str, int],
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], None],
 ) -> list[str]:
     """What is wrong with the records: their number, decoding and dimensions."""
     problems = []
@@ -253,8 +253,7 @@ def _record_problems(
             for first in range(start, stop, READ_AT_ONCE):
                 rows = range(first, min(first + READ_AT_ONCE, stop))
                 problems += _tile_problems(study, rows)
-                if progress:
-                    progress(rows.stop, len(study))
+                progress(rows.stop, len(study))
         except (ValueError, RuntimeError, OSError) as error:
             problems.append(f"shard {name} cannot be read: {error}")
     return problems

@@ -15,10 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclasses.dataclass(frozen=True)

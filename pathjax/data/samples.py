@@ -213,11 +213,7 @@ def gather(
 def _without_vector(
     vectors: Vectors | None, paired: set[str], runs, fold: str, leave_out: bool
 ) -> set[str]:
-    """Samples of a fold with expression and no vector; says how many, or refuses them.
-
-    Raises:
-      StudyError: There are some, and they are not to be left out, or all have none.
-    """
+    """Samples of a fold with expression and no vector; says how many, or refuses them."""
     if vectors is None:
         return set()
     inside = paired.intersection(runs["sample_id"])

@@ -24,15 +24,7 @@ import pyarrow.parquet as pq
 import pathjax
 from pathjax.data import additions
 from pathjax.data.check import IndexCheck, table_problems
-from pathjax.data.study import (
-    SCHEMA,
-    Split,
-    Study,
-    StudyError,
-    Target,
-    listing,
-    sha256,
-)
+from pathjax.data.study import SCHEMA, Split, Study, StudyError, Target, listing, sha256
 from pathjax.data.study_tables import (
     complete_slides,
     join,
@@ -248,11 +240,7 @@ class StudyWriter:
         return pq.read_metadata(self._rows_path(shard)).metadata[b"sha256"].decode()
 
     def adopt(
-        self,
-        shard: str,
-        records: Path,
-        rows: pd.DataFrame,
-        checksum: str | None = None,
+        self, shard: str, records: Path, rows: pd.DataFrame, checksum: str | None = None
     ) -> None:
         """Takes over a whole shard of another study, by a hard link where possible.
 

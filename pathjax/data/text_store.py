@@ -7,7 +7,6 @@
 One HDF5 file. Embeds nothing and stores no text, only its hash.
 """
 
-import collections
 import dataclasses
 import hashlib
 import json
@@ -23,6 +22,7 @@ from jaxtyping import Bool, Float
 import pathjax
 from pathjax.buckets import local
 from pathjax.data.study import StudyError
+from pathjax.data.vectors import Vectors
 from pathjax.files import atomic_path
 
 KIND = "text embeddings"
@@ -33,41 +33,38 @@ class TextError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class TextEmbeddings:
+class TextEmbeddings(Vectors):
     """Frozen embeddings of report texts.
 
     Attributes:
-      sample_ids: The sample of each row; unique.
-      values: `[n, T]` float32, finite.
       meta: At least `backend` and `model`. A file adds `kind`, `dimensions` (T),
         `created` (UTC) and `pathjax` (version); `pathjax text embed` adds `texts`
         (`hash_texts` of what was embedded) and `fingerprint` (of the study or None).
     """
 
-    sample_ids: list[str]
-    values: Float[np.ndarray, "n T"]
     meta: dict[str, Any]
 
     def align(
         self, sample_ids: Sequence[str]
     ) -> tuple[Float[np.ndarray, "m T"], Bool[np.ndarray, "m"]]:
-        """Rows of m samples `[m, T]`, zeros without text; and which have one.
+        """Rows of m samples, zeros without text; and which have one.
 
         Raises:
           TextError: None of them has a text.
         """
-        rows = {name: i for i, name in enumerate(self.sample_ids)}
-        at = np.array([rows.get(name, -1) for name in sample_ids], np.int64)
-        present = at >= 0
+        out, present = super().align(sample_ids)
         if not present.any():
             raise TextError(
                 f"none of {len(sample_ids)} samples, first {list(sample_ids[:3])}, is "
                 f"among the {len(self.sample_ids)} of the text embeddings, first "
                 f"{self.sample_ids[:3]}: embed the reports of this study"
             )
-        out = np.zeros((len(at), self.values.shape[1]), np.float32)
-        out[present] = self.values[at[present]]
         return out, present
+
+    def problems(self) -> list[str]:
+        """What is wrong with the ids, the values or `meta`."""
+        lacking = [key for key in ("backend", "model") if not self.meta.get(key)]
+        return [f"meta lacks the {key}" for key in lacking] + super().problems()
 
 
 def hash_texts(pairs: Iterable[tuple[str, str]]) -> str:
@@ -89,7 +86,7 @@ def write_text(path: Path, embeddings: TextEmbeddings) -> None:
     Raises:
       TextError: All problems of the embeddings at once.
     """
-    _check(path, embeddings)
+    _require_whole(path, embeddings)
     values = np.asarray(embeddings.values, np.float32)
     meta = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -128,32 +125,12 @@ def read_text(path: Path) -> TextEmbeddings:
             f"embeddings of {meta.get('input', 'something else')}"
         )
     embeddings = TextEmbeddings(ids, features, meta)
-    _check(path, embeddings)
+    _require_whole(path, embeddings)
     return embeddings
 
 
-def _check(path: Path, embeddings: TextEmbeddings) -> None:
-    """Raises one TextError with all problems of the embeddings, if there are any."""
-    values, ids = np.asarray(embeddings.values), list(embeddings.sample_ids)
-    problems = [
-        f"meta lacks the {key}"
-        for key in ("backend", "model")
-        if not embeddings.meta.get(key)
-    ]
-    if values.ndim != 2 or not values.size:
-        problems.append(f"expected values [n, T] with n > 0, got {list(values.shape)}")
-    else:
-        if len(ids) != len(values):
-            problems.append(f"{len(ids)} sample ids for {len(values)} rows")
-        counts = collections.Counter(ids)
-        twice = sorted(name for name, n in counts.items() if n > 1)
-        if twice:
-            problems.append(f"{len(twice)} sample ids occur twice, first {twice[:3]}")
-        bad = np.flatnonzero(~np.isfinite(values).all(1))
-        if len(bad):
-            named = [ids[i] for i in bad[:3] if i < len(ids)]
-            problems.append(f"{len(bad)} rows are not finite, first {named}")
-    if problems:
+def _require_whole(path: Path, embeddings: TextEmbeddings) -> None:
+    if problems := embeddings.problems():
         raise TextError(f"{path}: {'; '.join(problems)}")
 
 

@@ -50,6 +50,19 @@ class Vectors:
         out[at >= 0] = self.values[at[at >= 0]]
         return out, at >= 0
 
+    def problems(self) -> list[str]:
+        """What is wrong with the ids or the values."""
+        ids, values = list(self.sample_ids), np.asarray(self.values)
+        if values.ndim != 2 or not values.size or len(ids) != len(values):
+            return [f"expected [n, X] for {len(ids)} samples, got {list(values.shape)}"]
+        found = []
+        if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
+            named = [ids[i] for i in bad[:3]]
+            found.append(f"{len(bad)} rows are not finite, first {named}")
+        if twice := [one for one, n in collections.Counter(ids).items() if n > 1]:
+            found.append(f"{len(twice)} sample ids occur twice, first {twice[:3]}")
+        return found
+
 
 def read_vectors(path: Path, key: str = "") -> Vectors:
     """Reads a file of vectors.
@@ -68,24 +81,16 @@ def read_vectors(path: Path, key: str = "") -> Vectors:
         raise StudyError(f"{path}: expected a file .h5ad, .npz or .parquet")
     try:
         ids, values = reader(path, key)
-        values = np.asarray(values, np.float32)
+        made = Vectors([str(one) for one in ids], np.asarray(values, np.float32))
     except StudyError:
         raise
     except UNREADABLE as error:
         raise StudyError(
             f"{path} cannot be read as vectors of samples: {error}"
         ) from error
-    problems = []
-    if values.ndim != 2 or not values.size or len(ids) != len(values):
-        problems.append(f"expected [n, X] for {len(ids)} samples, got {values.shape}")
-    elif bad := int((~np.isfinite(values)).any(axis=1).sum()):
-        problems.append(f"{bad} rows are not finite")
-    names = [str(one) for one in ids]
-    if twice := [one for one, n in collections.Counter(names).items() if n > 1]:
-        problems.append(f"{len(twice)} sample ids occur twice, first {twice[:3]}")
-    if problems:
+    if problems := made.problems():
         raise StudyError(f"{path}: {'; '.join(problems)}")
-    return Vectors(names, values)
+    return made
 
 
 def _chosen(path: Path, key: str, known: Sequence[str], what: str) -> str:

@@ -25,8 +25,7 @@ from jaxtyping import Float, Int
 from pathjax import objectives
 from pathjax.data.pipeline import Batch
 from pathjax.data.preprocess import Preprocess
-from pathjax.data.study import Study
-from pathjax.data.tile_source import Prepare, StudyTiles, TileSource
+from pathjax.data.tile_source import Prepare, TileSource
 from pathjax.data.transforms import centre_crop
 from pathjax.embeddings.embedding_file import EmbeddingError, read_header, write_file
 from pathjax.embeddings.embedding_rows import WAIT, EmbeddingRows, differences
@@ -122,9 +121,6 @@ def _embed(
     """Features of a batch's unmasked tiles, the batch, and its number of tiles.
 
     The next batch is dispatched before the last one is fetched.
-
-    Raises:
-      EmbeddingError: A feature is not finite, or `batch` is below 1.
     """
     if batch < 1:
         raise EmbeddingError(f"expected a batch of at least 1 tile, got {batch}")
@@ -161,47 +157,6 @@ def _embed(
         yield fetch(*waiting)
 
 
-def embed_tiles(
-    model: Model,
-    study: Study,
-    rows: Int[np.ndarray, "n"] | None = None,
-    *,
-    pool: str | None = None,
-    batch: int = 64,
-    threads: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-) -> Float[np.ndarray, "n E"]:
-    """Embeds tiles of a study into memory, as `[n, E]` float32.
-
-    Args:
-      model: Whose encoder.
-      study: Whose tiles, preprocessed by the model's `preprocess`, or else cropped to
-        its `image_px` at the centre.
-      rows: Which tiles; all when None.
-      pool: "cls", "mean" or "cls_mean"; the model's own when None.
-      batch: Tiles per step, rounded up to a multiple of the devices.
-      threads: Reading threads.
-      progress: Called with (tiles done, tiles in all).
-
-    Raises:
-      EmbeddingError: A feature is not finite.
-      StudyError: A tile is broken.
-    """
-    source = StudyTiles(study)
-    rows = np.arange(len(source)) if rows is None else np.asarray(rows)
-    vit = _pooled(model.vit, pool)
-    features = np.empty((len(rows), vit.embed_dim), np.float32)
-    done = 0
-    for part, _, tiles in _embed(
-        model, source, rows, vit=vit, batch=batch, threads=threads
-    ):
-        features[done : done + tiles] = part
-        done += tiles
-        if progress:
-            progress(done, len(rows))
-    return features
-
-
 @dataclasses.dataclass(frozen=True)
 class Embedded:
     """The outcome of `embed_to_file`.
@@ -230,7 +185,7 @@ def embed_to_file(
     threads: int = 2,
     overwrite: bool = False,
     shard: Shard | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Embedded:
     """Embeds all tiles of a source into FILE.h5, or those that are missing.
 
@@ -246,7 +201,9 @@ def embed_to_file(
       path: FILE.h5.
       model_id: Identifies the parameters, such as the hash of their file.
       meta: More to write into the file.
-      pool, batch, threads: As in `embed_tiles`.
+      pool: "cls", "mean" or "cls_mean"; the model's own when None.
+      batch: Tiles per step, rounded up to a multiple of the devices.
+      threads: Reading threads.
       overwrite: Replace a file, or an unfinished one, of another model, input or
         pooling.
       shard: Embed this part of the tiles and write no FILE.h5. Where shards have been
@@ -292,15 +249,14 @@ def embed_to_file(
             tiles = shard.rows(len(source), batch) if shard else range(len(source))
             rows = held.enter_context(rows_of(shard))
             kept, parts = rows.tiles, [rows]
-            if progress and kept:
+            if kept:
                 progress(kept, len(tiles))
             for features, more, count in _embed(
                 model, source, tiles[kept:], vit=vit, batch=batch, threads=threads
             ):
                 skipped, sizes = more.get("skipped", []), more.get("sizes", set())
                 rows.append(features, tiles=count, skipped=skipped, sizes=sizes)
-                if progress:
-                    progress(rows.tiles, len(tiles))
+                progress(rows.tiles, len(tiles))
         reasons = dict(pair for rows in parts for pair in rows.skipped)
         broken = np.array([*reasons], int)
         skipped = [
@@ -341,11 +297,7 @@ def _complete(
     tiles: int,
     batch: int,
 ) -> list[EmbeddingRows]:
-    """The rows of all shards, in order; those that have tiles.
-
-    Raises:
-      EmbeddingError: A shard is not finished, is being written, or is of something else.
-    """
+    """The rows of all shards, in order; those that have tiles."""
     parts, lacking = [], []
     for one in shards:
         done = 0

@@ -41,10 +41,7 @@ FEATURES = (
 # Optical density per unit of stain in red, green and blue: haematoxylin, eosin, and
 # the residual direction at right angles to both. Ruifrok and Johnston, Analytical and
 # Quantitative Cytology and Histology 23:291 (2001), table 1.
-STAINS = np.array(
-    [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]],
-    np.float32,
-)
+STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]], np.float32)
 NUCLEAR = 0.6
 EMPTY = 200 / 255
 

@@ -59,10 +59,7 @@ def joint_embeddings(
 
     images = []
     for part in tile_batches(
-        study,
-        np.arange(len(study.tiles)),
-        batch=batch,
-        image_px=model.meta["image_px"],
+        study, np.arange(len(study.tiles)), batch=batch, image_px=model.meta["image_px"]
     ):
         inputs = {"image": part["image"][:, None], "mask": part["mask"]}
         z = np.asarray(predict(model.params, inputs)["z_image"])

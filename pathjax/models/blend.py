@@ -18,13 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pathjax.buckets import local
 from pathjax.files import read_json, sha256, write_json
-from pathjax.models.model_file import (
-    BLENDED,
-    FILE,
-    Model,
-    load_model,
-    save_model,
-)
+from pathjax.models.model_file import BLENDED, FILE, Model, load_model, save_model
 
 RECORD = "blend.json"
 _SHAPE = {"schema": int, "alphas": {str: float}}

@@ -94,9 +94,7 @@ class Aggregator(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        tiles: Float[Array, "B K D"],
-        tile_mask: Bool[Array, "B K"] | None = None,
+        self, tiles: Float[Array, "B K D"], tile_mask: Bool[Array, "B K"] | None = None
     ) -> Float[Array, "B D"]:
         if self.kind not in ("mean", "attention"):
             raise ValueError(

@@ -29,12 +29,7 @@ from pathjax.models.blocks import STACKED, block_name
 from pathjax.models.linear import dense
 from pathjax.models.lora import DOWN, UP, LoRA
 from pathjax.models.positions import resize_positions
-from pathjax.models.variants import (
-    VARIANTS,
-    ViTConfig,
-    nearest_multiples,
-    vit_config,
-)
+from pathjax.models.variants import VARIANTS, ViTConfig, nearest_multiples, vit_config
 from pathjax.parallel.mesh import keep_rows
 
 __all__ = ["VARIANTS", "ViT", "ViTConfig", "ViTOutputs", "normalise", "vit_config"]
@@ -206,10 +201,7 @@ class LayerScale(nn.Module):
 def layer_norm(config: ViTConfig, name: str) -> nn.LayerNorm:
     """float32 LayerNorm; the two-pass variance, as cancellation is not worth 1 %."""
     return nn.LayerNorm(
-        epsilon=config.norm_eps,
-        dtype=jnp.float32,
-        use_fast_variance=False,
-        name=name,
+        epsilon=config.norm_eps, dtype=jnp.float32, use_fast_variance=False, name=name
     )
 
 

@@ -64,13 +64,6 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def any_process(flag: bool) -> bool:
-    """True on all processes when `flag` is true on any; waits for the running step."""
-    if jax.process_count() == 1:
-        return flag
-    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
-
-
 def rows_of_all(rows: Int[np.ndarray, "mine"]) -> Int[np.ndarray, "B"]:
     """The row numbers of all processes, joined in the processes' order."""
     if jax.process_count() == 1:

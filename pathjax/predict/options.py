@@ -41,9 +41,7 @@ class Options:
         bool, "compare with measured expression, for a study that has it"
     ] = False
     reference: Annotated[
-        Path | None,
-        "contrastive models: study whose expression is retrieved",
-        "STUDY",
+        Path | None, "contrastive models: study whose expression is retrieved", "STUDY"
     ] = None
     reference_part: Annotated[
         str | None,

@@ -35,7 +35,7 @@ def predict(
     target: str | Path,
     out: str | Path,
     options: Options | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     shard: Shard | None = None,
 ) -> Predicted | Embedded:
     """Predicts expression of every tile.

@@ -19,12 +19,7 @@ from matplotlib.figure import Figure
 from pathjax.buckets import local
 from pathjax.files import write_json, write_text
 from pathjax.report import figures
-from pathjax.report.compare import (
-    compare,
-    gene_correlations,
-    load_runs,
-    load_unscored,
-)
+from pathjax.report.compare import compare, gene_correlations, load_runs, load_unscored
 from pathjax.report.controls import control_tables, permuted_notes, survival_notes
 from pathjax.report.csv_table import read_table, write_table
 from pathjax.report.frontier import draw_frontier

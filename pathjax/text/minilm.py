@@ -220,11 +220,7 @@ class MiniLMBackend:
 
 
 def _config(folder: Path) -> tuple[dict[str, Any], int]:
-    """config.json, and how many tokens the model takes.
-
-    Raises:
-      TextError: all that is missing or not supported.
-    """
+    """config.json, and how many tokens the model takes."""
     expected = ("config.json", "model.safetensors", "tokenizer.json")
     missing = [name for name in expected if not (folder / name).is_file()]
     if missing:
@@ -253,11 +249,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _weights(path: Path, form: Form) -> Params:
-    """The tensors that are used, float32, on the device.
-
-    Raises:
-      TextError: some are missing.
-    """
+    """The tensors that are used, float32, on the device."""
     from safetensors.numpy import load_file
 
     # Saved with a head, names start with "bert.".

@@ -104,11 +104,7 @@ def read_reports(
 
 
 def _read_table(path: Path, encoding: str, notes: list[str]) -> pd.DataFrame:
-    """All columns of CSV and TSV as text.
-
-    Raises:
-      TextError: It cannot be read.
-    """
+    """All columns of CSV and TSV as text."""
     if not path.is_file():
         raise TextError(f"there is no file {path}")
     columns = ("text", *IDS)

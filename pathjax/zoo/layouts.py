@@ -147,11 +147,7 @@ DIALECTS: dict[str, Dialect] = {
             "hf_vit", gelu=("intermediate.dense", "output.dense"), **_VIT, **_FILES
         ),
         _hugging_face(
-            "hf_vit_5",
-            block="layers",
-            gelu=("mlp.fc1", "mlp.fc2"),
-            **_VIT,
-            **_MEMORY,
+            "hf_vit_5", block="layers", gelu=("mlp.fc1", "mlp.fc2"), **_VIT, **_MEMORY
         ),
         _hugging_face(
             "hf_dinov2",

@@ -48,10 +48,10 @@ def test_rows_in_the_order_of_a_study(made):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sample_ids": ["a", "b"]}, "2 sample ids for 3 rows"),
+        ({"sample_ids": ["a", "b"]}, r"expected \[n, X\] for 2 samples, got \[3, 4\]"),
         ({"sample_ids": ["a", "b", "a"]}, "1 sample ids occur twice, first .'a'"),
         ({"values": np.full((3, 4), np.nan)}, "3 rows are not finite, first .'a', 'b'"),
-        ({"values": np.zeros(3)}, r"expected values \[n, T\] with n > 0, got \[3\]"),
+        ({"values": np.zeros(3)}, r"expected \[n, X\] for 3 samples, got \[3\]"),
         ({"meta": {"backend": "x"}}, "meta lacks the model"),
     ],
 )

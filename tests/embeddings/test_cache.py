@@ -5,9 +5,9 @@ import copy
 import jax
 import numpy as np
 import pytest
+from embedded import embed_tiles
 
 from pathjax.embeddings.cache import cached, cached_embeddings, identity
-from pathjax.embeddings.embed import embed_tiles
 from pathjax.models.model_file import Model, save_model
 from pathjax.models.vit import ViT, vit_config
 

@@ -8,7 +8,6 @@ from jax.sharding import AxisType, Mesh
 
 from pathjax.parallel.collective import (
     MeshSlice,
-    any_process,
     barrier,
     first_does,
     is_first,
@@ -21,7 +20,6 @@ from pathjax.parallel.mesh import AXES, make_mesh, state_sharding
 
 def test_one_process_agrees_with_itself():
     assert is_first()
-    assert any_process(True) is True and any_process(False) is False
     assert first_does(lambda: 3) == 3
     assert rows_of_all(np.arange(3)).tolist() == [0, 1, 2]
     barrier("here")

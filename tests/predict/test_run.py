@@ -6,12 +6,12 @@ import json
 import anndata
 import numpy as np
 import pytest
+from embedded import embed_tiles
 from extras import need
 from made_slides import slide, write_tiff
 from PIL import Image
 
 from pathjax.cli import main
-from pathjax.embeddings.embed import embed_tiles
 from pathjax.embeddings.embedding_file import EmbeddingError
 from pathjax.models.model_file import load_model, save_model
 from pathjax.predict import PredictError

@@ -146,12 +146,7 @@ def _unpack_once(part: Part, archive: Path, folder: Path) -> Located:
 
 
 def _download(part: Part, name: str, cache: Path) -> Path:
-    """Downloads a part's archive, unless it was downloaded before.
-
-    Raises:
-      BenchmarkError: The server cannot be reached or refuses.
-      RuntimeError: The extra `benchmarks` is not installed.
-    """
+    """Downloads a part's archive, unless it was downloaded before."""
     tfds = need("tensorflow_datasets", "benchmarks")
     import requests  # comes with it
 

@@ -13,7 +13,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from pathjax.data.study import Split, Study, Target
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.benchmarks.acquire import acquire, default_cache
 from pathjax.datasets.benchmarks.benchmark import Benchmark, BenchmarkError, Record
+from pathjax.datasets.dataset import Progress
 from pathjax.files import write_json
 
 PER_SHARD = 1024
@@ -48,7 +49,7 @@ def build_benchmark(
     manual_dir: str | Path | None = None,
     cache: str | Path | None = None,
     partial: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Study:
     """Builds the study, or what is missing of it in `out`.
 
@@ -119,8 +120,7 @@ def build_benchmark(
                 name = f"{fold}-{i:04d}"
                 skipped |= _write_shard(writer, benchmark, name, rows, pool)
                 done += len(rows)
-                if progress:
-                    progress(done, len(records))
+                progress(done, len(records))
     for tile_id, reason in skipped.items():
         writer.skip(tile_id, reason)
     kept = [record for record in records if record.tile_id not in skipped]

@@ -123,11 +123,7 @@ class ImageFiles:
 def _csv_rows(
     path: Path, columns: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line numbers and rows of a published table.
-
-    Raises:
-      BenchmarkError: It cannot be read, or columns are missing.
-    """
+    """Line numbers and rows of a published table."""
     # pandas is heavy, and the command line lists the benchmarks.
     from pathjax.data.tables import read_table
 

@@ -7,7 +7,7 @@ an exponential may differ, and with it a byte.)
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Study, Target
 from pathjax.data.study_writer import StudyWriter
+from pathjax.datasets.dataset import Progress
 from pathjax.datasets.demo.cohort import FEWEST_PATIENTS, cohort_split, site_split
 from pathjax.datasets.demo.latents import (
     CANCER_TYPES,
@@ -169,7 +170,7 @@ def build_demo(
     mpp: float = 1.0,
     genes: int = 400,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda done, total: None,
     workers: int | None = None,
 ) -> Study:
     """Builds the synthetic study, or completes the one in `out`.
@@ -237,8 +238,7 @@ def build_demo(
     missing = groups[ready:]
     total = patients * tiles_per_patient
     done = min(ready * GROUP * tiles_per_patient, total)
-    if progress:
-        progress(done, total)
+    progress(done, total)
     if workers is None:
         available = getattr(os, "sched_getaffinity", lambda _: (0,))
         workers = len(available(0))
@@ -248,8 +248,7 @@ def build_demo(
             for tile in tiles:
                 shard.add(**tile)
         done += len(tiles)
-        if progress:
-            progress(done, total)
+        progress(done, total)
 
     splits = [cohort_split(seed, cohort)]
     by_site = site_split(cohort)

@@ -211,10 +211,7 @@ def joined(groups: list[Nuclei]) -> Nuclei:
 
 
 def nuclei(
-    rng: np.random.Generator,
-    place: Points,
-    look: Look,
-    angle: np.ndarray | None = None,
+    rng: np.random.Generator, place: Points, look: Look, angle: np.ndarray | None = None
 ) -> Nuclei:
     """Samples nuclei of one look at (y, x) in µm; random directions without `angle`."""
     n = len(place)

@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.datasets.spatial.scale import MIN_PAIRS, median_step
 
 PITCH_UM = 200.0
 ARRAY = (33, 35)  # columns, rows
@@ -36,7 +37,6 @@ ST_1K = Printed((PITCH_UM, PITCH_UM), 1)
 # 141 um to the nearest spot, which is on a diagonal.
 ST_2K = Printed((6200.0 / 66, 6600.0 / 63), 2)
 
-MIN_PAIRS = 6  # neighbouring spots per direction that a median is taken of
 # Limits, with the largest values seen in six sections in brackets: difference of the
 # pitch along x and y (1.0 %), root mean square distance of spots from the fitted grid
 # in pitches (0.09), and distance of a single spot from it (0.30). Micrometres per
@@ -66,21 +66,14 @@ def fit_pitch(
     Raises:
       SpatialError: the pitch cannot be measured, or is implausible; says how.
     """
-    place = {tuple(xy): i for i, xy in enumerate(array_xy.astype(int).tolist())}
     steps = []
     for direction in ((printed.stride, 0), (0, printed.stride)):
-        pairs = [
-            (i, place[x + direction[0], y + direction[1]])
-            for (x, y), i in place.items()
-            if (x + direction[0], y + direction[1]) in place
-        ]
-        if len(pairs) < MIN_PAIRS:
+        step = median_step(array_xy.astype(int), pixel_xy, direction)
+        if step is None:
             raise SpatialError(
                 f"expected {MIN_PAIRS} pairs of neighbouring spots along "
-                f"{'xy'[direction[1] > 0]} to measure the pitch, got {len(pairs)}"
+                f"{'xy'[direction[1] > 0]} to measure the pitch, got fewer"
             )
-        first, second = np.array(pairs).T
-        step = np.median(pixel_xy[second] - pixel_xy[first], axis=0)
         steps.append(step / printed.stride)
 
     def distance(matrix, origin) -> np.ndarray:

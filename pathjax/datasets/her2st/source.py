@@ -14,6 +14,7 @@ Nothing is joined here.
 
 import dataclasses
 import gzip
+import itertools
 import re
 import zlib
 from pathlib import Path
@@ -204,20 +205,8 @@ def spot_name(spot: Spot) -> str:
 
 
 def _read(path: Path, required: tuple[str, ...] = ()) -> tuple[list[str], list[Row]]:
-    """Header and rows; the header gets a name for R's nameless row names.
-
-    Raises:
-      SpatialError: the file cannot be read, is ragged or lacks a column.
-    """
-    try:
-        opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8-sig") as file:
-            lines = [line.split("\t") for line in file.read().splitlines() if line]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SpatialError(
-            f"{path} cannot be read ({error}): download or unpack it again"
-        ) from error
-    lines = [[field.strip().strip('"') for field in fields] for fields in lines]
+    """Header and rows; the header gets a name for R's nameless row names."""
+    lines = _lines(path)
     if len(lines) < 2:
         raise SpatialError(
             f"{path}: expected a header and rows, got {len(lines)} lines"
@@ -240,19 +229,25 @@ def _read(path: Path, required: tuple[str, ...] = ()) -> tuple[list[str], list[R
 
 
 def read_header(path: Path) -> list[str]:
-    """The header, with a name for R's nameless row names; reads two lines.
+    """The first line; none of an empty file.
 
     Raises:
       SpatialError: the file cannot be read.
     """
+    return next(iter(_lines(path, 1)), [])
+
+
+def _lines(path: Path, most: int | None = None) -> list[Row]:
+    """The fields of the lines that are not empty, of all or the first ones."""
     try:
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rt", encoding="utf-8-sig") as file:
-            lines = [file.readline().rstrip("\n").split("\t") for _ in range(2)]
+            lines = [line.rstrip("\n") for line in itertools.islice(file, most)]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SpatialError(f"{path} cannot be read ({error})") from error
-    header = [field.strip().strip('"') for field in lines[0]]
-    return ["", *header] if len(lines[1]) == len(header) + 1 else header
+        raise SpatialError(
+            f"{path} cannot be read ({error}): download or unpack it again"
+        ) from error
+    return [[f.strip().strip('"') for f in line.split("\t")] for line in lines if line]
 
 
 def read_counts(path: Path, spot: re.Pattern[str] = SPOT) -> Counts:

@@ -159,9 +159,9 @@ def _cut_tissue(
 
 
 def tissue_grid(
-    mask: Bool[np.ndarray, "h w"], side: float, min_tissue: float = MIN_TISSUE
+    mask: Bool[np.ndarray, "h w"], side: float
 ) -> list[tuple[float, float, float]]:
-    """Left, top and share of tissue of the squares of a grid with enough tissue.
+    """Left, top and share of tissue of the squares of a grid with MIN_TISSUE or more.
 
     In blocks, of which `mask` has one value each; `side` may be fractional.
     """
@@ -176,6 +176,6 @@ def tissue_grid(
             y1, x1 = min(y1, height), min(x1, width)
             held = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
             share = held / ((y1 - y0) * (x1 - x0))
-            if share >= min_tissue:
+            if share >= MIN_TISSUE:
                 squares.append((float(left), float(top), float(share)))
     return squares

@@ -23,7 +23,7 @@ from pathjax.datasets.spatial.labels import constant, label_columns
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import Pictures
 from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
-from pathjax.datasets.spatial.scale import fit_array, pitch_px
+from pathjax.datasets.spatial.scale import fit_array, median_step
 from pathjax.optional_deps import need
 
 # One of these is in every folder of Zarr: of version 3, and of version 2.
@@ -371,7 +371,7 @@ def visium_evidence(
     if not np.isfinite(array).all() or (array.sum(axis=1) % 2).any():
         return False, {}, ()
     array = array.astype(int)
-    if pitch_px(array, xy, (1, 1)) is None:
+    if median_step(array, xy, (1, 1)) is None:
         return False, {}, ()
     fit = fit_array(name, array, xy)
     if fit is None:

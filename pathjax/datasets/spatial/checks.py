@@ -66,11 +66,7 @@ def _placed(sample: SpatialSample, surveyed: Survey, mpp: float) -> list[str]:
 
 
 def _inside(sample: SpatialSample) -> SpatialSample:
-    """The sample without the spots that are outside its image.
-
-    Raises:
-      SpatialError: Those are more than a few.
-    """
+    """The sample without the spots that are outside its image."""
     size = np.array(sample.image.size)
     positions = sample.positions
     outside = ((positions < 0) | (positions > size)).any(axis=1)

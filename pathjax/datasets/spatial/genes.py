@@ -137,7 +137,7 @@ def join(
     for name, one in samples.items():
         panel += [panels.setdefault(frozenset(has[name]), name)] * one.n_obs
     known = pd.DataFrame(
-        {name: [key in own for key in order] for own, name in panels.items()},
+        {name: [key in own for key in order] for own, name in panels.items()}
     )
     joined = scipy.sparse.vstack(counts, format="csr", dtype=np.float32)
     var = _var(tables, keys, order)

@@ -193,11 +193,7 @@ class Hest:
         )
 
     def _compare(self, files: Files, sample: SpatialSample):
-        """Whether HEST's patches look like the image at the spots.
-
-        Raises:
-          SpatialError: They do not.
-        """
+        """Whether HEST's patches look like the image at the spots."""
         if not files.patches or not sample.mpp:
             return
         try:
@@ -240,9 +236,7 @@ def _likeness(image: ImageSource, centre, patch: np.ndarray, mpp: float) -> floa
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def patient_of(
-    about: dict[str, Any],
-) -> tuple[str | None, str | None, tuple[str, ...]]:
+def patient_of(about: dict[str, Any]) -> tuple[str | None, str | None, tuple[str, ...]]:
     """Patient, site and warnings by HEST's metadata.
 
     HEST numbers patients within a data set, so "Patient 1" occurs in many of them.

@@ -15,10 +15,7 @@ from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.manifest import SampleRow
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
-from pathjax.datasets.spatial.spatialdata_store import (
-    regions_of,
-    sample_of_spatialdata,
-)
+from pathjax.datasets.spatial.spatialdata_store import regions_of, sample_of_spatialdata
 from pathjax.wsi.base import SlideError
 
 Image = str | Path | np.ndarray | ImageSource
@@ -130,11 +127,7 @@ def _build(
     chosen = SpatialOptions(**options)
     rows = [
         SampleRow(
-            Path(name),
-            name,
-            _of(patient, name),
-            _of(site, name),
-            mpp=_of(mpp, name),
+            Path(name), name, _of(patient, name), _of(site, name), mpp=_of(mpp, name)
         )
         for name in sections
     ]

@@ -1,11 +1,11 @@
-"""The reduced pictures inside an AnnData, as scanpy and squidpy keep them.
+"""Reduced pictures beside the full image: those inside an AnnData, and what all tell.
 
 They are used only when asked for by name, and tell the size of the full image.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anndata
 import numpy as np
@@ -14,6 +14,51 @@ from jaxtyping import UInt8
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.sample import SpatialError
 from pathjax.wsi.base import SlideError
+
+
+class Reduced(NamedTuple):
+    """Width and height of a reduced picture, and its pixels per pixel of the full one."""
+
+    size: tuple[int, int]
+    factor: float
+
+    @property
+    def full(self) -> str:
+        """The size of the full image, in words."""
+        return " x ".join(f"{side / self.factor:.0f}" for side in self.size)
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether the full image can have this size."""
+        # Half a pixel of rounding, and as much for the factor's own.
+        return all(
+            abs(own / self.factor - side) <= 1.5 / self.factor
+            for own, side in zip(self.size, size, strict=True)
+        )
+
+
+def require_full_size(
+    path: Path | str, size: tuple[int, int], reduced: Mapping[str, Reduced]
+) -> None:
+    """Refuses an image of another size than the reduced pictures and factors say.
+
+    Raises:
+      SpatialError: Says which picture, and what may be wrong.
+    """
+    for kind, picture in reduced.items():
+        if picture.fits(size):
+            continue
+        hint = "give the image that the positions are in"
+        as_large = [name for name, one in reduced.items() if one.size == size]
+        if as_large:
+            hint = (
+                f"it is as large as {as_large[0]}, so {hint}, or --image {as_large[0]}"
+            )
+        elif picture.fits(size[::-1]):
+            hint = f"it may be turned by 90 degrees: {hint}"
+        raise SpatialError(
+            f"{path} is {size[0]} x {size[1]} px, but by {kind} and its scale factor the "
+            f"positions are in an image of about {picture.full} px: {hint}"
+        )
 
 
 class Pictures:
@@ -48,6 +93,15 @@ class Pictures:
         value = self.factors.get(f"tissue_{kind}_scalef")
         return float(value) if value else None
 
+    @property
+    def reduced(self) -> dict[str, Reduced]:
+        """Those that have a scale factor, by name."""
+        return {
+            kind: Reduced(np.shape(pixels)[1::-1], factor)
+            for kind, pixels in self.images.items()
+            if (factor := self.factor(kind))
+        }
+
     def image(
         self, chosen: str | None, mpp: Mapping[str, float]
     ) -> tuple[ImageSource, float]:
@@ -75,7 +129,7 @@ class Pictures:
         if chosen is None:
             raise SpatialError(self._missing(mpp))
         image = ImageSource.open(Path(chosen))
-        self._check_size(chosen, image.size)
+        require_full_size(chosen, image.size, self.reduced)
         return image, 1.0
 
     def _missing(self, mpp: Mapping[str, float]) -> str:
@@ -93,22 +147,6 @@ class Pictures:
             "positions are in by --image or in the manifest's column image"
             + (use if described else "")
         )
-
-    def _check_size(self, chosen: str, size: tuple[int, int]) -> None:
-        """Refuses a file of another size than the reduced pictures say."""
-        for kind, pixels in self.images.items():
-            factor = self.factor(kind)
-            if not factor:
-                continue
-            height, width = np.shape(pixels)[:2]
-            full = (width / factor, height / factor)
-            if max(abs(a - b) for a, b in zip(size, full, strict=True)) > 1.5 / factor:
-                same = " (it is as large as that)" if size == (width, height) else ""
-                raise SpatialError(
-                    f"{chosen} is {size[0]} x {size[1]} px, but by {kind}{same} and its "
-                    f"scale factor the positions are in an image of about "
-                    f"{full[0]:.0f} x {full[1]:.0f} px"
-                )
 
 
 def as_rgb(pixels: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:

@@ -76,23 +76,23 @@ def fit_array(
     return ArrayFit(*steps)
 
 
-def pitch_px(
+def median_step(
     array: Int[np.ndarray, "n 2"], xy: Float[np.ndarray, "n 2"], step: tuple[int, int]
-) -> float | None:
-    """Median distance in pixels of spots that are `step` apart on the array.
+) -> Float[np.ndarray, "2"] | None:
+    """Median step in pixels between spots that are `step` apart on the array.
 
     None where fewer than MIN_PAIRS spots are.
     """
     place = {tuple(at): i for i, at in enumerate(array.tolist())}
     pairs = [
-        (i, place[row + step[0], column + step[1]])
+        (i, place[to])
         for (row, column), i in place.items()
-        if (row + step[0], column + step[1]) in place
+        if (to := (row + step[0], column + step[1])) in place
     ]
     if len(pairs) < MIN_PAIRS:
         return None
     first, second = np.array(pairs).T
-    return float(np.median(np.linalg.norm(xy[second] - xy[first], axis=1)))
+    return np.median(xy[second] - xy[first], axis=0)
 
 
 def agreed_mpp(name: str, evidence: Mapping[str, float]) -> float:

@@ -5,6 +5,7 @@ Space Ranger 1 wrote `tissue_positions_list.csv` without a header, 2 to 4 write
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pathjax.datasets.spatial.image import ImageSource
+from pathjax.datasets.spatial.pictures import Reduced, require_full_size
 from pathjax.datasets.spatial.sample import SpatialError
 from pathjax.files import read_json
 from pathjax.wsi.base import IMAGE_SUFFIXES, SUFFIXES
@@ -117,21 +119,16 @@ class SpatialFolder:
         diameter = self.factors.get("fiducial_diameter_fullres")
         return {"scale factors": fiducial_um / diameter} if diameter else {}
 
-    def full_size(self) -> tuple[float, float, float] | None:
-        """Width, height and tolerance in pixels of the full-resolution image.
+    @functools.cached_property
+    def reduced(self) -> dict[str, Reduced]:
+        """The reduced images that have a scale factor, by kind ("hires", "lowres")."""
+        return {
+            kind: Reduced(_size(self.path / name), factor)
+            for kind, name in REDUCED.items()
+            if (factor := self._factor(kind)) and (self.path / name).is_file()
+        }
 
-        From a reduced image and its scale factor; None if there is neither.
-        """
-        for kind in ("hires", "lowres"):
-            path, factor = self.path / REDUCED[kind], self.factor(kind)
-            if path.is_file() and factor:
-                width, height = _size(path)
-                # Half a pixel of rounding, and as much for the factor's own.
-                return width / factor, height / factor, 1.5 / factor
-        return None
-
-    def factor(self, kind: str) -> float | None:
-        """Pixels of a reduced image ("hires", "lowres") per pixel of the full one."""
+    def _factor(self, kind: str) -> float | None:
         return self.factors.get(f"tissue_{kind}_scalef")
 
     def open_image(self, chosen: str | None, output: Path) -> tuple[ImageSource, float]:
@@ -145,7 +142,7 @@ class SpatialFolder:
           SpatialError: No image, several, or one of another size.
         """
         if chosen in REDUCED:
-            factor = self.factor(chosen)
+            factor = self._factor(chosen)
             path = self.path / REDUCED[chosen]
             if factor is None or not path.is_file():
                 raise SpatialError(
@@ -155,39 +152,11 @@ class SpatialFolder:
         path = Path(chosen) if chosen else self._find(output)
         image = ImageSource.open(path)
         try:
-            self._check_size(path, image.size)
+            require_full_size(path, image.size, self.reduced)
         except SpatialError:
             image.close()
             raise
         return image, 1.0
-
-    def _check_size(self, path: Path, size: tuple[int, int]) -> None:
-        full = self.full_size()
-        if full is None or self._fits(size, full):
-            return
-        width, height, _ = full
-        said = (
-            f"{path} is {size[0]} x {size[1]} px, but by the scale factors the "
-            f"positions are in an image of about {width:.0f} x {height:.0f} px"
-        )
-        for kind, name in REDUCED.items():
-            reduced = self.path / name
-            if reduced.is_file() and _size(reduced) == size:
-                raise SpatialError(
-                    f"{said}: it is as large as {name}, so give the image that Space "
-                    f"Ranger was run with, or --image {kind}"
-                )
-        hint = "give the image that Space Ranger was run with"
-        if self._fits(size[::-1], full):
-            hint = f"it may be turned by 90 degrees: {hint}"
-        raise SpatialError(f"{said}: {hint}")
-
-    @staticmethod
-    def _fits(size: tuple[int, int], full: tuple[float, float, float]) -> bool:
-        return all(
-            abs(side - expected) <= full[2]
-            for side, expected in zip(size, full[:2], strict=True)
-        )
 
     def _find(self, output: Path) -> Path:
         """The only image in or beside the output that has the full size."""
@@ -205,9 +174,10 @@ class SpatialFolder:
                 and not any(word in path.name.lower() for word in NOT_FULL)
             }
         )
-        full = self.full_size()
         fitting = [
-            path for path in candidates if full is None or self._fits(_size(path), full)
+            path
+            for path in candidates
+            if all(one.fits(_size(path)) for one in self.reduced.values())
         ]
         if len(fitting) == 1:
             return fitting[0]
@@ -340,11 +310,7 @@ def require_columns(
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height; of plain images from the header alone.
-
-    Raises:
-      SpatialError: It cannot be opened.
-    """
+    """Width and height; of plain images from the header alone."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         try:
             with Image.open(path) as image:

@@ -19,7 +19,7 @@ from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import on_white
 from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
-from pathjax.datasets.spatial.scale import pitch_px
+from pathjax.datasets.spatial.scale import median_step
 from pathjax.datasets.spatial.space_ranger import listed
 from pathjax.datasets.spatial.visium_hd import DEFAULT_UM
 from pathjax.optional_deps import need
@@ -357,4 +357,5 @@ def _bin_px(adata: Any, positions: Float[np.ndarray, "n 2"]) -> float | None:
         return None
     finite = np.isfinite(positions).all(axis=1)
     array = adata.obs[list(ARRAY_COLUMNS)].to_numpy(int)[finite]
-    return pitch_px(array, positions[finite], (0, 1))
+    step = median_step(array, positions[finite], (0, 1))
+    return None if step is None else float(np.linalg.norm(step))

@@ -204,11 +204,7 @@ def _section(path: Path) -> str:
 
 
 def _only(what: str, files: Sequence[Path], name: str, folder: Path) -> Path:
-    """The one of the files that has `name` in its name.
-
-    Raises:
-      SpatialError: There is none, or several.
-    """
+    """The one of the files that has `name` in its name."""
     matching = [file for file in files if name.lower() in file.name.lower()]
     if len(matching) == 1:
         return matching[0]

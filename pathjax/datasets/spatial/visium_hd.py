@@ -158,11 +158,7 @@ def _output(source: Path) -> Path:
 
 
 def _pooled(path: Path, bins: dict[int, Path], bin_um: float) -> int:
-    """How many of the smallest bins make one side of a bin of `bin_um`.
-
-    Raises:
-      SpatialError: There are none, or they do not fill it.
-    """
+    """How many of the smallest bins make one side of a bin of `bin_um`."""
     has = ", ".join(f"{size} um" for size in sorted(bins))
     if SMALLEST_UM not in bins:
         raise SpatialError(

@@ -8,7 +8,7 @@ Shards are those of the study of tiles, linked where the file system can. What i
 out is listed in `unmatched.parquet`, `label_conflicts.parquet` and slides.parquet.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anndata
@@ -21,6 +21,7 @@ import scipy.sparse
 from pathjax.data.followup import event_column
 from pathjax.data.study import Study, StudyError, sha256
 from pathjax.data.study_writer import StudyWriter
+from pathjax.datasets.dataset import Progress
 from pathjax.datasets.tcga.labels import Labels, read_labels, targets_of
 from pathjax.datasets.tcga.pairing import Pairing, pair
 from pathjax.datasets.tcga.rna_table import listing
@@ -46,7 +47,7 @@ def build_tcga(
     site_preserved: bool = True,
     seed: int = 0,
     strict: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Study:
     """Builds the study, or what of it is missing in `out`.
 
@@ -119,8 +120,7 @@ def build_tcga(
             path = f"tiles/{slide['shard']}.array_record"
             checksum = source.meta["files"][path]["sha256"]
             writer.adopt(slide["shard"], source.root / path, rows, checksum)
-        if progress:
-            progress(done, len(pairing.slides))
+        progress(done, len(pairing.slides))
     for what, reason in unused:
         writer.skip(what, reason)
     for name, frame in (
@@ -138,19 +138,17 @@ def build_tcga(
     )
 
 
-def _study_of_tiles(
-    slides: Path, out: Path, progress: Callable[[int, int], None] | None
-) -> Study:
+def _study_of_tiles(slides: Path, out: Path, progress: Progress) -> Study:
     if (slides / "study.json").is_file():
         source = Study(slides)
     else:
         from pathjax.wsi.build import tile_study
 
-        def report(done: int, total: int, note: str) -> None:
-            if progress:
-                progress(done, total)
-
-        source = tile_study(slides, out / "slides", progress=report)
+        source = tile_study(
+            slides,
+            out / "slides",
+            progress=lambda done, total, note: progress(done, total),
+        )
     shards = source.slides["shard"][source.slides["status"] == "tiled"]
     if shards.isna().any() or shards.duplicated().any():
         raise StudyError(

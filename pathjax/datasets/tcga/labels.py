@@ -230,9 +230,7 @@ def join(claims: Iterable[Claim]) -> Labels:
 
 
 def read_table(
-    path: Path,
-    unused: list[tuple[str, str]] | None = None,
-    genes: Collection[str] = (),
+    path: Path, unused: list[tuple[str, str]] | None = None, genes: Collection[str] = ()
 ) -> list[Claim]:
     """Reads a table with a row per patient, sample or slide.
 

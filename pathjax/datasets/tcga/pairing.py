@@ -109,11 +109,7 @@ def pair(
 
 
 def _barcode(slide: dict[str, object], frozen: bool) -> Barcode:
-    """The barcode of a slide that can be paired.
-
-    Raises:
-      ValueError: Why it cannot.
-    """
+    """The barcode of a slide that can be paired."""
     if slide["status"] != "tiled":
         raise ValueError(f"was not tiled: {slide['reason']}")
     barcode = None

@@ -7,7 +7,7 @@ of z-scores per slide (`rna_matrix.py`). All aliquots are kept: `pairing.py` dec
 which samples pair with which slides.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import anndata
 import pandas as pd
 
 import pathjax
+from pathjax.datasets.dataset import Progress
 from pathjax.datasets.tcga.genes import read_gene_map
 from pathjax.datasets.tcga.rna_matrix import read_matrix
 from pathjax.datasets.tcga.rna_star import find_star_files, read_star
@@ -40,7 +41,7 @@ def read_rna(
     keep_all_genes: bool = False,
     ffpe: bool = False,
     strict: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> anndata.AnnData:
     """Reads the RNA of TCGA samples.
 
@@ -84,11 +85,7 @@ def read_rna(
             raise TcgaError("STAR counts have known units: leave --units out")
         sheets = [Path(one) for one in sample_sheet]
         table = read_star(
-            source,
-            sheets=sheets,
-            keep_all=keep_all_genes,
-            ffpe=ffpe,
-            progress=progress,
+            source, sheets=sheets, keep_all=keep_all_genes, ffpe=ffpe, progress=progress
         )
     else:
         mapped = None if gene_map is None else read_gene_map(gene_map)
@@ -125,7 +122,7 @@ def _read_files(
     source: Path,
     units: str | None,
     options: dict[str, Any],
-    progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> tuple[list[RnaTable], list[Note]]:
     files = [source]
     if source.is_dir():
@@ -145,8 +142,7 @@ def _read_files(
             tables.append(table)
         except TcgaError as error:
             skipped.append((path.name, str(error)))
-        if progress:
-            progress(done, len(files))
+        progress(done, len(files))
     if not files:
         raise TcgaError(f"{source} holds no file")
     if not tables:
@@ -155,11 +151,7 @@ def _read_files(
 
 
 def _joined(tables: list[RnaTable]) -> RnaTable:
-    """One table of all samples and the genes that every table has.
-
-    Raises:
-      TcgaError: Scales differ, or no gene is common.
-    """
+    """One table of all samples and the genes that every table has."""
     first = tables[0]
     scales = {UNITS[table.units].x: table.files[0][0] for table in tables}
     if len(scales) > 1:

@@ -169,11 +169,7 @@ def _read_porpoise(file: BinaryIO, path: Path, ffpe: bool) -> _Matrix:
 
 
 def _sample(case: str, slides: list[str], values: np.ndarray) -> Barcode:
-    """The sample of a case, of whose slides `values` has a row each.
-
-    Raises:
-      ValueError: Slides or values of the case contradict each other.
-    """
+    """The sample of a case, of whose slides `values` has a row each."""
     patient = parse(case).patient
     found = [find(slide) for slide in slides]
     if {barcode.patient for barcode in found} != {patient}:

@@ -125,11 +125,7 @@ def _sheet(path: Path) -> Iterator[SheetRow | Note]:
 
 
 def _barcode(entry: dict[str, str]) -> Barcode:
-    """The sample of a row.
-
-    Raises:
-      ValueError: It has no TCGA sample, several, or one that is not of the case.
-    """
+    """The sample of a row."""
     # Files of several samples list them: "TCGA-86-8076-10A, TCGA-86-8076-01A".
     samples = sorted({one.strip() for one in entry["Sample ID"].split(",")})
     if len(samples) > 1:

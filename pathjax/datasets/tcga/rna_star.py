@@ -12,7 +12,7 @@ Format: GDC, "mRNA Analysis Pipeline"; columns as of data release 32 (2022).
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.csv
 
+from pathjax.datasets.dataset import Progress
 from pathjax.datasets.tcga.genes import reconcile
 from pathjax.datasets.tcga.rna_sheet import (
     SheetRow,
@@ -152,7 +153,7 @@ def read_star(
     sheets: Sequence[Path] = (),
     keep_all: bool = False,
     ffpe: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> RnaTable:
     """A folder of files, as GDC's client lays them out or flat, with its sheets.
 
@@ -226,8 +227,7 @@ def read_star(
             else:
                 read.append(info)
                 good.append(place)
-            if progress:
-                progress(place + 1, len(files))
+            progress(place + 1, len(files))
     for target, place in enumerate(good):  # in place: the arrays may be most of memory
         x[target], counts[target] = x[place], counts[place]
     used = [rows[plain_name(files[place].name)] for place in good]

@@ -18,7 +18,7 @@ from pathjax.data.site_folds import site_folds
 from pathjax.data.study import Split, StudyError
 
 FRACTIONS = {"train": 0.5, "val": 0.1, "probe_fit": 0.2, "probe_test": 0.2}
-TUNING, PROBING = ("train", "val"), ("probe_fit", "probe_test")
+PROBING = ("probe_fit", "probe_test")
 FOLDS = 5
 # Fewest patients in a fold of probe_cv, which has fewer folds if necessary: a fold
 # without one of a task's classes tests nothing.
@@ -40,9 +40,6 @@ def tcga_splits(
 
     Returns:
       The splits; and name to reason of those that could not be made.
-
-    Raises:
-      StudyError: The splits leak, which would be a fault of this module.
     """
     labels = [name for name in LABELS if samples[name].notna().any()]
     options = {"labels": labels, "seed": seed}
@@ -71,31 +68,9 @@ def tcga_splits(
             splits.append(made.split(name, _note(False, "", made.notes)))
         except StudyError as error:
             faults[name] = str(error)
-    found = leaks(splits, samples, by_site)
-    if found:
-        raise StudyError("the splits leak: " + "; ".join(found))
     return splits, faults
 
 
 def _note(by_site: bool, why: str, notes: Sequence[str]) -> str:
     unit = "whole sites" if by_site else "patients, whose sites are in several folds"
     return "; ".join(part for part in (f"by {unit}", why, *notes) if part)
-
-
-def leaks(splits: Sequence[Split], samples: pd.DataFrame, by_site: bool) -> list[str]:
-    """Patients, and if `by_site` sites, that are both tuned on and probed."""
-    folds = {split.name: split.folds for split in splits}
-    if "cohort" not in folds:
-        return []
-    tuned = {one for fold in TUNING for one in folds["cohort"][fold]}
-    probed = {one for fold in PROBING for one in folds["cohort"][fold]}
-    probed |= {one for ids in folds.get("probe_cv", {}).values() for one in ids}
-    site = samples.set_index("patient_id")["site"]
-    shared = {"patients": tuned & probed}
-    if by_site:
-        shared["sites"] = set(site[sorted(tuned)]) & set(site[sorted(probed)])
-    return [
-        f"{what} {sorted(ids)[:3]} are tuned on and probed"
-        for what, ids in shared.items()
-        if ids
-    ]

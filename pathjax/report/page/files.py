@@ -1,9 +1,8 @@
 """Sections made from files: embeddings, heat maps and spot maps.
 
 `kind_of` recognises a file by its content. The formats are in docs/page.md: CSV with
-x, y and label or id (points); JSON with rows, columns and cells, or `pathjax
-modalities` results (grids); `spots.json`, or CSV with x, y, gene and measured or
-predicted (maps). Every reader raises ValueError when a file has another form.
+x, y and label or id (points); JSON with rows, columns and cells (grids); `spots.json`
+(maps). Every reader raises ValueError when a file has another form.
 """
 
 import math
@@ -14,12 +13,11 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.tables import number, read_header, read_table
-from pathjax.files import mismatch, read_json
+from pathjax.files import read_json
 from pathjax.report.page.sections import is_audit, rounded, rounded_list
 
 VALUES = ("measured", "predicted")
-# Others, such as a gene, may be words for missing values.
-COLUMNS = ("x", "y", *VALUES)
+COLUMNS = ("x", "y")  # others, such as a label, may be words for missing values
 # Shapes of JSON, see `files.mismatch`.
 NAME = (str, int, float, bool)
 VALUE = (float, type(None))
@@ -34,18 +32,6 @@ GRID = {
     "rows": [NAME],
     "columns": [NAME],
     "cells": [{"row": NAME, "column": NAME, **GRID_CELL}],
-}
-MODALITIES = {
-    "protocol": str,
-    "cells": [
-        {
-            "target": str,
-            "modalities": [str],
-            "rows": str,
-            "n": int,
-            "scores": {str: GRID_CELL},
-        }
-    ],
 }
 SPOTS = {
     "unit?": {str: str},
@@ -62,10 +48,6 @@ LARGEST_JSON = 20 * 2**20  # anything larger is not a table for the page
 NO_LABEL = "(none)"  # as `pathjax figure` writes it
 MOST_CLASSES = 40  # more cannot be distinguished; the rest are shown as one
 FEW_VALUES = 12  # numbers with no more distinct values than this are class names
-SAMPLES = {
-    "common": "on the samples that have all modalities",
-    "all": "on all samples that have the modality",
-}
 
 
 def kind_of(path: Path) -> str | None:
@@ -74,11 +56,7 @@ def kind_of(path: Path) -> str | None:
         return None
     if path.suffix == ".csv":
         columns = set(read_header(path, COLUMNS))
-        if not columns >= {"x", "y"}:
-            return None
-        if "gene" in columns and columns & set(VALUES):
-            return "maps"
-        return "points" if columns & {"label", "id"} else None
+        return "points" if columns >= {"x", "y"} and columns & {"label", "id"} else None
     if path.suffix == ".json" and path.stat().st_size <= LARGEST_JSON:
         try:
             content = read_json(path)
@@ -176,27 +154,17 @@ def _record(path: Path) -> tuple[str, list[str]]:
 
 
 def is_grid(content: Any) -> bool:
-    """Whether JSON is a heat map or the results of `pathjax modalities`."""
-    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
-        return False
-    return {"rows", "columns"} <= set(content) or _is_modalities(content)
-
-
-def _is_modalities(content: dict[str, Any]) -> bool:
-    return str(content.get("protocol")).startswith("modalities/")
+    """Whether JSON is a heat map."""
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("cells"), list)
+        and {"rows", "columns"} <= set(content)
+    )
 
 
 def read_grids(path: Path) -> list[dict[str, Any]]:
-    """Heat maps: `title`, `rows`, `columns` (names) and `cells`.
-
-    Modality results give one for each metric and set of samples.
-    """
-    content = read_json(path, dict)
-    modalities = _is_modalities(content)
-    if problem := mismatch(content, MODALITIES if modalities else GRID):
-        raise ValueError(f"{path}: {problem}")
-    if modalities:
-        return _modality_grids(content)
+    """The heat map: `title`, `rows`, `columns` (names) and `cells`."""
+    content = read_json(path, GRID)
     rows, columns = ([str(name) for name in content[k]] for k in ("rows", "columns"))
     cells = [
         _cell(str(cell["row"]), str(cell["column"]), cell) for cell in content["cells"]
@@ -219,28 +187,6 @@ def _cell(row: str, column: str, cell: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _modality_grids(content: dict[str, Any]) -> list[dict[str, Any]]:
-    grids: dict[tuple[str, str], list] = {}
-    for cell in content["cells"]:
-        for metric, score in cell["scores"].items():
-            # The metric is in the title: all cells of a map have the same.
-            names = " + ".join(cell["modalities"]), cell["target"]
-            grids.setdefault((cell["rows"], metric), []).append(
-                _cell(*names, {**score, "n": cell["n"]})
-            )
-    made = " SYNTHETIC." if content.get("synthetic") else ""
-    return [
-        {
-            "title": f"{content.get('cohort', '')}: {metric.replace('_', ' ')}, "
-            f"{SAMPLES.get(samples, samples)}.{made}",
-            "rows": list(dict.fromkeys(cell["row"] for cell in cells)),
-            "columns": list(dict.fromkeys(cell["column"] for cell in cells)),
-            "cells": cells,
-        }
-        for (samples, metric), cells in grids.items()
-    ]
-
-
 def is_spots(content: Any) -> bool:
     """Whether JSON is a `spots.json`."""
     return isinstance(content, dict) and isinstance(content.get("slides"), dict)
@@ -254,8 +200,6 @@ def read_maps(path: Path) -> list[dict[str, Any]]:
       `genes`: a list of `gene`, `measured`, `predicted` (a value per spot, null where
       there is none) and `r`, Pearson's over the spots that have both.
     """
-    if path.suffix != ".json":
-        return [_map_of_csv(path)]
     content = read_json(path, SPOTS)
     return [
         _map_of_slide(f"{path}, {name}", name, slide, content.get("unit") or {})
@@ -273,45 +217,11 @@ def _map_of_slide(place: str, name: str, slide: dict, unit: dict) -> dict[str, A
             raise ValueError(f"{place}: {gene} does not have one value per spot")
     if len(x) != len(y) or not np.isfinite([x, y]).all():
         raise ValueError(f"{place} has spots whose x or y is not a number")
-    return _map(name, x, y, slide.get("sample") or [], genes, unit)
-
-
-def _map_of_csv(path: Path) -> dict[str, Any]:
-    frame = read_table(path, COLUMNS, required=("x", "y", "gene"), comment="#")
-    kinds = [name for name in VALUES if name in frame.columns]
-    if not kinds:
-        raise ValueError(f"{path} lacks the columns {' or '.join(VALUES)}")
-    for name in ("x", "y", *kinds):
-        numbers = _numbers(frame[name])
-        words = frame.index[np.isnan(numbers) & (frame[name] != "")]
-        if len(words):
-            raise ValueError(
-                f"{path}, line {words[0]}: {name} is {frame.loc[words[0], name]!r}, "
-                "expected a number"
-            )
-        frame[name] = numbers
-    twice = frame.index[frame.duplicated(["x", "y", "gene"])]
-    if len(twice):
-        gene = frame.loc[twice[0], "gene"]
-        raise ValueError(f"{path}, line {twice[0]}: {gene} is there twice at this spot")
-    if not np.isfinite(frame[["x", "y"]].to_numpy()).all():
-        raise ValueError(f"{path} has rows whose x or y is not a number")
-    spots = frame.drop_duplicates(["x", "y"])
-    keys = pd.MultiIndex.from_frame(spots[["x", "y"]])
-    genes = {}
-    for gene, rows in frame.groupby("gene", sort=False):
-        rows = rows.set_index(["x", "y"]).reindex(keys)
-        genes[gene] = {kind: rows[kind].to_numpy(float) for kind in kinds}
-    ids = spots["id"].tolist() if "id" in spots else []
-    return _map(path.stem, spots["x"], spots["y"], ids, genes, {})
-
-
-def _map(title, x, y, ids, genes, unit) -> dict[str, Any]:
     return {
-        "title": title,
+        "title": name,
         "x": rounded_within(x),
         "y": rounded_within(y),
-        "id": ids,
+        "id": slide.get("sample") or [],
         "unit": unit,
         "genes": [
             {"gene": gene, "r": _pearson(values)}

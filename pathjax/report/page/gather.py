@@ -32,8 +32,8 @@ HOW_TO_GET = {
     "genes": "an expression task with saved predictions, among the run folders",
     "curves": "training runs (metrics.jsonl) in the run folders, or as checkpoints",
     "points": "`pathjax figure tsne`, or --points FILE.csv (x, y, label, id)",
-    "grids": "`pathjax modalities`, or --grids FILE.json (rows, columns, cells)",
-    "maps": "`pathjax predict --measured` (spots.json), or --maps FILE",
+    "grids": "`pathjax modalities` (grid.json), or --grids FILE.json (rows, columns, cells)",
+    "maps": "`pathjax predict --measured` (spots.json), or --maps FILE.json",
     "audit": "`pathjax audit --out FILE.json` into the run folder, or --audit FILE",
     "origin": "run folders instead of a finished CSV",
 }

@@ -254,7 +254,7 @@ def test_hires_given_as_full_resolution(folder, tmp_path):
     image = folder / "spatial" / "tissue_hires_image.png"
     with pytest.raises(
         StudyError,
-        match=r"575 x 425 px, but .* 1150 x 850 px: it is as large as tissue_hires_image",
+        match=r"575 x 425 px, but .* 1150 x 850 px: it is as large as hires",
     ):
         build(SampleRow(folder, image=str(image)), out=tmp_path / "out")
 

@@ -47,7 +47,7 @@ def test_a_reduced_picture_given_as_the_full_one_is_refused(tmp_path):
     adata = with_pictures(spots())
     save(tmp_path / "small.png", picture()[::2, ::2])
     with pytest.raises(
-        SpatialError, match=r"200 x 200 px.*as large as that.*about 400 x 400"
+        SpatialError, match=r"200 x 200 px.*about 400 x 400 px: it is as large as hires"
     ):
         read(adata, str(tmp_path / "small.png"))
 

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pathjax.data.study import Split
 from pathjax.data.tcga_barcodes import parse
-from pathjax.datasets.tcga.splits import FRACTIONS, leaks, tcga_splits
+from pathjax.datasets.tcga.splits import FRACTIONS, tcga_splits
 
 
 def patients_of(ids, types):
@@ -100,18 +99,3 @@ def test_splits_with_too_few_patients_are_named():
     assert "without any" in faults["cohort"] and "0 patients" in faults["probe_cv"]
     splits, faults = tcga_splits(patients[:3])
     assert not splits and set(faults) == {"cohort", "cv5", "probe_cv"}
-
-
-def test_leaks_are_found():
-    patients = patients_of(
-        ["TCGA-A1-0001", "TCGA-A1-0002", "TCGA-A2-0003", "TCGA-A3-0004"], ["BRCA"] * 4
-    )
-    a, b, c, d = ((one,) for one in patients["patient_id"])
-    names = ("train", "val", "probe_fit", "probe_test")
-    by_patient = Split("cohort", dict(zip(names, (a, c, b, d), strict=True)))
-    assert leaks([by_patient], patients, by_site=False) == []
-    assert "sites ['A1']" in leaks([by_patient], patients, by_site=True)[0]
-    crossed = Split("probe_cv", {"fold0": b, "fold1": a})
-    assert (
-        "patients ['TCGA-A1-0001']" in leaks([by_patient, crossed], patients, False)[0]
-    )

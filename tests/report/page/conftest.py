@@ -50,14 +50,14 @@ def full_run(tmp_path, outcomes):
     pd.DataFrame(points).to_csv(root / "tsne.csv", index=False)
     ages = {"x": range(20), "y": range(20), "label": [*range(30, 49), ""]}
     pd.DataFrame(ages).to_csv(root / "umap-age.csv", index=False)
+    genes = {"measured": [1.0, 2, 3, 4, 5, 6], "predicted": [1.0, 2, 3, 4, 5, None]}
     spots = {
         "x": [0, 1, 0, 1, 0, 1],
         "y": [0, 0, 1, 1, 2, 2],
-        "gene": [HOSTILE] * 6,
-        "measured": [1.0, 2, 3, 4, 5, 6],
-        "predicted": [1.0, 2, 3, 4, 5, None],
+        "genes": {HOSTILE: genes},
     }
-    pd.DataFrame(spots).to_csv(root / "spots.csv", index=False)
+    content = {"slides": {"spots": spots}}
+    (root / "spots.json").write_text(json.dumps(content), encoding="utf-8")
     grid = {
         "title": HOSTILE,
         "rows": ["slide", "RNA"],

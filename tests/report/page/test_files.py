@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from pathjax.report.page.files import (
@@ -27,25 +26,9 @@ def test_only_the_first_lines_are_notes(tmp_path):
 
 def test_spellings_of_spreadsheets(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("X;Y;gene;Measured\n1,5;2;TP53;0,5\n2;3;TP53;NA\n", "utf-16")
-    assert kind_of(path) == "maps"
-    (found,) = read_maps(path)
-    assert (found["x"], found["genes"][0]["measured"]) == ([1.5, 2], [0.5, None])
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ("1,2,A,3\n1,2,A,4\n", "line 3: A is there twice at this spot"),
-        ("1,2,A,high\n", "line 2: measured is 'high', expected a number"),
-        ("1,2,A\n", "line 2: 3 cells for 4 columns"),
-    ],
-)
-def test_rows_of_a_map_that_cannot_be_used_are_named(tmp_path, rows, message):
-    path = tmp_path / "a.csv"
-    path.write_text("x,y,gene,measured\n" + rows)
-    with pytest.raises(ValueError, match=message):
-        read_maps(path)
+    path.write_text("X;Y;id\n1,5;2;a\n2;3;b\n", "utf-16")
+    assert kind_of(path) == "points"
+    assert read_points(path)["x"] == [1.5, 2]
 
 
 @pytest.mark.parametrize("text", ["", "# a note\n", 'a,b\n"1,2\n'])
@@ -161,104 +144,6 @@ def test_what_is_no_grid(tmp_path):
         read_grids(path)
 
 
-def test_a_modality_matrix_is_a_map_for_each_metric(tmp_path):
-    def cell(modalities, target, rows, **scores):
-        scores = {name: {"value": v, "low": 0.1, "high": 0.9, "chance": 0.5} for name, v
-                  in scores.items()}  # fmt: skip
-        return {"modalities": modalities, "target": target, "rows": rows, "n": 9,
-                "scores": scores}  # fmt: skip
-
-    cells = [
-        cell(["rna"], "tp53", "common", balanced_accuracy=0.7, auroc=0.8),
-        cell(["slide", "rna"], "tp53", "common", balanced_accuracy=0.75, auroc=0.85),
-        cell(["rna"], "age", "common", pearson=0.3),
-        cell(["rna"], "tp53", "all", auroc=0.81),
-    ]
-    content = {"protocol": "modalities/1", "cohort": "BRCA", "synthetic": True}
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps({**content, "cells": cells}), encoding="utf-8")
-    got = read_grids(path)
-    assert [one["title"] for one in got] == [
-        "BRCA: balanced accuracy, on the samples that have all modalities. SYNTHETIC.",
-        "BRCA: auroc, on the samples that have all modalities. SYNTHETIC.",
-        "BRCA: pearson, on the samples that have all modalities. SYNTHETIC.",
-        "BRCA: auroc, on all samples that have the modality. SYNTHETIC.",
-    ]
-    assert got[1]["rows"] == ["rna", "slide + rna"] and got[1]["columns"] == ["tp53"]
-    assert got[1]["cells"][1] == {
-        "row": "slide + rna",
-        "column": "tp53",
-        "value": 0.85,
-        "low": 0.1,
-        "high": 0.9,
-        "chance": 0.5,
-        "n": 9,
-    }
-
-
-def test_genes_share_their_spots(tmp_path):
-    rng = np.random.default_rng(0)
-    values = {gene: rng.normal(size=(2, 12)) for gene in ("ERBB2", "FASN")}
-    parts = []
-    for gene, (measured, predicted) in values.items():
-        columns = {"x": np.arange(12) % 4, "y": np.arange(12) // 4, "gene": gene}
-        parts.append(
-            pd.DataFrame({**columns, "measured": measured, "predicted": predicted})
-        )
-    shuffled = parts[1].sample(frac=1, random_state=0).iloc[1:]
-    lost = (shuffled["y"].to_numpy() * 4 + shuffled["x"].to_numpy()).tolist()
-    lost = next(n for n in range(12) if n not in lost)
-    path = tmp_path / "spots.csv"
-    pd.concat([parts[0], shuffled]).to_csv(path, index=False)
-    (got,) = read_maps(path)
-    assert got["x"] == [n % 4 for n in range(12)] and got["id"] == []
-    first, second = got["genes"]
-    assert (first["gene"], second["gene"]) == ("ERBB2", "FASN")
-    np.testing.assert_allclose(first["measured"], values["ERBB2"][0], rtol=1e-3)
-    assert second["predicted"][lost] is None
-    assert first["r"] == pytest.approx(np.corrcoef(*values["ERBB2"])[0, 1], abs=1e-3)
-    kept = np.arange(12) != lost
-    want = np.corrcoef(*values["FASN"][:, kept])[0, 1]
-    assert second["r"] == pytest.approx(want, abs=1e-3)
-
-
-def test_one_kind_alone_has_no_r(tmp_path):
-    path = tmp_path / "spots.csv"
-    path.write_text("x,y,gene,id,predicted\n0,0,NA,s1,1\n1,0,NA,NA,2\n", "utf-8")
-    (got,) = read_maps(path)
-    assert got["id"] == ["s1", "NA"]
-    assert got["genes"] == [{"gene": "NA", "r": None, "predicted": [1, 2]}]
-
-
-def test_a_header_alone_is_no_points_and_an_empty_map(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("x,y,gene,id,measured\n")
-    with pytest.raises(ValueError, match="no row whose x and y are numbers"):
-        read_points(path)
-    assert read_maps(path)[0]["genes"] == []
-
-
-def test_a_constant_gene_has_no_r(tmp_path):
-    path = tmp_path / "spots.csv"
-    path.write_text("x,y,gene,measured,predicted\n0,0,A,1,1\n1,0,A,1,2\n", "utf-8")
-    assert read_maps(path)[0]["genes"][0]["r"] is None
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("x,y,measured\n0,0,1\n", "lacks the columns gene"),
-        ("x,y,gene\n0,0,A\n", "lacks the columns measured or predicted"),
-        ("x,y,gene,measured\n0,,A,1\n", "x or y is not a number"),
-    ],
-)
-def test_what_cannot_be_drawn(tmp_path, text, said):
-    path = tmp_path / "bad.csv"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=said):
-        read_maps(path)
-
-
 def slide(**changed):
     genes = {"ERBB2": {"measured": [1, 2, 4.00001], "predicted": [1, 3, 2]}}
     return {"sample": list("abc"), "x": [0, 9, 9], "y": [0, 0, 5], "genes": genes,
@@ -293,3 +178,17 @@ def test_spots_that_cannot_be_drawn(tmp_path, slides, said):
     path.write_text(json.dumps({"slides": slides}), encoding="utf-8")
     with pytest.raises(ValueError, match=said):
         read_maps(path)
+
+
+def test_one_kind_alone_and_a_constant_gene_have_no_r(tmp_path):
+    path = tmp_path / "spots.json"
+    genes = {
+        "NA": {"predicted": [1, 2, 3]},
+        "A": {"measured": [1, 1, 1], "predicted": [1, 2, 3]},
+        "B": {"measured": [1, None, 2], "predicted": [2, 9, 4]},
+    }
+    path.write_text(json.dumps({"slides": {"C5": slide(genes=genes)}}), "utf-8")
+    (got,) = read_maps(path)
+    assert got["genes"][0] == {"gene": "NA", "r": None, "predicted": [1, 2, 3]}
+    assert [gene["r"] for gene in got["genes"]] == [None, None, 1]
+    assert got["genes"][2]["measured"] == [1, None, 2]

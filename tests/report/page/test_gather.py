@@ -61,7 +61,7 @@ def test_all_that_cannot_be_read_is_listed(run, tmp_path, tabled, monkeypatch):
     inputs = Inputs(
         points=[Path("a.csv")],
         grids=[Path("b.json")],
-        maps=[Path("gone.csv")],
+        maps=[Path("gone.json")],
         audit=[Path("c.json")],
     )
     with pytest.raises(ReportError) as caught:
@@ -69,7 +69,7 @@ def test_all_that_cannot_be_read_is_listed(run, tmp_path, tabled, monkeypatch):
     for part in (
         "a.csv lacks",
         "b.json: expected the content to be an object, got []",
-        "gone.csv",
+        "gone.json",
         "c.json",
     ):
         assert part in str(caught.value)
