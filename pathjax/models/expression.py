@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pathjax.models.layer_norm import LayerNorm
 from pathjax.parallel.mesh import keep_rows
 
 
@@ -48,7 +49,7 @@ class ExpressionMLP(nn.Module):
             x = jnp.where(keep, x, 0)
         for i, width in enumerate(self.widths):
             x = nn.Dense(width, name=f"fc{i + 1}")(x)
-            x = nn.LayerNorm(use_fast_variance=False, name=f"norm{i + 1}")(x)
+            x = LayerNorm(name=f"norm{i + 1}")(x)
             x = nn.gelu(x, approximate=False)
             x = keep_rows(nn.Dropout(self.dropout, deterministic=not train)(x))
         return x

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from pathjax.models.layer_norm import LayerNorm
 from pathjax.models.towers import Aggregator
 from pathjax.parallel.mesh import keep_rows
 
@@ -99,7 +100,7 @@ class PathwayEncoder(nn.Module):
         tokens = SetTokens(self.members, self.width, name="sets")(x)
 
         def norm(name):
-            return nn.LayerNorm(use_fast_variance=False, name=name)
+            return LayerNorm(name=name)
 
         def dropped(values):
             return keep_rows(nn.Dropout(self.dropout, deterministic=not train)(values))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from pathjax.models.layer_norm import LayerNorm
 from pathjax.models.vit import LINEAR_INIT
 from pathjax.parallel.mesh import keep_rows
 
@@ -75,7 +76,7 @@ class TextTower(nn.Module):
         self, text: Float[Array, "B T"], *, train: bool = False
     ) -> Float[Array, "B D"]:
         x = nn.Dense(self.width, name="fc1")(text.astype(jnp.float32))
-        x = nn.LayerNorm(use_fast_variance=False, name="norm1")(x)
+        x = LayerNorm(name="norm1")(x)
         x = nn.gelu(x, approximate=False)
         return keep_rows(nn.Dropout(self.dropout, deterministic=not train)(x))
 
@@ -132,7 +133,7 @@ class RegressionHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B G"]:
-        x = nn.LayerNorm(use_fast_variance=False, name="norm")(x.astype(jnp.float32))
+        x = LayerNorm(name="norm")(x.astype(jnp.float32))
         return nn.Dense(self.genes, kernel_init=LINEAR_INIT, name="out")(x)
 
 
@@ -150,7 +151,7 @@ class NegativeBinomialHead(nn.Module):
     def __call__(
         self, x: Float[Array, "B D"]
     ) -> tuple[Float[Array, "B G"], Float[Array, "G"]]:
-        x = nn.LayerNorm(use_fast_variance=False, name="norm")(x.astype(jnp.float32))
+        x = LayerNorm(name="norm")(x.astype(jnp.float32))
         start = nn.initializers.constant(-math.log(self.genes))
         dense = nn.Dense(
             self.genes, kernel_init=LINEAR_INIT, bias_init=start, name="out"

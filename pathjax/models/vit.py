@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, UInt8
 
 from pathjax.models.attention import attend
 from pathjax.models.blocks import STACKED, block_name
+from pathjax.models.layer_norm import LayerNorm
 from pathjax.models.linear import dense
 from pathjax.models.lora import DOWN, UP, LoRA
 from pathjax.models.positions import resize_positions
@@ -169,9 +170,9 @@ class Block(nn.Module):
         self, x: Float[Array, "B N D"], drop: float | Array = 0.0, train: bool = False
     ) -> Float[Array, "B N D"]:
         cfg = self.config
-        y = Attention(cfg, name="attn")(layer_norm(cfg, "norm1")(x))
+        y = Attention(cfg, name="attn")(LayerNorm(cfg.norm_eps, name="norm1")(x))
         x = x + self.branch(y, "ls1", drop, train)
-        y = Mlp(cfg, name="mlp")(layer_norm(cfg, "norm2")(x))
+        y = Mlp(cfg, name="mlp")(LayerNorm(cfg.norm_eps, name="norm2")(x))
         return x + self.branch(y, "ls2", drop, train)
 
     def branch(self, y: Float[Array, "B N D"], name: str, drop, train: bool):
@@ -198,13 +199,6 @@ class LayerScale(nn.Module):
         return gamma.astype(like.dtype)[None, None]
 
 
-def layer_norm(config: ViTConfig, name: str) -> nn.LayerNorm:
-    """float32 LayerNorm; the two-pass variance, as cancellation is not worth 1 %."""
-    return nn.LayerNorm(
-        epsilon=config.norm_eps, dtype=jnp.float32, use_fast_variance=False, name=name
-    )
-
-
 class ViT(nn.Module):
     """The encoder. `apply({"params": p}, image, train=..., rngs={"dropout": key})`.
 
@@ -223,7 +217,7 @@ class ViT(nn.Module):
         embed = Linear(cfg.width, jnp.dtype(cfg.dtype), PATCH_INIT, name="patch_embed")
         x = keep_rows(self.add_prefix_and_positions(embed(x), grid))
         x = self.blocks(x, train)
-        x = layer_norm(cfg, "norm")(x)
+        x = LayerNorm(cfg.norm_eps, name="norm")(x)
         cls, patches = x[:, 0], x[:, 1 + cfg.registers :]
         pools = {"cls": lambda: cls, "mean": lambda: patches.mean(axis=1)}
         pools["cls_mean"] = lambda: jnp.concatenate([cls, patches.mean(axis=1)], -1)
