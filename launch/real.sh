@@ -11,7 +11,8 @@
 #
 # SEEDS (default "0 1 2"), MODES (default "contrastive regression") and ADAPT (default "lora
 # last") say what is trained, STEPS (default 100) and BATCH (default 64) how long. A mode may
-# also be joint, and end in -anchor. SOUPS=yes averages what both objectives tuned by LoRA.
+# also be joint, and end in -anchor, or in -shuffled for the control with shuffled pairs.
+# SOUPS=yes averages what both objectives tuned by LoRA.
 # OUT/times.tsv has the seconds of each training, of its last call. NCT-CRC's nine tiles, one
 # per class, measure nothing and are left out. Hyper-parameters were chosen on section C4
 # after training on C2 and C3 (docs/results.md).
@@ -61,19 +62,23 @@ for mode in ${MODES:-contrastive regression}; do
       finished=
       [ ! -f "$run/model.safetensors" ] || finished=yes
       started=$(date +%s)
-      anchor=()
-      [ "$mode" = "${mode%-anchor}" ] || anchor=(--config.anchor.weight=1)
-      pathjax train --config="configs/adapt.py:${mode%-anchor},adapt=$adapt,bf16" \
+      more=()
+      case $mode in
+        *-anchor) more=(--config.anchor.weight=1) ;;
+        *-shuffled) more=(--config.data.pairing=shuffled) ;;
+      esac
+      pathjax train --config="configs/adapt.py:${mode%-*},adapt=$adapt,bf16" \
         --workdir="$run" --config.init="$out/base" --config.study="$out/her2st" \
         --config.split=c_sections --config.seed="$seed" --config.data.image_px=$px \
         --config.data.batch="${BATCH:-64}" --config.data.genes=200 \
         --config.data.pair_by=sample_id --config.data.stain=0.0 \
         --config.optim.steps="${STEPS:-100}" --config.optim.warmup=10 \
-        --config.optim.lr=5e-4 "${anchor[@]}"
+        --config.optim.lr=5e-4 "${more[@]}"
       [ -n "$finished" ] ||
         printf '%s-%s\t%s\t%s\n' "$mode" "$adapt" "$seed" $(($(date +%s) - started)) \
           >> "$out/times.tsv"
-      models+=("$mode-$adapt:base@$seed=$run")
+      # `evaluate` names a control by itself.
+      models+=("${mode%-shuffled}-$adapt:base@$seed=$run")
     done
   done
 done

@@ -1,13 +1,15 @@
-"""`pathjax data tcga-rna`: the bulk RNA of TCGA as one file."""
+"""`pathjax data tcga-rna` and `tcga-mutations`: bulk RNA as one file; rates of mutations."""
 
 import argparse
 from pathlib import Path
 
 from pathjax.commands.output import print_skipped
 
+MOST_GENES = 30  # that are printed
+
 
 def add(kinds) -> None:
-    """Adds `tcga-rna` to the commands of `data`."""
+    """Adds the commands to `data`."""
     rna = kinds.add_parser("tcga-rna", help="write bulk RNA of TCGA as one AnnData")
     rna.add_argument(
         "--source",
@@ -44,6 +46,29 @@ def add(kinds) -> None:
         "--strict", action="store_true", help="fail when anything has to be skipped"
     )
     rna.set_defaults(run=run_tcga_rna)
+    rates = kinds.add_parser(
+        "tcga-mutations", help="print how often genes are mutated, by cancer type"
+    )
+    rates.add_argument(
+        "--labels",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="tables of labels and MAFs, as `pathjax data tcga` takes them",
+    )
+    rates.add_argument("--sequenced", type=Path, help="see `pathjax data tcga`")
+    rates.add_argument(
+        "--mutations",
+        nargs="+",
+        default=["30"],
+        metavar="GENE|N",
+        help="genes, or all that are mutated in at least N patients (default: 30)",
+    )
+    rates.add_argument(
+        "--out", type=Path, metavar="FILE.csv", help="also write all rates here"
+    )
+    rates.set_defaults(run=run_tcga_mutations)
 
 
 def run_tcga_rna(args: argparse.Namespace) -> None:
@@ -68,3 +93,27 @@ def run_tcga_rna(args: argparse.Namespace) -> None:
     for note in history["notes"]:
         print(f"note: {note}")
     print_skipped(skipped_of(rna), args.out)
+
+
+def run_tcga_mutations(args: argparse.Namespace) -> None:
+    from pathjax.data.study import listing
+    from pathjax.datasets.tcga.labels import read_labels
+    from pathjax.datasets.tcga.rates import mutation_rates
+
+    read = read_labels(args.labels, args.sequenced, args.mutations)
+    rates = mutation_rates(read.table)
+    texts = [f"{100 * row.rate:.1f}% of {row.patients}" for row in rates.itertuples()]
+    shown = rates.assign(text=texts).pivot(
+        index="gene", columns="cancer_type", values="text"
+    )
+    kinds = ["all", *(kind for kind in shown.columns if kind != "all")]
+    shown = shown.loc[list(dict.fromkeys(rates["gene"])), kinds].fillna("")
+    print(shown.head(MOST_GENES).rename_axis(index=None, columns=None).to_string())
+    if len(shown) > MOST_GENES:
+        print(f"and {len(shown) - MOST_GENES} more genes: see --out")
+    if read.unused:
+        named = listing([f"{what}: {why}" for what, why in read.unused])
+        print(f"note: {len(read.unused)} parts of the labels are not used: {named}")
+    if args.out:
+        rates.to_csv(args.out, index=False, float_format="%.4f")
+        print(args.out)

@@ -1,11 +1,12 @@
 """The same tissue under another name: tiles whose pictures are nearly alike.
 
-    study, rows -> picture_hashes -> 128 bits a tile -> near_pairs -> pairs of tiles
+    study, rows -> picture_hashes -> 8 times 128 bits a tile -> near_pairs -> pairs of tiles
 
 A difference hash says where a picture shrunk to 9 x 9 gets brighter to the right and
 downwards (Krawetz 2013, "Kind of Like That"). It stands other compression, size and
-brightness, and not turning or shifting. Tiles without structure (background) are left
-out: all of them look alike. Nothing is refused here; evals/audit.py does.
+brightness, and not shifting; a tile has a hash for each of the eight ways to turn and
+mirror it. Tiles without structure (background) are left out: all of them look alike.
+Nothing is refused here; evals/audit.py does.
 """
 
 import numpy as np
@@ -45,13 +46,23 @@ def difference_hash(
     return packed, grey.reshape(len(grey), -1).std(axis=1) >= FLAT
 
 
+def turned(grey: Float[np.ndarray, "n 9 9"]) -> Float[np.ndarray, "8 n 9 9"]:
+    """By no, one, two and three quarters of a turn, then the same mirrored."""
+    sides = (grey, grey[:, :, ::-1])
+    return np.stack(
+        [np.rot90(side, k, axes=(1, 2)) for side in sides for k in range(4)]
+    )
+
+
 def picture_hashes(
     study: Study, rows: Int[np.ndarray, "n"]
-) -> tuple[UInt64[np.ndarray, "n 2"], Bool[np.ndarray, "n"]]:
-    """`difference_hash` of a study's tiles, read once."""
+) -> tuple[UInt64[np.ndarray, "8 n 2"], Bool[np.ndarray, "n"]]:
+    """`difference_hash` of a study's tiles, read once, as they are and `turned`."""
     parts = StudyTiles(study).batches(rows, batch=BATCH, px=SIDE, prepare=shrink)
     grey = [part["image"][part["mask"]].mean(axis=-1) for part in parts]
-    return difference_hash(np.concatenate(grey).astype(np.float32))
+    each = turned(np.concatenate(grey).astype(np.float32))
+    hashes, structured = zip(*map(difference_hash, each), strict=True)
+    return np.stack(hashes), structured[0]
 
 
 def near_pairs(

@@ -26,13 +26,13 @@ class Pictures:
         self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, study: Study, rows: Int[np.ndarray, "n"]):
-        """Hashes and row numbers of those of the tiles that have structure."""
+        """Hashes, eight of each, and row numbers of those of the tiles with structure."""
         if str(study.root) not in self._known:
             found = picture_hashes(study, np.arange(len(study)))
             self._known[str(study.root)] = found
         hashes, structured = self._known[str(study.root)]
         rows = rows[structured[rows]]
-        return hashes[rows], rows
+        return hashes[:, rows], rows
 
     def alike(self, one: Study, learned, other: Study, tested) -> list[str]:
         """`LEARNED TILE ~ TEST TILE` of each pair."""
@@ -40,7 +40,9 @@ class Pictures:
             self.of(one, learned),
             self.of(other, tested),
         )
-        pairs = near_pairs(left, right)
+        # Learned tiles in all orientations, tested ones as they are.
+        each = [near_pairs(turn, right[0]) for turn in left]
+        pairs = np.unique(np.concatenate(each), axis=0)
         names = one.tiles["tile_id"].to_numpy(), other.tiles["tile_id"].to_numpy()
         return [
             f"{names[0][left_rows[a]]} ~ {names[1][right_rows[b]]}" for a, b in pairs

@@ -134,7 +134,7 @@ def average_precision(
     positive: Bool[np.ndarray, "n"],
     weight: Num[np.ndarray, "B n"],
 ) -> Float[np.ndarray, "B"]:
-    """Area under the precision-recall curve, by steps; NaN without a positive row."""
+    """Area under the precision-recall curve, by steps; NaN without one side."""
     area = np.empty(len(weight))
     for part, hits, misses in _sorted_sums(score, positive, weight):
         # From the highest score down.
@@ -142,7 +142,8 @@ def average_precision(
             np.cumsum(side[:, ::-1], axis=1)[:, ::-1] for side in (hits, misses)
         )
         precision = np.nan_to_num(_ratio(found, found + false))
-        area[part] = _ratio((hits * precision).sum(axis=1), hits.sum(axis=1))
+        positives = np.where(misses.sum(axis=1) > 0, hits.sum(axis=1), 0.0)
+        area[part] = _ratio((hits * precision).sum(axis=1), positives)
     return area
 
 

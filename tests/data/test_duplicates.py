@@ -11,6 +11,7 @@ from pathjax.data.duplicates import (
     near_pairs,
     picture_hashes,
     shrink,
+    turned,
 )
 from pathjax.data.images import decode_tile, encode_jpeg
 
@@ -74,6 +75,22 @@ def test_tiles_without_structure_are_told(tiny_study):
     assert not difference_hash(flat)[1][0]
     rows = np.arange(10)
     found, _ = picture_hashes(tiny_study, rows)
-    assert found.shape == (10, 2)
+    assert found.shape == (8, 10, 2)
     again, _ = picture_hashes(tiny_study, rows[3:5])
-    assert (again == found[3:5]).all()
+    assert (again == found[:, 3:5]).all()
+
+
+def test_a_turned_or_mirrored_copy_has_one_of_the_eight_hashes():
+    tiles = pictures(40)
+    grey = np.stack([shrink(one) for one in tiles]).mean(axis=-1)
+    each = [difference_hash(one)[0] for one in turned(grey)]
+    flips = Image.Transpose
+    for flip in (None, *flips):
+        images = [Image.fromarray(one) for one in tiles]
+        changed = hashes(
+            [np.asarray(i if flip is None else i.transpose(flip)) for i in images]
+        )
+        found = [near_pairs(one, changed) for one in each]
+        (place,) = [n for n, pairs in enumerate(found) if len(pairs)]
+        assert (found[place][:, 0] == found[place][:, 1]).all()
+        assert len(found[place]) == 40

@@ -1,4 +1,4 @@
-"""One tile of the test fold is a training tile, compressed again under another name."""
+"""One tile of the test fold is a training tile, turned and compressed under another name."""
 
 import json
 
@@ -23,7 +23,7 @@ def study(tmp_path_factory):
     rng = np.random.default_rng(0)
     small = rng.integers(60, 220, (6, 5, 5, 3), np.uint8)
     tiles = [np.asarray(Image.fromarray(one).resize((64, 64))) for one in small]
-    tiles[5] = tiles[1]
+    tiles[5] = np.rot90(tiles[1])
     tiles[4] = tiles[2] = np.full((64, 64, 3), 240, np.uint8)  # background is not alike
     writer = StudyWriter(
         tmp_path_factory.mktemp("study"),

@@ -265,10 +265,12 @@ def test_metrics_are_found_by_name():
     )
     with pytest.raises(RegistryError, match="did you mean 'auroc'"):
         find_metric("aurok")
-    with pytest.raises(
-        StatisticsError, match="AUROC is not defined on the 4 test rows"
-    ):
-        AUROC.value(np.zeros(4, int), np.ones((4, 2)))
+    for name in ("auroc", "auprc"):
+        metric = METRICS[name]
+        with pytest.raises(
+            StatisticsError, match=f"{metric.label} is not defined on the 4 test rows"
+        ):
+            metric.value(np.zeros(4, int), np.ones((4, 2)))
 
 
 def test_nan_is_blamed_on_the_truth_only_where_it_is_constant():

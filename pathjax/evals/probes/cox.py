@@ -26,6 +26,7 @@ from pathjax.evals.probes.sweep import (
     choose,
     moments,
     powers_of_ten,
+    rotated,
 )
 from pathjax.stats.survival import GRID
 
@@ -282,6 +283,7 @@ def cox_sweep(
         risk, _ = _at_risk(eta - top, weight, alive, first)
         falls = alive * weight / jnp.maximum(risk, 1e-30)
         hazard = jnp.matmul(before, falls, precision=EXACT)  # Breslow 1972, / e^top
+        hazard = jax.lax.cummax(hazard)  # sums of other lengths round in other ways
         curve = jnp.exp(-hazard[None, :] * jnp.exp(at - top)[:, None])
         return jnp.concatenate([at[:, None], curve], axis=1)
 
@@ -303,45 +305,50 @@ def cox_fits(
       and comparable weight of held-out pairs.
     """
     seeds, fits, rows = train.shape
-    many = len(penalty)
     flat, held_out = (part.reshape(seeds * fits, rows) for part in (train, val))
     # By the mean and spread of all rows that some fit counts.
     centre, spread = moments(x, (flat.sum(axis=0) > 0).astype(jnp.float32))
     z = (x - centre[None, :]) / spread[None, :]
     mean, scale = jax.lax.map(functools.partial(moments, z), flat)
 
-    def fit(number):
-        which, strength = number // many, penalty[number % many]
-        weight = flat[which]
-        l1, l2 = l1_ratio * strength, (1 - l1_ratio) * strength
-        # The penalty's curvature is divided out, as in logistic.py.
-        stiffness = jnp.sqrt(1.0 + l2) if not l1_ratio else 1.0
-
-        def loss(params):
-            kernel = params / (stiffness * scale[which])
-            eta = jnp.matmul(z, kernel, precision=EXACT)
-            smooth = cox_loss(eta, event, first, weight)
-            return smooth + 0.5 * l2 / stiffness**2 * jnp.sum(params**2)
-
-        start = jnp.zeros(x.shape[1])
-        if l1_ratio:
-            params, count, gradient = minimise_l1(loss, start, l1, steps, tolerance)
+    def fold(which):
+        weight, rows_held = flat[which], held[which % fits]
+        if l1_ratio:  # no rotation: it would be another penalty
+            features, of_x = (
+                z / scale[which][None, :],
+                lambda params: params / scale[which],
+            )
         else:
-            params, count, gradient = minimise(loss, start, steps, tolerance)
-        kernel = params / (stiffness * scale[which])
-        fold = which % fits
-        rows_held = held[fold]
-        risk = jnp.matmul(z[rows_held], kernel, precision=EXACT)
-        wrong, pairs = _concordant(
-            risk,
-            time[rows_held],
-            event[rows_held],
-            held_out[which][rows_held] * real[fold],
-        )
-        offset = jnp.sum(mean[which] * kernel)
-        kernel = kernel / spread
-        offset = offset + jnp.sum(centre * kernel)
-        return kernel, offset, count, gradient, wrong, pairs
+            features, variance, of_x = rotated(z, mean[which], scale[which], weight)
+            deaths = jnp.sum(weight * event) / jnp.maximum(weight.sum(), 1e-9)
 
-    parts = side_by_side(fit, seeds * fits * many, rows, 1)
-    return tuple(part.reshape(seeds, fits, many, *part.shape[1:]) for part in parts)
+        def fit(strength):
+            l1, l2 = l1_ratio * strength, (1 - l1_ratio) * strength
+            # Curvature is divided out: without any effect the likelihood's is about that
+            # of the features times the share of events.
+            stiffness = 1.0 if l1_ratio else jnp.sqrt(deaths * variance + l2)
+
+            def loss(params):
+                params = params / stiffness
+                eta = jnp.matmul(features, params, precision=EXACT)
+                smooth = cox_loss(eta, event, first, weight)
+                return smooth + 0.5 * l2 * jnp.sum(params**2)
+
+            start = jnp.zeros(features.shape[1])
+            if l1_ratio:
+                params, *how = minimise_l1(loss, start, l1, steps, tolerance)
+            else:
+                params, *how = minimise(loss, start, steps, tolerance)
+            params = params / stiffness
+            risk = jnp.matmul(features[rows_held], params, precision=EXACT)
+            counted = held_out[which][rows_held] * real[which % fits]
+            pairs = _concordant(risk, time[rows_held], event[rows_held], counted)
+            kernel = of_x(params)
+            offset = jnp.sum(mean[which] * kernel)
+            kernel = kernel / spread
+            return kernel, offset + jnp.sum(centre * kernel), *how, *pairs
+
+        return jax.vmap(fit)(penalty)
+
+    parts = side_by_side(fold, seeds * fits, rows, min(x.shape))
+    return tuple(part.reshape(seeds, fits, *part.shape[1:]) for part in parts)

@@ -1,7 +1,8 @@
 """Logistic regression: `logistic_sweep` the solver, `Logistic` the probe.
 
 All fits of a sweep multiply the same features, whatever rows they count, so that one
-matrix product serves them all. What sweeps share is in sweep.py.
+matrix product serves them all; with more features than rows, those of a fold multiply
+its rows' principal axes. What sweeps share is in sweep.py.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from pathjax.evals.probes.sweep import (
     choose,
     moments,
     powers_of_ten,
+    rotated,
 )
 
 # A masked logit: far below any other, and finite so that 0 * it is 0.
@@ -118,7 +120,9 @@ def minimise(loss, start, steps: int, tolerance: ArrayLike):
     return params, count, largest(grad)
 
 
-def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance):
+def _fit_logistic(
+    x, onehot, mean, scale, weight, l2, balanced, steps, tolerance, curvature=1.0
+):
     """One classifier on x that is standardised already up to this fit's own rows.
 
     Minimises the weighted mean log loss + l2 / 2 * |kernel|^2 on features standardised
@@ -138,8 +142,8 @@ def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance
     columns = 1 if onehot.shape[1] == 2 else onehot.shape[1]
 
     # The penalty's curvature is divided out, so that kernel and bias are of one scale
-    # to the solver at any strength.
-    stiffness = jnp.sqrt(1.0 + l2)
+    # to the solver at any strength; of rotated features that of the loss too.
+    stiffness = jnp.sqrt(curvature + l2)
 
     def shared(params):
         # Standardising by this fit's own rows is folded into the weights, so that all
@@ -150,7 +154,8 @@ def _fit_logistic(x, onehot, mean, scale, weight, l2, balanced, steps, tolerance
     def loss(params):
         logp = _log_softmax(*shared(params), present, x)
         fit = -jnp.sum(weight[:, None] * onehot * logp)
-        return fit + 0.5 * l2 / stiffness**2 * jnp.sum(params["kernel"] ** 2)
+        kernel = params["kernel"] / jnp.broadcast_to(stiffness, scale.shape)[:, None]
+        return fit + 0.5 * l2 * jnp.sum(kernel**2)
 
     start = {
         "kernel": jnp.zeros((x.shape[1], columns)),
@@ -212,21 +217,42 @@ def logistic_sweep(
     x = (x - centre[None, :]) / spread[None, :]
     mean, scale = jax.lax.map(functools.partial(moments, x), train)
 
-    def fit(number):
-        which, strength = number // many, l2[number % many]
+    def fit(which, strength, features=None, curvature=1.0, of_x=None):
+        own = (x, onehot, mean[which], scale[which])
+        if of_x is not None:
+            still = jnp.zeros(features.shape[1])
+            own = (features, onehot, still, still + 1)
         kernel, bias, present, count, gradient = _fit_logistic(
-            *(x, onehot, mean[which], scale[which], train[which]),
-            *(strength, balanced, steps, tolerance),
+            *(*own, train[which], strength, balanced, steps, tolerance, curvature)
         )
         # A class that a fit never saw costs every strength the same: leave its rows
         # out.
         held = val[which] * present[y]
-        logp = _log_softmax(kernel, bias, present, x)
+        logp = _log_softmax(kernel, bias, present, own[0])
         logp = jnp.take_along_axis(logp, y[:, None], axis=1)[:, 0]
         loss = -jnp.sum(held * jnp.maximum(logp, -50.0))
+        if of_x is not None:
+            kernel = jax.vmap(of_x, 1, 1)(kernel)
+            bias = bias - jnp.matmul(mean[which], kernel, precision=EXACT)
         return (kernel, bias, present, count, gradient), loss, held.sum()
 
-    parts, losses, counts = side_by_side(fit, seeds * fits * many, rows, classes)
+    def rotated_fits(which):
+        features, variance, of_x = rotated(x, mean[which], scale[which], train[which])
+        each = functools.partial(
+            fit, which, features=features, curvature=variance / 4, of_x=of_x
+        )
+        return jax.vmap(each)(l2)
+
+    if x.shape[1] > rows:  # fewer columns do; otherwise all fits multiply the same x
+        found = side_by_side(rotated_fits, seeds * fits, rows, rows)
+        parts, losses, counts = jax.tree.map(
+            lambda part: part.reshape(-1, *part.shape[2:]), found
+        )
+    else:
+        parts, losses, counts = side_by_side(
+            lambda number: fit(number // many, l2[number % many]),
+            *(seeds * fits * many, rows, classes),
+        )
     losses = losses.reshape(seeds, fits, many)
     loss, choice = choose(losses, counts.reshape(seeds, fits, many)[:, :, 0])
     last = (jnp.arange(seeds) * fits + final) * many + choice

@@ -10,6 +10,7 @@ in steps on a small fold and would pick by luck; ties go to the stronger regular
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -155,6 +156,54 @@ def moments(
     # Rounding leaves a constant feature a variance of about eps^2 of its square.
     constant = variance <= 1e-10 * (mean**2 + 1e-20)
     return mean, jnp.where(constant, 1.0, jnp.sqrt(jnp.where(constant, 1.0, variance)))
+
+
+def rotated(
+    x: Float[Array, "N E"],
+    mean: Float[Array, "E"],
+    scale: Float[Array, "E"],
+    weight: Float[Array, "N"],
+) -> tuple[Float[Array, "N K"], Float[Array, "K"], Callable[[Array], Array]]:
+    """Standardised features on their principal axes, K = min(N, E) of them.
+
+    A ridge penalty is the same in any orthonormal basis, and its coefficients are in the
+    span of the rows that are fitted, so that a fit in these K is the fit in all E (Hastie &
+    Tibshirani 2004, doi:10.1093/biostatistics/5.3.329).
+
+    Args:
+      x: Features.
+      mean, scale: By which they are standardised.
+      weight: How often rows count; axes are those of the rows that do.
+
+    Returns:
+      The rotated features of all rows, their variance over those that count, and the
+      function from coefficients of the rotated features to those of x.
+    """
+    z = (x - mean[None, :]) / scale[None, :]
+    total = jnp.maximum(weight.sum(), 1e-9)
+    if x.shape[1] <= x.shape[0]:
+        table = jnp.matmul((weight[:, None] * z).T, z, precision=EXACT)
+        values, axes = jnp.linalg.eigh(table)
+        features = jnp.matmul(z, axes, precision=EXACT)
+
+        def of_x(params):
+            return jnp.matmul(axes, params, precision=EXACT) / scale
+
+    else:
+        root = jnp.sqrt(weight)
+        products = jnp.matmul(z, z.T, precision=EXACT) * root[None, :]
+        values, left = jnp.linalg.eigh(root[:, None] * products)
+        # Rows that do not count and what rounding leaves of them: no axis.
+        known = values > 1e-6 * values[-1]
+        size = jnp.sqrt(jnp.where(known, values, 1.0))
+        left = left * jnp.where(known, 1 / size, 0.0)[None, :]
+        features = jnp.matmul(products, left, precision=EXACT)
+
+        def of_x(params):
+            of_rows = root * jnp.matmul(left, params, precision=EXACT)
+            return jnp.matmul(of_rows, z, precision=EXACT) / scale
+
+    return features, jnp.maximum(values, 0.0) / total, of_x
 
 
 def choose(losses, val):

@@ -189,6 +189,18 @@ def test_ridge_coefficients_equal_scikit_survivals(ties):
 
 
 @pytest.mark.peer
+def test_ridge_coefficients_of_more_features_than_rows_equal_scikit_survivals():
+    linear = pytest.importorskip("sksurv.linear_model")
+    x, y = made(rows=60, width=90)
+    z, spread = standardised(x, np.ones(60))
+    target = np.array([(e > 0, t) for t, e in y], [("e", bool), ("t", float)])
+    for penalty in (1.0, 0.05):
+        model = linear.CoxPHSurvivalAnalysis(alpha=penalty * 60, ties="efron")
+        got = kernel_of(x, y, np.ones(60), penalty, tolerance=1e-6) * spread
+        np.testing.assert_allclose(got, model.fit(z, target).coef_, atol=1e-4)
+
+
+@pytest.mark.peer
 def test_elastic_net_coefficients_equal_scikit_survivals():
     """Its coordinate descent has Breslow's ties, so there are none here."""
     linear = pytest.importorskip("sksurv.linear_model")

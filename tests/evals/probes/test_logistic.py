@@ -85,6 +85,17 @@ def fit_one(x, y, weight, classes=3, **options):
     return sweep, np.asarray(sweep.prediction[0])
 
 
+@pytest.mark.parametrize(("classes", "balanced"), [(2, True), (3, False)])
+def test_more_features_than_rows_give_the_same_probabilities(classes, balanced):
+    x, y = made(rows=50, width=80, classes=classes)
+    query, _ = made(rows=30, width=80, classes=classes, draw=2)
+    weight = np.random.default_rng(0).integers(0, 3, (2, len(x)))
+    found = fit_each(x, y, weight, 0.1, query, classes, balanced)
+    for own, one in zip(weight, found.prediction, strict=True):
+        wanted = oracle(x, y, own, 0.1, query, balanced)
+        np.testing.assert_allclose(one, wanted, atol=2e-4)
+
+
 def test_rows_of_weight_zero_change_nothing():
     x, y = made()
     weight = np.ones(len(x))

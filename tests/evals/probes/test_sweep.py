@@ -1,0 +1,31 @@
+"""Rotated features give the ridge solution of the features themselves; NumPy's is the oracle."""
+
+import jax
+import numpy as np
+import pytest
+
+from pathjax.evals.probes.sweep import rotated
+
+
+@pytest.mark.parametrize("width", [9, 60])  # fewer features than rows, and more
+def test_ridge_regression_of_rotated_features_is_that_of_the_features(width):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, width)) * 3 + 5, rng.normal(size=30)
+    x[:, 1] = x[:, 0]  # a direction without variance
+    weight = rng.integers(0, 3, 30).astype(float)
+    mean = np.average(x, axis=0, weights=weight)
+    scale = np.average((x - mean) ** 2, axis=0, weights=weight) ** 0.5
+    z = (x - mean) / scale
+
+    def ridge(features):
+        table = features.T @ (weight[:, None] * features) + 2 * np.eye(len(features.T))
+        return np.linalg.solve(table, features.T @ (weight * y))
+
+    single = (part.astype(np.float32) for part in (x, mean, scale, weight))
+    features, variance, of_x = rotated(*single)
+    params = ridge(np.asarray(features, float))
+    wanted = ridge(z) / scale
+    np.testing.assert_allclose(jax.jit(of_x)(params), wanted, atol=1e-5)
+    np.testing.assert_allclose(features @ params, z @ (wanted * scale), atol=2e-5)
+    moments = np.average(np.asarray(features) ** 2, axis=0, weights=weight)
+    np.testing.assert_allclose(variance, moments, atol=1e-4 * moments.max())
