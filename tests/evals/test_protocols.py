@@ -68,6 +68,9 @@ def with_counts(study):
         def __getattr__(self, name):
             return (lambda: whole) if name == "expression" else getattr(study, name)
 
+        def __len__(self):
+            return len(study)
+
     return WithCounts()
 
 
