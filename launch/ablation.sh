@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Recipes of fine-tuning against each other on the demo's synthetic cohort: objectives,
-# an anchor to the base, LoRA, and the mean of the weights that several objectives tuned.
+# an anchor to the base, LoRA, the mean of the weights that several objectives tuned, and
+# contrast of three times as many steps, alone and blended with the base.
 #
 #   launch/ablation.sh OUT
 #
@@ -44,10 +45,16 @@ for seed in ${SEEDS:-0 1 2}; do
   tune contrastive-lora contrastive --config.adapt.mode=lora
   tune contrastive-anchor contrastive --config.anchor.weight=1
   tune joint-anchor joint --config.anchor.weight=1
+  tune contrastive-long contrastive --config.optim.steps=420 --config.optim.warmup=42
   pathjax blend "$out/base" "$out/contrastive-$seed" "$out/regression-$seed" \
     "$out/joint-$seed" --alpha 0.5:1:0.25 --out "$out/soup-$seed"
   for alpha in 0.5 0.75 1; do
     models+=("soup-$alpha:base@$seed=$out/soup-$seed/alpha-$alpha")
+  done
+  pathjax blend "$out/base" "$out/contrastive-long-$seed" --alpha 0.5:0.75:0.25 \
+    --out "$out/long-blend-$seed"
+  for alpha in 0.5 0.75; do
+    models+=("long-$alpha:base@$seed=$out/long-blend-$seed/alpha-$alpha")
   done
 done
 
