@@ -229,6 +229,14 @@ def _columns(scored: Sequence[Scored], unscored) -> tuple[Column, ...]:
     ), *map(Column, dict.fromkeys(failed))
 
 
+def _as_it_is(column: Column) -> bool:
+    """Whether tests leave a score's bias in: the estimate of it is mostly noise.
+
+    With it they err too often (docs/robustness.md, docs/statistics.md).
+    """
+    return column.kind == "robustness" or column.metric == "auprc"
+
+
 def compare(
     scored: Sequence[Scored],
     *,
@@ -291,7 +299,7 @@ def compare(
             permutations=permutations,
             seed=seed,
             averaged=averaged,
-            uncorrected={c.task for c in columns if c.kind == "robustness"},
+            uncorrected={c.task for c in columns if _as_it_is(c)},
             further=further,
             mean_error=seed_error(mean_parts),
         )

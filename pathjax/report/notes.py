@@ -20,7 +20,6 @@ FROM_NUMBERS = "Made from numbers alone: there are no intervals."
 # Folds of several patients that had fewer of either covered 97 to 99.5 % in simulations
 # (docs/statistics.md).
 FOLD_ROWS, FOLD_PATIENTS = 20, 10
-AUPRC_PATIENTS = 200  # below, its test errs more often than stated (the same page)
 OWN_VALUE = "=: the tuned model's value in percent; its base has none."
 AUDIT = {
     "unknown": "what it was trained on is unknown, so test patients may be among it",
@@ -192,7 +191,7 @@ def notes_of(
         "over test patients (jackknife, t) and seeds; those of deltas are paired."
     )
     tests = _test_notes(every_column, rows, permutations)
-    return [*notes, *_limits(columns, rows), *_few_for_auprc(every_column), *tests]
+    return [*notes, *_limits(columns, rows), *tests]
 
 
 def _independent(column: Column) -> tuple[str, int]:
@@ -200,20 +199,6 @@ def _independent(column: Column) -> tuple[str, int]:
     if (column.n_patients or 0) != 1:
         return "patients", column.n_patients or 0
     return ("blocks", column.n_blocks) if column.n_blocks else ("rows", column.n or 0)
-
-
-def _few_for_auprc(columns: Sequence[Column]) -> list[str]:
-    few = [
-        column.task
-        for column in columns
-        if column.metric == "auprc" and 0 < _independent(column)[1] < AUPRC_PATIENTS
-    ]
-    note = (
-        f"Tests of AUPRC with fewer than {AUPRC_PATIENTS} patients or rows err too often: in "
-        "simulations 6 to 8 % of single tests, and 8 % of tables with 50, 9 % with 20 and "
-        f"15 % with 7 patients, had a * where nothing changed: {', '.join(few)}."
-    )
-    return [note] if few else []
 
 
 def _limits(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
