@@ -1,8 +1,8 @@
 """Logistic regression: `logistic_sweep` the solver, `Logistic` the probe.
 
-All fits of a sweep multiply the same features, whatever rows they count, so that one
-matrix product serves them all; with more features than rows, those of a fold multiply
-its rows' principal axes. What sweeps share is in sweep.py.
+Fits of more rows than features go along a path of strengths (logistic_path.py). With
+more features than rows, those of a fold multiply its rows' principal axes. What sweeps
+share is in sweep.py.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from pathjax.evals.probes.logistic_path import ABSENT, path_sweep
 from pathjax.evals.probes.sweep import (
     EXACT,
     GridProbe,
@@ -24,8 +25,6 @@ from pathjax.evals.probes.sweep import (
     rotated,
 )
 
-# A masked logit: far below any other, and finite so that 0 * it is 0.
-ABSENT = -1e9
 # Fits run side by side while their log-probabilities and what L-BFGS keeps beside them,
 # about this many arrays of that size, fit into 128 MiB.
 AT_ONCE, COPIES = 1 << 27, 8
@@ -203,6 +202,15 @@ def logistic_sweep(
       steps, tolerance: L-BFGS stops when the gradient's largest entry is below
         `tolerance`, and after `steps` at the latest.
     """
+    if x.shape[1] <= len(x):
+        return path_sweep(
+            *(x, y, train, val, l2, query),
+            classes=classes,
+            balanced=balanced,
+            final=final,
+            steps=steps,
+            tolerance=tolerance,
+        )
     seeds, fits, rows = train.shape
     many, onehot = len(l2), jax.nn.one_hot(y, classes)
     if balanced:
@@ -217,42 +225,30 @@ def logistic_sweep(
     x = (x - centre[None, :]) / spread[None, :]
     mean, scale = jax.lax.map(functools.partial(moments, x), train)
 
-    def fit(which, strength, features=None, curvature=1.0, of_x=None):
-        own = (x, onehot, mean[which], scale[which])
-        if of_x is not None:
-            still = jnp.zeros(features.shape[1])
-            own = (features, onehot, still, still + 1)
-        kernel, bias, present, count, gradient = _fit_logistic(
-            *(*own, train[which], strength, balanced, steps, tolerance, curvature)
-        )
-        # A class that a fit never saw costs every strength the same: leave its rows
-        # out.
-        held = val[which] * present[y]
-        logp = _log_softmax(kernel, bias, present, own[0])
-        logp = jnp.take_along_axis(logp, y[:, None], axis=1)[:, 0]
-        loss = -jnp.sum(held * jnp.maximum(logp, -50.0))
-        if of_x is not None:
+    def fold(which):
+        features, variance, of_x = rotated(x, mean[which], scale[which], train[which])
+        still = jnp.zeros(features.shape[1])
+
+        # A class that a fit never saw costs every strength the same: leave its rows out.
+        def fit(strength):
+            kernel, bias, present, count, gradient = _fit_logistic(
+                *(features, onehot, still, still + 1, train[which], strength),
+                *(balanced, steps, tolerance, variance / 4),
+            )
+            held = val[which] * present[y]
+            logp = _log_softmax(kernel, bias, present, features)
+            logp = jnp.take_along_axis(logp, y[:, None], axis=1)[:, 0]
+            loss = -jnp.sum(held * jnp.maximum(logp, -50.0))
             kernel = jax.vmap(of_x, 1, 1)(kernel)
             bias = bias - jnp.matmul(mean[which], kernel, precision=EXACT)
-        return (kernel, bias, present, count, gradient), loss, held.sum()
+            return (kernel, bias, present, count, gradient), loss, held.sum()
 
-    def rotated_fits(which):
-        features, variance, of_x = rotated(x, mean[which], scale[which], train[which])
-        each = functools.partial(
-            fit, which, features=features, curvature=variance / 4, of_x=of_x
-        )
-        return jax.vmap(each)(l2)
+        return jax.vmap(fit)(l2)
 
-    if x.shape[1] > rows:  # fewer columns do; otherwise all fits multiply the same x
-        found = side_by_side(rotated_fits, seeds * fits, rows, rows)
-        parts, losses, counts = jax.tree.map(
-            lambda part: part.reshape(-1, *part.shape[2:]), found
-        )
-    else:
-        parts, losses, counts = side_by_side(
-            lambda number: fit(number // many, l2[number % many]),
-            *(seeds * fits * many, rows, classes),
-        )
+    found = side_by_side(fold, seeds * fits, rows, rows)
+    parts, losses, counts = jax.tree.map(
+        lambda part: part.reshape(-1, *part.shape[2:]), found
+    )
     losses = losses.reshape(seeds, fits, many)
     loss, choice = choose(losses, counts.reshape(seeds, fits, many)[:, :, 0])
     last = (jnp.arange(seeds) * fits + final) * many + choice

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Int, Num, Shaped
 
 from pathjax.evals.folds import FoldWeights
 from pathjax.evals.probes.base import Fit, Probe, Problem, chosen, over_devices, pad
 
 # Products are exact float32 on every device; TPUs and GPUs would round to fewer bits.
 EXACT = jax.lax.Precision.HIGHEST
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 2048
 
 
 def powers_of_ten(high: int, low: int, count: int) -> tuple[float, ...]:
@@ -128,31 +128,46 @@ class GridProbe(Probe):
         return sweep._replace(prediction=prediction)
 
 
+def over_rows(run: Callable[..., Any], *arrays: Shaped[Array, "N *more"]) -> Any:
+    """The sum of `run(*blocks)` over blocks of rows of the arrays.
+
+    What `run` makes of its rows is then as large as a block's, not as all rows'.
+    """
+    whole = len(arrays[0]) // ROWS_AT_ONCE
+    rest = run(*(part[whole * ROWS_AT_ONCE :] for part in arrays))
+    if not whole:
+        return rest
+
+    def add(block, so_far):
+        start = block * ROWS_AT_ONCE
+        rows = (
+            jax.lax.dynamic_slice_in_dim(part, start, ROWS_AT_ONCE) for part in arrays
+        )
+        return jax.tree.map(jnp.add, so_far, run(*rows))
+
+    return jax.lax.fori_loop(0, whole, add, rest)
+
+
 def moments(
-    x: Float[Array, "N E"], weight: Float[Array, "N"]
+    x: Float[Array, "N E"],
+    weight: Float[Array, "N"],
+    standard: Callable[[Any], Any] = lambda x: x,
 ) -> tuple[Float[Array, "E"], Float[Array, "E"]]:
-    """Weighted mean and standard deviation; a constant feature gets scale 1."""
+    """Weighted mean and standard deviation; a constant feature gets scale 1.
+
+    `standard` is applied to each block of rows before.
+    """
     total = weight.sum()
-    mean = jnp.matmul(weight, x, precision=EXACT) / total
+    mean = over_rows(
+        lambda x, weight: jnp.matmul(weight, standard(x), precision=EXACT), x, weight
+    )
+    mean = mean / total
 
     def squares(x, weight):
-        away = x - mean[None, :]
+        away = standard(x) - mean[None, :]
         return jnp.matmul(weight, away**2, precision=EXACT)
 
-    # Block by block: deviations of all rows at once would be as large as x.
-    whole = len(x) // ROWS_AT_ONCE
-    variance = squares(x[whole * ROWS_AT_ONCE :], weight[whole * ROWS_AT_ONCE :])
-    if whole:
-
-        def add(block, so_far):
-            start = block * ROWS_AT_ONCE
-            rows = jax.lax.dynamic_slice_in_dim(x, start, ROWS_AT_ONCE)
-            return so_far + squares(
-                rows, jax.lax.dynamic_slice_in_dim(weight, start, ROWS_AT_ONCE)
-            )
-
-        variance = jax.lax.fori_loop(0, whole, add, variance)
-    variance = variance / total
+    variance = over_rows(squares, x, weight) / total
     # Rounding leaves a constant feature a variance of about eps^2 of its square.
     constant = variance <= 1e-10 * (mean**2 + 1e-20)
     return mean, jnp.where(constant, 1.0, jnp.sqrt(jnp.where(constant, 1.0, variance)))

@@ -13,8 +13,8 @@ the mean log loss + |W|^2 / (2 C n), far weaker on any usual set. Both are here;
 first is UNI's default. It is no probe for few features: below some tens C is so small
 that the minimum is at W = 0, a kink where L-BFGS stops, with a gradient above tolerance.
 
-Inside, features are standardised and the kernel is penalised as if they were not, which
-changes the way to the minimum and not the minimum. Rows are not weighted and nothing is
+Inside, features are standardised, block by block, and the kernel is penalised as if they
+were not, which changes the way to the minimum and not the minimum. Rows are not weighted and nothing is
 chosen; logistic.py chooses its regularisation.
 """
 
@@ -25,13 +25,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int
 
 from pathjax.evals import EvalError
 from pathjax.evals.probes.base import Fit, Probe, Problem, class_probabilities
-from pathjax.evals.probes.logistic import minimise
-from pathjax.evals.probes.sweep import EXACT, moments
+from pathjax.evals.probes.lbfgs import Point, descend, no_pairs
+from pathjax.evals.probes.sweep import EXACT, moments, over_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,15 +104,12 @@ def uni_logreg(
         `tolerance`, and after `steps` at the latest. scikit-learn's penalty is so weak
         that on classes which can be told apart 1e-5 leaves probabilities 0.03 off.
     """
-    x, query = x.astype(jnp.float32), query.astype(jnp.float32)
     rows, width = x.shape
     cost = width * classes / 100
     mean, scale = moments(x, jnp.ones(rows))
-    x, query = ((part - mean[None]) / scale[None] for part in (x, query))
 
-    def logits(params, at):
-        product = jnp.matmul(at, params["kernel"], precision=EXACT)
-        return product + params["bias"][None]
+    def standard(x):
+        return (x.astype(jnp.float32) - mean[None, :]) / scale[None, :]
 
     def penalty(kernel):
         square = jnp.sum((kernel / scale[:, None]) ** 2)
@@ -124,10 +120,35 @@ def uni_logreg(
         some = square > 0
         return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), 0) / (2 * cost)
 
-    def loss(params):
-        each = optax.softmax_cross_entropy_with_integer_labels(logits(params, x), y)
-        return each.mean() + penalty(params["kernel"])
+    def logits(params, x):
+        product = jnp.matmul(standard(x), params[0, :-1], precision=EXACT)
+        return product + params[0, -1][None]
 
-    start = {"kernel": jnp.zeros((width, classes)), "bias": jnp.zeros((classes,))}
-    params, count, gradient = minimise(loss, start, steps, tolerance)
-    return UniFit(logits(params, query), count, gradient)
+    def evaluate(params):
+        def block(x, y):
+            logp = jax.nn.log_softmax(logits(params, x))
+            onehot = jax.nn.one_hot(y, classes)
+            slope = jnp.exp(logp) - onehot
+            pull = jnp.matmul(standard(x).T, slope, precision=EXACT)
+            return -jnp.sum(onehot * logp), jnp.vstack([pull, slope.sum(axis=0)])
+
+        loss, gradient = jax.tree.map(lambda part: part / rows, over_rows(block, x, y))
+        more, pull = jax.value_and_grad(penalty)(params[0, :-1])
+        gradient = gradient.at[:-1].add(pull)
+        return Point(params, loss[None] + more, gradient[None], jnp.zeros(1))
+
+    start = jnp.zeros((1, width + 1, classes))
+    point, _, count = descend(
+        evaluate,
+        evaluate(start),
+        no_pairs(start),
+        precondition=lambda vector, _: vector,
+        largest=_largest,
+        steps=steps,
+        tolerance=tolerance,
+    )
+    return UniFit(logits(point.params, query), count[0], _largest(point.gradient)[0])
+
+
+def _largest(gradient):
+    return jnp.abs(gradient).max(axis=(1, 2))

@@ -1,0 +1,91 @@
+"""scipy is the oracle of the minimiser that goes down many losses at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+
+from pathjax.evals.probes.lbfgs import KEPT, Point, descend, no_pairs
+
+RNG = np.random.default_rng(0)
+# Three convex losses of 4 x 2 parameters, of different scales.
+TARGETS = RNG.normal(size=(3, 4, 2)).astype(np.float32)
+SCALES = np.array([1.0, 3.0, 0.1], np.float32)
+
+
+def each(params, target, scale):
+    away = (params - target) * jnp.linspace(0.3, 3.0, 4)[:, None]
+    return scale * jnp.sum(jnp.log(jnp.cosh(away))) + 0.05 * jnp.sum(params**2)
+
+
+def evaluate(params):
+    found = jax.vmap(jax.value_and_grad(each))(params, TARGETS, SCALES)
+    return Point(params, *found, more=jnp.zeros(3))
+
+
+def largest(gradient):
+    return jnp.abs(gradient).max(axis=(1, 2))
+
+
+def run(point, pairs, *, steps=100, tolerance=1e-3, function=evaluate):
+    descent = jax.jit(
+        lambda point, pairs: descend(
+            function, point, pairs,
+            precondition=lambda vector, _: vector,
+            largest=largest, steps=steps, tolerance=tolerance,
+        )
+    )  # fmt: skip
+    return descent(point, pairs)
+
+
+def minima():
+    for target, scale in zip(TARGETS, SCALES, strict=True):
+        found = scipy.optimize.minimize(
+            lambda flat, t=target, s=scale: float(each(flat.reshape(4, 2), t, s)),
+            np.zeros(8),
+            jac=lambda flat, t=target, s=scale: np.asarray(
+                jax.grad(each)(jnp.asarray(flat.reshape(4, 2), jnp.float32), t, s)
+            ).ravel().astype(float),
+            options={"gtol": 1e-5},
+        )  # fmt: skip
+        yield found.x.reshape(4, 2)
+
+
+def test_each_fit_ends_at_its_own_minimum_in_its_own_steps():
+    start = jnp.zeros((3, 4, 2))
+    point, pairs, count = run(evaluate(start), no_pairs(start))
+    for found, wanted in zip(point.params, minima(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-2)
+    assert (largest(point.gradient) <= 1e-3).all()
+    assert len(set(count.tolist())) > 1 and int(count.max()) < 60
+    np.testing.assert_allclose(point.value, evaluate(point.params).value)
+    assert pairs.moves.shape == (KEPT, 3, 4, 2)
+
+
+def test_what_is_known_of_the_curvature_shortens_the_way():
+    start = jnp.zeros((3, 4, 2))
+    point, pairs, cold = run(evaluate(start), no_pairs(start))
+    moved = evaluate(point.params + 0.05)
+    _, _, warm = run(moved, pairs)
+    _, _, anew = run(moved, no_pairs(start))
+    assert warm.sum() < anew.sum() < cold.sum()
+
+
+def test_a_fit_that_rounding_stops_ends_by_itself_and_the_others_go_on():
+    start = jnp.zeros((3, 4, 2))
+
+    def broken(params):
+        point = evaluate(params)
+        # The first loss seems to grow wherever it goes.
+        worse = jnp.where(jnp.any(params[0] != 0), 1e3, 0.0)
+        return point._replace(value=point.value.at[0].add(worse))
+
+    point, _, count = run(broken(start), no_pairs(start), function=broken)
+    assert not point.params[0].any() and 10 < int(count[0]) < 40
+    assert (largest(point.gradient)[1:] <= 1e-3).all()
+
+
+def test_no_fit_takes_more_steps_than_it_may():
+    start = jnp.zeros((3, 4, 2))
+    _, _, count = run(evaluate(start), no_pairs(start), steps=3, tolerance=0.0)
+    assert count.tolist() == [3, 3, 3]
