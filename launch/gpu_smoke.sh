@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Checks in under three minutes that pathjax works on this GPU: JAX finds it, a small
-# contrastive run in bfloat16 trains, and the encoder's output equals the CPU's.
+# Examines this GPU: numerics against the CPU, speed and memory of training and embedding,
+# as one JSON file and one page (`pathjax bench accelerator`). Status 1: something failed.
 #
-#   launch/gpu_smoke.sh [--install] [--out=DIR] [--cpu] [--dry-run]
+#   launch/gpu_smoke.sh [--install] [--out=DIR] [--cpu] [--dry-run] [-- --config.NAME=VALUE ...]
 #
 # --install  create an environment in DIR/env from this checkout with pathjax[cuda];
 #            without it, use `pathjax` and `python` of the PATH
-# --out      default: a new temporary folder
-# --cpu      the same on the CPU only, to check the script itself
+# --out      default: a new temporary folder; DIR/accelerator.json and .md are written
+# --cpu      tiny sizes on the CPU only, to check the script itself
+# after --   options of the benchmark, such as --config.models=L/16 --config.batch=128
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,6 +19,10 @@ while [ $# -gt 0 ]; do
     --out=*) out=${1#*=} ;;
     --cpu) cpu=yes ;;
     --dry-run) dry=yes ;;
+    --)
+      shift
+      break
+      ;;
     *)
       sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2
       exit 2
@@ -26,8 +31,13 @@ while [ $# -gt 0 ]; do
   shift
 done
 out=${out:-$(mktemp -d)}
-device=cuda steps=30
-[ -z "$cpu" ] || device=cpu steps=10
+platform=cuda sizes=()
+if [ -n "$cpu" ]; then
+  platform=cpu
+  sizes=(--config.models=Xs/8 --config.check=Xs/8 --config.image_px=16 --config.tile_px=32
+    --config.tiles=40 --config.batch=2 --config.most=4 --config.count=2 --config.genes=12
+    --config.matrix=256)
+fi
 
 # Runs a command, or prints it.
 run() {
@@ -40,12 +50,6 @@ run() {
 }
 
 say() { echo "== ${SECONDS} s: $*"; }
-
-on() { # PLATFORM COMMAND...
-  local platform=$1
-  shift
-  run env "JAX_PLATFORMS=$platform" "$@"
-}
 
 if [ -n "$install" ]; then
   extra="[cuda]"
@@ -60,7 +64,7 @@ say "devices"
 if [ -z "$cpu" ]; then
   run nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
 fi
-on "$device" python -c '
+run env "JAX_PLATFORMS=$platform" python -c '
 import sys
 
 import jax
@@ -68,78 +72,11 @@ import jax
 print(f"jax {jax.__version__}:", *jax.devices())
 if jax.default_backend() != sys.argv[1]:
     sys.exit(f"expected {sys.argv[1]}, JAX uses {jax.default_backend()}")
-' "${device/cuda/gpu}"
+' "${platform/cuda/gpu}"
 
-say "study, and training in bfloat16"
-run pathjax data demo --out "$out/study" --patients 64 --tiles 3
-on "$device" pathjax train --config=configs/demo.py:contrastive,smoke \
-  "--workdir=$out/run" "--config.study=$out/study" --config.model.dtype=bfloat16 \
-  "--config.optim.steps=$steps" --config.eval.every=10 --config.checkpoint.every=10
-
-say "encoder on this device and on the CPU, float32"
-for where in "$device" cpu; do
-  # TensorFloat-32 is for training; what is compared is the arithmetic.
-  on "$where" env JAX_DEFAULT_MATMUL_PRECISION=highest \
-    pathjax embed "$out/run" "$out/study" --out "$out/$where.h5" --overwrite
-  [ "$device" != cpu ] || break
-done
-run python - "$out/run" "$out/$device.h5" "$out/cpu.h5" <<'PYTHON'
-"""The loss fell or at least is finite, embeddings agree, and images per second."""
-
-import json
-import sys
-
-import h5py
-import numpy as np
-
-run, this_device, cpu = sys.argv[1:]
-with open(f"{run}/metrics.jsonl", encoding="utf-8") as file:
-    rows = [json.loads(line) for line in file]
-losses = [row["train/loss"] for row in rows if "train/loss" in row]
-if not losses or not np.isfinite(losses).all():
-    sys.exit(f"losses {losses} in {run}/metrics.jsonl")
-here, there = (h5py.File(path)["features"][:] for path in (this_device, cpu))
-gap = float(np.abs(here - there).max() / np.abs(there).max())
-print(f"losses {losses[0]:.3f} to {losses[-1]:.3f}")
-print(f"embeddings {here.shape}: largest difference {gap:.1e} of the largest value")
-if not gap < 1e-4:
-    sys.exit("the encoder's output on this device differs from the CPU's")
-PYTHON
-
-say "images per second of a training step in bfloat16 (ViT-S/16, 224 px; on the CPU Ti/16)"
-on "$device" python - "$device" <<'PYTHON'
-"""The benchmark's own step: contrastive, AdamW, host batches; data made up once."""
-
-import sys
-import time
-
-from pathjax.bench.step import Step
-
-small = sys.argv[1] == "cpu"
-step = Step(
-    {
-        "variant": "Ti/16" if small else "S/16",
-        "image_px": 224,
-        "gelu": "exact",
-        "dtype": "bfloat16",
-        "attention": "auto",
-        "genes": 2000,
-        "layers": 4,
-        "width": 512,
-        "embed_dim": 128,
-        "batch": 4 if small else 256,
-        "threads": 0,
-    }
-)
-count = 2 if small else 30
-begun = time.perf_counter()
-images = step.run(count)
-rate = images / (time.perf_counter() - begun)
-print(
-    f"{rate:.1f} images/s on {step.info['device']}, "
-    f"{rate * step.info['flops_per_image'] / 1e12:.2f} TFLOP/s, "
-    f"compiled in {step.info['compile_seconds']:.0f} s"
-)
-PYTHON
+say "numerics, speed and memory"
+run mkdir -p "$out"
+run env "JAX_PLATFORMS=$platform" pathjax bench accelerator \
+  --out "$out/accelerator.json" ${sizes[@]+"${sizes[@]}"} "$@"
 
 say "passed; results in $out"

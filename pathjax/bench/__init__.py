@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ("step", "forward", "loader", "probe", "cox", "tile", "scale")
+NAMES = ("step", "forward", "loader", "probe", "cox", "tile", "scale", "accelerator")
 
 
 def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> None:
@@ -22,15 +22,29 @@ def run_bench(what: str, peer: bool, out: Path | None, words: Sequence[str]) -> 
       words: `--config.NAME=VALUE`; see `Options` of the benchmark.
 
     Raises:
-      BenchError: an invalid option, an unknown contestant or a missing peer.
+      BenchError: an invalid option, an unknown contestant or a missing peer; or, with
+        `accelerator`, numerics or a step that failed.
     """
     from pathjax.bench import runner
-    from pathjax.bench.options import parse_options
+    from pathjax.bench.options import BenchError, parse_options
     from pathjax.bench.report import show
-    from pathjax.files import write_json
+    from pathjax.files import write_json, write_text
 
     bench = importlib.import_module(f"pathjax.bench.{what}")
-    result = runner.run(what, bench, parse_options(bench.Options, words), peer)
-    show(result)
+    options = parse_options(bench.Options, words)
+    if what != "accelerator":
+        result = runner.run(what, bench, options, peer)
+        show(result)
+        if out is not None:
+            write_json(out, result)
+        return
+    if peer:
+        raise BenchError("bench accelerator has no peers: leave out --peer")
+    result = bench.run(options)
+    text = bench.page(result)
+    print(text)
     if out is not None:
         write_json(out, result)
+        write_text(out.with_suffix(".md"), text + "\n")
+    if failed := bench.failures(result):
+        raise BenchError(f"{len(failed)} failed: {'; '.join(failed)[:400]}")

@@ -146,11 +146,11 @@ def matrix_rate(product: Callable[[], object], side: int = MATRIX_SIDE) -> float
     return 2e-9 * side**3 / statistics.median(time_calls(product))
 
 
-def jax_matrix(side: int = MATRIX_SIDE) -> dict[str, float]:
-    """The rate of JAX on its default device, float32."""
+def jax_matrix(side: int = MATRIX_SIDE, dtype: str = "float32") -> dict[str, float]:
+    """The rate of JAX on its default device."""
     import jax
 
-    a, b = jax.random.normal(jax.random.key(0), (2, side, side))
+    a, b = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
     product = jax.jit(lambda a, b: a @ b)
     return {"jax": matrix_rate(lambda: product(a, b).block_until_ready(), side)}
 
