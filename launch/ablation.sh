@@ -46,6 +46,8 @@ for seed in ${SEEDS:-0 1 2}; do
   tune contrastive-anchor contrastive --config.anchor.weight=1
   tune joint-anchor joint --config.anchor.weight=1
   tune contrastive-long contrastive --config.optim.steps=420 --config.optim.warmup=42
+  tune contrastive-long-anchor contrastive --config.optim.steps=420 \
+    --config.optim.warmup=42 --config.anchor.weight=1
   pathjax blend "$out/base" "$out/contrastive-$seed" "$out/regression-$seed" \
     "$out/joint-$seed" --alpha 0.5:1:0.25 --out "$out/soup-$seed"
   for alpha in 0.5 0.75 1; do

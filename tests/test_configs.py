@@ -81,7 +81,7 @@ def test_the_recommended_recipe_is_the_one_that_was_measured():
     flags = dict(re.findall(r'--config\.(\S+?)="?([^\s"]+)', script))
     flags |= {"init": "uni", "study": "study", "seed": "0", "data.image_px": "112"}
     flags |= {"data.batch": "64", "optim.steps": "100", "split": "main"}
-    flags["anchor.weight"] = "0"  # of the modes that end in -anchor
+    flags |= {"anchor.weight": "0", "data.pairing": "own"}  # -anchor, -shuffled
     measured = load("configs/adapt.py:contrastive,adapt=lora,bf16", flags)
     recommended = load("configs/recommended.py", SET | {"init": "uni"})
     assert replace(measured, name="recommended") == recommended

@@ -56,6 +56,7 @@ def test_an_anchor_has_one_more_forward_pass(ours, name):
     assert trained == whole if name == "anchored" else trained < whole
 
 
+@pytest.mark.slow
 def test_info_says_what_was_run(ours):
     info = ours.info
     assert info["versions"]["jax"] == jax.__version__

@@ -28,6 +28,7 @@ def test_blocks_are_averaged():
         reduced(tile[:, :20])
 
 
+@pytest.mark.slow
 def test_a_study_has_a_row_per_tile(tiny_study):
     found = tile_features(tiny_study)
     assert found.shape == (len(tiny_study.tiles), min(128, len(tiny_study.tiles) - 1))

@@ -107,7 +107,8 @@ def comparable(root):
     return [{k: v for k, v in entry.items() if k != "written"} for entry in entries]
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
 def test_shards_join_to_the_results_of_one_process(
     tiny_study, runs, tmp_path, count, caplog
 ):

@@ -32,6 +32,7 @@ def survival_cohort():
     return made.with_baselines()
 
 
+@pytest.mark.slow
 def test_the_table_has_the_cells_and_pairs_within_types(tmp_path, monkeypatch, capsys):
     cohort = survival_cohort()
     for name in ("brca", "all"):

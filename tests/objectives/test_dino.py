@@ -58,6 +58,7 @@ def test_teacher_is_a_copy_that_can_be_donated_with_the_student(made):
     jax.block_until_ready(step((params, extra)))
 
 
+@pytest.mark.slow
 def test_update_moves_teacher_and_centre(made):
     objective, params, extra = made()
     student = jax.tree.map(lambda leaf: leaf + 1, params)

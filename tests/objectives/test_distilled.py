@@ -43,7 +43,8 @@ def logits(vit, params, head, crops):
     return np.asarray(made, np.float64).reshape(*crops.shape[:2], -1)
 
 
-@pytest.mark.parametrize("lora", [None, pytest.param(LoRA(2), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, LoRA(2)])
 def test_the_loss_is_the_sum_of_all_parts(vit, batch, jit, lora):
     """An anchor's too; DINO's in NumPy, from the logits of student and teacher."""
     vit = vit.replace(lora=lora, drop_path=0.0)

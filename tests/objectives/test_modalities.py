@@ -86,9 +86,8 @@ def params(vit, jit):
     return jit(build(vit).init)(jax.random.key(0), batch)[0]
 
 
-@pytest.mark.parametrize(
-    "loss", ["infonce", pytest.param("sigmoid", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["infonce", "sigmoid"])
 def test_missing_is_dropping_terms_by_hand(vit, jit, loss):
     objective, batch = build(vit, loss=loss), batch_of()
     assert 10 < batch["has_text"].sum() < 22 < batch["has_expression"].sum() + 4
@@ -176,7 +175,8 @@ def test_without_text_the_values_are_those_of_two_modalities(vit, jit, params):
         jax.tree.map(np.testing.assert_array_equal, part, params[name])
 
 
-@pytest.mark.parametrize("fsdp", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fsdp", [1, 4])
 def test_over_devices_and_in_chunks(vit, jit, params, fsdp):
     mesh, batch = make_mesh(fsdp=fsdp), batch_of()
 

@@ -150,6 +150,7 @@ def echo_key(request):
     bad.refuse(400, f"cannot read {sent}")(request)
 
 
+@pytest.mark.slow
 def test_the_key_is_in_no_output_and_no_file(embed, server, tmp_path):
     """With all of the package's logging on, and tracebacks."""
     server.script.extend([bad.refuse(500), bad.throttle("0"), bad.drop, bad.well,

@@ -129,7 +129,8 @@ def distance(model, public):
     return np.sqrt(sum(((after[path] - before[path]) ** 2).sum() for path in before))
 
 
-@pytest.mark.parametrize("mode", ["last", pytest.param("lora", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["last", "lora"])
 def test_an_anchor_keeps_the_encoder_close(tiny_study, tmp_path, public, mode, last):
     free = last
     if mode != "last":

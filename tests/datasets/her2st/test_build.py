@@ -238,6 +238,7 @@ def test_the_archive_layout_gives_the_same_tiles(source, tmp_path):
     assert list(study.targets) == ["pathologist", "total_counts"]
 
 
+@pytest.mark.slow
 def test_real_tiles_lie_on_their_spots(real_data, tmp_path):
     """Dark tiles have many counts; any turn, flip or shift of the array loses that.
 

@@ -100,6 +100,7 @@ def test_real_viewer_copy_is_refused(real_data, tmp_path):
         build_her2st_tissue(real_data / "her2st", tmp_path / "out", sections=("A1",))
 
 
+@pytest.mark.slow
 def test_real_section(real_data, tmp_path):
     study = build_her2st_tissue(
         real_data / "her2st",
