@@ -25,6 +25,8 @@ def test_each_recipe_is_trained_with_each_seed_and_scored_by_both_suites(cluster
     assert trained[str(out / "joint-anchor-1")].anchor.weight == 1
     long, plain = (str(out / f"contrastive{length}-0") for length in ("-long", ""))
     assert trained[long].optim.steps == 3 * trained[plain].optim.steps == 420
+    both = trained[str(out / "contrastive-long-anchor-1")]
+    assert (both.optim.steps, both.anchor.weight) == (420, 1)
     assert trained[str(out / "contrastive-lora-0")].adapt.mode == "lora"
     dev, test = (args for args in calls if args.run.__name__ == "run_evaluate")
     assert (dev.tasks, test.tasks) == (["demo-dev"], ["demo"])
