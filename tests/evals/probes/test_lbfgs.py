@@ -58,7 +58,8 @@ def test_each_fit_ends_at_its_own_minimum_in_its_own_steps():
         np.testing.assert_allclose(found, wanted, atol=2e-2)
     assert (largest(point.gradient) <= 1e-3).all()
     assert len(set(count.tolist())) > 1 and int(count.max()) < 60
-    np.testing.assert_allclose(point.value, evaluate(point.params).value)
+    again = evaluate(point.params).value  # not compiled: float32 rounds elsewhere
+    np.testing.assert_allclose(point.value, again, rtol=1e-6)
     assert pairs.moves.shape == (KEPT, 3, 4, 2)
 
 
