@@ -17,8 +17,10 @@ import io
 import json
 import logging
 import os
+import random
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -230,7 +232,12 @@ def _hold(address: str, expected: Stat, room: bool = False) -> Lock:
         if _read_tag(tag, path) == expected:
             os.utime(tag.fileno())  # used last now
             return tag
-        fcntl.flock(tag, fcntl.LOCK_EX)  # others may come before
+        try:
+            fcntl.flock(tag, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Waiting for it would be for ever: who comes first keeps the copy for reading.
+            time.sleep(random.uniform(0.01, 0.05))
+            continue
         if _read_tag(tag, path) != expected:
             if not room:
                 _make_room(expected.size)

@@ -1,7 +1,9 @@
 """Local copies: fetched when needed, within the limit, whole; and uploads of what is written."""
 
+import concurrent.futures
 import json
 import os
+import threading
 
 import pytest
 from made_bucket import Faulty, another_machine, empty_store, nth
@@ -117,6 +119,28 @@ def test_the_least_recently_used_make_room(put_study, copies, tiny_study, monkey
     assert (root / "tiles.parquet").exists()  # of a folder that is in use
     used = [path.stat().st_size for path in copies.rglob("*") if path.is_file()]
     assert sum(used) <= room
+
+
+def test_threads_that_lack_one_shard_at_once_all_have_it(
+    put_study, tiny_study, monkeypatch
+):
+    """None waits for another, which keeps the copy, to let go of it."""
+    shard = local(STUDY) / tiny_study.meta["shards"][0]["path"]
+    both, read, thread = threading.Barrier(2), cache._read_tag, threading.local()
+
+    def read_together(tag, path):
+        found = read(tag, path)
+        if not hasattr(thread, "came"):
+            thread.came = both.wait(20)
+        return found
+
+    monkeypatch.setattr(cache, "_read_tag", read_together)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(hold, shard) for _ in range(2)]
+        done = concurrent.futures.wait(futures, timeout=5).done
+        for future in done:  # lets one that waits go on
+            future.result().close()
+    assert len(done) == 2
 
 
 def test_all_tiles_through_a_cache_that_holds_some(
