@@ -33,23 +33,26 @@ class Options(forward.Options):
 def entries(options: Options, folder: Path | None = None) -> list[Entry]:
     """All contestants, ours first; those of anchors and of LoRA if they are named."""
     known = forward.vit_entries("step", "Step", options)
-    ours = known[0]
-    variants = {
-        "anchored": ("pathjax, anchored", {"anchor": 1.0}),
-        "lora": ("pathjax, LoRA of rank 8", {"rank": 8}),
-        "lora-anchored": ("pathjax, LoRA, anchored", {"rank": 8, "anchor": 1.0}),
-    }
-    more = [
+    by_name = {entry.name: entry for entry in known}
+    lora = {"rank": 8}
+    variants = [
+        ("pathjax", "anchored", "pathjax, anchored", {"anchor": 1.0}),
+        ("pathjax", "lora", "pathjax, LoRA", lora),
+        ("pathjax-bf16", "lora-bf16", "pathjax, LoRA, bfloat16", lora),
+        ("pathjax", "lora-anchored", "pathjax, LoRA, anchored", lora | {"anchor": 1.0}),
+        ("torch", "torch-lora", "PyTorch eager, LoRA", lora),
+        ("torch-bf16", "torch-lora-bf16", "PyTorch bfloat16 autocast, LoRA", lora),
+    ]
+    return known + [
         dataclasses.replace(
-            ours,
+            by_name[plain],
             name=name,
             label=label,
-            options=dict(ours.options) | changes,
+            options=dict(by_name[plain].options) | changes,
             default=False,
         )
-        for name, (label, changes) in variants.items()
+        for plain, name, label, changes in variants
     ]
-    return known + more
 
 
 class Step(forward.VitContestant):

@@ -49,12 +49,44 @@ def normalise(image: torch.Tensor) -> torch.Tensor:
     return (image.float() / 255 - IMAGENET_MEAN) / IMAGENET_STD
 
 
+class LoRALinear(nn.Module):
+    """A frozen linear plus an adapter, W x + (alpha / rank) B (A x), alpha = rank.
+
+    Hu et al. 2022; A starts as `nn.Linear` does, B at zero, no dropout.
+    """
+
+    def __init__(self, linear: nn.Linear, rank: int):
+        super().__init__()
+        self.linear = linear
+        self.down = nn.Linear(linear.in_features, rank, bias=False)
+        self.up = nn.Linear(rank, linear.out_features, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) + self.up(self.down(x))
+
+
+def adapt(vit: nn.Module, rank: int) -> None:
+    """Freezes timm's ViT and puts an adapter into all four linears of each block."""
+    vit.requires_grad_(False)
+    for block in vit.blocks:
+        for owner, name in (
+            (block.attn, "qkv"),
+            (block.attn, "proj"),
+            (block.mlp, "fc1"),
+            (block.mlp, "fc2"),
+        ):
+            setattr(owner, name, LoRALinear(getattr(owner, name), rank))
+
+
 class Model(nn.Module):
     """Both towers; returns unit vectors and the clipped log of the temperature."""
 
     def __init__(self, options: dict[str, Any]):
         super().__init__()
         self.vit = make_vit(options)
+        if "rank" in options:
+            adapt(self.vit, options["rank"])
         width, layers = options["width"], []
         for i in range(options["layers"]):
             layers += [
@@ -157,7 +189,7 @@ class TorchStep(TorchForward):
 
     def _build(self, options: dict[str, Any]) -> list[str]:
         self._model = Model(options).train()
-        parameters = list(self._model.parameters())
+        parameters = [p for p in self._model.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.05},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

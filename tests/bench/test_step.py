@@ -101,6 +101,25 @@ def test_peer_has_the_same_parameters_and_learns(ours, name):
 
 
 @pytest.mark.peer
+def test_the_peer_trains_adapters_as_ours_does():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("timm")
+    from pathjax.bench.torch_peers import TorchStep
+
+    peer, ours = TorchStep(tiny("torch-lora")), Step(tiny("lora"))
+    assert peer.info["parameters"] == ours.info["parameters"]
+    trained = sum(p.size for p in jax.tree.leaves(ours._state.params))
+    groups = peer._optimizer.param_groups
+    assert trained == sum(p.numel() for group in groups for p in group["params"])
+    frozen = peer._model.vit.blocks[0].mlp.fc1.linear.weight.clone()
+    adapter = peer._model.vit.blocks[0].mlp.fc1.up.weight.clone()
+    peer.run(2)
+    block = peer._model.vit.blocks[0]
+    assert torch.equal(frozen, block.mlp.fc1.linear.weight)
+    assert not torch.equal(adapter, block.mlp.fc1.up.weight)
+
+
+@pytest.mark.peer
 def test_losses_agree():
     torch = pytest.importorskip("torch")
     pytest.importorskip("timm")
