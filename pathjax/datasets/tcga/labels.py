@@ -1,6 +1,6 @@
 """Reads labels of patients from tables and MAFs, and joins them.
 
-    tables, MAFs (maf.py) -> claims (patient, label, value, source) -> labels, conflicts
+    tables, MAFs (maf.py) -> claims, columns of CLAIM -> join -> labels, conflicts
 
 A label on which all sources agree is used. One on which they disagree is left empty and
 listed as a conflict; no source is preferred. What was given and not used is listed.
@@ -9,9 +9,10 @@ Does not read sites: tables have lost their leading zeros, the barcode has not.
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pathjax.data.followup import event_column
@@ -21,12 +22,13 @@ from pathjax.data.tables import read_table as read_any_table
 from pathjax.data.tcga_barcodes import find
 from pathjax.datasets.tcga.followup import (
     FOLLOWUP,
+    Followup,
     agree_on_followup,
     followups_in,
     split_followup,
 )
 from pathjax.datasets.tcga.maf import (
-    Claim,
+    CLAIM,
     count_mutated,
     maf_header,
     read_maf,
@@ -110,7 +112,7 @@ def read_labels(
         a MAF.
     """
     samples = () if sequenced is None else read_sequenced(sequenced)
-    claims: list[Claim] = []
+    claims = [pd.DataFrame(columns=list(CLAIM), dtype=object)]
     problems: list[str] = []
     unused: list[tuple[str, str]] = []
     patients: dict[str, set[str]] = {}
@@ -124,8 +126,8 @@ def read_labels(
                 found = read_maf(path, samples, genes)
             else:
                 found = read_table(path, unused, genes)
-            patients.setdefault(path.name, set()).update(one.patient for one in found)
-            claims += found
+            patients.setdefault(path.name, set()).update(found["patient"])
+            claims.append(found)
         except TcgaError as error:
             problems.append(str(error))
     if sequenced is not None and not mafs and not problems:
@@ -135,10 +137,11 @@ def read_labels(
         )
     if problems:
         raise TcgaError("\n".join(problems))
-    known = {claim.label for claim in claims}
+    every = pd.concat(claims, ignore_index=True)
+    known = set(every["label"].unique())
     absent = [gene for gene in genes if MUTATION + gene not in known]
     unused += [(f"mutation {gene}", "no table and no MAF has it") for gene in absent]
-    joined = join(claims)
+    joined = join(every)
     return dataclasses.replace(joined, patients=patients, unused=unused)
 
 
@@ -150,38 +153,37 @@ def wanted_genes(paths: Sequence[str | Path], mutations: Sequence[str]) -> list[
     """
     if len(mutations) != 1 or not mutations[0].isdigit():
         return list(dict.fromkeys(mutations))
-    patients: dict[str, set[str]] = {}
+    found = [pd.DataFrame(columns=["gene", "patient"], dtype=object)]
     for path in map(Path, paths):
         try:
-            found = count_mutated(path) if maf_header(path) else _mutated_in(path)
+            found.append(count_mutated(path) if maf_header(path) else _mutated_in(path))
         except (TcgaError, ValueError):
             continue  # reported when its labels are read
-        for gene, own in found.items():
-            patients.setdefault(gene, set()).update(own)
-    genes = sorted(one for one, own in patients.items() if len(own) >= int(*mutations))
+    count = pd.concat(found).drop_duplicates()["gene"].value_counts()
+    genes = sorted(count.index[count >= int(*mutations)])
     if not genes:
-        most = max(map(len, patients.values()), default=0)
         raise TcgaError(
-            f"no gene is mutated in {mutations[0]} patients, the most are {most}: give a "
-            "smaller number, or tables with columns GENE_mut, or MAFs"
+            f"no gene is mutated in {mutations[0]} patients, the most are "
+            f"{count.max() if len(count) else 0}: give a smaller number, or tables with "
+            "columns GENE_mut, or MAFs"
         )
     return genes
 
 
-def _mutated_in(path: Path) -> dict[str, set[str]]:
-    """Patients with a mutation of each gene that a table has a column for."""
+def _mutated_in(path: Path) -> pd.DataFrame:
+    """`gene` and `patient` of each mutation in a table's columns, as of `count_mutated`."""
     table = read_any_table(path, KEYS, comment="#", bad_rows=[])
     key = next((name for name in KEYS if name in table), None)
-    patients: dict[str, set[str]] = {}
-    for column in table.columns:
-        gene = GENE_COLUMN.fullmatch(column)
-        if gene and key:
-            words = table[column].str.strip().str.lower()
-            own = table.loc[
-                [classes_of("tp53", w) == {"tp53": MUTATED} for w in words], key
-            ]
-            patients[gene[1]] = {name[:12] for name in own}
-    return patients
+    genes = [name for name in table.columns if _gene(name)] if key else []
+    cells = table[genes].to_numpy(dtype=object)
+    code, words = pd.factorize(cells.reshape(-1))
+    hit = [classes_of("tp53", word) == {"tp53": MUTATED} for word in words]
+    rows, columns = np.nonzero(np.array(hit, bool)[code].reshape(cells.shape))
+    names = np.array([_gene(name) for name in genes], object)
+    patients = (
+        table[key].str[:12].to_numpy(dtype=object) if key else np.empty(0, object)
+    )
+    return pd.DataFrame({"gene": names[columns], "patient": patients[rows]})
 
 
 def targets_of(table: pd.DataFrame) -> list[Target]:
@@ -204,25 +206,41 @@ def targets_of(table: pd.DataFrame) -> list[Target]:
     return targets
 
 
-def join(claims: Iterable[Claim]) -> Labels:
-    """Joins claims: agreement gives a label, disagreement a conflict."""
-    frame = pd.DataFrame(claims, columns=Claim._fields, dtype=object).drop_duplicates()
-    agree = frame.groupby(["patient", "label"])["value"].transform("nunique") == 1
-    agree |= agree_on_followup(frame[~agree]).reindex(frame.index, fill_value=False)
+def join(claims: pd.DataFrame) -> Labels:
+    """Joins claims: agreement gives a label, disagreement a conflict.
+
+    Args:
+      claims: Columns CLAIM.
+    """
+    frame = claims.drop_duplicates(ignore_index=True)
     patients = pd.Index(sorted(frame["patient"].unique()), name="patient")
-    table = pd.DataFrame(index=patients)
-    others = sorted(set(frame["label"]) - set(CLASSES))
+    others = sorted(set(frame["label"].unique()) - set(CLASSES))
+    labels = pd.Index([*CLASSES, *others], dtype=object)
+    row = patients.get_indexer(frame["patient"])
+    column = labels.get_indexer(frame["label"])
+    cell = pd.Series(row * len(labels) + column)
+    words = pd.Series(pd.factorize(frame["value"])[0]).groupby(cell)
+    agree = words.transform("min") == words.transform("max")
+    agree |= agree_on_followup(frame[~agree]).reindex(frame.index, fill_value=False)
+    # The first claim on a cell, and the files of all.
+    first = agree & ~cell[agree].duplicated().reindex(frame.index, fill_value=True)
+    sources = frame["source"].copy()
+    several = agree & cell.duplicated(keep=False)
+    joined = sources[several].groupby(cell[several]).agg("; ".join)
+    sources[several] = cell[several].map(joined).astype(object)
+    shape = (len(patients), len(labels))
+    value, source = np.full(shape, None, object), np.full(shape, None, object)
+    for cells, known in ((value, frame["value"]), (source, sources)):
+        cells[row[first], column[first]] = known[first]
     columns: dict[str, pd.Series] = {}
-    for label in (*CLASSES, *others):
-        groups = frame[agree & (frame["label"] == label)].groupby("patient")
-        values = groups["value"].first().reindex(patients)
+    for place, label in enumerate(labels):
+        values = pd.Series(value[:, place], patients, dtype=object)
         if label in FOLLOWUP:
             columns[label], columns[event_column(label)] = split_followup(values)
         else:
             columns[label] = values.astype(float) if label in NUMBERS else values
-        columns[f"{label}_source"] = groups["source"].agg("; ".join).reindex(patients)
-    table = pd.concat([table, pd.DataFrame(columns, index=patients)], axis=1)
-    table = table.astype(object)
+        columns[f"{label}_source"] = pd.Series(source[:, place], patients, dtype=object)
+    table = pd.DataFrame(columns, index=patients).astype(object)
     return Labels(
         table.where(table.notna(), None),
         frame[~agree].sort_values(["patient", "label", "source"], ignore_index=True),
@@ -231,8 +249,8 @@ def join(claims: Iterable[Claim]) -> Labels:
 
 def read_table(
     path: Path, unused: list[tuple[str, str]] | None = None, genes: Collection[str] = ()
-) -> list[Claim]:
-    """Reads a table with a row per patient, sample or slide.
+) -> pd.DataFrame:
+    """The claims of a table with a row per patient, sample or slide.
 
     Rows of normal tissue and empty cells are ignored.
 
@@ -253,7 +271,8 @@ def read_table(
         raise TcgaError(str(error)) from error
     key = next((name for name in KEYS if name in table), None)
     labels = [name for name in table.columns if name in COLUMNS]
-    mutations = [one for one in table.columns if _gene(one) in {*genes} - {""}]
+    genes = set(genes) - {""}
+    mutations = [name for name in table.columns if _gene(name) in genes]
     followups = followups_in(table, path)
     if key is None or not (labels or mutations or followups):
         raise TcgaError(
@@ -264,23 +283,10 @@ def read_table(
     rows = len(table) + len(bad)
     if not rows:
         raise TcgaError(f"{path} has a header and no rows")
-    claims: dict[Claim, None] = {}  # a set that keeps its order
     labels += [name for name in table.columns if name in CLINICAL]
     labels = list(dict.fromkeys([*labels, *mutations]))
-    columns = [*labels, *(name for pair in followups for name in pair.columns)]
-    cells = table[[key, *columns]].to_dict("records")
-    for line, row in zip(table.index, cells, strict=True):
-        own = {name: row[name] for name in labels}
-        found, faults = _row(row[key], own, path.name, genes)
-        if found or not faults:
-            for pair in followups:
-                value, fault = pair.value(row)
-                if value and not find(row[key]).is_normal:
-                    patient = find(row[key]).patient
-                    found.append(Claim(patient, pair.label, value, path.name))
-                faults += [fault] * bool(fault)
-        claims |= dict.fromkeys(found)
-        bad += [(line, fault) for fault in faults]
+    claims, faults = _claims(table, key, labels, followups, path.name, genes)
+    bad += faults
     problems = [f"line {line}: {fault}" for line, fault in sorted(bad)]
     if len({line for line, _ in bad}) > MOST_BAD * rows:
         raise TcgaError(
@@ -300,7 +306,7 @@ def read_table(
             )
             for name in columns
         ]
-    return list(claims)
+    return claims
 
 
 def _gene(column: str) -> str:
@@ -320,23 +326,69 @@ def _values(column: str, text: str, genes: Collection[str]) -> dict[str, str] | 
     return dict.fromkeys(labels_of_gene(gene, genes), found["tp53"])
 
 
-def _row(
-    name: str, cells: dict[str, str], source: str, genes: Collection[str] = ()
-) -> tuple[list[Claim], list[str]]:
-    """The claims of one row, and its problems."""
-    try:
-        barcode = find(name)
-    except ValueError as error:
-        return [], [str(error)]
-    claims, problems = [], []
-    for column, text in cells.items():
-        if barcode.is_normal or text.strip().lower() in MISSING:
-            continue
-        found = _values(column, text, genes)
-        if found is None:
-            label = CLINICAL.get(column) or COLUMNS.get(column, "tp53")
-            words = ", ".join(CLASSES.get(label) or (WORDS[label],))
-            problems.append(f"{column}: expected one of {words}; got {text!r}")
-            continue
-        claims += [Claim(barcode.patient, *item, source) for item in found.items()]
-    return claims, problems
+def _claims(
+    table: pd.DataFrame,
+    key: str,
+    labels: Sequence[str],
+    followups: Sequence[Followup],
+    source: str,
+    genes: Collection[str],
+) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Claims of the columns, row by row, and lines with what is wrong with them.
+
+    A column's words are looked up once each, not cell by cell: tables have a thousand
+    columns of mutations.
+    """
+    lines, bad = table.index.to_numpy(), []
+    code, names = pd.factorize(table[key])
+    patient = np.full(len(names), "", object)
+    normal = np.zeros(len(names), bool)
+    for place, name in enumerate(names):
+        try:
+            patient[place], normal[place] = find(name).patient, find(name).is_normal
+        except ValueError as error:
+            bad += [(line, str(error)) for line in lines[code == place]]
+    patient, normal = patient[code], normal[code]
+    read = (patient != "") & ~normal
+    found, faulty = np.zeros(len(table), bool), patient == ""
+    parts: list[tuple[np.ndarray, int, str, str]] = []  # rows, column, label, value
+    for place, column in enumerate(labels):
+        code, words = pd.factorize(table[column].where(read, ""))
+        for number, word in enumerate(words):
+            rows = np.flatnonzero(code == number)
+            if word.strip().lower() in MISSING:
+                continue
+            values = _values(column, word, genes)
+            if values is None:
+                faulty[rows] = True
+                fault = f"{column}: expected one of {_words(column)}; got {word!r}"
+                bad += [(line, fault) for line in lines[rows]]
+                continue
+            found[rows] |= bool(values)
+            parts += [(rows, place, *item) for item in values.items()]
+    pairs = table[[name for pair in followups for name in pair.columns]]
+    cells = pairs.to_dict("records")
+    for row in np.flatnonzero(found | ~faulty) if followups else ():
+        for place, pair in enumerate(followups, start=len(labels)):
+            value, fault = pair.value(cells[row])
+            if value and not normal[row]:
+                parts.append((np.array([row]), place, pair.label, value))
+            bad += [(lines[row], fault)] * bool(fault)
+    sizes = np.array([len(rows) for rows, *_ in parts], np.int64)
+    row = np.concatenate([np.zeros(0, np.int64), *(rows for rows, *_ in parts)])
+    order = np.lexsort((np.repeat([one[1] for one in parts], sizes), row))
+    label, value = (
+        np.repeat(np.array([one[place] for one in parts], object), sizes)[order]
+        for place in (2, 3)
+    )
+    claims = pd.DataFrame(
+        dict(zip(CLAIM, (patient[row[order]], label, value, source), strict=True)),
+        dtype=object,
+    )
+    return claims.drop_duplicates(ignore_index=True), bad
+
+
+def _words(column: str) -> str:
+    """What a column may say."""
+    label = CLINICAL.get(column) or COLUMNS.get(column, "tp53")
+    return ", ".join(CLASSES.get(label) or (WORDS[label],))

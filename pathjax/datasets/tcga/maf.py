@@ -1,6 +1,6 @@
 """Reads MAFs: which sequenced tumour has a non-silent mutation of which gene.
 
-    MAF, genes -> read_maf -> claims (patient, label, value, source)
+    MAF, genes -> read_maf -> claims: a table of CLAIM, a row each
 
 A sample is wild type for a gene if it has no such mutation and is known to be sequenced.
 """
@@ -9,8 +9,8 @@ import csv
 import itertools
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from pathjax.data.tables import read_list
@@ -29,15 +29,8 @@ COMMENTS = 50  # lines in which to look for a header
 MAF_ROWS = 200_000  # read at a time; MC3 has 3.6 million
 GENE, CLASS = "Hugo_Symbol", "Variant_Classification"
 SAMPLE, FILTER = "Tumor_Sample_Barcode", "FILTER"
-
-
-class Claim(NamedTuple):
-    """What one source (a file's name, with the sample for MAFs) says of a patient."""
-
-    patient: str
-    label: str
-    value: str
-    source: str
+# What one source (a file's name, with the sample for MAFs) says of a patient.
+CLAIM = ("patient", "label", "value", "source")
 
 
 def read_sequenced(path: str | Path) -> set[str]:
@@ -63,7 +56,7 @@ def read_sequenced(path: str | Path) -> set[str]:
 
 def read_maf(
     path: Path, sequenced: Iterable[str] = (), genes: Collection[str] = ()
-) -> list[Claim]:
+) -> pd.DataFrame:
     """A claim on TP53 and on each of the genes for each sequenced tumour sample.
 
     Mutated: it has a non-silent variant that passed its caller's filters. Wild type: it
@@ -78,9 +71,9 @@ def read_maf(
       TcgaError: The file cannot be read, lacks a column, or has unknown variant classes
         or samples.
     """
-    wanted = {"TP53", *genes}
-    seen: set[str] = set()
-    mutated: set[tuple[str, str]] = set()
+    wanted = sorted({"TP53", *genes})
+    seen: set[str] = set(sequenced)
+    mutated = [pd.DataFrame(columns=[GENE, SAMPLE], dtype=object)]
     problems: dict[str, None] = {}
     for rows in maf_chunks(path):
         samples = {name: _sample(name) for name in rows[SAMPLE].unique()}
@@ -91,42 +84,49 @@ def read_maf(
         named = strange[[CLASS, GENE]].drop_duplicates().to_numpy().tolist()
         unknown += [f"class {name!r} of {gene}" for name, gene in named]
         problems |= dict.fromkeys(unknown)
-        mutated |= set(_mutations(own, samples))
+        mutated.append(_mutations(own, samples))
     if problems:
         raise TcgaError(
             f"{path} has {len(problems)} unknown values: {first_few(list(problems))}. "
             "Expected samples such as TCGA-3C-AALI-01A-11D-A41B-09 and the classes "
             f"{', '.join(sorted(NON_SILENT | SILENT))}"
         )
-    return [
-        Claim(
-            patient=sample[:12],
-            label=label,
-            value=MUTATED if (gene, sample) in mutated else WILD_TYPE,
-            source=f"{path.name} ({sample})",
-        )
-        for sample in sorted(seen | set(sequenced))
-        for gene in sorted(wanted)
-        for label in labels_of_gene(gene, genes)
-    ]
+    found = pd.concat(mutated)
+    names = sorted(seen)
+    status = np.full((len(names), len(wanted)), WILD_TYPE, object)
+    places = pd.Index(names).get_indexer(found[SAMPLE])
+    status[places, pd.Index(wanted).get_indexer(found[GENE])] = MUTATED
+    labels = [labels_of_gene(gene, genes) for gene in wanted]
+    flat = [label for own in labels for label in own]
+    columns = np.repeat(np.arange(len(wanted)), list(map(len, labels)))
+    parts = (
+        np.repeat(np.array([name[:12] for name in names], object), len(flat)),
+        np.tile(np.array(flat, object), len(names)),
+        status[:, columns].reshape(-1),
+        np.repeat(np.array([f"{path.name} ({n})" for n in names], object), len(flat)),
+    )
+    return pd.DataFrame(dict(zip(CLAIM, parts, strict=True)), dtype=object)
 
 
-def count_mutated(path: Path) -> dict[str, set[str]]:
-    """The patients with a mutation of each gene, as `read_maf` has them."""
-    patients: dict[str, set[str]] = {}
+def count_mutated(path: Path) -> pd.DataFrame:
+    """`gene` and `patient` of each mutation, once, as `read_maf` has them."""
+    found = [pd.DataFrame(columns=["gene", "patient"], dtype=object)]
     for rows in maf_chunks(path):
         samples = {name: _sample(name) for name in rows[SAMPLE].unique()}
-        for gene, sample in _mutations(rows, samples):
-            patients.setdefault(gene, set()).add(sample[:12])
-    return patients
+        own = _mutations(rows, samples)
+        patients = [sample[:12] for sample in own[SAMPLE]]
+        found.append(pd.DataFrame({"gene": own[GENE], "patient": patients}))
+    return pd.concat(found, ignore_index=True).drop_duplicates()
 
 
-def _mutations(rows: pd.DataFrame, samples: dict[str, str | None]) -> Iterator:
-    """Gene and sample of each non-silent variant that passed."""
-    passed = rows[FILTER].map(_passed).astype(bool) & rows[CLASS].isin(NON_SILENT)
-    for gene, name in rows.loc[passed, [GENE, SAMPLE]].drop_duplicates().to_numpy():
-        if samples[name]:
-            yield gene, samples[name]
+def _mutations(rows: pd.DataFrame, samples: dict[str, str | None]) -> pd.DataFrame:
+    """Gene and sample of each non-silent variant that passed, once."""
+    flags = [one for one in rows[FILTER].unique() if _passed(one)]
+    tumours = [name for name, sample in samples.items() if sample]
+    kept = rows[FILTER].isin(flags) & rows[CLASS].isin(NON_SILENT)
+    kept &= rows[SAMPLE].isin(tumours)
+    own = rows.loc[kept, [GENE, SAMPLE]].drop_duplicates()
+    return own.assign(**{SAMPLE: [samples[name] for name in own[SAMPLE]]})
 
 
 def maf_header(path: Path) -> tuple[int, list[str]] | None:

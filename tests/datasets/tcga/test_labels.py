@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pathjax.datasets.tcga.labels import join, read_labels, read_table, targets_of
-from pathjax.datasets.tcga.maf import Claim
+from pathjax.datasets.tcga.maf import CLAIM
 from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.datasets.tcga.vocabulary import CLASSES, classes_of
 
@@ -21,8 +21,12 @@ def written(folder, text, name="labels.csv"):
     return path
 
 
+def claims(rows):
+    return pd.DataFrame(rows, columns=list(CLAIM), dtype=object)
+
+
 def values(path):
-    return [claim[:3] for claim in read_table(path)]
+    return [row[:3] for row in read_table(path).to_numpy().tolist()]
 
 
 @pytest.mark.parametrize(
@@ -75,22 +79,23 @@ def test_table(tmp_path):
     )
     path = written(tmp_path, text)
     assert values(path) == [
-        (A, "tp53", "mutated"),
-        (A, "pam50", "LumA"),
-        (A, "age", "50"),
-        (B, "tp53", "wild type"),
+        [A, "tp53", "mutated"],
+        [A, "pam50", "LumA"],
+        [A, "age", "50"],
+        [B, "tp53", "wild type"],
     ]
-    assert read_table(path)[0] == Claim(A, "tp53", "mutated", "labels.csv")
+    first = read_table(path).to_numpy().tolist()[0]
+    assert first == [A, "tp53", "mutated", "labels.csv"]
 
 
 def test_rows_of_normal_tissue_are_ignored(tmp_path):
     text = f"sampleID\tPAM50Call_RNAseq\n{A}-11\tNormal\n{A}-01\tBasal\n"
-    assert values(written(tmp_path, text, "x.tsv")) == [(A, "pam50", "Basal")]
+    assert values(written(tmp_path, text, "x.tsv")) == [[A, "pam50", "Basal"]]
 
 
 def test_file_formats(tmp_path):
     text = f"patient_id,cancer_type\n{A},BRCA\n".encode()
-    expected = [(A, "cancer_type", "BRCA")]
+    expected = [[A, "cancer_type", "BRCA"]]
     for name, data in {
         "x.csv.gz": gzip.compress(text),
         "bom.csv": b"\xef\xbb\xbf" + text,
@@ -157,27 +162,26 @@ def test_bad_rows_are_left_out_and_listed(tmp_path):
 def test_encodings_and_separators(tmp_path, encoding, separator):
     text = f"CASE_ID;Note;Cancer-Type\r\n{A};Hôpital;TCGA-BRCA\r\n"
     path = written(tmp_path, text.replace(";", separator).encode(encoding))
-    assert values(path) == [(A, "cancer_type", "BRCA")]
+    assert values(path) == [[A, "cancer_type", "BRCA"]]
+
+
+def said(path, label):
+    """What a table says of a label, by patient."""
+    found = read_table(path)
+    return found[found["label"] == label].set_index("patient")["value"]
 
 
 def test_real_tables(real_data):
     """Compares with pandas, and with counts of the published map."""
     folder = real_data / "tcga_slide_labels"
-    types = pd.Series(
-        {
-            claim.patient: claim.value
-            for claim in read_table(folder / "tcga_patient_to_cancer_type.csv")
-            if claim.label == "cancer_type"
-        }
-    )
+    types = said(folder / "tcga_patient_to_cancer_type.csv", "cancer_type")
     counts = types.value_counts()
     assert len(types) == 11_129 and len(counts) == 33 and counts["CHOL"] == 45
-    kidney = read_table(folder / "tcga_kidney_subset.csv.zip")
-    counts = pd.Series([c.value for c in kidney if c.label == "kidney"]).value_counts()
+    counts = said(folder / "tcga_kidney_subset.csv.zip", "kidney").value_counts()
     assert counts.to_dict() == {"KIRC": 492, "KIRP": 258, "KICH": 107}
     path = real_data / "tcga_bulk" / "tcga_luad_all_clean.csv.zip"
     table = pd.read_csv(path, usecols=["case_id", "TP53_mut"]).drop_duplicates()
-    found = {c.patient: c.value for c in read_table(path) if c.label == "tp53"}
+    found = said(path, "tp53").to_dict()
     expected = table.set_index("case_id")["TP53_mut"].map(
         {1: "mutated", 0: "wild type"}
     )
@@ -219,13 +223,16 @@ def test_damaged_tables_raise_only_tcga_errors(tmp_path):
 
 def test_join():
     labels = join(
-        [
-            Claim(B, "lung", "LUAD", "y.csv"),
-            Claim(A, "tp53", "mutated", "x.csv"),
-            Claim(A, "tp53", "mutated", "y.csv"),
-            Claim(B, "tp53", "mutated", "x.csv"),
-            Claim(B, "tp53", "wild type", "m.maf (TCGA-3C-AALJ-01)"),
-        ]
+        claims(
+            [
+                (B, "lung", "LUAD", "y.csv"),
+                (A, "tp53", "mutated", "x.csv"),
+                (A, "tp53", "mutated", "y.csv"),
+                (A, "tp53", "mutated", "y.csv"),
+                (B, "tp53", "mutated", "x.csv"),
+                (B, "tp53", "wild type", "m.maf (TCGA-3C-AALJ-01)"),
+            ]
+        )
     )
     table = labels.table
     assert list(table.index) == [A, B]
@@ -239,7 +246,7 @@ def test_join():
         "value": ["wild type", "mutated"],
         "source": ["m.maf (TCGA-3C-AALJ-01)", "x.csv"],
     }
-    empty = join([])
+    empty = join(claims([]))
     assert len(empty.table) == len(empty.conflicts) == 0
     assert set(CLASSES) < set(empty.table)
 

@@ -50,10 +50,9 @@ def maf(folder, rows=ROWS, head="#version gdc-1.0.0\n", name="x.maf", flag=True)
 
 
 def status(path, sequenced=()):
-    return {
-        claim.source.split("(")[1].rstrip(")"): claim.value
-        for claim in read_maf(path, sequenced)
-    }
+    claims = read_maf(path, sequenced)
+    samples = claims["source"].str.extract(r"\((.*)\)", expand=False)
+    return dict(zip(samples, claims["value"], strict=True))
 
 
 @pytest.mark.parametrize("name", ["x.maf", "x.maf.gz"])
@@ -140,12 +139,12 @@ def test_damaged_mafs_raise_only_tcga_errors(tmp_path):
 def test_other_genes_by_name_and_how_many_patients_have_each(tmp_path):
     path = maf(tmp_path)
     claims = read_maf(path, (), ("KRAS", "TP53"))
-    kras = {c.patient for c in claims if c[1:3] == ("mutation:KRAS", "mutated")}
-    assert kras == {"TCGA-AA-0006"}
-    both = [[c.value for c in claims if c.label == name] for name in
-            ("tp53", "mutation:TP53")]  # fmt: skip
+    of = {name: own for name, own in claims.groupby("label")}
+    kras = of["mutation:KRAS"]
+    assert set(kras["patient"][kras["value"] == "mutated"]) == {"TCGA-AA-0006"}
+    both = [list(of[name]["value"]) for name in ("tp53", "mutation:TP53")]
     assert both[0] == both[1] and len(both[0]) == len(STATUS)
-    counted = {gene: len(own) for gene, own in count_mutated(path).items()}
+    counted = count_mutated(path)["gene"].value_counts().to_dict()
     assert counted == {"TP53": 3, "KRAS": 1, "TP53BP1": 1}
     labels = read_labels([path], mutations=("3",)).table
     assert {name for name in labels if name.startswith("mutation")} == {
