@@ -3,7 +3,8 @@
 The commands are in pathjax/commands; nothing else reads arguments.
 
 Exit status: 0 done, 1 an error that is named, 2 wrong arguments, 75 stopped by a signal
-after saving: the same command again resumes (preemption.py).
+after saving, or another process of the run is gone: the same command again resumes
+(preemption.py, supervisor.py).
 """
 
 import argparse
@@ -37,6 +38,7 @@ from pathjax.commands.output import explain, use_addresses
 from pathjax.files import cache_folder
 from pathjax.parallel import allocator
 from pathjax.parallel.preemption import EXIT_PREEMPTED, Preempted
+from pathjax.parallel.supervisor import supervise
 
 EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 130, 141  # 128 + the signal's number
 # Functions of commands that keep what is finished and continue when run again.
@@ -70,6 +72,10 @@ def _run(argv: Sequence[str] | None) -> int:
         prepare_environment()
         if argv is None:  # this process is the command, and not a caller of `main`
             allocator.restart_with_huge_pages()
+            if training.is_one_of_several(args):
+                status = supervise()
+                if status is not None:
+                    return status
         from pathjax.progress import show_log  # after the environment is set
 
         show_log(shown)

@@ -117,6 +117,7 @@ def started(
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
         "PATHJAX_START_SECONDS": "120",
+        "PATHJAX_ALLOCATOR": "0",  # a forked process has no command to restart
     }
     with open(folder / "parent.log", "wb") as log:
         parent = subprocess.Popen(
@@ -161,11 +162,11 @@ def main(folder: Path) -> int:
             log = os.open(folder / f"{number}.log", os.O_WRONLY | os.O_CREAT)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            sys.argv[1:] = words
             if job["script"]:
-                sys.argv[1:] = words
                 runpy.run_path(job["script"], run_name="__main__")
                 return 0
-            return cli.main(words)
+            return cli.main()  # as the command, with its supervisor
         (folder / f"{number}.pid").write_text(str(child))
         children.append(child)
     ends = [os.waitpid(child, 0)[1] for child in children]

@@ -80,15 +80,13 @@ def outcome(one: Ended, kind: str) -> str | None:
     if one.status == EXIT_PREEMPTED and "stopped at step" in one.text:
         return "saved and stopped"
     if one.status == EXIT_PREEMPTED and kind in TWO_PROCESSES:
+        # Or JAX aborted it, since its coordinator is gone, and the supervisor says so.
         named = re.search(NAMED.get(kind, "$^"), last_words(one))
         return "a process was lost" if named else None
     if one.status == -signal.SIGKILL:
         return "killed"
-    if one.status == -signal.SIGTERM:
+    if one.status in (-signal.SIGTERM, 128 + signal.SIGTERM):  # 128 by a supervisor
         return "ended by SIGTERM"  # while Python was starting, or after the run
-    if one.status == -signal.SIGABRT and kind in TWO_PROCESSES:
-        # JAX's own, when the process that is its coordinator is gone.
-        return "JAX's abort" if "another task died" in one.text else None
     if one.status == 1 and re.search(NAMED.get(kind, "$^"), last_words(one)):
         return "named error"
     return None

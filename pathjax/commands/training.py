@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pathjax.buckets import shown
@@ -87,6 +87,18 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
     )
     together.add_argument(
         "--process", type=int, metavar="I", help="index of this process, from 0"
+    )
+
+
+def is_one_of_several(
+    args: argparse.Namespace, environ: Mapping[str, str] = os.environ
+) -> bool:
+    """Whether `parallel/launch.py` will connect this command with others; without JAX."""
+    if not hasattr(args, "multihost"):
+        return False
+    return args.multihost or any(
+        getattr(args, name) is not None or f"PATHJAX_{name.upper()}" in environ
+        for name in ("coordinator", "processes", "process")
     )
 
 
