@@ -70,11 +70,11 @@ def run_slides(
     return [reports[row.slide_id] for row in rows]
 
 
-def _result(row: SlideRow, get: Callable[[], SlideReport]) -> SlideReport:
-    """The report, or one that names what was raised instead."""
+def _result(row: SlideRow, get: Callable[[], SlideReport], *passed) -> SlideReport:
+    """The report, or one that names what was raised instead, unless it is `passed` on."""
     try:
         return get()
-    except FATAL:
+    except (*FATAL, *passed):
         raise
     except Exception as error:  # noqa: BLE001  one slide must not end the others
         return _failed(row, f"unexpected {type(error).__name__}: {error}")
@@ -94,24 +94,28 @@ def _on_dask(
     killed = distributed.scheduler.KilledWorker
     with _client(distributed, workers, scheduler) as client:
         suspects = []
+        # Each is asked for its report, whatever its status: a worker that dies before the
+        # report is fetched takes it along, and Dask may then blame a slide that was done.
         for row, future in _submit(distributed, client, work, rows):
-            if future.status == "error" and isinstance(future.exception(), killed):
+            try:
+                report = _result(row, future.result, killed)
+            except killed:
                 suspects.append(row)
             else:
-                yield row, _result(row, future.result)
+                yield row, report
         # Dask blames every slide that a dying worker had queued: retry each by itself.
         for row in suspects:
             for _, future in _submit(distributed, client, work, [row]):
-                error = future.exception() if future.status == "error" else None
-                if isinstance(error, killed):
-                    reason = (
+                try:
+                    report = _result(row, future.result, killed)
+                except killed as error:
+                    report = _failed(
+                        row,
                         f"{error.allowed_failures + 1} workers died of it, twice over: "
                         "the file crashes the library that reads it, or needs more "
-                        "memory than a worker has"
+                        "memory than a worker has",
                     )
-                    yield row, _failed(row, reason)
-                else:
-                    yield row, _result(row, future.result)
+                yield row, report
 
 
 def _submit(distributed, client, work: Work, rows: Sequence[SlideRow]) -> Iterator:

@@ -1,14 +1,18 @@
 """Slides on one process and on Dask's: order, surprises, dead workers, no scheduler."""
 
+import contextlib
+
 import pytest
 from extras import need
 from slide_work import note
 
+from pathjax.wsi import cluster
 from pathjax.wsi.cluster import run_slides
 from pathjax.wsi.manifest import SlideRow
 
 dask = need("dask")
-need("distributed")  # its defaults have to be there before they are changed
+# Its defaults have to be there before they are changed.
+distributed = need("distributed")
 
 
 def rows(*names):
@@ -51,6 +55,32 @@ def test_no_scheduler_is_a_named_error():
         for address in ("tcp://127.0.0.1:9", "nonsense://x"):
             with pytest.raises(RuntimeError, match=f"answers at {address}.*dask sched"):
                 run_slides(rows("a"), note, scheduler=address)
+
+
+def test_a_report_that_is_lost_with_its_worker_is_made_again(monkeypatch):
+    """As when a worker dies of its next slide before the last one's report is fetched."""
+    lost = iter([distributed.scheduler.KilledWorker("tile-1", None, 1)])
+
+    class Finished:
+        status = "finished"
+
+        def __init__(self, row):
+            self.row = row
+
+        def result(self):
+            for error in lost:
+                raise error
+            return note(self.row)
+
+    monkeypatch.setattr(cluster, "_client", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(
+        cluster, "_submit", lambda *given: ((row, Finished(row)) for row in given[-1])
+    )
+    found = run_slides(rows("a", "b"), note, workers=2)
+    assert [(one.slide_id, one.status) for one in found] == [
+        ("a", "tiled"),
+        ("b", "tiled"),
+    ]
 
 
 @pytest.mark.slow
