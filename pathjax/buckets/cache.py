@@ -33,6 +33,7 @@ DEFAULT_GB = 50.0
 COPIES = "/buckets/files/"
 AT_ONCE = 8  # downloads
 LARGE = 1e8  # bytes of a download that is logged
+HELD_SECONDS = 60.0  # to wait for readers of a copy whose object was replaced
 DOWNLOAD = ".download-"  # before the name of a copy that is not complete
 # Not downloaded with the folder they are in, nor uploaded when written.
 SHARD = ".array_record"
@@ -227,6 +228,7 @@ def _pull(address: str) -> None:
 def _hold(address: str, expected: Stat, room: bool = False) -> Lock:
     """The tag of an object's copy, locked, after a download if need be."""
     path, tag = copy_of(address), _tag(address)
+    until = time.monotonic() + HELD_SECONDS
     while True:
         fcntl.flock(tag, fcntl.LOCK_SH)
         if _read_tag(tag, path) == expected:
@@ -236,6 +238,12 @@ def _hold(address: str, expected: Stat, room: bool = False) -> Lock:
             fcntl.flock(tag, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Waiting for it would be for ever: who comes first keeps the copy for reading.
+            if time.monotonic() > until:
+                raise BucketError(
+                    f"{address} was replaced, and this or another process still reads the "
+                    f"copy of what it was before, after {HELD_SECONDS:g} s: end that process, "
+                    "or give this one a cache of its own (XDG_CACHE_HOME)"
+                ) from None
             time.sleep(random.uniform(0.01, 0.05))
             continue
         if _read_tag(tag, path) != expected:

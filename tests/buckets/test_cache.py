@@ -143,6 +143,27 @@ def test_threads_that_lack_one_shard_at_once_all_have_it(
     assert len(done) == 2
 
 
+def test_a_copy_that_is_read_while_its_object_is_replaced(
+    copies, monkeypatch, tmp_path
+):
+    """It stays as it is; who wants the new object is told so, and has it afterwards."""
+    address = f"faulty://b/shard{cache.SHARD}"
+    path = cache.copy_of(address)
+    store.write(address, b"old")
+    held = hold(path)
+    store.write(address, b"new")
+    another_machine(tmp_path / "cache", monkeypatch)  # another process of this one
+    monkeypatch.setattr(cache, "HELD_SECONDS", 0.05)
+    with pytest.raises(
+        BucketError, match=r"shard.* was replaced, and .*XDG_CACHE_HOME"
+    ):
+        hold(path)
+    assert path.read_bytes() == b"old"
+    held.close()
+    hold(path).close()
+    assert path.read_bytes() == b"new"
+
+
 def test_all_tiles_through_a_cache_that_holds_some(
     put_study, copies, tiny_study, monkeypatch
 ):
