@@ -24,8 +24,8 @@ if [ ! -f "$here/../setup.py" ]; then
   exit 1
 fi
 tag=${tag:-pathjax:$kind}
-extras=$kind
-[ "$kind" != cpu ] || extras=''
+extras=buckets
+[ "$kind" = cpu ] || extras=$kind,buckets
 
 run() {
   if [ -n "$dry" ]; then

@@ -2,8 +2,10 @@
 # Trains on Cloud TPU VMs: plans, creates the pod, installs, trains on all its workers,
 # shows the log, recreates the pod after a preemption, and deletes it at the end.
 #
-#   launch/tpu_pod.sh NAME --zone=ZONE --target=v5e:4x4 (--share=HOST:/EXPORT | --disk=DISK)
-#       [options] -- --config=FILE.py:ARG --workdir=/mnt/pathjax/RUN [--config.KEY=VALUE ...]
+#   launch/tpu_pod.sh NAME --zone=ZONE --target=v5e:4x4 [--share=HOST:/EXPORT | --disk=DISK]
+#       [options] -- --config=FILE.py:ARG --workdir=WHERE [--config.KEY=VALUE ...]
+#
+# WHERE is gs://BUCKET/RUN or s3://BUCKET/RUN, or /mnt/pathjax/RUN with --share or --disk.
 #
 # --target   as for `pathjax plan`: v4, v5e, v5p or v6e, and the shape in chips
 # --share    NFS export, such as Filestore's, mounted at /mnt/pathjax on all workers
@@ -76,13 +78,15 @@ done
 [ -n "$name" ] && [ -n "$zone" ] && [ -n "$target" ] ||
   usage "wanted NAME, --zone and --target"
 [ ${#config[@]} -gt 0 ] && [ -n "$workdir" ] || usage "after -- wanted --config= and --workdir="
-if [ -z "$share$disk" ] || { [ -n "$share" ] && [ -n "$disk" ]; }; then
-  usage "wanted --share or --disk: checkpoints must outlive the pod"
+if [ -n "$share" ] && [ -n "$disk" ]; then
+  usage "wanted --share or --disk, not both"
 fi
 case $workdir in
-  /mnt/pathjax/*) ;;
-  gs://*) usage "--workdir=$workdir: a bucket is no file system; use /mnt/pathjax/RUN" ;;
-  *) usage "--workdir=$workdir is lost with the pod; use /mnt/pathjax/RUN" ;;
+  gs://?*/?* | s3://?*/?*) ;;
+  /mnt/pathjax/*)
+    [ -n "$share$disk" ] || usage "wanted --share or --disk: checkpoints must outlive the pod"
+    ;;
+  *) usage "--workdir=$workdir is lost with the pod; use gs://BUCKET/RUN or /mnt/pathjax/RUN" ;;
 esac
 
 # The target's chips, and its name in the Cloud TPU API.

@@ -54,7 +54,7 @@ install() {
   python3 -m pip install --user -q uv
   local uv=$HOME/.local/bin/uv
   [ -x "$run/env/bin/python" ] || "$uv" venv -q --python 3.12 "$run/env"
-  "$uv" pip install -q --python "$run/env/bin/python" "${wheel}[tpu]"
+  "$uv" pip install -q --python "$run/env/bin/python" "${wheel}[tpu,buckets]"
   if [ $# -gt 0 ]; then
     mount_share "$@"
   fi

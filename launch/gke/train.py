@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Trains on TPU slices of a GKE cluster: plans, fills in jobset.yaml, applies it.
 
-    python launch/gke/train.py NAME --target=v5e:4x4 --image=IMAGE --claim=CLAIM [options]
-        -- --config=FILE.py:ARG --workdir=/data/RUN [--config.KEY=VALUE ...]
+    python launch/gke/train.py NAME --target=v5e:4x4 --image=IMAGE [--claim=CLAIM] [options]
+        -- --config=FILE.py:ARG --workdir=WHERE [--config.KEY=VALUE ...]
 
-The claim is ReadWriteMany (Filestore) and stands at /data in all pods. JobSet must be
-installed in the cluster, and a node pool of the target's shape must be there (README.md
-has both commands). The Python standard library is enough.
+WHERE is gs://BUCKET/RUN or s3://BUCKET/RUN, or /data/RUN with a claim, which is
+ReadWriteMany (Filestore) and stands at /data in all pods. JobSet must be installed in the
+cluster, and a node pool of the target's shape must be there (README.md has both
+commands). The Python standard library is enough.
 
 `--dry-run` prints the manifest and the commands, and runs nothing.
 """
@@ -31,6 +32,7 @@ ACCELERATORS = {
     "v6e": ("tpu-v6e-slice", 8, 4),
 }
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+BUCKET = r"(gs|s3)://[^/]+/."
 SPOT = """
                 cloud.google.com/gke-spot: "true"
               tolerations:
@@ -44,15 +46,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """The options before `--`, and as `train` the words after it."""
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n")[0],
-        usage="%(prog)s NAME --target=v5e:4x4 --image=IMAGE --claim=CLAIM [options] "
-        "-- --config=FILE.py:ARG --workdir=/data/RUN",
+        usage="%(prog)s NAME --target=v5e:4x4 --image=IMAGE [--claim=CLAIM] [options] "
+        "-- --config=FILE.py:ARG --workdir=(/data/RUN | gs://BUCKET/RUN)",
     )
     parser.add_argument("name")
     parser.add_argument("--target", required=True, help="target as for `pathjax plan`")
     parser.add_argument(
         "--image", required=True, help="image made by launch/build_image.sh tpu"
     )
-    parser.add_argument("--claim", required=True, help="ReadWriteMany volume claim")
+    parser.add_argument(
+        "--claim", help="ReadWriteMany volume claim, unless --workdir is in a bucket"
+    )
     parser.add_argument("--slices", type=int, default=1)
     parser.add_argument("--namespace", default="default")
     parser.add_argument(
@@ -75,7 +79,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
             ("--namespace", args.namespace),
             ("--service-account", args.service_account),
         )
-        if not NAME.fullmatch(value)
+        if value is not None and not NAME.fullmatch(value)
     ]
     if not re.fullmatch(r"[\w./:@-]+", args.image):
         wrong.append(f"--image={args.image}: wanted REGISTRY/NAME:TAG")
@@ -87,9 +91,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         for name in ("--config", "--workdir")
         if name not in options
     ]
-    if not options.get("--workdir", "/data/").startswith("/data/"):
+    workdir = options.get("--workdir", "/data/")
+    if not re.match(BUCKET if args.claim is None else rf"/data/|{BUCKET}", workdir):
         wrong.append(
-            f"--workdir={options['--workdir']} is lost with the pod: wanted /data/RUN"
+            f"--workdir={workdir} is lost with the pod: wanted gs://BUCKET/RUN, or --claim "
+            "and /data/RUN"
         )
     try:
         args.accelerator, args.hosts, args.chips = shape(args.target)
@@ -143,7 +149,10 @@ def manifest(args: argparse.Namespace) -> str:
         IMAGE=args.image,
         # JSON's lists of strings are YAML's too; Kubernetes would expand $(NAME).
         COMMAND=command.replace("$(", "$$("),
-        CLAIM=args.claim,
+        # Without a claim /data is each pod's own, and empty.
+        VOLUME=f"persistentVolumeClaim: {{claimName: {args.claim}}}"
+        if args.claim
+        else "emptyDir: {}",
     )
 
 

@@ -50,10 +50,12 @@ def test_the_kinds_are_extras_of_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "setuptools", stub)
     monkeypatch.setattr(stub, "setup", lambda **told: found.update(told))
     runpy.run_path(str(LAUNCH.parent / "setup.py"))
-    assert {"cuda", "tpu"} <= found["extras_require"].keys()
+    assert {"buckets", "cuda", "tpu"} <= found["extras_require"].keys()
 
 
-@pytest.mark.parametrize(("kind", "extras"), [("cpu", ""), ("tpu", "tpu")])
+@pytest.mark.parametrize(
+    ("kind", "extras"), [("cpu", "buckets"), ("tpu", "tpu,buckets")]
+)
 def test_builds_and_pushes(cluster, kind, extras):
     cluster.fake("docker")
     done = cluster.run("build_image.sh", kind, "--tag=r/p:1", "--push")

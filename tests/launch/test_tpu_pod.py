@@ -80,6 +80,22 @@ def test_plans_creates_installs_trains_and_deletes(pod):
     assert "step 10" in done.stdout
 
 
+@pytest.mark.parametrize("workdir", ["gs://bucket/r1", "s3://bucket/r1"])
+def test_a_run_in_a_bucket_needs_no_file_system(pod, workdir):
+    train = (TRAIN[0], f"--workdir={workdir}", "--config.study=gs://bucket/study")
+    done = pod(
+        *POD[:3],
+        states=["NOT_FOUND", "READY"],
+        statuses=["none", "exit 0"],
+        train=train,
+    )
+    assert done.returncode == 0, done.stderr
+    (install,) = named(done.calls, "tpu_worker.sh install")
+    assert command(install) == "bash tpu_worker.sh install p.whl"
+    (start,) = started(done.calls)
+    assert command(start).endswith(" ".join(train))
+
+
 def test_a_pod_taken_away_is_made_anew_and_the_same_line_goes_on(pod):
     done = pod(
         *POD,
@@ -234,7 +250,7 @@ def test_targets_have_googles_names(pod, target, words):
             TRAIN,
             "--fast",
         ),
-        (POD, (TRAIN[0], "--workdir=gs://b/r"), "no file system"),
+        (POD, (TRAIN[0], "--workdir=gs://b"), "lost with the pod"),
         (POD, (TRAIN[0], "--workdir=/tmp/r"), "lost with the pod"),
     ],
 )

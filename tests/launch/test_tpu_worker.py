@@ -99,6 +99,6 @@ def test_installs_and_mounts(vm, words, wanted):
     vm.verb("install", "p.whl", *words)
     calls = [" ".join(call) for call in vm.calls()]
     assert any(call.startswith(wanted) for call in calls)
-    assert any("pip install" in call and "p.whl[tpu]" in call for call in calls)
+    assert any("pip install" in call and "p.whl[tpu,buckets]" in call for call in calls)
     # A disk that has a file system is never formatted.
     assert named(vm.calls(), "mkfs.ext4") == []

@@ -92,6 +92,34 @@ def test_hosts_and_chips(target, wanted):
     assert shape(target) == wanted
 
 
+def test_a_run_in_a_bucket_needs_no_claim():
+    train = (TRAIN[0], "--workdir=gs://bucket/r1")
+    found = yaml.safe_load(manifest(parse([*ARGS[:3], "--", *train])))
+    (replicated,) = found["spec"]["replicatedJobs"]
+    job = replicated["template"]["spec"]
+    assert job["template"]["spec"]["volumes"] == [{"name": "data", "emptyDir": {}}]
+    assert "--workdir=gs://bucket/r1" in container(found)["command"]
+    kubernetes_validate.validate(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "one"},
+            "spec": job,
+        },
+        "1.34",
+        strict=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("claim", "workdir"), [((), "/data/r1"), (ARGS[3:], "gs://b"), (ARGS[3:], "/tmp/r")]
+)
+def test_a_run_that_would_be_lost_is_refused(claim, workdir, capsys):
+    with pytest.raises(SystemExit):
+        parse([*ARGS[:3], *claim, "--", TRAIN[0], f"--workdir={workdir}"])
+    assert f"--workdir={workdir} is lost with the pod" in capsys.readouterr().err
+
+
 def test_words_with_quotes_and_dollars_arrive_as_they_are():
     args = parse([*ARGS, "--", *LINE, '--config.note=say "$(HOME)" $NAME'])
     words = container(yaml.safe_load(manifest(args)))["command"]
