@@ -167,10 +167,11 @@ def _study(study: Study, view: View, split: str | None, fold: str | None) -> Inp
         rows, part = np.arange(len(study)), ""
     else:
         rows, part = study.fold_tiles(split, fold), f"{split}/{fold}"
-    tiles = study.tiles.iloc[rows].reset_index(drop=True)
+    ids = ["tile_id", "sample_id", "patient_id", "slide_id", "site"]
+    # Not `study.tiles`, which the study would keep beside this table.
+    tiles = study.tile_rows(rows, [*ids, "x", "y", "mpp"])
     level0 = _level0(study, tiles)
     scale = tiles["mpp"] / level0
-    ids = ["tile_id", "sample_id", "patient_id", "slide_id", "site"]
     half = study.tile_px * scale / 2
     table = tiles[ids].astype(str).assign(
         x=tiles["x"] + half,
