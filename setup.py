@@ -21,7 +21,7 @@ REQUIRES = [
     "jax>=0.10,<0.13",
     # Linen, confined to pathjax/models; 0.13 may drop what Linen relies on.
     "flax>=0.12,<0.13",
-    "optax>=0.2.5",  # optax.lbfgs with its zoom line search, optax.tree
+    "optax>=0.2.5",  # optax.tree
     # v0 CheckpointManager; 1.0 replaces the top-level API.
     "orbax-checkpoint>=0.11.20,<1",
     "grain>=0.2.16",  # MapDataset iterator state as used in the checkpoint

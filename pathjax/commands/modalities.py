@@ -80,6 +80,12 @@ def add(commands) -> None:
         "--alone", action="store_true", help="score single modalities only"
     )
     parser.add_argument(
+        "--screen",
+        action="store_true",
+        help="many targets of two classes, by single modalities: one compiled program "
+        "with the same folds for all, p by permuted labels, q over all",
+    )
+    parser.add_argument(
         "--strict",
         action="store_true",
         help="score nothing if anything that was given is not used",
@@ -93,6 +99,7 @@ def run_modalities(args: argparse.Namespace) -> None:
     from pathjax.modalities.features import Preparation
     from pathjax.modalities.figures import write_all
     from pathjax.modalities.run import Options, asked_of, run
+    from pathjax.modalities.screen import screen
     from pathjax.modalities.sources import from_study, from_tables
     from pathjax.progress import stage
 
@@ -131,16 +138,15 @@ def run_modalities(args: argparse.Namespace) -> None:
         prepare=Preparation(args.genes, args.components),
     )
     questions, left_out = asked_of(cohort, names, options)
+    command = shlex.join(["pathjax", *sys.argv[1:]])
+    do = screen if args.screen else run
     with stage("modalities", 1) as bar:
-        result = run(
-            cohort,
-            questions,
-            args.out,
-            options,
-            command=shlex.join(["pathjax", *sys.argv[1:]]),
-            progress=bar,
-        )
+        result = do(cohort, questions, args.out, options, command=command, progress=bar)
     for note in (*cohort.notes, *left_out):
         print(f"note: {note}")
-    for path in [args.out / "results.json", *write_all(result, args.out)]:
+    if args.screen:
+        paths = [args.out / name for name in ("screen.csv", "screen.json")]
+    else:
+        paths = [args.out / "results.json", *write_all(result, args.out)]
+    for path in paths:
         print(path)

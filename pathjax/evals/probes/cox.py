@@ -3,9 +3,9 @@
     x, times and events, FoldWeights, grid -> one jitted program -> Sweep
     Sweep.prediction [R, Q, 1 + K]: the log relative hazard, then S(t) at GRID
 
-Probe seeds, inner folds and strengths are fitted side by side on the same features. The
-strength is the one of the best concordance over the held-out rows, each pair inside one
-inner fold; ties go to the stronger. Survival curves are Breslow's.
+Probe seeds and inner folds are fitted side by side, each down the strengths on the axes
+of its rows. The strength is the one of the best concordance over the held-out rows, each
+pair inside one inner fold; ties go to the stronger. Survival curves are Breslow's.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pathjax.evals.folds import FoldWeights
 from pathjax.evals.probes.base import over_devices, pad
-from pathjax.evals.probes.logistic import minimise, side_by_side
+from pathjax.evals.probes.lbfgs import Point, along_path
 from pathjax.evals.probes.sweep import (
     EXACT,
     GridProbe,
@@ -27,6 +27,7 @@ from pathjax.evals.probes.sweep import (
     moments,
     powers_of_ten,
     rotated,
+    side_by_side,
 )
 from pathjax.stats.survival import GRID
 
@@ -142,9 +143,8 @@ def _tied(event, first, weight):
     return alive, of_time(alive * weight) / count, (before - before[first]) / count
 
 
-def _at_risk(eta, weight, alive, first):
+def _at_risk(hazard, alive, first):
     """Sums of the relative hazards of those at risk and, of them, of those who die."""
-    hazard = weight * jnp.exp(eta)
     risk = running_sum(hazard[::-1])[::-1][first]
     dying = jax.ops.segment_sum(
         alive * hazard, first, len(first), indices_are_sorted=True
@@ -168,13 +168,32 @@ def cox_loss(
       event, first: Events, and the first row of the same time.
       weight: How often rows count.
     """
-    alive, mean_weight, share = _tied(event, first, weight)
+    return cox_value_and_slope(eta, first, weight, _tied(event, first, weight))[0]
+
+
+def cox_value_and_slope(eta, first, weight, tied):
+    """`cox_loss` and its derivatives by eta `[N]`, of what `_tied` gives.
+
+    Written out: of its own accord the gradient scatters where sums are enough, and takes
+    twice as long to compile.
+    """
+    alive, mean_weight, share = tied
     eta = jnp.where(weight > 0, eta, FAR_BELOW)
-    eta = eta - jax.lax.stop_gradient(eta.max())
-    risk, dying = _at_risk(eta, weight, alive, first)
-    left = jnp.where(alive > 0, risk - share * dying, 1.0)
-    gain = alive * (weight * eta - mean_weight * jnp.log(jnp.maximum(left, 1e-30)))
-    return -gain.sum() / jnp.maximum(weight.sum(), 1e-9)
+    eta = eta - eta.max()
+    hazard = weight * jnp.exp(eta)
+    risk, dying = _at_risk(hazard, alive, first)
+    left = jnp.maximum(jnp.where(alive > 0, risk - share * dying, 1.0), 1e-30)
+    gain = alive * (weight * eta - mean_weight * jnp.log(left))
+    # A row is at risk in the terms of all times up to its own.
+    term = alive * mean_weight / left
+    sums = (
+        jnp.zeros((len(first), 2))
+        .at[first]
+        .add(jnp.stack([term, term * share], axis=1), indices_are_sorted=True)
+    )
+    own = running_sum(sums[:, 0]) - alive * sums[first, 1]
+    total = jnp.maximum(weight.sum(), 1e-9)
+    return -gain.sum() / total, (hazard * own - alive * weight) / total
 
 
 def minimise_l1(loss, start, l1, steps: int, tolerance):
@@ -280,7 +299,7 @@ def cox_sweep(
         eta = jnp.where(weight > 0, eta, FAR_BELOW)
         alive, _, _ = _tied(event, first, weight)
         top = eta.max()
-        risk, _ = _at_risk(eta - top, weight, alive, first)
+        risk, _ = _at_risk(weight * jnp.exp(eta - top), alive, first)
         falls = alive * weight / jnp.maximum(risk, 1e-30)
         hazard = jnp.matmul(before, falls, precision=EXACT)  # Breslow 1972, / e^top
         hazard = jax.lax.cummax(hazard)  # sums of other lengths round in other ways
@@ -314,41 +333,59 @@ def cox_fits(
     def fold(which):
         weight, rows_held = flat[which], held[which % fits]
         if l1_ratio:  # no rotation: it would be another penalty
-            features, of_x = (
-                z / scale[which][None, :],
-                lambda params: params / scale[which],
-            )
+            features = z / scale[which][None, :]
+
+            def fit(strength):
+                l1, l2 = l1_ratio * strength, (1 - l1_ratio) * strength
+
+                def loss(params):
+                    eta = jnp.matmul(features, params, precision=EXACT)
+                    smooth = cox_loss(eta, event, first, weight)
+                    return smooth + 0.5 * l2 * jnp.sum(params**2)
+
+                start = jnp.zeros(features.shape[1])
+                return minimise_l1(loss, start, l1, steps, tolerance)
+
+            params, *how = jax.vmap(fit)(penalty)
+            kernel = params / scale[which][None, :]
         else:
             features, variance, of_x = rotated(z, mean[which], scale[which], weight)
-            deaths = jnp.sum(weight * event) / jnp.maximum(weight.sum(), 1e-9)
+            tied = _tied(event, first, weight)
 
-        def fit(strength):
-            l1, l2 = l1_ratio * strength, (1 - l1_ratio) * strength
-            # Curvature is divided out: without any effect the likelihood's is about that
-            # of the features times the share of events.
-            stiffness = 1.0 if l1_ratio else jnp.sqrt(deaths * variance + l2)
+            def evaluate(params):
+                eta = jnp.matmul(features, params[0, :, 0], precision=EXACT)
+                value, slope = cox_value_and_slope(eta, first, weight, tied)
+                gradient = jnp.matmul(slope, features, precision=EXACT)
+                return Point(params, value[None], gradient[None, :, None], jnp.zeros(1))
 
-            def loss(params):
-                params = params / stiffness
-                eta = jnp.matmul(features, params, precision=EXACT)
-                smooth = cox_loss(eta, event, first, weight)
-                return smooth + 0.5 * l2 * jnp.sum(params**2)
-
-            start = jnp.zeros(features.shape[1])
-            if l1_ratio:
-                params, *how = minimise_l1(loss, start, l1, steps, tolerance)
-            else:
-                params, *how = minimise(loss, start, steps, tolerance)
-            params = params / stiffness
-            risk = jnp.matmul(features[rows_held], params, precision=EXACT)
-            counted = held_out[which][rows_held] * real[which % fits]
-            pairs = _concordant(risk, time[rows_held], event[rows_held], counted)
-            kernel = of_x(params)
-            offset = jnp.sum(mean[which] * kernel)
-            kernel = kernel / spread
-            return kernel, offset + jnp.sum(centre * kernel), *how, *pairs
-
-        return jax.vmap(fit)(penalty)
+            # Without any effect the likelihood's curvature is about that of the
+            # features times the share of events.
+            curvature = (
+                variance * jnp.sum(weight * event) / jnp.maximum(weight.sum(), 1e-9)
+            )
+            params, *how = along_path(
+                evaluate,
+                penalty,
+                jnp.zeros((1, features.shape[1], 1)),
+                curvature=curvature,
+                precondition=lambda l2, vector, _: (
+                    vector / (curvature[None, :, None] + l2)
+                ),
+                read=lambda point: point.params[0, :, 0],
+                steps=steps,
+                tolerance=tolerance,
+            )
+            how = [part[:, 0] for part in how]
+            kernel = jax.vmap(of_x)(params)
+        risk = jnp.matmul(params, features[rows_held].T, precision=EXACT)
+        counted = held_out[which][rows_held] * real[which % fits]
+        pairs = jax.vmap(_concordant, (0, None, None, None))(
+            risk, time[rows_held], event[rows_held], counted
+        )
+        offset = jnp.matmul(kernel, mean[which], precision=EXACT)
+        kernel = kernel / spread[None, :]
+        offset = offset + jnp.matmul(kernel, centre, precision=EXACT)
+        return kernel, offset, *how, *pairs
 
     parts = side_by_side(fold, seeds * fits, rows, min(x.shape))
     return tuple(part.reshape(seeds, fits, *part.shape[1:]) for part in parts)

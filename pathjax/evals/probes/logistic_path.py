@@ -2,19 +2,15 @@
 
 Seeds and inner folds are fitted side by side: all multiply the same features, whatever
 rows they count, a block of rows at a time, so that one matrix product serves them all
-and nothing as large as the features is made. A strength begins where the next stronger
-one ended (Friedman, Hastie & Tibshirani 2010, doi:10.18637/jss.v033.i01), with what is
-known of the curvature. What sweeps share is in sweep.py.
+and nothing as large as the features is made. What sweeps share is in sweep.py.
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from pathjax.evals.probes.lbfgs import Point, descend, no_pairs
+from pathjax.evals.probes.lbfgs import Point, along_path
 from pathjax.evals.probes.sweep import EXACT, Sweep, choose, moments, over_rows
 
 # A masked logit: far below any other, and finite so that 0 * it is 0.
@@ -89,8 +85,8 @@ class _Fits:
             logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
         return jax.nn.log_softmax(jnp.where(present > 0, logits, ABSENT), axis=-1)
 
-    def evaluate(self, l2, params) -> Point:
-        """Loss, gradient, and each class's mean p (1 - p), with the penalty l2."""
+    def evaluate(self, params) -> Point:
+        """Loss, gradient, and each class's mean p (1 - p)."""
         kernel, bias = self.shared(params)
         first = self.present.shape[1] - self.columns  # one logit is the second class's
 
@@ -111,7 +107,7 @@ class _Fits:
         pull = pull - self._mean[:, :, None] * push[:, None, :]
         pull = pull / self._scale[:, :, None]
         gradient = jnp.concatenate([pull, push[:, None, :]], axis=1)
-        return penalised(l2, Point(params, loss, gradient, curve))
+        return Point(params, loss, gradient, curve)
 
     def loss_held_out(self, params):
         """Summed log loss `[P]` of the rows that choose."""
@@ -142,32 +138,36 @@ class _Fits:
 
     def precondition(self, l2, vector, point):
         """By each class's second derivatives, as if all its rows had the mean p (1 - p)."""
-        curve = jnp.maximum(point.more, LEAST_CURVATURE)[:, None, :]
 
-        def turned(kernel, axes):
+        def turned(vector, axes):
             if axes is None:
-                return kernel
-            return jnp.einsum("ei,pek->pik", axes, kernel, precision=EXACT)
+                return vector
+            kernel = jnp.einsum("ei,pek->pik", axes, vector[:, :-1], precision=EXACT)
+            return jnp.concatenate([kernel, vector[:, -1:]], axis=1)
 
-        kernel = turned(vector[:, :-1], self._axes)
-        kernel = kernel / (curve * self._variance[None, :, None] + l2)
-        kernel = turned(kernel, None if self._axes is None else self._axes.T)
-        return jnp.concatenate([kernel, vector[:, -1:] / curve], axis=1)
-
-
-def penalised(l2, point: Point) -> Point:
-    """A point with the penalty l2 more; the bias is free of it."""
-    kernel = point.params.at[:, -1].set(0.0)
-    more = 0.5 * l2 * jnp.sum(kernel**2, axis=(1, 2))
-    return point._replace(
-        value=point.value + more, gradient=point.gradient + l2 * kernel
-    )
+        vector = by_curvature(
+            l2, turned(vector, self._axes), point.more, self._variance
+        )
+        return turned(vector, None if self._axes is None else self._axes.T)
 
 
-def largest(l2, gradient):
-    """The largest entry `[P]`; at any l2 the kernel is of one scale to it."""
-    kernel = jnp.abs(gradient[:, :-1]).max(axis=(1, 2)) / jnp.sqrt(1.0 + l2)
-    return jnp.maximum(kernel, jnp.abs(gradient[:, -1]).max(axis=1))
+def by_curvature(
+    l2: ArrayLike,
+    vector: Float[Array, "P A K"],
+    curve: Float[Array, "P K"],
+    variance: Float[Array, "A-1"],
+) -> Float[Array, "P A K"]:
+    """Divided by the second derivatives, as if all rows of a class had the mean p (1 - p).
+
+    Args:
+      l2: Of the kernel.
+      vector: Of the axes of the features, and last of the bias.
+      curve: The mean p (1 - p) of each class.
+      variance: Of the axes.
+    """
+    curve = jnp.maximum(curve, LEAST_CURVATURE)[:, None, :]
+    kernel = vector[:, :-1] / (curve * variance[None, :, None] + l2)
+    return jnp.concatenate([kernel, vector[:, -1:] / curve], axis=1)
 
 
 def path_sweep(
@@ -206,28 +206,23 @@ def path_sweep(
     fits = _Fits(x, onehot, train, val, balanced=balanced, seeds=seeds)
     last = jnp.arange(seeds) * each + final
 
-    def strength(carry, l2):
-        point, pairs, before = carry
-        # The stronger one's end, as this one sees it: the penalty is known exactly.
-        point = penalised(l2 - before, point)
-        moves = pairs.moves.at[:, :, -1].set(0.0)
-        pairs = pairs._replace(changes=pairs.changes + (l2 - before) * moves)
-        point, pairs, count = descend(
-            functools.partial(fits.evaluate, l2),
-            point,
-            pairs,
-            precondition=functools.partial(fits.precondition, l2),
-            largest=functools.partial(largest, l2),
-            steps=steps,
-            tolerance=tolerance,
-        )
-        ends = (*fits.shared(point.params), count, largest(l2, point.gradient))
-        loss = fits.loss_held_out(point.params)
-        return (point, pairs, l2), (jax.tree.map(lambda part: part[last], ends), loss)
+    def read(point):
+        ends = [part[last] for part in fits.shared(point.params)]
+        return *ends, fits.loss_held_out(point.params)
 
     start = jnp.zeros((seeds * each, x.shape[1] + 1, fits.columns))
-    begin = (fits.evaluate(l2[0], start), no_pairs(start), l2[0])
-    ends, losses = jax.lax.scan(strength, begin, l2)[1]
+    (*ends, losses), *how = along_path(
+        fits.evaluate,
+        l2,
+        start,
+        curvature=jnp.ones(start.shape[1]),
+        free=1,
+        precondition=fits.precondition,
+        read=read,
+        steps=steps,
+        tolerance=tolerance,
+    )
+    ends += [part[:, last] for part in how]
     losses = jnp.moveaxis(losses.reshape(-1, seeds, each), 0, 2)
     loss, choice = choose(losses, fits.held.reshape(seeds, each))
     kernel, bias, count, gradient = (part[choice, jnp.arange(seeds)] for part in ends)

@@ -24,6 +24,9 @@ from pathjax.evals.probes.base import Fit, Probe, Problem, chosen, over_devices,
 # Products are exact float32 on every device; TPUs and GPUs would round to fewer bits.
 EXACT = jax.lax.Precision.HIGHEST
 ROWS_AT_ONCE = 2048
+# Fits run side by side while their log-probabilities and what L-BFGS keeps beside them,
+# about this many arrays of that size, fit into 128 MiB.
+AT_ONCE, COPIES = 1 << 27, 8
 
 
 def powers_of_ten(high: int, low: int, count: int) -> tuple[float, ...]:
@@ -219,6 +222,17 @@ def rotated(
             return jnp.matmul(of_rows, z, precision=EXACT) / scale
 
     return features, jnp.maximum(values, 0.0) / total, of_x
+
+
+def side_by_side(run, count: int, rows: int, classes: int):
+    """run of 0 to count - 1; as many at once as their log-probabilities leave room for."""
+    numbers = jnp.arange(count)
+    most = max(1, AT_ONCE // (4 * rows * classes * COPIES))
+    if most >= count:
+        return jax.vmap(run)(numbers)
+    # A divisor: a shorter last batch would be compiled too.
+    size = max(size for size in range(1, most + 1) if count % size == 0)
+    return jax.lax.map(run, numbers, batch_size=size)
 
 
 def choose(losses, val):

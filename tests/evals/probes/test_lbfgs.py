@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from pathjax.evals.probes.lbfgs import KEPT, Point, descend, no_pairs
+from pathjax.evals.probes.lbfgs import KEPT, Point, along_path, descend, no_pairs
 
 RNG = np.random.default_rng(0)
 # Three convex losses of 4 x 2 parameters, of different scales.
@@ -90,3 +90,39 @@ def test_no_fit_takes_more_steps_than_it_may():
     start = jnp.zeros((3, 4, 2))
     _, _, count = run(evaluate(start), no_pairs(start), steps=3, tolerance=0.0)
     assert count.tolist() == [3, 3, 3]
+
+
+def test_a_path_ends_at_the_ridge_minimum_of_each_strength():
+    """The last of four parameters has no penalty."""
+    strengths = np.array([3.0, 0.3, 0.03], np.float32)
+    path = jax.jit(
+        lambda strengths: along_path(
+            evaluate, strengths, jnp.zeros((3, 4, 2)),
+            curvature=jnp.ones(4), free=1,
+            precondition=lambda strength, vector, point: vector / (1 + strength),
+            read=lambda point: point.params, steps=100, tolerance=1e-4,
+        )
+    )  # fmt: skip
+    params, count, gradient = path(strengths)
+    assert params.shape == (3, 3, 4, 2) and (gradient <= 1e-4).all()
+    held = np.array([1, 1, 1, 0])[:, None]
+    for strength, found in zip(strengths, params, strict=True):
+        for own, target, scale in zip(found, TARGETS, SCALES, strict=True):
+
+            def loss(params, target=target, scale=scale, strength=strength):
+                penalty = 0.5 * strength * jnp.sum((held * params) ** 2)
+                return each(params, target, scale) + penalty
+
+            both = jax.jit(jax.value_and_grad(loss))
+            wanted = scipy.optimize.minimize(
+                lambda flat, f=both: [
+                    np.asarray(part, float).ravel().squeeze()
+                    for part in f(flat.reshape(4, 2).astype(np.float32))
+                ],
+                np.zeros(8),
+                jac=True,
+                options={"gtol": 1e-5},
+            ).x
+            np.testing.assert_allclose(own.reshape(-1), wanted, atol=5e-3)
+    alone = path(strengths[2:])[1]
+    assert count[2].sum() < alone.sum()

@@ -1,0 +1,51 @@
+"""launch/mutations.sh: its commands are understood; its tables are made of screens."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+from modalities_made import made_cohort
+from pathjax.launch import mutation_tables
+
+from pathjax.cli import build_parser
+from pathjax.modalities import screen as screens
+from pathjax.modalities.run import Options
+
+
+def test_q_is_over_all_cohorts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(screens, "NULLS", 20)
+    nulls = []
+    for seed, name in enumerate(("kirc", "luad")):
+        whole = made_cohort(seed=seed)
+        cohort = dataclasses.replace(whole, modalities={"rna": whole.modalities["rna"]})
+        out = tmp_path / f"mutations-{name}"
+        questions = [cohort.question(one) for one in ("kind", "other")]
+        screens.screen(cohort, questions, out, Options(folds=3))
+        nulls.append(np.load(out / "screen-rna.npz")["null"])
+    mutation_tables.main(tmp_path, ["kirc", "luad"])
+    table = pd.read_csv(tmp_path / "mutations.csv")
+    assert sorted(table["cohort"]) == ["KIRC", "KIRC", "LUAD", "LUAD"]
+    assert list(table["gene"][:2]) == ["kind", "kind"]
+    null = np.concatenate(nulls)
+    above = (null >= table["z"].to_numpy()[:, None]).sum(axis=1)
+    np.testing.assert_allclose(table["p"], (1 + above) / (1 + len(null)), rtol=1e-3)
+    # The two largest of four: p times 4 / 2.
+    np.testing.assert_allclose(table["q"][:2], 2 * table["p"][:2], rtol=1e-3)
+    printed = capsys.readouterr().out
+    assert (tmp_path / "mutations.md").read_text() == printed
+    assert "| KIRC | 60 | 2 | " in printed
+
+
+def test_each_cohort_is_screened(cluster):
+    cluster.fake("pathjax")
+    cluster.fake("python")
+    (cluster.root / "data").mkdir()
+    words = [str(cluster.root / "data"), str(cluster.root / "out")]
+    done = cluster.run("mutations.sh", *words, COHORTS="kirc luad")
+    assert done.returncode == 0, done.stderr
+    *calls, last = cluster.calls()
+    screened = [build_parser().parse_args(call[1:]) for call in calls][1::2]
+    assert [one.out.name for one in screened] == ["mutations-kirc", "mutations-luad"]
+    assert all(one.screen and one.targets == ["mutation:*"] for one in screened)
+    assert last[0] == "python" and last[-2:] == ["kirc", "luad"]
+    assert cluster.run("mutations.sh").returncode == 2
