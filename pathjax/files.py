@@ -15,6 +15,8 @@ import secrets
 import shlex
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,12 @@ from typing import Any
 LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 # Called with each file that is complete under its final name; `buckets` uploads it.
 AFTER_WRITE: list[Callable[[Path], None]] = []
+# What readers raise on a damaged file; pyarrow's, pandas' and h5py's errors are among
+# these. RuntimeError: an archive with a password.
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError),
+    *(zlib.error, zipfile.BadZipFile, csv.Error),
+)
 
 
 def command_line() -> str:
@@ -69,6 +77,30 @@ def names_full_disk(path: Path) -> Iterator[None]:
         if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
             error.filename = str(path)
         raise
+
+
+@contextlib.contextmanager
+def reading(
+    path: Path | str, error: type[Exception], kind: str = "", advice: str = ""
+) -> Iterator[None]:
+    """Raises what a damaged file raises as `error`: "PATH cannot be read as KIND (why)".
+
+    Args:
+      path: The file, for the message.
+      error: One that the block raises itself passes as it is.
+      kind: What the file should be, such as "AnnData".
+      advice: What to do, after a colon.
+    """
+    try:
+        yield
+    except error:
+        raise
+    except UNREADABLE as cause:
+        why = str(cause)[:200] or type(cause).__name__
+        raise error(
+            f"{path} cannot be read{kind and f' as {kind}'} ({why})"
+            + (advice and f": {advice}")
+        ) from cause
 
 
 @contextlib.contextmanager

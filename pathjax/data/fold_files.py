@@ -19,6 +19,7 @@ import pandas as pd
 from pathjax.data import tables
 from pathjax.data.split import UNITS
 from pathjax.data.study import Split, Study, StudyError
+from pathjax.files import reading
 
 ROLES = ("train", "val", "test")
 FOLD = re.compile(r"fold_(\d+)")
@@ -84,10 +85,8 @@ def hest_tables(folder: Path, columns=("sample_id",)) -> list[dict[str, pd.DataF
         rounds.append({})
         for role in ("train", "test"):
             path = folder / f"{role}_{k}.csv"
-            try:
+            with reading(path, StudyError):
                 rounds[-1][role] = pd.read_csv(path, dtype=str)[list(columns)]
-            except (OSError, ValueError, KeyError) as error:
-                raise StudyError(f"{path} cannot be read ({error})") from error
     return rounds
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pathjax.buckets import local
 from pathjax.data.study import StudyError
-from pathjax.data.tables import UNREADABLE, read_text
+from pathjax.data.tables import read_text
+from pathjax.files import reading
 
 Sets = dict[str, tuple[str, ...]]
 
@@ -38,10 +39,8 @@ def read_gmt(path: Path) -> Sets:
     Raises:
       StudyError: It is not such a file, or names a set twice.
     """
-    try:
+    with reading(path, StudyError, "gene sets"):
         lines = read_text(local(path)).splitlines()
-    except UNREADABLE as error:
-        raise StudyError(f"{path} cannot be read as gene sets: {error}") from error
     sets: Sets = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):

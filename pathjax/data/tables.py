@@ -14,7 +14,6 @@ import os
 import re
 import unicodedata
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
@@ -22,6 +21,7 @@ from pathlib import Path, PureWindowsPath
 import pandas as pd
 
 from pathjax.buckets import local
+from pathjax.files import UNREADABLE
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +91,6 @@ NOT_TEXT = {
     b"<html": "a web page: download the file itself",
 }
 SEPARATORS = (",", ";", "\t", "|")
-# What damaged files raise. RuntimeError: an archive with a password.
-UNREADABLE = (
-    *(ValueError, LookupError, OSError, EOFError, RuntimeError),
-    *(zlib.error, zipfile.BadZipFile, csv.Error),
-)
 MOST_BAD_ROWS = 3  # named in an error
 HEADER_BYTES = 1 << 20  # in which a header ends
 csv.field_size_limit(1 << 30)  # reports are longer than the default of 131,072

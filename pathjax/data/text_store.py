@@ -23,7 +23,7 @@ import pathjax
 from pathjax.buckets import local
 from pathjax.data.study import StudyError
 from pathjax.data.vectors import Vectors
-from pathjax.files import atomic_path
+from pathjax.files import atomic_path, reading
 
 KIND = "text embeddings"
 
@@ -109,16 +109,14 @@ def read_text(path: Path) -> TextEmbeddings:
       TextError: The file is missing, damaged, or of another kind.
     """
     path = local(path)
-    try:
-        with h5py.File(path, "r") as file:
-            meta = dict(json.loads(file.attrs["pathjax"]))
-            is_text = meta.get("kind") == KIND
-            ids = file["sample_id"].asstr()[:].tolist() if is_text else []
-            features = file["features"][:]
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise TextError(
-            f"{path} is not a text embedding file of pathjax: {error}"
-        ) from error
+    with (
+        reading(path, TextError, "a text embedding file of pathjax"),
+        h5py.File(path, "r") as file,
+    ):
+        meta = dict(json.loads(file.attrs["pathjax"]))
+        is_text = meta.get("kind") == KIND
+        ids = file["sample_id"].asstr()[:].tolist() if is_text else []
+        features = file["features"][:]
     if not is_text:
         raise TextError(
             f"{path}: expected text embeddings by `pathjax text embed`, got "

@@ -9,7 +9,6 @@ Reads and matches by sample id; runs no model.
 
 import collections
 import dataclasses
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,16 +16,15 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
-import pyarrow
 import scipy.sparse
 from jaxtyping import Bool, Float
 
 from pathjax.buckets import local
 from pathjax.data.study import StudyError
+from pathjax.files import reading
 from pathjax.registry import did_you_mean
 
 ID = "sample_id"
-UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile, pyarrow.ArrowException)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +77,9 @@ def read_vectors(path: Path, key: str = "") -> Vectors:
     reader = readers.get(path.suffix)
     if reader is None:
         raise StudyError(f"{path}: expected a file .h5ad, .npz or .parquet")
-    try:
+    with reading(path, StudyError, "vectors of samples"):
         ids, values = reader(path, key)
         made = Vectors([str(one) for one in ids], np.asarray(values, np.float32))
-    except StudyError:
-        raise
-    except UNREADABLE as error:
-        raise StudyError(
-            f"{path} cannot be read as vectors of samples: {error}"
-        ) from error
     if problems := made.problems():
         raise StudyError(f"{path}: {'; '.join(problems)}")
     return made

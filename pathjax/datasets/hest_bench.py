@@ -26,7 +26,7 @@ from pathjax.data.study import Split, Study, StudyError
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.dataset import Progress
 from pathjax.datasets.spatial.anndata_file import not_counts, read_anndata
-from pathjax.files import read_json, sha256, write_json
+from pathjax.files import read_json, reading, sha256, write_json
 
 MPP = 0.5
 GENES = "var_50genes.json"
@@ -45,10 +45,8 @@ def build_hest_bench(source: Path, out: Path, *, progress: Progress) -> Study:
       StudyError: A file is missing or damaged, or splits are not of that kind.
     """
     tests, files = read_splits(source)
-    try:
+    with reading(source / GENES, StudyError):
         genes = read_json(source / GENES, {"genes": [str]})["genes"]
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{GENES}: {error}") from error
     name = source.resolve().name
     writer = StudyWriter(
         out,
@@ -150,10 +148,8 @@ def _side(files: Mapping[str, tuple[str, str]], source: Path) -> int:
 
 
 def _open(path: Path) -> h5py.File:
-    try:
+    with reading(path, StudyError):
         file = h5py.File(path)
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read ({error})") from error
     lacking = [] if "img" in file else ["img"]
     if not {"barcode", "barcodes"} & set(file):
         lacking.append("barcode")

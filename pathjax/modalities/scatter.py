@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 import pathjax
 from pathjax.data.study import Study
 from pathjax.embeddings.embedding_file import read_embeddings
-from pathjax.files import write_csv, write_json
+from pathjax.files import reading, write_csv, write_json
 from pathjax.modalities.cohort import Cohort, ModalityError
 from pathjax.modalities.projection import Purity, project, purity, reduced
 from pathjax.modalities.sources import from_study, from_tables
@@ -153,11 +153,8 @@ def kind_of(of: str) -> str:
             f"--of {of}: expected rna, or a file: embeddings of tiles (`pathjax embed`), "
             "of reports (`pathjax text embed`), or RNA (.h5ad)"
         )
-    try:
-        with h5py.File(path, "r") as file:
-            return "text" if "sample_id" in file else "slide"
-    except OSError as error:
-        raise ModalityError(f"{path} cannot be read: {error}") from error
+    with reading(path, ModalityError), h5py.File(path, "r") as file:
+        return "text" if "sample_id" in file else "slide"
 
 
 def _sampled(count: int, most: int, seed: int):

@@ -19,6 +19,7 @@ from pathjax.data.study import Study, listing, sha256
 from pathjax.data.text_store import read_text
 from pathjax.datasets.tcga.labels import read_labels, targets_of
 from pathjax.embeddings.embedding_file import read_embeddings
+from pathjax.files import reading
 from pathjax.modalities.cohort import Cohort, Modality, ModalityError
 
 
@@ -153,12 +154,8 @@ def from_tables(
 
 
 def _read_anndata(path: Path) -> anndata.AnnData:
-    try:
+    with reading(path, ModalityError, "AnnData"):
         return anndata.read_h5ad(path)
-    # What anndata and h5py raise on damaged and on other files.
-    except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).split("\n")[0][:200]
-        raise ModalityError(f"{path} cannot be read as AnnData: {reason}") from error
 
 
 def _unused(given: Iterable, used: Iterable, what: str, lacking: str) -> list[str]:

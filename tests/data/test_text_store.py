@@ -63,10 +63,10 @@ def test_what_is_wrong_is_named_and_nothing_written(made, tmp_path, change, mess
 
 def test_a_file_of_another_kind_is_refused(made, tiny_study, tmp_path):
     path = tmp_path / "t.h5"
-    with pytest.raises(TextError, match="not a text embedding file"):
+    with pytest.raises(TextError, match="cannot be read as a text embedding file"):
         read_text(path)
     path.write_bytes(b"not HDF5")
-    with pytest.raises(TextError, match="not a text embedding file"):
+    with pytest.raises(TextError, match="cannot be read as a text embedding file"):
         read_text(path)
     write_embeddings(path, tiny_study, np.zeros((72, 2), np.float32), {"model": "x"})
     with pytest.raises(

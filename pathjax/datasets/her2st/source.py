@@ -16,7 +16,6 @@ import dataclasses
 import gzip
 import itertools
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ import scipy.sparse
 
 from pathjax.data.study import StudyError
 from pathjax.datasets.spatial.sample import Note, SpatialError
+from pathjax.files import reading
 
 SECTION = re.compile(r"[A-Z][1-9][0-9]?")  # patient letter, number of the section
 # Array position of a spot; Stahl's files have it measured, as 16.92x9.015.
@@ -239,14 +239,12 @@ def read_header(path: Path) -> list[str]:
 
 def _lines(path: Path, most: int | None = None) -> list[Row]:
     """The fields of the lines that are not empty, of all or the first ones."""
-    try:
-        opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8-sig") as file:
-            lines = [line.rstrip("\n") for line in itertools.islice(file, most)]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SpatialError(
-            f"{path} cannot be read ({error}): download or unpack it again"
-        ) from error
+    opened = gzip.open if path.suffix == ".gz" else open
+    with (
+        reading(path, SpatialError, advice="download or unpack it again"),
+        opened(path, "rt", encoding="utf-8-sig") as file,
+    ):
+        lines = [line.rstrip("\n") for line in itertools.islice(file, most)]
     return [[f.strip().strip('"') for f in line.split("\t")] for line in lines if line]
 
 

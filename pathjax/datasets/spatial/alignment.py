@@ -15,6 +15,7 @@ from jaxtyping import Float
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.sample import SpatialError
 from pathjax.datasets.spatial.survey import survey
+from pathjax.files import reading
 
 MAX_ANISOTROPY = 0.05
 MAX_SKEW = 0.05  # cosine of the angle between the images of x and y
@@ -36,16 +37,12 @@ class Alignment:
         Raises:
           SpatialError: It is not such a table, or degenerate.
         """
-        try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                rows = [
-                    [float(cell) for cell in row] for row in csv.reader(file) if row
-                ]
+        with (
+            reading(path, SpatialError, "an alignment matrix"),
+            open(path, encoding="utf-8-sig", newline="") as file,
+        ):
+            rows = [[float(cell) for cell in row] for row in csv.reader(file) if row]
             return cls.of(np.array(rows, np.float64), path)
-        except (OSError, ValueError) as error:
-            if isinstance(error, SpatialError):
-                raise
-            raise SpatialError(f"{path} is no alignment matrix ({error})") from error
 
     @classmethod
     def of(cls, matrix: np.ndarray, path: Path) -> "Alignment":

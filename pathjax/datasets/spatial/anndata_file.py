@@ -24,6 +24,7 @@ from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import Pictures
 from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import fit_array, median_step
+from pathjax.files import reading
 from pathjax.optional_deps import need
 
 # One of these is in every folder of Zarr: of version 3, and of version 2.
@@ -92,16 +93,13 @@ def read_anndata(path: Path) -> anndata.AnnData:
     if path.is_dir():
         need("zarr", "spatial")
     read = anndata.read_zarr if path.is_dir() else anndata.read_h5ad
-    try:
-        with warnings.catch_warnings():
-            # Genes that share a name are added up, spots that do are refused.
-            warnings.filterwarnings("ignore", ".*names are not unique")
-            return read(path)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise SpatialError(
-            f"{path} cannot be read as AnnData ({str(error)[:200]}): copy or download "
-            "it again"
-        ) from error
+    with (
+        reading(path, SpatialError, "AnnData", "copy or download it again"),
+        warnings.catch_warnings(),
+    ):
+        # Genes that share a name are added up, spots that do are refused.
+        warnings.filterwarnings("ignore", ".*names are not unique")
+        return read(path)
 
 
 def missing_chunks(store: Path) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from the image; patches only show whether image and positions belong together.
 """
 
 import dataclasses
-import json
 import re
 import zlib
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import UNKNOWN, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import neighbour_px
 from pathjax.datasets.spatial.space_ranger import listed
+from pathjax.files import read_json, reading
 from pathjax.wsi.base import SUFFIXES
 
 # Folders of counts, images and metadata.
@@ -101,12 +101,8 @@ class Files:
         mpp: dict[str, float] = {}
         sources: list[tuple[str, dict[str, Any]]] = []
         if self.metadata:
-            try:
-                entry = json.loads(self.metadata.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise SpatialError(f"{self.metadata} is damaged: {error}") from error
-            if not isinstance(entry, dict):
-                raise SpatialError(f"{self.metadata}: expected an object")
+            with reading(self.metadata, SpatialError, "metadata"):
+                entry = read_json(self.metadata, dict)
             sources.append((f"{self.metadata.parent.name}/{self.metadata.name}", entry))
         for table in sorted(self.root.glob("HEST_v*.csv"), reverse=True)[:1]:
             rows = pd.read_csv(table, dtype=str, keep_default_na=False)

@@ -7,7 +7,7 @@ Space Ranger 1 wrote `tissue_positions_list.csv` without a header, 2 to 4 write
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from PIL import Image
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.pictures import Reduced, require_full_size
 from pathjax.datasets.spatial.sample import SpatialError
-from pathjax.files import read_json
+from pathjax.files import read_json, reading
 from pathjax.wsi.base import IMAGE_SUFFIXES, SUFFIXES
 
 POSITION_FILES = (
@@ -41,7 +41,7 @@ COLUMNS = {
 # Names of Space Ranger's own pictures: reduced, or with something drawn on them.
 NOT_FULL = ("hires", "lowres", "detected_tissue", "aligned", "cytassist", "qc_", "_qc")
 REDUCED = {"hires": "tissue_hires_image.png", "lowres": "tissue_lowres_image.png"}
-BATCH = 1 << 20  # rows of positions held at once
+BATCH = 1 << 20  # rows of a Parquet file held at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +67,8 @@ class SpatialFolder:
         file = path / "scalefactors_json.json"
         if not file.is_file():
             raise SpatialError(f"{path} lacks scalefactors_json.json: {listed(path)}")
-        try:
+        with reading(file, SpatialError, "scale factors"):
             factors = read_json(file, dict)
-        except ValueError as error:
-            raise SpatialError(str(error)) from error
         numbers = {
             key: float(value)
             for key, value in factors.items()
@@ -93,14 +91,10 @@ class SpatialFolder:
                 f"{self.path} lacks the positions ({', '.join(POSITION_FILES)}): "
                 + listed(self.path)
             )
-        try:
+        with reading(file, SpatialError):
             batches = _batches(file)
             frames = [batch[batch["in_tissue"] == 1] for batch in batches]
             table = pd.concat(frames, ignore_index=True)
-        except SpatialError:
-            raise
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise SpatialError(f"{file} cannot be read ({error})") from error
         if table.empty:
             raise SpatialError(f"{file} marks no spot as in tissue (in_tissue 1)")
         table = table.drop(columns="in_tissue").rename(
@@ -279,12 +273,21 @@ def match_barcodes(
     return counts, left_out
 
 
-def _batches(file: Path):
+def parquet_batches(file: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Some columns of a Parquet file, BATCH rows at a time.
+
+    Raises:
+      SpatialError: It lacks one.
+    """
+    with pq.ParquetFile(file) as parquet:
+        require_columns(file, parquet.schema_arrow.names, columns)
+        for batch in parquet.iter_batches(BATCH, columns=list(columns)):
+            yield batch.to_pandas()
+
+
+def _batches(file: Path) -> Iterator[pd.DataFrame]:
     if file.suffix == ".parquet":
-        with pq.ParquetFile(file) as parquet:
-            require_columns(file, parquet.schema_arrow.names)
-            for batch in parquet.iter_batches(BATCH, columns=list(COLUMNS)):
-                yield batch.to_pandas()
+        yield from parquet_batches(file, tuple(COLUMNS))
         return
     with open(file, encoding="utf-8-sig") as text:
         header = "barcode" in text.readline()

@@ -22,6 +22,7 @@ from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, Spatial
 from pathjax.datasets.spatial.scale import median_step
 from pathjax.datasets.spatial.space_ranger import listed
 from pathjax.datasets.spatial.visium_hd import DEFAULT_UM
+from pathjax.files import reading
 from pathjax.optional_deps import need
 
 ELEMENTS = ("images", "labels", "shapes", "points", "tables", "table")
@@ -70,12 +71,8 @@ class SpatialDataStore:
             )
         spatialdata = need("spatialdata", "spatial")
         notes = missing_chunks(store)
-        try:
+        with reading(store, SpatialError, "SpatialData"):
             sdata = spatialdata.read_zarr(store)
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise SpatialError(
-                f"{store} cannot be read by spatialdata ({str(error)[:200]})"
-            ) from error
         name = f"{store.stem}_{region}" if region else store.stem
         sample = sample_of_spatialdata(sdata, name, str(store), options, region)
         return dataclasses.replace(sample, notes=(*sample.notes, *notes))

@@ -19,7 +19,8 @@ from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import neighbour_px
-from pathjax.datasets.spatial.space_ranger import listed
+from pathjax.datasets.spatial.space_ranger import listed, require_columns
+from pathjax.files import reading
 from pathjax.wsi.base import SUFFIXES
 
 FOLDERS = ("coord", "gene_exp", "image")
@@ -119,16 +120,9 @@ def read_coordinates(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise SpatialError(f"{path} does not exist")
-    try:
+    with reading(path, SpatialError):
         table = pd.read_csv(path, index_col=0, dtype=str)
-    except (ValueError, OSError) as error:
-        raise SpatialError(f"{path} cannot be read ({error})") from error
-    lacking = {"xaxis", "yaxis"} - set(table)
-    if lacking:
-        raise SpatialError(
-            f"{path} lacks the columns {', '.join(sorted(lacking))}; it has "
-            f"{', '.join(table)}"
-        )
+    require_columns(path, list(table), ("xaxis", "yaxis"))
     if table.index.has_duplicates:
         twice = table.index[table.index.duplicated()][0]
         raise SpatialError(f"{path} names the spot {twice} twice")
@@ -142,7 +136,9 @@ def read_table(path: Path) -> tuple[list[str], list[str], scipy.sparse.csr_matri
     Raises:
       SpatialError: It is empty or damaged, or has other values than whole counts.
     """
-    try:
+    spots: list[str] = []
+    parts = []
+    with reading(path, SpatialError, "a table of spots by genes"):
         with open(path, "rb") as file:
             header = file.readline()
         if not header:
@@ -159,19 +155,11 @@ def read_table(path: Path) -> tuple[list[str], list[str], scipy.sparse.csr_matri
             ),
             convert_options=pyarrow.csv.ConvertOptions(column_types=types),
         )
-        spots: list[str] = []
-        parts = []
         with reader:
             for batch in reader:
                 spots += batch.column(0).to_pylist()
                 columns = [column.to_numpy(False) for column in batch.columns[1:]]
                 parts.append(scipy.sparse.csr_matrix(np.column_stack(columns)))
-    except SpatialError:
-        raise
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise SpatialError(
-            f"{path} cannot be read as a table of spots by genes ({str(error)[:160]})"
-        ) from error
     if any(spot is None or is_missing(spot) for spot in spots):
         raise SpatialError(f"{path} has spots without a name")
     return spots, genes, scipy.sparse.csr_matrix(scipy.sparse.vstack(parts))

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Int
 
 from pathjax.datasets.spatial.genes import stable_id
 from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.files import reading
 
 ORGANISMS = {"ENSG": "human", "ENSMUSG": "mouse"}
 GENE = "Gene Expression"
@@ -44,18 +45,10 @@ def read_counts(
     Raises:
       SpatialError: The file is damaged, transposed, or holds no genes.
     """
-    try:
-        if path.is_dir():
-            counts, features, barcodes = _read_mtx(path, rows, pool)
-        else:
-            counts, features, barcodes = _read_h5(path, rows, pool)
-    except SpatialError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
-        raise SpatialError(
-            f"{path} cannot be read as a matrix of 10x Genomics ({error}): copy or "
-            "download it again"
-        ) from error
+    read = _read_mtx if path.is_dir() else _read_h5
+    kind, advice = "a matrix of 10x Genomics", "copy or download it again"
+    with reading(path, SpatialError, kind, advice):
+        counts, features, barcodes = read(path, rows, pool)
     kept = (features["feature_type"] == GENE).to_numpy()
     others = collections.Counter(features["feature_type"][~kept])
     left_out = [

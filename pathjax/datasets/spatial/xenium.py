@@ -13,7 +13,6 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import scipy.sparse
@@ -28,10 +27,11 @@ from pathjax.datasets.spatial.space_ranger import (
     listed,
     one_of,
     output_folder,
+    parquet_batches,
     require_columns,
     sample_name,
 )
-from pathjax.files import read_json
+from pathjax.files import read_json, reading
 from pathjax.wsi.base import SUFFIXES
 
 SPECS = "experiment.xenium"
@@ -41,7 +41,6 @@ TRANSCRIPTS = ("transcripts.parquet", "transcripts.csv.gz")
 MIN_QV = 20.0  # Phred-scaled; below it, the instrument's own matrix counts nothing
 SPOT_UM = 100.0
 CELL_UM = 10.0
-BATCH = 1 << 20  # transcripts held at once
 TRANSCRIPT_COLUMNS = ("feature_name", "x_location", "y_location", "qv")
 HE_NAMES = ("he_image", "h&e", "_he.", "he_aligned", "hne")
 
@@ -110,10 +109,8 @@ def pixel_size(output: Path) -> float:
     path = output / SPECS
     if not path.is_file():
         raise SpatialError(f"{output} lacks {SPECS}: {listed(output)}")
-    try:
+    with reading(path, SpatialError, "a file with pixel_size"):
         value = float(read_json(path, dict)["pixel_size"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise SpatialError(f"{path}: expected pixel_size in it ({error})") from error
     if not (math.isfinite(value) and value > 0):
         raise SpatialError(f"{path}: expected pixel_size above 0, got {value}")
     return value
@@ -156,18 +153,13 @@ def read_cells(
       SpatialError: The table is damaged, lacks a column, or names a cell twice.
     """
     columns = ["cell_id", "x_centroid", "y_centroid"]
-    try:
+    with reading(path, SpatialError):
         if path.suffix == ".parquet":
-            names = pq.read_schema(path).names
-            require_columns(path, names, columns)
+            require_columns(path, pq.read_schema(path).names, columns)
             table = pd.read_parquet(path, columns=columns)
         else:
             table = pd.read_csv(path, dtype={"cell_id": str})
             require_columns(path, list(table), columns)
-    except SpatialError:
-        raise
-    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
-        raise SpatialError(f"{path} cannot be read ({error})") from error
     ids = pd.Index([_text(value) for value in table["cell_id"]])
     if ids.has_duplicates:
         raise SpatialError(f"{path} has the cell {ids[ids.duplicated()][0]} twice")
@@ -280,16 +272,11 @@ def _control_kinds(names: pd.Series) -> collections.Counter[str]:
 
 def _batches(file: Path) -> Iterator[pd.DataFrame]:
     columns = list(TRANSCRIPT_COLUMNS)
-    try:
+    with reading(file, SpatialError):
         if file.suffix == ".parquet":
-            with pq.ParquetFile(file) as parquet:
-                require_columns(file, parquet.schema_arrow.names, columns)
-                for batch in parquet.iter_batches(BATCH, columns=columns):
-                    yield batch.to_pandas()
+            yield from parquet_batches(file, columns)
             return
         options = pyarrow.csv.ConvertOptions(include_columns=columns)
         with pyarrow.csv.open_csv(file, convert_options=options) as table:
             for batch in table:
                 yield batch.to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        raise SpatialError(f"{file} cannot be read ({error})") from error

@@ -27,7 +27,7 @@ from pathjax.datasets.tcga.pairing import Pairing, pair
 from pathjax.datasets.tcga.rna_table import listing
 from pathjax.datasets.tcga.splits import tcga_splits
 from pathjax.datasets.tcga.tables import TcgaError
-from pathjax.files import atomic_path
+from pathjax.files import atomic_path, reading
 
 LICENCE = "TCGA open tier (NIH Genomic Data Sharing Policy)"
 ALIQUOT_RULES = ("first", "mean")
@@ -77,7 +77,8 @@ def build_tcga(
       TcgaError: See labels.py, pairing.py; or something is unused and `strict` is set.
     """
     source = _study_of_tiles(Path(slides), Path(out), progress)
-    table = _read_rna(rna)
+    with reading(rna, TcgaError, "AnnData", "make it with `pathjax data tcga-rna`"):
+        table = anndata.read_h5ad(rna)
     joined = read_labels(labels, sequenced, mutations)
     pairing = pair(source.slides, table.obs, frozen=frozen, keep_unpaired=keep_unpaired)
     samples = _samples(pairing, joined)
@@ -156,16 +157,6 @@ def _study_of_tiles(slides: Path, out: Path, progress: Progress) -> Study:
             "tile the slides with `pathjax tile`"
         )
     return source
-
-
-def _read_rna(path: str | Path) -> anndata.AnnData:
-    try:
-        return anndata.read_h5ad(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise TcgaError(
-            f"{path} cannot be read as AnnData ({error}): make it with `pathjax data "
-            "tcga-rna`"
-        ) from error
 
 
 def of_patients(

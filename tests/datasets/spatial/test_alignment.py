@@ -73,5 +73,5 @@ def test_degenerate_matrices_are_refused(made, tmp_path, matrix, message):
 def test_a_file_that_is_no_matrix(tmp_path):
     path = tmp_path / "matrix.csv"
     path.write_text("a,b\n")
-    with pytest.raises(SpatialError, match="is no alignment matrix"):
+    with pytest.raises(SpatialError, match="cannot be read as an alignment matrix"):
         Alignment.read(path)
