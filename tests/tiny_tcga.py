@@ -81,7 +81,7 @@ def rna_file(path: Path, samples, genes=12) -> Path:
 
 
 def tcga_parts(tmp_path: Path) -> dict[str, object]:
-    """Arguments of `build_tcga`: 24 patients, one with two slides, one without RNA.
+    """Options of `Tcga`, and `out`: 24 patients, one with two slides, one without RNA.
 
     A frozen and a normal slide, a skipped one, RNA of normal tissue, and one patient
     whose TP53 the sources disagree on.

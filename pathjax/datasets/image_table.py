@@ -29,6 +29,7 @@ from pathjax.data.tables import (
     read_table,
 )
 from pathjax.datasets.dataset import Progress
+from pathjax.datasets.registry import Images
 
 COLUMNS = ("path", "patient_id", "sample_id", "slide_id", "site", "mpp")
 MPP_RANGE = (0.05, 20.0)  # as for slides (docs/tiling.md)
@@ -37,32 +38,17 @@ QUALITY = 95
 
 
 def build_image_table(
-    source: Path,
-    out: Path,
-    *,
-    targets: Sequence[str] = (),
-    fold: str | None = None,
-    tile_px: int = 224,
-    mpp: float = 0.5,
-    name: str = "images",
-    strict: bool = False,
-    progress: Progress,
+    options: Images, source: Path, out: Path, progress: Progress
 ) -> Study:
     """Builds the study.
 
     Args:
+      options: A split called "folds" has the fold of each row's patient; with
+        `slide_id`, of its slide: patients of several folds are declared as shared.
       source: CSV with `path` (relative to it), `patient_id`, `mpp`, and optionally
         `sample_id` (default: the path), `slide_id` (the same) and `site`. A slide is
         what folds keep whole, so a region of one can be named too.
       out: The study's folder.
-      targets: Columns to predict, `COLUMN` for a class, `COLUMN:number`, or
-        `COLUMN:survival` for months in COLUMN and events in COLUMN_event.
-      fold: Column with the fold of each row's patient, for a split called "folds"; with
-        `slide_id`, of its slide: patients of several folds are declared as shared.
-      tile_px: Side of a tile in pixels.
-      mpp: Micrometres per pixel of the study's tiles.
-      name: The study's name, which tasks refer to.
-      strict: Fail if a row or a column that was given is not used.
       progress: Called with (patients done, number of patients).
 
     Returns:
@@ -73,6 +59,8 @@ def build_image_table(
         something is unused and `strict` is set.
       StudyError: No image can be used, or the study is inconsistent.
     """
+    targets, fold = options.targets, options.fold
+    tile_px, mpp = options.tile_px, options.mpp
     wanted = [column for target in targets for column in columns_of(target)]
     extra = [fold] if fold else []
     table = read_table(
@@ -100,7 +88,7 @@ def build_image_table(
     splits = [split_of(fold, table, source, unit)] if fold else []
     writer = StudyWriter(
         out,
-        name=name,
+        name=options.name,
         tile_px=tile_px,
         mpp=mpp,
         gene_id_type=None,
@@ -129,7 +117,7 @@ def build_image_table(
             f"none of the {len(table)} images of {source} can be used: "
             + listing(reasons)
         )
-    if strict and reasons:
+    if options.strict and reasons:
         raise ValueError(f"--strict: {source}: {listing(reasons)}")
     table = table.loc[kept]
     # Folds are of what is left.

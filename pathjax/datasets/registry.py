@@ -52,8 +52,7 @@ class Images(Dataset):
     def build(self, source: Path | None, out: Path, progress: Progress):
         from pathjax.datasets.image_table import build_image_table
 
-        options = dataclasses.asdict(self)
-        return build_image_table(source, out, progress=progress, **options)
+        return build_image_table(self, source, out, progress)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +134,7 @@ class Tcga(Dataset):
     def build(self, source: Path | None, out: Path, progress: Progress):
         from pathjax.datasets.tcga.build import build_tcga
 
-        options = dataclasses.asdict(self)
-        return build_tcga(out=out, progress=progress, **options)
+        return build_tcga(self, out, progress)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,8 @@ from PIL import Image
 from pathjax.cli import main
 from pathjax.data.check import check_study
 from pathjax.data.study import StudyError
-from pathjax.datasets.image_table import build_image_table, cut
+from pathjax.datasets.image_table import cut
+from pathjax.datasets.registry import Images
 
 ROWS = [
     # path, patient, mpp, fold, grade, age
@@ -23,12 +24,8 @@ COLUMNS = ("path", "Patient", "MPP", "fold", "grade", "age")
 
 def build(folder, out="study", **options):
     defaults = {"targets": ("grade", "age:number"), "fold": "fold", "tile_px": 32}
-    return build_image_table(
-        folder / "table.csv",
-        folder / out,
-        progress=lambda done, total: None,
-        **defaults | options,
-    )
+    images = Images(**defaults | options)
+    return images.build(folder / "table.csv", folder / out, lambda done, total: None)
 
 
 def write(folder, rows=ROWS, columns=COLUMNS):

@@ -22,6 +22,7 @@ from pathjax.data.followup import event_column
 from pathjax.data.study import Study, StudyError, sha256
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.dataset import Progress
+from pathjax.datasets.registry import Tcga
 from pathjax.datasets.tcga.labels import Labels, read_labels, targets_of
 from pathjax.datasets.tcga.pairing import Pairing, pair
 from pathjax.datasets.tcga.rna_table import listing
@@ -33,60 +34,40 @@ LICENCE = "TCGA open tier (NIH Genomic Data Sharing Policy)"
 ALIQUOT_RULES = ("first", "mean")
 
 
-def build_tcga(
-    slides: str | Path,
-    rna: str | Path,
-    labels: Sequence[str | Path],
-    out: str | Path,
-    *,
-    sequenced: str | Path | None = None,
-    mutations: Sequence[str] = (),
-    frozen: bool = False,
-    keep_unpaired: bool = False,
-    aliquots: str = "first",
-    site_preserved: bool = True,
-    seed: int = 0,
-    strict: bool = False,
-    progress: Progress = lambda done, total: None,
-) -> Study:
+def build_tcga(options: Tcga, out: Path, progress: Progress) -> Study:
     """Builds the study, or what of it is missing in `out`.
 
-    Args:
-      slides: A study of tiles whose slides each have a shard (`pathjax tile`); or a
-        folder or manifest of slides, which are then tiled into `out`/slides with the
-        default options.
-      rna: From `pathjax data tcga-rna`.
-      labels: Tables and MAFs (labels.py).
-      out: The study's directory.
-      sequenced: List of sequenced samples, for MAFs.
-      mutations: Genes to have as targets, see `read_labels`.
-      frozen: Use frozen sections too.
-      keep_unpaired: Keep patients without RNA, for labels alone.
-      aliquots: How to combine those of a patient, see `of_patients`.
-      site_preserved: No site in two folds (splits.py).
-      seed: Of the splits.
-      strict: Fail if anything that was given is not used.
-      progress: Called with (slides done, total number of slides).
+    Slides are a study of tiles with a shard each (`pathjax tile`), or are tiled into
+    `out`/slides with the default options. Labels are tables and MAFs (labels.py).
 
     Returns:
       The study "tcga": sample-level targets are the labels that any patient has; splits
       as in splits.py.
 
     Raises:
-      StudyError: `slides` is no such study, or `out` was begun from another.
+      StudyError: The slides are no such study, or `out` was begun from another.
       TcgaError: See labels.py, pairing.py; or something is unused and `strict` is set.
     """
-    source = _study_of_tiles(Path(slides), Path(out), progress)
+    rna, labels = options.rna, options.labels
+    source = _study_of_tiles(options.slides, out, progress)
     with reading(rna, TcgaError, "AnnData", "make it with `pathjax data tcga-rna`"):
         table = anndata.read_h5ad(rna)
-    joined = read_labels(labels, sequenced, mutations)
-    pairing = pair(source.slides, table.obs, frozen=frozen, keep_unpaired=keep_unpaired)
+    joined = read_labels(labels, options.sequenced, options.mutations)
+    pairing = pair(
+        source.slides,
+        table.obs,
+        frozen=options.frozen,
+        keep_unpaired=options.keep_unpaired,
+    )
     samples = _samples(pairing, joined)
-    splits, faults = tcga_splits(samples, site_preserved=site_preserved, seed=seed)
+    splits, faults = tcga_splits(
+        samples, site_preserved=options.site_preserved, seed=options.seed
+    )
     unused = _unused(joined, pairing, samples)
     unused += [(f"split {name}", reason) for name, reason in faults.items()]
-    if strict and unused:
+    if options.strict and unused:
         raise TcgaError(f"{len(unused)} things were not used:\n{listing(unused)}")
+    rules = ("frozen", "keep_unpaired", "aliquots", "site_preserved", "seed")
     writer = StudyWriter(
         out,
         name="tcga",
@@ -103,16 +84,10 @@ def build_tcga(
                 "fingerprint": source.fingerprint,
                 "provenance": source.meta["provenance"],
             },
-            "rna": {"file": Path(rna).name, "sha256": sha256(Path(rna))},
-            "labels": {Path(one).name: sha256(Path(one)) for one in labels},
-            "sequenced": None if sequenced is None else sha256(Path(sequenced)),
-            "rules": {
-                "frozen": frozen,
-                "keep_unpaired": keep_unpaired,
-                "aliquots": aliquots,
-                "site_preserved": site_preserved,
-                "seed": seed,
-            },
+            "rna": {"file": rna.name, "sha256": sha256(rna)},
+            "labels": {one.name: sha256(one) for one in labels},
+            "sequenced": sha256(options.sequenced) if options.sequenced else None,
+            "rules": {name: getattr(options, name) for name in rules},
         },
         build={"slides": source.fingerprint},
     )
@@ -134,7 +109,7 @@ def build_tcga(
         samples=samples,
         targets=targets_of(samples),
         splits=splits,
-        expression=of_patients(table, pairing.aliquots, aliquots),
+        expression=of_patients(table, pairing.aliquots, options.aliquots),
         slides=_slide_table(source.slides, pairing),
     )
 

@@ -12,8 +12,14 @@ from pathjax.data.images import encode_jpeg
 from pathjax.data.samples import gather
 from pathjax.data.study import Study, StudyError
 from pathjax.data.study_writer import StudyWriter
-from pathjax.datasets.tcga.build import build_tcga, of_patients
+from pathjax.datasets.registry import Tcga
+from pathjax.datasets.tcga.build import of_patients
 from pathjax.datasets.tcga.tables import TcgaError
+
+
+def build_tcga(slides, rna, labels, out, **options):
+    tcga = Tcga(slides, rna, tuple(labels), **options)
+    return tcga.build(None, out, lambda done, total: None)
 
 
 @pytest.fixture
