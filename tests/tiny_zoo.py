@@ -11,7 +11,6 @@ from pathjax.zoo import get
 from pathjax.zoo.entry import Entry
 from pathjax.zoo.layouts import (
     DIALECTS,
-    dialects,
     expand,
     param_shapes,
     their_shapes,
@@ -35,7 +34,7 @@ def random_state(
     vit: ViTConfig, layout: str, dialect: str | None = None, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """What a file of this layout, or of this dialect of any layout, would hold."""
-    table = DIALECTS[dialect] if dialect else dialects(layout)[0]
+    table = DIALECTS[dialect or layout]
     random = np.random.default_rng(seed)
     return {
         name: random.normal(0.2, 0.5, shape).astype(np.float32)

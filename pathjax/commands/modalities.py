@@ -1,8 +1,6 @@
 """`pathjax modalities`: which modality tells how much of which target."""
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 
 
@@ -138,10 +136,9 @@ def run_modalities(args: argparse.Namespace) -> None:
         prepare=Preparation(args.genes, args.components),
     )
     questions, left_out = asked_of(cohort, names, options)
-    command = shlex.join(["pathjax", *sys.argv[1:]])
     do = screen if args.screen else run
     with stage("modalities", 1) as bar:
-        result = do(cohort, questions, args.out, options, command=command, progress=bar)
+        result = do(cohort, questions, args.out, options, progress=bar)
     for note in (*cohort.notes, *left_out):
         print(f"note: {note}")
     if args.screen:

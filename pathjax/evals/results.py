@@ -15,9 +15,7 @@ import hashlib
 import json
 import platform
 import re
-import shlex
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,7 @@ from pathjax.data.study import listing, sha256
 from pathjax.evals import EvalError
 from pathjax.evals.probes.minibatch import SCORED_FOLD
 from pathjax.evals.tasks import TaskOutcome
-from pathjax.files import atomic_path, mismatch, read_json, write_json
+from pathjax.files import atomic_path, command_line, mismatch, read_json, write_json
 
 SCHEMA = 2
 SOFTWARE = ("pathjax", "git_commit", "jax", "python")  # of each entry
@@ -207,7 +205,7 @@ def make_provenance() -> dict[str, Any]:
         "git_commit": git_commit(Path(pathjax.__file__).resolve().parent.parent),
         "jax": jax.__version__,
         "python": platform.python_version(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "time": now.isoformat(timespec="seconds"),
     }
 

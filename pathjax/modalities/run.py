@@ -24,7 +24,7 @@ import pandas as pd
 import pathjax
 from pathjax.data.folds import patient_folds
 from pathjax.data.study import StudyError, listing
-from pathjax.files import atomic_path, read_json, write_json
+from pathjax.files import atomic_path, command_line, read_json, write_json
 from pathjax.modalities.cell import PROBE, predict, score
 from pathjax.modalities.cohort import (
     EXPRESSION,
@@ -200,7 +200,6 @@ def run(
     out: Path,
     options: Options,
     *,
-    command: str = "",
     progress: Callable[..., None] = lambda done, note="", total=0: None,
 ) -> dict[str, Any]:
     """Computes unfinished cells and writes OUT/results.json.
@@ -209,7 +208,6 @@ def run(
       cohort, questions: The samples, and the targets to predict.
       out: Folder; finished cells of the same data and options are kept.
       options: What can be chosen.
-      command: For the record.
       progress: Called with (cells done, a note, total=cells in all).
 
     Returns:
@@ -253,7 +251,7 @@ def run(
         "options": dataclasses.asdict(options),
         "probe": {kind: PROBE[kind] for kind in ("class", "number", SURVIVAL)},
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
-        "command": command,
+        "command": command_line(),
         "cells": cells,
     }
     write_json(out / "results.json", result)

@@ -25,7 +25,7 @@ from pathjax.data.folds import patient_folds
 from pathjax.data.study import StudyError, listing
 from pathjax.evals.folds import FoldWeights, fold_weights
 from pathjax.evals.protocols import PROTOCOLS
-from pathjax.files import atomic_path, write_json
+from pathjax.files import atomic_path, command_line, write_json
 from pathjax.modalities.cell import Predictions, score
 from pathjax.modalities.cohort import Cohort, ModalityError, Question
 from pathjax.modalities.features import prepare
@@ -42,7 +42,6 @@ def screen(
     out: Path,
     options: Options,
     *,
-    command: str = "",
     progress: Callable[..., None] = lambda done, note="", total=0: None,
 ) -> dict[str, Any]:
     """Predicts all targets by each modality alone and writes the files of `out`.
@@ -50,7 +49,7 @@ def screen(
     Args:
       cohort: One sample of each patient.
       questions: Targets of two classes.
-      out, options, command, progress: As of `run`.
+      out, options, progress: As of `run`.
 
     Returns:
       The content of screen.json.
@@ -124,7 +123,7 @@ def screen(
         "provenance": dict(cohort.provenance),
         "options": dataclasses.asdict(options),
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
-        "command": command,
+        "command": command_line(),
         "permuted": nulls,
         "targets": records,
     }

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from pathjax.plan.hlo import Computation, Instruction, Module, Run, parse, running
 
@@ -97,11 +97,6 @@ def collectives(compiled: str | Module) -> list[Collective]:
             channels.add(channel[0])
         result.append(_collective(module, run))
     return result
-
-
-def total_bytes(items: Iterable[Collective]) -> int:
-    """Bytes that a device sends in a step."""
-    return sum(item.moved_bytes for item in items)
 
 
 def _reaches_collectives(module: Module) -> Callable[[Instruction, str], bool]:

@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pathjax.models.variants import ViTConfig
 from pathjax.zoo.entry import ZooError
-from pathjax.zoo.layouts import DIALECTS, dialects, expand, is_folded, param_shapes
+from pathjax.zoo.layouts import DIALECTS, expand, is_folded, param_shapes
 from pathjax.zoo.matching import Match, compress, differences, equals, match
 
 State = Mapping[str, np.ndarray]
@@ -113,23 +113,19 @@ def _require_choice(state: State, found: Match) -> None:
 
 
 def to_state(
-    params: dict[str, Any], config: ViTConfig, layout: str, dialect: str | None = None
+    params: dict[str, Any], config: ViTConfig, dialect: str
 ) -> dict[str, np.ndarray]:
-    """Names and arrays of an encoder in a layout; `from_state` undoes it bit for bit.
+    """Names and arrays of an encoder in a dialect; `from_state` undoes it bit for bit.
 
     Args:
       params: Of a plain encoder, blocks apart (`models.blocks.to_plain`).
-      dialect: Of the layout; None for that of published files.
+      dialect: Of `DIALECTS`; that of published files has its layout's name.
 
     Raises:
-      ZooError: Parameters are missing, unexpected or of another shape, or the layout
+      ZooError: Parameters are missing, unexpected or of another shape, or the dialect
         has no name for some of them.
-      ValueError: An unknown layout or dialect.
     """
-    known = [one.name for one in dialects(layout)]
-    if dialect is not None and dialect not in known:
-        raise ValueError(f"dialect={dialect!r}: expected one of {', '.join(known)}")
-    chosen = DIALECTS[dialect or known[0]]
+    chosen = DIALECTS[dialect]
     flat = {path: np.asarray(x) for path, x in flatten_dict(params, sep="/").items()}
     names, expected = expand(chosen, config), param_shapes(config)
     problems = differences({n: x.shape for n, x in flat.items()}, expected)

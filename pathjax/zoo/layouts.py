@@ -165,18 +165,6 @@ DIALECTS: dict[str, Dialect] = {
 }
 
 
-def dialects(layout: str) -> tuple[Dialect, ...]:
-    """The dialects of a layout.
-
-    Raises:
-      ValueError: An unknown layout.
-    """
-    known = list(dict.fromkeys(one.layout for one in DIALECTS.values()))
-    if layout not in known:
-        raise ValueError(f"layout={layout!r}: expected one of {', '.join(known)}")
-    return tuple(one for one in DIALECTS.values() if one.layout == layout)
-
-
 def expand(dialect: Dialect, config: ViTConfig) -> dict[str, tuple[str, ...]]:
     """Each of our paths, and the names of its tensors in this dialect.
 

@@ -8,6 +8,7 @@ import pytest
 from modalities_made import made_cohort
 
 from pathjax.data.study import Target
+from pathjax.files import command_line
 from pathjax.modalities import run as runs
 from pathjax.modalities.cell import METRICS_OF_KIND
 from pathjax.modalities.cohort import ModalityError
@@ -32,7 +33,7 @@ def cohort():
 @pytest.fixture(scope="module")
 def done(cohort, tmp_path_factory):
     out = tmp_path_factory.mktemp("matrix")
-    return out, run(cohort, [cohort.question("kind")], out, SMALL, command="pathjax x")
+    return out, run(cohort, [cohort.question("kind")], out, SMALL)
 
 
 def test_modalities_are_compared_on_the_same_rows(done):
@@ -50,7 +51,7 @@ def test_results_say_what_was_done(done):
     assert result["protocol"] == "modalities/1" and result["synthetic"]
     assert result["options"]["folds"] == 3
     assert {one["kind"] for one in result["cells"]} == {"class"}
-    assert result["command"] == "pathjax x"
+    assert result["command"] == command_line()
 
 
 def test_folds_are_patients(cohort):

@@ -38,7 +38,7 @@ def done(cohort, tmp_path_factory):
     questions = [cohort.question(one) for one in ("kind", "coin")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(screens, "NULLS", 60)
-        return out, screen(cohort, questions, out, OPTIONS, command="pathjax x")
+        return out, screen(cohort, questions, out, OPTIONS)
 
 
 def test_what_is_told_has_a_small_q_and_a_coin_has_not(done):

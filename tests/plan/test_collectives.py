@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from pathjax.parallel.mesh import make_mesh
-from pathjax.plan.collectives import collectives, group_size, total_bytes
+from pathjax.plan.collectives import collectives, group_size
 
 ROWS, WIDTH = 16, 32
 BYTES = ROWS * WIDTH * 4  # of the whole array, float32
@@ -36,6 +36,10 @@ def found(text):
         (one.kind, one.operand_bytes, one.result_bytes, one.group, one.repeats)
         for one in collectives(text)
     ]
+
+
+def total_bytes(items):
+    return sum(item.moved_bytes for item in items)
 
 
 def test_all_gather():

@@ -13,7 +13,6 @@ from pathjax import cli
 from pathjax.models.model_file import load_model
 from pathjax.zoo import get
 from pathjax.zoo.convert import from_state, to_state
-from pathjax.zoo.layouts import DIALECTS
 
 NAME = "dinov2-vits14"
 PREFIXES = ("", "module.", "model.", "dinov2.", "vit.", "teacher.backbone.")
@@ -63,7 +62,7 @@ def forms(published, folder):
     params = from_state(original, vit).params
     yield published
     for place, dialect in enumerate(speaking(vit)):
-        state = to_state(params, vit, DIALECTS[dialect].layout, dialect)
+        state = to_state(params, vit, dialect)
         # Any prefix before any dialect: test_matching.py.
         for prefix in ("", PREFIXES[1 + place % (len(PREFIXES) - 1)]):
             file = folder / f"{dialect}-{prefix}safetensors.bin"

@@ -134,17 +134,6 @@ class LinearSweep(NamedTuple):
     epochs: Int[Array, "R S"]
     history: Float[Array, "R S T"]
 
-    @property
-    def choice(self) -> Int[Array, "R"]:
-        """Each seed's learning rate of best validation score; the first of equals."""
-        return jnp.argmax(self.score, axis=1)
-
-    @property
-    def prediction(self) -> Int[Array, "R Q"]:
-        """Class numbers of the query rows at each seed's chosen learning rate."""
-        runs = jnp.arange(len(self.choice))
-        return predicted_class(jnp.asarray(self.logits)[runs, self.choice])
-
 
 def _logits(params, x):
     product = jnp.matmul(x.astype(jnp.float32), params["kernel"], precision=EXACT)

@@ -7,10 +7,7 @@ analysis counts the body of a loop once.
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
 
-import jax
 from jax.extend import core
 from jax.interpreters import partial_eval
 
@@ -33,11 +30,6 @@ class Flops:
 
     def times(self, count: int) -> "Flops":
         return Flops(self.total * count, self.exact)
-
-
-def count_flops(function: Callable[..., Any], *arguments: Any) -> Flops:
-    """FLOPs of `function(*arguments)`; arrays may be `jax.ShapeDtypeStruct`s."""
-    return jaxpr_flops(jax.make_jaxpr(function)(*arguments))
 
 
 def jaxpr_flops(closed: core.ClosedJaxpr) -> Flops:

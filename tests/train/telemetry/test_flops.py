@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 from pathjax import objectives
 from pathjax.models.vit import vit_config
 from pathjax.parallel.mesh import make_mesh
-from pathjax.train.telemetry.flops import Flops, count_flops
+from pathjax.train.telemetry.flops import Flops, jaxpr_flops
 
 TINY = vit_config("Xs/8", image_px=16, width=24, heads=2, mlp_dim=48, depth=3)
 BATCH = {
@@ -23,6 +23,10 @@ BATCH = {
 
 def like(*shape):
     return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def count_flops(function, *arguments):
+    return jaxpr_flops(jax.make_jaxpr(function)(*arguments))
 
 
 def test_products_and_convolutions():
