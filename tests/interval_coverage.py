@@ -27,7 +27,7 @@ import scipy.special
 
 import pathjax
 from pathjax.commands.options import add_fields, read_fields
-from pathjax.evals.results import make_entry
+from pathjax.evals.results import ARRAYS, make_entry
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.files import write_json
 from pathjax.parallel.preemption import process_pool, quiet_start
@@ -108,10 +108,7 @@ def designs(quick: bool) -> list[Design]:
         grid += [Design(metric, n, 1) for metric in ("auroc", "auprc", "c_index")]
     grid += [Design("auroc", n, 5) for n in (20, 50)]  # rows of a patient: one class
     # Means over folds of 20 rows: of as many patients, and of four.
-    grid += [
-        Design("pearson", 60, 1, folds=3),
-        Design("pearson", 20, 5, folds=5),
-    ]
+    grid += [Design("pearson", 60, 1, folds=3), Design("pearson", 20, 5, folds=5)]
     if quick:
         return [design for design in grid if design.patients <= 20]
     for metric in ("accuracy", "pearson"):
@@ -179,11 +176,7 @@ def simulate(design: Design, effect: float, key: tuple[int, ...]) -> list[Scored
             entry = make_entry(
                 outcome, model=name, base=base, seed=seed, audit={"status": "clean"}
             )
-            rows = {
-                key: getattr(outcome, key)
-                for key in ("truth", "prediction", "patient", "unit", "stratum")
-            }
-            rows["columns"] = np.array(outcome.columns)
+            rows = {name: np.asarray(getattr(outcome, name)) for name in ARRAYS}
             scored.append(Scored(entry, rows))
     return scored
 
