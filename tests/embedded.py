@@ -1,9 +1,32 @@
-"""Embeddings of a study's tiles in memory, by the steps that `embed_to_file` takes."""
+"""A model, and embeddings in memory by the steps that `embed_to_file` takes."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pathjax.data.tile_source import StudyTiles
 from pathjax.embeddings import embed
+from pathjax.models.model_file import Model
+from pathjax.models.vit import ViT, ViTConfig
+
+META = {"image_px": 16, "audit": [], "objective": {"name": "dino"}}
+
+
+def made(vit: ViTConfig, **meta) -> Model:
+    pixels = jnp.zeros((1, 16, 16, 3))
+    params = jax.jit(ViT(vit).init)(jax.random.key(0), pixels)["params"]
+    params = jax.tree.map(np.asarray, params)
+    return Model({"vit": params}, vit, META | meta)
+
+
+def interrupt(number):
+    """A progress that stops a run once so many tiles are done."""
+
+    def progress(done, total):
+        if done >= number:
+            raise KeyboardInterrupt
+
+    return progress
 
 
 def embed_tiles(model, study, rows=None, *, pool=None, batch=64):
