@@ -157,13 +157,7 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    from pathjax.evals.candidates import (
-        HANDCRAFTED,
-        OLD_HANDCRAFTED,
-        expand_blend,
-        parse_candidate,
-        with_controls,
-    )
+    from pathjax.evals.candidates import expand_blend, parse_candidate, with_controls
     from pathjax.evals.evaluate import evaluate, open_studies
     from pathjax.evals.results import read_results, rows_left_out
     from pathjax.evals.suites import load_tasks, site_tasks
@@ -174,11 +168,6 @@ def run_evaluate(args: argparse.Namespace) -> int:
     given = [parse_candidate(text) for text in args.models]
     blended = [one for model in given for one in expand_blend(model)]
     candidates = with_controls(blended, args.control)
-    if any(model.path == OLD_HANDCRAFTED for model in candidates):
-        note = (
-            f"{OLD_HANDCRAFTED} is now called {HANDCRAFTED}; the old word still works"
-        )
-        print(note, file=sys.stderr)
     tasks = [task for name in args.tasks for task in load_tasks(name)]
     tasks += site_tasks(tasks) if args.site else []
     with stage("probes", len(candidates)) as bar:

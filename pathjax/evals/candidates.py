@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 PERMUTED, SHUFFLED = "permuted labels", "shuffled pairs"  # controls, see `control_of`
 CONTINUED = "more self-supervision"
 HANDCRAFTED = "handcrafted"
-OLD_HANDCRAFTED = "yardstick"  # the word of earlier versions
 PIXELS = "pixels"
 
 
@@ -62,8 +61,7 @@ class Candidate:
     @property
     def baseline(self) -> str:
         """The name of features without a model; "" for a model."""
-        words = {OLD_HANDCRAFTED: HANDCRAFTED, HANDCRAFTED: HANDCRAFTED, PIXELS: PIXELS}
-        return words.get(self.path, "")
+        return self.path if self.path in (HANDCRAFTED, PIXELS) else ""
 
     @property
     def identity(self) -> str:

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from pathjax.cli import main
-from pathjax.evals import EvalError
 from pathjax.evals.results import read_predictions, read_results
-from pathjax.evals.suites import load_tasks
 from pathjax.stats.metrics import find_metric
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "extend"
@@ -149,10 +147,3 @@ def test_a_probe_that_was_edited_is_computed_again(project):
     assert main(shlex.split(EVALUATE)) == 0  # and kept when nothing has changed
     (again,) = read_results("results").entries
     assert again == entry
-
-
-def test_an_old_word_still_works_with_a_note(tmp_path, capsys):
-    assert main(shlex.split(f"evaluate c=yardstick --tasks demo --study {tmp_path} --out x")) == 1  # fmt: skip
-    assert "yardstick is now called handcrafted" in capsys.readouterr().err
-    with pytest.raises(EvalError, match="unknown list of tasks"):
-        load_tasks("demp")
