@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -129,10 +130,27 @@ def atomic_path(final: Path) -> Iterator[Path]:
         done(final)
 
 
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file, read in pieces."""
+def link(source: Path, final: Path) -> None:
+    """Hard-links a file, or copies it where the file system has no such links."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, final)
+    except OSError:
+        with atomic_path(final) as partial:
+            shutil.copyfile(source, partial)
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """Checksum of a file in hexadecimal digits; finds damage, not malice."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+        ).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    return digest(path, "sha256")
 
 
 def write_text(final: Path, text: str) -> None:

@@ -12,8 +12,6 @@ are shared by hard links.
 """
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +25,7 @@ import pathjax
 from pathjax.data.measured import is_partial, measured
 from pathjax.data.study import Study, StudyError, sha256
 from pathjax.data.variance import groups_of, shares
-from pathjax.files import atomic_path, command_line, write_json
+from pathjax.files import atomic_path, command_line, link, write_json
 from pathjax.optional_deps import need
 
 METHODS = ("combat", "center")
@@ -193,14 +191,11 @@ def correct(
     about["x"] = f"{unit}, corrected for {batch} ({method})"
     expression.uns["pathjax"] = about
     record = {
-        "of": {"name": study.name, "fingerprint": study.fingerprint},
         "method": method,
         "batch": batch,
         "fit": {"split": split, "fold": fit, "samples": int(rows.sum())},
         "batches": list(made.batches),
         "unseen": {"batches": list(plan.unseen), "done": unseen},
-        "pathjax": pathjax.__version__,
-        "command": command_line(),
     }
     fitted_on = f"{rows.sum()} samples of fold {fit} of {split}"
     notes = [f"{method} by {batch}: {len(made.batches)} batches, fitted on {fitted_on}"]
@@ -212,10 +207,7 @@ def correct(
     if plan.unseen:
         done = {"keep": "as they were", "center": "centred by their own mean"}[unseen]
         notes.append(f"{len(plan.unseen)} batches without fit samples are {done}")
-    copied = with_expression(
-        study, out, expression, name or f"{study.name}-{method}", {"corrected": record}
-    )
-    return copied, notes
+    return with_expression(study, out, expression, name, "corrected", record), notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,29 +247,28 @@ def _centred(values, mean, batches, names, known):
 
 
 def with_expression(
-    study: Study, out: Path, expression, name: str, provenance: dict
+    study: Study, out: Path, expression, name: str | None, key: str, record: dict
 ) -> Study:
-    """A study of the same tiles and tables with other expression.
+    """A study of the same tiles and tables with other expression, made by `record`.
 
-    Files are hard links where the file system has them, else copies. study.json is
-    written last.
+    Files are hard links where the file system has them, else copies. study.json, whose
+    provenance has the record under `key`, is written last.
     """
     files = dict(study.meta["files"])
     for file in files:
         if file == "expression.h5ad":
             continue
-        path = out / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        source = (study.root / file).resolve()
-        try:
-            os.link(source, path)
-        except OSError:  # another file system, or one that has no links
-            shutil.copyfile(source, path)
+        link((study.root / file).resolve(), out / file)
     path = out / "expression.h5ad"
     with atomic_path(path) as partial:
         expression.write_h5ad(partial, compression="gzip")
     files["expression.h5ad"] = {"sha256": sha256(path), "bytes": path.stat().st_size}
-    meta = dict(study.meta) | {"name": name, "files": files}
-    meta["provenance"] = study.meta["provenance"] | provenance
+    of = {"name": study.name, "fingerprint": study.fingerprint}
+    made = {"pathjax": pathjax.__version__, "command": command_line()}
+    meta = study.meta | {
+        "name": name or f"{study.name}-{record['method']}",
+        "files": files,
+        "provenance": study.meta["provenance"] | {key: {"of": of, **record, **made}},
+    }
     write_json(out / "study.json", meta)
     return Study(out)

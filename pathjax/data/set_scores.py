@@ -17,13 +17,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-import pathjax
 from pathjax.data.correct import with_expression
 from pathjax.data.expression import fit_panel, select
 from pathjax.data.gene_sets import Matched, match, read_gmt
 from pathjax.data.measured import shared_genes
 from pathjax.data.study import Study, StudyError, sha256
-from pathjax.files import command_line
 from pathjax.optional_deps import need
 
 METHODS = {"mean_z": "mean z-score of genes", "ssgsea": "ssGSEA enrichment score"}
@@ -110,21 +108,15 @@ def score_sets(
         uns={"pathjax": {"x": METHODS[method]}},
     )
     record = {
-        "of": {"name": study.name, "fingerprint": study.fingerprint},
         "gene_sets": {"file": gmt.name, "sha256": sha256(gmt)},
         "method": method,
         "left_out": found.left_out,
-        "pathjax": pathjax.__version__,
-        "command": command_line(),
     }
     notes = _notes(found, len(sets), len(genes), min_genes)
     if panel is not None:
         record["fit"] = {"split": split, "fold": fit, "samples": len(fitted)}
         notes.append(f"z-scores by {len(fitted)} samples of fold {fit} of {split}")
-    made = with_expression(
-        study, out, table, name or f"{study.name}-{method}", {"gene_set_scores": record}
-    )
-    return made, notes
+    return with_expression(study, out, table, name, "gene_set_scores", record), notes
 
 
 def _places(expression) -> dict[str, int]:

@@ -9,9 +9,7 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +30,7 @@ from pathjax.data.study_tables import (
     slide_problems,
     stream,
 )
-from pathjax.files import atomic_path, command_line, write_json
+from pathjax.files import atomic_path, command_line, link, write_json
 
 # Names of shards and splits: with ending and `atomic_path`'s part at most 255 bytes.
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,219}")
@@ -258,11 +256,7 @@ class StudyWriter:
         path = self._shard(shard)
         self._rows_path(shard).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
-        try:
-            os.link(records, path)
-        except OSError:  # another file system, or one that has no links
-            with atomic_path(path) as partial:
-                shutil.copyfile(records, partial)
+        link(records, path)
         self._keep_rows(shard, rows, checksum)
 
     def skip(self, what: str, reason: str) -> None:

@@ -7,7 +7,6 @@ archive with a link or a member outside its folder is rejected as a whole.
 
 import dataclasses
 import gzip
-import hashlib
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from pathjax.datasets.benchmarks.benchmark import Benchmark, BenchmarkError, Part
-from pathjax.files import cache_folder, short_name, write_json
+from pathjax.files import cache_folder, digest, short_name, write_json
 from pathjax.optional_deps import need
 
 TAR = (".tar.gz", ".tgz", ".tar")
@@ -93,21 +92,17 @@ def _instructions(parts: Iterable[Part]) -> str:
 def _check_plain(part: Part, path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"from": "an unpacked folder", "checksum": "none was compared"}
-    md5 = _checked_md5(path, part, path) if part.md5_of == "content" else md5_of(path)
+    md5 = (
+        _checked_md5(path, part, path)
+        if part.md5_of == "content"
+        else digest(path, "md5")
+    )
     return {"from": path.name, "md5": md5, "published_md5": part.md5 or None}
-
-
-def md5_of(path: Path) -> str:
-    """Hex MD5 of a file: protects against damage, not malice."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(
-            file, lambda: hashlib.md5(usedforsecurity=False)
-        ).hexdigest()
 
 
 def _checked_md5(path: Path, part: Part, given: Path) -> str:
     """The MD5 of `path`, which came from the file `given`, compared with `part`'s."""
-    md5 = md5_of(path)
+    md5 = digest(path, "md5")
     if part.md5 and md5 != part.md5:
         raise BenchmarkError(
             f"{given} has MD5 {md5}, expected {part.md5}: it is damaged or another "
