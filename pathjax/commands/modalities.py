@@ -1,7 +1,61 @@
 """`pathjax modalities`: which modality tells how much of which target."""
 
 import argparse
+import dataclasses
 from pathlib import Path
+from typing import Annotated
+
+from pathjax.commands.options import add_fields
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """The command's options."""
+
+    out: Annotated[Path, None, "DIR"]
+    slide: Annotated[Path | None, "file written by `pathjax embed`", "FILE.h5"] = None
+    text: Annotated[Path | None, "file written by `pathjax text embed`", "FILE.h5"] = (
+        None
+    )
+    rna: Annotated[
+        Path | None,
+        "in place of the study's own; with --labels, of `pathjax data tcga-rna`",
+        "FILE.h5ad",
+    ] = None
+    labels: Annotated[
+        tuple[Path, ...],
+        "no study: RNA and tables of labels, as `pathjax data tcga` takes them",
+        "PATH",
+    ] = ()
+    sequenced: Annotated[Path | None, "see `pathjax data tcga`"] = None
+    mutations: Annotated[
+        tuple[str, ...], "with --labels: see `pathjax data tcga`", "GENE|N"
+    ] = ()
+    baselines: Annotated[
+        bool, "also score age and stage (clinical) and the cancer type (type)"
+    ] = False
+    targets: Annotated[
+        tuple[str, ...] | None,
+        "targets to predict, such as `expression` or `mutation:*` (default: all of the "
+        "samples); @ uses only samples of a class of another target",
+        "TARGET[@OTHER=CLASS]",
+    ] = None
+    folds: Annotated[int, "number of folds of patients"] = 5
+    seed: int = 0
+    min_patients: Annotated[int, "of a class that is asked for"] = 10
+    genes: Annotated[int, "number of most variable genes to keep"] = 2000
+    components: Annotated[
+        int, "principal components of a modality at most; 0 keeps its features"
+    ] = 0
+    alone: Annotated[bool, "score single modalities only"] = False
+    screen: Annotated[
+        bool,
+        "many targets of two classes, by single modalities: one compiled program with "
+        "the same folds for all, p by permuted labels, q over all",
+    ] = False
+    strict: Annotated[bool, "score nothing if anything that was given is not used"] = (
+        False
+    )
 
 
 def add(commands) -> None:
@@ -14,80 +68,7 @@ def add(commands) -> None:
     parser.add_argument(
         "study", nargs="?", type=Path, help="study folder; omit with --labels"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--slide", type=Path, metavar="FILE.h5", help="file written by `pathjax embed`"
-    )
-    parser.add_argument(
-        "--text",
-        type=Path,
-        metavar="FILE.h5",
-        help="file written by `pathjax text embed`",
-    )
-    parser.add_argument(
-        "--rna",
-        type=Path,
-        metavar="FILE.h5ad",
-        help="in place of the study's own; with --labels, of `pathjax data tcga-rna`",
-    )
-    parser.add_argument(
-        "--labels",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="no study: RNA and tables of labels, as `pathjax data tcga` takes them",
-    )
-    parser.add_argument("--sequenced", type=Path, help="see `pathjax data tcga`")
-    parser.add_argument(
-        "--mutations",
-        nargs="+",
-        default=[],
-        metavar="GENE|N",
-        help="with --labels: see `pathjax data tcga`",
-    )
-    parser.add_argument(
-        "--baselines",
-        action="store_true",
-        help="also score age and stage (clinical) and the cancer type (type)",
-    )
-    parser.add_argument(
-        "--targets",
-        nargs="+",
-        metavar="TARGET[@OTHER=CLASS]",
-        help="targets to predict, such as `expression` or `mutation:*` (default: all of "
-        "the samples); @ uses only samples of a class of another target",
-    )
-    parser.add_argument(
-        "--folds", type=int, default=5, help="number of folds of patients"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--min-patients", type=int, default=10, help="of a class that is asked for"
-    )
-    parser.add_argument(
-        "--genes", type=int, default=2000, help="number of most variable genes to keep"
-    )
-    parser.add_argument(
-        "--components",
-        type=int,
-        default=0,
-        help="principal components of a modality at most; 0 keeps its features",
-    )
-    parser.add_argument(
-        "--alone", action="store_true", help="score single modalities only"
-    )
-    parser.add_argument(
-        "--screen",
-        action="store_true",
-        help="many targets of two classes, by single modalities: one compiled program "
-        "with the same folds for all, p by permuted labels, q over all",
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="score nothing if anything that was given is not used",
-    )
+    add_fields(parser, Flags)
     parser.set_defaults(run=run_modalities)
 
 
