@@ -1,17 +1,42 @@
 """`pathjax plan`: what a run needs and costs on other hardware."""
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
 from pathjax.commands.config_help import add_config
+from pathjax.commands.options import add_fields
 from pathjax.commands.training import overrides
 
 # Not 1, so that scripts can distinguish "does not fit" from a mistake.
 EXIT_DOES_NOT_FIT = 3
+STEPS = "train,validation,embedding,probe"
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """The command's options."""
+
+    target: Annotated[
+        str,
+        "v5e:4x4, v5p:2x2x4, v6e:8x8, tpu7x:2x2x1, h100:8, h200:1 or cpu:8",
+        "CHIP:SHAPE",
+    ]
+    steps: Annotated[str, "steps to compile, comma-separated (default: all)"] = STEPS
+    genes: Annotated[int | None, "length of the gene panel, if unknown"] = None
+    text_dim: Annotated[int | None, "length of text embeddings, if unknown"] = None
+    samples: Annotated[int | None, "number of training samples, to compute epochs"] = (
+        None
+    )
+    tries: Annotated[int, "changes to try when the job does not fit (default: 3)"] = 3
+    price_per_chip_hour: Annotated[float | None, None, "MONEY"] = None
+    mfu: Annotated[float, "expected utilisation (default: 0.4)"] = 0.4
+    json: Annotated[Path | None, "write everything as JSON", "FILE"] = None
 
 
 def add(commands) -> None:
@@ -26,40 +51,7 @@ def add(commands) -> None:
         "--config.help lists the keys.",
     )
     add_config(plan)
-    plan.add_argument(
-        "--target",
-        required=True,
-        metavar="CHIP:SHAPE",
-        help="v5e:4x4, v5p:2x2x4, v6e:8x8, tpu7x:2x2x1, h100:8, h200:1 or cpu:8",
-    )
-    plan.add_argument(
-        "--steps",
-        default="train,validation,embedding,probe",
-        help="steps to compile, comma-separated (default: all)",
-    )
-    plan.add_argument("--genes", type=int, help="length of the gene panel, if unknown")
-    plan.add_argument(
-        "--text-dim", type=int, help="length of text embeddings, if unknown"
-    )
-    plan.add_argument(
-        "--samples", type=int, help="number of training samples, to compute epochs"
-    )
-    plan.add_argument(
-        "--tries",
-        type=int,
-        default=3,
-        help="changes to try when the job does not fit (default: 3)",
-    )
-    plan.add_argument("--price-per-chip-hour", type=float, metavar="MONEY")
-    plan.add_argument(
-        "--mfu",
-        type=float,
-        default=0.4,
-        help="expected utilisation (default: 0.4)",
-    )
-    plan.add_argument(
-        "--json", type=Path, metavar="FILE", help="write everything as JSON"
-    )
+    add_fields(plan, Flags)
     plan.set_defaults(run=run_plan, takes_overrides=True)
 
 
@@ -70,10 +62,9 @@ def run_plan(args: argparse.Namespace) -> int:
     from pathjax.plan.process import make_plan
     from pathjax.plan.report import add_cost, show
 
-    known = ("train", "validation", "embedding", "probe")
     steps = args.steps.split(",")
-    if set(steps) - set(known):
-        raise ValueError(f"--steps={args.steps}: expected some of {','.join(known)}")
+    if set(steps) - set(STEPS.split(",")):
+        raise ValueError(f"--steps={args.steps}: expected some of {STEPS}")
     if not 0 < args.mfu <= 1:
         raise ValueError(f"--mfu={args.mfu}: expected a fraction, such as 0.4")
     start = time.perf_counter(), children_cpu()

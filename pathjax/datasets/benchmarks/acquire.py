@@ -92,11 +92,8 @@ def _instructions(parts: Iterable[Part]) -> str:
 def _check_plain(part: Part, path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"from": "an unpacked folder", "checksum": "none was compared"}
-    md5 = (
-        _checked_md5(path, part, path)
-        if part.md5_of == "content"
-        else digest(path, "md5")
-    )
+    checked = part.md5_of == "content"
+    md5 = _checked_md5(path, part, path) if checked else digest(path, "md5")
     return {"from": path.name, "md5": md5, "published_md5": part.md5 or None}
 
 
