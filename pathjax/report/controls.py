@@ -38,7 +38,12 @@ def control_tables(scored: Sequence[Scored], table: Table) -> dict[str, Table]:
             if row.base == base and name not in controls and _is_of(control, name)
         ]
         if tuned:
-            part = [item for item in map(_rebased(control, tuned), scored) if item]
+            shared = {i.entry["task"] for i in scored if i.entry["model"] == base}
+            part = [
+                item
+                for item in map(_rebased(control, tuned), scored)
+                if item and item.entry["task"] in shared
+            ]
             title = f"Tuned models minus the control {control}"
             made = compare(part, title=title, q_values=table.has_q)
             notes = [_survival(rows[name], rows[control], made) for name in tuned]

@@ -66,6 +66,18 @@ def test_the_table_says_what_survives(run):
     assert "beyond it on no task" in alone
 
 
+def test_means_are_over_the_tasks_that_the_base_has(run):
+    """Retrieval needs a tuned model: with it the difference would have another mean."""
+    without = write_report([run], run / "report")[0].notes
+    for name, right in (("tuned", 0.9), (CONTROL, 0.1)):
+        outcome = class_outcome("three", right, 7, patients=60)
+        write_model(run, name, [outcome], "base", 0)
+    change(run, lambda entry: entry["model"] == CONTROL, control=SHUFFLED)
+    start = f"tuned and its control {CONTROL}"
+    (note,) = [n for n in without if n.startswith(start)]
+    assert note in write_report([run], run / "report")[0].notes
+
+
 def test_permuted_labels_are_said_to_be_at_chance_or_not(run):
     notes = write_report([run], run / "report")[0].notes
     (note,) = [note for note in notes if note.startswith(f"base ({PERMUTED})")]
