@@ -4,9 +4,9 @@
     pathjax train --config=configs/recommended.py --workdir=runs/tuned \
         --config.init=base --config.study=STUDY --config.split=SPLIT
 
-Contrast with LoRA of rank 8, as `launch/real.sh` trains it on her2st with DINOv2-S: of
-four recipes the one with the highest mean delta, and without a task that falls beyond
-its interval (docs/recipes.md). It is for some hundreds of spots; for TCGA's patients see
+Contrast with LoRA of rank 8, as `launch/real.sh` trains it on her2st with DINOv2-S: no
+other recipe there gains more than its interval, and no task falls beyond its own
+(docs/recipes.md). It is for some hundreds of spots; for TCGA's patients see
 configs/tcga.py. `smoke` takes a few steps.
 """
 
