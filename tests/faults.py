@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pathjax.train.checkpoint import committed_steps, damage
+from pathjax.train.checkpoint import committed_steps
+from pathjax.train.seal import damage
 
 # Far more than any run takes, on a busy machine; what it guards against is a hang.
 HANG_SECONDS = 400

@@ -89,6 +89,17 @@ def first_does(work: Callable[[], T]) -> T | None:
     return result
 
 
+def first_said(text: str) -> str:
+    """On every process, the first text that is not empty, in their order; "" if all are."""
+    if jax.process_count() == 1:
+        return text
+    client, folder = coordinator(), f"pathjax/said/{next(_turns)}"
+    client.key_value_set(f"{folder}/{jax.process_index():06}", json.dumps(text))
+    barrier("said")
+    said = sorted(client.key_value_dir_get(f"{folder}/"))
+    return next(filter(None, (json.loads(value) for _, value in said)), "")
+
+
 def require_same(values: Mapping[str, Any]) -> None:
     """Refuses to continue when a process has other values than the first.
 

@@ -1,11 +1,10 @@
-"""Checkpoints to resume from: Orbax, sealed with SHA-256 sums.
+"""Checkpoints to resume from: Orbax, sealed with SHA-256 sums (seal.py).
 
 Orbax copies the state to the host, writes in the background under a temporary name and
-renames, so that a kill leaves either the new checkpoint complete or the one before. It
-reads back a byte that changed in an array without an error, though (zarr's chunks have
-no checksums). So before the rename the digests of all files are written into the
-checkpoint, in the format of `sha256sum -c`, and compared before it is used. They guard
-against damage, not against an attacker. Nothing else imports Orbax.
+renames, so that a kill leaves either the new checkpoint complete or the one before. The
+seal is written before the rename: each process hashes what it wrote, in Orbax's thread.
+When a run resumes, large files are compared with it while their arrays are read, or with
+several processes, each of which hashes its own, just before. Nothing else imports Orbax.
 
 Of a folder in a bucket each machine has a copy of its own (bucket_run.py). With several
 processes the first one then writes whole arrays, and each reads them from its copy.
@@ -18,6 +17,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -26,22 +26,25 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from pathjax.buckets import address_of
-from pathjax.data.study import sha256
-from pathjax.files import write_text
 from pathjax.parallel.collective import (
     barrier,
+    coordinator,
+    first_said,
     is_first,
     is_lost_connection,
     require_same,
     to_host,
 )
 from pathjax.train import bucket_run
+from pathjax.train.seal import (
+    damage,
+    digests,
+    is_small,
+    sealed_files,
+    write_seal,
+    writer,
+)
 from pathjax.train.state import TrainState, abstract_state
-
-SEAL = "SHA256SUMS"
-RECORD = "_CHECKPOINT_METADATA"
-# Written by Orbax when it commits, which is after the seal.
-AFTER_SEAL = (RECORD, "commit_success.txt")
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last write.
 
     Opening it sets damaged checkpoints aside, with a warning, and removes what a killed
-    write left.
+    write left. Large files are not read yet: `resume` compares them.
 
     Args:
       folder: `WORKDIR/checkpoints`.
@@ -97,18 +100,47 @@ class Checkpoints:
                 create=False,
                 cleanup_tmp_directories=True,
                 multiprocessing_options=together,
-                # Called when all files are written, before the folder is renamed.
-                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+                async_options=ocp.AsyncOptions(
+                    # Both in the background: when this process has written its files, and
+                    # when all files are written, before the folder is renamed.
+                    barrier_sync_fn=None if self._apart else self._hash_own,
+                    post_finalization_callback=self._seal,
+                ),
             ),
         )
         require_same({"newest checkpoint": self.latest()})
 
+    def _hash_own(self, *, key: str, timeout_ms: int) -> None:
+        """Orbax's barrier between the processes of a save; before it, the own files."""
+        if "async_write_complete" in key and not is_first():
+            # Of a folder that is yet to be renamed, too: state.orbax-checkpoint-tmp.
+            parts = self._written().glob(f"state*/ocdbt.process_{jax.process_index()}")
+            found = {
+                f"state/{part.name}/{name}": digest
+                for part in parts  # one, or none where it wrote nothing
+                for name, digest in digests(part, sealed_files(part)).items()
+            }
+            name = f"{self._sums()}/{jax.process_index()}"
+            coordinator().key_value_set(name, json.dumps(found), True)
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
+
     def _seal(self) -> None:
         if not is_first():
             return
+        known: dict[str, str] = {}
+        if jax.process_count() > 1 and not self._apart:
+            for _, text in coordinator().key_value_dir_get(f"{self._sums()}/"):
+                known |= json.loads(text)
+            coordinator().key_value_delete(f"{self._sums()}/")
+        write_seal(self._written(), known)
+
+    def _sums(self) -> str:
+        return f"pathjax/sums/{self._saving}"
+
+    def _written(self) -> Path:
         # On object stores Orbax writes under the final name and commits by a file.
         written = sorted(self._folder.glob(f"{self._saving}.orbax-checkpoint-tmp*"))
-        write_seal(written[-1] if written else self._folder / str(self._saving))
+        return written[-1] if written else self._folder / str(self._saving)
 
     def latest(self) -> int | None:
         """The newest whole checkpoint's step, or None."""
@@ -208,6 +240,40 @@ class Checkpoints:
             state = jax.tree.map(_divide, state, shardings)
         return jax.jit(lambda state: state, out_shardings=shardings)(state)
 
+    def resume(self, like: TrainState) -> tuple[int, TrainState] | None:
+        """The newest whole checkpoint's step and state; None where there is none.
+
+        One whose arrays' files have changed is set aside, with a warning.
+
+        Raises:
+          CheckpointError: All are damaged, or one does not fit.
+        """
+        self.wait()
+        several = jax.process_count() > 1
+        while (step := self.latest()) is not None:
+            check = self._thread.submit(damage, self._folder / str(step), self._is_due)
+            # Alone, it reads meanwhile. Several do not, as they would wait for one that fails.
+            if not several or not (why := first_said(check.result() or "")):
+                try:
+                    state = self.restore(step, like)
+                except CheckpointError:
+                    if not (why := check.result() or ""):
+                        raise
+                else:
+                    if not (why := check.result() or ""):
+                        return step, state
+            if self._apart or is_first():
+                set_damaged_aside(self._folder, {step: why})
+            barrier("damaged")
+            self._manager.reload()
+            require_same({"newest checkpoint": self.latest()})
+        return None
+
+    def _is_due(self, path: Path) -> bool:
+        """Whether this process compares a file when it resumes: its own large ones."""
+        mine = writer(path.as_posix()) % jax.process_count() == jax.process_index()
+        return not is_small(path) and (mine or self._apart)
+
     def __enter__(self) -> Self:
         return self
 
@@ -235,8 +301,12 @@ def committed_steps(folder: Path) -> list[int]:
     return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
 
-def set_damaged_aside(folder: Path) -> None:
+def set_damaged_aside(folder: Path, known: Mapping[int, str] | None = None) -> None:
     """Renames damaged checkpoints newer than the newest whole one to `N.damaged`.
+
+    Args:
+      folder: Of the checkpoints.
+      known: What is wrong with some of them. Of the others large files are not compared.
 
     Raises:
       CheckpointError: None is whole. Nothing is renamed then, so that the next run does
@@ -244,7 +314,7 @@ def set_damaged_aside(folder: Path) -> None:
     """
     damaged: dict[int, str] = {}
     for step in committed_steps(folder):
-        if why := damage(folder / str(step)):
+        if why := (known or {}).get(step) or damage(folder / str(step), is_small):
             damaged[step] = why
             continue
         for bad, why in damaged.items():
@@ -269,54 +339,3 @@ def _free_name(folder: Path, step: int) -> Path:
         count += 1
         name = folder / f"{step}.damaged-{count}"
     return name
-
-
-def write_seal(folder: Path) -> None:
-    """Writes the digests of all files of a checkpoint into it."""
-    lines = [f"{sha256(folder / name)}  {name}\n" for name in _sealed_files(folder)]
-    write_text(folder / SEAL, "".join(lines))
-
-
-def _sealed_files(folder: Path) -> list[str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    names = sorted(path.relative_to(folder).as_posix() for path in files)
-    return [name for name in names if name not in (SEAL, *AFTER_SEAL)]
-
-
-def damage(folder: Path) -> str | None:
-    """What is wrong with a committed checkpoint; None if it is whole.
-
-    A checkpoint written before there were seals passes if Orbax's own record of it can
-    be read.
-    """
-    try:
-        json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return f"it was never committed ({RECORD} is missing)"
-    except ValueError:
-        return f"{RECORD} is not JSON"
-    if not (folder / SEAL).exists():
-        return None
-    text = (folder / SEAL).read_text(encoding="utf-8", errors="replace")
-    if not text.endswith("\n"):
-        return f"{SEAL} is cut short"
-    expected = {
-        name: digest
-        for digest, _, name in (line.partition("  ") for line in text.splitlines())
-    }
-    if "" in expected:
-        return f"{SEAL} is damaged"
-    there = _sealed_files(folder)
-    if missing := sorted(set(expected) - set(there)):
-        return f"{_first(missing)} missing, or {SEAL} is damaged"
-    if extra := sorted(set(there) - set(expected)):
-        return f"{_first(extra)} not in {SEAL}, which may be cut short"
-    if changed := [n for n in there if sha256(folder / n) != expected[n]]:
-        size = (folder / changed[0]).stat().st_size
-        return f"{_first(changed)} changed or cut short ({size} bytes are left)"
-    return None
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - 1} more files are" if len(names) > 1 else " is"
-    return f"{names[0]}{more}"

@@ -256,11 +256,10 @@ class Run:
     def _resume(self, state: TrainState) -> tuple[TrainState, int, Stopping, bool]:
         """State, step, early stopping, and whether that step was validated."""
         stopping = Stopping(self.config.eval.mode, self.config.eval.patience)
-        start = self.checkpoints.latest()
-        if not start:
+        if (found := self.checkpoints.resume(state)) is None:
             return state, 0, stopping, True
+        start, state = found
         meta = self.checkpoints.meta(start)
-        state = self.checkpoints.restore(start, state)
         self.feed.iterator.set_state(meta["iterator"])
         if (message := continuation(meta, self.record)) and is_first():
             log.warning(message)

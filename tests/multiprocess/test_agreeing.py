@@ -10,7 +10,8 @@ SCRIPT = Path(__file__).with_name("agreeing.py")
 
 @pytest.mark.slow
 def test_two_processes_agree(tmp_path):
-    """Flags, barriers, comparing; rows and arrays on meshes of any device order."""
-    ends = run_together([], 2, tmp_path, devices=2, script=str(SCRIPT))
+    """Flags, barriers, comparing; arrays on meshes of any device order; checkpoints."""
+    more = {"FOLDER": str(tmp_path / "checkpoints"), "PYTHONPATH": "tests"}
+    ends = run_together([], 2, tmp_path, devices=2, script=str(SCRIPT), **more)
     assert [one.status for one in ends] == [0, 0]
     assert all("all is well" in one.text for one in ends)

@@ -10,6 +10,7 @@ from pathjax.parallel.collective import (
     MeshSlice,
     barrier,
     first_does,
+    first_said,
     is_first,
     require_same,
     rows_of_all,
@@ -21,6 +22,7 @@ from pathjax.parallel.mesh import AXES, make_mesh, state_sharding
 def test_one_process_agrees_with_itself():
     assert is_first()
     assert first_does(lambda: 3) == 3
+    assert (first_said(""), first_said("why")) == ("", "why")
     assert rows_of_all(np.arange(3)).tolist() == [0, 1, 2]
     barrier("here")
     require_same({"a": 1})

@@ -11,7 +11,7 @@ from tiny_study import config_for
 from pathjax.buckets import BucketError, cache, local, store
 from pathjax.config import override
 from pathjax.train import bucket_run, train
-from pathjax.train.checkpoint import write_seal
+from pathjax.train.seal import write_seal
 
 RUN = "faulty://b/run"
 FILES = ("state/d/1", "state/d/2", "state/manifest", "meta/metadata")

@@ -1,7 +1,6 @@
-"""Checkpoints: exact, resharded on restore; damage is named, by sha256sum's judgement."""
+"""Checkpoints: exact, resharded on restore; damaged ones are named and set aside."""
 
 import errno
-import json
 import re
 import subprocess
 import sys
@@ -12,19 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_checkpoint import flip, flip_a_bit, make_checkpoint
 
 from pathjax.parallel.mesh import make_mesh, state_sharding
-from pathjax.train import checkpoint
+from pathjax.train import checkpoint, seal
 from pathjax.train.checkpoint import (
-    SEAL,
     CheckpointError,
     Checkpoints,
     committed_steps,
-    damage,
     set_damaged_aside,
     tree_bytes,
-    write_seal,
 )
+from pathjax.train.seal import SEAL
 from pathjax.train.state import TrainState
 
 
@@ -146,14 +144,6 @@ def test_a_write_that_fails_midway_keeps_the_one_before(tmp_path):
         assert equal(checkpoints.restore(1, like), make_state(make_mesh()))
 
 
-def flip_a_bit(folder):
-    """One bit of the largest file: Orbax reads it back without an error."""
-    file = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-
-
 def test_every_committed_one_is_sealed_by_what_sha256sum_accepts(tmp_path):
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         for step in (1, 2):
@@ -178,6 +168,39 @@ def test_a_flipped_bit_is_found_and_the_one_before_is_used(tmp_path, caplog):
         checkpoints.save(2, back, {})  # its place is free again
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["1", "2", "2.damaged"]
+
+
+def test_a_flipped_bit_in_a_large_file_is_found_while_it_is_read(
+    tmp_path, caplog, monkeypatch
+):
+    mesh = make_mesh()
+    monkeypatch.setattr(seal, "SMALL", 1 << 14)
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, make_state(mesh, seed=step, size=64), {"at": step})
+        assert checkpoints.resume(make_state(mesh, seed=9, size=64))[0] == 2
+    flip_a_bit(tmp_path / "2")
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        assert checkpoints.latest() == 2 and not caplog.messages
+        step, back = checkpoints.resume(make_state(mesh, seed=9, size=64))
+        assert re.search("checkpoint 2 .* checkpoint 1 is used instead", caplog.text)
+        assert step == checkpoints.latest() == 1 and checkpoints.meta(1) == {"at": 1}
+        assert equal(back, make_state(mesh, seed=1, size=64))
+        checkpoints.save(2, back, {})  # its place is free again
+    flip_a_bit(tmp_path / "1")
+    flip_a_bit(tmp_path / "2")
+    with (
+        Checkpoints(tmp_path, keep=2) as checkpoints,
+        pytest.raises(
+            CheckpointError, match=r"none of the checkpoints .*; 1|: 1: state/"
+        ),
+    ):
+        checkpoints.resume(make_state(mesh, seed=9, size=64))
+
+
+def test_nothing_to_resume_from(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        assert checkpoints.resume(make_state(make_mesh(), size=4)) is None
 
 
 def test_when_all_are_damaged_the_run_does_not_silently_begin_anew(tmp_path):
@@ -224,60 +247,6 @@ def test_a_process_that_is_gone_is_no_fault_of_the_disk(tmp_path, monkeypatch):
         monkeypatch.setattr(checkpoints._manager, "save", fail)
         with pytest.raises(jax.errors.JaxRuntimeError, match="Gloo"):
             checkpoints.save(1, make_state(make_mesh(), size=8), {})
-
-
-def make_checkpoint(folder):
-    """A folder like a committed checkpoint."""
-    (folder / "state" / "d").mkdir(parents=True)
-    (folder / "state" / "d" / "array").write_bytes(bytes(range(256)) * 40)
-    (folder / "state" / "manifest").write_bytes(b"manifest")
-    (folder / "meta").mkdir()
-    (folder / "meta" / "metadata").write_text('{"step": 1}')
-    write_seal(folder)
-    (folder / "_CHECKPOINT_METADATA").write_text(json.dumps({"commit": 1}))
-    (folder / "commit_success.txt").write_text("yes")
-    return folder
-
-
-def test_a_whole_one_passes_and_so_does_sha256sum(tmp_path):
-    folder = make_checkpoint(tmp_path / "1")
-    assert damage(folder) is None
-    subprocess.run(["sha256sum", "--check", "--strict", SEAL], cwd=folder, check=True)
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "message"),
-    [
-        ("state/d/array", flip, "state/d/array is changed"),
-        ("state/d/array", lambda p: p.write_bytes(b""), r"\(0 bytes are left\)"),
-        ("state/d/array", lambda p: p.unlink(), "state/d/array is missing"),
-        ("meta/metadata", lambda p: p.write_text("{"), "meta/metadata is changed"),
-        (SEAL, lambda p: p.write_text(""), f"{SEAL} is cut short"),
-        (SEAL, lambda p: p.write_bytes(p.read_bytes()[:-5]), f"{SEAL} is cut short"),
-        (SEAL, lambda p: p.write_bytes(p.read_bytes()[80:]), f"not in {SEAL}"),
-        (SEAL, lambda p: p.write_bytes(b"\xff" * 9 + b"\n"), f"{SEAL} is damaged"),
-        (SEAL, flip, "state/d/array|state/manifest|is damaged"),
-        ("_CHECKPOINT_METADATA", lambda p: p.unlink(), "never committed"),
-        ("_CHECKPOINT_METADATA", lambda p: p.write_text("{,"), "is not JSON"),
-        ("_CHECKPOINT_METADATA", lambda p: p.write_bytes(b"\xff"), "is not JSON"),
-    ],
-)
-def test_damage_is_named(tmp_path, name, change, message):
-    folder = make_checkpoint(tmp_path / "1")
-    change(folder / name)
-    assert re.search(message, damage(folder))
-
-
-def test_one_from_before_there_were_seals_passes(tmp_path):
-    folder = make_checkpoint(tmp_path / "1")
-    (folder / SEAL).unlink()
-    assert damage(folder) is None
 
 
 def test_damaged_ones_are_set_aside_not_deleted_and_named(tmp_path, caplog):
