@@ -1,5 +1,7 @@
 """Settings that must hold before JAX starts, and the folder of real data."""
 
+import contextlib
+import ctypes
 import functools
 import gc
 import os
@@ -110,6 +112,21 @@ def pytest_collection_finish():
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LARGE = 1.5e9  # bytes that a worker may hold between files
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """Drops compiled programs, nearly all that a worker holds, when it has grown.
+
+    JAX reads them again from the cache on disk. glibc keeps their pages until told.
+    """
+    yield
+    with contextlib.suppress(OSError, AttributeError):  # not Linux, or not glibc
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        if pages * os.sysconf("SC_PAGE_SIZE") > LARGE:
+            jax.clear_caches()
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
