@@ -20,11 +20,10 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): ast.parse(path.read_text("utf-8")) for path in FILES}
 
 
-def imports(tree: ast.AST, *, top_level: bool = False) -> set[str]:
-    """Modules of pathjax that `tree` imports, inside functions too unless top_level."""
-    nodes = tree.body if top_level else ast.walk(tree)
+def imports(tree: ast.AST) -> set[str]:
+    """Modules of pathjax that `tree` imports, inside functions too."""
     names = set()
-    for node in nodes:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -79,9 +78,7 @@ def test_imports_run_one_way(module):
 
 
 def test_there_is_no_import_circle():
-    graph = {
-        name: imports(tree, top_level=True) - {name} for name, tree in MODULES.items()
-    }
+    graph = {name: imports(tree) - {name} for name, tree in MODULES.items()}
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:

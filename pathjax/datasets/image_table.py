@@ -29,7 +29,7 @@ from pathjax.data.tables import (
     read_table,
 )
 from pathjax.datasets.dataset import Progress
-from pathjax.datasets.registry import Images
+from pathjax.datasets.options import ImageOptions
 
 COLUMNS = ("path", "patient_id", "sample_id", "slide_id", "site", "mpp")
 MPP_RANGE = (0.05, 20.0)  # as for slides (docs/tiling.md)
@@ -38,7 +38,7 @@ QUALITY = 95
 
 
 def build_image_table(
-    options: Images, source: Path, out: Path, progress: Progress
+    options: ImageOptions, source: Path, out: Path, progress: Progress
 ) -> Study:
     """Builds the study.
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pathjax.datasets.benchmarks import BENCHMARKS, Benchmark
 from pathjax.datasets.dataset import Dataset, Progress
+from pathjax.datasets.options import ImageOptions, TcgaOptions
 from pathjax.registry import Registry
 
 
@@ -30,20 +31,8 @@ class Demo(Dataset):
 
 
 @dataclasses.dataclass(frozen=True)
-class Images(Dataset):
+class Images(ImageOptions, Dataset):
     """build a study of your own images from a table of them"""
-
-    targets: Annotated[
-        tuple[str, ...],
-        "columns to predict: COLUMN for classes, COLUMN:number, or COLUMN:survival",
-    ] = ()
-    fold: Annotated[
-        str | None, "column with each patient's fold, for a split called folds"
-    ] = None
-    tile_px: Annotated[int, "side of a tile in pixels"] = 224
-    mpp: Annotated[float, "micrometres per pixel of the tiles"] = 0.5
-    name: Annotated[str, "name of the study"] = "images"
-    strict: Annotated[bool, "fail if anything that was given is not used"] = False
 
     source: ClassVar[str] = (
         "CSV with columns path, patient_id, mpp and optionally sample_id, site"
@@ -99,35 +88,8 @@ class HestBench(Dataset):
 
 
 @dataclasses.dataclass(frozen=True)
-class Tcga(Dataset):
+class Tcga(TcgaOptions, Dataset):
     """pair slides, RNA and labels of TCGA"""
-
-    slides: Annotated[
-        Path, "study of `pathjax tile`, or slides to tile: a folder or a manifest"
-    ]
-    rna: Annotated[Path, "file written by `pathjax data tcga-rna`"]
-    labels: Annotated[tuple[Path, ...], "tables by patient, sample or slide, and MAFs"]
-    mutations: Annotated[
-        tuple[str, ...],
-        "genes to have as targets mutation:GENE, or a number: those with as many mutated",
-    ] = ()
-    sequenced: Annotated[
-        Path | None,
-        "list of sequenced samples, one per line: wild type if a MAF lacks them",
-    ] = None
-    frozen: Annotated[bool, "also use frozen sections (TS, MS, BS)"] = False
-    aliquots: Annotated[
-        Literal["first", "mean"], "how to combine several aliquots of a patient"
-    ] = "first"
-    keep_unpaired: Annotated[bool, "keep patients without RNA, for labels alone"] = (
-        False
-    )
-    site_preserved: Annotated[
-        bool,
-        "keep whole sites in one fold where possible (default), or split by patient",
-    ] = True
-    seed: Annotated[int, "random seed of the splits"] = 0
-    strict: Annotated[bool, "fail if anything that was given is not used"] = False
 
     source: ClassVar[str] = ""
 

@@ -22,7 +22,7 @@ from pathjax.data.followup import event_column
 from pathjax.data.study import Study, StudyError, sha256
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.dataset import Progress
-from pathjax.datasets.registry import Tcga
+from pathjax.datasets.options import TcgaOptions
 from pathjax.datasets.tcga.labels import Labels, read_labels, targets_of
 from pathjax.datasets.tcga.pairing import Pairing, pair
 from pathjax.datasets.tcga.rna_table import listing
@@ -34,7 +34,7 @@ LICENCE = "TCGA open tier (NIH Genomic Data Sharing Policy)"
 ALIQUOT_RULES = ("first", "mean")
 
 
-def build_tcga(options: Tcga, out: Path, progress: Progress) -> Study:
+def build_tcga(options: TcgaOptions, out: Path, progress: Progress) -> Study:
     """Builds the study, or what of it is missing in `out`.
 
     Slides are a study of tiles with a shard each (`pathjax tile`), or are tiled into
