@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Recipes of fine-tuning against each other on the demo's synthetic cohort: objectives,
 # an anchor to the base, LoRA, the mean of the weights that several objectives tuned, and
-# contrast of three times as many steps, alone and blended with the base.
+# contrast of three times as many steps, alone, with an anchor (and shuffled pairs as its
+# control) and blended with the base.
 #
 #   launch/ablation.sh OUT
 #
@@ -46,8 +47,13 @@ for seed in ${SEEDS:-0 1 2}; do
   tune contrastive-anchor contrastive --config.anchor.weight=1
   tune joint-anchor joint --config.anchor.weight=1
   tune contrastive-long contrastive --config.optim.steps=420 --config.optim.warmup=42
-  tune contrastive-long-anchor contrastive --config.optim.steps=420 \
-    --config.optim.warmup=42 --config.anchor.weight=1
+  anchored=(--config.optim.steps=420 --config.optim.warmup=42 --config.anchor.weight=1)
+  tune contrastive-long-anchor contrastive "${anchored[@]}"
+  # The control; `evaluate` adds "(shuffled pairs)" to the name of the row.
+  shuffled=$out/contrastive-long-anchor-shuffled-$seed
+  train contrastive "$shuffled" --config.init="$out/base" --config.seed="$seed" \
+    "${anchored[@]}" --config.data.pairing=shuffled
+  models+=("contrastive-long-anchor:base@$seed=$shuffled")
   pathjax blend "$out/base" "$out/contrastive-$seed" "$out/regression-$seed" \
     "$out/joint-$seed" --alpha 0.5:1:0.25 --out "$out/soup-$seed"
   for alpha in 0.5 0.75 1; do

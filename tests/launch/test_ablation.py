@@ -27,6 +27,9 @@ def test_each_recipe_is_trained_with_each_seed_and_scored_by_both_suites(cluster
     assert trained[long].optim.steps == 3 * trained[plain].optim.steps == 420
     both = trained[str(out / "contrastive-long-anchor-1")]
     assert (both.optim.steps, both.anchor.weight) == (420, 1)
+    control = trained[str(out / "contrastive-long-anchor-shuffled-1")]
+    assert control.data.pairing == "shuffled" and both.data.pairing == "own"
+    assert (control.optim, control.anchor) == (both.optim, both.anchor)
     assert trained[str(out / "contrastive-lora-0")].adapt.mode == "lora"
     dev, test = (args for args in calls if args.run.__name__ == "run_evaluate")
     assert (dev.tasks, test.tasks) == (["demo-dev"], ["demo"])
