@@ -152,6 +152,8 @@ def _client(distributed, workers: int, scheduler: str | None) -> Iterator[Any]:
                     threads_per_worker=1,
                     processes=True,
                     dashboard_address=None,
+                    # Its server starts even so, at 8787 if no free port is asked for.
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                     # Worker deaths are expected and end in a report.
                     silence_logs=logging.CRITICAL,
                 )

@@ -7,6 +7,7 @@ import pytest
 
 from pathjax.evals import EvalError
 from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
+from pathjax.evals.probes.minibatch import predicted_class
 from pathjax.evals.results import chosen_on_scored_rows, make_entry
 from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
@@ -38,16 +39,18 @@ def test_a_task_is_scored_by_each_runs_best_epoch(study, features):
         classes=3, options=EvaLinear(batch=32, steps=400),
     )  # fmt: skip
     np.testing.assert_array_equal(outcome.truth, y["test"])
-    np.testing.assert_array_equal(outcome.prediction.T, sweep.prediction)
+    chosen = np.argmax(sweep.score, axis=1)  # learning rates, by validation
+    guess = np.asarray(predicted_class(sweep.logits[np.arange(3), chosen]))
+    np.testing.assert_array_equal(outcome.prediction.T, guess)
     values = [one["value"] for one in outcome.per_fold]
-    assert values == [balanced_accuracy(y["test"], one) for one in sweep.prediction]
+    assert values == [balanced_accuracy(y["test"], one) for one in guess]
     assert outcome.value == pytest.approx(np.mean(values)) and outcome.value > 0.5
     mean = balanced_accuracy(y["test"], outcome.prediction)
     assert outcome.value == pytest.approx(mean)
     hyper = outcome.hyper
     assert hyper["stdev_of_runs"] == pytest.approx(np.std(values, ddof=1))
     assert hyper["chosen_by"] == "fold select: epoch and learning rate"
-    assert hyper["best_epoch"][0] == sweep.epoch[0, sweep.choice[0]]
+    assert hyper["best_epoch"][0] == sweep.epoch[0, chosen[0]]
     assert outcome.protocol.startswith(
         "eva-linear/1 (batch=32, learning_rates=(0.03, 0.003), seeds=3, steps=400)"
     )
