@@ -33,7 +33,7 @@ done
 
 pathjax train --config="configs/her2st.py:pretrain$variant" --workdir="$out/base" \
   --config.study="$tissue"
-models=("yardstick=yardstick" "base=$out/base")
+models=("handcrafted=handcrafted" "base=$out/base")
 for seed in $seeds; do
   for mode in regression contrastive; do
     pathjax train --config="configs/her2st.py:$mode$variant" \

@@ -39,7 +39,7 @@ pathjax data check "$out/study"
 
 pathjax train --config="$config:pretrain$variant" --workdir="$out/base" \
   --config.study="$out/study"
-models=("yardstick=yardstick" "base=$out/base")
+models=("handcrafted=handcrafted" "base=$out/base")
 for seed in $seeds; do
   for mode in regression contrastive; do
     pathjax train --config="$config:$mode$variant" --workdir="$out/$mode-$seed" \
@@ -66,6 +66,6 @@ pathjax evaluate "${models[@]}" --tasks "$out/tasks.json" --study "$out/study" \
 pathjax report "$out/held-out"
 
 # All patients, by models that were trained on none of them.
-pathjax evaluate yardstick=yardstick --tasks tcga-regions --study "$out/study" \
+pathjax evaluate handcrafted=handcrafted --tasks tcga-regions --study "$out/study" \
   --out "$out/everyone"
 pathjax report "$out/everyone"

@@ -66,7 +66,7 @@ def test_with_real_data(tmp_path, real_data):
     out = bash(script, tmp_path, 1200, VARIANT=",smoke", SEEDS="0")
     assert "0 problems" in out
     table = (tmp_path / "runs" / "her2st" / "report" / "table.md").read_text()
-    assert "yardstick" in table and "expression C5" in table
+    assert "handcrafted" in table and "expression C5" in table
 
 
 def few_spots(source: Path, out: Path, spots: int = 12) -> None:

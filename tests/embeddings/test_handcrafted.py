@@ -111,7 +111,7 @@ def test_a_purple_tile_has_more_haematoxylin_than_a_pink_one():
 
 
 @pytest.mark.slow
-def test_real_yardstick_predicts_expression_of_another_section(real_data, tmp_path):
+def test_real_features_predict_expression_of_another_section(real_data, tmp_path):
     """Ridge of scikit-learn on these features, 100 genes chosen on training spots.
 
     Another implementation of eighteen such features had 0.26 to 0.28 on C5 and 0.16 on
