@@ -55,6 +55,17 @@ class Group:
     def send(self, number: int, signal_number: int) -> None:
         os.kill(int((self.folder / f"{number}.pid").read_text()), signal_number)
 
+    @contextlib.contextmanager
+    def held(self, number: int) -> Iterator[None]:
+        """Process `number` stands still meanwhile, below its supervisor."""
+        pid = (self.folder / f"{number}.pid").read_text()
+        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in below:
+            os.kill(int(one), signal.SIGSTOP)
+        yield
+        for one in below:
+            os.kill(int(one), signal.SIGCONT)
+
     def told(self) -> str:
         numbers = ["parent", *range(self.count)]
         return "\n".join(f"--- {one}\n{self.text(one)}" for one in numbers)

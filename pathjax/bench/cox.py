@@ -1,22 +1,25 @@
 """`pathjax bench cox`: penalised Cox regression, all folds and strengths, ours and a peer's.
 
-A turn is every fit: 3 seeds of 5 folds at 20 strengths, on made data as wide as bulk RNA.
-scikit-survival's coordinate descent goes down the same strengths of each fold (with a
+A turn is every fit: 3 seeds of 5 folds at 20 strengths, on made data as wide as bulk RNA
+or, with `tables`, on each of PORPOISE's cohorts. scikit-survival's coordinate descent goes down the same strengths of each fold (with a
 millionth of the penalty as l1, as it has no ridge); its Newton solver is
-`sksurv-newton`, of which a turn is one fit. There are no ties, which it treats in
-another way. Concordance of the held-out rows is compared strength by strength.
+`sksurv-newton`, of which a turn is one fit. Made data has no ties, which coordinate
+descent treats in another way. Concordance of the held-out rows is compared strength by
+strength.
 """
 
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pathjax.bench.options import Common, Entry
+from pathjax.bench.options import BenchError, Common, Entry
 from pathjax.bench.worker import Contestant
 
+Cohort = tuple[str, np.ndarray, np.ndarray]  # name, features, months and events
 L1_RATIO = 1e-6  # of coordinate descent: more selects features at strong penalties
 
 
@@ -25,12 +28,14 @@ class Options(Common):
     """Sizes.
 
     Attributes:
-      rows, width: Of the features.
+      tables: Folder of PORPOISE's tables, tcga_*_all_clean.csv.zip; "" is made data.
+      rows, width: Of made data.
       folds, seeds: Inner folds, each left out once, and how often they are drawn.
     """
 
     rounds: int = 2
     count: int = 1
+    tables: str = ""
     rows: int = 400
     width: int = 1500
     folds: int = 5
@@ -53,20 +58,58 @@ def entries(options: Options, folder: Path) -> list[Entry]:
 
 
 def prepare(options: Options, folder: Path) -> dict[str, Any]:
-    """Writes cox.npz: features, months and events, folds by seed, and the strengths."""
+    """Writes NAME.cox.npz of each cohort: features, months and events, folds, strengths."""
     from pathjax.evals.probes.cox import Cox
 
+    rng = np.random.default_rng(0)
+    cohorts = real(Path(options.tables), folder) if options.tables else made(options)
+    for name, x, y in cohorts:
+        order = [rng.permutation(len(x)) for _ in range(options.seeds)]
+        fold = np.stack([np.argsort(one) % options.folds for one in order])
+        np.savez(folder / f"{name}.cox.npz", x=x, y=y, fold=fold, grid=Cox().penalty)
+    return {}
+
+
+def made(options: Options) -> Iterator[Cohort]:
+    """One cohort whose risk is a sum of 20 features."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(options.rows, options.width)).astype(np.float32)
     told = min(20, options.width)
     risk = x[:, :told] @ rng.normal(0, 0.25, told)
     died = rng.exponential(40 * np.exp(-risk))
     left = rng.uniform(5, 120, options.rows)
-    y = np.stack([np.minimum(died, left), died <= left], axis=1)
-    order = [rng.permutation(options.rows) for _ in range(options.seeds)]
-    fold = np.stack([np.argsort(one) % options.folds for one in order])
-    np.savez(folder / "cox.npz", x=x, y=y, fold=fold, grid=Cox().penalty)
-    return {}
+    yield "made", x, np.stack([np.minimum(died, left), died <= left], axis=1)
+
+
+def real(tables: Path, folder: Path) -> Iterator[Cohort]:
+    """RNA and overall survival of the patients of each table.
+
+    Raises:
+      BenchError: There is no table.
+    """
+    from pathjax.datasets.tcga.rna import read_rna, write_rna
+    from pathjax.modalities.sources import from_tables
+
+    found = sorted(tables.glob("tcga_*_all_clean.csv.zip"))
+    if not found:
+        raise BenchError(f"tables={tables}: expected tcga_*_all_clean.csv.zip in it")
+    for table in found:
+        name = table.name.split("_")[1]
+        write_rna(read_rna(source=table), folder / f"{name}.h5ad")
+        cohort = from_tables(folder / f"{name}.h5ad", [table])
+        rna = cohort.modalities["rna"]
+        months = cohort.samples[["os", "os_event"]].iloc[rna.rows].to_numpy(np.float64)
+        known = np.isfinite(months).all(axis=1)
+        yield name, rna.values[known].astype(np.float32), months[known]
+
+
+def read(folder: str) -> list[dict[str, np.ndarray]]:
+    """What `prepare` wrote, a cohort after the other."""
+    cohorts = []
+    for path in sorted(Path(folder).glob("*.cox.npz")):
+        with np.load(path) as file:
+            cohorts.append(dict(file))
+    return cohorts
 
 
 class Ours(Contestant):
@@ -76,8 +119,7 @@ class Ours(Contestant):
         start = time.perf_counter()
         import jax
 
-        with np.load(Path(options["folder"]) / "cox.npz") as file:
-            self._x, self._y, self._fold = file["x"], file["y"], file["fold"]
+        self._cohorts = read(options["folder"])
         self._folds = options["folds"]
         loss = self._sweep()
         self.info = {
@@ -86,28 +128,31 @@ class Ours(Contestant):
             "threads": options["threads"],
             "note": "with Efron's ties",
             "cold_seconds": time.perf_counter() - start,
-            "concordance": (1 - loss).tolist(),
+            "concordance": [(1 - one).tolist() for one in loss],
         }
 
-    def _sweep(self) -> np.ndarray:
+    def _sweep(self) -> list[np.ndarray]:
         from pathjax.evals.folds import FoldWeights
         from pathjax.evals.probes.cox import Cox
 
-        # Seeds differ in folds, which one sweep shares: a sweep for each.
         losses = []
-        for fold in self._fold:
-            out = fold[None, None] == np.arange(self._folds)[None, :, None]
-            parts = ((~out).astype(np.float32), out.astype(np.float32))
-            weights = FoldWeights(*parts, final=0, folds=self._folds)
-            sweep = Cox().fit_arrays(self._x, self._y, weights, self._x[:1])
-            losses.append(sweep.loss[0])
-        return np.stack(losses)
+        for cohort in self._cohorts:
+            own = []
+            # Seeds differ in folds, which one sweep shares: a sweep for each.
+            for fold in cohort["fold"]:
+                out = fold[None, None] == np.arange(self._folds)[None, :, None]
+                parts = ((~out).astype(np.float32), out.astype(np.float32))
+                weights = FoldWeights(*parts, final=0, folds=self._folds)
+                x, y = cohort["x"], cohort["y"]
+                own.append(Cox().fit_arrays(x, y, weights, x[:1]).loss[0])
+            losses.append(np.stack(own))
+        return losses
 
     def run(self, count: int) -> int:
         """`count` times all fits."""
         for _ in range(count):
             self._sweep()
-        return count * self._fold.shape[0] * self._folds * 20
+        return count * sum(len(one["fold"]) for one in self._cohorts) * self._folds * 20
 
 
 class Descent(Contestant):
@@ -117,18 +162,18 @@ class Descent(Contestant):
         import sksurv
         from sklearn.preprocessing import StandardScaler
 
-        with np.load(Path(options["folder"]) / "cox.npz") as file:
-            x, y, fold = file["x"].astype(np.float64), file["y"], file["fold"]
-            self._grid = file["grid"]
+        cohorts = read(options["folder"])
+        self._grid = cohorts[0]["grid"]
         kind = [("event", bool), ("time", float)]
-        target = np.array([(e > 0, t) for t, e in y], kind)
         self._parts = []
-        for own in fold:
-            for one in range(options["folds"]):
-                scaler = StandardScaler().fit(x[own != one])
-                z = scaler.transform(x)
-                self._parts.append((z, target, own == one))
-        self._seeds = len(fold)
+        for cohort in cohorts:
+            x = cohort["x"].astype(np.float64)
+            target = np.array([(e > 0, t) for t, e in cohort["y"]], kind)
+            for own in cohort["fold"]:
+                for one in range(options["folds"]):
+                    z = StandardScaler().fit(x[own != one]).transform(x)
+                    self._parts.append((z, target, own == one))
+        self._shape = (len(cohorts), len(cohorts[0]["fold"]), -1, len(self._grid))
         versions = {"scikit-survival": sksurv.__version__}
         self.info = {"unit": "fits", "versions": versions, "threads": 1, "note": ""}
         self.info |= self._warm()
@@ -151,8 +196,8 @@ class Descent(Contestant):
                 )
                 right[place, strength] = good + tied / 2
                 pairs[place, strength] = good + bad + tied
-        shape = (self._seeds, -1, len(self._grid))
-        return right.reshape(shape).sum(axis=1) / pairs.reshape(shape).sum(axis=1)
+        shape = self._shape
+        return right.reshape(shape).sum(axis=2) / pairs.reshape(shape).sum(axis=2)
 
     def run(self, count: int) -> int:
         """`count` times all fits."""
@@ -182,7 +227,8 @@ def summary(result: dict[str, Any]) -> list[str]:
     """Seconds of all fits, ours with compilation, and how far concordances are apart."""
     options, contestants = result["options"], result["contestants"]
     ours = contestants["pathjax"]
-    fits = options["folds"] * options["seeds"] * 20
+    cohorts = len(ours["concordance"])
+    fits = cohorts * options["folds"] * options["seeds"] * 20
     lines = [f"pathjax: {ours['cold_seconds']:.1f} s with imports and compilation"]
     for contestant in contestants.values():
         seconds = fits / contestant["items_per_second"]["median"]

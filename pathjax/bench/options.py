@@ -30,7 +30,7 @@ class Common:
 
 
 # Paths of the machine, left out of the JSON.
-PRIVATE = ("peer_python", "study", "slide")
+PRIVATE = ("peer_python", "study", "slide", "tables")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ def ours(tmp_path_factory):
 def test_ours_fits_every_seed_fold_and_strength(ours):
     _, contestant = ours
     concordance = np.array(contestant.info["concordance"])
-    assert concordance.shape == (2, 20) and 0.4 < concordance.min() < 1
+    assert concordance.shape == (1, 2, 20) and 0.4 < concordance.min() < 1
     assert contestant.run(1) == 2 * 2 * 20
 
 
@@ -31,7 +31,7 @@ def test_the_summary_says_how_far_scores_are_apart():
             "label": label,
             "items_per_second": {"median": rate},
             "cold_seconds": 2.0,
-            "concordance": [[0.6 + shift]],
+            "concordance": [[[0.6 + shift]]],
         }
 
     result = {
