@@ -10,7 +10,8 @@
 #
 # After -- stands a command of pathjax that takes --shard: embed, evaluate, predict, tile
 # or text embed. Files must have the same path on all nodes. The environment is that of
-# the shell it is submitted from. Preempted jobs are requeued; after a failure or a time
+# the shell it is submitted from. Preempted jobs are requeued, and so are killed ones (status
+# 137, as when memory runs out), at most five times in all; after another failure or a time
 # limit the same line submits all again, and what is done ends at once.
 set -euo pipefail
 
@@ -56,9 +57,12 @@ for word in "$@"; do
 done
 
 line=$(printf '%q ' pathjax "$@")
+# In the job: what was done before it was killed is kept, and the rest is done again.
+# shellcheck disable=SC2016  # the job's shell expands these
+again='[ $code = 137 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 5 ] && scontrol requeue $SLURM_JOB_ID'
 array=$(submit "--array=1-$shards" --requeue --open-mode=append "--job-name=pathjax-$1" \
   "--output=pathjax-$1-%A_%a.log" "${words[@]}" \
-  "--wrap=$line--shard \$SLURM_ARRAY_TASK_ID/$shards")
+  "--wrap=$line--shard \$SLURM_ARRAY_TASK_ID/$shards || { code=\$?; $again || exit \$code; }")
 # Only when every shard has ended well; else the join is cancelled, not left in the queue.
 joined=$(submit "--dependency=afterok:$array" --kill-on-invalid-dep=yes --requeue \
   "--job-name=pathjax-$1-join" "--output=pathjax-$1-%j.log" "${join[@]}" "--wrap=$line")

@@ -18,14 +18,16 @@
 # --skip-plan  --keep (delete nothing)  --dry-run (print what would run)
 #
 # The same line resumes: if the pod is already training, it only shows the log. Ctrl-C
-# leaves the pod running. Training that exits with 75 was preempted and is restarted;
-# any other error ends this script with that code. $POLL: seconds between checks.
+# leaves the pod running. Training that exits with 75 was preempted and is restarted, and so
+# is one of which a process was killed (137) if it has a newer checkpoint than when it was
+# started; any other error ends this script with that code. $POLL: seconds between checks.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 poll=${POLL:-30}
 # docs/reliability.md: stopped after saving; stopped before there was anything to save.
-PREEMPTED=75 TERMINATED=143
+# A process that was killed, as when memory ran out, stops the others, which end with 75.
+PREEMPTED=75 TERMINATED=143 KILLED=137
 
 usage() {
   sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2
@@ -232,7 +234,15 @@ prepare() {
   fi
 }
 
-# One of: running, done, preempted, error N, unreachable.
+# The newest complete checkpoint, as the first worker sees it.
+newest() { worker 0 newest "$workdir" 2>/dev/null | grep -xE '[0-9]+|None' || echo unknown; }
+
+start() {
+  started_from=$(newest)
+  worker all start "${train[@]}"
+}
+
+# One of: running, done, killed, preempted, error N, unreachable.
 outcome() {
   local lines codes
   lines=$(worker all status 2>/dev/null | grep -E '^(running|exit [0-9]+|lost|none)$') || {
@@ -242,6 +252,8 @@ outcome() {
   codes=$(sed -n 's/^exit //p' <<<"$lines")
   if grep -q '^running$' <<<"$lines"; then
     echo running
+  elif grep -qx "$KILLED" <<<"$codes"; then
+    echo killed
   elif grep -qxE "$PREEMPTED|$TERMINATED" <<<"$codes" || grep -qE '^(lost|none)$' <<<"$lines"; then
     echo preempted
   elif grep -qvx 0 <<<"$codes"; then
@@ -286,24 +298,34 @@ if [ -n "$dry" ]; then
 fi
 
 trap 'say "left running; run the same line to see its log again"; exit 130' INT
-restarts=0 silent=0
+restarts=0 silent=0 started_from=unknown
 ensure_pod
 now=$(outcome)
 if [ "$now" != running ]; then
   prepare
-  worker all start "${train[@]}"
+  start
 fi
 while :; do
   worker 0 follow || true
   now=$(outcome)
   # Processes that lost another of a pod that is being taken away end with an error of
   # their own, which may be there before the pod's new state is.
-  [[ $now != error* ]] || sleep "$poll"
+  [[ $now != error* && $now != killed ]] || sleep "$poll"
   pod=$(state) || pod=unknown
   if [ "$now" != "done" ]; then
     case $pod in
       ready) ;;
       unknown) now=unreachable ;;
+      *) now=preempted ;;
+    esac
+  fi
+  if [ "$now" = killed ]; then
+    case $(newest) in
+      "$started_from" | unknown)
+        say "a process was killed before there was a new checkpoint (newest:" \
+          "$started_from): it would be killed again"
+        now="error $KILLED"
+        ;;
       *) now=preempted ;;
     esac
   fi
@@ -325,13 +347,13 @@ while :; do
     preempted)
       restarts=$((restarts + 1))
       if [ "$restarts" -gt "$most" ]; then
-        say "preempted more than $most times"
+        say "stopped or killed more than $most times"
         finish "$PREEMPTED"
       fi
-      say "preempted ($restarts of at most $most); resuming"
+      say "stopped or killed ($restarts of at most $most); resuming"
       ensure_pod
       prepare
-      worker all start "${train[@]}"
+      start
       ;;
     error*)
       say "training failed with ${now#error }; its log is above"

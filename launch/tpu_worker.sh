@@ -5,6 +5,7 @@
 #   tpu_worker.sh data gs://BUCKET/STUDY FOLDER               a copy on the VM's own disk
 #   tpu_worker.sh start WORDS...     `pathjax train WORDS --multihost`, detached
 #   tpu_worker.sh status             running, exit N, lost (ended without a status) or none
+#   tpu_worker.sh newest WORKDIR     step of its newest complete checkpoint, or None
 #   tpu_worker.sh follow             this worker's log until training ends
 #
 # Training survives a lost connection. At a preemption the VM's init system sends
@@ -106,13 +107,17 @@ case $verb in
     ;;
   start) start "$@" ;;
   status) status ;;
+  newest)
+    "$run/env/bin/python" -c \
+      'import sys; from pathjax.train.checkpoint import newest; print(newest(sys.argv[1]))' "$1"
+    ;;
   follow)
     [ -f "$run/log" ] || exit 0
     alive && exec tail -n +1 --pid="$(cat "$run/pid")" -F "$run/log"
     cat "$run/log"
     ;;
   *)
-    echo "usage: $0 install|data|start|status|follow" >&2
+    echo "usage: $0 install|data|start|status|newest|follow" >&2
     exit 2
     ;;
 esac

@@ -38,7 +38,7 @@ def fetch(folder: Path) -> None:
     address = address_of(folder)
     if address is None:
         return
-    newest = next(iter(_steps(address)), None)
+    newest = next(iter(committed_steps(address)), None)
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name != str(newest):
             log.info("%s is not in the bucket and is removed from the cache", path)
@@ -77,7 +77,7 @@ def commit(folder: Path, step: int, keep: int) -> None:
             store.write(f"{there}/{name}", f"checkpoint {step}\n".encode())
         else:
             upload(here / name)
-    steps = _steps(address, step)
+    steps = committed_steps(address, step)
     store.write(f"{address}/{STEPS}", json.dumps(steps[:keep]).encode())
     for old in steps[keep:]:
         objects = sorted(store.listing(f"{address}/{old}"))
@@ -118,8 +118,8 @@ def _require_own(workdir: Path) -> None:
         )
 
 
-def _steps(address: str, *more: int) -> list[int]:
-    """Steps with a commit, newest first."""
+def committed_steps(address: str, *more: int) -> list[int]:
+    """Steps of a folder of checkpoints that have a commit, newest first."""
     listed = [name.removeprefix(f"{address}/") for name in store.listing(address)]
     steps = {int(name.split("/")[0]) for name in listed if name.endswith(f"/{COMMIT}")}
     steps |= {*json.loads(store.read(f"{address}/{STEPS}") or b"[]"), *more}

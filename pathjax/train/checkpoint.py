@@ -25,7 +25,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from pathjax.buckets import address_of
+from pathjax.buckets import address_of, is_address
 from pathjax.parallel.collective import (
     barrier,
     coordinator,
@@ -299,6 +299,20 @@ def committed_steps(folder: Path) -> list[int]:
         return []
     names = [path.name for path in folder.iterdir() if path.is_dir()]
     return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+
+
+def newest(workdir: str) -> int | None:
+    """Step of a run's newest complete checkpoint, in a folder or a bucket; for launchers.
+
+    Raises:
+      BucketError: The bucket cannot be read.
+    """
+    folder = f"{workdir.rstrip('/')}/checkpoints"
+    if is_address(workdir):
+        steps = bucket_run.committed_steps(folder)
+    else:
+        steps = committed_steps(Path(folder))
+    return steps[0] if steps else None
 
 
 def set_damaged_aside(folder: Path, known: Mapping[int, str] | None = None) -> None:

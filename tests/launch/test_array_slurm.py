@@ -4,6 +4,7 @@ import shlex
 import subprocess
 
 import pytest
+from launch_calls import named
 
 from pathjax.cli import build_parser
 from pathjax.parallel.shard import Shard
@@ -45,6 +46,26 @@ def test_an_array_of_shards_and_a_join_after_them(slurm):
     assert shown == [*EMBED, "--shard", "16/16"]
     args = build_parser().parse_args(shown)
     assert Shard.parse(args.shard) == Shard(16, 16)
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "ends"),
+    [(0, "0", 0), (137, "4", 0), (137, "5", 137), (1, "0", 1)],
+)
+def test_a_shard_that_was_killed_is_requeued(slurm, code, restarts, ends):
+    slurm.run("array_slurm.sh", "--shards=2", "--", *EMBED)
+    array = slurm.calls()[0]
+    slurm.fake("pathjax", f"exit {code}")
+    slurm.fake("scontrol")
+    job = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "9"}
+    job["SLURM_RESTART_COUNT"] = restarts
+    line = ["sh", "-c", array[-1].removeprefix("--wrap=")]
+    done = subprocess.run(line, check=False, env=slurm.environment(**job))
+    assert done.returncode == ends
+    called = named(slurm.calls(), "scontrol")
+    assert called == (
+        [["scontrol", "requeue", "9"]] if (code, ends) == (137, 0) else []
+    )
 
 
 def test_a_dry_run_submits_nothing(slurm):

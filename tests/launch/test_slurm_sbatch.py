@@ -18,6 +18,8 @@ def slurm(cluster):
     cluster.fake("scontrol")
     cluster.fake("pathjax", 'exit "$(cat "$FAKE/plan" 2>/dev/null || echo 0)"')
     cluster.fake("srun", 'exit "$(cat "$FAKE/code")"')
+    cluster.fake("python", "next steps")  # of the newest checkpoint
+    cluster.answers("steps", "10")
     return cluster
 
 
@@ -71,7 +73,7 @@ def test_a_wrong_line_is_told(slurm, words):
     assert slurm.calls() == []
 
 
-@pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 1), (137, 137)])
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 1), (134, 134)])
 def test_an_end_is_an_end(slurm, code, ends):
     done = in_job(slurm, code)
     assert done.returncode == ends
@@ -86,8 +88,41 @@ def test_a_stopped_run_goes_back_into_the_queue(slurm, code):
     assert slurm.calls()[-1] == ["scontrol", "requeue", "7"]
 
 
-def test_preemptions_have_an_end(slurm):
-    assert in_job(slurm, 75, SLURM_RESTART_COUNT="50").returncode == 75
+@pytest.mark.parametrize("code", [137, 253])
+@pytest.mark.parametrize(
+    ("steps", "requeued"),
+    [
+        (("None", "5"), True),
+        (("10", "20"), True),
+        (("10", "10"), False),
+        (("None", "None"), False),
+        (("10", "unknown"), False),
+    ],
+)
+def test_a_killed_run_goes_back_if_it_has_a_new_checkpoint(
+    slurm, code, steps, requeued
+):
+    slurm.answers("steps", *steps)
+    done = in_job(slurm, code)
+    assert done.returncode == (0 if requeued else code)
+    assert named(slurm.calls(), "scontrol") == (
+        [["scontrol", "requeue", "7"]] if requeued else []
+    )
+    assert (f"new checkpoint (newest: {steps[0]})" in done.stderr) != requeued
+    first = slurm.calls()[0]
+    assert first[:2] == ["python", "-c"] and first[-1] == "/mnt/pathjax/r1"
+
+
+def test_a_job_without_python_still_trains(slurm):
+    slurm.fake("python", "exit 1")
+    assert in_job(slurm, 0).returncode == 0
+    assert in_job(slurm, 137).returncode == 137
+
+
+@pytest.mark.parametrize("code", [75, 137])
+def test_restarts_have_an_end(slurm, code):
+    slurm.answers("steps", "10", "20")
+    assert in_job(slurm, code, SLURM_RESTART_COUNT="50").returncode == code
     assert named(slurm.calls(), "scontrol") == []
 
 
@@ -99,7 +134,7 @@ def test_a_signal_to_the_script_waits_for_the_processes_to_save(slurm):
         stdout=subprocess.PIPE,
         text=True,
     )
-    while not slurm.calls():
+    while not named(slurm.calls(), "srun"):
         time.sleep(0.02)
     os.kill(job.pid, signal.SIGTERM)
     assert "waiting" in job.stdout.readline()

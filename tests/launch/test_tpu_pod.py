@@ -16,6 +16,7 @@ case "$*" in
     [ -n "$answer" ] || exit 255
     tr , '\\n' <<< "$answer"
     ;;
+  *"tpu_worker.sh newest"*) next steps ;;
   *"tpu_worker.sh follow"*) echo "step 10" ;;
 esac
 """
@@ -28,8 +29,9 @@ def pod(cluster):
     cluster.fake("pathjax", 'exit "$(cat "$FAKE/plan" 2>/dev/null || echo 0)"')
     (cluster.root / "p.whl").touch()
 
-    def run(*words, states, statuses, train=TRAIN, **more):
+    def run(*words, states, statuses, train=TRAIN, steps=("10",), **more):
         cluster.answers("states", *states)
+        cluster.answers("steps", *steps)
         cluster.answers("statuses", *statuses)
         wheel = f"--wheel={cluster.root / 'p.whl'}"
         done = cluster.run("tpu_pod.sh", *words, wheel, "--", *train, **more)
@@ -127,6 +129,28 @@ def test_a_run_that_was_stopped_goes_on_without_a_new_pod(pod, stopped):
     assert done.returncode == 0, done.stderr
     assert named(done.calls, "create") == []
     assert len(started(done.calls)) == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "again"), [(["None", "10"], True), (["10", "10"], False), ([""], False)]
+)
+def test_a_killed_run_goes_on_if_it_has_a_new_checkpoint(pod, steps, again):
+    statuses = ["none", "exit 137,exit 75", "exit 0"]
+    done = pod(*POD, states=["READY"], statuses=statuses, steps=steps)
+    assert done.returncode == (0 if again else 137), done.stderr
+    assert len(started(done.calls)) == 1 + again
+    assert ("before there was a new checkpoint" in done.stderr) != again
+    asked = named(done.calls, "tpu_worker.sh newest")[0]
+    assert "--worker=0" in asked and command(asked).endswith("/mnt/pathjax/r1")
+
+
+def test_a_process_that_is_killed_as_the_pod_goes_is_no_error(pod):
+    done = pod(
+        *POD,
+        states=["READY", "TERMINATED", "TERMINATED", "NOT_FOUND", "READY"],
+        statuses=["none", "exit 137,exit 75", "exit 0"],
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_error_is_not_tried_again(pod):

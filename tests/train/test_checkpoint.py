@@ -19,6 +19,7 @@ from pathjax.train.checkpoint import (
     CheckpointError,
     Checkpoints,
     committed_steps,
+    newest,
     set_damaged_aside,
     tree_bytes,
 )
@@ -268,3 +269,10 @@ def test_damaged_ones_are_set_aside_not_deleted_and_named(tmp_path, caplog):
 def test_no_folder_is_no_checkpoint(tmp_path):
     set_damaged_aside(tmp_path / "none")
     assert committed_steps(tmp_path / "none") == []
+    assert newest(str(tmp_path / "none")) is None
+
+
+def test_the_newest_complete_checkpoint_for_launchers(tmp_path):
+    for name in ("5", "10", "20.damaged", "30.orbax-checkpoint-tmp"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    assert newest(f"{tmp_path}/") == 10
