@@ -73,8 +73,13 @@ class Cox(GridProbe):
         rows = len(pad(time))
         first = np.append(first, np.arange(len(time), rows)).astype(np.int32)
         before = (time[None, :] <= GRID[:, None]).astype(np.float32)
+        x, query = (np.asarray(part, np.float32) for part in (x[order], query))
+        asked = len(query)
+        if x.shape[1] > rows:
+            # Genes of zeros tell nothing: cohorts of about one size share a compile.
+            x, query = pad(x, 1), pad(query, 1)
         shared = [
-            pad(np.asarray(x[order], np.float32)),
+            pad(x),
             np.append(time, np.full(rows - len(time), np.inf)).astype(np.float32),
             pad(event > 0),
             first,
@@ -82,7 +87,7 @@ class Cox(GridProbe):
             held,
             real,
             np.asarray(self.grid, np.float32),
-            pad(np.asarray(query, np.float32)),
+            pad(query),
         ]
         run = functools.partial(
             cox_sweep,
@@ -93,7 +98,7 @@ class Cox(GridProbe):
         )
         each = [pad(part[:, :, order], 2) for part in (weights.train, weights.val)]
         sweep = over_devices(run, shared, each)
-        return sweep._replace(prediction=sweep.prediction[:, : len(query)])
+        return sweep._replace(prediction=sweep.prediction[:, :asked])
 
 
 def held_out_rows(
