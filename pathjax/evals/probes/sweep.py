@@ -136,7 +136,8 @@ def over_rows(run: Callable[..., Any], *arrays: Shaped[Array, "N *more"]) -> Any
 
     What `run` makes of its rows is then as large as a block's, not as all rows'.
     """
-    whole = len(arrays[0]) // ROWS_AT_ONCE
+    # The rest is never empty: what `run` is given has at least a row.
+    whole = max(len(arrays[0]) - 1, 0) // ROWS_AT_ONCE
     rest = run(*(part[whole * ROWS_AT_ONCE :] for part in arrays))
     if not whole:
         return rest

@@ -4,7 +4,20 @@ import jax
 import numpy as np
 import pytest
 
-from pathjax.evals.probes.sweep import rotated
+from pathjax.evals.probes.sweep import over_rows, rotated
+
+
+@pytest.mark.parametrize("rows", [1, 2047, 2048, 2049, 4096])
+def test_rows_are_summed_in_blocks_of_any_length(rows):
+    x = np.random.default_rng(0).normal(size=(rows, 2, 3)).astype(np.float32)
+
+    def gram(part):
+        flat = part.reshape(len(part), -1)
+        return flat.T @ flat
+
+    flat = x.reshape(rows, -1).astype(float)
+    found = jax.jit(lambda x: over_rows(gram, x))(x)
+    np.testing.assert_allclose(found, flat.T @ flat, atol=1e-4 * rows)
 
 
 @pytest.mark.parametrize("width", [9, 60])  # fewer features than rows, and more
