@@ -90,7 +90,9 @@ def test_the_step_sends_what_it_has_to(shape, options, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shape", "scan"), [((8, 1), False), ((2, 4), True)])
+@pytest.mark.parametrize(
+    ("shape", "scan"), [((8, 1), False), ((2, 4), True), ((1, 8), True)]
+)
 def test_compiled_for_tpus_too(shape, scan, monkeypatch):
     pytest.importorskip("libtpu")
     from jax.experimental.topologies import get_topology_desc
