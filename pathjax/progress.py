@@ -100,15 +100,25 @@ def _shown(name: str, total: int) -> Iterator[Stage]:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Log lines on the console, above a live bar if there is one."""
+    """Log lines on the console, above a live bar if there is one.
+
+    Of libraries what the root logger lets through, in Python's own form.
+    """
 
     def __init__(self, reword: Callable[[str], str]):
         super().__init__()
         self._reword = reword
+        self.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
+        ours = record.name.partition(".")[0] == "pathjax"
+        line = (
+            f"pathjax: {self._reword(record.getMessage())}"
+            if ours
+            else self.format(record)
+        )
         console.print(
-            f"pathjax: {self._reword(record.getMessage())}",
+            line,
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -116,8 +126,12 @@ class _ConsoleHandler(logging.Handler):
 
 
 def show_log(reword: Callable[[str], str] = str) -> None:
-    """Shows what pathjax logs, from INFO on, on standard error; for the command line."""
-    logger = logging.getLogger("pathjax")
-    if not logger.handlers:
-        logger.addHandler(_ConsoleHandler(reword))
-        logger.setLevel(logging.INFO)
+    """Shows what pathjax logs, from INFO on, on standard error; for the command line.
+
+    The handler is the root logger's: Orbax gives it one otherwise, when it is imported,
+    and each line would be there twice.
+    """
+    root = logging.getLogger()
+    if not any(isinstance(one, _ConsoleHandler) for one in root.handlers):
+        root.addHandler(_ConsoleHandler(reword))
+        logging.getLogger("pathjax").setLevel(logging.INFO)

@@ -1,6 +1,7 @@
 """What a batch job's log shows: stage, step, rate, time left, once in a while."""
 
 import io
+import logging
 
 from rich.console import Console
 
@@ -48,3 +49,16 @@ def test_no_rate_before_the_first_step_and_the_mean_after(monkeypatch):
         "probes: 2/3, 1.3/min, 45 s left, a",
         "probes: done in 90 s",
     ]
+
+
+def test_a_log_line_is_shown_once_whatever_a_library_does(monkeypatch):
+    text = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=text, width=200))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    progress.show_log(str.upper)
+    progress.show_log()  # a second command in this process
+    logging.basicConfig()  # as Orbax does when it is imported
+    logging.getLogger("pathjax.train").warning("slow %s", "disk")
+    logging.getLogger("absl").warning("odd")
+    logging.getLogger("absl").info("not shown")
+    assert text.getvalue().splitlines() == ["pathjax: SLOW DISK", "WARNING:absl:odd"]
