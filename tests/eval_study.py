@@ -8,6 +8,9 @@ import pytest
 from pathjax.data.images import encode_jpeg
 from pathjax.data.study import Split, Study, Target
 from pathjax.data.study_writer import StudyWriter
+from pathjax.evals.probes.base import FoldRows
+from pathjax.evals.row_features import with_features
+from pathjax.evals.rows import fold_rows
 
 PATIENTS = 30
 GENES = 12
@@ -128,3 +131,9 @@ def features(study) -> np.ndarray:
     mix = rng.normal(size=(len(known), 16))
     noise = rng.normal(0, 0.3, (len(number), 16))
     return (known.T @ mix + noise + 5).astype(np.float32)
+
+
+def rows_of(study, level: str, split: str, fold, features) -> FoldRows:
+    """A fold's rows with their embeddings."""
+    rows = {fold: fold_rows(study, level, split, fold)}
+    return with_features(study, level, rows, features)[fold]

@@ -90,7 +90,7 @@ class Sweep(Contestant):
         from pathjax.evals.probes.eva_linear import EvaLinear
 
         self._options = options
-        self._protocol = EvaLinear(steps=options["max_steps"])
+        self._protocol = EvaLinear(seeds=options["runs"], steps=options["max_steps"])
         with np.load(Path(options["folder"]) / "features.npz") as file:
             self._data = [
                 file[f"{fold}_{kind}"].astype(dtype)
@@ -112,19 +112,7 @@ class Sweep(Contestant):
         }
 
     def _sweep(self) -> Any:
-        import jax
-
-        from pathjax.evals.probes.eva_linear import linear_sweep
-
-        sweep = linear_sweep(
-            *self._data,
-            self._data[2],
-            np.arange(self._options["runs"]),
-            np.array(self._protocol.learning_rates, np.float32),
-            classes=2,
-            options=self._protocol,
-        )
-        return jax.block_until_ready(sweep)
+        return self._protocol.sweep(*self._data, self._data[2], classes=2)
 
     def run(self, count: int) -> int:
         """`count` whole sweeps."""

@@ -204,10 +204,13 @@ def aligned(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
 
 
 def take(
-    features: Float[np.ndarray, "T E"] | FileRows, rows: Int[np.ndarray, "n"]
+    features: Float[np.ndarray, "T E"] | FileRows,
+    rows: Int[np.ndarray, "n"],
+    out: Float[np.ndarray, "n E"] | None = None,
 ) -> Float[np.ndarray, "n E"]:
-    """Rows as one aligned array, read a block at a time."""
-    out = aligned((len(rows), features.shape[1]))
+    """Rows as one aligned array, or in `out`, read a block at a time."""
+    if out is None:
+        out = aligned((len(rows), features.shape[1]))
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[start : start + ROWS_AT_ONCE]
         out[start : start + len(part)] = features[part]

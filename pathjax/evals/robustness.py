@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from pathjax.embeddings.embedding_file import FileRows, take
+from pathjax.embeddings.embedding_file import take
 from pathjax.evals import EvalError
 from pathjax.evals.audit import NO_SITE
 from pathjax.evals.blocks import block_ids
@@ -25,11 +25,10 @@ from pathjax.evals.probes.base import FoldRows
 from pathjax.evals.probes.knn import neighbours
 from pathjax.evals.probes.robustness import K_GRID, CellProbe, class_accuracy
 from pathjax.evals.protocols import Protocol
+from pathjax.evals.row_features import Features, with_features
 from pathjax.evals.rows import collect, column_of
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.stats.metrics import find_metric
-
-Features = Float[np.ndarray, "T E"] | FileRows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +61,7 @@ def paired(task: Task, study, features: Features, probe: CellProbe) -> Paired:
       EvalError: There is no pair, see `cells.two_by_two`.
     """
     (roles,) = task.fits(study)
-    rows = collect(task, study, features, roles, task.level)[0]["test"]
+    rows = collect(task, study, roles, task.level)[0]["test"]
     label, site = (
         column_of(study, task.level, str(name), rows)
         for name in (task.target, task.site)
@@ -80,7 +79,7 @@ def paired(task: Task, study, features: Features, probe: CellProbe) -> Paired:
     if not kept.any():
         what = "class" if not asked.any() else f"site in column {task.site}"
         raise EvalError(f"no row of the test folds has a {what}: name another column")
-    rows = rows.keep(kept)
+    rows = with_features(study, task.level, {"": rows.keep(kept)}, features)[""]
     group, name = rows.patient, "patients"
     if task.blocks_um is not None:
         if len(np.unique(group)) > 1:

@@ -13,20 +13,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from pathjax.data.expression import most_variable, select
-from pathjax.embeddings.embedding_file import ROWS_AT_ONCE, FileRows, not_finite, take
+from pathjax.embeddings.embedding_file import not_finite
 from pathjax.evals import EvalError
 from pathjax.evals.audit import NO_SITE, ids_of
 from pathjax.evals.partial import leave_out_few
 from pathjax.evals.probes.base import FoldRows, Problem
 from pathjax.evals.protocols import Protocol
+from pathjax.evals.row_features import (
+    Features,
+    Rows,
+    bags_of,
+    no_features,
+    with_features,
+)
 from pathjax.evals.survival import survival_labels
 from pathjax.evals.tasks import Task
 
-Features = Float[np.ndarray, "T E"] | FileRows
-Rows = dict[str, FoldRows]
 OWNERS = ("sample", "patient", "slide")
 
 
@@ -67,7 +72,7 @@ def prepare(
       EvalError: A fold leaks, or there is nothing to learn from or to test on.
     """
     level = "patient" if task.kind == "survival" else task.level
-    rows, shared = collect(task, study, features, roles, level)
+    rows, shared = collect(task, study, roles, level)
     if task.kind == "classification":
         rows, labels, columns, info = _class_labels(task, study, rows, protocol)
     elif task.kind == "regression":
@@ -82,6 +87,7 @@ def prepare(
     else:
         partner = _require_partner(study, partner)
         rows, labels, columns, info = _pairs(rows, partner)
+    rows = with_features(study, level, rows, features)
     problem = Problem(
         rows,
         labels,
@@ -99,16 +105,11 @@ def _ids(column: pd.Series) -> np.ndarray:
     return column.astype(str).to_numpy(dtype=np.str_)
 
 
-def fold_rows(
-    study,
-    level: str,
-    split: str,
-    fold: str | Sequence[str],
-    features: Features,
-) -> FoldRows:
+def fold_rows(study, level: str, split: str, fold: str | Sequence[str]) -> FoldRows:
     """The rows of a fold, or of several, at level "tile", "sample" or "patient".
 
-    A patient's embedding is the mean of its tiles', and its row that of its first sample.
+    A patient's row is that of its first sample. Embeddings are read later, by
+    `with_features`.
     """
     names = (fold,) if isinstance(fold, str) else fold
     tiles = np.sort(np.concatenate([study.fold_tiles(split, name) for name in names]))
@@ -117,49 +118,28 @@ def fold_rows(
         of_tile = study.run_of(tiles)
         ids = {name: _ids(runs[f"{name}_id"])[of_tile] for name in OWNERS}
         unit = _ids(study.tile_rows(tiles, ["tile_id"])["tile_id"])
-        return FoldRows(tiles, tiles, take(features, tiles), unit, **ids)
+        return FoldRows(tiles, tiles, no_features(tiles), unit, **ids)
     # By runs, which are few where tiles are 10^8.
     bounds = np.r_[runs["first_row"].to_numpy(), len(study)]
-    counts = np.diff(np.searchsorted(tiles, bounds))
-    entered = np.flatnonzero(counts)
+    entered = np.flatnonzero(np.diff(np.searchsorted(tiles, bounds)))
     ids = {name: _ids(runs[f"{name}_id"].iloc[entered]) for name in OWNERS}
-    owners, first_run, owner = np.unique(
-        ids[level], return_index=True, return_inverse=True
-    )
-    pooled = np.zeros((len(owners), features.shape[1]))
-    for start in range(0, len(tiles), ROWS_AT_ONCE):
-        part = tiles[start : start + ROWS_AT_ONCE]
-        run = np.searchsorted(entered, study.run_of(part))
-        np.add.at(pooled, owner[run], features[part])
-    pooled /= np.bincount(owner, counts[entered])[:, None]
+    owners, first_run = np.unique(ids[level], return_index=True)
     known, row = np.unique(_ids(study.samples[f"{level}_id"]), return_index=True)
     where = row[np.searchsorted(known, owners)]
     order = np.argsort(where)
     ids = {name: own[first_run[order]] for name, own in ids.items()}
-    pooled = pooled[order].astype(np.float32)
-    return FoldRows(where[order], tiles, pooled, ids[level], **ids)
+    return FoldRows(where[order], tiles, no_features(where), ids[level], **ids)
 
 
-def collect(
-    task: Task, study, features, roles, level: str
-) -> tuple[Rows, frozenset[str]]:
+def collect(task: Task, study, roles, level: str) -> tuple[Rows, frozenset[str]]:
     """The folds' rows; refuses rows and undeclared patients on both sides."""
     rows = {
-        role: fold_rows(study, level, task.split, folds, features)
+        role: fold_rows(study, level, task.split, folds)
         for role, folds in roles.items()
     }
     empty = [role for role, part in rows.items() if not len(part)]
     if empty:
         raise EvalError(f"folds without a row: {', '.join(empty)}")
-    for part in rows.values():
-        # Tiles of no fold may hold anything: they need not have been embedded.
-        bad = not_finite(part.features)
-        if bad.size:
-            raise EvalError(
-                f"{bad.size} of {len(part)} embeddings are not finite, first "
-                f"{level} {part.unit[bad[0]]}: the tiles were not embedded, or the "
-                "encoder's parameters or input are broken"
-            )
     test, shared = rows["test"], set[str]()
     tested = _sites(study, test) if task.site_preserved else set()
     for role, part in rows.items():
@@ -326,53 +306,10 @@ def _require_partner(study, partner) -> Float[np.ndarray, "S E"]:
 
 def _pairs(rows: Rows, partner):
     """Test rows that have a partner; every query has one right answer."""
-    rows, dropped = _drop(
-        rows, lambda part: ~np.isfinite(partner[part.index]).all(axis=1)
-    )
+    without = np.zeros(len(partner), bool)
+    without[not_finite(partner)] = True
+    rows, dropped = _drop(rows, lambda part: without[part.index])
     _require_rows(rows)
     labels = {"test": np.ones(len(rows["test"]), np.int32)}
     columns = ("image_to_expression", "expression_to_image")
     return rows, labels, columns, {"without_partner": dropped["test"]}
-
-
-def bags_of(
-    study,
-    parts: Sequence[FoldRows],
-    features: Features,
-    most: int,
-    level: str = "sample",
-) -> list[tuple[Float[np.ndarray, "n M E"], Bool[np.ndarray, "n M"]]]:
-    """The tiles of each row's sample or patient, inside its fold, padded to one length.
-
-    Args:
-      study: Whose.
-      parts: Samples by fold.
-      features: Embeddings of all tiles.
-      most: Tiles of a row at most; more are thinned evenly.
-      level: "sample" or "patient".
-
-    Returns:
-      Bags and masks of each part. M is a power of two: tasks of about one size share a
-      compile.
-    """
-    owner_of = _ids(study.runs[f"{level}_id"])
-    tiles = []  # of each row, by part
-    for rows in parts:
-        owner = pd.Index(rows.unit).get_indexer(owner_of)[study.run_of(rows.tiles)]
-        # -1 are tiles of rows without a label.
-        order = np.argsort(owner, kind="stable")[int((owner < 0).sum()) :]
-        sizes = np.bincount(owner[owner >= 0], minlength=len(rows))
-        tiles.append(np.split(rows.tiles[order], np.cumsum(sizes)[:-1]))
-    largest = max(len(own) for part in tiles for own in part)
-    length = 1 << (min(largest, most) - 1).bit_length()
-    bags = []
-    for part in tiles:
-        bag = np.zeros((len(part), length, features.shape[1]), np.float32)
-        mask = np.zeros((len(part), length), bool)
-        for row, own in enumerate(part):
-            if len(own) > most:
-                own = own[np.arange(most) * len(own) // most]
-            bag[row, : len(own)] = features[own]
-            mask[row, : len(own)] = True
-        bags.append((bag, mask))
-    return bags

@@ -5,6 +5,7 @@
 It does not embed tiles, audit training patients (audit.py) or write files (results.py).
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from pathjax.evals.partial import fit_measured
 from pathjax.evals.probes.base import Fit, FoldRows
 from pathjax.evals.protocols import Protocol
 from pathjax.evals.robustness import run_robustness
+from pathjax.evals.row_features import no_features
 from pathjax.evals.rows import Prepared, column_of, prepare
 from pathjax.evals.tasks import Task, TaskOutcome
 from pathjax.stats.correlation import per_gene_pearson
@@ -71,9 +73,9 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
     parts, fits = [], []
     names: list[str] = []
     for roles in task.fits(study):
-        part = prepare(task, study, features, roles, protocol, genes, partner)
+        part, fit = _fit(task, study, features, roles, protocol, genes, partner)
         parts.append(part)
-        fits.append(fit_measured(protocol.probe, part.problem, part.columns))
+        fits.append(fit)
         names += roles["test"]
     names_of_metrics = task.metric_names(protocol)
     metric, *further = (find_metric(name, task.name) for name in names_of_metrics)
@@ -173,6 +175,18 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
         block=_blocks(task, study, test),
         slide=slide if "slide" in {one.over for one in (metric, *further)} else None,
     )
+
+
+def _fit(task, study, features, roles, protocol, genes, partner):
+    """A fit, and its rows without their embeddings, so that one fit's are held at once."""
+    part = prepare(task, study, features, roles, protocol, genes, partner)
+    fit = fit_measured(protocol.probe, part.problem, part.columns)
+    rows = {
+        role: dataclasses.replace(own, features=no_features(own.index))
+        for role, own in part.problem.rows.items()
+    }
+    problem = dataclasses.replace(part.problem, rows=rows, partner=None)
+    return dataclasses.replace(part, problem=problem), fit
 
 
 def _blocks(task: Task, study, test: Sequence[FoldRows]) -> np.ndarray | None:

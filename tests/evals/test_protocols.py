@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from eval_study import rows_of
 from extras import extra
 
 from pathjax.data.expression import select
 from pathjax.evals import EvalError
 from pathjax.evals.protocols import PROTOCOLS
-from pathjax.evals.rows import bags_of, fold_rows
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
 from pathjax.stats.correlation import per_gene_pearson
@@ -27,7 +27,7 @@ GENES = Task("genes", "made", None, "expression", "cohort", "fit", "test", genes
 def labelled(study, features, *roles, level="sample", target="status"):
     table = study.samples if level == "sample" else study.tiles
     for role in roles:
-        rows = fold_rows(study, level, "cohort", role, features)
+        rows = rows_of(study, level, "cohort", role, features)
         known = table[target].iloc[rows.index].notna().to_numpy()
         rows = rows.keep(known)
         yield rows.features, table[target].iloc[rows.index].astype(str).to_numpy()
@@ -80,7 +80,7 @@ def test_hest_is_scaler_components_and_ridge_on_log_counts(study, features, name
     outcome = run_task(task, study, features)
     expression = study.expression()
     fit, test = (
-        fold_rows(study, "sample", "cohort", one, features) for one in ("fit", "test")
+        rows_of(study, "sample", "cohort", one, features) for one in ("fit", "test")
     )
     fit = fit.keep(np.isin(fit.sample, expression.obs_names))
     y, truth = (
@@ -114,19 +114,6 @@ def test_counts_are_wanted_where_there_are_none(study, features):
     task = dataclasses.replace(GENES, protocol="hest-ridge/1")
     with pytest.raises(ValueError, match="no layer 'counts'"):
         run_task(task, study, features)
-
-
-def test_bags_are_a_samples_own_tiles_thinned_evenly(study, features):
-    rows = fold_rows(study, "sample", "cohort", "test", features)
-    rows = rows.keep(np.arange(len(rows)) % 3 > 0)
-    ((bags, mask),) = bags_of(study, [rows], features, most=8)
-    of = study.tiles["sample_id"].to_numpy()
-    for place, sample in enumerate(rows.sample):
-        assert mask[place].tolist() == [True, True]
-        np.testing.assert_array_equal(bags[place], features[of == sample])
-    ((one, mask),) = bags_of(study, [rows], features, most=1)
-    assert mask.all() and one.shape[1] == 1
-    np.testing.assert_array_equal(one[:, 0], bags[:, 0])
 
 
 @pytest.mark.slow

@@ -5,12 +5,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from eval_study import rows_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pathjax.evals import EvalError
 from pathjax.evals.protocols import PROTOCOLS
-from pathjax.evals.rows import fold_rows, prepare
+from pathjax.evals.rows import prepare
 from pathjax.evals.tasks import Task
 
 STATUS = Task(
@@ -30,28 +31,8 @@ def prepared(study, features):
     return make
 
 
-def test_samples_are_means_of_their_tiles_in_the_fold(study, features):
-    rows = fold_rows(study, "sample", "cohort", "test", features)
-    wanted = study.samples.iloc[study.fold_samples("cohort", "test")]
-    assert list(rows.sample) == list(wanted["sample_id"])
-    assert list(rows.patient) == list(wanted["patient_id"])
-    for place in (0, 7, len(rows) - 1):
-        own = (study.tiles["sample_id"] == rows.sample[place]).to_numpy()
-        mean = features[own].mean(axis=0)
-        np.testing.assert_allclose(rows.features[place], mean, rtol=1e-6)
-        assert rows.slide[place] == study.tiles["slide_id"][own].iloc[0]
-
-
-def test_tiles_of_other_folds_never_enter(study, features):
-    spoilt = features.copy()
-    spoilt[study.fold_tiles("sections", "test")] = np.nan
-    rows = fold_rows(study, "sample", "sections", "fit", spoilt)
-    assert np.isfinite(rows.features).all()
-    assert set(rows.slide) == set(study.split("sections").folds["fit"])
-
-
 def test_tile_rows_and_keep(study, features):
-    rows = fold_rows(study, "tile", "cohort", "fit", features)
+    rows = rows_of(study, "tile", "cohort", "fit", features)
     np.testing.assert_array_equal(rows.index, study.fold_tiles("cohort", "fit"))
     np.testing.assert_array_equal(rows.features, features[rows.index])
     kept = rows.keep(rows.patient == "P03")
@@ -65,7 +46,7 @@ def test_missing_labels_are_left_out_and_counted(study, features, prepared):
     assert sum(dropped.values()) == study.samples["status"].isna().sum() == 6
     assert found.columns == ("mutant", "wild") and found.problem.classes == 2
     for role, kept in found.problem.rows.items():
-        before = fold_rows(study, "sample", "cohort", role, features)
+        before = rows_of(study, "sample", "cohort", role, features)
         assert len(kept) == len(before) - dropped[role]
         names = study.samples["status"].iloc[kept.index]
         numbers = found.problem.labels[role]
@@ -115,7 +96,7 @@ def test_rows_of_classes_not_asked_for_are_left_out_and_counted(
     found = prepared(dataclasses.replace(TISSUE, classes=("stroma", "fat")))
     assert found.columns == ("fat", "stroma")
     assert set(found.problem.labels["test"]) == {0, 1}
-    whole = fold_rows(study, "tile", "cohort", "test", features)
+    whole = rows_of(study, "tile", "cohort", "test", features)
     of = study.tiles["tissue"].iloc[whole.index]
     assert found.info["of_other_classes"]["test"] == (of == "tumour").sum() > 0
     assert len(found.problem.test) == (of != "tumour").sum()
@@ -143,7 +124,7 @@ def test_every_row_of_a_fold_is_used_or_counted(study, features, data, task):
     except EvalError:
         return
     for role, folds in roles.items():
-        rows = fold_rows(study, task.level, task.split, folds, features)
+        rows = rows_of(study, task.level, task.split, folds, features)
         used = found.problem.rows[role]
         left_out = sum(
             found.info[key][role] for key in ("unlabelled", "of_other_classes")

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from eval_study import rows_of
 from extras import extra
 from scipy.stats import pearsonr, spearmanr
 
 from pathjax.data.expression import select
 from pathjax.evals import EvalError
-from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
 from pathjax.stats.metrics import balanced_accuracy, mean_pearson
@@ -27,7 +27,7 @@ def test_classification_equals_scikit_learn_at_the_chosen_strength(study, featur
     task = dataclasses.replace(STATUS, select="select")
     outcome = run_task(task, study, features, tolerance=1e-6, **QUICK)
     fit, test = (
-        fold_rows(study, "sample", "cohort", one, features) for one in ("fit", "test")
+        rows_of(study, "sample", "cohort", one, features) for one in ("fit", "test")
     )
     status = study.samples["status"]
     fit = fit.keep(status.iloc[fit.index].notna().to_numpy())
@@ -57,7 +57,7 @@ def test_expression_equals_scikit_learn_at_the_chosen_strength(study, features):
     outcome = run_task(GENES, study, features, **QUICK)
     expression = study.expression()
     fit, test = (
-        fold_rows(study, "sample", "cohort", one, features) for one in ("fit", "test")
+        rows_of(study, "sample", "cohort", one, features) for one in ("fit", "test")
     )
     fit = fit.keep(np.isin(fit.sample, expression.obs_names))
     y = select(expression, list(fit.sample), outcome.columns).astype(np.float64)
@@ -199,7 +199,7 @@ def test_a_number_is_named_where_it_is_constant_and_scored_where_it_is_not(
 def test_retrieval_both_ways(study, features):
     task = Task("find", "made", None, "retrieval", "cohort", None, "test")
     rng = np.random.default_rng(0)
-    samples = fold_rows(study, "sample", "cohort", "test", features)
+    samples = rows_of(study, "sample", "cohort", "test", features)
     partner = np.full((len(study.samples), 16), np.nan)
     partner[samples.index] = samples.features + rng.normal(0, 0.01, (40, 16))
     outcome = run_task(task, study, features, partner=partner, k=5)

@@ -72,18 +72,20 @@ class Abmil(EpochProbe):
     def fit(self, problem: Problem) -> Fit:
         assert problem.bags is not None, "a problem of samples has bags"
         roles = [*problem.learned, "test"]
-        bags = problem.bags([problem.rows[role] for role in roles], self.bag)
+        x, bags = problem.bags([problem.rows[role] for role in roles], self.bag)
         parts = {
             role: (*bag, problem.labels[role])
             for role, bag in zip(roles, bags, strict=True)
         }
-        train, val, where = self.validation(problem, parts)
-        length, width = bags[0][0].shape[1:]
+        role, fitted, held_out, where = self.validation(problem)
+        train = [part[fitted] for part in parts["fit"]]
+        val = [part[held_out] for part in parts[role]]
+        length, width = bags[0][0].shape[1], x.shape[1]
         fits, logits = self.run(
             functools.partial(
                 abmil_fit, classes=problem.classes, learning_rate=self.learning_rate
             ),
-            [*train, *val, *parts["test"][:2]],
+            [x, *train, *val, *parts["test"][:2]],
             together=max(1, GIBIBYTE // (EVA.batch * length * width * 4)),
         )
         info = {
@@ -152,27 +154,29 @@ def abmil_logits(
 
 def logits_of_all(
     params: dict[str, Any],
-    bags: Float[Array, "N M E"],
+    x: Float[Array, "T E"],
+    bags: Int[Array, "N M"],
     mask: Bool[Array, "N M"],
     batch: int,
 ) -> Float[Array, "N K"]:
     """`abmil_logits` in batches: all hidden features at once may be too many."""
 
     def logits(bag):
-        return abmil_logits(params, bag[0][None], bag[1][None])[0]
+        return abmil_logits(params, x[bag[0]][None], bag[1][None])[0]
 
     return jax.lax.map(logits, (bags, mask), batch_size=batch)
 
 
 @functools.partial(jax.jit, static_argnames=("classes", "recipe"))
 def abmil_fit(
-    bags: Float[Array, "N M E"],
+    x: Float[Array, "T E"],
+    bags: Int[Array, "N M"],
     mask: Bool[Array, "N M"],
     y: Int[Array, "N"],
-    val_bags: Float[Array, "V L E"],
+    val_bags: Int[Array, "V L"],
     val_mask: Bool[Array, "V L"],
     val_y: Int[Array, "V"],
-    query_bags: Float[Array, "Q J E"],
+    query_bags: Int[Array, "Q J"],
     query_mask: Bool[Array, "Q J"],
     seeds: Int[Array, "R"],
     *,
@@ -182,10 +186,12 @@ def abmil_fit(
 ) -> tuple[Fits, Float[Array, "R Q K"]]:
     """Fits R probes side by side and applies them to the query bags.
 
-    Besides the bags, a step needs memory for R batches of them.
+    Besides the tiles, a step needs memory for R batches of bags.
 
     Args:
-      bags, mask, y: Training bags, padded to one length, and their class numbers.
+      x: All tiles.
+      bags, mask, y: Training bags as numbers of tiles, padded to one length, and their
+        class numbers.
       val_bags, val_mask, val_y: What the epoch is chosen on.
       query_bags, query_mask: Bags to predict.
       seeds: Of the runs.
@@ -198,17 +204,19 @@ def abmil_fit(
     every_bag = functools.partial(logits_of_all, batch=recipe.batch)
     fits = fit_runs(
         # Two classes have one logit.
-        init=lambda key: abmil_init(key, bags.shape[2], 1 if classes == 2 else classes),
+        init=lambda key: abmil_init(key, x.shape[1], 1 if classes == 2 else classes),
         loss=lambda params, index, weight: class_loss(
-            abmil_logits(params, bags[index], mask[index]), y[index], weight
+            abmil_logits(params, x[bags[index]], mask[index]), y[index], weight
         ),
         score=lambda params: macro_recall(
-            predicted_class(every_bag(params, val_bags, val_mask)), val_y, classes
+            predicted_class(every_bag(params, x, val_bags, val_mask)), val_y, classes
         ),
         seeds=seeds,
         learning_rate=jnp.full((len(seeds),), learning_rate),
         rows=len(bags),
         recipe=recipe,
     )
-    logits = jax.vmap(every_bag, (0, None, None))(fits.params, query_bags, query_mask)
+    logits = jax.vmap(every_bag, (0, None, None, None))(
+        fits.params, x, query_bags, query_mask
+    )
     return fits, logits

@@ -57,20 +57,22 @@ class BagHazard(EpochProbe):
     def fit(self, problem: Problem) -> Fit:
         assert problem.bags is not None, "a problem of patients has bags"
         roles = [*problem.learned, "test"]
-        bags = problem.bags([problem.rows[role] for role in roles], self.bag)
+        x, bags = problem.bags([problem.rows[role] for role in roles], self.bag)
         ends = interval_ends(problem.labels["fit"], self.bins)
         parts = {
             role: (*bag, *interval_labels(problem.labels[role], ends))
             for role, bag in zip(roles, bags, strict=True)
         }
-        train, val, where = self.validation(problem, parts)
-        length, width = bags[0][0].shape[1:]
+        role, fitted, held_out, where = self.validation(problem)
+        train = [part[fitted] for part in parts["fit"]]
+        val = [part[held_out] for part in parts[role]]
+        length, width = bags[0][0].shape[1], x.shape[1]
         recipe = dataclasses.replace(EVA, epochs=self.epochs, patience=self.patience)
         fits, logits = self.run(
             functools.partial(
                 hazard_fit, learning_rate=self.learning_rate, recipe=recipe
             ),
-            [*train, *val, *parts["test"][:2]],
+            [x, *train, *val, *parts["test"][:2]],
             together=max(1, GIBIBYTE // (recipe.batch * length * width * 4)),
         )
         info = {
@@ -140,15 +142,16 @@ def risk_and_curve(
 
 @functools.partial(jax.jit, static_argnames=("recipe",))
 def hazard_fit(
-    bags: Float[Array, "N M E"],
+    x: Float[Array, "T E"],
+    bags: Int[Array, "N M"],
     mask: Bool[Array, "N M"],
     at_risk: Float[Array, "N K"],
     dies: Float[Array, "N K"],
-    val_bags: Float[Array, "V L E"],
+    val_bags: Int[Array, "V L"],
     val_mask: Bool[Array, "V L"],
     val_at_risk: Float[Array, "V K"],
     val_dies: Float[Array, "V K"],
-    query_bags: Float[Array, "Q J E"],
+    query_bags: Int[Array, "Q J"],
     query_mask: Bool[Array, "Q J"],
     seeds: Int[Array, "R"],
     *,
@@ -158,7 +161,8 @@ def hazard_fit(
     """Fits R probes side by side and applies them to the query bags.
 
     Args:
-      bags, mask: Training bags, padded to one length.
+      x: All tiles.
+      bags, mask: Training bags as numbers of tiles, padded to one length.
       at_risk, dies: Of `interval_labels`.
       val_bags, ...: What the epoch is chosen on.
       query_bags, query_mask: Bags to predict.
@@ -170,16 +174,16 @@ def hazard_fit(
     """
     everyone = jnp.full(len(val_bags), 1 / len(val_bags))
     fits = fit_runs(
-        init=lambda key: abmil_init(key, bags.shape[2], dies.shape[1]),
+        init=lambda key: abmil_init(key, x.shape[1], dies.shape[1]),
         loss=lambda params, index, weight: hazard_loss(
-            abmil_logits(params, bags[index], mask[index]),
+            abmil_logits(params, x[bags[index]], mask[index]),
             at_risk[index],
             dies[index],
             weight,
         ),
         score=lambda params: (
             -hazard_loss(
-                logits_of_all(params, val_bags, val_mask, recipe.batch),
+                logits_of_all(params, x, val_bags, val_mask, recipe.batch),
                 val_at_risk,
                 val_dies,
                 everyone,
@@ -191,4 +195,7 @@ def hazard_fit(
         recipe=recipe,
     )
     apply = functools.partial(logits_of_all, batch=recipe.batch)
-    return fits, jax.vmap(apply, (0, None, None))(fits.params, query_bags, query_mask)
+    logits = jax.vmap(apply, (0, None, None, None))(
+        fits.params, x, query_bags, query_mask
+    )
+    return fits, logits

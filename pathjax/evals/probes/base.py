@@ -7,6 +7,7 @@ module fits nothing; docs/extend/probe.md adds a probe.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -28,7 +29,8 @@ class FoldRows:
     Attributes:
       index: Row numbers into `study.tiles` or `study.samples`.
       tiles: Row numbers into `study.tiles` of everything that entered.
-      features: `[n, E]` float32; the mean of a sample's tiles at level "sample".
+      features: `[n, E]` float32; the mean of a sample's tiles at level "sample". Width 0
+        before they are read.
       unit, sample, patient, slide: Ids of each row: of the row itself (tile or sample),
         of its sample, its patient, and its slide (a sample's first).
     """
@@ -64,8 +66,8 @@ class Problem:
       classes: How many classes; 0 for values.
       names: Role to the fold's name, for the record.
       by_slide: The split holds slides of one patient apart.
-      bags: `bags([rows, ...], most)` gives each sample's own tiles, at most so many, as
-        [([n, M, E], mask [n, M]), ...].
+      bags: `bags([rows, ...], most)` gives each sample's own tiles, at most so many: the
+        tiles' embeddings [t, E], and [(tile numbers [n, M], mask [n, M]), ...].
       partner: For retrieval: the other tower's embedding `[n, E]` of the test rows.
       survival: Labels are months and events.
     """
@@ -75,7 +77,7 @@ class Problem:
     classes: int = 0
     names: dict[str, str] = dataclasses.field(default_factory=dict)
     by_slide: bool = False
-    bags: Callable[[Sequence[FoldRows], int], list] | None = None
+    bags: Callable[[Sequence[FoldRows], int], tuple] | None = None
     partner: Float[np.ndarray, "n E"] | None = None
     survival: bool = False
 
@@ -135,8 +137,22 @@ class Problem:
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """One array; itself, not a copy, where it is one already."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    """One array; no copy of one, nor of parts of one that follow one another."""
+    first = parts[0]
+    alike = all(
+        part.flags.c_contiguous
+        and part.base is not None
+        and (part.base is first.base and part.dtype == first.dtype)
+        and part.shape[1:] == first.shape[1:]
+        for part in parts
+    )
+    if alike and all(
+        one.ctypes.data + one.nbytes == other.ctypes.data
+        for one, other in itertools.pairwise(parts)
+    ):
+        shape = sum(map(len, parts)), *first.shape[1:]
+        return np.lib.stride_tricks.as_strided(first, shape)
+    return first if len(parts) == 1 else np.concatenate(parts)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,8 @@ step limit would cut short has no validation in eva and cannot be chosen; it is 
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ from pathjax.evals.probes.minibatch import (
     predicted_class,
     uniform_linear,
 )
-from pathjax.evals.probes.sweep import EXACT
+from pathjax.evals.probes.sweep import EXACT, each_row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,19 +91,14 @@ class EvaLinear(EpochProbe):
         )
 
     def fit(self, problem: Problem) -> Fit:
-        parts = {
-            role: (rows.features, problem.labels[role])
-            for role, rows in problem.rows.items()
-        }
-        train, val, where = self.validation(problem, parts)
-        rates = np.asarray(self.learning_rates, np.float32)
-        sweep = self.run(
-            lambda x, y, val_x, val_y, query, rates, seeds: linear_sweep(
-                *(x, y, val_x, val_y, query, seeds, rates),
-                classes=problem.classes,
-                options=self,
-            ),
-            [*train, *val, problem.test.features, rates],
+        role, *rows, where = self.validation(problem)
+        sweep = self.sweep(
+            *(problem.rows["fit"].features, problem.labels["fit"]),
+            *(problem.rows[role].features, problem.labels[role]),
+            problem.test.features,
+            # Rows of the fit fold that validate are named: taken out, they would be copies.
+            rows if role == "fit" else (),
+            classes=problem.classes,
         )
         runs, choice = np.arange(self.seeds), np.argmax(sweep.score, axis=1)
         rate, info = chosen(self.learning_rates, choice, 1 - sweep.score)
@@ -113,6 +109,19 @@ class EvaLinear(EpochProbe):
             "epochs": sweep.epochs[runs, choice].tolist(),
         }
         return Fit(class_probabilities(sweep.logits[runs, choice]), rate, info)
+
+    def sweep(
+        self, x, y, val_x, val_y, query, rows: Sequence[Any] = (), *, classes: int
+    ) -> Any:
+        """`linear_sweep` of all seeds and learning rates; `rows` are its train and val."""
+
+        def fit(x, y, val_x, val_y, query, rates, *rows_and_seeds):
+            *rows, seeds = rows_and_seeds
+            parts = x, y, val_x, val_y, query, seeds, rates, *rows
+            return linear_sweep(*parts, classes=classes, options=self)
+
+        rates = np.asarray(self.learning_rates, np.float32)
+        return self.run(fit, [x, y, val_x, val_y, query, rates, *rows])
 
 
 class LinearSweep(NamedTuple):
@@ -135,8 +144,14 @@ class LinearSweep(NamedTuple):
     history: Float[Array, "R S T"]
 
 
+def _start(key, inputs: int, outputs: int):
+    params = uniform_linear(key, inputs, outputs)
+    return params | {"kernel": params["kernel"].T}
+
+
 def _logits(params, x):
-    product = jnp.matmul(x.astype(jnp.float32), params["kernel"], precision=EXACT)
+    """The kernel is [K, E]: its gradient [E, K] would take a CPU four times as long."""
+    product = jnp.matmul(x.astype(jnp.float32), params["kernel"].T, precision=EXACT)
     return product + params["bias"][None]
 
 
@@ -149,6 +164,8 @@ def linear_sweep(
     query: Float[Array, "Q E"],
     seeds: Int[Array, "R"],
     learning_rate: Float[Array, "S"],
+    train: Int[Array, "n"] | None = None,
+    val: Int[Array, "m"] | None = None,
     *,
     classes: int,
     options: EvaLinear = EvaLinear(),
@@ -165,32 +182,42 @@ def linear_sweep(
       query: Rows to predict.
       seeds: Of the runs: first parameters and row orders.
       learning_rate: The grid; every seed runs at each.
+      train, val: Which of the training and of the validation rows; None is all.
       classes: Number of classes, at least 2.
       options: The protocol.
 
     Raises:
       EvalError: As in `EvaLinear.recipe`.
     """
-    recipe = options.recipe(len(x))
+    rows = len(x) if train is None else len(train)
+    recipe = options.recipe(rows)
     width, columns = x.shape[1], 1 if classes == 2 else classes
     many = len(seeds), len(learning_rate)
 
+    def loss(params, index, weight):
+        index = index if train is None else train[index]
+        return class_loss(_logits(params, x[index]), y[index], weight)
+
+    def score(params):
+        if val is None:
+            return macro_recall(predicted_class(_logits(params, val_x)), val_y, classes)
+        guess = each_row(
+            lambda rows: predicted_class(_logits(params, val_x[rows])), val
+        )
+        return macro_recall(guess, val_y[val], classes)
+
     fits = fit_runs(
-        init=lambda key: uniform_linear(key, width, columns),
-        loss=lambda params, index, weight: class_loss(
-            _logits(params, x[index]), y[index], weight
-        ),
-        score=lambda params: macro_recall(
-            predicted_class(_logits(params, val_x)), val_y, classes
-        ),
+        init=lambda key: _start(key, width, columns),
+        loss=loss,
+        score=score,
         seeds=jnp.repeat(seeds, many[1]),
         learning_rate=jnp.tile(learning_rate, many[0]),
-        rows=len(x),
+        rows=rows,
         recipe=recipe,
     )
     logits = jax.vmap(_logits, (0, None))(fits.params, query)
     fits, logits = jax.tree.map(
         lambda leaf: leaf.reshape(*many, *leaf.shape[1:]), (fits, logits)
     )
-    kernel, bias = fits.params["kernel"], fits.params["bias"]
+    kernel, bias = jnp.swapaxes(fits.params["kernel"], 2, 3), fits.params["bias"]
     return LinearSweep(kernel, bias, logits, *fits[1:])

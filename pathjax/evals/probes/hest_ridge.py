@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pathjax.evals.probes.base import Fit, Probe, Problem, chosen
-from pathjax.evals.probes.sweep import EXACT, moments
+from pathjax.evals.probes.ridge import decompose
 
 COMPONENTS = 256
 PENALTY = 100.0
@@ -104,22 +104,11 @@ def hest_ridge(
       weight: 1 for rows to learn from, 0 for others; None is all.
       components: How many principal components at most; 0 keeps all directions.
     """
-    x, query = x.astype(jnp.float32), query.astype(jnp.float32)
     weight = jnp.ones(len(x)) if weight is None else weight
-    mean, scale = moments(x, weight)
-    x = (x - mean[None]) / scale[None] * weight[:, None]
-    query = (query - mean[None]) / scale[None]
-    kept = kept_components(components, *x.shape)
-    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
-    # Scores are u * s, so that the normal equations of the ridge are diagonal.
-    target = jnp.matmul(u[:, :kept].T, weight[:, None] * y, precision=EXACT)
-    scores = jnp.matmul(query, vt[:kept].T, precision=EXACT)
-
-    def predict(penalty):
-        shrunk = s[:kept] / jnp.maximum(s[:kept] ** 2 + penalty, 1e-30)
-        return jnp.matmul(scores, shrunk[:, None] * target, precision=EXACT)
-
-    return jax.lax.map(predict, alpha)
+    parts = decompose(x, y, weight, kept_components(components, *x.shape))
+    # Without an intercept; alpha is on the sum over rows, not on their mean.
+    parts = parts._replace(offset=jnp.zeros_like(parts.offset))
+    return parts.predict(query, alpha / weight.sum())
 
 
 @functools.partial(jax.jit, static_argnames=("components",))
@@ -140,12 +129,11 @@ def hest_choice(
         error is of.
       alpha, components: As in `hest_ridge`.
     """
+    spread = jnp.ones(y.shape[1])
 
     def held_out(part):
         train, val = part
-        mean = jnp.matmul(train, y, precision=EXACT) / train.sum()
-        guess = hest_ridge(x, y, x, alpha, train, components=components)
-        error = ((guess + mean[None, None] - y[None]) ** 2).mean(axis=2)
-        return jnp.matmul(error, val, precision=EXACT)
+        parts = decompose(x, y, train, kept_components(components, *x.shape))
+        return parts.loss(x, y, val, alpha / train.sum(), spread)
 
     return jax.lax.map(held_out, (train, val)).sum(axis=0) / val.sum()

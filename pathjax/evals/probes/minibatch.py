@@ -13,9 +13,11 @@ the rows once whatever P is.
 beside others. `EpochProbe` is what probes with such runs share.
 """
 
+import concurrent.futures
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +28,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from pathjax.evals.probes.base import Probe, Problem, over_devices
 
-Arrays = tuple[np.ndarray, ...]
+Rows = slice | Int[np.ndarray, "n"]
 SCORED_FOLD = "the scored fold"  # in the record of what chose the epoch
 
 
@@ -46,26 +48,22 @@ class EpochProbe(Probe):
     folds: int = 0
     resample_seed: int = 0
 
-    def validation(
-        self, problem: Problem, parts: Mapping[str, Arrays]
-    ) -> tuple[Arrays, Arrays, str]:
-        """Arrays to train on, arrays to validate on, and what these are.
+    def validation(self, problem: Problem) -> tuple[str, Rows, Rows, str]:
+        """What validates an epoch.
 
-        Args:
-          problem: The task's.
-          parts: By role, arrays with a leading axis of the role's rows.
+        Returns:
+          Its role, the fit rows to train on, the rows of that role to validate on, and
+          what these are.
         """
-        if "select" in parts:
-            return parts["fit"], parts["select"], f"fold {problem.names['select']}"
+        every = slice(None)
+        if "select" in problem.rows:
+            return "select", every, every, f"fold {problem.names['select']}"
         if not self.folds:
-            return parts["fit"], parts["test"], f"{SCORED_FOLD} {problem.names['test']}"
+            return "test", every, every, f"{SCORED_FOLD} {problem.names['test']}"
         weights, info = problem.fold_weights(1, self.folds, self.resample_seed)
         held_out = weights.val[0, 0] > 0
-        train, val = (
-            tuple(part[rows] for part in parts["fit"]) for rows in (~held_out, held_out)
-        )
         where = f"one of {info['chosen_by']} of the fit fold by {info['groups']}"
-        return train, val, where
+        return "fit", np.flatnonzero(~held_out), np.flatnonzero(held_out), where
 
     def run(
         self,
@@ -73,14 +71,21 @@ class EpochProbe(Probe):
         shared: Sequence[np.ndarray],
         together: int | None = None,
     ) -> Any:
-        """`fit(*shared, seeds)` of all seeds, so many at once."""
-        step = together or self.seeds
-        seeds = np.arange(self.seeds)
-        parts = [
-            over_devices(fit, shared, [seeds[start : start + step]])
-            for start in range(0, self.seeds, step)
-        ]
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        """`fit(*shared, seeds)` of all seeds, at most so many at once.
+
+        Side by side in one program, but on a CPU each in one of its own, on a core of its
+        own: the core's cache holds one run's batch, and a run ends at its own stop.
+        """
+        at_once, threads = together or self.seeds, 1
+        if jax.default_backend() == "cpu" and jax.local_device_count() == 1:
+            at_once, threads = 1, min(at_once, os.cpu_count() or 1)
+        starts = range(at_once, self.seeds, at_once)
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            parts = pool.map(
+                lambda seeds: over_devices(fit, shared, [seeds]),
+                np.split(np.arange(self.seeds), starts),
+            )
+            return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 @dataclasses.dataclass(frozen=True)

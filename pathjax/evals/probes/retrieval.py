@@ -8,8 +8,11 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from pathjax.embeddings.embedding_file import not_finite
 from pathjax.evals import EvalError
 from pathjax.evals.probes.base import Fit, Probe, Problem
+
+AT_ONCE = 1024  # rows of each side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,21 +50,28 @@ def _unit(rows):
 
 
 def ranks(
-    query: Float[np.ndarray, "n E"], offered: Float[np.ndarray, "n E"]
-) -> Int[np.ndarray, "n"]:
-    """Rank, from 1, of row i of `offered` for query i, by cosine similarity.
+    image: Float[np.ndarray, "n E"], expression: Float[np.ndarray, "n E"]
+) -> Int[np.ndarray, "n 2"]:
+    """Rank, from 1, of row i of one for row i of the other, by cosine similarity.
 
-    A tie counts against the model: constant embeddings retrieve nothing.
+    Both ways, image first as the query, from blocks of similarities. A tie counts against
+    the model: constant embeddings retrieve nothing.
     """
-    query, offered = _unit(query), _unit(offered)
-    out = np.empty(len(query), np.int64)
-    for start in range(0, len(query), 1024):  # 1024 x n similarities at a time
-        rows = np.arange(start, min(start + 1024, len(query)))
-        similarity = query[rows] @ offered.T
-        right = similarity[np.arange(len(rows)), rows][:, None]
-        # Equal vectors may differ in the last bit of their products. The right answer
-        # itself is among those counted.
-        out[rows] = (similarity >= right - 1e-9).sum(axis=1)
+    count = len(image)
+    blocks = [slice(start, start + AT_ONCE) for start in range(0, count, AT_ONCE)]
+    # Equal vectors may differ in the last bit of their products. The right answer itself
+    # is among those counted.
+    least = np.concatenate(
+        [(_unit(image[rows]) * _unit(expression[rows])).sum(axis=1) for rows in blocks]
+    )
+    least -= 1e-9
+    out = np.zeros((count, 2), np.int64)
+    for rows in blocks:
+        query = _unit(image[rows])
+        for columns in blocks:
+            similarity = query @ _unit(expression[columns]).T
+            out[rows, 0] += (similarity >= least[rows, None]).sum(axis=1)
+            out[columns, 1] += (similarity >= least[None, columns]).sum(axis=0)
     return out
 
 
@@ -96,14 +106,15 @@ def recall_at_k(
         raise EvalError(
             f"expected k and rows of at least 1, got {k}, {len(image)} rows"
         )
-    if not (np.isfinite(image).all() and np.isfinite(expression).all()):
+    if not_finite(image).size or not_finite(expression).size:
         raise EvalError("an embedding has values that are not finite")
-    group = np.zeros(len(image)) if group is None else np.asarray(group)
+    groups: list = [slice(None)]
+    if group is not None:
+        groups = [np.flatnonzero(group == name) for name in np.unique(group)]
     hits = np.empty((len(image), 2), bool)
     chance = 0.0
-    for name in np.unique(group):
-        rows = np.flatnonzero(group == name)
-        hits[rows, 0] = ranks(image[rows], expression[rows]) <= k
-        hits[rows, 1] = ranks(expression[rows], image[rows]) <= k
-        chance += min(k, len(rows)) / len(image)
+    for rows in groups:
+        found = ranks(image[rows], expression[rows])
+        hits[rows] = found <= k
+        chance += min(k, len(found)) / len(image)
     return hits, chance

@@ -131,25 +131,57 @@ class GridProbe(Probe):
         return sweep._replace(prediction=prediction)
 
 
-def over_rows(run: Callable[..., Any], *arrays: Shaped[Array, "N *more"]) -> Any:
+def over_rows(
+    run: Callable[..., Any],
+    *arrays: Shaped[Array, "N *more"],
+    at_once: int = ROWS_AT_ONCE,
+) -> Any:
     """The sum of `run(*blocks)` over blocks of rows of the arrays.
 
     What `run` makes of its rows is then as large as a block's, not as all rows'.
     """
     # The rest is never empty: what `run` is given has at least a row.
-    whole = max(len(arrays[0]) - 1, 0) // ROWS_AT_ONCE
-    rest = run(*(part[whole * ROWS_AT_ONCE :] for part in arrays))
+    whole = max(len(arrays[0]) - 1, 0) // at_once
+    rest = run(*(part[whole * at_once :] for part in arrays))
     if not whole:
         return rest
 
     def add(block, so_far):
-        start = block * ROWS_AT_ONCE
-        rows = (
-            jax.lax.dynamic_slice_in_dim(part, start, ROWS_AT_ONCE) for part in arrays
-        )
+        start = block * at_once
+        rows = (jax.lax.dynamic_slice_in_dim(part, start, at_once) for part in arrays)
         return jax.tree.map(jnp.add, so_far, run(*rows))
 
     return jax.lax.fori_loop(0, whole, add, rest)
+
+
+def each_row(
+    run: Callable[..., Any],
+    *arrays: Shaped[Array, "N *more"],
+    at_once: int = ROWS_AT_ONCE,
+) -> Any:
+    """`run(*blocks)` over blocks of rows of the arrays, its rows joined.
+
+    `jax.lax.map` would copy arrays whose rows its `batch_size` does not divide.
+    """
+    rows = len(arrays[0])
+    if rows <= at_once:
+        return run(*arrays)
+    blocks = -(-rows // at_once)
+    # The last one begins earlier than it would; rows that it has again are dropped.
+    starts = jnp.minimum(jnp.arange(blocks) * at_once, rows - at_once)
+    found = jax.lax.map(
+        lambda start: run(
+            *(jax.lax.dynamic_slice_in_dim(part, start, at_once) for part in arrays)
+        ),
+        starts,
+    )
+    again = blocks * at_once - rows
+
+    def join(part):
+        first = part[:-1].reshape(-1, *part.shape[2:])
+        return jnp.concatenate([first, part[-1, again:]])
+
+    return jax.tree.map(join, found)
 
 
 def moments(

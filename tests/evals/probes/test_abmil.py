@@ -134,12 +134,21 @@ def test_padding_has_no_attention_and_no_gradient():
     assert (np.asarray(of_x)[~mask] == 0).all() and np.asarray(of_x)[mask].any()
 
 
+def flat(*bags):
+    """All tiles, and the numbers of those of each bag."""
+    sizes = [one.shape[0] * one.shape[1] for one in bags]
+    numbers = np.split(np.arange(sum(sizes), dtype=np.int32), np.cumsum(sizes)[:-1])
+    x = np.concatenate([one.reshape(-1, one.shape[2]) for one in bags])
+    return x, [n.reshape(one.shape[:2]) for n, one in zip(numbers, bags, strict=True)]
+
+
 def fitted(classes=3, recipe=SMALL, rate=LEARNING_RATE):
     train, val = made(), made(12, 4, draw=1)
     if classes == 2:
         train, val = ((*one[:2], np.minimum(one[2], 1)) for one in (train, val))
+    x, (bags, val_bags) = flat(train[0], val[0])
     fits, logits = abmil_fit(
-        *train, *val, *val[:2], np.arange(2),
+        x, bags, *train[1:], val_bags, *val[1:], val_bags, val[1], np.arange(2),
         classes=classes, recipe=recipe, learning_rate=rate,
     )  # fmt: skip
     fit = types.SimpleNamespace(**fits._asdict(), logits=logits)

@@ -109,6 +109,15 @@ def bags_of(count, seed, most=12, width=6):
     return x, mask, y
 
 
+def as_numbers(bags):
+    """All tiles, and numbers and masks of those of each bag."""
+    start, parts = 0, []
+    for _, mask in bags:
+        parts.append((start + np.arange(mask.size).reshape(mask.shape), mask))
+        start += mask.size
+    return np.concatenate([x.reshape(-1, x.shape[2]) for x, _ in bags]), parts
+
+
 def problem_of(sizes):
     """A problem of so many patients by role, and what is in their bags."""
     made = {role: bags_of(count, k) for k, (role, count) in enumerate(sizes.items())}
@@ -120,7 +129,9 @@ def problem_of(sizes):
         rows,
         {role: part[2] for role, part in made.items()},
         names={role: role for role in sizes},
-        bags=lambda parts, most: [made[rows.unit[0].rstrip("0")][:2] for rows in parts],
+        bags=lambda parts, most: as_numbers(
+            [made[rows.unit[0].rstrip("0")][:2] for rows in parts]
+        ),
         survival=True,
     )
     return problem, made["test"][2]

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from eval_study import rows_of
 
 from pathjax.evals import EvalError
 from pathjax.evals.probes.eva_linear import EvaLinear, linear_sweep
 from pathjax.evals.probes.minibatch import predicted_class
 from pathjax.evals.results import chosen_on_scored_rows, make_entry
-from pathjax.evals.rows import fold_rows
 from pathjax.evals.run import run_task
 from pathjax.evals.tasks import Task
 from pathjax.stats.metrics import balanced_accuracy
@@ -25,7 +25,7 @@ QUICK = {"seeds": 3, "steps": 400, "batch": 32, "learning_rates": (3e-2, 3e-3)}
 def test_a_task_is_scored_by_each_runs_best_epoch(study, features):
     outcome = run_task(TISSUE, study, features, **QUICK)
     rows = {
-        fold: fold_rows(study, "tile", "cohort", fold, features)
+        fold: rows_of(study, "tile", "cohort", fold, features)
         for fold in ("fit", "select", "test")
     }
     order = {"fat": 0, "stroma": 1, "tumour": 2}

@@ -43,12 +43,17 @@ def test_within_slides_each_slide_is_searched_alone():
 def test_constant_embeddings_retrieve_nothing():
     same = np.ones((10, 3))
     assert not recall_at_k(same, same, 3)[0].any()
-    assert (ranks(same, same) == 10).all()
+    assert (ranks(same, same) == 10).all() and ranks(same, same).shape == (10, 2)
 
 
-def test_perfect_embeddings_retrieve_everything_also_in_pieces():
-    z = np.random.default_rng(0).normal(size=(1500, 8))  # more than one piece
+def test_recall_in_pieces_equals_a_loop():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(1500, 8))  # more than one piece
     assert recall_at_k(z, 3 * z, 1)[0].all()
+    other = z + rng.normal(size=z.shape)
+    hits, _ = recall_at_k(z, other, 5)
+    np.testing.assert_array_equal(hits[:, 0], loop_recall(z, other, 5))
+    np.testing.assert_array_equal(hits[:, 1], loop_recall(other, z, 5))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
-"""scikit-learn is the oracle of ridge and k-NN."""
+"""scikit-learn is the oracle of ridge and k-NN; their memory by the compiler's account."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,12 +10,15 @@ from extras import extra
 
 from pathjax.evals.folds import fold_weights
 from pathjax.evals.probes.knn import knn_predict, knn_sweep
-from pathjax.evals.probes.ridge import ridge_sweep
+from pathjax.evals.probes.ridge import decompose, ridge_sweep
 from pathjax.evals.probes.sweep import moments
 
 linear_model = extra("sklearn.linear_model")
 neighbors = extra("sklearn.neighbors")
 preprocessing = extra("sklearn.preprocessing")
+
+
+GRID = np.float32([0.1, 1e-3, 1e-5])
 
 
 def made(rows=150, width=12, genes=6, seed=0):
@@ -55,14 +61,31 @@ def test_moments_are_weighted_and_a_constant_has_scale_one():
     assert scale[2] == 1
 
 
-@pytest.mark.parametrize(("rows", "width"), [(150, 12), (20, 40)])
+# 5,000 rows are decomposed by tables of blocks.
+@pytest.mark.parametrize(("rows", "width"), [(150, 12), (20, 40), (5000, 12)])
 def test_ridge_equals_scikit_learn(rows, width):
     x, y = made(rows=rows, width=width)
+    x[:, 1], x[:, 2] = 2 * x[:, 0], 7.0  # a direction without variance; a constant
+    x[:, 3] = x[:, 4] * (1 + 1e-3 * np.random.default_rng(3).normal(size=rows))
     query, spread = x[:10] * 1.1, y.std(0).mean()
     for l2 in (100.0, 1.0, 0.01, 1e-3):
         wanted = oracle(x, y, np.ones(rows), l2, query)
         found = fit_one(x, y, np.ones(rows), l2, query)
         np.testing.assert_allclose(found / spread, wanted / spread, atol=1e-4)
+
+
+def test_many_rows_are_decomposed_as_exactly_as_by_an_svd():
+    """Axes of variances from 15 to 1e-8, where the table alone is 2e-4 off."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(3000, 8)) @ rng.normal(size=(8, 80))
+    x = 3 * common + rng.normal(size=(3000, 80)) * np.logspace(0, -3, 80) + 2
+    x = x.astype(np.float32)
+    y = (x[:, :50] @ rng.normal(0, 0.1, (50, 5)) + common[:, :5]).astype(np.float32)
+    fit = jax.jit(lambda x, y, weight: decompose(x, y, weight).predict(x[:100], GRID))
+    found = np.asarray(fit(x, y, np.ones(3000, np.float32)))
+    for one, l2 in zip(found, GRID, strict=True):
+        wanted = oracle(x, y, np.ones(3000), l2, x[:100])
+        np.testing.assert_allclose(one / y.std(), wanted / y.std(), atol=2e-5)
 
 
 def test_ridge_weights_count_as_repetitions():
@@ -134,12 +157,19 @@ def clouds(rows, seed=0, classes=3):
     return (centres[y] + rng.normal(0, 0.8, (rows, 8))).astype(np.float32), y
 
 
+def predicted(x, y, weight, query, ks):
+    """Shares `[S, Q, T]` by one fit."""
+    ks = np.asarray(ks, np.int32)
+    parts = x, y, weight[None], query, ks[None]
+    return np.asarray(knn_predict(*parts, largest=int(ks.max()))[0])
+
+
 def test_knn_shares_equal_scikit_learn_for_every_k():
     x, y = clouds(120)
     query, _ = clouds(40, seed=1)
     ks = np.array([30, 5, 1], np.int32)
     onehot = np.eye(3, dtype=np.float32)[y]
-    found = knn_predict(x, onehot, np.ones(120, np.float32), query, ks, largest=30)
+    found = predicted(x, onehot, np.ones(120, np.float32), query, ks)
     for place, k in enumerate(ks):
         model = neighbors.KNeighborsClassifier(
             int(k),
@@ -156,10 +186,8 @@ def test_knn_takes_no_row_without_weight_and_all_rows_for_a_large_k():
     weight = np.ones(60, np.float32)
     weight[20:] = 0
     ks = np.array([50, 3], np.int32)
-    found = knn_predict(x, onehot, weight, x, ks, largest=50)
-    alone = knn_predict(
-        x[:20], onehot[:20], weight[:20], x, np.array([20, 3]), largest=20
-    )
+    found = predicted(x, onehot, weight, x, ks)
+    alone = predicted(x[:20], onehot[:20], weight[:20], x, [20, 3])
     np.testing.assert_allclose(found, alone, atol=1e-5)
 
 
@@ -168,16 +196,16 @@ def test_knn_pieces_of_the_query_do_not_matter():
     query, _ = clouds(600, seed=3)  # more than two pieces of 256, the last ragged
     onehot = np.eye(3, dtype=np.float32)[y]
     arguments = (x, onehot, np.ones(50, np.float32))
-    ks = np.array([7], np.int32)
-    whole = knn_predict(*arguments, query, ks, largest=7)
-    part = knn_predict(*arguments, query[500:520], ks, largest=7)
+    whole = predicted(*arguments, query, [7])
+    part = predicted(*arguments, query[500:520], [7])
     np.testing.assert_allclose(whole[:, 500:520], part, atol=1e-6)
 
 
-def test_knn_sweep_chooses_the_smallest_brier_score():
-    x, y = clouds(150)
+@pytest.mark.parametrize("rows", [150, 256, 300])  # 256 are compared at once
+def test_knn_sweep_chooses_the_smallest_brier_score(rows):
+    x, y = clouds(rows)
     onehot = np.eye(3, dtype=np.float32)[y]
-    plan = fold_weights(np.arange(150) // 2, np.zeros(150, bool), y, seeds=2, folds=3)
+    plan = fold_weights(np.arange(rows) // 2, np.zeros(rows, bool), y, seeds=2, folds=3)
     ks = np.array([60, 10, 1], np.int32)
     sweep = knn_sweep(
         x, onehot, plan.train, plan.val, ks, x[:9], final=plan.final, largest=60
@@ -185,9 +213,36 @@ def test_knn_sweep_chooses_the_smallest_brier_score():
     for seed in range(2):
         losses = np.zeros(3)
         for fold in range(3):
-            share = knn_predict(x, onehot, plan.train[seed, fold], x, ks, largest=60)
+            share = predicted(x, onehot, plan.train[seed, fold], x, ks)
             brier = ((share - onehot[None]) ** 2).sum(-1)
-            losses += np.asarray(brier) @ plan.val[seed, fold]
+            losses += brier @ plan.val[seed, fold]
         losses /= plan.val[seed].sum()
         np.testing.assert_allclose(sweep.loss[seed], losses, rtol=1e-4)
         assert int(sweep.choice[seed]) == losses.argmin()
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [ridge_sweep, functools.partial(knn_sweep, largest=100)],
+    ids=["ridge", "knn"],
+)
+def test_beside_the_embeddings_little_memory_is_needed(sweep):
+    """Nine numbers or classes, a seed's two folds; a tenth is predicted."""
+    rows, width = 100_000, 1_024
+
+    def like(*shape):
+        return jax.ShapeDtypeStruct(shape, np.int32 if shape == (6,) else np.float32)
+
+    weights = like(1, 3, rows)
+    memory = (
+        jax.jit(functools.partial(sweep, final=2))
+        .lower(
+            *(like(rows, width), like(rows, 9), weights, weights),
+            *(like(6), like(rows // 10, width)),
+        )
+        .compile()
+        .memory_analysis()
+    )
+    query = 4 * width * rows // 10
+    needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes - query
+    assert needed < 1.3 * 4 * rows * width

@@ -1,10 +1,13 @@
-"""Rotated features give the ridge solution of the features themselves; NumPy's is the oracle."""
+"""Rotated features give the ridge solution of the features themselves; blocks give the whole.
+
+NumPy is the oracle.
+"""
 
 import jax
 import numpy as np
 import pytest
 
-from pathjax.evals.probes.sweep import over_rows, rotated
+from pathjax.evals.probes.sweep import each_row, over_rows, rotated
 
 
 @pytest.mark.parametrize("rows", [1, 2047, 2048, 2049, 4096])
@@ -42,3 +45,17 @@ def test_ridge_regression_of_rotated_features_is_that_of_the_features(width):
     np.testing.assert_allclose(features @ params, z @ (wanted * scale), atol=2e-5)
     moments = np.average(np.asarray(features) ** 2, axis=0, weights=weight)
     np.testing.assert_allclose(variance, moments, atol=1e-4 * moments.max())
+
+
+@pytest.mark.parametrize("rows", [3, 8, 16, 21])  # less than a block, blocks, a rest
+def test_blocks_of_rows_give_what_all_rows_give(rows):
+    x = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
+
+    @jax.jit
+    def run(x, weight):
+        return each_row(lambda x, w: (x * w[:, None], w), x, weight, at_once=8)
+
+    weight = x[:, 0] + 1
+    product, same = run(x, weight)
+    np.testing.assert_array_equal(product, x * weight[:, None])
+    np.testing.assert_array_equal(same, weight)
