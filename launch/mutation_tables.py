@@ -15,6 +15,7 @@ import pandas as pd
 
 from pathjax.files import read_json
 from pathjax.modalities.screen import shares_above, table_of
+from pathjax.stats.metrics import AUROC
 from pathjax.stats.permutation import q_values
 
 BEST = 10
@@ -26,17 +27,35 @@ def scored(row: pd.Series, metric: str) -> str:
     return f"{row[metric]:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def told_by_burden(truth: np.ndarray) -> list[float]:
+    """AUROC of each gene by the number of other genes that a patient has mutated.
+
+    Args:
+      truth: `[G, n]`, 1 for one of the two states, -1 where it is not known.
+    """
+    values = []
+    for own in truth:
+        others = (truth == 1).sum(axis=0) - (own == 1)
+        known = own >= 0
+        score = np.stack([-others, others], axis=1)[known].astype(np.float64)
+        values.append(AUROC.value(own[known], score))
+    return values
+
+
 def main(out: Path, cohorts: list[str]) -> None:
     """Writes both tables and prints the second."""
     parts, nulls, about = [], [], {}
     for cohort in cohorts:
         folder = out / f"mutations-{cohort}"
         result = read_json(folder / "screen.json", {"targets": list, "permuted": dict})
-        table = table_of(result["targets"])
-        parts.append(table.assign(cohort=cohort.upper()))
         about[cohort] = result["permuted"]["rna"]
         with np.load(folder / "screen-rna.npz") as file:
             nulls.append(file["null"])
+            burden = told_by_burden(file["truth"])
+        table = table_of(result["targets"]).set_index("target", drop=False)
+        names = [one["target"] for one in result["targets"]]
+        table["auroc_burden"] = pd.Series(burden, names)
+        parts.append(table.assign(cohort=cohort.upper()))
     table = pd.concat(parts, ignore_index=True)
     null = np.concatenate(nulls)
     table["p"] = shares_above(table["z"].to_numpy(), null)
@@ -47,28 +66,32 @@ def main(out: Path, cohorts: list[str]) -> None:
     table = table.sort_values("auroc", ascending=False, ignore_index=True)
     table.to_csv(out / "mutations.csv", index=False, float_format="%.4g")
     lines = [
-        "| cohort | patients | genes | q < 0.05 | their median AUROC | z of permuted |",
-        "|---|---|---|---|---|---|",
+        "| cohort | patients | genes | q < 0.05 | above burden | AUROC | by burden | z |",
+        f"|{'---|' * 8}",
     ]
     for cohort in cohorts:
         own = table[table["cohort"] == cohort.upper()]
         sure = own[own["q"] < 0.05]
-        middle = f"{sure['auroc'].median():.3f}" if len(sure) else ""
-        cells = (cohort.upper(), own["n"].max(), len(own), len(sure), middle)
+        above = int((sure["auroc"] > sure["auroc_burden"]).sum())
+        middle = [f"{own[one].median():.3f}" for one in ("auroc", "auroc_burden")]
+        cells = (cohort.upper(), own["n"].max(), len(own), len(sure), above, *middle)
         spread = f"{about[cohort]['z_spread']:.2f}"
         lines.append(f"| {' | '.join(map(str, cells))} | {spread} |")
-    sure = int((table["q"] < 0.05).sum())
-    lines.append(f"| all | | {len(table)} | {sure} | | {null.std():.2f} |")
+    sure = table[table["q"] < 0.05]
+    above = int((sure["auroc"] > sure["auroc_burden"]).sum())
+    cells = ("all", "", len(table), len(sure), above, "", "", f"{null.std():.2f}")
+    lines.append(f"| {' | '.join(map(str, cells))} |")
     lines += [
         "",
-        "| gene | cohort | mutated | AUROC | AUPRC (chance 0.5) | balanced accuracy | q |",
-        "|---|---|---|---|---|---|---|",
+        "| gene | cohort | mutated | AUROC | by burden | AUPRC | balanced accuracy | q |",
+        f"|{'---|' * 8}",
     ]
     for _, row in table.head(BEST).iterrows():
         mutated = f"{row['of_it']} of {row['n']}"
         if row["smaller_class"] != "mutated":
             mutated = f"{row['n'] - row['of_it']} of {row['n']}"
         values = [scored(row, one) for one in ("auroc", "auprc", "balanced_accuracy")]
+        values.insert(1, f"{row['auroc_burden']:.3f}")
         cells = (row["gene"], row["cohort"], mutated, *values, f"{row['q']:.2g}")
         lines.append(f"| {' | '.join(cells)} |")
     (out / "mutations.md").write_text("\n".join(lines) + "\n", "utf-8")

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import pytest
 from modalities_made import made_cohort
 from pathjax.launch import mutation_tables
 
@@ -34,6 +35,13 @@ def test_q_is_over_all_cohorts(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert (tmp_path / "mutations.md").read_text() == printed
     assert "| KIRC | 60 | 2 | " in printed
+
+
+def test_how_much_the_number_of_other_genes_tells():
+    truth = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, -1]])
+    # Other genes of the first: 1, 2 where it is mutated, 1, 0 where it is not; of the
+    # third 2, 0 and 2.
+    assert mutation_tables.told_by_burden(truth) == pytest.approx([0.875, 0.875, 0.25])
 
 
 def test_each_cohort_is_screened(cluster):
