@@ -82,8 +82,8 @@ def add(commands) -> None:
     audits.add_argument(
         "--pictures",
         action="store_true",
-        help="also compare the tiles as pictures, with --train and the tasks' fit folds: "
-        "the same tissue under another name",
+        help="also compare tiles, and slides made of them, as pictures, with --train and "
+        "the tasks' fit folds: the same tissue under another name",
     )
     audits.add_argument("--out", type=Path, metavar="FILE.json")
     audits.set_defaults(run=run_audit)

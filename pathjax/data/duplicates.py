@@ -1,13 +1,15 @@
 """The same tissue under another name: tiles whose pictures are nearly alike.
 
-    study, rows -> picture_hashes -> 8 times 128 bits a tile -> near_pairs -> pairs of tiles
+    study -> shrunk -> picture_hashes -> 8 times 128 bits a tile -> near_pairs -> pairs
 
 A difference hash says where a picture shrunk to 9 x 9 gets brighter to the right and
 downwards (Krawetz 2013, "Kind of Like That"). It stands other compression, size and
-brightness, and not shifting; a tile has a hash for each of the eight ways to turn and
-mirror it. Tiles without structure (background) are left out: all of them look alike.
+brightness, and not shifting (thumbnails.py compares slides that were tiled anew); a tile
+has a hash for each of the eight ways to turn and mirror it. Tiles without structure (background) are left out: all of them look alike.
 Nothing is refused here; evals/audit.py does.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt64
@@ -46,22 +48,28 @@ def difference_hash(
     return packed, grey.reshape(len(grey), -1).std(axis=1) >= FLAT
 
 
-def turned(grey: Float[np.ndarray, "n 9 9"]) -> Float[np.ndarray, "8 n 9 9"]:
+def turned(
+    grey: Float[np.ndarray, "n side side"],
+) -> Iterator[Float[np.ndarray, "n side side"]]:
     """By no, one, two and three quarters of a turn, then the same mirrored."""
-    sides = (grey, grey[:, :, ::-1])
-    return np.stack(
-        [np.rot90(side, k, axes=(1, 2)) for side in sides for k in range(4)]
-    )
+    for side in (grey, grey[:, :, ::-1]):
+        for k in range(4):
+            yield np.rot90(side, k, axes=(1, 2))
+
+
+def shrunk(study: Study) -> Float[np.ndarray, "n 9 9"]:
+    """Grey means of all tiles of a study; each is read once."""
+    rows = np.arange(len(study))
+    parts = StudyTiles(study).batches(rows, batch=BATCH, px=SIDE, prepare=shrink)
+    grey = [part["image"][part["mask"]].mean(-1, dtype=np.float32) for part in parts]
+    return np.concatenate(grey)
 
 
 def picture_hashes(
-    study: Study, rows: Int[np.ndarray, "n"]
+    grey: Float[np.ndarray, "n 9 9"],
 ) -> tuple[UInt64[np.ndarray, "8 n 2"], Bool[np.ndarray, "n"]]:
-    """`difference_hash` of a study's tiles, read once, as they are and `turned`."""
-    parts = StudyTiles(study).batches(rows, batch=BATCH, px=SIDE, prepare=shrink)
-    grey = [part["image"][part["mask"]].mean(axis=-1) for part in parts]
-    each = turned(np.concatenate(grey).astype(np.float32))
-    hashes, structured = zip(*map(difference_hash, each), strict=True)
+    """`difference_hash` of `shrunk` tiles as they are and `turned`."""
+    hashes, structured = zip(*map(difference_hash, turned(grey)), strict=True)
     return np.stack(hashes), structured[0]
 
 

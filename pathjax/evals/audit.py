@@ -32,6 +32,11 @@ BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 ID_COLUMNS = ("patient_id", "sample_id", "slide_id", "tile_id")
 NO_SITE = frozenset(("", "unknown"))  # what sources write for an unknown site
 ROWS_AT_ONCE = 1 << 17
+# What of a record is listed, and its words.
+SHARED = {
+    **{what: what for what in ("patients", "barcodes", "slides", "sites", "pictures")},
+    "slide_pictures": "slides that look alike",
+}
 History = Sequence[Mapping[str, Any]]
 Record = dict[str, Any]
 
@@ -331,9 +336,9 @@ def describe(records: Sequence[Record]) -> list[str]:
     lines = []
     for record in records:
         shared = [
-            f"{len(record[what])} {what} ({', '.join(record[what][:3])}"
+            f"{len(record[what])} {label} ({', '.join(record[what][:3])}"
             + (", ...)" if len(record[what]) > 3 else ")")
-            for what in ("patients", "barcodes", "slides", "sites", "pictures")
+            for what, label in SHARED.items()
             if record.get(what)
         ]
         if record["status"] == "unknown":
@@ -343,6 +348,7 @@ def describe(records: Sequence[Record]) -> list[str]:
         if seen := record.get("pretrained_on", {}).get("TCGA"):
             shared.append(f"pre-trained on TCGA, which has {seen} of the test patients")
         status = "OVERLAP" if record["beyond"] else record["status"]
-        words = "; ".join(shared) or "nothing shared"
-        lines.append(f"{record['task']} | {record['against']}: {status}: {words}")
+        words = [*(shared or ["nothing shared"]), *record.get("not_compared", ())]
+        head = f"{record['task']} | {record['against']}: {status}"
+        lines.append(f"{head}: {'; '.join(words)}")
     return [*lines, f"{len(refused(records))} of {len(records)} overlap"]

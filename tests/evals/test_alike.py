@@ -1,11 +1,13 @@
-"""One tile of the test fold is a training tile, turned and compressed under another name."""
+"""A training tile, turned and compressed, and a slide tiled anew, under other names."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from slide_copies import cut
 
 from pathjax.cli import main
 from pathjax.data.images import encode_jpeg
@@ -62,7 +64,11 @@ def test_the_same_tissue_under_another_name_is_found(study):
     for record in (own, trained):
         assert record["pictures"] == ["P1-0 ~ P5-0"]
         assert record["status"] == "overlap"
-    assert "OVERLAP: 1 pictures (P1-0 ~ P5-0)" in describe([own])[0]
+    (line,) = describe([own])[:-1]
+    assert "OVERLAP: 1 pictures (P1-0 ~ P5-0)" in line
+    assert line.endswith(
+        "3 of 3 tested slides of twice not compared as a whole: fewer than 30 tiles with positions"
+    )
 
 
 def test_the_command_finds_it_where_ids_do_not(study, tmp_path, capsys):
@@ -73,3 +79,61 @@ def test_the_command_finds_it_where_ids_do_not(study, tmp_path, capsys):
     assert main(words) == 0
     assert main([*words, "--pictures"]) == 1
     assert "1 of 2 overlap" in capsys.readouterr().out
+
+
+def section(seed):
+    """A made section with a ragged edge, 400 px across, on glass."""
+    rng = np.random.default_rng(seed)
+    coarse, fine = (
+        Image.fromarray(rng.integers(30, 120, (side, side), np.uint8)).resize(
+            (400, 400)
+        )
+        for side in (20, 200)
+    )
+    y, x = np.mgrid[-1:1:400j, -1:1:400j]
+    wave = np.sin(np.arctan2(y, x) * rng.integers(2, 5) + rng.uniform(0, 6))
+    grey = np.asarray(coarse) + np.asarray(fine)
+    grey[np.hypot(x, y) > 0.8 + 0.1 * wave] = 245
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def sections(root, name, slides):
+    """A study of sections tiled by `cut`: (patient, seed, options of `cut`)."""
+    writer = StudyWriter(
+        root, name=name, tile_px=9, mpp=1.0, gene_id_type=None, synthetic=True,
+        provenance={}, build={},
+    )  # fmt: skip
+    ids = [patient for patient, _, _ in slides]
+    for patient, seed, options in slides:
+        with writer.shard(patient) as shard:
+            xy, grey = cut(section(seed), 18, share=0, **options)
+            for (x, y), tile in zip(xy.astype(int).tolist(), grey, strict=True):
+                if tile.mean() < 230:
+                    shard.add(
+                        encode_jpeg(np.repeat(tile[..., None], 3, -1).astype(np.uint8)),
+                        tile_id=f"{patient}-{x}-{y}", sample_id=patient, x=x, y=y,
+                        patient_id=patient, site="S", mpp=1.0,
+                    )  # fmt: skip
+    table = {"sample_id": ids, "patient_id": ids, "site": "S", "label": ["a", "b"] * 2}
+    return writer.finish(
+        samples=pd.DataFrame(table),
+        targets=[Target("label", "sample", "class", ("a", "b"))],
+        splits=[Split("main", {"fit": tuple(ids[:2]), "test": tuple(ids[2:])})],
+    )
+
+
+def test_a_slide_tiled_anew_under_another_name_is_found(tmp_path):
+    anew = {"size": 1.4, "shift": (0.4, 0.7), "turn": True}
+    slides = [("A", 1, {}), ("B", 2, {}), ("C", 3, {}), ("D", 2, anew)]
+    study = sections(tmp_path / "one", "sections", slides)
+    other = sections(
+        tmp_path / "two", "others", [(f"X{seed}", seed, {}) for seed in (4, 3, 5, 6)]
+    )
+    task = dataclasses.replace(TASK, study="sections")
+    own, trained = picture_records([task], [study, other], ["others:main:fit"])
+    assert own["slide_pictures"] == own["beyond"] == ["B ~ D"]
+    assert own["pictures"] == own["not_compared"] == []
+    assert "OVERLAP: 1 slides that look alike (B ~ D)" in describe([own])[0]
+    assert trained["slide_pictures"] == ["X3 ~ C"]
+    (itself,) = picture_records([task], [study], ["sections:main:test"])[1:]
+    assert itself["slide_pictures"] == []
