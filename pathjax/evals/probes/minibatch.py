@@ -79,6 +79,7 @@ class EpochProbe(Probe):
         at_once, threads = together or self.seeds, 1
         if jax.default_backend() == "cpu" and jax.local_device_count() == 1:
             at_once, threads = 1, min(at_once, os.cpu_count() or 1)
+            shared = jax.device_put(list(shared))  # once, and not in each run
         starts = range(at_once, self.seeds, at_once)
         with concurrent.futures.ThreadPoolExecutor(threads) as pool:
             parts = pool.map(
