@@ -4,9 +4,10 @@
 
 A difference hash says where a picture shrunk to 9 x 9 gets brighter to the right and
 downwards (Krawetz 2013, "Kind of Like That"). It stands other compression, size and
-brightness, and not shifting (thumbnails.py compares slides that were tiled anew); a tile
-has a hash for each of the eight ways to turn and mirror it. Tiles without structure (background) are left out: all of them look alike.
-Nothing is refused here; evals/audit.py does.
+brightness, and not shifting: thumbnails.py compares slides that were tiled anew. A tile
+has a hash for each of the eight ways to turn and mirror it. Tiles without structure
+(background) are left out, for all of them look alike. Nothing is refused here;
+evals/audit.py does.
 """
 
 from collections.abc import Iterator
