@@ -57,7 +57,7 @@ def of_spread(
             concerns[f"collapse_{name}"] = (
                 f"the embeddings of {name} collapse: effective rank {rank:.1f} of "
                 f"{embed_dim}, uniformity {uniformity:.2f} (0 is one point). Lower "
-                "optim.lr, lengthen optim.warmup, raise data.batch, or lower "
-                "objective.soft_targets"
+                "optim.lr (or objective.soft_targets, if it is set), lengthen "
+                "optim.warmup, or raise data.batch"
             )
     return concerns
