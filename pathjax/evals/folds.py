@@ -20,7 +20,8 @@ class FoldWeights:
 
     Attributes:
       train: `[R, F, N]` float32, how much a row counts in a fit.
-      val: `[R, F, N]` float32, how much it counts in choosing the regularisation.
+      val: `[R, F, N]` float32, how much it counts in choosing the regularisation; in at
+        most one fit of a seed.
       final: Which of the F fits is the probe that is used.
       folds: How many inner folds choose; 0 with a select fold.
     """

@@ -31,6 +31,7 @@ def test_no_group_is_on_both_sides_and_every_row_is_held_out(
                 trained = set(group[plan.train[r, f] > 0])
                 held = set(group[plan.val[r, f] > 0])
                 assert not trained & held
+    assert ((plan.val > 0).sum(axis=1) <= 1).all()
     # Seed 0 is the full fit set: each row is held out exactly once.
     np.testing.assert_array_equal(plan.val[0].sum(axis=0), 1)
     np.testing.assert_array_equal(plan.train[0, plan.final], 1)
