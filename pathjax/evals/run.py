@@ -83,8 +83,9 @@ def _run(task: Task, study, features, genes, partner, options) -> TaskOutcome:
     test = [part.problem.test for part in parts]
     truths, predictions = [], []
     for part, fit in zip(parts, fits, strict=True):
-        truths.append(_spread(part.problem.labels["test"], part.columns, columns))
-        predictions.append(_spread(fit.prediction, part.columns, columns))
+        true, told = _alike(part, fit, columns)
+        truths.append(true)
+        predictions.append(told)
     truth = np.concatenate(truths)
     prediction = np.concatenate(predictions, axis=1)
     if {one.needs for one in (metric, *further)} == {"classes"}:
@@ -235,10 +236,20 @@ def _strata(study, protocol: Protocol, parts: Sequence[Prepared]):
     return np.unique(keys, return_inverse=True)[1]
 
 
-def _spread(values, own: tuple[str, ...], columns: tuple[str, ...]):
-    """Genes put in their places among all folds' genes, the others NaN."""
+def _alike(part: Prepared, fit: Fit, columns: tuple[str, ...]):
+    """A fit's truth and prediction in the genes or classes of all fits."""
+    labels, own = part.problem.labels["test"], part.columns
+    if not part.problem.classes:
+        both = (labels, fit.prediction)
+        return [_spread(values, own, columns, np.nan) for values in both]
+    number = np.array([columns.index(name) for name in own], labels.dtype)
+    return number[labels], _spread(fit.prediction, own, columns, 0.0)
+
+
+def _spread(values, own: tuple[str, ...], columns: tuple[str, ...], other: float):
+    """Values put in their places among those of all fits."""
     if own == columns:
         return values
-    wide = np.full((*values.shape[:-1], len(columns)), np.nan, values.dtype)
+    wide = np.full((*values.shape[:-1], len(columns)), other, values.dtype)
     wide[..., [columns.index(name) for name in own]] = values
     return wide

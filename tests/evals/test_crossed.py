@@ -110,3 +110,29 @@ def test_a_site_on_both_sides_is_refused_where_sites_are_to_be_preserved(
     asked = dataclasses.replace(STATUS, site_preserved=True)
     with pytest.raises(EvalError, match=r"1 sites are in fit and test, first \['S'\]"):
         run_task(asked, crossed, features, **QUICK)
+
+
+def test_folds_that_can_be_asked_for_other_sites_are_one_score(crossed, features):
+    """Site Z is in one fold only: it is a class of the other folds' fits, and not tested."""
+    samples = crossed.samples.copy()
+    number = samples["patient_id"].str[1:].astype(int).to_numpy()
+    samples["site"] = np.where(number % 2, "B", "D")
+    samples.loc[number == 0, "site"] = "Z"
+    samples.loc[np.isin(number, (3, 1)), "site"] = "C"
+
+    class Sited:
+        def __getattr__(self, name):
+            return samples if name == "samples" else getattr(crossed, name)
+
+        def __len__(self):
+            return len(crossed)
+
+    site = dataclasses.replace(STATUS, target="site", metric="site_accuracy")
+    outcome = run_task(site, Sited(), features, **QUICK)
+    names = np.array(outcome.columns)
+    assert sorted(names) == ["B", "C", "D", "Z"]
+    truth = samples.set_index("sample_id")["site"][outcome.unit]
+    np.testing.assert_array_equal(names[outcome.truth], truth)
+    assert set(outcome.patient[truth == "C"]) == {"P01", "P03"}
+    assert "P00" not in outcome.patient and outcome.value > 0.3
+    assert set(np.unique(outcome.prediction)) <= set(range(4))
