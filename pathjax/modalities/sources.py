@@ -91,7 +91,8 @@ def from_tables(
 
     Args:
       rna: Of `pathjax data tcga-rna`; of several tumour samples of a patient the first
-        is taken, by sample type and then by barcode, as `pathjax data tcga` does.
+        is taken, by sample type, FFPE last, and then by barcode, as `pathjax data tcga`
+        does.
       labels: Tables and MAFs, as `pathjax data tcga` takes them.
       sequenced, mutations: As there.
 
@@ -110,6 +111,8 @@ def from_tables(
     obs = data.obs.astype(str)
     obs["row"] = np.arange(len(obs))
     tumours = obs[obs["sample_type"].between("01", "09")]
+    tumours = tumours.assign(ffpe=tumours.get("preservation", "") == "FFPE")
+    order.insert(2, "ffpe")
     first = tumours.sort_values(order, kind="stable").drop_duplicates("case_id")
     if not len(first):
         raise ModalityError(f"{rna} has no tumour sample (types 01 to 09)")

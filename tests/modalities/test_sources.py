@@ -109,6 +109,16 @@ def test_tables_without_slides(tables):
     assert conflicts.endswith("files disagree are left empty: TCGA-AA-0001 lung")
 
 
+def test_frozen_rna_is_taken_before_ffpe(tables):
+    data = anndata.read_h5ad(tables / "rna.h5ad")
+    data.obs["case_id"], data.obs["sample_type"] = "TCGA-AA-0001", "01"
+    data.obs["aliquot"] = [f"{i}" for i in range(5)]
+    data.obs["preservation"] = ["FFPE", "FFPE", "Frozen", "", "OCT"]
+    data.write_h5ad(tables / "several.h5ad")
+    got = from_tables(tables / "several.h5ad", [tables / "labels.csv"])
+    np.testing.assert_array_equal(got.modalities["rna"].values[:, 0], [6])
+
+
 @pytest.mark.filterwarnings("ignore:Observation names")
 def test_rna_of_others_and_twice_is_said(tables, tiny_study):
     expression = tiny_study.expression()

@@ -350,7 +350,6 @@ def _claims(
             bad += [(line, str(error)) for line in lines[code == place]]
     patient, normal = patient[code], normal[code]
     read = (patient != "") & ~normal
-    found, faulty = np.zeros(len(table), bool), patient == ""
     parts: list[tuple[np.ndarray, int, str, str]] = []  # rows, column, label, value
     for place, column in enumerate(labels):
         code, words = pd.factorize(table[column].where(read, ""))
@@ -360,20 +359,18 @@ def _claims(
                 continue
             values = _values(column, word, genes)
             if values is None:
-                faulty[rows] = True
                 fault = f"{column}: expected one of {_words(column)}; got {word!r}"
                 bad += [(line, fault) for line in lines[rows]]
                 continue
-            found[rows] |= bool(values)
             parts += [(rows, place, *item) for item in values.items()]
     pairs = table[[name for pair in followups for name in pair.columns]]
     cells = pairs.to_dict("records")
-    for row in np.flatnonzero(found | ~faulty) if followups else ():
-        for place, pair in enumerate(followups, start=len(labels)):
-            value, fault = pair.value(cells[row])
-            if value and not normal[row]:
-                parts.append((np.array([row]), place, pair.label, value))
-            bad += [(lines[row], fault)] * bool(fault)
+    for place, pair in enumerate(followups, start=len(labels)):
+        for one in np.flatnonzero(read):
+            value, fault = pair.value(cells[one])
+            if value:
+                parts.append((np.array([one]), place, pair.label, value))
+            bad += [(lines[one], fault)] * bool(fault)
     sizes = np.array([len(rows) for rows, *_ in parts], np.int64)
     row = np.concatenate([np.zeros(0, np.int64), *(rows for rows, *_ in parts)])
     order = np.lexsort((np.repeat([one[1] for one in parts], sizes), row))

@@ -32,6 +32,15 @@ def test_codes_and_units_of_both_kinds_of_table(tmp_path):
     assert values(path) == ["12.00 months, event", "24.02 months, censored"]
 
 
+def test_a_bad_cell_of_another_column_leaves_survival_in(tmp_path):
+    rows = [("Stage X", 12.5, 0), ("Stage II", 30, 1), ("Stage I", 5, 0)]
+    labels = read_labels(
+        [written(tmp_path, "case_id,stage,survival_months,censorship", rows)]
+    )
+    assert labels.table["os"].tolist() == [12.5, 30, 5]
+    assert [reason[:6] for _, reason in labels.unused] == ["stage:"]
+
+
 def test_bad_and_missing_cells_are_left_out_with_their_line(tmp_path):
     rows = [(5, 0)] * 5 + [(-3, 1), (0, 0), ("NA", 1)]
     path = written(tmp_path, "case_id,survival_months,censorship", rows)
