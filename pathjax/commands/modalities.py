@@ -120,7 +120,7 @@ def run_modalities(args: argparse.Namespace) -> None:
     do = screen if args.screen else run
     with stage("modalities", 1) as bar:
         result = do(cohort, questions, args.out, options, progress=bar)
-    for note in (*cohort.notes, *left_out):
+    for note in (*cohort.notes, *left_out, *result.get("left_out", ())):
         print(f"note: {note}")
     if args.screen:
         paths = [args.out / name for name in ("screen.csv", "screen.json")]

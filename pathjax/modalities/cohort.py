@@ -167,10 +167,14 @@ class Cohort:
         if question.kind == SURVIVAL:
             months, events = self.followup(question.target).T
             answer &= (months > 0) & np.isfinite(events)
-        if question.where:
-            column, value = question.where
-            answer &= (self.samples[column].astype(object) == value).to_numpy()
-        return answer
+        return answer & self.about(question)
+
+    def about(self, question: Question) -> Bool[np.ndarray, "N"]:
+        """The samples that a question is about, whether or not they have an answer."""
+        if question.where is None:
+            return np.ones(len(self.samples), bool)
+        column, value = question.where
+        return (self.samples[column].astype(object) == value).to_numpy()
 
     def followup(self, target: str) -> Float[np.ndarray, "N 2"]:
         """Months and events of the samples, NaN where unknown.

@@ -46,7 +46,11 @@ def prepare(
       train: Which rows may be learned from.
       sizes: Of the blocks.
     """
-    return np.concatenate([_block(name, x, train, sizes) for name, x in values], axis=1)
+    found = np.concatenate(
+        [_block(name, x, train, sizes) for name, x in values], axis=1
+    )
+    # Probes need a column: one of zeros, of which they predict the same for all.
+    return found if found.shape[1] else np.zeros((len(found), 1), np.float32)
 
 
 def _block(name, x, train, sizes):

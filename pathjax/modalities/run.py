@@ -128,7 +128,8 @@ def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
         every = cohort.followup(question.target)
         truth = every[rows]
         label = np.where(truth[:, 1] > 0, "event", "censored")
-        left_out = {"follow-up of 0 months or less": int((every[:, 0] <= 0).sum())}
+        none = cohort.about(question) & (every[:, 0] <= 0)
+        left_out = {"follow-up of 0 months or less": int(none.sum())}
         if len(np.unique(label)) < 2:
             raise ModalityError(
                 f"{question.name}: all {len(rows)} samples are {label[0]}: expected events"
@@ -181,11 +182,24 @@ def asked_of(
     return questions, left_out
 
 
-def _tells(modality: str, question: Question) -> bool:
-    """RNA does not predict expression, nor does a type among samples of one."""
-    if modality == "type":
-        return question.where is None and question.target != TYPE
-    return question.kind != EXPRESSION or modality != "rna"
+def tells(cohort: Cohort, modality: str, one: Asked) -> bool:
+    """Whether a modality is asked: none of which the target is a part or follows.
+
+    RNA does not predict expression, nor age and stage themselves, nor a type among
+    samples of one, or what it decides, such as `kidney` (KIRC, KIRP, KICH).
+    """
+    if modality == "rna":
+        return one.question.kind != EXPRESSION
+    if modality == "clinical":
+        return one.question.target not in cohort.modalities[modality].columns
+    if modality != "type":
+        return True
+    kinds = cohort.samples[TYPE].iloc[one.rows].astype(str).to_numpy()
+    count = len(set(kinds))
+    decided = one.question.kind == "class" and (
+        len(set(zip(kinds, one.truth, strict=True))) == count
+    )
+    return count > 1 and not decided
 
 
 def combinations_of(names: Sequence[str], together: bool) -> list[tuple[str, ...]]:
@@ -222,7 +236,7 @@ def run(
     combined = combinations_of(names, options.combinations)
     jobs = []
     for one, own in itertools.product(asked, combined):
-        known = [name for name in names if _tells(name, one.question)]
+        known = [name for name in names if tells(cohort, name, one)]
         if set(own) <= set(known):
             common, having = (cohort.having(some)[one.rows] for some in (known, own))
             jobs.append((one, own, COMMON, common))

@@ -29,7 +29,7 @@ from pathjax.files import atomic_path, command_line, write_json
 from pathjax.modalities.cell import Predictions, score
 from pathjax.modalities.cohort import Cohort, ModalityError, Question
 from pathjax.modalities.features import prepare
-from pathjax.modalities.run import Options, ask
+from pathjax.modalities.run import Options, ask, tells
 from pathjax.stats.permutation import q_values
 
 PROTOCOL = "modalities-screen/1"
@@ -63,21 +63,28 @@ def screen(
             "sample of each. Leave out --screen"
         )
     labels = np.full((len(questions), len(cohort.samples)), -1, np.int32)
-    classes = []
-    for own, question in zip(labels, questions, strict=True):
-        asked = ask(cohort, question, options)
-        if len(asked.classes) != 2:
+    asked = [ask(cohort, question, options) for question in questions]
+    for own, one in zip(labels, asked, strict=True):
+        if len(one.classes) != 2:
             raise ModalityError(
-                f"{question.name}: --screen expected a target of two classes, got "
-                f"{question.kind} {listing(asked.classes)}: name others by --targets"
+                f"{one.question.name}: --screen expected a target of two classes, got "
+                f"{one.question.kind} {listing(one.classes)}: name others by --targets"
             )
-        own[asked.rows] = asked.truth
-        classes.append(asked.classes)
-    records, nulls = [], {}
+        own[one.rows] = one.truth
+    records, nulls, left_out = [], {}, []
     for name, modality in cohort.modalities.items():
         own = labels[:, modality.rows]
         enough = np.min([(own == one).sum(axis=1) for one in (0, 1)], axis=0)
-        kept = np.flatnonzero(enough >= options.least)
+        able = np.array([tells(cohort, name, one) for one in asked])
+        few = [
+            questions[at].name for at in np.flatnonzero(able & (enough < options.least))
+        ]
+        if few:
+            left_out.append(
+                f"{len(few)} targets by {name}, which fewer than {options.least} patients "
+                f"of a class have: {listing(few)}"
+            )
+        kept = np.flatnonzero(able & (enough >= options.least))
         if not len(kept):
             continue
         found = _screened(
@@ -91,7 +98,7 @@ def screen(
             truth = own[kept[place]][known]
             chance = np.stack([1 - found.score[place], found.score[place]], axis=1)
             told = Predictions(truth, chance[known], found.fold[known], [])
-            names = classes[kept[place]]
+            names = asked[kept[place]].classes
             counts = {one: int((truth == at).sum()) for at, one in enumerate(names)}
             records.append(
                 {
@@ -125,6 +132,7 @@ def screen(
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
         "command": command_line(),
         "permuted": nulls,
+        "left_out": left_out,
         "targets": records,
     }
     write_json(out / "screen.json", result)

@@ -56,6 +56,14 @@ def test_modalities_stand_side_by_side_and_small_ones_are_not_reduced(rows):
     np.testing.assert_allclose(genes[train].std(axis=0), 1, atol=1e-5)
 
 
+def test_constants_alone_leave_a_column_of_zeros(rows):
+    x, train = rows
+    same = [("type", np.where(train[:, None], 1.0, x))]
+    np.testing.assert_array_equal(
+        prepare(same, train, Preparation()), np.zeros((40, 1))
+    )
+
+
 def test_far_values_of_rna_are_drawn_in_and_constants_go(rows):
     x, train = rows
     x = x[:, :3].copy()

@@ -14,7 +14,14 @@ from pathjax.modalities.cell import METRICS_OF_KIND
 from pathjax.modalities.cohort import ModalityError
 from pathjax.modalities.features import Preparation
 from pathjax.modalities.figures import write_all
-from pathjax.modalities.run import Options, ask, asked_of, combinations_of, run
+from pathjax.modalities.run import (
+    Options,
+    ask,
+    asked_of,
+    combinations_of,
+    run,
+    tells,
+)
 
 SMALL = Options(folds=3, least=5, prepare=Preparation(50, 16))
 
@@ -129,6 +136,39 @@ def survival_cohort(patients=60):
     }
     samples["mutation:A"] = np.where(np.arange(patients) < 3, "mutated", "wild type")
     return dataclasses.replace(cohort, samples=samples, targets=targets)
+
+
+def test_no_modality_is_asked_for_what_it_is_or_decides():
+    cohort = survival_cohort()
+    kind = cohort.samples["cancer_type"].to_numpy()
+    coin = np.where(np.arange(60) % 4 < 2, "IDC", "ILC")
+    samples = cohort.samples.assign(
+        kidney=kind, coin=coin, breast=np.where(kind == "KIRC", coin, None)
+    )
+    added = {name: Target(name, "sample", "class") for name in samples.columns[-3:]}
+    cohort = dataclasses.replace(
+        cohort, samples=samples, targets={**cohort.targets, **added}
+    ).with_baselines()
+    untold = {
+        "cancer_type": {"type"},
+        "kidney": {"type"},
+        "breast": {"type"},
+        "coin": set(),
+        "os": set(),
+        "os@kidney=KIRC": {"type"},
+        "age": {"clinical"},
+    }
+    for text, wanted in untold.items():
+        asked = ask(cohort, cohort.question(text), SMALL)
+        names = cohort.modalities
+        assert {name for name in names if not tells(cohort, name, asked)} == wanted
+
+
+def test_follow_ups_of_nothing_are_counted_among_those_asked():
+    cohort = survival_cohort()  # sample 4, of type KIRP
+    for kind, count in (("KIRP", 1), ("KIRC", 0)):
+        asked = ask(cohort, cohort.question(f"os@cancer_type={kind}"), SMALL)
+        assert asked.left_out == {"follow-up of 0 months or less": count}
 
 
 @pytest.mark.slow

@@ -106,6 +106,23 @@ def test_p_counts_permuted_labels_and_the_target_itself():
     np.testing.assert_allclose(p, [1 / 4, 2 / 4, 1, 2 / 4])
 
 
+def test_targets_of_which_a_modality_has_too_few_are_named(cohort, tmp_path):
+    rows = np.arange(12)
+    small = dataclasses.replace(
+        cohort.modalities["rna"], name="text", rows=rows,
+        values=cohort.modalities["rna"].values[rows],
+    )  # fmt: skip
+    both = dataclasses.replace(cohort, modalities={"text": small})
+    questions = [both.question(one) for one in ("kind", "coin")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(screens, "NULLS", 1)
+        result = screen(both, questions, tmp_path, OPTIONS)
+    assert [one["target"] for one in result["targets"]] == ["kind"]
+    assert result["left_out"] == [
+        "1 targets by text, which fewer than 5 patients of a class have: coin"
+    ]
+
+
 def test_what_cannot_be_screened_is_named(cohort, tmp_path):
     with pytest.raises(ModalityError, match="size: --screen expected a target of two"):
         screen(cohort, [cohort.question("size")], tmp_path, OPTIONS)

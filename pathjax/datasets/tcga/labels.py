@@ -367,9 +367,9 @@ def _claims(
     cells = pairs.to_dict("records")
     for place, pair in enumerate(followups, start=len(labels)):
         for one in np.flatnonzero(read):
-            value, fault = pair.value(cells[one])
-            if value:
-                parts.append((np.array([one]), place, pair.label, value))
+            said, fault = pair.value(cells[one])
+            if said:
+                parts.append((np.array([one]), place, pair.label, said))
             bad += [(lines[one], fault)] * bool(fault)
     sizes = np.array([len(rows) for rows, *_ in parts], np.int64)
     row = np.concatenate([np.zeros(0, np.int64), *(rows for rows, *_ in parts)])
