@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathjax.evals.candidates import PERMUTED, SHUFFLED
 from pathjax.report.compare import compare
 from pathjax.report.scores import Scored
-from pathjax.report.table_data import Row, Table
+from pathjax.report.table_data import Estimate, Row, Table
 
 
 def control_tables(scored: Sequence[Scored], table: Table) -> dict[str, Table]:
@@ -110,12 +110,18 @@ def _survival(tuned: Row, control: Row, minus: Table) -> str:
         words += (
             f"mean delta {_points(mean.value)}, of the control {_points(its.value)}{own}; "
             f"the difference {_points(difference.value)} [{_points(difference.low)}, "
-            f"{_points(difference.high or 0)}] "
-            + ("survives" if difference.certain and difference.value > 0
-               else "is not more than chance")
-            + "; "
+            f"{_points(difference.high or 0)}] {_found(mean.value, difference)}; "
         )  # fmt: skip
     return words + f"{' and '.join(parts)} (test and interval, as in bold)."
+
+
+def _found(delta: float, difference: Estimate) -> str:
+    """What the difference says of a mean delta."""
+    if not difference.certain:
+        return "is not more than chance"
+    if difference.value < 0:
+        return "is below the control"
+    return "survives" if delta > 0 else "is more than chance, the delta is no gain"
 
 
 def permuted_notes(scored: Sequence[Scored], rows: Mapping[str, Row]) -> list[str]:

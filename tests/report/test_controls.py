@@ -66,6 +66,17 @@ def test_the_table_says_what_survives(run):
     assert "beyond it on no task" in alone
 
 
+def test_a_tuned_model_below_its_control_is_said_to_be(tmp_path):
+    for name, right, base in (("base", 0.4, None), ("tuned", 0.45, "base"),
+                              (CONTROL, 0.97, "base")):  # fmt: skip
+        outcome = class_outcome("one", right, 2, patients=60)
+        write_model(tmp_path, name, [outcome], base, 0 if base else None)
+    change(tmp_path, lambda entry: entry["model"] == CONTROL, control=SHUFFLED)
+    notes = write_report([tmp_path], tmp_path / "report")[0].notes
+    (note,) = [note for note in notes if note.startswith("tuned and its control")]
+    assert "] is below the control; " in note and "below it on one" in note
+
+
 def test_means_are_over_the_tasks_that_the_base_has(run):
     """Retrieval needs a tuned model: with it the difference would have another mean."""
     without = write_report([run], run / "report")[0].notes
