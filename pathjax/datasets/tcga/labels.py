@@ -174,16 +174,31 @@ def _mutated_in(path: Path) -> pd.DataFrame:
     """`gene` and `patient` of each mutation in a table's columns, as of `count_mutated`."""
     table = read_any_table(path, KEYS, comment="#", bad_rows=[])
     key = next((name for name in KEYS if name in table), None)
-    genes = [name for name in table.columns if _gene(name)] if key else []
+    if key is None:
+        return pd.DataFrame(columns=["gene", "patient"], dtype=object)
+    patient, _ = _tumours(table[key])
+    genes = [name for name in table.columns if _gene(name)]
     cells = table[genes].to_numpy(dtype=object)
     code, words = pd.factorize(cells.reshape(-1))
     hit = [classes_of("tp53", word) == {"tp53": MUTATED} for word in words]
-    rows, columns = np.nonzero(np.array(hit, bool)[code].reshape(cells.shape))
+    mutated = np.array(hit, bool)[code].reshape(cells.shape)
+    rows, columns = np.nonzero(mutated & (patient != "")[:, None])
     names = np.array([_gene(name) for name in genes], object)
-    patients = (
-        table[key].str[:12].to_numpy(dtype=object) if key else np.empty(0, object)
-    )
-    return pd.DataFrame({"gene": names[columns], "patient": patients[rows]})
+    return pd.DataFrame({"gene": names[columns], "patient": patient[rows]})
+
+
+def _tumours(keys: pd.Series) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Patient of each row, "" of normal tissue; and the lines without a barcode."""
+    code, names = pd.factorize(keys)
+    patient, bad = np.full(len(names), "", object), []
+    for place, name in enumerate(names):
+        try:
+            barcode = find(name)
+        except ValueError as error:
+            bad += [(line, str(error)) for line in keys.index[code == place]]
+            continue
+        patient[place] = "" if barcode.is_normal else barcode.patient
+    return patient[code], bad
 
 
 def targets_of(table: pd.DataFrame) -> list[Target]:
@@ -339,17 +354,9 @@ def _claims(
     A column's words are looked up once each, not cell by cell: tables have a thousand
     columns of mutations.
     """
-    lines, bad = table.index.to_numpy(), []
-    code, names = pd.factorize(table[key])
-    patient = np.full(len(names), "", object)
-    normal = np.zeros(len(names), bool)
-    for place, name in enumerate(names):
-        try:
-            patient[place], normal[place] = find(name).patient, find(name).is_normal
-        except ValueError as error:
-            bad += [(line, str(error)) for line in lines[code == place]]
-    patient, normal = patient[code], normal[code]
-    read = (patient != "") & ~normal
+    lines = table.index.to_numpy()
+    patient, bad = _tumours(table[key])
+    read = patient != ""
     parts: list[tuple[np.ndarray, int, str, str]] = []  # rows, column, label, value
     for place, column in enumerate(labels):
         code, words = pd.factorize(table[column].where(read, ""))

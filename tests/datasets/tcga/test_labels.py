@@ -338,6 +338,16 @@ def test_a_table_of_mutations_alone_is_one_of_labels_if_they_are_asked_for(tmp_p
     assert "KRAS_mut: expected one of mutated, wild type; got '0.5'" in fault
 
 
+def test_patients_with_a_mutation_are_counted_by_their_barcodes(tmp_path):
+    """Wherever they stand in a slide's name; normal tissue does not count."""
+    rows = "".join(f"slides/TCGA-AA-000{i}-01Z-00-DX1.svs,1,0\n" for i in range(3))
+    rows += "".join(f"slides/TCGA-AA-000{i}-11A-01-TS1.svs,0,1\n" for i in range(3))
+    path = written(tmp_path, "slide_id,KRAS_mut,BRAF_mut\n" + rows)
+    table = read_labels([path], mutations=("3",)).table
+    assert list(table["mutation:KRAS"]) == ["mutated"] * 3
+    assert "mutation:BRAF" not in table
+
+
 def test_survival_of_several_files(tmp_path):
     first = f"case_id,survival_months,censorship\n{A},24.11,0\n{B},3,1\n"
     second = f"bcr_patient_barcode\tOS\tOS.time\tPFI\tPFI.time\n{A}\t1\t732\t0\t91\n"
