@@ -5,8 +5,16 @@ import os
 from pathlib import Path
 
 from pathjax.commands.options import add_fields, read_fields
-from pathjax.commands.output import add_shard, print_built, print_skipped
+from pathjax.commands.output import (
+    add_shard,
+    print_built,
+    print_skipped,
+    refuse_unused,
+    remember_defaults,
+)
 from pathjax.wsi.options import TileOptions
+
+OF_GRID = ("overlap", "min_tissue", "tissue")
 
 
 def add(commands) -> None:
@@ -39,6 +47,7 @@ def add(commands) -> None:
         help="exit with 1 if anything was skipped or not used",
     )
     add_shard(tile, "slides")
+    remember_defaults(tile, OF_GRID)
     tile.set_defaults(run=run_tile)
 
 
@@ -47,7 +56,9 @@ def run_tile(args: argparse.Namespace) -> int:
     from pathjax.progress import stage
     from pathjax.wsi.build import tile_study
 
-    if args.coordinates:  # workers may have another working directory
+    if args.coordinates:
+        refuse_unused(args, OF_GRID, "--coordinates says where tiles are")
+        # Workers may have another working directory.
         args.coordinates = os.path.abspath(args.coordinates)
     options = read_fields(args, TileOptions)
     with stage("tile", 1) as bar:

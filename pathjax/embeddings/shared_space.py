@@ -74,20 +74,19 @@ def joint_embeddings(
         usable &= has
     paired = np.flatnonzero(usable)
     genes, known = panel.scores(expression, list(ids[paired]))
-    blank = jnp.zeros((1, 1, *2 * (model.meta["image_px"],), 3), jnp.uint8)
-    inputs = {
-        "image": jnp.broadcast_to(blank, (len(genes), *blank.shape[1:])),
-        "expression": jnp.asarray(genes),
-        "mask": jnp.ones(len(genes), bool),
-    }
+    inputs = {"expression": jnp.asarray(genes), "mask": jnp.ones(len(genes), bool)}
     if known is not None:
         inputs["measured"] = jnp.asarray(known)
     if table is not None:
         inputs["vectors"] = jnp.asarray(values[paired])
     partner = np.full((len(ids), images[0].shape[1]), np.nan, np.float32)
-    # The expression tower alone: XLA drops the image tower, whose result is unused.
-    run = jax.jit(
-        lambda params, inputs: objective.predict(params, inputs)["z_expression"]
-    )
+    side = model.meta["image_px"]
+
+    @jax.jit
+    def run(params, inputs):
+        # XLA drops the image tower, whose result is unused, and these images with it.
+        image = jnp.zeros((len(genes), 1, side, side, 3), jnp.uint8)
+        return objective.predict(params, inputs | {"image": image})["z_expression"]
+
     partner[paired] = np.asarray(run(model.params, inputs))
     return np.concatenate(images), partner

@@ -45,7 +45,7 @@ def parse_alphas(text: str) -> list[float]:
             alphas = [round(float(word), 6) for word in text.split(",")]
         if len(set(alphas)) < len(alphas) or not all(0 <= a <= 1 for a in alphas):
             raise ValueError
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
         raise ValueError(
             f"expected --alpha START:STOP:STEP or A,B,C within 0 to 1, such as 0:1:0.1, "
             f"got {text!r}"

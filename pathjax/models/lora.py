@@ -34,6 +34,8 @@ class LoRA:
         problems = []
         if self.rank < 1:
             problems.append(f"rank={self.rank}: expected at least 1")
+        if not self.alpha > 0:  # at 0 the adapters have neither effect nor gradient
+            problems.append(f"alpha={self.alpha}: expected above 0")
         if not self.targets or set(self.targets) - set(TARGETS):
             problems.append(f"targets={self.targets}: expected some of {TARGETS}")
         if problems:

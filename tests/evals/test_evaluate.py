@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from tiny_study import config_for
 
 from pathjax.cli import main
 from pathjax.data.study import Study
+from pathjax.embeddings import shared_space
 from pathjax.embeddings.shared_space import joint_embeddings
 from pathjax.evals import EvalError
 from pathjax.evals.audit import audit_tasks
@@ -249,6 +252,24 @@ def test_joint_space(tiny_study, runs):
     assert images.shape == (72, 8) and partners.shape == (12, 8)
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(partners, axis=1), 1, atol=1e-5)
+
+
+def test_joint_space_takes_no_image_for_a_sample(tiny_study, runs, monkeypatch):
+    seen = []
+
+    def recording(function):
+        compiled = jax.jit(function)
+
+        def call(params, inputs):
+            seen.append(set(inputs))
+            return compiled(params, inputs)
+
+        return call
+
+    monkeypatch.setattr(shared_space, "jax", SimpleNamespace(jit=recording))
+    joint_embeddings(load_model(runs / "tuned"), tiny_study)
+    # A blank for each of 10^5 spots would be 15 GB.
+    assert "image" in seen[0] and "image" not in seen[-1]
 
 
 def test_joint_space_without_all_expression(tiny_study, runs, tmp_path):

@@ -70,7 +70,19 @@ def test_alphas():
     assert parse_alphas("0:1:0.25") == [0, 0.25, 0.5, 0.75, 1]
     assert parse_alphas("0:1:0.1")[3] == 0.3
     assert parse_alphas("0.5,0.9") == [0.5, 0.9]
-    for text in ("", "1:0:0.1", "0:1:0", "0:1:0.3", "0,2", "0,0", "a", "0:1", "nan"):
+    bad = [
+        "",
+        "1:0:0.1",
+        "0:1:0",
+        "0:1:0.3",
+        "0:inf:1",
+        "0,2",
+        "0,0",
+        "a",
+        "0:1",
+        "nan",
+    ]
+    for text in bad:
         with pytest.raises(ValueError, match="expected --alpha"):
             parse_alphas(text)
 

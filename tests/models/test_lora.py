@@ -49,7 +49,9 @@ def test_an_adapted_model_starts_as_its_base():
     np.testing.assert_allclose(adapted, base, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"rank": 0}, {"targets": ("head",)}])
+@pytest.mark.parametrize(
+    "options", [{"rank": 0}, {"alpha": 0.0}, {"targets": ("head",)}]
+)
 def test_adapters_that_cannot_be_built(options):
     with pytest.raises(ValueError, match="cannot build LoRA"):
         LoRA(**options)

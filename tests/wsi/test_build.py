@@ -231,6 +231,13 @@ def test_a_slide_that_cannot_be_read_ends_no_run(slides, tmp_path):
     assert study.samples["sample_id"].tolist() == [*"ace"]
 
 
+def test_coordinates_leave_no_use_for_a_grid(tmp_path, capsys):
+    words = ["tile", "--slides", str(tmp_path), "--out", str(tmp_path / "s")]
+    words += ["--coordinates", str(tmp_path), "--overlap", "32", "--tissue", "otsu"]
+    assert main(words) == 1
+    assert "pathjax: --overlap would not be used" in capsys.readouterr().err
+
+
 def test_names_with_spaces_find_their_coordinates(tmp_path):
     folder, patches = tmp_path / "slides", tmp_path / "patches"
     folder.mkdir()
