@@ -44,11 +44,12 @@ def thumbnail(
     """
     dark = np.clip(np.quantile(grey, 0.99) - grey, 0, None).ravel()
     dark[dark < TISSUE * np.quantile(dark, 0.95)] = 0
-    if len(np.unique(xy, axis=0)) < FEWEST or not dark.any():
+    places = np.unique(xy, axis=0)  # several tiles may have one
+    if len(places) < FEWEST or not dark.any():
         return np.full((SIDE, SIDE), np.nan)
-    nearest = KDTree(xy).query(xy, k=2, p=np.inf)[0][:, 1]
+    nearest = KDTree(places).query(places, k=2, p=np.inf)[0][:, 1]
     # Not the median: of tiles drawn at random few have a neighbour.
-    step = np.quantile(nearest[nearest > 0], 0.1)
+    step = np.quantile(nearest, 0.1)
     inside = (np.arange(9) + 0.5) / 9 * step
     x = np.broadcast_to(xy[:, 0, None, None] + inside, grey.shape).ravel()
     y = np.broadcast_to(xy[:, 1, None, None] + inside[:, None], grey.shape).ravel()

@@ -58,6 +58,13 @@ def test_a_thumbnail_is_the_mean_darkness_of_the_tissue_in_a_cell():
     assert np.isnan(made[0]).all() and np.isnan(made[:, 0]).all()
 
 
+def test_tiles_may_share_a_place():
+    rng = np.random.default_rng(2)
+    xy, grey = places(8, 224.0), rng.uniform(50, 200, (64, 9, 9)).astype(np.float32)
+    twice = thumbnail(np.r_[xy, xy], np.r_[grey, grey])
+    np.testing.assert_allclose(twice, thumbnail(xy, grey), rtol=0.01)
+
+
 @pytest.mark.parametrize("at_once", [1, 5, 1024])
 def test_near_looks_finds_all_pairs_in_any_orientation(monkeypatch, at_once):
     monkeypatch.setattr("pathjax.data.thumbnails.AT_ONCE", at_once)
