@@ -183,7 +183,7 @@ def asked_of(
 
 
 def tells(cohort: Cohort, modality: str, one: Asked) -> bool:
-    """Whether a modality is asked: none of which the target is a part or follows.
+    """Whether a modality is asked: not if the answer is a part of it, or follows.
 
     RNA does not predict expression, nor age and stage themselves, nor a type among
     samples of one, or what it decides, such as `kidney` (KIRC, KIRP, KICH).

@@ -81,8 +81,8 @@ def screen(
         ]
         if few:
             left_out.append(
-                f"{len(few)} targets by {name}, which fewer than {options.least} patients "
-                f"of a class have: {listing(few)}"
+                f"targets not asked of {name}, with which a class has fewer than "
+                f"{options.least} patients: {listing(few)}"
             )
         kept = np.flatnonzero(able & (enough >= options.least))
         if not len(kept):

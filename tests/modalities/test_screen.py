@@ -119,7 +119,7 @@ def test_targets_of_which_a_modality_has_too_few_are_named(cohort, tmp_path):
         result = screen(both, questions, tmp_path, OPTIONS)
     assert [one["target"] for one in result["targets"]] == ["kind"]
     assert result["left_out"] == [
-        "1 targets by text, which fewer than 5 patients of a class have: coin"
+        "targets not asked of text, with which a class has fewer than 5 patients: coin"
     ]
 
 
