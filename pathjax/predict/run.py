@@ -79,6 +79,11 @@ def predict(
             f"--measured: {given.source.name} has no expression to compare with; "
             "expected a study with expression.h5ad"
         )
+    if options.pictures and given.study is None:
+        raise PredictError(
+            f"--pictures: they are for the slides of a study, and {given.source.name} is "
+            "none: leave it out"
+        )
     head = _head(model, options)
     audit, shared = audited(model, given)
     embedded = embed_to_file(

@@ -177,6 +177,8 @@ def test_a_slide_and_a_folder(checkpoints, tmp_path):
     assert any("is unknown: measure it on held-out" in note for note in done.notes)
     with pytest.raises(PredictError, match="no expression to compare with"):
         predict(run, folder, tmp_path / "folder", Options(measured=True))
+    with pytest.raises(PredictError, match="--pictures: they are for the slides"):
+        predict(run, folder, tmp_path / "folder", Options(pictures=tmp_path))
     told = json.loads((tmp_path / "folder" / "predicted.json").read_text())
     assert told["what"] == "expression predicted from images"
 
