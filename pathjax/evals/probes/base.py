@@ -17,6 +17,7 @@ import scipy.special
 from jax.sharding import PartitionSpec
 from jaxtyping import Bool, Float, Int, Shaped
 
+from pathjax.evals import EvalError
 from pathjax.evals.folds import FoldWeights, fold_weights
 
 LARGE = 16_384  # rows
@@ -196,6 +197,20 @@ class Probe:
           EvalError: The rows cannot be learned from; `run_task` adds the task's name.
         """
         raise NotImplementedError
+
+
+def require_finite(*numbers: Float[np.ndarray, "*shape"]) -> None:
+    """Refuses a solver's losses and gradients that are not numbers.
+
+    Raises:
+      EvalError: One is NaN or infinite; what was fitted would be what it began with.
+    """
+    if not all(np.isfinite(one).all() for one in numbers):
+        raise EvalError(
+            "the probe's solver met a loss that is not finite: expected embeddings whose "
+            "sums of squares float32 can hold. If they are small numbers, this is a fault: "
+            "please report it with the sizes of the task"
+        )
 
 
 def chosen(grid, choice, loss) -> tuple[tuple[float | int, ...], dict[str, Any]]:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pathjax.evals.folds import FoldWeights
 from pathjax.evals.probes.base import over_devices, pad
-from pathjax.evals.probes.lbfgs import Point, along_path
+from pathjax.evals.probes.lbfgs import Point, along_path, origin
 from pathjax.evals.probes.sweep import (
     EXACT,
     GridProbe,
@@ -348,7 +348,7 @@ def cox_fits(
                     smooth = cox_loss(eta, event, first, weight)
                     return smooth + 0.5 * l2 * jnp.sum(params**2)
 
-                start = jnp.zeros(features.shape[1])
+                start = origin(features.shape[1])
                 return minimise_l1(loss, start, l1, steps, tolerance)
 
             params, *how = jax.vmap(fit)(penalty)
@@ -371,7 +371,7 @@ def cox_fits(
             params, *how = along_path(
                 evaluate,
                 penalty,
-                jnp.zeros((1, features.shape[1], 1)),
+                origin(1, features.shape[1], 1),
                 curvature=curvature,
                 precondition=lambda l2, vector, _: (
                     vector / (curvature[None, :, None] + l2)

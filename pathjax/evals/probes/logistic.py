@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from pathjax.evals.folds import FoldWeights
-from pathjax.evals.probes.base import pad
+from pathjax.evals.probes.base import pad, require_finite
 from pathjax.evals.probes.logistic_path import path_sweep
 from pathjax.evals.probes.logistic_wide import (
     label_sweep,
@@ -89,6 +89,7 @@ class Logistic(GridProbe):
             steps=self.steps,
             tolerance=self.tolerance,
         )
+        require_finite(np.asarray(sweep.loss), np.asarray(sweep.gradient))
         chosen = np.asarray(self.grid)[np.asarray(sweep.choice)]
         return np.asarray(sweep.prediction)[:, : len(x), 0], chosen
 

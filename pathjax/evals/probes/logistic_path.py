@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from pathjax.evals.probes.lbfgs import Point, along_path
+from pathjax.evals.probes.lbfgs import Point, along_path, origin
 from pathjax.evals.probes.sweep import EXACT, Sweep, choose, moments, over_rows
 
 # A masked logit: far below any other, and finite so that 0 * it is 0.
@@ -210,7 +210,7 @@ def path_sweep(
         ends = [part[last] for part in fits.shared(point.params)]
         return *ends, fits.loss_held_out(point.params)
 
-    start = jnp.zeros((seeds * each, x.shape[1] + 1, fits.columns))
+    start = origin(seeds * each, x.shape[1] + 1, fits.columns)
     (*ends, losses), *how = along_path(
         fits.evaluate,
         l2,

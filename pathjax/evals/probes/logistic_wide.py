@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from pathjax.evals.probes.lbfgs import Point, along_path
+from pathjax.evals.probes.lbfgs import Point, along_path, origin
 from pathjax.evals.probes.logistic_path import ABSENT, by_curvature
 from pathjax.evals.probes.sweep import (
     EXACT,
@@ -116,7 +116,7 @@ def rotated_fits(
         (losses, kept), count, gradient = along_path(
             evaluate,
             l2,
-            jnp.zeros((labels, features.shape[1] + 1, columns)),
+            origin(labels, features.shape[1] + 1, columns),
             curvature=jnp.append(variance / 4, 1.0),
             free=1,
             precondition=lambda l2, vector, point: by_curvature(

@@ -19,7 +19,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, Shaped
 
 from pathjax.evals.folds import FoldWeights
-from pathjax.evals.probes.base import Fit, Probe, Problem, chosen, over_devices, pad
+from pathjax.evals.probes.base import (
+    Fit,
+    Probe,
+    Problem,
+    chosen,
+    over_devices,
+    pad,
+    require_finite,
+)
 
 # Products are exact float32 on every device; TPUs and GPUs would round to fewer bits.
 EXACT = jax.lax.Precision.HIGHEST
@@ -92,6 +100,7 @@ class GridProbe(Probe):
             classes=problem.classes,
             fit_values=problem.labels["fit"],
         )
+        require_finite(sweep.loss, sweep.gradient)
         strength, choice = chosen(self.grid, sweep.choice, sweep.loss)
         prediction = np.asarray(sweep.prediction)
         return Fit(prediction, strength, choice | info | self.info(sweep))

@@ -28,8 +28,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pathjax.evals import EvalError
-from pathjax.evals.probes.base import Fit, Probe, Problem, class_probabilities
-from pathjax.evals.probes.lbfgs import Point, descend, no_pairs
+from pathjax.evals.probes.base import (
+    Fit,
+    Probe,
+    Problem,
+    class_probabilities,
+    require_finite,
+)
+from pathjax.evals.probes.lbfgs import Point, descend, no_pairs, origin, settled
 from pathjax.evals.probes.sweep import EXACT, moments, over_rows
 
 
@@ -64,6 +70,7 @@ class UniLogreg(Probe):
             steps=self.steps,
             tolerance=self.tolerance,
         )
+        require_finite(np.asarray(result.gradient))
         info = {
             "chosen_by": "nothing: the cost follows from features and classes",
             "groups": "none",
@@ -137,7 +144,7 @@ def uni_logreg(
         gradient = gradient.at[:-1].add(pull)
         return Point(params, loss[None] + more, gradient[None], jnp.zeros(1))
 
-    start = jnp.zeros((1, width + 1, classes))
+    start = origin(1, width + 1, classes)
     point, _, count = descend(
         evaluate,
         evaluate(start),
@@ -147,7 +154,8 @@ def uni_logreg(
         steps=steps,
         tolerance=tolerance,
     )
-    return UniFit(logits(point.params, query), count[0], _largest(point.gradient)[0])
+    gradient = settled(point, _largest(point.gradient))
+    return UniFit(logits(point.params, query), count[0], gradient[0])
 
 
 def _largest(gradient):

@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from pathjax.evals.probes.lbfgs import KEPT, Point, along_path, descend, no_pairs
+from pathjax.evals.probes.lbfgs import (
+    KEPT,
+    Point,
+    along_path,
+    descend,
+    no_pairs,
+    origin,
+    settled,
+)
 
 RNG = np.random.default_rng(0)
 # Three convex losses of 4 x 2 parameters, of different scales.
@@ -126,3 +134,18 @@ def test_a_path_ends_at_the_ridge_minimum_of_each_strength():
             np.testing.assert_allclose(own.reshape(-1), wanted, atol=5e-3)
     alone = path(strengths[2:])[1]
     assert count[2].sum() < alone.sum()
+
+
+def test_sums_of_a_product_with_the_origin_are_zero():
+    x = np.random.default_rng(0).normal(size=(2048, 384)).astype(np.float32)
+    product = jax.jit(lambda x: x @ origin(384, 9))
+    sums = jax.jit(lambda x: jax.nn.softmax(x @ origin(384, 9), axis=1))
+    assert not np.any(product(x))
+    np.testing.assert_allclose(sums(x), 1 / 9, rtol=1e-6)
+
+
+def test_a_loss_that_is_not_a_number_is_never_at_its_minimum():
+    point = evaluate(np.zeros((3, 4, 2), np.float32))
+    point = point._replace(value=jnp.array([1.0, jnp.nan, jnp.inf]))
+    found = np.asarray(settled(point, jnp.zeros(3)))
+    np.testing.assert_equal(found, [0, np.inf, np.inf])

@@ -6,7 +6,9 @@ import scipy.optimize
 import scipy.special
 from extras import extra
 
-from pathjax.evals.probes.uni_logreg import uni_logreg
+from pathjax.evals import EvalError
+from pathjax.evals.probes.base import FoldRows, Problem
+from pathjax.evals.probes.uni_logreg import UniLogreg, uni_logreg
 
 linear_model = extra("sklearn.linear_model")
 
@@ -59,6 +61,29 @@ def test_logits_are_at_the_minimum_of_unis_objective(classes):
     wanted = centred(minimum(x, y, query, classes))
     np.testing.assert_allclose(centred(fit.logits), wanted, atol=1e-4)
     assert 0 < int(fit.steps) < 1000
+
+
+def test_thousands_of_rows_are_fitted_too():
+    """From about 900 rows on XLA's CPU backend once gave NaN where the fit begins."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2048, 128)).astype(np.float32)
+    y = x[:, :9].argmax(axis=1).astype(np.int32)
+    fit = uni_logreg(x, y, x[:500], classes=9)
+    assert (np.asarray(fit.logits).argmax(axis=1) == y[:500]).mean() > 0.8
+    assert 0 < int(fit.steps) < 1000 and float(fit.gradient) <= 1e-7
+
+
+def tiles(x):
+    number = np.arange(len(x))
+    return FoldRows(number, number, x, *[number.astype(str)] * 4)
+
+
+def test_a_loss_that_is_not_finite_is_refused():
+    (x, y), (query, _) = made(2, 1), made(2, 2)
+    x[0] = np.inf
+    problem = Problem({"fit": tiles(x), "test": tiles(query)}, {"fit": y}, classes=2)
+    with pytest.raises(EvalError, match="a loss that is not finite"):
+        UniLogreg(steps=5).fit(problem)
 
 
 def test_of_few_features_it_says_that_it_has_not_converged():
