@@ -49,7 +49,9 @@ def origin(*shape: int) -> Float[Array, "*shape"]:
     900 rows on, where XLA gives both to one fusion of YNNPACK: on CPUs with jax 0.10
     to 0.12.
     """
-    return 0.0 * jax.lax.broadcasted_iota(jnp.float32, shape, 0)
+    # Along an axis of length 1 they would be one number again.
+    longest = max(range(len(shape)), key=lambda axis: shape[axis])
+    return 0.0 * jax.lax.broadcasted_iota(jnp.float32, shape, longest)
 
 
 def settled(point: "Point", largest: Float[Array, "P"]) -> Float[Array, "P"]:

@@ -138,8 +138,8 @@ def test_a_path_ends_at_the_ridge_minimum_of_each_strength():
 
 def test_sums_of_a_product_with_the_origin_are_zero():
     x = np.random.default_rng(0).normal(size=(2048, 384)).astype(np.float32)
-    product = jax.jit(lambda x: x @ origin(384, 9))
-    sums = jax.jit(lambda x: jax.nn.softmax(x @ origin(384, 9), axis=1))
+    product = jax.jit(lambda x: x @ origin(1, 384, 9)[0])
+    sums = jax.jit(lambda x: jax.nn.softmax(x @ origin(1, 384, 9)[0], axis=1))
     assert not np.any(product(x))
     np.testing.assert_allclose(sums(x), 1 / 9, rtol=1e-6)
 
