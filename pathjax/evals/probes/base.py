@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import scipy.special
 from jax.sharding import PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Shaped
 
 from pathjax.evals import EvalError
@@ -199,13 +200,13 @@ class Probe:
         raise NotImplementedError
 
 
-def require_finite(*numbers: Float[np.ndarray, "*shape"]) -> None:
+def require_finite(*numbers: ArrayLike) -> None:
     """Refuses a solver's losses and gradients that are not numbers.
 
     Raises:
       EvalError: One is NaN or infinite; what was fitted would be what it began with.
     """
-    if not all(np.isfinite(one).all() for one in numbers):
+    if not all(np.isfinite(np.asarray(one)).all() for one in numbers):
         raise EvalError(
             "the probe's solver met a loss that is not finite: expected embeddings whose "
             "sums of squares float32 can hold. If they are small numbers, this is a fault: "

@@ -89,7 +89,7 @@ class Logistic(GridProbe):
             steps=self.steps,
             tolerance=self.tolerance,
         )
-        require_finite(np.asarray(sweep.loss), np.asarray(sweep.gradient))
+        require_finite(sweep.loss, sweep.gradient)
         chosen = np.asarray(self.grid)[np.asarray(sweep.choice)]
         return np.asarray(sweep.prediction)[:, : len(x), 0], chosen
 

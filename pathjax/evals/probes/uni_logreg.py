@@ -70,7 +70,7 @@ class UniLogreg(Probe):
             steps=self.steps,
             tolerance=self.tolerance,
         )
-        require_finite(np.asarray(result.gradient))
+        require_finite(result.gradient)
         info = {
             "chosen_by": "nothing: the cost follows from features and classes",
             "groups": "none",
