@@ -1,11 +1,11 @@
 """`pathjax bench cox`: penalised Cox regression, all folds and strengths, ours and a peer's.
 
 A turn is every fit: 3 seeds of 5 folds at 20 strengths, on made data as wide as bulk RNA
-or, with `tables`, on each of PORPOISE's cohorts. scikit-survival's coordinate descent goes down the same strengths of each fold (with a
-millionth of the penalty as l1, as it has no ridge); its Newton solver is
-`sksurv-newton`, of which a turn is one fit. Made data has no ties, which coordinate
-descent treats in another way. Concordance of the held-out rows is compared strength by
-strength.
+or, with `tables`, on each of PORPOISE's cohorts. scikit-survival's coordinate descent
+goes down the same strengths of each fold (with a millionth of the penalty as l1, as it
+has no ridge); its Newton solver is `sksurv-newton`, of which a turn is one fit. Made
+data has no ties, which coordinate descent treats in another way. Concordance of the
+held-out rows is compared strength by strength.
 """
 
 import dataclasses
@@ -85,7 +85,7 @@ def real(tables: Path, folder: Path) -> Iterator[Cohort]:
     """RNA and overall survival of the patients of each table.
 
     Raises:
-      BenchError: There is no table.
+      BenchError: The folder has no table.
     """
     from pathjax.datasets.tcga.rna import read_rna, write_rna
     from pathjax.modalities.sources import from_tables
@@ -104,7 +104,7 @@ def real(tables: Path, folder: Path) -> Iterator[Cohort]:
 
 
 def read(folder: str) -> list[dict[str, np.ndarray]]:
-    """What `prepare` wrote, a cohort after the other."""
+    """The cohorts that `prepare` wrote."""
     cohorts = []
     for path in sorted(Path(folder).glob("*.cox.npz")):
         with np.load(path) as file:

@@ -43,18 +43,17 @@ class Pairs(NamedTuple):
 
 
 def origin(*shape: int) -> Float[Array, "*shape"]:
-    """Zeros to start from, of numbered entries and not of one number.
+    """Zeros to start from that XLA cannot fold into one broadcast constant.
 
-    The sums of a product with one broadcast number are whatever is in memory, from about
-    900 rows on, where XLA gives both to one fusion of YNNPACK: on CPUs with jax 0.10
-    to 0.12.
+    On CPUs (jax 0.10 to 0.12) XLA puts a product with a broadcast constant and a sum over
+    it into one YNNPACK fusion, which from about 900 rows on returns uninitialised memory.
     """
-    # Along an axis of length 1 they would be one number again.
+    # Along an axis of length 1 XLA folds the numbers into a constant.
     longest = max(range(len(shape)), key=lambda axis: shape[axis])
     return 0.0 * jax.lax.broadcasted_iota(jnp.float32, shape, longest)
 
 
-def settled(point: "Point", largest: Float[Array, "P"]) -> Float[Array, "P"]:
+def settled(point: Point, largest: Float[Array, "P"]) -> Float[Array, "P"]:
     """The largest gradients; infinite where the loss is not a number."""
     return jnp.where(jnp.isfinite(point.value), largest, jnp.inf)
 
