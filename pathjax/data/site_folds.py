@@ -2,11 +2,13 @@
 
 A model recognises where a slide was made, and sites differ in their patients, so folds
 that share sites flatter it (Howard et al. 2021, doi:10.1038/s41467-021-24698-1). A greedy
-start and local search minimise `folds.deviation`. Deterministic: every limit is a count,
+start and local search minimise `folds.deviation`; of a handful of sites all assignments
+are tried. Deterministic: every limit is a count,
 none is a time. All of TCGA (11,129 patients, 722 sites, 33 cancer types) takes 3 s for 5
 folds on one core.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,6 +27,7 @@ from pathjax.data.study import StudyError
 
 # Restarts of the local search: more where there are few sites and it is quick.
 RESTARTS, MOST_RESTARTS, RESTARTED_SITES = 8, 200, 8000
+MOST_TRIED = 1000  # assignments: of more the search is quicker, and rarely worse
 SAME = 1e-9  # deviations closer than this are equal
 
 
@@ -94,6 +97,11 @@ def assign_sites(
       share: Fraction of each fold; sums to 1.
       seed: Of the search.
     """
+    folds = len(share)
+    if folds ** len(counts) <= MOST_TRIED:
+        every = itertools.product(range(folds), repeat=len(counts))
+        filled = [np.array(one) for one in every if len(set(one)) == folds]
+        return min(filled, key=lambda place: cost(counts, share, place))
     rng = np.random.default_rng(seed)
     best = improve(counts, share, greedy(counts, share, rng), rng)
     more = min(RESTARTED_SITES // len(counts), MOST_RESTARTS)
