@@ -35,10 +35,11 @@ AT_ONCE = 8  # downloads
 LARGE = 1e8  # bytes of a download that is logged
 HELD_SECONDS = 60.0  # to wait for readers of a copy whose object was replaced
 DOWNLOAD = ".download-"  # before the name of a copy that is not complete
-# Not downloaded with the folder they are in, nor uploaded when written.
+# Not downloaded with the folder they are in, nor uploaded when written. Of addresses from
+# the folder in use on: what is above it may be called so too.
 SHARD = ".array_record"
 _LAZY = re.compile(rf"\{SHARD}$|/(checkpoints|heartbeats|profile|tensorboard)/")
-_UNFINISHED = re.compile(r"/\.|\.partial/")
+_APART = re.compile(rf"{_LAZY.pattern}|/\.|\.partial/")  # and unfinished work
 # Looked for by name too, as a store may list an object later than it can be read.
 KNOWN = ("study.json", "results.json", "model.safetensors", "config.json")
 KNOWN += ("metrics.jsonl",)
@@ -138,7 +139,7 @@ def has(path: Path) -> bool:
     if address in _stats:
         return True
     found = store.stat(address)
-    if found and not _LAZY.search(address):
+    if found and not _is_lazy(address):
         _hold(address, found).close()
     return found is not None
 
@@ -184,8 +185,13 @@ def is_uploaded(path: Path) -> bool:
 
 
 def _upload_written(path: Path) -> None:
-    if (address := address_of(path)) and not _LAZY.search(address):
+    if (address := address_of(path)) and not _is_lazy(address):
         upload(path)
+
+
+def _is_lazy(address: str) -> bool:
+    used = [one for one in _pulled if f"{address}/".startswith(f"{one}/")]
+    return bool(_LAZY.search(address, len(min(used, key=len, default=""))))
 
 
 files.AFTER_WRITE.append(_upload_written)
@@ -202,7 +208,7 @@ def _pull(address: str) -> None:
     if alone:  # or what another process is writing would be removed
         for path in _copies(copy_of(address)):
             one = str(address_of(path))
-            if one not in there and not (_UNFINISHED.search(one) or _LAZY.search(one)):
+            if one not in there and not _APART.search(one, len(address)):
                 if found := store.stat(one):
                     there[one] = found
                 else:
@@ -211,9 +217,7 @@ def _pull(address: str) -> None:
         fcntl.flock(pin, fcntl.LOCK_SH)
     _stats.update({k: v for k, v in there.items() if k.endswith(SHARD)})
     to_hold = {
-        one: stat
-        for one, stat in there.items()
-        if not (_LAZY.search(one) or _UNFINISHED.search(one))
+        one: stat for one, stat in there.items() if not _APART.search(one, len(address))
     }
     needed = sum(stat.size for one, stat in to_hold.items() if not _is_copy(one, stat))
     _make_room(needed)
@@ -301,8 +305,9 @@ def _unused(path: Path) -> Iterator[bool]:
     address = str(address_of(whole))
     with contextlib.ExitStack() as stack:
         # A lazy copy is kept by whom it is read by, others by those who use a folder.
-        above = [] if _LAZY.search(address) else [path, *path.parents]
-        pins = [_pin_path(str(a)) for a in map(address_of, above) if a]
+        above = [a for a in map(address_of, [whole, *whole.parents]) if a]
+        kept_by = [a for a in above if not _LAZY.search(address, len(a))]
+        pins = map(_pin_path, kept_by)
         names = [_tag_path(address), *(pin for pin in pins if pin.exists())]
         locks = [stack.enter_context(Lock(name, "a+")) for name in names]
         try:

@@ -260,3 +260,18 @@ def test_what_was_uploaded_is_not_downloaded(copies, tmp_path, monkeypatch):
     asked = counted()
     assert json.loads((local("faulty://b/out") / "config.json").read_text()) == {"a": 1}
     assert asked == []
+
+
+@pytest.mark.parametrize("above", ["checkpoints", "profile", ".mine", "old.partial"])
+def test_what_is_above_the_folder_in_use_may_have_any_name(
+    copies, above, tmp_path, monkeypatch
+):
+    """Only a run's own folders of these names are left alone."""
+    address = f"faulty://b/{above}/run"
+    write_json(local(address) / "results.json", {"a": 1})
+    write_json(local(address) / "checkpoints/1/SHA256SUMS", {})
+    assert list(store.listing(address)) == [f"{address}/results.json"]
+    store.write(f"{address}/checkpoints/2/state", b"x")
+    there = another_machine(tmp_path / "another", monkeypatch)
+    assert json.loads((local(address) / "results.json").read_text()) == {"a": 1}
+    assert kept(there) == ["results.json"]
