@@ -29,8 +29,12 @@ LAST = ("SHA256SUMS", "_CHECKPOINT_METADATA", COMMIT)
 log = logging.getLogger(__name__)
 
 
-def fetch(folder: Path) -> None:
+def fetch(folder: Path, *, anew: bool = False) -> None:
     """Makes a folder of checkpoints hold the newest complete one of its bucket, only.
+
+    Args:
+      folder: Of the checkpoints.
+      anew: Downloads what is here already, too: a copy may be damaged.
 
     Raises:
       BucketError: It cannot be read, or does not agree with its sums.
@@ -49,8 +53,10 @@ def fetch(folder: Path) -> None:
     sums = store.read(f"{address}/{newest}/{LAST[0]}")
     if sums is None:
         raise BucketError(f"{address}/{newest} has no {LAST[0]}: it is damaged")
-    if (seal := final / LAST[0]).is_file() and seal.read_bytes() != sums:
-        shutil.rmtree(final)  # an attempt of this machine that was not committed
+    seal = final / LAST[0]
+    if anew or (seal.is_file() and seal.read_bytes() != sums):
+        # The latter is an attempt of this machine that was not committed.
+        shutil.rmtree(final, ignore_errors=True)
     names = [line.partition("  ")[2] for line in sums.decode().splitlines()]
     for name in (*names, *LAST[1:], LAST[0]):
         if copy := hold(final / name):

@@ -87,9 +87,10 @@ class Checkpoints:
                 active_processes={me},
                 barrier_sync_key_prefix=f"process-{me}",
             )
+        self._fetched_anew = False
         if self._apart or is_first():
             bucket_run.fetch(self._folder)
-            set_damaged_aside(self._folder)
+            self._set_damaged_aside()
         self._folder.mkdir(parents=True, exist_ok=True)
         barrier("checkpoints")
         self._manager = ocp.CheckpointManager(
@@ -263,11 +264,26 @@ class Checkpoints:
                     if not (why := check.result() or ""):
                         return step, state
             if self._apart or is_first():
-                set_damaged_aside(self._folder, {step: why})
+                self._set_damaged_aside({step: why})
             barrier("damaged")
             self._manager.reload()
             require_same({"newest checkpoint": self.latest()})
         return None
+
+    def _set_damaged_aside(self, known: Mapping[int, str] | None = None) -> None:
+        """`set_damaged_aside`; a copy of a bucket's is downloaded anew first, once."""
+        try:
+            set_damaged_aside(self._folder, known)
+        except CheckpointError:
+            if self._fetched_anew or address_of(self._folder) is None:
+                raise
+            self._fetched_anew = True
+            log.warning(
+                "the copy of the newest checkpoint in %s is damaged: it is downloaded anew",
+                self._folder,
+            )
+            bucket_run.fetch(self._folder, anew=True)
+            set_damaged_aside(self._folder)
 
     def _is_due(self, path: Path) -> bool:
         """Whether this process compares a file when it resumes: its own large ones."""
@@ -340,10 +356,17 @@ def set_damaged_aside(folder: Path, known: Mapping[int, str] | None = None) -> N
             )
         return
     if damaged:
+        what, back = "none of the checkpoints", "remove them to start at step 0"
+        # Of those in a bucket only the newest is here.
+        if address := address_of(folder):
+            newest, *older = bucket_run.committed_steps(address)
+            what = "the newest of the checkpoints"
+            back = f"remove {newest}/{bucket_run.COMMIT} there to start at step "
+            back += str([*older, 0][0])
         raise CheckpointError(
-            f"none of the checkpoints in {folder} is whole: "
+            f"{what} in {folder} is {'damaged' if address else 'whole'}: "
             + "; ".join(f"{step}: {why}" for step, why in damaged.items())
-            + ". Restore one from a backup, or remove them to start at step 0"
+            + f". Restore one from a backup, or {back}"
         )
 
 

@@ -3,15 +3,21 @@
 import json
 import shutil
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from made_bucket import Faulty, another_machine, empty_store, nth, s3_server
+from made_checkpoint import flip_a_bit
 from stopping import Stopped, stop_at
 from tiny_study import config_for
 
 from pathjax.buckets import BucketError, cache, local, store
 from pathjax.config import override
-from pathjax.train import bucket_run, train
+from pathjax.train import bucket_run, seal, train
+from pathjax.train.checkpoint import CheckpointError, Checkpoints
 from pathjax.train.seal import write_seal
+from pathjax.train.state import TrainState
 
 RUN = "faulty://b/run"
 FILES = ("state/d/1", "state/d/2", "state/manifest", "meta/metadata")
@@ -139,6 +145,38 @@ def test_a_damaged_checkpoint_is_named(machine):
         BucketError, match="1/state/d/2 is not there: someone removed it"
     ):
         machine("two")
+
+
+@pytest.mark.parametrize("small", [seal.SMALL, 0])  # 0: compared when it is read
+def test_a_damaged_copy_is_downloaded_anew(machine, monkeypatch, caplog, small):
+    folder = machine().folder
+    monkeypatch.setattr(seal, "SMALL", small)
+    values = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    state = TrainState(jnp.int32(1), {"a": jnp.asarray(values)}, {}, {}, ())
+
+    def resumed():
+        with Checkpoints(folder, keep=2) as checkpoints:
+            step, back = checkpoints.resume(jax.tree.map(jnp.zeros_like, state))
+        return step if (np.asarray(back.params["a"]) == values).all() else None
+
+    with Checkpoints(folder, keep=2) as checkpoints:
+        checkpoints.save(1, state, {})
+        checkpoints.save(2, state, {})
+    flip_a_bit(folder / "2")
+    assert resumed() == 2 and "is damaged: it is downloaded anew" in caplog.text
+    flip_a_bit(folder / "2")
+    (changed,) = (
+        name for name in seal.sealed_files(folder / "2")
+        if store.read(f"{RUN}/checkpoints/2/{name}") != (folder / "2" / name).read_bytes()
+    )  # fmt: skip
+    store.upload(folder / "2" / changed, f"{RUN}/checkpoints/2/{changed}")
+    advice = "remove 2/commit_success.txt there to start at step 1"
+    with pytest.raises(
+        CheckpointError, match=f"the newest of .* is damaged: .*{advice}"
+    ):
+        resumed()
+    store.remove([f"{RUN}/checkpoints/2/commit_success.txt"])
+    assert resumed() == 1
 
 
 def test_a_run_that_was_taken_over_stops(machine, tmp_path, monkeypatch):
