@@ -202,5 +202,6 @@ def coordinator() -> Any:
 def is_lost_connection(error: BaseException) -> bool:
     """Whether a collective failed since another process is gone, by JAX's words."""
     return isinstance(error, jax.errors.JaxRuntimeError) and any(
-        word in str(error).lower() for word in ("gloo", "connection", "coordinat")
+        word in str(error).lower()
+        for word in ("gloo", "connection", "coordinator", "coordination")
     )

@@ -30,6 +30,7 @@ from pathjax.parallel.collective import (
 )
 from pathjax.parallel.preemption import Preempted
 from pathjax.parallel.roll_call import roll_call
+from pathjax.parallel.supervisor import needs_another
 
 FAILED = "pathjax/failed"
 LEFT = "pathjax/left"
@@ -134,7 +135,9 @@ def session(launch: Launch | None) -> Iterator[None]:
     if launch is None:
         yield
         return
+    needs_another(True)
     _connect(launch)
+    needs_another(connection()[1] > 0)  # process 0 has the coordinator itself
     watch = Watch(launch.silence_seconds)
     stopped = None
     try:
@@ -159,6 +162,7 @@ def session(launch: Launch | None) -> Iterator[None]:
         raise
     watch.join()
     jax.distributed.shutdown()
+    needs_another(False)
     if stopped:
         raise stopped
 

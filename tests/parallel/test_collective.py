@@ -12,6 +12,7 @@ from pathjax.parallel.collective import (
     first_does,
     first_said,
     is_first,
+    is_lost_connection,
     require_same,
     rows_of_all,
     to_host,
@@ -26,6 +27,20 @@ def test_one_process_agrees_with_itself():
     assert rows_of_all(np.arange(3)).tolist() == [0, 1, 2]
     barrier("here")
     require_same({"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("UNAVAILABLE: Connection reset by peer", True),
+        ("the coordination service agent is in an error state", True),
+        ("the Coordinator has left", True),
+        ("INTERNAL: no device at coordinates [0, 1, 0]", False),  # would be met again
+    ],
+)
+def test_a_connection_that_is_lost_is_known_by_its_words(text, lost):
+    assert is_lost_connection(jax.errors.JaxRuntimeError(text)) == lost
+    assert not is_lost_connection(ValueError(text))
 
 
 def test_arrays_come_to_the_host():

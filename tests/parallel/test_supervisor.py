@@ -17,7 +17,7 @@ SUPERVISED = """
 import fcntl, os, signal, sys, termios, time
 if sys.stdin.isatty():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # this session's terminal
-from pathjax.parallel.supervisor import supervise
+from pathjax.parallel.supervisor import needs_another, supervise
 if (status := supervise()) is not None:
     sys.exit(status if "jax" not in sys.modules else "JAX was imported")
 """
@@ -59,7 +59,9 @@ def supervised(program, **options):
 @pytest.mark.parametrize(
     ("program", "status"),
     [
-        ("os.abort()", EXIT_PREEMPTED),
+        ("needs_another(True); os.abort()", EXIT_PREEMPTED),
+        ("os.abort()", 134),  # before there is another process
+        ("needs_another(True); needs_another(False); os.abort()", 134),
         ("os.kill(os.getpid(), signal.SIGKILL)", 137),
         ("os.kill(os.getpid(), signal.SIGTERM)", 143),
         ("sys.exit(3)", 3),
