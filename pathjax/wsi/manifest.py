@@ -5,6 +5,7 @@ own. Opens no slide: a wrong path is found when the slide is tiled. Rows that ca
 used are left out and named in `Manifest.unused`; the others are tiled.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -148,8 +149,9 @@ def _check_patients(source: Path, table: pd.DataFrame) -> None:
     if "patient_id" not in table:
         table = table.assign(patient_id="")
     # A barcode in the name of the slide says what the cell does not.
-    site = table["path"].map(lambda path: _owner(file_name(path))[1])
-    unnamed = table[site == UNKNOWN_SITE]
+    ids = table["slide_id"] if "slide_id" in table else [""] * len(table)
+    owners = map(_owner, ids, table["path"])
+    unnamed = table[[site == UNKNOWN_SITE for _, site in owners]]
     parts = [filled_in_part(unnamed, name) for name in ("patient_id", "sample_id")]
     problems = [part for part in parts if part]
     problems += [
@@ -181,7 +183,7 @@ def _row(entry: dict[str, str], source: Path) -> SlideRow:
             f"{slide_id[:40]!r} cannot name a slide: give a slide_id of at most 220 letters, "
             "digits, '.', '_' and '-', starting with a letter or digit"
         )
-    patient, site = _owner(slide_id)
+    patient, site = _owner(slide_id, text)
     return SlideRow(
         slide_id=slide_id,
         patient_id=entry.get("patient_id", "") or patient,
@@ -193,13 +195,13 @@ def _row(entry: dict[str, str], source: Path) -> SlideRow:
     )
 
 
-def _owner(slide_id: str) -> tuple[str, str]:
-    """Patient and site by the TCGA barcode in the name, else by the name alone."""
-    try:
-        barcode = find(slide_id)
-    except ValueError:
-        return slide_id, UNKNOWN_SITE
-    return barcode.patient, barcode.site
+def _owner(slide_id: str, path: str) -> tuple[str, str]:
+    """Patient and site by the TCGA barcode in the id or the file's name, else by the id."""
+    for name in (slide_id, file_name(path)):
+        with contextlib.suppress(ValueError):
+            barcode = find(name)
+            return barcode.patient, barcode.site
+    return slide_id, UNKNOWN_SITE
 
 
 def _mpp(text: str) -> float:
@@ -266,6 +268,10 @@ def _with_mpp(
     for line, entry in zip(table.index, table.to_dict("records"), strict=True):
         name = file_name(entry["wsi"])
         matches = by_name.get(name) or by_stem.get(name.casefold(), set())
+        if len(matches) > 1:  # folders tell files of one name apart
+            end = "/" + entry["wsi"].replace("\\", "/").lstrip("./")
+            inside = {where for where in matches if rows[where].path.endswith(end)}
+            matches = inside or matches
         if not matches or (name not in by_name and len(matches) > 1):
             reason = f"{name!r} matches {'several slides' if matches else 'no slide'}"
             unused.append((f"line {line} of {path.name}", reason))

@@ -107,6 +107,14 @@ def test_the_mpp_table_goes_first(tmp_path):
     assert manifest.unused == [("line 4 of mpp.csv", "'never.svs' matches no slide")]
 
 
+def test_the_mpp_table_tells_files_of_one_name_apart(tmp_path):
+    text = "path,slide_id\na/slide.svs,A\nb/slide.svs,B\nc/slide.svs,C\n"
+    manifest = write(tmp_path / "m.csv", text)
+    table = write(tmp_path / "mpp.csv", "wsi,mpp\na/slide.svs,0.25\nb\\slide.svs,0.5\n")
+    rows = read_manifest(manifest, table).rows
+    assert {row.slide_id: row.mpp for row in rows} == {"A": 0.25, "B": 0.5, "C": None}
+
+
 def test_the_mpp_table_names_slides_as_people_write_them(tmp_path):
     """As by CLAM and TRIDENT without the ending, on Windows, in another case."""
     names = ["Case 12 HE.tif", "B.tif", "Case13.tif", "d.tif", "d.svs", "D.tif"]
@@ -120,6 +128,15 @@ def test_the_mpp_table_names_slides_as_people_write_them(tmp_path):
         "Case_12_HE": 0.2, "B": 0.3, "Case13": 0.4, "d": 0.5, "D": None, "e.d": None
     }  # fmt: skip
     assert [what for what, _ in manifest.unused] == ["column mpp_x of mpp.csv"]
+
+
+def test_the_barcode_of_a_file_with_an_id_of_its_own_names_the_patient(tmp_path):
+    """Else a patient's slides would be those of several, and be divided by a split."""
+    lines = "path,slide_id,patient_id\nTCGA-CR-7395-01Z-00-DX1.svs,one,\n"
+    lines += "TCGA-CR-7395-01Z-00-DX2.svs,two,\nx.svs,three,P3\n"
+    rows = read_manifest(write(tmp_path / "m.csv", lines)).rows
+    owners = [(row.patient_id, row.site) for row in rows]
+    assert owners == [("TCGA-CR-7395", "CR")] * 2 + [("P3", "unknown")]
 
 
 def test_a_patient_column_filled_in_part_is_refused(tmp_path):
