@@ -69,6 +69,18 @@ def short_name(name: str) -> str:
     return f"{name[:24]}-{digest}{Path(name).suffix}"
 
 
+def told_apart(paths: Iterable[Path]) -> dict[Path, str]:
+    """The name of each file, after as many folders as tell it from the others."""
+    whole = {path: path.absolute().parts for path in paths}
+    names = {}
+    for path, parts in whole.items():
+        others, depth = [whole[one] for one in whole if one != path], 1
+        while depth < len(parts) and parts[-depth:] in [one[-depth:] for one in others]:
+            depth += 1
+        names[path] = "/".join(parts[-depth:])
+    return names
+
+
 @contextlib.contextmanager
 def names_full_disk(path: Path) -> Iterator[None]:
     """Adds the file to errors of a full disk, which an open file raises without it."""

@@ -1,6 +1,7 @@
 """Whole or not at all."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from pathjax.files import (
     atomic_path,
     mismatch,
     read_json,
+    told_apart,
     write_json,
     write_text,
 )
@@ -90,3 +92,13 @@ def test_a_full_disk_is_told_with_the_final_name(tmp_path):
         open("/dev/full", "w", encoding="utf-8") as full,
     ):
         full.write("row")
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    paths = [Path("x/a/t.csv"), tmp_path / "y/a/t.csv", Path("b/t.csv"), Path("u.csv")]
+    found = told_apart([*paths, paths[0]])
+    assert list(found.items()) == list(
+        zip(paths, ["x/a/t.csv", "y/a/t.csv", "b/t.csv", "u.csv"], strict=True)
+    )
+    twice = told_apart([Path("t.csv"), Path("t.csv").absolute()])
+    assert len(set(twice.values())) == 1  # it is one file

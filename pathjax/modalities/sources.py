@@ -19,7 +19,7 @@ from pathjax.data.study import Study, listing, sha256
 from pathjax.data.text_store import read_text
 from pathjax.datasets.tcga.labels import read_labels, targets_of
 from pathjax.embeddings.embedding_file import read_embeddings
-from pathjax.files import reading
+from pathjax.files import reading, told_apart
 from pathjax.modalities.cohort import Cohort, Modality, ModalityError
 
 
@@ -147,7 +147,7 @@ def from_tables(
         provenance={
             "rna": _record(rna),
             "x": str(data.uns.get("pathjax", {}).get("x", "")),
-            "labels": {path.name: sha256(path) for path in labels},
+            "labels": {name: sha256(one) for one, name in told_apart(labels).items()},
         },
         notes=(
             *notes,

@@ -28,7 +28,7 @@ from pathjax.datasets.tcga.pairing import Pairing, pair
 from pathjax.datasets.tcga.rna_table import listing
 from pathjax.datasets.tcga.splits import tcga_splits
 from pathjax.datasets.tcga.tables import TcgaError
-from pathjax.files import atomic_path, reading
+from pathjax.files import atomic_path, reading, told_apart
 
 LICENCE = "TCGA open tier (NIH Genomic Data Sharing Policy)"
 ALIQUOT_RULES = ("first", "mean")
@@ -85,7 +85,7 @@ def build_tcga(options: TcgaOptions, out: Path, progress: Progress) -> Study:
                 "provenance": source.meta["provenance"],
             },
             "rna": {"file": rna.name, "sha256": sha256(rna)},
-            "labels": {one.name: sha256(one) for one in labels},
+            "labels": {name: sha256(one) for one, name in told_apart(labels).items()},
             "sequenced": sha256(options.sequenced) if options.sequenced else None,
             "rules": {name: getattr(options, name) for name in rules},
         },

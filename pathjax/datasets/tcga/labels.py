@@ -46,6 +46,7 @@ from pathjax.datasets.tcga.vocabulary import (
     classes_of,
     labels_of_gene,
 )
+from pathjax.files import told_apart
 
 # The key of a table is the first of these that it has, in any spelling.
 KEYS = ("patient_id", "sample_id", "slide_id")
@@ -118,15 +119,15 @@ def read_labels(
     patients: dict[str, set[str]] = {}
     mafs = 0
     genes = wanted_genes(paths, mutations)
-    for path in map(Path, paths):
+    for path, name in told_apart(map(Path, paths)).items():
         try:
             is_maf = maf_header(path) is not None
             mafs += is_maf
             if is_maf:
-                found = read_maf(path, samples, genes)
+                found = read_maf(path, samples, genes, name)
             else:
-                found = read_table(path, unused, genes)
-            patients.setdefault(path.name, set()).update(found["patient"])
+                found = read_table(path, unused, genes, name)
+            patients[name] = set(found["patient"])
             claims.append(found)
         except TcgaError as error:
             problems.append(str(error))
@@ -263,7 +264,10 @@ def join(claims: pd.DataFrame) -> Labels:
 
 
 def read_table(
-    path: Path, unused: list[tuple[str, str]] | None = None, genes: Collection[str] = ()
+    path: Path,
+    unused: list[tuple[str, str]] | None = None,
+    genes: Collection[str] = (),
+    name: str = "",
 ) -> pd.DataFrame:
     """The claims of a table with a row per patient, sample or slide.
 
@@ -273,12 +277,14 @@ def read_table(
       path: As `pathjax.data.tables.read_table` reads it.
       unused: Takes bad rows and cells, and columns that look like those of labels.
       genes: Whose columns GENE_mut are labels too.
+      name: Of the file in claims and in `unused`; "" for its own.
 
     Raises:
       TcgaError: The file cannot be read, lacks a key or label column, or most of its
         rows are bad.
     """
     bad: list[tuple[int, str]] = []
+    source = name or path.name
     try:
         names = (*KEYS, *COLUMNS, *CLINICAL)
         table = read_any_table(path, names, comment="#", bad_rows=bad)
@@ -300,7 +306,7 @@ def read_table(
         raise TcgaError(f"{path} has a header and no rows")
     labels += [name for name in table.columns if name in CLINICAL]
     labels = list(dict.fromkeys([*labels, *mutations]))
-    claims, faults = _claims(table, key, labels, followups, path.name, genes)
+    claims, faults = _claims(table, key, labels, followups, source, genes)
     bad += faults
     problems = [f"line {line}: {fault}" for line, fault in sorted(bad)]
     if len({line for line, _ in bad}) > MOST_BAD * rows:
@@ -311,16 +317,9 @@ def read_table(
     columns = lookalikes(table.columns, tuple(COLUMNS))
     columns = [name for name in columns if not name.endswith(OTHER_DATA)]
     if unused is not None:
-        unused += [
-            (f"line {line} of {path.name}", fault) for line, fault in sorted(bad)
-        ]
-        unused += [
-            (
-                f"column {name} of {path.name}",
-                f"not read: expected {', '.join(COLUMNS)}",
-            )
-            for name in columns
-        ]
+        why = f"not read: expected {', '.join(COLUMNS)}"
+        unused += [(f"line {line} of {source}", fault) for line, fault in sorted(bad)]
+        unused += [(f"column {column} of {source}", why) for column in columns]
     return claims
 
 

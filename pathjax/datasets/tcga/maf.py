@@ -55,7 +55,10 @@ def read_sequenced(path: str | Path) -> set[str]:
 
 
 def read_maf(
-    path: Path, sequenced: Iterable[str] = (), genes: Collection[str] = ()
+    path: Path,
+    sequenced: Iterable[str] = (),
+    genes: Collection[str] = (),
+    name: str = "",
 ) -> pd.DataFrame:
     """A claim on TP53 and on each of the genes for each sequenced tumour sample.
 
@@ -66,12 +69,13 @@ def read_maf(
       path: MC3 or the GDC's masked somatic mutations, plain or .gz.
       sequenced: Sequenced samples (15 characters), in the MAF or not.
       genes: Symbols as the MAF has them.
+      name: Of the file in the claims; "" for its own.
 
     Raises:
       TcgaError: The file cannot be read, lacks a column, or has unknown variant classes
         or samples.
     """
-    wanted = sorted({"TP53", *genes})
+    wanted, source = sorted({"TP53", *genes}), name or path.name
     seen: set[str] = set(sequenced)
     mutated = [pd.DataFrame(columns=[GENE, SAMPLE], dtype=object)]
     problems: dict[str, None] = {}
@@ -103,7 +107,7 @@ def read_maf(
         np.repeat(np.array([name[:12] for name in names], object), len(flat)),
         np.tile(np.array(flat, object), len(names)),
         status[:, columns].reshape(-1),
-        np.repeat(np.array([f"{path.name} ({n})" for n in names], object), len(flat)),
+        np.repeat(np.array([f"{source} ({n})" for n in names], object), len(flat)),
     )
     return pd.DataFrame(dict(zip(CLAIM, parts, strict=True)), dtype=object)
 

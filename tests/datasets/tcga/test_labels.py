@@ -251,6 +251,19 @@ def test_join():
     assert set(CLASSES) < set(empty.table)
 
 
+def test_files_of_one_name_are_told_apart(tmp_path):
+    for folder, status in (("one", 1), ("two", 0)):
+        (tmp_path / folder).mkdir()
+        text = f"patient_id,tp53,tp53_old\n{A},{status},1\n"
+        written(tmp_path / folder, text)
+    found = read_labels([tmp_path / "one/labels.csv", tmp_path / "two/labels.csv"])
+    assert set(found.conflicts["source"]) == {"one/labels.csv", "two/labels.csv"}
+    assert list(found.patients) == ["one/labels.csv", "two/labels.csv"]
+    assert {what for what, _ in found.unused} == {
+        "column tp53_old of one/labels.csv", "column tp53_old of two/labels.csv"
+    }  # fmt: skip
+
+
 def test_errors_name_all_files(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     (tmp_path / "b.maf").write_text("Hugo_Symbol\tTumor_Sample_Barcode\nTP53\tx\n")
