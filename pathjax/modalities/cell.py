@@ -77,8 +77,11 @@ def predict(
       genes: For expression, their number.
 
     Raises:
-      ModalityError: A patient is in two folds, or a fold cannot be learned from.
+      ModalityError: There is no row, a patient is in two folds, or a fold cannot be
+        learned from.
     """
+    if not len(fold):
+        raise ModalityError("no sample with an answer has all of them: leave one out")
     _require_disjoint(patient, fold)
     classes = int(truth.max()) + 1 if kind == "class" else 0
     survival = kind == "survival"

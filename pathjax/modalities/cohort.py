@@ -200,31 +200,39 @@ class Cohort:
     def with_baselines(self) -> "Cohort":
         """With what a clinician knows as modalities: `clinical`, and `type` if several.
 
-        Age and stage, as far as the samples have them; the cancer type, one column each.
+        Age and stage, or where few samples have both the one that more have; the cancer
+        type, one column each. Samples without them lack the modality.
         """
-        table, added = self.samples, {}
+        table, added, notes = self.samples, {}, list(self.notes)
         numbers = [name for name in ("age", "stage") if name in self.targets]
-        if numbers:
-            values = table[numbers].astype(np.float32).to_numpy()
-            rows = np.flatnonzero(np.isfinite(values).all(axis=1))
-            about = " and ".join(numbers)
+        known = table[numbers].notna()
+        if known.all(axis=1).sum() < known.any(axis=1).sum() / 2:
+            most = known.sum().idxmax()
+            notes.append(
+                f"clinical is {most} alone: {int(known.all(axis=1).sum())} samples have "
+                f"{' and '.join(numbers)}"
+            )
+            numbers = [most]
+        rows = np.flatnonzero(known[numbers].all(axis=1)) if numbers else ()
+        if len(rows):
+            values = table[numbers].iloc[rows].astype(np.float32).to_numpy()
             added["clinical"] = Modality(
-                "clinical", rows, values[rows], tuple(numbers), about
+                "clinical", rows, values, tuple(numbers), " and ".join(numbers)
             )
         kinds = table[TYPE].dropna().unique() if TYPE in self.targets else ()
         if len(kinds) > 1:
             names = tuple(sorted(map(str, kinds)))
-            one_hot = (table[TYPE].astype(object).to_numpy()[:, None] == names).astype(
-                np.float32
-            )
-            rows = np.arange(len(table))
+            rows = np.flatnonzero(table[TYPE].notna())
+            own = table[TYPE].iloc[rows].astype(object).to_numpy()
+            one_hot = (own[:, None] == names).astype(np.float32)
             added["type"] = Modality("type", rows, one_hot, names, "cancer type")
         if not added:
             raise ModalityError(
                 f"{self.name} has neither age, stage nor several cancer types: leave out "
                 "--baselines, or give labels that have them"
             )
-        return dataclasses.replace(self, modalities={**self.modalities, **added})
+        modalities = {**self.modalities, **added}
+        return dataclasses.replace(self, modalities=modalities, notes=tuple(notes))
 
     def having(self, names: Sequence[str]) -> Bool[np.ndarray, "N"]:
         """The samples that have all of the modalities."""

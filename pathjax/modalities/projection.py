@@ -136,8 +136,19 @@ def purity(
         r = 0.0 if constant else float(np.corrcoef(label, mean)[0, 1])
         return Purity(r, 0.0, near.shape[1], others)
     same = (label[near] == label[:, None]).mean(axis=1)
-    classes, count = np.unique(label, return_counts=True)
-    value = np.mean([same[label == one].mean() for one in classes])
-    # A random other row is of the class with its share among the others.
-    chance = np.mean((count - 1) / (len(label) - 1))
-    return Purity(float(value), float(chance), near.shape[1], others)
+    # Of a random row among those that may be neighbours.
+    own = patient if others else np.arange(len(label))
+    may = len(label) - _size_of(own)
+    random = (_size_of(label) - _size_of(np.stack([label, own], axis=1))) / may
+    classes = np.unique(label)
+    value, chance = (
+        float(np.mean([rows[label == one].mean() for one in classes]))
+        for rows in (same, random)
+    )
+    return Purity(value, chance, near.shape[1], others)
+
+
+def _size_of(group: Int[np.ndarray, "n *k"]) -> Int[np.ndarray, "n"]:
+    """How many rows are of each row's group."""
+    _, number, count = np.unique(group, axis=0, return_inverse=True, return_counts=True)
+    return count[number.reshape(-1)]

@@ -194,10 +194,11 @@ def tells(cohort: Cohort, modality: str, one: Asked) -> bool:
         return one.question.target not in cohort.modalities[modality].columns
     if modality != "type":
         return True
-    kinds = cohort.samples[TYPE].iloc[one.rows].astype(str).to_numpy()
-    count = len(set(kinds))
+    kinds = cohort.samples[TYPE].iloc[one.rows]
+    known = kinds.notna().to_numpy()
+    count = kinds.nunique()
     decided = one.question.kind == "class" and (
-        len(set(zip(kinds, one.truth, strict=True))) == count
+        len(set(zip(kinds[known], one.truth[known], strict=True))) == count
     )
     return count > 1 and not decided
 

@@ -99,6 +99,12 @@ def test_expression_asks_each_fold_for_its_own_genes(cohort):
     assert score("expression", got, patient)["pearson"]["value"] > 0.5
 
 
+def test_modalities_that_no_sample_has_together_are_refused():
+    none, values = np.zeros(0, int), [("rna", np.zeros((0, 3), np.float32))]
+    with pytest.raises(ModalityError, match="no sample .* has all of them: leave one"):
+        predict("class", values, none, none, none, preparation=SIZES)
+
+
 def test_a_patient_in_two_folds_is_refused(cohort):
     patient = np.arange(60) // 2
     with pytest.raises(ModalityError, match="30 patients are in two folds"):

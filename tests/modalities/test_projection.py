@@ -46,6 +46,17 @@ def test_purity_is_one_for_clusters_and_chance_for_shuffled_labels(clusters):
     assert purity(x, shuffled, np.arange(90)).value == pytest.approx(1 / 3, abs=0.08)
 
 
+def test_chance_is_of_the_rows_that_may_be_neighbours():
+    """Rows of a row's own patient may not, and are all of its class."""
+    patient = np.repeat(np.arange(4), 50)
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    got = purity(x, patient // 2, patient)
+    assert got.other_patients and got.chance == pytest.approx(50 / 150)
+    assert got.value == pytest.approx(got.chance, abs=0.05)
+    alone = purity(x, patient, patient)
+    assert alone.value == alone.chance == 0
+
+
 def test_of_numbers_it_is_a_correlation():
     x = np.linspace(0, 1, 50)[:, None]
     got = purity(x, x[:, 0].copy(), np.arange(50), k=4)
