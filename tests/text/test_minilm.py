@@ -92,7 +92,35 @@ def test_long_texts_are_cut_by_tokens(folder, tmp_path):
 def test_a_model_says_which_it_is(folder):
     backend = MiniLMBackend(folder)
     assert backend.model == "made-encoder"
-    assert len(backend.settings["weights"]) == 64
+    assert all(len(one) == 64 for one in backend.settings["sha256"].values())
+
+
+def other_tokens(folder):
+    path = folder / "tokenizer.json"
+    whole = json.loads(path.read_text())
+    words = whole["model"]["vocab"]
+    words["renal"], words["clear"] = words["clear"], words["renal"]
+    path.write_text(json.dumps(whole))
+
+
+def other_heads(folder):
+    path = folder / "config.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"num_attention_heads": 4})
+    )
+
+
+@pytest.mark.parametrize("change", [other_tokens, other_heads])
+def test_vectors_of_other_tokens_or_heads_are_others(folder, tmp_path, change):
+    """Of the same weights: cached vectors of the one are not taken for the other."""
+    text = ["renal cell"]
+    with VectorCache(tmp_path / "c.sqlite") as cache:
+        one = MiniLMBackend(folder)
+        found = run(make_plan(text, one, cache), one, cache)
+        change(folder)
+        other = MiniLMBackend(folder)
+        assert np.abs(vectors(other, text) - found).max() > 1e-3
+        assert make_plan(text, other, cache).missing == text
 
 
 @pytest.mark.parametrize(

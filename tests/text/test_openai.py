@@ -186,6 +186,16 @@ def test_texts_of_too_many_tokens_are_cut_by_the_servers_word(server, backend, c
         embed(backend(), cache, ["x" * 200])
 
 
+def test_how_the_server_made_it_cut_a_text_is_part_of_its_key(server, backend, cache):
+    """The half that --long truncate takes is not the whole that average is asked for."""
+    server.limit = 100
+    long = " ".join(f"word{i}" for i in range(20))
+    half = embed(backend(long="truncate"), cache, [long])
+    whole = embed(backend(long="average"), cache, [long])
+    assert np.abs(half - whole).max() > 0.1
+    assert not make_plan([long], backend(), cache).missing
+
+
 def test_long_texts_are_averaged_by_their_length(server, backend, cache):
     text = " ".join(f"word{i}" for i in range(40))
     how = backend(max_tokens=50)  # 100 bytes
