@@ -50,6 +50,14 @@ def test_an_objective_may_have_no_validation():
         resolve(runnable(**dino, **{"eval.every": 5}))
 
 
+def test_options_of_a_part_without_weight_are_named():
+    assert resolve(runnable()).unused() == []
+    set_ = {"anchor.patches": 0.5, "self_distillation.prototypes": 8}
+    assert resolve(runnable(**set_)).unused() == list(set_)
+    weights = {"anchor.weight": 1.0, "self_distillation.weight": 1.0, "init": "m"}
+    assert resolve(runnable(**set_, **weights)).unused() == []
+
+
 def test_overrides_are_typed_and_strings_are_read():
     config = runnable(
         **{

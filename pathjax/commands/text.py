@@ -37,6 +37,7 @@ class Spending:
     dry_run: Annotated[bool, "print the cost and send nothing"] = False
 
 
+OF_TABLES = ("min_words", "encoding")
 # Options that only some backends have.
 PIECES = ("max_tokens", "long", "cache", "shard")
 OPTIONS = {
@@ -99,7 +100,7 @@ def add(commands) -> None:
         help="fit on these patients only (default: all)",
     )
     fitted.add_argument("--seed", type=int, default=0)
-    remember_defaults(embed, set().union(*OPTIONS.values()))
+    remember_defaults(embed, set().union(OF_TABLES, *OPTIONS.values()))
     embed.set_defaults(run=run_embed)
     show = kinds.add_parser("show", help="describe a file of vectors")
     show.add_argument("file", type=Path)
@@ -180,6 +181,8 @@ def run_embed(args: argparse.Namespace) -> None:
 
     others = set().union(*OPTIONS.values()) - set(OPTIONS[args.backend])
     refuse_unused(args, sorted(others), f"--backend {args.backend} has no such option")
+    if args.target.is_dir():
+        refuse_unused(args, OF_TABLES, "a study's reports were read from their table")
     texts = load_texts(args.target, min_words=args.min_words, encoding=args.encoding)
     left_out = [note for note in texts.notes if "left out" in note]
     if args.strict and left_out:

@@ -47,7 +47,7 @@ def add(commands) -> None:
         help="exit with 1 if anything was skipped or not used",
     )
     add_shard(tile, "slides")
-    remember_defaults(tile, OF_GRID)
+    remember_defaults(tile, (*OF_GRID, "seed", "workers"))
     tile.set_defaults(run=run_tile)
 
 
@@ -60,6 +60,10 @@ def run_tile(args: argparse.Namespace) -> int:
         refuse_unused(args, OF_GRID, "--coordinates says where tiles are")
         # Workers may have another working directory.
         args.coordinates = os.path.abspath(args.coordinates)
+    if args.max_tiles is None:
+        refuse_unused(args, ("seed",), "without --max-tiles none are drawn at random")
+    if args.scheduler:
+        refuse_unused(args, ("workers",), "those of --scheduler work")
     options = read_fields(args, TileOptions)
     with stage("tile", 1) as bar:
         study = tile_study(

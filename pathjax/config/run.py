@@ -159,6 +159,16 @@ class RunConfig:
             )
         return problems
 
+    def unused(self) -> list[str]:
+        """Keys that are set in sections whose weight is 0, where they have no effect."""
+        off = {"anchor", "self_distillation"} - set(self._beside())
+        both = zip(_leaves(self), _leaves(RunConfig()), strict=True)
+        return [
+            key
+            for (key, value), (_, default) in both
+            if value != default and key.partition(".")[0] in off
+        ]
+
     def _beside(self) -> list[str]:
         """Sections of losses beside the objective's that are on."""
         sections = ("anchor", "self_distillation")

@@ -246,14 +246,14 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """Each sample once, in order, with K evenly spaced tiles and no augmentation.
 
-    The last batch is padded with masked rows. Every process yields ceil(samples /
-    batch) batches. Without `images` no tile is read.
+    Batches are padded with masked rows. Every process yields as many, see `eval_ends`.
+    Without `images` no tile is read.
     """
-    part = part or Slice()
+    part, ends = part or Slice(), eval_ends(len(samples), batch)
 
     def load(index: int) -> Batch:
-        places = np.arange(index * batch, (index + 1) * batch)[part.of(batch)]
-        mask = places < len(samples)
+        places = ends[index] + np.arange(batch)[part.of(batch)]
+        mask = places < ends[index + 1]
         numbers = np.where(mask, places, 0)
         batch_labels = labels(samples, numbers) | {"mask": mask}
         if not images:
@@ -268,8 +268,17 @@ def eval_batches(
             flat[i] = centre_crop(decode_row(study, row, records[i]), image_px)
         return batch_labels | {"image": image}
 
-    count = -(-len(samples) // batch)
-    return read_ahead(count, load, threads)
+    return read_ahead(len(ends) - 1, load, threads)
+
+
+def eval_ends(samples: int, batch: int) -> Int[np.ndarray, "batches_plus_1"]:
+    """Where batches begin and end: ceil(samples / batch) of equal size, to one sample.
+
+    A last batch of one sample would have a loss that says nothing where samples are
+    compared with each other: 1 of Pearson's, 0 of a contrastive one.
+    """
+    count = -(-samples // batch)
+    return np.arange(count + 1) * samples // max(count, 1)
 
 
 def tile_batches(

@@ -127,6 +127,8 @@ def read_subject(
                 "--labels with tables of labels"
             )
         return _of_cohort(from_tables(Path(of), labels), "rna", by, most, seed)
+    if labels:
+        raise ModalityError("--labels would not be used: a study has its own targets")
     opened = Study(study)
     target = opened.targets.get(by)
     if target is not None and target.level == "tile":

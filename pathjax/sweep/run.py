@@ -118,13 +118,20 @@ class Sweep:
         Raises:
           ConfigError, SweepError: As `runs`; or the folder holds a sweep over another
             config; or `seed` or `init`, which a sweep sets itself or compares
-            against, is part of the grid.
+            against, is part of the grid; or an override is used by no run.
         """
         keys = {key for grid in self.grids for point in grid for key in point.values}
         if taken := keys & {"seed", "init"}:
             raise SweepError(
                 f"{', '.join(taken)} cannot be part of the grid: use --seeds for seeds, "
                 "and one sweep per starting model"
+            )
+        grids = [set(point.values) for grid in self.grids for point in grid]
+        always = set.intersection(*grids) | {"seed"}
+        if unused := sorted(always & self.overrides.keys()):
+            raise SweepError(
+                f"--config.{', --config.'.join(unused)} would not be used: --grid or "
+                "--seeds says what it is in each run"
             )
         if self.seeds < 1:
             raise SweepError(f"expected at least one seed, got {self.seeds}")

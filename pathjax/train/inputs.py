@@ -20,7 +20,7 @@ from pathjax import gene_towers
 from pathjax.config import ConfigError, RunConfig, refuse
 from pathjax.data.expression import GenePanel, fit_panel, require_same_genes
 from pathjax.data.measured import is_partial
-from pathjax.data.pipeline import eval_batches, train_batches
+from pathjax.data.pipeline import eval_batches, eval_ends, train_batches
 from pathjax.data.samples import Samples, gather
 from pathjax.data.smooth import smooth
 from pathjax.data.study import Study, sha256
@@ -200,6 +200,8 @@ def read_inputs(config: RunConfig) -> Inputs:
       ConfigError, ObjectiveError: The data do not fit the config.
       StudyError, TextError: The data are not what they should be.
     """
+    if unused := config.unused():
+        log.warning("%s: not used, as the weight is 0", ", ".join(unused))
     study = Study(config.study)
     init = load_model(config.init) if config.init else None
     init_sha256 = sha256(weights_file(config.init)) if config.init else ""
@@ -355,12 +357,12 @@ def require_negatives_in_batches(
     Raises:
       ConfigError: No batch has two distinct pair ids.
     """
-    parts = [pair_id[start : start + batch] for start in range(0, len(pair_id), batch)]
+    parts = np.split(pair_id, eval_ends(len(pair_id), batch)[1:-1])
     alone = sum(len(set(part)) < 2 for part in parts)
     if alone == len(parts):
         raise ConfigError(
             f"fold {fold!r} has no negatives within any of its {len(parts)} validation "
-            f"batches of {batch} consecutive samples, so its loss is always 0: raise "
+            f"batches of up to {batch} consecutive samples, so its loss is always 0: raise "
             "data.batch, or set data.pair_by=sample_id"
         )
     if alone:

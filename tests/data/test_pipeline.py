@@ -13,6 +13,7 @@ from pathjax.data.pipeline import (
     MultiCrop,
     draw_tiles,
     eval_batches,
+    eval_ends,
     spread,
     tile_batches,
     train_batches,
@@ -149,6 +150,16 @@ def test_evaluation_sees_each_sample_once_and_pads(tiny_study, train, size):
     assert all(len(b["mask"]) == size for b in batches)
     seen = np.concatenate([b["sample"][b["mask"]] for b in batches])
     assert list(seen) == list(train.row)
+
+
+def test_no_batch_of_an_evaluation_has_one_sample_beside_full_ones():
+    """Its loss would be 1 of Pearson's and 0 of a contrastive one, whatever is learned."""
+    for batch in range(3, 20):
+        for samples in range(2, 100):
+            sizes = np.diff(eval_ends(samples, batch))
+            assert sizes.sum() == samples and len(sizes) == -(-samples // batch)
+            assert sizes.min() >= 2 and sizes.max() <= min(batch, sizes.min() + 1)
+    assert eval_ends(1, 4).tolist() == [0, 1] and eval_ends(0, 4).tolist() == [0]
 
 
 def test_evaluation_on_two_processes_takes_equal_steps(tiny_study, train):

@@ -104,6 +104,11 @@ def test_what_cannot_be_shown_is_told(tiny_study, of, by, message):
         read_subject(tiny_study.root, of, by)
 
 
+def test_labels_beside_a_study_are_refused(tiny_study, tmp_path):
+    with pytest.raises(ModalityError, match="--labels would not be used"):
+        read_subject(tiny_study.root, "rna", "group", labels=[tmp_path / "l.csv"])
+
+
 def test_tables_need_labels():
     with pytest.raises(ModalityError, match="--labels"):
         read_subject(None, "rna", "group")

@@ -107,6 +107,11 @@ def test_every_point_is_checked_before_anything_is_trained(
     ):
         with pytest.raises(error, match=message):
             make(config, tmp_path, grid).check()
+    for key in ("optim.lr", "seed"):  # it was ignored
+        with pytest.raises(SweepError, match=f"--config.{key} would not be used"):
+            make(config, tmp_path, "optim.lr=1e-4", **{key: "3"}).check()
+    grids = [parse_grid(["optim.lr=1e-4"]), parse_grid(["data.genes=8"])]
+    Sweep(config, {"optim.lr": "1e-3"}, grids, 1, tmp_path / "both").check()
     with pytest.raises(SweepError, match="at least one seed, got 0"):
         make(config, tmp_path, "optim.lr=1e-4", seeds=0).check()
 

@@ -59,6 +59,8 @@ def test_reports_into_a_study_and_vectors_of_it(broken_copy, table, tmp_path, ca
     assert "12 of 12 samples have a report" in capsys.readouterr().out
     out = tmp_path / "t.h5"
     words = ["text", "embed", root, "--backend=tfidf", f"--out={out}"]
+    assert main([*words, "--min-words=9"]) == 1
+    assert "--min-words would not be used: a study's" in capsys.readouterr().err
     assert main([*words, "--fit-on=main:train", "--dimensions=3"]) == 0
     assert "12 texts, 3 numbers each" in capsys.readouterr().out
     found = read_text(out)

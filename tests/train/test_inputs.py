@@ -76,7 +76,8 @@ def test_validation_batches_without_negatives(caplog):
     spots = np.repeat(np.arange(4), 8)
     require_negatives_in_batches("val", spots, 16)
     assert caplog.text == ""
-    require_negatives_in_batches("val", spots, 12)
+    uneven = np.repeat(np.arange(3), [4, 4, 12])
+    require_negatives_in_batches("val", uneven, 7)
     assert "1 of 3 validation batches" in caplog.text
     with pytest.raises(ConfigError, match="within any of its 4 .* raise data.batch"):
         require_negatives_in_batches("val", spots, 8)

@@ -238,6 +238,14 @@ def test_coordinates_leave_no_use_for_a_grid(tmp_path, capsys):
     assert "pathjax: --overlap would not be used" in capsys.readouterr().err
 
 
+def test_a_seed_and_workers_that_nothing_uses_are_refused(tmp_path, capsys):
+    words = ["tile", "--slides", str(tmp_path), "--out", str(tmp_path / "s")]
+    assert main([*words, "--seed", "1"]) == 1
+    assert "--seed would not be used: without --max-tiles" in capsys.readouterr().err
+    assert main([*words, "--workers", "2", "--scheduler", "tcp://localhost:1"]) == 1
+    assert "--workers would not be used: those of" in capsys.readouterr().err
+
+
 def test_names_with_spaces_find_their_coordinates(tmp_path):
     folder, patches = tmp_path / "slides", tmp_path / "patches"
     folder.mkdir()
