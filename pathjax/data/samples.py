@@ -154,9 +154,7 @@ def gather(
         usable, what = paired, "expression"
         if texts and not drop_unpaired:
             usable, what = paired.union(texts.embeddings.sample_ids), f"{what} or text"
-        runs = runs[runs["sample_id"].isin(usable)]
-        if not len(runs):
-            raise StudyError(f"no sample of fold {fold} of {study.name} has {what}")
+        runs = _usable(runs, usable, what, f"fold {fold} of {study.name}")
     table = study.samples.reset_index(drop=True)
     codes = pd.Index(table["sample_id"]).get_indexer(runs["sample_id"])
     if (codes < 0).any():
@@ -208,6 +206,19 @@ def gather(
         counts=select(expression, ids, panel.genes, layer="counts", unmeasured=0),
         library=total.astype(np.float32),
     )
+
+
+def _usable(runs, usable: set[str], what: str, where: str):
+    """The runs of samples that can be used; says how many others there are."""
+    inside = set(runs["sample_id"])
+    if not inside & usable:
+        raise StudyError(f"no sample of {where} has {what}")
+    if lost := sorted(inside - usable):
+        log.info(
+            "%d of %d samples of %s have no %s and are left out, first %s",
+            *(len(lost), len(inside), where, what, lost[:3]),
+        )
+    return runs[runs["sample_id"].isin(usable)]
 
 
 def _without_vector(

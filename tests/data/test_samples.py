@@ -47,13 +47,17 @@ def test_expression_is_on_the_training_scale(tiny_study):
     np.testing.assert_array_equal(train.library, raw[list(ids)].layers["counts"].sum(1))
 
 
-def test_samples_without_expression_are_refused_or_dropped(tiny_study, monkeypatch):
+def test_samples_without_expression_are_refused_or_dropped(
+    tiny_study, monkeypatch, caplog
+):
     panel = panel_of(tiny_study)
     fewer = tiny_study.expression()[2:].copy()
     monkeypatch.setattr(type(tiny_study), "expression", lambda self: fewer)
     with pytest.raises(StudyError, match=r"2 of 8 samples have no expression.*P00"):
         gather(tiny_study, "main", "train", panel=panel)
-    kept = gather(tiny_study, "main", "train", panel=panel, drop_unpaired=True)
+    with caplog.at_level("INFO"):
+        kept = gather(tiny_study, "main", "train", panel=panel, drop_unpaired=True)
+    assert "2 of 8 samples of fold train of tiny have no expression and" in caplog.text
     names = tiny_study.samples["sample_id"].to_numpy()
     assert list(names[kept.row]) == [f"P{i:02d}" for i in range(2, 8)]
     assert len(kept.expression) == len(kept) == 6
