@@ -13,6 +13,8 @@ def to_anndata(study) -> anndata.AnnData:
     adata = study.expression()
     obs = study.samples.set_index("sample_id").loc[adata.obs_names]
     obs.index.name = None
+    # Its own columns too: without the panel of each sample all genes seem measured.
+    obs = obs.join(adata.obs[[name for name in adata.obs if name not in obs]])
     for name in obs:
         if not pd.api.types.is_numeric_dtype(obs[name]):
             obs[name] = obs[name].astype("category")

@@ -48,7 +48,8 @@ def joint_embeddings(
 
     Returns:
       `[tiles, E]` and `[samples, E]`, unit length; NaN for samples without expression,
-      or without a vector where the model takes one.
+      or for which none of the model's genes was measured, or without a vector where the
+      model takes one.
 
     Raises:
       StudyError: the study lacks genes of the model.
@@ -74,6 +75,9 @@ def joint_embeddings(
         usable &= has
     paired = np.flatnonzero(usable)
     genes, known = panel.scores(expression, list(ids[paired]))
+    if known is not None:
+        some = known.any(axis=1)
+        paired, genes, known = paired[some], genes[some], known[some]
     inputs = {"expression": jnp.asarray(genes), "mask": jnp.ones(len(genes), bool)}
     if known is not None:
         inputs["measured"] = jnp.asarray(known)
