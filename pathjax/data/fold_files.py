@@ -163,7 +163,9 @@ def splits_of(
     tested = (assigned == "test").sum(axis=1)
     whole = assigned.isin(("train", "test")).all(axis=None)
     if len(parts) > 1 and whole and (tested == 1).all():
-        parts = {"": {str(k): part["test"] for k, part in parts.items()}}
+        # Of some rounds the study may have nobody to test.
+        tests = {str(k): part["test"] for k, part in parts.items() if "test" in part}
+        parts = {"": tests}
     named = {
         f"{name}-{k}" if k and len(parts) > 1 else name: v for k, v in parts.items()
     }

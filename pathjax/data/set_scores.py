@@ -116,6 +116,10 @@ def score_sets(
     if panel is not None:
         record["fit"] = {"split": split, "fold": fit, "samples": len(fitted)}
         notes.append(f"z-scores by {len(fitted)} samples of fold {fit} of {split}")
+    else:
+        notes.append(
+            f"each sample is scored by itself: fold {fit} of {split} is not used"
+        )
     return with_expression(study, out, table, name, "gene_set_scores", record), notes
 
 

@@ -20,7 +20,8 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 import pathjax
-from pathjax.files import atomic_path, write_json, write_text
+from pathjax.embeddings.cache import weights_file
+from pathjax.files import atomic_path, sha256, write_json, write_text
 from pathjax.models.blocks import to_plain
 from pathjax.models.model_file import FILE, Model, load_model
 from pathjax.models.positions import resize_positions
@@ -57,7 +58,8 @@ def export(
         that a library with another rule agrees there; None leaves them alone.
 
     Raises:
-      ZooError: An unknown format, or `out` holds a model already.
+      ZooError: An unknown format, `out` holds a model already, or `results` has no score
+        of this model.
       ModelFileError: There is no model at `checkpoint`.
     """
     if format not in FORMATS:
@@ -74,6 +76,12 @@ def export(
         from pathjax.evals.results import read_results
 
         entries = read_results(Path(results)).entries
+        own = f"sha256:{sha256(weights_file(checkpoint))[:16]}"
+        if not any((entry["checkpoint"] or "").endswith(own) for entry in entries):
+            raise ZooError(
+                f"{results} has scores of other models only, and the card would give "
+                f"them as those of {checkpoint}: name the results of its evaluation"
+            )
     vit, params = to_plain(model.vit, model.params["vit"])
     if image_px is not None:
         vit, params = at_size(vit, params, image_px)

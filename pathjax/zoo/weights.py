@@ -210,6 +210,9 @@ def _from_address(entry: Entry, address: str) -> Path:
             ):
                 while chunk := response.read(CHUNK):
                     file.write(chunk)
+                size = response.headers["Content-Length"]
+                if size and file.tell() != int(size):  # the connection was cut
+                    raise OSError(f"{file.tell()} of {size} bytes arrived")
                 file.close()
                 require_digest(partial, check, address)
         except OSError as error:

@@ -56,6 +56,16 @@ def test_a_cross_validation_is_one_split(broken_copy, tmp_path, monkeypatch, cap
     assert "folds that are made here" in capsys.readouterr().err
 
 
+def test_a_study_without_the_test_patients_of_a_round(tiny_study, tmp_path):
+    folds = {f"fold_{k}": role_of(PATIENTS[k::2]) for k in range(2)}
+    folds["fold_2"] = role_of(("P98", "P99"))
+    cases = [*PATIENTS, "P98", "P99"]
+    rounds = read_folds(patho_bench(tmp_path / "k=all.tsv", folds, cases=cases))
+    (split,), notes = splits_of(tiny_study, "two", rounds, "k=all.tsv")
+    assert split.folds == {f"fold{k}": tuple(PATIENTS[k::2]) for k in range(2)}
+    assert any("2 of 14 patient_ids" in note for note in notes)
+
+
 def test_draws_that_overlap_are_a_split_each(tiny_study, tmp_path):
     folds = {f"fold_{k}": role_of(PATIENTS[k : k + 4]) for k in (0, 2, 10)}
     rounds = read_folds(patho_bench(tmp_path / "k=all.tsv", folds))

@@ -1,6 +1,7 @@
 """What goes out: arrays that are equal, arguments that timm takes, one folder each."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,6 +40,18 @@ def test_timm_files_come_back_bit_for_bit(name, tmp_path):
     assert config["pretrained_cfg"]["crop_pct"] == 0.75
     assert config["pathjax"]["foundation"]["name"] == name
     assert "create_model" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_scores_of_other_models_are_not_given_as_its_own(tmp_path, monkeypatch):
+    model, _ = imported(tmp_path, "gpfm")
+    others = [{"checkpoint": "run sha256:0123456789abcdef"}, {"checkpoint": None}]
+    monkeypatch.setattr(
+        "pathjax.evals.results.read_results",
+        lambda path: SimpleNamespace(entries=others),
+    )
+    with pytest.raises(ZooError, match="results has scores of other models only"):
+        export(model, "npz", tmp_path / "out", tmp_path / "results")
+    assert not (tmp_path / "out").exists()
 
 
 def test_npz(tmp_path):

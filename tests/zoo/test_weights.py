@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import sys
 import types
@@ -127,6 +128,18 @@ def test_hub_sources(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ZooError, match=r"pip install 'pathjax\[hub\]'"):
         locate(get("uni"))
+
+
+def test_a_download_that_is_cut_is_not_kept(tmp_path, monkeypatch):
+    """`read` of the HTTP client does not say so; what was kept was read for ever."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    answer = io.BytesIO(b"wei")
+    answer.headers = {"Content-Length": "7"}
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: answer)
+    entry = dataclasses.replace(get("gpfm"), source="url:https://example.org/w.pth")
+    with pytest.raises(ZooError, match="could not download .*: 3 of 7 bytes arrived"):
+        locate(entry)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_addresses_are_downloaded_once_and_checked(tmp_path, monkeypatch):
