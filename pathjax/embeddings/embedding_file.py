@@ -33,6 +33,7 @@ from pathjax.files import atomic_path
 BOUNDARY = 64  # bytes
 ROWS_AT_ONCE = 8192
 NAMED_AT_ONCE = 1 << 17  # as a study's index is read
+STRETCH = 4096  # rows of a file at once
 SPARSE = 8  # a range with fewer than one needed row in this many is not read whole
 
 
@@ -41,15 +42,15 @@ class EmbeddingError(ValueError):
 
 
 class FileRows:
-    """The features of FILE.h5, `[T, E]` float32, read when rows are indexed."""
+    """The features of FILE.h5, `[T, E]` float32, or another array, read when indexed."""
 
-    def __init__(self, path: Path):
-        self._path = path
+    def __init__(self, path: Path, name: str = "features"):
+        self._path, self._name = path, name
         self.shape: tuple[int, int] = self._features.shape
 
     @functools.cached_property
     def _features(self) -> h5py.Dataset:
-        return h5py.File(self._path, "r")["features"]
+        return h5py.File(self._path, "r")[self._name]
 
     ndim = 2
 
@@ -57,13 +58,18 @@ class FileRows:
         return self.shape[0]
 
     def __getitem__(self, rows: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n E"]:
-        if not len(rows):
-            return np.empty((0, self.shape[1]), np.float32)
-        low, high = int(rows.min()), int(rows.max()) + 1
-        if high - low <= SPARSE * len(rows):
-            return self._features[low:high][rows - low]
-        names, place = np.unique(rows, return_inverse=True)
-        return self._features[names][place]
+        out = np.empty((len(rows), self.shape[1]), np.float32)
+        order = np.argsort(rows, kind="stable")
+        cuts = np.flatnonzero(np.diff(rows[order] // STRETCH)) + 1
+        for part in np.split(order, cuts) if len(rows) else ():
+            own = rows[part]
+            low, high = int(own[0]), int(own[-1]) + 1
+            if high - low <= SPARSE * len(own):
+                out[part] = self._features[low:high][own - low]
+            else:
+                names, place = np.unique(own, return_inverse=True)
+                out[part] = self._features[names][place]
+        return out
 
 
 @dataclasses.dataclass(frozen=True)

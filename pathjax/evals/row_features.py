@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from pathjax.data.row_ranges import RowRanges
 from pathjax.embeddings.embedding_file import (
     ROWS_AT_ONCE,
     FileRows,
@@ -23,6 +24,7 @@ from pathjax.embeddings.embedding_file import (
 from pathjax.evals import EvalError
 from pathjax.evals.probes.base import FoldRows
 
+SUMS_AT_ONCE = 1024  # rows
 Features = Float[np.ndarray, "T E"] | FileRows
 Rows = dict[str, FoldRows]
 Bags = tuple[Int[np.ndarray, "n M"], Bool[np.ndarray, "n M"]]
@@ -49,7 +51,7 @@ def with_features(study, level: str, rows: Rows, features: Features) -> Rows:
         if level == "tile":
             take(features, part.index, own)
         else:
-            own[:] = _pooled(study, level, part, features)
+            _pool(study, level, part, features, own)
         bad = not_finite(own)
         if bad.size:
             raise EvalError(
@@ -67,19 +69,29 @@ def _row_of_run(study, level: str, rows: FoldRows) -> Int[np.ndarray, "runs"]:
     return pd.Index(rows.unit).get_indexer(owner)
 
 
-def _pooled(study, level, rows: FoldRows, features) -> Float[np.ndarray, "n E"]:
-    """Means of the rows' tiles."""
-    row_of_run = _row_of_run(study, level, rows)
-    total = np.zeros((len(rows), features.shape[1]))
-    counts = np.zeros((len(rows), 1))
-    for start in range(0, len(rows.tiles), ROWS_AT_ONCE):
-        part = rows.tiles[start : start + ROWS_AT_ONCE]
-        row = row_of_run[study.run_of(part)]
-        part, row = part[row >= 0], row[row >= 0]
-        np.add.at(total, row, features[part])
-        np.add.at(counts, row, 1)
-    total /= counts
-    return total
+def _pool(study, level, rows: FoldRows, features, out) -> None:
+    """Means of the rows' tiles into `out`; some rows' sums in float64 at a time."""
+    out[:] = np.nan  # of a row without tiles
+    row = _row_of_run(study, level, rows)
+    bounds = np.append(study.runs["first_row"].to_numpy(), len(study))
+    starts = np.searchsorted(rows.tiles, bounds)
+    sizes = np.diff(starts)
+    kept = np.flatnonzero((row >= 0) & (sizes > 0))
+    # Rows in the order of their first tiles: a file is read from first to last.
+    turn, row = pd.factorize(row[kept])
+    order = kept[np.argsort(turn, kind="stable")]
+    places = RowRanges(starts[order], sizes[order])
+    count = np.bincount(turn, sizes[kept], len(row)).astype(np.int64)
+    stops = np.cumsum(count)
+    for low in range(0, len(row), SUMS_AT_ONCE):
+        part = slice(low, low + SUMS_AT_ONCE)
+        total = np.zeros((len(row[part]), features.shape[1]))
+        first, last = stops[low] - count[low], stops[part][-1]
+        for start in range(first, last, ROWS_AT_ONCE):
+            at = np.arange(start, min(start + ROWS_AT_ONCE, last))
+            whose = np.searchsorted(stops, at, side="right") - low
+            np.add.at(total, whose, features[rows.tiles[places.take(at)]])
+        out[row[part]] = total / count[part, None]
 
 
 def bags_of(

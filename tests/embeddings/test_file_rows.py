@@ -28,6 +28,7 @@ def test_a_files_rows_are_the_arrays(stored, rows, monkeypatch):
     assert file.shape == values.shape and len(file) == 500
     np.testing.assert_array_equal(file[rows], values[rows])
     monkeypatch.setattr(module, "ROWS_AT_ONCE", 64)
+    monkeypatch.setattr(module, "STRETCH", 50)
     for source in stored:
         np.testing.assert_array_equal(take(source, rows), values[rows])
 

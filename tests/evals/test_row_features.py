@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from eval_study import rows_of
 
 from pathjax.evals import EvalError
+from pathjax.evals import row_features as module
 from pathjax.evals.probes.base import Problem
 from pathjax.evals.row_features import bags_of, with_features
 from pathjax.evals.rows import fold_rows
@@ -18,6 +21,23 @@ def test_samples_are_means_of_their_tiles_in_the_fold(study, features):
         mean = features[own].mean(axis=0)
         np.testing.assert_allclose(rows.features[place], mean, rtol=1e-6)
         assert rows.slide[place] == study.tiles["slide_id"][own].iloc[0]
+
+
+def test_means_are_exact_and_summed_some_rows_at_a_time(study, features, monkeypatch):
+    wide = np.repeat(features, 400, axis=1)
+    whole = rows_of(study, "sample", "cohort", "fit", wide).features
+    monkeypatch.setattr(module, "SUMS_AT_ONCE", 3)
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 5)
+    rows = fold_rows(study, "sample", "cohort", "fit")
+    tracemalloc.start()
+    parts = with_features(study, "sample", {"fit": rows}, wide)["fit"].features
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(parts, whole)
+    owner = study.tiles["sample_id"].to_numpy()
+    wanted = [wide[owner == one].mean(axis=0, dtype=np.float64) for one in rows.sample]
+    np.testing.assert_array_equal(parts, np.array(wanted, np.float32))
+    assert peak < 1.5 * parts.nbytes  # sums of all rows in float64 would be 3
 
 
 def test_tiles_of_other_folds_never_enter(study, features):

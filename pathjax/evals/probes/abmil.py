@@ -46,7 +46,7 @@ from pathjax.evals.probes.minibatch import (
 from pathjax.evals.probes.sweep import EXACT
 
 LEARNING_RATE = 1e-3
-GIBIBYTE = 1 << 30  # of bags in one batch of all runs that are fitted side by side
+PART_BYTES = 1 << 22  # of bags that a step on a CPU reads at once, or one bag's
 EVA = Recipe(batch=32, epochs=100, patience=20)
 PROJECTED = 128
 ATTENTION = 128
@@ -80,13 +80,17 @@ class Abmil(EpochProbe):
         role, fitted, held_out, where = self.validation(problem)
         train = [part[fitted] for part in parts["fit"]]
         val = [part[held_out] for part in parts[role]]
-        length, width = bags[0][0].shape[1], x.shape[1]
+        length = bags[0][0].shape[1]
+        recipe, step_bytes = in_parts(EVA, length, x.shape[1])
         fits, logits = self.run(
             functools.partial(
-                abmil_fit, classes=problem.classes, learning_rate=self.learning_rate
+                abmil_fit,
+                classes=problem.classes,
+                learning_rate=self.learning_rate,
+                recipe=recipe,
             ),
             [x, *train, *val, *parts["test"][:2]],
-            together=max(1, GIBIBYTE // (EVA.batch * length * width * 4)),
+            step_bytes,
         )
         info = {
             "chosen_by": f"{where}: epoch",
@@ -97,6 +101,17 @@ class Abmil(EpochProbe):
         }
         rates = (self.learning_rate,) * self.seeds
         return Fit(class_probabilities(logits), rates, info)
+
+
+def in_parts(recipe: Recipe, length: int, width: int) -> tuple[Recipe, int]:
+    """The recipe for bags padded to so many tiles, and the bytes that a step reads at once.
+
+    On a CPU a batch of bags is taken in parts, since several copies of it are made.
+    """
+    size, parts = 4 * recipe.batch * length * width, 1
+    if jax.default_backend() == "cpu":
+        parts = min(recipe.batch, 1 << (-(-size // PART_BYTES) - 1).bit_length())
+    return dataclasses.replace(recipe, parts=parts), size // parts
 
 
 def abmil_init(key: Key[Array, ""], width: int, logits: int) -> dict[str, Any]:
@@ -157,14 +172,14 @@ def logits_of_all(
     x: Float[Array, "T E"],
     bags: Int[Array, "N M"],
     mask: Bool[Array, "N M"],
-    batch: int,
+    recipe: Recipe,
 ) -> Float[Array, "N K"]:
-    """`abmil_logits` in batches: all hidden features at once may be too many."""
+    """`abmil_logits`, of as many bags at once as a step of training reads."""
 
     def logits(bag):
         return abmil_logits(params, x[bag[0]][None], bag[1][None])[0]
 
-    return jax.lax.map(logits, (bags, mask), batch_size=batch)
+    return jax.lax.map(logits, (bags, mask), batch_size=recipe.batch // recipe.parts)
 
 
 @functools.partial(jax.jit, static_argnames=("classes", "recipe"))
@@ -186,7 +201,7 @@ def abmil_fit(
 ) -> tuple[Fits, Float[Array, "R Q K"]]:
     """Fits R probes side by side and applies them to the query bags.
 
-    Besides the tiles, a step needs memory for R batches of bags.
+    Besides the tiles, a step needs memory for R batches of bags, or parts of them.
 
     Args:
       x: All tiles.
@@ -201,7 +216,7 @@ def abmil_fit(
     Returns:
       The fits, and logits of the query bags.
     """
-    every_bag = functools.partial(logits_of_all, batch=recipe.batch)
+    every_bag = functools.partial(logits_of_all, recipe=recipe)
     fits = fit_runs(
         # Two classes have one logit.
         init=lambda key: abmil_init(key, x.shape[1], 1 if classes == 2 else classes),

@@ -23,10 +23,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pathjax.evals.probes.abmil import (
     EVA,
-    GIBIBYTE,
     LEARNING_RATE,
     abmil_init,
     abmil_logits,
+    in_parts,
     logits_of_all,
 )
 from pathjax.evals.probes.base import Fit, Problem
@@ -66,14 +66,15 @@ class BagHazard(EpochProbe):
         role, fitted, held_out, where = self.validation(problem)
         train = [part[fitted] for part in parts["fit"]]
         val = [part[held_out] for part in parts[role]]
-        length, width = bags[0][0].shape[1], x.shape[1]
+        length = bags[0][0].shape[1]
         recipe = dataclasses.replace(EVA, epochs=self.epochs, patience=self.patience)
+        recipe, step_bytes = in_parts(recipe, length, x.shape[1])
         fits, logits = self.run(
             functools.partial(
                 hazard_fit, learning_rate=self.learning_rate, recipe=recipe
             ),
             [x, *train, *val, *parts["test"][:2]],
-            together=max(1, GIBIBYTE // (recipe.batch * length * width * 4)),
+            step_bytes,
         )
         info = {
             "chosen_by": f"{where}: epoch",
@@ -183,7 +184,7 @@ def hazard_fit(
         ),
         score=lambda params: (
             -hazard_loss(
-                logits_of_all(params, x, val_bags, val_mask, recipe.batch),
+                logits_of_all(params, x, val_bags, val_mask, recipe),
                 val_at_risk,
                 val_dies,
                 everyone,
@@ -194,7 +195,7 @@ def hazard_fit(
         rows=len(bags),
         recipe=recipe,
     )
-    apply = functools.partial(logits_of_all, batch=recipe.batch)
+    apply = functools.partial(logits_of_all, recipe=recipe)
     logits = jax.vmap(apply, (0, None, None, None))(
         fits.params, x, query_bags, query_mask
     )

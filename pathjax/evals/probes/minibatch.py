@@ -29,6 +29,10 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from pathjax.evals.probes.base import Probe, Problem, over_devices
 
 Rows = slice | Int[np.ndarray, "n"]
+TOGETHER = 1 << 30  # bytes read by one step of all runs that are fitted side by side
+# What runs in threads may take beside the embeddings, if an eighth of these is less. A
+# step holds what it reads and a few layers of it.
+LEAST_ROOM, STEP_COPIES = 1 << 26, 4
 SCORED_FOLD = "the scored fold"  # in the record of what chose the epoch
 
 
@@ -66,19 +70,22 @@ class EpochProbe(Probe):
         return "fit", np.flatnonzero(~held_out), np.flatnonzero(held_out), where
 
     def run(
-        self,
-        fit: Callable[..., Any],
-        shared: Sequence[np.ndarray],
-        together: int | None = None,
+        self, fit: Callable[..., Any], shared: Sequence[np.ndarray], step_bytes: int = 1
     ) -> Any:
-        """`fit(*shared, seeds)` of all seeds, at most so many at once.
+        """`fit(*shared, seeds)` of all seeds, some of them at once.
 
         Side by side in one program, but on a CPU each in one of its own, on a core of its
         own: the core's cache holds one run's batch, and a run ends at its own stop.
+
+        Args:
+          fit: The solver.
+          shared: What it takes, the embeddings first.
+          step_bytes: What a run's step reads of them at once.
         """
-        at_once, threads = together or self.seeds, 1
+        at_once, threads = max(1, TOGETHER // step_bytes), 1
         if jax.default_backend() == "cpu" and jax.local_device_count() == 1:
-            at_once, threads = 1, min(at_once, os.cpu_count() or 1)
+            room = max(LEAST_ROOM, shared[0].nbytes // 8) // (STEP_COPIES * step_bytes)
+            at_once, threads = 1, max(1, min(self.seeds, os.cpu_count() or 1, room))
             shared = jax.device_put(list(shared))  # once, and not in each run
         starts = range(at_once, self.seeds, at_once)
         with concurrent.futures.ThreadPoolExecutor(threads) as pool:
@@ -103,6 +110,8 @@ class Recipe:
       warm_epochs, warm_factor: The learning rate is multiplied by the factor during
         the first epochs. 5 and 1/3 are the defaults of torch's `ConstantLR`.
       b1, b2, eps: Of Adam.
+      parts: A batch's gradient is the sum of so many parts', of as many rows each: less
+        memory, and other last bits.
     """
 
     batch: int
@@ -114,6 +123,7 @@ class Recipe:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    parts: int = 1
 
 
 class Fits(NamedTuple):
@@ -272,13 +282,23 @@ def fit_runs(
     real = (jnp.arange(steps * recipe.batch) < rows).reshape(steps, recipe.batch)
     weight = real / real.sum(axis=1, keepdims=True)
 
+    def gradient_of(params, index, weight):
+        if recipe.parts == 1:
+            return jax.grad(loss)(params, index, weight)
+
+        def add(total, part):
+            return jax.tree.map(jnp.add, total, jax.grad(loss)(params, *part)), None
+
+        cut = (each.reshape(recipe.parts, -1) for each in (index, weight))
+        return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), tuple(cut))[0]
+
     def train(params, moments, key, epoch, rate):
         order = jnp.pad(epoch_order(key, epoch, rows), (0, padding))
         warm = jnp.where(epoch < recipe.warm_epochs, recipe.warm_factor, 1.0)
 
         def step(carry, batch):
             params, moments = carry
-            gradient = jax.grad(loss)(params, *batch)
+            gradient = gradient_of(params, *batch)
             return adamw(gradient, moments, params, rate * warm, recipe), None
 
         batches = order.reshape(steps, recipe.batch), weight
