@@ -67,6 +67,8 @@ def run_sweep(args: argparse.Namespace) -> int:
 
     if (args.dry_run or args.sbatch) and not args.slurm:
         raise ValueError("--dry-run and --sbatch are for --slurm: add it")
+    if args.slurm and args.only is not None:
+        raise ValueError("--only would not be used: --slurm submits all runs")
     grids = [parse_grid(words) for words in args.grid]
     sweep = Sweep(args.config, overrides(args.rest), grids, args.seeds, args.out)
     tasks = [task for name in args.tasks for task in load_tasks(name)]

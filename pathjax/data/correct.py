@@ -97,7 +97,7 @@ def fit_combat(values: Float[np.ndarray, "n G"], batch: Sequence[str]) -> Correc
     table = anndata.AnnData(
         values.astype(np.float64), obs=obs.set_axis(obs.index.astype(str))
     )
-    varies = values.std(axis=0) > 0
+    varies = np.ptp(values, axis=0) > 0  # as in set_scores.py
     after = values.astype(np.float64)
     # Of a gene without counts in a batch the first step is relative to a variance of 0.
     with np.errstate(divide="ignore"):

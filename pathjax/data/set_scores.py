@@ -92,7 +92,8 @@ def score_sets(
     inside = study.samples["sample_id"].iloc[study.fold_samples(split, fit)]
     fitted = [one for one in inside if one in expression.obs_names]
     if method == "mean_z":
-        varies = values[np.isin(ids, fitted)].std(axis=0) > 0
+        # Not the deviation, which is rounded: that of equal values may be above 0.
+        varies = np.ptp(values[np.isin(ids, fitted)], axis=0) > 0
         genes = [gene for gene, kept in zip(genes, varies, strict=True) if kept]
     panel = fit_panel(expression, fitted, genes) if method == "mean_z" else None
     found = match(sets, _places(expression[:, genes]), min_genes)

@@ -44,6 +44,19 @@ def test_the_mean_z_score_is_by_the_fold(tiny_study, scored):
     assert record["left_out"] == {"SMALL": 1} and record["fit"]["samples"] == 8
 
 
+def test_a_gene_that_is_constant_in_the_fold_is_left_out(
+    tiny_study, gmt, tmp_path, monkeypatch
+):
+    """Of 8 times 0.7 its standard deviation in float32 is 6e-8."""
+    made = tiny_study.expression()
+    made.X[:8, 0] = 0.7
+    assert made.X[:8].std(axis=0)[0] > 0
+    monkeypatch.setattr(Study, "expression", lambda self: made.copy())
+    how = {"method": "mean_z", "split": "main", "fit": "train"}
+    _, notes = score_sets(tiny_study, tmp_path / "scored", gmt, **how)
+    assert any("of 19 genes are in none" in note for note in notes)
+
+
 @pytest.mark.slow
 def test_sets_are_targets_and_tasks_by_name(scored, tmp_path):
     values = {"objective.name": "regression", "data.genes": 2, "optim.steps": 2}
