@@ -66,6 +66,8 @@ def test_a_dry_run_prints_and_submits_nothing(words, capsys):
 def test_refusals(words, tmp_path, monkeypatch, capsys):
     assert main([*words, "--dry-run"]) == 1
     assert "--dry-run and --sbatch are for --slurm" in capsys.readouterr().err
+    assert main([*words, "--slurm", "--only=1"]) == 1
+    assert "--only would not be used: --slurm" in capsys.readouterr().err
     sbatch = tmp_path / "bin" / "sbatch"
     sbatch.parent.mkdir()
     sbatch.write_text("#!/bin/sh\necho no such partition >&2\nexit 1\n")
