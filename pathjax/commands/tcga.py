@@ -88,9 +88,10 @@ def run_tcga_rna(args: argparse.Namespace) -> None:
 
 
 def run_tcga_mutations(args: argparse.Namespace) -> None:
-    from pathjax.data.study import listing
     from pathjax.datasets.tcga.labels import read_labels
     from pathjax.datasets.tcga.rates import mutation_rates
+    from pathjax.files import atomic_path
+    from pathjax.modalities.sources import label_notes
 
     read = read_labels(args.labels, args.sequenced, args.mutations)
     rates = mutation_rates(read.table)
@@ -103,9 +104,9 @@ def run_tcga_mutations(args: argparse.Namespace) -> None:
     print(shown.head(MOST_GENES).rename_axis(index=None, columns=None).to_string())
     if len(shown) > MOST_GENES:
         print(f"and {len(shown) - MOST_GENES} more genes: see --out")
-    if read.unused:
-        named = listing([f"{what}: {why}" for what, why in read.unused])
-        print(f"note: {len(read.unused)} parts of the labels are not used: {named}")
+    for note in label_notes(read):
+        print(f"note: {note}")
     if args.out:
-        rates.to_csv(args.out, index=False, float_format="%.4f")
+        with atomic_path(args.out) as partial:
+            rates.to_csv(partial, index=False, float_format="%.4f")
         print(args.out)

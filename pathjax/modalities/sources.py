@@ -17,7 +17,7 @@ import scipy.sparse
 from pathjax.data.measured import is_partial
 from pathjax.data.study import Study, listing, sha256
 from pathjax.data.text_store import read_text
-from pathjax.datasets.tcga.labels import read_labels, targets_of
+from pathjax.datasets.tcga.labels import Labels, read_labels, targets_of
 from pathjax.embeddings.embedding_file import read_embeddings
 from pathjax.files import reading, told_apart
 from pathjax.modalities.cohort import Cohort, Modality, ModalityError
@@ -117,16 +117,7 @@ def from_tables(
     if not len(first):
         raise ModalityError(f"{rna} has no tumour sample (types 01 to 09)")
     read = read_labels(labels, sequenced, mutations)
-    table, notes = read.table, []
-    if read.unused:
-        named = listing([f"{what}: {why}" for what, why in read.unused])
-        notes.append(f"{len(read.unused)} parts of the labels are not used: {named}")
-    if len(read.conflicts):
-        pairs = read.conflicts[["patient", "label"]].drop_duplicates()
-        named = listing([" ".join(pair) for pair in pairs.to_numpy().tolist()])
-        notes.append(
-            f"{len(pairs)} labels on which the files disagree are left empty: {named}"
-        )
+    table, notes = read.table, label_notes(read)
     known = table.reindex(first["case_id"])
     kept = [name for name in known.columns if not name.endswith("_source")]
     samples = pd.DataFrame(
@@ -154,6 +145,21 @@ def from_tables(
             *_unused(table.index, first["case_id"], "patients of the labels", "RNA"),
         ),
     )
+
+
+def label_notes(read: Labels) -> list[str]:
+    """What of the labels is not used, and what is left empty, a sentence each."""
+    notes = []
+    if read.unused:
+        named = listing([f"{what}: {why}" for what, why in read.unused])
+        notes.append(f"{len(read.unused)} parts of the labels are not used: {named}")
+    if len(read.conflicts):
+        pairs = read.conflicts[["patient", "label"]].drop_duplicates()
+        named = listing([" ".join(pair) for pair in pairs.to_numpy().tolist()])
+        notes.append(
+            f"{len(pairs)} labels on which the files disagree are left empty: {named}"
+        )
+    return notes
 
 
 def _read_anndata(path: Path) -> anndata.AnnData:

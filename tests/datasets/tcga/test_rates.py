@@ -45,3 +45,15 @@ def test_a_real_cohort_prints_its_rates(real_data, tmp_path, capsys):
     )
     first, one = rates.iloc[0], rates.iloc[0]["gene"]
     assert f"{one}" in printed and f"{100 * first['rate']:.1f}% of" in printed
+
+
+def test_what_the_files_disagree_on_is_told(tmp_path, capsys):
+    files = {tmp_path / "a.csv": 1, tmp_path / "b.csv": 0}
+    for path, status in files.items():
+        rows = f"TCGA-3C-AALI,{status}\nTCGA-3C-AALJ,1\n"
+        path.write_text(f"patient_id,KRAS_mut\n{rows}")
+    words = ["data", "tcga-mutations", "--mutations", "KRAS", "--labels"]
+    assert main([*words, *map(str, files)]) == 0
+    told = capsys.readouterr().out
+    assert "100.0% of 1" in told
+    assert "1 labels on which the files disagree are left empty: TCGA-3C-AALI" in told
