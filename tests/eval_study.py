@@ -48,7 +48,6 @@ def study(tmp_path_factory) -> Study:
                             site="S",
                             x=8 * tile,
                             y=8 * spot,
-                            mpp=1.0,
                             tissue=("tumour", "stroma", "fat")[(number + tile) % 3],
                         )
     ids = [one[0] for one in samples]

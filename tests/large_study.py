@@ -38,16 +38,7 @@ TILES, PX = 9091, 16
 def make_study(
     root: Path, slides: int, tiles: int = TILES, of_a_patient: int = 10
 ) -> Study:
-    writer = StudyWriter(
-        *(root,),
-        name="large",
-        tile_px=PX,
-        mpp=0.5,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build={},
-    )
+    writer = StudyWriter(root, name="large", tile_px=PX, mpp=0.5, synthetic=True)
     buffer = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (PX, PX, 3), np.uint8)
     Image.fromarray(pixels).save(buffer, "png")

@@ -41,8 +41,6 @@ def sited_study(tmp_path_factory):
                     patient_id=name,
                     site=site,
                     x=32 * tile,
-                    y=0,
-                    mpp=1.0,
                     tissue="tumour" if tile else "stroma",
                 )
     columns = ["sample_id", "patient_id", "site", "status", "pixel_x", "pixel_y"]

@@ -28,8 +28,6 @@ def writer(root: Path, name: str) -> StudyWriter:
         mpp=0.5,
         gene_id_type="symbol",
         synthetic=True,
-        provenance={},
-        build={},
     )
 
 
@@ -52,9 +50,6 @@ def benchmark(root: Path, name: str, each: int = 12) -> None:
                     patient_id=one,
                     site="unknown",
                     slide_id=one,
-                    x=0,
-                    y=0,
-                    mpp=0.5,
                     label=classes[i % len(classes)],
                 )
     made.finish(
@@ -84,8 +79,6 @@ def tcga(root: Path) -> None:
                     patient_id=one,
                     site="ZZ",
                     x=k,
-                    y=0,
-                    mpp=0.5,
                 )
     values = np.random.default_rng(0).normal(size=(count, GENES))
     values += (np.arange(count) % 6)[:, None]

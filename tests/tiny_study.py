@@ -49,8 +49,6 @@ def build_tiny_study(
                         patient_id=patient,
                         site="S1",
                         x=k * tile_px,
-                        y=0,
-                        mpp=1.0,
                         tile_class="dark" if latent[i] < 0.5 else "light",
                     )
     slope = random.normal(0, 1.5, genes)

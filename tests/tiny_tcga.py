@@ -16,16 +16,7 @@ PX = 32
 
 def tile_study(root: Path, slides, skipped=(), tiles=3) -> Study:
     """A study as `pathjax tile` makes it; a tile's colour tells of its slide."""
-    writer = StudyWriter(
-        root,
-        name="tiles",
-        tile_px=PX,
-        mpp=0.5,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build={},
-    )
+    writer = StudyWriter(root, name="tiles", tile_px=PX, mpp=0.5, synthetic=True)
     for number, slide in enumerate(slides):
         with writer.shard(slide) as shard:
             for k in range(tiles):
@@ -37,8 +28,6 @@ def tile_study(root: Path, slides, skipped=(), tiles=3) -> Study:
                     patient_id=slide[:12],
                     site=slide[5:7],
                     x=k,
-                    y=0,
-                    mpp=0.5,
                 )
     table = pd.DataFrame({"slide_id": [*slides, *skipped]})
     table["status"] = ["tiled"] * len(slides) + ["skipped"] * len(skipped)
@@ -53,7 +42,6 @@ def tile_study(root: Path, slides, skipped=(), tiles=3) -> Study:
     patients = tuple(sorted({one[:12] for one in slides}))
     return writer.finish(
         samples=table[["sample_id", "patient_id", "site"]][: len(ids)],
-        targets=[],
         splits=[Split("all", {"all": patients})],
         slides=table,
     )

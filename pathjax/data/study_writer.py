@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ log = logging.getLogger(__name__)
 class ShardWriter:
     """Takes the tiles of one shard; made by `StudyWriter.shard`."""
 
-    def __init__(self, records, name: str):
+    def __init__(self, records, name: str, mpp: float):
         self._records = records
         self._name = name
+        self._mpp = mpp
         self.rows: list[dict[str, Any]] = []
 
     def add(
@@ -55,9 +56,9 @@ class ShardWriter:
         sample_id: str,
         patient_id: str,
         site: str,
-        x: int,
-        y: int,
-        mpp: float,
+        x: int = 0,
+        y: int = 0,
+        mpp: float | None = None,
         slide_id: str | None = None,
         **targets: Any,
     ) -> None:
@@ -67,8 +68,8 @@ class ShardWriter:
           data: JPEG or PNG bytes.
           tile_id: Unique in the study.
           sample_id, patient_id, site: Whose tile it is.
-          x, y: Top left corner in the slide, level-0 pixels.
-          mpp: Micrometres per pixel of the tile as stored.
+          x, y: Top left corner in the slide, level-0 pixels, where there is one.
+          mpp: Micrometres per pixel of the tile as stored; None for the study's.
           slide_id: The slide, where a shard holds several; else the shard's name.
           **targets: Tile-level targets by name.
         """
@@ -82,7 +83,7 @@ class ShardWriter:
                 "slide_id": self._name if slide_id is None else slide_id,
                 "x": int(x),
                 "y": int(y),
-                "mpp": float(mpp),
+                "mpp": float(self._mpp if mpp is None else mpp),
                 "shard": self._name,
                 "row": len(self.rows),
                 **targets,
@@ -115,22 +116,24 @@ class StudyWriter:
         name: str,
         tile_px: int,
         mpp: float,
-        gene_id_type: str | None,
-        synthetic: bool,
-        provenance: dict[str, Any],
-        build: dict[str, Any],
+        gene_id_type: str | None = None,
+        synthetic: bool = False,
+        provenance: dict[str, Any] | None = None,
+        build: dict[str, Any] | None = None,
     ):
+        build = build or {}
         self.root = Path(root)
+        self.mpp = float(mpp)
         self.gene_id_type = gene_id_type
         self._meta = {
             "schema": SCHEMA,
             "name": name,
             "synthetic": synthetic,
             "tile_px": int(tile_px),
-            "mpp": float(mpp),
+            "mpp": self.mpp,
             "gene_id_type": gene_id_type,
             "provenance": {
-                **provenance,
+                **(provenance or {}),
                 "pathjax": pathjax.__version__,
                 "command": command_line(),
             },
@@ -207,7 +210,7 @@ class StudyWriter:
         check_name(shard, "shard")
         with atomic_path(self._shard(shard)) as partial:
             records = ArrayRecordWriter(str(partial), RECORD_OPTIONS)
-            writer = ShardWriter(records, shard)
+            writer = ShardWriter(records, shard, self.mpp)
             try:
                 yield writer
             finally:
@@ -267,8 +270,8 @@ class StudyWriter:
         self,
         *,
         samples: pd.DataFrame,
-        targets: list[Target],
-        splits: list[Split],
+        targets: Sequence[Target] = (),
+        splits: Sequence[Split] = (),
         expression=None,
         reports: pd.DataFrame | None = None,
         slides: pd.DataFrame | None = None,
@@ -288,6 +291,7 @@ class StudyWriter:
         Raises:
           StudyError: No shard, inconsistent tables, or additions that would be lost.
         """
+        targets, splits = list(targets), list(splits)
         if not self._order:
             reasons = [f"{one['what']}: {one['reason']}" for one in self._skipped]
             raise StudyError(

@@ -91,8 +91,6 @@ def build_image_table(
         name=options.name,
         tile_px=tile_px,
         mpp=mpp,
-        gene_id_type=None,
-        synthetic=False,
         provenance={"source": str(source), "sha256": sha256(source)},
         build={"table": sha256(source), "tile_px": tile_px, "mpp": mpp},
     )
@@ -304,7 +302,6 @@ def _write_patient(
                 site=row["site"],
                 x=x,
                 y=y,
-                mpp=to_mpp,
             )
     return problems
 

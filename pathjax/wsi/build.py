@@ -107,7 +107,7 @@ def tile_study(
     samples = tiled[columns].drop_duplicates("sample_id").reset_index(drop=True)
     patients = tuple(sorted(set(samples["patient_id"])))
     everyone = Split("all", {"all": patients}, note="all slides, nothing held out")
-    study = writer.finish(samples=samples, targets=[], splits=[everyone], slides=table)
+    study = writer.finish(samples=samples, splits=[everyone], slides=table)
     # Killed processes may have left half-written files.
     for folder in (out, out / "tiles", out / "thumbnails", out / ".build"):
         for path in folder.glob(".partial-*"):

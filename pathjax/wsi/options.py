@@ -64,8 +64,6 @@ class TileOptions:
             name=name,
             tile_px=self.tile_px,
             mpp=self.mpp,
-            gene_id_type=None,
-            synthetic=False,
             provenance=provenance,
             build={**build, "rules": RULES_VERSION},
         )

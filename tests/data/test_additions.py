@@ -17,18 +17,16 @@ TILE = encode_jpeg(np.full((16, 16, 3), 120, np.uint8))
 
 
 def build(root, *patients, splits=(), table=None):
-    writer = StudyWriter(root, name="t", tile_px=16, mpp=0.5, gene_id_type=None,
-                         synthetic=True, provenance={}, build={})  # fmt: skip
+    writer = StudyWriter(root, name="t", tile_px=16, mpp=0.5, synthetic=True)
     for name in patients:
         if not writer.has_shard(name):
             with writer.shard(name) as shard:
-                shard.add(TILE, tile_id=name, sample_id=name, patient_id=name, site="s",
-                          x=0, y=0, mpp=0.5)  # fmt: skip
+                shard.add(TILE, tile_id=name, sample_id=name, patient_id=name, site="s")
     if table is None:
         table = pd.DataFrame(
             {"sample_id": patients, "patient_id": patients, "site": "s"}
         )
-    return writer.finish(samples=table, targets=[], splits=list(splits))
+    return writer.finish(samples=table, splits=list(splits))
 
 
 HALVES = Split("halves", {"train": ("A",), "test": ("B",)})

@@ -25,21 +25,12 @@ def build(root, seed, with_table):
     random = np.random.default_rng(seed)
     slides = [f"P{p}-{k}" for p in range(PATIENTS) for k in range(1 + p % 3)]
     random.shuffle(slides)
-    writer = StudyWriter(
-        root,
-        name="bags",
-        tile_px=16,
-        mpp=0.5,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build={},
-    )
+    writer = StudyWriter(root, name="bags", tile_px=16, mpp=0.5, synthetic=True)
     for slide in slides:
         ids = {"sample_id": slide[:2], "patient_id": slide[:2], "site": "s"}
         with writer.shard(slide) as shard:
             for k in range(random.integers(1, 12)):
-                shard.add(b"", tile_id=f"{slide}.{k}", x=k, y=0, mpp=0.5, **ids)
+                shard.add(b"", tile_id=f"{slide}.{k}", x=k, **ids)
     names = [f"P{p}" for p in range(PATIENTS)]
     table = pd.DataFrame({"slide_id": slides, "patient_id": [s[:2] for s in slides]})
     missing = ("path", "reason", "width", "height", "mpp", "mpp_source", "tissue")
@@ -51,7 +42,6 @@ def build(root, seed, with_table):
     )
     return writer.finish(
         samples=pd.DataFrame({"sample_id": names, "patient_id": names, "site": "s"}),
-        targets=[],
         splits=[
             Split("s", {"train": tuple(names[:6]), "test": tuple(names[6:])}),
             Split(

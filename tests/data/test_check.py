@@ -36,16 +36,7 @@ def accept_changes(root):
 
 def test_tiles_of_one_channel_or_16_bits_are_named(tmp_path):
     """Channels of a camera stored apart, or more bits than a decoder keeps."""
-    writer = StudyWriter(
-        tmp_path,
-        name="grey",
-        tile_px=8,
-        mpp=0.5,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build={},
-    )
+    writer = StudyWriter(tmp_path, name="grey", tile_px=8, mpp=0.5, synthetic=True)
     grey = Image.fromarray(np.full((8, 8), 90, np.uint8))
     deep = Image.fromarray(np.full((8, 8), 9000, np.uint16))
     files = {"rgb": encode_jpeg(np.full((8, 8, 3), 90, np.uint8))}
@@ -61,7 +52,7 @@ def test_tiles_of_one_channel_or_16_bits_are_named(tmp_path):
             shard.add(data, tile_id=name, x=x, **owner)
     samples = pd.DataFrame([{key: owner[key] for key in list(owner)[:3]}])
     split = Split("all", {"all": ("P",)})
-    study = writer.finish(samples=samples, targets=[], splits=[split])
+    study = writer.finish(samples=samples, splits=[split])
     problems = check_study(study).problems
     assert problems == (
         problems[0],
@@ -102,32 +93,16 @@ def test_a_shard_that_is_no_shard(broken_copy):
 
 
 def test_truncated_jpeg_and_wrong_size_are_named(tmp_path):
-    writer = StudyWriter(
-        tmp_path,
-        name="t",
-        tile_px=16,
-        mpp=1.0,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build={},
-    )
+    writer = StudyWriter(tmp_path, name="t", tile_px=16, mpp=1.0, synthetic=True)
     whole = encode_jpeg(np.zeros((16, 16, 3), np.uint8))
     small = encode_jpeg(np.zeros((8, 8, 3), np.uint8))
     with writer.shard("A") as shard:
         for name, data in (("w", whole), ("cut", whole[:200]), ("small", small)):
             shard.add(
-                data,
-                tile_id=name,
-                sample_id="A",
-                patient_id="A",
-                site="s",
-                x=0,
-                y=0,
-                mpp=1.0,
+                data, tile_id=name, sample_id="A", patient_id="A", site="s", mpp=1.0
             )
     table = pd.DataFrame({"sample_id": ["A"], "patient_id": ["A"], "site": ["s"]})
-    study = writer.finish(samples=table, targets=[], splits=[])
+    study = writer.finish(samples=table)
     problems = check_study(study).problems
     assert any(p.startswith("tile cut is broken") for p in problems)
     assert "tile small is 8 x 8 px, study.json says 16" in problems
@@ -175,33 +150,16 @@ def test_expression_problems(tiny_study):
 
 def test_writer_refuses_what_check_finds(tiny_study, tmp_path):
     writer = StudyWriter(
-        tmp_path,
-        name="t",
-        tile_px=16,
-        mpp=1.0,
-        gene_id_type="symbol",
-        synthetic=True,
-        provenance={},
-        build={},
+        tmp_path, name="t", tile_px=16, mpp=1.0, gene_id_type="symbol", synthetic=True
     )
     with writer.shard("A") as shard:
         shard.add(
-            b"",
-            tile_id="a",
-            sample_id="P00",
-            patient_id="P00",
-            site="s",
-            x=0,
-            y=0,
-            mpp=1.0,
+            b"", tile_id="a", sample_id="P00", patient_id="P00", site="s", mpp=1.0
         )
     table = pd.DataFrame({"sample_id": ["P00"], "patient_id": ["P00"], "site": ["s"]})
     with pytest.raises(StudyError, match="not finite"):
         writer.finish(
-            samples=table,
-            targets=[],
-            splits=[],
-            expression=make_expression([[1, np.inf]], ids=("P00",)),
+            samples=table, expression=make_expression([[1, np.inf]], ids=("P00",))
         )
 
 
@@ -217,24 +175,15 @@ def test_ids_that_are_alike_are_noted(broken_copy):
 
 @pytest.mark.parametrize("value", [7, 7.0, None])
 def test_ids_that_are_not_text_are_refused(tmp_path, value):
-    writer = StudyWriter(
-        tmp_path,
-        name="t",
-        tile_px=16,
-        mpp=1.0,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build={},
-    )
+    writer = StudyWriter(tmp_path, name="t", tile_px=16, mpp=1.0, synthetic=True)
     ids = {"sample_id": "S", "patient_id": value, "site": "s"}
     with writer.shard("A") as shard:
-        shard.add(b"", tile_id="a", x=0, y=0, mpp=1.0, **ids)
+        shard.add(b"", tile_id="a", mpp=1.0, **ids)
     with pytest.raises(StudyError, match="patient_id of samples: expected text, got"):
-        writer.finish(samples=pd.DataFrame([ids]), targets=[], splits=[])
+        writer.finish(samples=pd.DataFrame([ids]))
     samples = pd.DataFrame([ids | {"patient_id": "7"}])
     with pytest.raises(StudyError, match="patient_id of tiles: expected text, got"):
-        writer.finish(samples=samples, targets=[], splits=[])
+        writer.finish(samples=samples)
 
 
 def test_reports_are_of_samples_once_and_say_something():

@@ -87,8 +87,15 @@ def spots(tmp_path_factory):
     from pathjax.data.study import Split
 
     root = tmp_path_factory.mktemp("spots") / "study"
-    writer = StudyWriter(root, name="spots", tile_px=8, mpp=1.0, gene_id_type="symbol",
-                         synthetic=True, provenance={"source": "tests"}, build={})  # fmt: skip
+    writer = StudyWriter(
+        root,
+        name="spots",
+        tile_px=8,
+        mpp=1.0,
+        gene_id_type="symbol",
+        synthetic=True,
+        provenance={"source": "tests"},
+    )
     tile = encode_jpeg(np.full((8, 8, 3), 200, np.uint8))
     rows = []
     for slide, patient in (("A1", "A"), ("A2", "A"), ("B1", "B"), ("C1", "C")):
@@ -96,8 +103,9 @@ def spots(tmp_path_factory):
             for i in range(16):
                 name = f"{slide}_{i}"
                 rows.append((name, patient, "S", slide, i // 4, i % 4))
-                shard.add(tile, tile_id=name, sample_id=name, patient_id=patient,
-                          site="S", x=0, y=0, mpp=1.0)  # fmt: skip
+                shard.add(
+                    tile, tile_id=name, sample_id=name, patient_id=patient, site="S"
+                )
     columns = ["sample_id", "patient_id", "site", "slide_id", "array_row", "array_col"]
     samples = pd.DataFrame(rows, columns=columns)
     random = np.random.default_rng(0)
@@ -112,9 +120,7 @@ def spots(tmp_path_factory):
         uns={"pathjax": {"x": "log1p(counts)"}},
     )
     split = Split("main", {"train": ("A", "B"), "test": ("C",)})
-    return writer.finish(
-        samples=samples, targets=[], splits=[split], expression=expression
-    )
+    return writer.finish(samples=samples, splits=[split], expression=expression)
 
 
 def test_only_the_fit_fold_is_fitted_on(spots, tmp_path, monkeypatch):

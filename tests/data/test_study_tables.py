@@ -42,25 +42,14 @@ def slide_rows(**changes):
 
 
 def finish(root, slides):
-    writer = StudyWriter(
-        root,
-        name="t",
-        tile_px=16,
-        mpp=0.5,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build={},
-    )
+    writer = StudyWriter(root, name="t", tile_px=16, mpp=0.5, synthetic=True)
     for name, count in (("A", 2), ("B", 3)):
         ids = {"sample_id": name, "patient_id": name, "site": "s"}
         with writer.shard(name) as shard:
             for k in range(count):
-                shard.add(b"", tile_id=f"{name}{k}", x=k, y=0, mpp=0.5, **ids)
+                shard.add(b"", tile_id=f"{name}{k}", x=k, **ids)
     samples = pd.DataFrame({"sample_id": ["A", "B"], "patient_id": ["A", "B"]})
-    return writer.finish(
-        samples=samples.assign(site="s"), targets=[], splits=[], slides=slides
-    )
+    return writer.finish(samples=samples.assign(site="s"), slides=slides)
 
 
 def test_places_are_filled_in_and_read_back(tmp_path):

@@ -14,16 +14,7 @@ TILE = encode_jpeg(np.full((16, 16, 3), 120, np.uint8))
 
 
 def make_writer(root, **build):
-    return StudyWriter(
-        root,
-        name="t",
-        tile_px=16,
-        mpp=0.5,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build=build,
-    )
+    return StudyWriter(root, name="t", tile_px=16, mpp=0.5, synthetic=True, build=build)
 
 
 def add_slide(writer, slide, tiles=2, fail_at=None):
@@ -37,9 +28,6 @@ def add_slide(writer, slide, tiles=2, fail_at=None):
                 sample_id=slide,
                 patient_id=slide,
                 site="s",
-                x=0,
-                y=0,
-                mpp=0.5,
                 colour="pink",
             )
 
@@ -60,8 +48,9 @@ def test_a_failed_shard_leaves_nothing_and_a_rerun_does_only_what_is_missing(tmp
     assert again.has_shard("A") and not again.has_shard("B")
     add_slide(again, "B")
     again.skip("C", "no image")
-    study = again.finish(samples=samples("A", "B"), targets=[], splits=[])
+    study = again.finish(samples=samples("A", "B"))
     assert study.tiles["tile_id"].tolist() == ["A0", "A1", "B0", "B1"]
+    assert (study.tiles[["x", "y", "mpp"]] == [0, 0, 0.5]).all(axis=None)
     assert study.meta["skipped"] == [{"what": "C", "reason": "no image"}]
     assert (tmp_path / "tiles" / "A.array_record").stat().st_mtime_ns == before
 
@@ -84,7 +73,7 @@ def test_an_empty_shard_and_an_empty_study_are_refused(tmp_path):
     with pytest.raises(StudyError, match="got no tile"):
         add_slide(writer, "A", tiles=0)
     with pytest.raises(StudyError, match="no shard was written"):
-        writer.finish(samples=samples(), targets=[], splits=[])
+        writer.finish(samples=samples())
 
 
 def test_all_inconsistencies_are_raised_at_once(tmp_path):
@@ -116,7 +105,7 @@ def test_checksums_are_those_of_the_files(tmp_path):
     writer = make_writer(tmp_path)
     add_slide(writer, "A")
     add_slide(writer, "B", tiles=3)
-    study = writer.finish(samples=samples("A", "B"), targets=[], splits=[])
+    study = writer.finish(samples=samples("A", "B"))
     files = study.meta["files"]
     assert set(files) > {"tiles/A.array_record", "tiles/B.array_record"}
     for name, entry in files.items():
@@ -149,7 +138,7 @@ def test_a_shard_written_again_leaves_no_rows_of_the_earlier_one(tmp_path):
     writer = make_writer(tmp_path)
     add_slide(writer, "A", tiles=5)
     add_slide(writer, "A", tiles=2)
-    study = writer.finish(samples=samples("A"), targets=[], splits=[])
+    study = writer.finish(samples=samples("A"))
     assert len(study) == len(study.tiles) == 2 and len(study.tile_bytes([1])) == 1
 
 
@@ -157,7 +146,7 @@ def test_a_shard_written_again_leaves_no_rows_of_the_earlier_one(tmp_path):
 def test_a_shard_of_another_study_is_taken_over(tmp_path, monkeypatch, linked):
     first = make_writer(tmp_path / "a")
     add_slide(first, "A")
-    source = first.finish(samples=samples("A"), targets=[], splits=[])
+    source = first.finish(samples=samples("A"))
     shard = source.root / "tiles" / "A.array_record"
     if not linked:
         monkeypatch.setattr(os, "link", refuse_link)
@@ -165,7 +154,7 @@ def test_a_shard_of_another_study_is_taken_over(tmp_path, monkeypatch, linked):
     rows = source.tiles.assign(sample_id="P", patient_id="P")
     second.adopt("A", shard, rows)
     assert second.has_shard("A") and make_writer(tmp_path / "b").has_shard("A")
-    study = second.finish(samples=samples("P"), targets=[], splits=[])
+    study = second.finish(samples=samples("P"))
     assert study.tile_bytes([0, 1]) == source.tile_bytes([0, 1])
     assert study.tiles["sample_id"].tolist() == ["P", "P"]
     name = "tiles/A.array_record"

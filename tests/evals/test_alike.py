@@ -46,9 +46,6 @@ def study(tmp_path_factory):
                 sample_id=name,
                 patient_id=name,
                 site="S",
-                x=0,
-                y=0,
-                mpp=1.0,
             )
     label = ["a", "b"] * 3
     table = {"sample_id": ids, "patient_id": ids, "site": "S", "label": label}
@@ -99,10 +96,7 @@ def section(seed):
 
 def sections(root, name, slides):
     """A study of sections tiled by `cut`: (patient, seed, options of `cut`)."""
-    writer = StudyWriter(
-        root, name=name, tile_px=9, mpp=1.0, gene_id_type=None, synthetic=True,
-        provenance={}, build={},
-    )  # fmt: skip
+    writer = StudyWriter(root, name=name, tile_px=9, mpp=1.0, synthetic=True)
     ids = [patient for patient, _, _ in slides]
     for patient, seed, options in slides:
         with writer.shard(patient) as shard:
@@ -111,9 +105,13 @@ def sections(root, name, slides):
                 if tile.mean() < 230:
                     shard.add(
                         encode_jpeg(np.repeat(tile[..., None], 3, -1).astype(np.uint8)),
-                        tile_id=f"{patient}-{x}-{y}", sample_id=patient, x=x, y=y,
-                        patient_id=patient, site="S", mpp=1.0,
-                    )  # fmt: skip
+                        tile_id=f"{patient}-{x}-{y}",
+                        sample_id=patient,
+                        x=x,
+                        y=y,
+                        patient_id=patient,
+                        site="S",
+                    )
     table = {"sample_id": ids, "patient_id": ids, "site": "S", "label": ["a", "b"] * 2}
     return writer.finish(
         samples=pd.DataFrame(table),

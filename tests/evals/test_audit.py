@@ -157,17 +157,19 @@ TASK = Task("kind", "cohort", "kind", "classification", "cohort", "fit", "test",
 
 def build(root, name, slides, folds) -> Study:
     """A study of one tile for each slide: (slide, patient, site, tile)."""
-    writer = StudyWriter(
-        root, name=name, tile_px=8, mpp=1.0, gene_id_type=None, synthetic=True,
-        provenance={}, build={},
-    )  # fmt: skip
+    writer = StudyWriter(root, name=name, tile_px=8, mpp=1.0, synthetic=True)
     tile = encode_jpeg(np.zeros((8, 8, 3), np.uint8))
     with writer.shard("all") as shard:
         for number, (slide, patient, site, tile_id) in enumerate(slides):
             shard.add(
-                tile, tile_id=tile_id, sample_id=patient, patient_id=patient,
-                site=site, slide_id=slide, x=0, y=0, mpp=1.0, kind="ab"[number % 2],
-            )  # fmt: skip
+                tile,
+                tile_id=tile_id,
+                sample_id=patient,
+                patient_id=patient,
+                site=site,
+                slide_id=slide,
+                kind="ab"[number % 2],
+            )
     owners = pd.DataFrame(slides, columns=["s", "patient_id", "site", "t"])
     samples = owners.drop_duplicates("patient_id").assign(
         sample_id=lambda table: table["patient_id"]

@@ -76,7 +76,6 @@ def render_group(
                     "slide_id": f"{name}-S1",
                     "x": (tile % side) * tile_px,
                     "y": (tile // side) * tile_px,
-                    "mpp": mpp,
                     "tile_class": tissue,
                 }
             )

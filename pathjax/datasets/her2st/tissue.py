@@ -67,8 +67,6 @@ def build_her2st_tissue(
         name="her2st-tissue",
         tile_px=tile_px,
         mpp=min(tile_ums) / tile_px,
-        gene_id_type=None,
-        synthetic=False,
         provenance={
             **PROVENANCE,
             "tiles": "on a grid over tissue; no labels, no expression",
@@ -105,7 +103,6 @@ def build_her2st_tissue(
     folds = {"train": tuple(sorted(set(patients)))}
     return writer.finish(
         samples=pd.DataFrame(samples).assign(slide_id=names),
-        targets=[],
         splits=[Split("all", folds, note="pre-training: nothing is held out")],
     )
 

@@ -117,22 +117,15 @@ def test_invalid_sources(parts, tiny_study, tmp_path):
     with pytest.raises(TcgaError, match="cannot be read as AnnData"):
         build_tcga(**parts | {"rna": parts["labels"][0]})
     joined = StudyWriter(
-        tmp_path / "joined",
-        name="joined",
-        tile_px=PX,
-        mpp=0.5,
-        gene_id_type=None,
-        synthetic=True,
-        provenance={},
-        build={},
+        tmp_path / "joined", name="joined", tile_px=PX, mpp=0.5, synthetic=True
     )
     with joined.shard("both") as shard:
         for slide in ("a", "b"):
             tile = encode_jpeg(np.zeros((PX, PX, 3), np.uint8))
             row = {"sample_id": slide, "patient_id": slide, "site": "s", "x": 0, "y": 0}
-            shard.add(tile, tile_id=slide, slide_id=slide, mpp=0.5, **row)
+            shard.add(tile, tile_id=slide, slide_id=slide, **row)
     samples = pd.DataFrame({"sample_id": ["a", "b"], "patient_id": ["a", "b"]})
-    joined.finish(samples=samples.assign(site="s"), targets=[], splits=[])
+    joined.finish(samples=samples.assign(site="s"))
     with pytest.raises(StudyError, match="pathjax tile"):
         build_tcga(**parts | {"slides": joined.root})
     with pytest.raises(TcgaError, match="neither its id nor its file name"):
