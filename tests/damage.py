@@ -135,10 +135,12 @@ def damaged_table(draw, columns: list[str], rows: list[list[str]]) -> tuple:
 
 
 @st.composite
-def table_bytes(draw, columns: list[str], rows: list[list[str]]) -> bytes:
+def table_bytes(
+    draw, columns: list[str], rows: list[list[str]], separators: str = ",,,;\t"
+) -> bytes:
     """A table as a file: damaged, with some separator, line end and encoding."""
     names, cells = draw(damaged_table(columns, rows))
-    separator = draw(st.sampled_from([",", ",", ",", ";", "\t"]))
+    separator = draw(st.sampled_from(separators))
     end = draw(st.sampled_from(["\n", "\n", "\r\n"]))
 
     def line(values: list[str]) -> str:

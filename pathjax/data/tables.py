@@ -6,6 +6,7 @@ commas, Windows paths. What a table means is up to its caller.
 """
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -17,6 +18,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 import pandas as pd
 
@@ -58,29 +60,18 @@ STEMS = {
     "tp53": ("tp53",),
 }
 MISSING = frozenset(
-    [
-        "",
-        "na",
-        "n/a",
-        "#n/a",
-        "<na>",
-        "nan",
-        "#nan",
-        "null",
-        "#null!",
-        "none",
-        "nil",
-        "nat",
-        "empty",
-        "missing",
-        "-",
-        "--",
-        "?",
-        "not available",
-        "not reported",
-        "[not available]",
-        "[not applicable]",
-    ]
+    (
+        *("", "na", "n/a", "#n/a", "<na>", "nan", "#nan", "nat", "null", "#null!"),
+        *("nil", "none", "empty", "missing", "-", "--", "?", "not available"),
+        # As TCGA's clinical tables and the GDC's XML write them.
+        *(
+            "not reported",
+            "[not available]",
+            "[not applicable]",
+            "[unknown]",
+            "not_rep",
+        ),
+    )
 )
 NOT_TEXT = {
     b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV",
@@ -197,12 +188,31 @@ def read_text(path: Path, encoding: str | None = None) -> str:
       ValueError: It is no text.
       OSError: It cannot be opened.
     """
-    data = Path(path).read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        data = gzip.decompress(data)
-    elif data.startswith(b"PK\x03\x04"):
-        data = _unzip(data)
+    with opened(path) as file:
+        data = file.read()
     return _decoded(data, path, encoding)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The bytes of a file, unpacked if it is gzipped or alone in a zip archive.
+
+    By content, because downloads often lack an extension.
+
+    Raises:
+      ValueError: It is an archive of several files, or a workbook.
+      OSError: It cannot be opened.
+    """
+    with open(path, "rb") as raw, contextlib.ExitStack() as stack:
+        magic = raw.read(4)
+        raw.seek(0)
+        if magic.startswith(b"\x1f\x8b"):
+            yield stack.enter_context(gzip.open(raw))
+        elif magic == b"PK\x03\x04":
+            archive = stack.enter_context(zipfile.ZipFile(raw))
+            yield stack.enter_context(archive.open(_member(archive)))
+        else:
+            yield raw
 
 
 def _decoded(data: bytes, path: Path, encoding: str | None = None) -> str:
@@ -239,16 +249,15 @@ def read_list(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _unzip(data: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/")]
-        # macOS adds files of its own.
-        names = [name for name in names if not name.startswith("__MACOSX/")]
-        if "[Content_Types].xml" in names:
-            raise ValueError("it is an Excel workbook: save the sheet as CSV")
-        if len(names) != 1:
-            raise ValueError(f"the archive has {len(names)} files, expected one table")
-        return archive.read(names[0])
+def _member(archive: zipfile.ZipFile) -> str:
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    # macOS adds files of its own.
+    names = [name for name in names if not name.startswith("__MACOSX/")]
+    if "[Content_Types].xml" in names:
+        raise ValueError("it is an Excel workbook: save the sheet as CSV")
+    if len(names) != 1:
+        raise ValueError(f"the archive has {len(names)} files, expected one table")
+    return names[0]
 
 
 def _rows(text: str, comment: str) -> Iterator[tuple[int, list[str]]]:

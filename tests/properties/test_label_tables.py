@@ -1,15 +1,17 @@
 """Tables of labels, task files and studies given to `pathjax evaluate`."""
 
+import gzip
 import json
 import re
 
 import pytest
-from damage import damaged_json, examples, json_bytes, refused, run, table_bytes
+from damage import cut, damaged_json, examples, json_bytes, refused, run, table_bytes
 from hypothesis import given
 
 from pathjax.data.tables import is_missing, read_table
 from pathjax.data.tcga_barcodes import find as barcode
 from pathjax.datasets.tcga.labels import COLUMNS, KEYS, read_labels
+from pathjax.datasets.tcga.tables import TcgaError
 from pathjax.evals.suites import load_tasks
 
 LABELS = (
@@ -36,8 +38,10 @@ TASK = [
 ]
 
 
-@examples(60)
-@given(content=table_bytes(*LABELS))
+@examples(100)
+@given(
+    content=table_bytes(*LABELS) | table_bytes(*LABELS).map(gzip.compress).flatmap(cut)
+)
 def test_labels(tmp_path, content):
     path = tmp_path / "labels.csv"
     path.write_bytes(content)
@@ -48,7 +52,7 @@ def test_labels(tmp_path, content):
         assert labels.table.index.is_unique
         require_rows_used_or_named(path, labels)
 
-    refused(use, ValueError)
+    refused(use, TcgaError)
 
 
 def require_rows_used_or_named(path, labels):

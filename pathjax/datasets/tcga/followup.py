@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from pathjax.data.followup import DAYS_A_MONTH, followup_problem
+from pathjax.data.tables import is_missing
 from pathjax.datasets.tcga.tables import TcgaError
-from pathjax.datasets.tcga.vocabulary import MISSING
 
 FOLLOWUP = {
     "os": "overall survival",
@@ -51,8 +51,8 @@ class Followup:
 
     def value(self, row: Mapping[str, str]) -> tuple[str, str]:
         """What a row says, "" if nothing; and what is wrong with it, "" if nothing."""
-        texts = [row[name].strip().lower() for name in self.columns]
-        if any(text in MISSING for text in texts):
+        texts = [row[name] for name in self.columns]
+        if any(map(is_missing, texts)):
             return "", ""
         try:
             time, status = map(float, texts)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from pathjax.data.followup import event_column
 from pathjax.data.split import Target
-from pathjax.data.tables import lookalikes
+from pathjax.data.tables import is_missing, lookalikes
 from pathjax.data.tables import read_table as read_any_table
 from pathjax.data.tcga_barcodes import find
 from pathjax.datasets.tcga.followup import (
@@ -38,7 +38,6 @@ from pathjax.datasets.tcga.tables import TcgaError, first_few
 from pathjax.datasets.tcga.vocabulary import (
     CLASSES,
     DESCRIPTIONS,
-    MISSING,
     MUTATED,
     MUTATION,
     NUMBERS,
@@ -361,7 +360,7 @@ def _claims(
         code, words = pd.factorize(table[column].where(read, ""))
         for number, word in enumerate(words):
             rows = np.flatnonzero(code == number)
-            if word.strip().lower() in MISSING:
+            if is_missing(word):
                 continue
             values = _values(column, word, genes)
             if values is None:

@@ -149,23 +149,20 @@ def maf_chunks(path: Path) -> Iterator[pd.DataFrame]:
     missing = [name for name in (GENE, CLASS, SAMPLE) if name not in names]
     if missing:
         raise TcgaError(f"{path} lacks the columns {', '.join(missing)} of a MAF")
-    try:
-        with opened(path) as file:
-            for rows in pd.read_csv(
-                file,
-                sep="\t",
-                skiprows=skipped,
-                usecols=lambda name: name in (GENE, CLASS, SAMPLE, FILTER),
-                dtype=str,
-                keep_default_na=False,
-                quoting=csv.QUOTE_NONE,  # 3'UTR, and quotes in annotations
-                chunksize=MAF_ROWS,
-                encoding="utf-8-sig",
-            ):
-                # A MAF without FILTER (cBioPortal's) has been filtered already.
-                yield rows if FILTER in rows else rows.assign(**{FILTER: "PASS"})
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise TcgaError(f"{path} cannot be read as a MAF: {error}") from error
+    with opened(path) as file:
+        for rows in pd.read_csv(
+            file,
+            sep="\t",
+            skiprows=skipped,
+            usecols=lambda name: name in (GENE, CLASS, SAMPLE, FILTER),
+            dtype=str,
+            keep_default_na=False,
+            quoting=csv.QUOTE_NONE,  # 3'UTR, and quotes in annotations
+            chunksize=MAF_ROWS,
+            encoding="utf-8-sig",
+        ):
+            # A MAF without FILTER (cBioPortal's) has been filtered already.
+            yield rows if FILTER in rows else rows.assign(**{FILTER: "PASS"})
 
 
 def _passed(flags: str) -> bool:

@@ -80,7 +80,7 @@ def read_matrix(
 
 def _read_xena(file: BinaryIO, path: Path, ffpe: bool) -> _Matrix:
     line, first = file.readline(), file.readline()
-    header = header_of(line, path, "\t")
+    header = header_of(line, "\t")
     # R writes TCGA.3C.AALI.01 for TCGA-3C-AALI-01.
     header = [re.sub(r"\.", "-", n) if n.startswith("TCGA.") else n for n in header]
     if first.count(b"\t") == len(header):  # R writes no name for the first column
@@ -112,7 +112,7 @@ def _read_xena(file: BinaryIO, path: Path, ffpe: bool) -> _Matrix:
         )
     file.seek(len(line))
     [ids], values = read_values(
-        file, path, width=len(header), keys=[0], columns=columns, delimiter="\t"
+        file, width=len(header), keys=[0], columns=columns, delimiter="\t"
     )
     ids = [name.strip().strip('"') for name in ids]
     aliquots = [
@@ -126,7 +126,7 @@ def _read_xena(file: BinaryIO, path: Path, ffpe: bool) -> _Matrix:
 def _read_porpoise(file: BinaryIO, path: Path, ffpe: bool) -> _Matrix:
     """Slides are FFPE by nature, which says nothing of the RNA: `ffpe` is not used."""
     line = file.readline()
-    header = header_of(line, path, ",")
+    header = header_of(line, ",")
     genes = [place for place, name in enumerate(header) if name.endswith(SUFFIX)]
     if not genes:
         raise TcgaError(
@@ -142,7 +142,6 @@ def _read_porpoise(file: BinaryIO, path: Path, ffpe: bool) -> _Matrix:
     file.seek(len(line))
     (cases, slides), columns = read_values(
         file,
-        path,
         width=len(header),
         keys=[header.index(name) for name in KEYS],
         columns=genes,

@@ -15,8 +15,7 @@ from pathlib import Path
 from pathjax.data.tables import read_table
 from pathjax.data.tcga_barcodes import Barcode, parse
 from pathjax.datasets.tcga.rna_table import Note
-from pathjax.datasets.tcga.tables import TcgaError, opened, text_of
-from pathjax.files import reading
+from pathjax.datasets.tcga.tables import TcgaError, opened
 
 PATTERNS = ("gdc_sample_sheet*.tsv", "metadata.cart*.json")
 # "Tissue Type" replaced "Sample Type"; both say Normal for normal tissue.
@@ -145,9 +144,7 @@ def _barcode(entry: dict[str, str]) -> Barcode:
 
 def _metadata(path: Path) -> Iterator[SheetRow | Note]:
     with opened(path) as file:
-        text = text_of(file.read(), path)
-    with reading(path.name, TcgaError, "JSON", "download it again"):
-        entries = json.loads(text)
+        entries = json.load(file)
     for number, entry in enumerate(entries, start=1):
         try:
             file = plain_name(str(entry["file_name"]))

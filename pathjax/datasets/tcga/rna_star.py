@@ -10,7 +10,6 @@ Format: GDC, "mRNA Analysis Pipeline"; columns as of data release 32 (2022).
 """
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +39,7 @@ from pathjax.datasets.tcga.rna_table import (
 )
 from pathjax.datasets.tcga.rna_units import MILLION
 from pathjax.datasets.tcga.tables import TcgaError, first_few, opened
+from pathjax.files import sha256
 
 ENDING = ".rna_seq.augmented_star_gene_counts.tsv"
 TYPES = {
@@ -88,27 +88,20 @@ def parse_star(path: Path) -> StarFile:
       TcgaError: It cannot be read, lacks a column, has a line of another width, or
         values that are not counts or not TPM.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TcgaError(f"{path.name} cannot be read ({error})") from error
-    data = raw
-    if path.name.endswith(".gz"):
-        with opened(path) as file:
-            data = file.read()
-    comments = begin = 0
-    while data.startswith(b"#", begin):
-        end = data.find(b"\n", begin)
-        begin = len(data) if end < 0 else end + 1
-        comments += 1
-    header = data[begin : data.find(b"\n", begin)].rstrip(b"\r").split(b"\t")
-    lacking = [name for name in TYPES if name.encode() not in header]
-    if lacking:
-        raise TcgaError(
-            f"{path.name} lacks the columns {', '.join(lacking)}: expected a STAR-counts "
-            "file as GDC gives it"
-        )
-    try:
+    with opened(path) as file:
+        data = file.read()
+        comments = begin = 0
+        while data.startswith(b"#", begin):
+            end = data.find(b"\n", begin)
+            begin = len(data) if end < 0 else end + 1
+            comments += 1
+        header = data[begin : data.find(b"\n", begin)].rstrip(b"\r").split(b"\t")
+        lacking = [name for name in TYPES if name.encode() not in header]
+        if lacking:
+            raise TcgaError(
+                f"{path.name} lacks the columns {', '.join(lacking)}: expected a "
+                "STAR-counts file as GDC gives it"
+            )
         table = pyarrow.csv.read_csv(
             pyarrow.BufferReader(data),
             pyarrow.csv.ReadOptions(
@@ -119,8 +112,7 @@ def parse_star(path: Path) -> StarFile:
                 column_types=TYPES, include_columns=list(TYPES), null_values=[""]
             ),
         )
-    except pyarrow.ArrowException as error:
-        raise TcgaError(f"{path.name} is damaged: {error}") from error
+        checksum = sha256(path)
     names = table["gene_id"]
     table = table.filter(pyarrow.compute.starts_with(names, "ENSG")).combine_chunks()
     if pyarrow.compute.count_distinct(table["gene_id"]).as_py() < table.num_rows:
@@ -142,8 +134,8 @@ def parse_star(path: Path) -> StarFile:
         genes=table.select(["gene_id", "gene_name", "gene_type"]),
         counts=counts,
         tpm=tpm,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        size=len(raw),
+        sha256=checksum,
+        size=path.stat().st_size,
     )
 
 
@@ -175,12 +167,13 @@ def read_star(
             "as --sample-sheet; file names do not say which sample they are of"
         )
     rows, skipped = read_sheets(sheets)
-    files, unmatched = _matched(find_star_files(folder), rows)
+    pairs, unmatched = _matched(find_star_files(folder), rows)
     skipped += unmatched
-    fixed = [path for path in files if _is_fixed(rows[plain_name(path.name)])]
     if not ffpe:
+        fixed = [path for path, row in pairs if is_ffpe(row.barcode, row.preservation)]
         skipped += [(path.name, FFPE) for path in fixed]
-        files = [path for path in files if path not in fixed]
+        pairs = [(path, row) for path, row in pairs if path not in fixed]
+    files = [path for path, _ in pairs]
     # The genes of the first good file are those of all.
     faults: list[Note] = []
     reference = None
@@ -230,7 +223,7 @@ def read_star(
             progress(place + 1, len(files))
     for target, place in enumerate(good):  # in place: the arrays may be most of memory
         x[target], counts[target] = x[place], counts[place]
-    used = [rows[plain_name(files[place].name)] for place in good]
+    used = [pairs[place][1] for place in good]
     obs = observations(
         [row.barcode for row in used],
         [row.aliquot for row in used],
@@ -254,10 +247,6 @@ def read_star(
     )
 
 
-def _is_fixed(row: SheetRow) -> bool:
-    return is_ffpe(row.barcode, row.preservation)
-
-
 def _vials_note(rows: list[SheetRow]) -> list[str]:
     """Says so where one of several vials of a sample may be FFPE and nothing tells."""
     vials: dict[str, set[str]] = {}
@@ -275,8 +264,8 @@ def _vials_note(rows: list[SheetRow]) -> list[str]:
 
 def _matched(
     paths: list[Path], rows: dict[str, SheetRow]
-) -> tuple[list[Path], list[Note]]:
-    """Files in a sheet, in order of sample and aliquot; and what has no partner."""
+) -> tuple[list[tuple[Path, SheetRow]], list[Note]]:
+    """Files and their rows, by sample and aliquot; and what has no partner."""
     of_name: dict[str, list[Path]] = {}
     for path in paths:
         of_name.setdefault(plain_name(path.name), []).append(path)
@@ -299,9 +288,9 @@ def _matched(
         if not name.endswith(ENDING)
     ]
 
-    def order(path: Path) -> tuple[str, str, str, str]:
-        row = rows[plain_name(path.name)]
+    def order(pair: tuple[Path, SheetRow]) -> tuple[str, str, str, str]:
+        path, row = pair
         return row.barcode.sample, row.barcode.vial, row.aliquot, path.name
 
-    files = [mine[0] for name, mine in of_name.items() if name in rows]
-    return sorted(files, key=order), notes
+    pairs = [(mine[0], rows[name]) for name, mine in of_name.items() if name in rows]
+    return sorted(pairs, key=order), notes

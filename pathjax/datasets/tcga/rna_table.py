@@ -141,7 +141,7 @@ def table_from(
     keep[equal] = False
     dropped["repeated_equal"] = len(equal)
     values = values if keep.all() else values[:, keep]
-    faults = _unusable_samples(values, obs["sample"])
+    faults = _unusable_samples(values, obs["sample"]) if values.size else {}
     if faults:
         good = [row for row in range(len(values)) if row not in faults]
         values, obs = values[good], obs.iloc[good]

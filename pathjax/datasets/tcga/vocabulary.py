@@ -60,10 +60,6 @@ _CLASS_OF_WORD = {
         "normallike": "Normal",
     },
 }
-# Missing values as pandas, R, Xena and the GDC's XML write them.
-MISSING = frozenset(
-    ("", "na", "n/a", "nan", "none", "null", "[not available]", "[unknown]", "not_rep")
-)
 # Variant classes of the GDC's MAF format, by whether they change the protein.
 _NON_SILENT = (
     "Missense_Mutation Nonsense_Mutation Nonstop_Mutation Frame_Shift_Del "

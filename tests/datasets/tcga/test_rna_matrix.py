@@ -97,19 +97,16 @@ BAD_MATRICES = {
     "empty": ("", "neither a tab-separated"),
     "header only": (TEXT.split("\n")[0], "got no rows"),
     "commas": (TEXT.replace("\t", ","), "neither a tab-separated"),
-    "cut in a line": (
-        TEXT[:-30],
-        "is damaged: .*Expected 8 columns, got 5",
-    ),
-    "ragged": (TEXT.replace("\t-9.9658", "", 2), "is damaged"),
-    "word": (TEXT.replace("-9.9658", "zero", 1), r"m\.tsv is damaged: .*zero"),
+    "cut in a line": (TEXT[:-30], "cannot be read .*Expected 8 columns, got 5"),
+    "ragged": (TEXT.replace("\t-9.9658", "", 2), "cannot be read"),
+    "word": (TEXT.replace("-9.9658", "zero", 1), r"m\.tsv cannot be read .*zero"),
     "infinite": (TEXT.replace("-9.9658", "inf", 1), "has an infinite value"),
     "transposed": (
         matrix_text(np.log2(TPM.T + 0.001), barcodes(7), IDS),
         "samples as rows; transpose it",
     ),
     "others' samples": (TEXT.replace("TCGA-", "GTEX-"), "no column that is a TCGA"),
-    "quote": (TEXT.replace("\t-9.9658", '\t"-9.9658', 1), r"m\.tsv is damaged"),
+    "quote": (TEXT.replace("\t-9.9658", '\t"-9.9658', 1), r"m\.tsv cannot be read"),
 }
 
 
@@ -170,8 +167,11 @@ BAD_TABLES = {
     "no key": (TABLE.replace("case_id", "case"), "lacks case_id"),
     "no genes": (TABLE.replace("_rnaseq", ""), "neither a tab-separated matrix"),
     "no rows": (TABLE.split("\n")[0], "lacks rows"),
-    "short row": (TABLE[:-60], "is damaged: .*columns"),
-    "word": (TABLE.replace("5,", "x,", 3).replace(",5,", ",5,no,", 1), "is damaged"),
+    "short row": (TABLE[:-60], "cannot be read .*columns"),
+    "word": (
+        TABLE.replace("5,", "x,", 3).replace(",5,", ",5,no,", 1),
+        "cannot be read",
+    ),
     "no case": (TABLE.replace("TCGA-", "x-"), "no case that can be used"),
     "twice": (TABLE.replace("G1_rnaseq", "G0_rnaseq"), "1 genes occur more than once"),
     "shifted": (porpoise_text(SCORES + 3, SCORED, CASES), "cannot determine"),

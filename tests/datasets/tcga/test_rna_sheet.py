@@ -89,7 +89,7 @@ def test_a_bad_row_is_skipped(tmp_path, old, new, reason):
         ("", "no header"),
         ("a\tb\n1\t2\n", "lacks the columns File Name.* it has a, b"),
         (sheet_text([]), "names no file"),
-        ("[{", "cannot be read as JSON"),
+        ("[{", "cannot be read"),
         ('[1, {"file_name": "x"}, {"a": []}]', "entry 1: .*no file_name"),
     ],
 )

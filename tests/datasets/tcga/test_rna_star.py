@@ -59,13 +59,16 @@ def test_agrees_with_the_csv_module(tmp_path):
 
 
 BAD = {
-    "cut in a line": (lambda text: text[:-60], "damaged|sums to"),
+    "cut in a line": (lambda text: text[:-60], "cannot be read|sums to"),
     "cut at a line": (lambda text: text[: text.rindex("ENSG")], "sums to"),
     "no header": (lambda text: text.replace("gene_id", "g"), "lacks the columns gene_"),
     "commas": (lambda text: text.replace("\t", ","), "lacks the columns"),
     "empty": (lambda text: "", "lacks the columns"),
-    "header only": (lambda text: text[: text.index("N_unm")], "no genes|damaged"),
-    "fraction": (lambda text: text.replace("\t0\t", ".5\t0\t"), "damaged"),
+    "header only": (
+        lambda text: text[: text.index("N_unm")],
+        "no genes|cannot be read",
+    ),
+    "fraction": (lambda text: text.replace("\t0\t", ".5\t0\t"), "cannot be read"),
     "negative": (lambda text: text.replace("coding\t", "coding\t-"), "below 0"),
     "no count": (
         lambda text: text.replace(f"coding\t{star_values(1)[0][0]}\t", "coding\t\t"),
