@@ -6,7 +6,7 @@ Imports nothing heavy, so that the command line can list the benchmarks.
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 
 class BenchmarkError(ValueError):
@@ -48,13 +48,6 @@ class Part:
         return (*self.places, self.archive) if self.archive else self.places
 
 
-class Pixels(Protocol):
-    """An image that is not a file of its own."""
-
-    def read(self):
-        """The image, uint8 `[H, W, 3]`."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """One labelled image.
@@ -63,7 +56,7 @@ class Record:
       tile_id: Unique in the benchmark.
       label: One of its classes.
       fold: One of its folds.
-      source: Encoded file, or pixels.
+      source: Encoded file, or what returns the image, uint8 `[H, W, 3]`.
       patient_id, slide_id: None if not published.
       site: None for the benchmark's name.
       x, y: Position in the slide in level-0 pixels, if published.
@@ -72,7 +65,7 @@ class Record:
     tile_id: str
     label: str
     fold: str
-    source: Path | Pixels
+    source: Path | Callable[[], Any]
     patient_id: str | None = None
     slide_id: str | None = None
     site: str | None = None

@@ -24,7 +24,7 @@ from PIL import Image
 
 from pathjax.data.images import decode_tile
 from pathjax.data.preprocess import Preprocess
-from pathjax.data.study import Split, Study, Target
+from pathjax.data.study import Split, Study, StudyError, Target
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.benchmarks.acquire import acquire, default_cache
 from pathjax.datasets.benchmarks.benchmark import Benchmark, BenchmarkError, Record
@@ -36,10 +36,6 @@ AT_ONCE = 16  # images in memory at once; those of BRACS are large
 FORMATS = ("PNG", "JPEG", "TIFF")
 # BRACS has regions of over 100 megapixels. Bounds the memory of one image to 1 GB.
 MAX_PIXELS = 250_000_000
-
-
-class _EmptyShardError(Exception):
-    """All images of a shard are broken."""
 
 
 def build_benchmark(
@@ -92,8 +88,6 @@ def build_benchmark(
             name=benchmark.name,
             tile_px=benchmark.tile_px,
             mpp=_study_mpp(benchmark, records),
-            gene_id_type=None,
-            synthetic=False,
             provenance={
                 "source": benchmark.source,
                 "licence": benchmark.licence,
@@ -188,7 +182,8 @@ def _write_shard(
     if writer.has_shard(name):
         return json.loads(note.read_text(encoding="utf-8"))
     skipped: dict[str, str] = {}
-    with contextlib.suppress(_EmptyShardError), writer.shard(name) as shard:
+    # A shard whose images are all broken is none.
+    with contextlib.suppress(StudyError), writer.shard(name) as shard:
         for rows in _batches(records, AT_ONCE):
             # HDF5 is read by one thread; decoding runs in several.
             images = [_read(record) for record in rows]
@@ -211,8 +206,6 @@ def _write_shard(
                     slide_id=record.slide_id or sample,
                     label=record.label,
                 )
-        if not shard.rows:
-            raise _EmptyShardError
         # Written before the shard appears, so that a shard always has its note.
         write_json(note, skipped)
     return skipped
@@ -226,7 +219,7 @@ def _read(record: Record) -> bytes | np.ndarray | OSError:
     try:
         if isinstance(record.source, Path):
             return record.source.read_bytes()
-        return record.source.read()
+        return record.source()
     except OSError as error:
         return error
 

@@ -5,6 +5,7 @@ has a table and PatchCamelyon HDF5 files.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -175,16 +176,6 @@ class _Rows:
         return self._block[row - start]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Row:
-    rows: _Rows
-    row: int
-
-    def read(self):
-        """The image, uint8 `[96, 96, 3]`."""
-        return self.rows.read(self.row)
-
-
 def read_pcam(benchmark: Benchmark, paths: Mapping[str, Path]) -> Iterator[Record]:
     """Records in the order of the files.
 
@@ -210,7 +201,7 @@ def read_pcam(benchmark: Benchmark, paths: Mapping[str, Path]) -> Iterator[Recor
                 )
         rows = _Rows(images)
         for row, (label, (slide, x, y)) in enumerate(zip(labels, slides, strict=True)):
-            name, source = f"{fold}-{row:06d}", _Row(rows, row)
+            name, source = f"{fold}-{row:06d}", functools.partial(rows.read, row)
             label = benchmark.classes[label]
             yield Record(name, label, fold, source, slide, slide, None, x, y)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pathjax.datasets.benchmarks import BENCHMARKS
+from pathjax.datasets.benchmarks import BENCHMARKS, BenchmarkError
+from pathjax.datasets.benchmarks.build import build_benchmark
 
 
 def image_bytes(form, size=(12, 8), colour=(200, 90, 160)):
@@ -176,3 +177,17 @@ def small():
         return dataclasses.replace(benchmark, **changes)
 
     return made
+
+
+@pytest.fixture
+def refuses(tmp_path):
+    """Requires that the files in `tmp_path` are no set of a name, by the message."""
+
+    def require(name, message, benchmark=None):
+        benchmark = benchmark or BENCHMARKS[name]
+        with pytest.raises(BenchmarkError, match=message):
+            build_benchmark(
+                benchmark, tmp_path / "out", manual_dir=tmp_path, partial=True
+            )
+
+    return require

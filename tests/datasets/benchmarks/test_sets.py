@@ -1,8 +1,10 @@
-"""Each set's published layout becomes a sound study with its folds and labels."""
+"""Each published layout becomes a sound study; docs/benchmarks.md agrees with the sets."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
+from benchmark_tables import files_list, sets_table
 
 from pathjax.data.check import check_study
 from pathjax.data.images import decode_tile
@@ -69,14 +71,11 @@ def test_bach_folds_are_eva_s_ranges_over_the_listing(built):
     assert len(study.split("benchmark").folds["val"]) == 132  # an image, a patient
 
 
-def test_bach_in_part_has_no_folds(trees, tmp_path):
+def test_bach_in_part_has_no_folds(trees, tmp_path, refuses):
     trees["bach"](tmp_path)
     photos = tmp_path / "ICIAR2018_BACH_Challenge" / "Photos"
     (photos / "Benign" / "b001.tif").unlink()
-    with pytest.raises(BenchmarkError, match="has 399 images, expected 400"):
-        build_benchmark(
-            BENCHMARKS["bach"], tmp_path / "out", manual_dir=tmp_path, partial=True
-        )
+    refuses("bach", "has 399 images, expected 400")
 
 
 def test_crc_folders_are_the_folds(built):
@@ -85,15 +84,10 @@ def test_crc_folders_are_the_folds(built):
     assert folds["val"]["val/TUM-AAQEFMRI"] == "TUM"
 
 
-def test_a_folder_that_is_no_class(trees, tmp_path, put_image):
+def test_a_folder_that_is_no_class(trees, tmp_path, put_image, refuses):
     trees["crc"](tmp_path)
     put_image(tmp_path / "CRC-VAL-HE-7K" / "XXX" / "XXX-AAAAAAAA.tif")
-    with pytest.raises(
-        BenchmarkError, match=r"folders XXX, which are not classes; expected"
-    ):
-        build_benchmark(
-            BENCHMARKS["crc"], tmp_path / "out", manual_dir=tmp_path, partial=True
-        )
+    refuses("crc", r"folders XXX, which are not classes; expected")
 
 
 def test_crc_msi_patients_slides_and_sites_are_in_the_names(built):
@@ -140,14 +134,11 @@ def test_mhist_partition_is_the_fold(built):
         ("MHIST_aaa.png", "../MHIST_aaa.png", "expected a file name"),
     ],
 )
-def test_mhist_table_is_checked(trees, tmp_path, old, new, message):
+def test_mhist_table_is_checked(trees, tmp_path, refuses, old, new, message):
     trees["mhist"](tmp_path)
     table = tmp_path / "annotations.csv"
     table.write_text(table.read_text().replace(old, new, 1))
-    with pytest.raises(BenchmarkError, match=message):
-        build_benchmark(
-            BENCHMARKS["mhist"], tmp_path / "out", manual_dir=tmp_path, partial=True
-        )
+    refuses("mhist", message)
 
 
 @pytest.mark.parametrize("code", ["utf-8-sig", "utf-16"])
@@ -183,12 +174,11 @@ def test_breakhis_every_listed_patient_is_held_out(trees, tmp_path):
     assert {record.fold for record in records} == {"val"}
 
 
-def test_breakhis_unknown_type(trees, tmp_path, put_image):
+def test_breakhis_unknown_type(trees, tmp_path, put_image, refuses):
     trees["breakhis"](tmp_path)
     slides = tmp_path / "BreaKHis_v1" / "histology_slides"
     put_image(slides / "breast" / "40X" / "SOB_B_XX-14-3411F-40-001.png")
-    with pytest.raises(BenchmarkError, match="expected a name like SOB"):
-        read_records(BENCHMARKS["breakhis"], {"slides": slides})
+    refuses("breakhis", "expected a name like SOB")
 
 
 def test_gleason_array_is_the_fold_and_the_second_pathologist_is_not_read(built):
@@ -201,13 +191,10 @@ def test_gleason_array_is_the_fold_and_the_second_pathologist_is_not_read(built)
 @pytest.mark.parametrize(
     "name", ["ZT76_39_A_1_1_patch_1_class_4", "ZT99_1_A_1_1_patch_1_class_0", "x"]
 )
-def test_gleason_unknown_class_or_array(trees, tmp_path, put_image, name):
+def test_gleason_unknown_class_or_array(trees, tmp_path, put_image, refuses, name):
     trees["gleason"](tmp_path)
-    discovery = tmp_path / "train_validation_patches_750"
-    put_image(discovery / f"{name}.jpg")
-    parts = {"discovery": discovery, "test": tmp_path / "test_patches_750" / "patho_1"}
-    with pytest.raises(BenchmarkError, match="expected a name like ZT76"):
-        read_records(BENCHMARKS["gleason"], parts)
+    put_image(tmp_path / "train_validation_patches_750" / f"{name}.jpg")
+    refuses("gleason", "expected a name like ZT76")
 
 
 def test_bracs_slides_and_mpp_of_each_tile(built):
@@ -247,32 +234,21 @@ def test_pcam_pixels_are_those_of_the_file(built, tmp_path):
     np.testing.assert_array_equal(tiles, expected)
 
 
-def test_pcam_broken_files(trees, small, tmp_path):
+def test_pcam_broken_files(trees, small, tmp_path, refuses):
     import h5py
 
     trees["pcam"](tmp_path, meta=False)
     labels = tmp_path / "camelyonpatch_level_2_split_valid_y.h5"
-
-    def build():
-        build_benchmark(
-            small("pcam"), tmp_path / "out", manual_dir=tmp_path, partial=True
-        )
-
-    with h5py.File(labels, "w") as file:
-        file["y"] = [0, 1, 2, 0, 1]
-    with pytest.raises(BenchmarkError, match=r"labels \[2\], expected 0 and 1"):
-        build()
-    with h5py.File(labels, "w") as file:
-        file["y"] = [0, 1]
-    with pytest.raises(BenchmarkError, match=r"for the 2 labels"):
-        build()
-    with h5py.File(labels, "w") as file:
-        file["labels"] = [0, 1]
-    with pytest.raises(BenchmarkError, match="no dataset 'y'"):
-        build()
+    for key, values, message in (
+        ("y", [0, 1, 2, 0, 1], r"labels \[2\], expected 0 and 1"),
+        ("y", [0, 1], "for the 2 labels"),
+        ("labels", [0, 1], "no dataset 'y'"),
+    ):
+        with h5py.File(labels, "w") as file:
+            file[key] = values
+        refuses("pcam", message, small("pcam"))
     labels.write_bytes(b"no")
-    with pytest.raises(BenchmarkError, match="not a complete HDF5 file"):
-        build()
+    refuses("pcam", "not a complete HDF5 file", small("pcam"))
 
 
 def test_real_colorectal_tiles(real_data, tmp_path):
@@ -292,3 +268,21 @@ def test_real_colorectal_tiles(real_data, tmp_path):
     assert sorted(study.tiles["label"].unique()) == list(crc.classes)
     for file, data in zip(files, study.tile_bytes(range(9)), strict=True):
         assert (decode_tile(data) == read_image(file)).all()  # nothing is lost
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "benchmarks.md"
+
+
+@pytest.mark.parametrize("block", [sets_table, files_list])
+def test_the_page_agrees_with_the_registry(block):
+    assert block(BENCHMARKS.values()) in DOCS.read_text(encoding="utf-8"), (
+        "run python tests/benchmark_tables.py and put its blocks there"
+    )
+
+
+def test_the_registry_is_complete():
+    for name, one in BENCHMARKS.items():
+        assert one.name == name
+        assert one.scored in one.counts and "train" in one.counts
+        assert len({part.key for part in one.parts}) == len(one.parts)
+        assert all(len(part.md5) in (0, 32) for part in one.parts)

@@ -50,11 +50,6 @@ def test_a_longer_panel_begins_like_a_shorter_one():
     assert all(short.programme.count(name) == 2 for name in MARKERS)
 
 
-def test_too_few_genes():
-    with pytest.raises(ValueError, match=f"expected at least {FEWEST_GENES}"):
-        sample_genes(0, 10)
-
-
 def test_housekeeping_answers_to_nothing():
     rows = [p == "housekeeping" for p in GENES.programme]
     assert sum(rows) == 12 and not GENES.loadings[rows].any()
