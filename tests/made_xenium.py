@@ -5,11 +5,10 @@ import gzip
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
-import scipy.sparse
 from made_spots import picture, save
+from made_visium import write_h5
 
 PIXEL_UM = 0.2125
 HE_MPP = 2.0
@@ -39,21 +38,6 @@ class Made:
     cells: pd.DataFrame
     counts: np.ndarray
     transcripts: pd.DataFrame
-
-
-def write_matrix(path: Path, ids: list[str], cells: list[str], counts) -> None:
-    matrix = scipy.sparse.csc_matrix(counts.T.astype(np.int32))
-    kinds = ["Gene Expression"] * len(GENES) + ["Negative Control Probe"] * 2
-    with h5py.File(path, "w") as file:
-        group = file.create_group("matrix")
-        group["barcodes"] = np.array(cells, "S")
-        for name in ("data", "indices", "indptr"):
-            group[name] = getattr(matrix, name)
-        group["shape"] = np.array(matrix.shape)
-        features = group.create_group("features")
-        features["id"] = np.array(ids, "S")
-        features["name"] = np.array([*GENES, *CONTROLS], "S")
-        features["feature_type"] = np.array(kinds, "S")
 
 
 def make(folder: Path, *, csv: bool = False, matrix: np.ndarray = MATRIX) -> Made:
@@ -92,7 +76,9 @@ def make(folder: Path, *, csv: bool = False, matrix: np.ndarray = MATRIX) -> Mad
     )
     poor = transcripts.iloc[:50].assign(qv=12.0)
     transcripts = pd.concat([transcripts, poor], ignore_index=True)
-    write_matrix(folder / "cell_feature_matrix.h5", ids, list(cells["cell_id"]), counts)
+    kinds = ["Gene Expression"] * len(GENES) + ["Negative Control Probe"] * 2
+    path = folder / "cell_feature_matrix.h5"
+    write_h5(path, counts, cells["cell_id"], ids, names, kinds)
     (folder / "experiment.xenium").write_text(
         json.dumps({"pixel_size": PIXEL_UM, "analysis_sw_version": "xenium-1.9.0"})
     )

@@ -26,6 +26,7 @@ from pathjax.data.study import Split, Study, StudyError
 from pathjax.data.study_writer import StudyWriter
 from pathjax.datasets.dataset import Progress
 from pathjax.datasets.spatial.anndata_file import not_counts, read_anndata
+from pathjax.datasets.spatial.hest import barcodes_of
 from pathjax.files import read_json, reading, sha256, write_json
 
 MPP = 0.5
@@ -54,7 +55,6 @@ def build_hest_bench(source: Path, out: Path, *, progress: Progress) -> Study:
         tile_px=_side(files, source),
         mpp=MPP,
         gene_id_type="symbol",
-        synthetic=False,
         provenance={
             "source": "HEST-bench (MahmoodLab/hest-bench), CC BY-NC-SA 4.0",
             "genes": sha256(source / GENES),
@@ -79,9 +79,7 @@ def build_hest_bench(source: Path, out: Path, *, progress: Progress) -> Study:
     )
     note = "HEST-bench's own: patients are held apart by it, and not named in its files"
     split = Split("hest", {f"fold{k}": ids for k, ids in enumerate(tests)}, note=note)
-    study = writer.finish(
-        samples=samples, targets=[], splits=[split], expression=joined
-    )
+    study = writer.finish(samples=samples, splits=[split], expression=joined)
     write_json(out / TASK, [task(name, genes)])
     return study
 
@@ -161,11 +159,7 @@ def _open(path: Path) -> h5py.File:
 def _write_patches(writer: StudyWriter, sample: str, path: Path) -> list[str]:
     """Writes a sample's patches as PNG; returns their barcodes."""
     with _open(path) as file:
-        key = "barcode" if "barcode" in file else "barcodes"
-        codes = [
-            code.decode() if isinstance(code, bytes) else str(code)
-            for code in np.ravel(file[key][:])
-        ]
+        codes = barcodes_of(file)
         if len(codes) != len(file["img"]):
             raise StudyError(
                 f"{path}: {len(file['img'])} patches, {len(codes)} barcodes"
@@ -186,7 +180,6 @@ def _write_patches(writer: StudyWriter, sample: str, path: Path) -> list[str]:
                     site="HEST",
                     x=corners[row][0],
                     y=corners[row][1],
-                    mpp=MPP,
                 )
     return codes
 

@@ -7,13 +7,15 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import UInt8
 
+from pathjax.data.study import StudyError
+
 TIFF_SUFFIXES = (".tif", ".tiff", ".svs", ".qptiff", ".btf")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 OPENSLIDE_SUFFIXES = (".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
 SUFFIXES = (*TIFF_SUFFIXES, *OPENSLIDE_SUFFIXES, *IMAGE_SUFFIXES)
 
 
-class SlideError(ValueError):
+class SlideError(StudyError):
     """A slide, its coordinates or a manifest cannot be used; the message says why."""
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.datasets.spatial.space_ranger import only
 from pathjax.datasets.spatial.survey import survey
 from pathjax.files import reading
 
@@ -154,13 +155,9 @@ def find_alignment(image: Path, output: Path) -> Alignment:
         if "align" in path.name.lower() or "matrix" in path.name.lower()
     ]
     own = [path for path in tables if path.name.startswith(stem)]
-    found = own or tables
-    if len(found) == 1:
-        return Alignment.read(found[0])
-    names = ", ".join(path.name for path in found)
-    raise SpatialError(
-        f"{image.name}: expected one alignment matrix {stem}alignment.csv in "
-        f"{' or '.join(map(str, folders))}, got {len(found)}"
-        f"{f' ({names})' if found else ''}. An image that is registered already needs "
-        "one with the lines 1,0,0 and 0,1,0 and 0,0,1"
+    what = f"alignment matrix {stem}alignment.csv in {' or '.join(map(str, folders))}"
+    advice = (
+        ". An image that is registered already needs one with the lines 1,0,0 and 0,1,0 "
+        "and 0,0,1"
     )
+    return Alignment.read(only(own or tables, what, image.name, advice))

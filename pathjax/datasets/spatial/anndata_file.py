@@ -22,7 +22,13 @@ from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.labels import constant, label_columns
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import Pictures
-from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import (
+    ARRAY_COLUMNS,
+    Format,
+    Note,
+    SpatialError,
+    SpatialSample,
+)
 from pathjax.datasets.spatial.scale import fit_array, median_step
 from pathjax.files import reading
 from pathjax.optional_deps import need
@@ -50,7 +56,7 @@ POSITION_COLUMNS = (
 SAME_PX = 1.5  # positions are rounded to whole pixels by some
 
 
-class AnnDataFile:
+class AnnDataFile(Format):
     """An .h5ad file or .zarr folder with positions of spots, bins or cells."""
 
     name = "AnnData"
@@ -72,9 +78,6 @@ class AnnDataFile:
                 return "obs" in file and "var" in file
         except OSError:
             return path.suffix == ".h5ad"
-
-    def samples(self, path: Path) -> list[Path]:
-        return [path]
 
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         notes = missing_chunks(path) if path.is_dir() else ()
@@ -168,8 +171,7 @@ def sample_of(
         raise SpatialError(f"{where}: {len(twice)} barcodes occur twice: {twice[0]}")
     counts, var = raw_counts(adata, where)
     positions = positions_of(adata, where)
-    left_out = list(spots_left_out(adata, positions))
-    keep = usable(adata, positions)
+    keep, left_out = usable(adata, positions)
     if not keep.any():
         raise SpatialError(f"{where}: no spot in tissue has a position")
     obs, xy = adata.obs[keep], positions[keep]
@@ -201,7 +203,6 @@ def sample_of(
         mpp={source: value / factor for source, value in evidence.items()},
         spot_um=spot_um or options.spot_um or (visium.SPOT_UM if is_visium else 0.0),
         technology=technology or ("Visium" if is_visium else "unknown"),
-        organism=tenx.organism_of(var),
         patient=patient or own_patient,
         site=constant(obs, ("site",), where),
         left_out=(*left_out, *unused),
@@ -331,23 +332,19 @@ def by_image(
     return xy[:, ::-1].copy(), (note,)
 
 
-def usable(adata: anndata.AnnData, positions: Float[np.ndarray, "n 2"]) -> np.ndarray:
-    """Spots in tissue with a position."""
-    finite = np.isfinite(positions).all(axis=1)
+def usable(
+    adata: anndata.AnnData, positions: Float[np.ndarray, "n 2"]
+) -> tuple[np.ndarray, list[Note]]:
+    """Mask of the spots in tissue with a position, and what is left out."""
+    keep, left_out = np.isfinite(positions).all(axis=1), []
+    if not keep.all():
+        left_out.append((f"{(~keep).sum()} spots", "their position is no number"))
     if "in_tissue" in adata.obs:
-        inside = pd.to_numeric(adata.obs["in_tissue"], errors="coerce").to_numpy()
-        return finite & (inside != 0)
-    return finite
-
-
-def spots_left_out(adata: anndata.AnnData, positions: Float[np.ndarray, "n 2"]):
-    """What `usable` leaves out, and why."""
-    finite = np.isfinite(positions).all(axis=1)
-    if not finite.all():
-        yield f"{(~finite).sum()} spots", "their position is no number"
-    outside = (finite & ~usable(adata, positions)).sum()
-    if outside:
-        yield f"{outside} spots", "not in tissue (in_tissue 0)"
+        inside = pd.to_numeric(adata.obs["in_tissue"], errors="coerce").to_numpy() != 0
+        if outside := (keep & ~inside).sum():
+            left_out.append((f"{outside} spots", "not in tissue (in_tissue 0)"))
+        keep = keep & inside
+    return keep, left_out
 
 
 def visium_evidence(

@@ -23,7 +23,7 @@ from pathjax.data.study_writer import SAFE_NAME, StudyWriter
 from pathjax.datasets.dataset import Progress
 from pathjax.datasets.spatial.checks import checked
 from pathjax.datasets.spatial.formats import recognise
-from pathjax.datasets.spatial.genes import expression_table
+from pathjax.datasets.spatial.genes import join
 from pathjax.datasets.spatial.image import cut_tiles
 from pathjax.datasets.spatial.manifest import SampleRow
 from pathjax.datasets.spatial.options import SpatialOptions
@@ -102,14 +102,13 @@ def write_study(
         tile_px=options.tile_px,
         mpp=options.tile_um / options.tile_px,
         gene_id_type="symbol",
-        synthetic=False,
         # The writer writes it last, when `abouts` is filled.
         provenance={
             **provenance,
             "options": dataclasses.asdict(options),
             "samples": abouts,
         },
-        build=options.build(),
+        build={"tile_um": options.tile_um, "tile_px": options.tile_px},
     )
     used: list[SpatialSample] = []
     tables: list[pd.DataFrame] = []
@@ -142,7 +141,12 @@ def write_study(
         raise StudyError(f"no sample can be used: {listing(reasons)}")
     joined, targets = join_samples(tables)
     made, missing = splits(joined)
-    expression, notes = expression_table(used, options.genes_join, options.normalise)
+    expression, notes = join(
+        {sample.name: sample.counts for sample in used},
+        options.genes_join,
+        options.normalise,
+        {sample.name: sample.organism for sample in used},
+    )
     for what, reason in [*missing, *notes]:
         writer.skip(what, reason)
     if (expression.var_names == expression.var["ensembl"]).all():
@@ -296,7 +300,6 @@ def _write_tiles(
                     site=sample.site,
                     x=round(x),
                     y=round(y),
-                    mpp=options.tile_um / options.tile_px,
                     filled=filled,
                 )
         return {

@@ -1,12 +1,10 @@
 """The formats that `pathjax data spatial` recognises, by content."""
 
 from pathlib import Path
-from typing import Protocol
 
 from pathjax.datasets.spatial.anndata_file import AnnDataFile
 from pathjax.datasets.spatial.hest import Hest
-from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import Format, SpatialError
 from pathjax.datasets.spatial.space_ranger import listed
 from pathjax.datasets.spatial.spatialdata_store import SpatialDataStore
 from pathjax.datasets.spatial.st import Her2st, SpotTables
@@ -14,39 +12,6 @@ from pathjax.datasets.spatial.stimage import STimage
 from pathjax.datasets.spatial.visium import Visium
 from pathjax.datasets.spatial.visium_hd import VisiumHD
 from pathjax.datasets.spatial.xenium import Xenium
-
-
-class Format(Protocol):
-    """What a module of a format offers.
-
-    Attributes:
-      name: Such as "Visium".
-      needs: What a path of it has, for the error when nothing is recognised.
-    """
-
-    name: str
-    needs: str
-
-    def recognises(self, path: Path) -> bool:
-        """Whether the path is meant to be of this format; it may still be incomplete."""
-        ...
-
-    def samples(self, path: Path) -> list[Path]:
-        """The paths of the samples in it, each for `read`; often the path itself.
-
-        Raises:
-          SpatialError: There is none.
-        """
-        ...
-
-    def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
-        """Reads a sample; its name is from the path.
-
-        Raises:
-          SpatialError: Something is missing or damaged.
-        """
-        ...
-
 
 # The first that recognises a path reads it: the more particular ones come first.
 FORMATS: tuple[Format, ...] = (

@@ -14,7 +14,7 @@ Images, positions and labels are not looked at.
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import anndata
 import numpy as np
@@ -24,10 +24,9 @@ import scipy.sparse
 from pathjax.data.expression_check import spreadsheet_names
 from pathjax.data.measured import state
 from pathjax.data.normalisation import UNITS, normalised, totals
-from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import SPECIES, SpatialError
 
 ENSEMBL = re.compile(r"(ENS[A-Z]*G)(\d{11}|R\d{10})(?:\.\d+)?(?:_PAR_Y)?")
-SPECIES = {"ENSG": "human", "ENSMUSG": "mouse"}
 JOINS = ("inner", "outer")
 # Set in `uns` of a sample whose file lists only genes that were seen in it, as those of
 # Stahl's ST do: a gene that another such file lists had no counts there.
@@ -71,18 +70,6 @@ def species_of(genes: pd.DataFrame, name: str) -> str | None:
         return None
     upper = (words == words.str.upper()).mean()
     return "human" if upper > 0.9 else "mouse" if upper < 0.1 else None
-
-
-def expression_table(
-    samples: Sequence[SpatialSample], how: str, normalise: str
-) -> tuple[anndata.AnnData, list[tuple[str, str]]]:
-    """`join` of samples as they are read."""
-    return join(
-        {sample.name: sample.counts for sample in samples},
-        how,
-        normalise,
-        {sample.name: sample.organism for sample in samples},
-    )
 
 
 def join(
@@ -133,9 +120,10 @@ def join(
     place = {key: i for i, key in enumerate(order)}
     counts = [_placed(one, keys[name], place) for name, one in samples.items()]
     panels: dict[frozenset[str], str] = {}
-    panel = []
+    panel, spots = [], []
     for name, one in samples.items():
         panel += [panels.setdefault(frozenset(has[name]), name)] * one.n_obs
+        spots += [f"{name}_{code}" for code in one.obs_names]
     known = pd.DataFrame(
         {name: [key in own for key in order] for own, name in panels.items()}
     )
@@ -145,7 +133,7 @@ def join(
     shared = known.to_numpy().all(axis=1)
     expression = anndata.AnnData(
         X=normalised(joined, normalise, shared),
-        obs=pd.DataFrame(index=_barcodes(samples)),
+        obs=pd.DataFrame(index=pd.Index(spots, dtype=object)),
         var=var,
         layers={"counts": joined},
         uns={"pathjax": {"x": UNITS[normalise], "genes": f"{how} join of samples"}},
@@ -158,13 +146,6 @@ def join(
         what = f"expression of {int((total == 0).sum())} spots"
         notes.append((what, "no counts of the genes whose total X is divided by"))
     return expression, notes
-
-
-def _barcodes(samples: Mapping[str, anndata.AnnData]) -> pd.Index:
-    return pd.Index(
-        [f"{name}_{code}" for name, one in samples.items() for code in one.obs_names],
-        dtype=object,
-    )
 
 
 def _require_one_species(tables, organisms: Mapping[str, str | None]) -> None:

@@ -20,11 +20,10 @@ from pathjax.data.tables import is_missing
 from pathjax.datasets.spatial.anndata_file import read_anndata, sample_of
 from pathjax.datasets.spatial.image import ImageSource, cut_tile
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import UNKNOWN, SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import UNKNOWN, Format, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import neighbour_px
-from pathjax.datasets.spatial.space_ranger import listed
+from pathjax.datasets.spatial.space_ranger import images_in, listed, only
 from pathjax.files import read_json, reading
-from pathjax.wsi.base import SUFFIXES
 
 # Folders of counts, images and metadata.
 LAYOUTS = (("st", "wsis", "metadata"), ("h5ad", "image", "meta"))
@@ -71,25 +70,11 @@ class Files:
           SpatialError: There is none, or several.
         """
         folder = self.root / self.images
-        found = [
-            path
-            for path in sorted(folder.glob(f"{self.name}.*"))
-            if path.suffix.lower() in SUFFIXES
-        ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(path.name for path in found)
-            raise SpatialError(
-                f"{folder} has {len(found)} images of one sample: {names}"
-            )
-        patches = ""
-        if self.patches:
-            patches = f"; {self.patches.name} has patches only, which overlap no others"
-        raise SpatialError(
-            f"{folder} has no image {self.name}.tif{patches}: download it, or give it by "
-            "--image"
-        )
+        own = [one for one in images_in(folder) if one.name.startswith(f"{self.name}.")]
+        advice = ": download it, or give it by --image"
+        if self.patches and not own:
+            advice = f"; {self.patches.name} has patches only, no image{advice}"
+        return only(own, f"image {self.name}.tif", folder, advice)
 
     def about(self) -> tuple[dict[str, Any], dict[str, float]]:
         """Metadata of the sample (JSON first, then the release's table), and its mpp.
@@ -120,7 +105,7 @@ class Files:
         return about, mpp
 
 
-class Hest:
+class Hest(Format):
     """A folder of HEST-1k: all of its samples; or one of its `st/ID.h5ad`."""
 
     name = "HEST-1k"
@@ -150,9 +135,7 @@ class Hest:
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         files = Files.of(path)
         about, mpp = files.about()
-        image = ImageSource.open(
-            Path(options.image) if options.image else files.image()
-        )
+        image = ImageSource.open(options.image or files.image())
         technology = str(about.get("st_technology", "")) or None
         if technology == "Spatial Transcriptomics":
             technology = "ST"
@@ -194,11 +177,10 @@ class Hest:
             return
         try:
             with h5py.File(files.patches) as file:
-                key = "barcode" if "barcode" in file else "barcodes"
-                codes = [_text(code) for code in np.ravel(file[key][:])]
+                codes = barcodes_of(file)
                 chosen = np.linspace(0, len(codes) - 1, COMPARED).astype(int)
                 patches = {codes[i]: file["img"][i] for i in np.unique(chosen)}
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, TypeError) as error:
             yield f"{files.patches} cannot be read ({error}): not compared with the image"
             return
         mpp = next(iter(sample.mpp.values()))
@@ -216,6 +198,12 @@ class Hest:
                 f"(correlation {np.median(likeness):.2f}): the image, the positions or "
                 "the scale are not of this sample"
             )
+
+
+def barcodes_of(patches: h5py.File) -> list[str]:
+    """The barcode of each of HEST's patches."""
+    key = "barcode" if "barcode" in patches else "barcodes"
+    return np.ravel(patches[key].asstr()[:]).tolist()
 
 
 def _likeness(image: ImageSource, centre, patch: np.ndarray, mpp: float) -> float:
@@ -268,7 +256,3 @@ def _number(value: Any, where: str) -> float:
 
 def _optional(about: dict[str, Any], key: str, files: Files) -> float | None:
     return _number(about[key], f"{files.name}: {key}") if key in about else None
-
-
-def _text(code: Any) -> str:
-    return code.decode() if isinstance(code, bytes) else str(code)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from pathjax.data.study import StudyError, sha256
+from pathjax.files import sha256
 from pathjax.wsi.base import Level, Slide, SlideError
 from pathjax.wsi.image_file import window
 from pathjax.wsi.slide import open_slide
@@ -83,16 +83,13 @@ class ImageSource:
     note: str = ""
 
     @classmethod
-    def open(cls, path: Path, note: str = "") -> "ImageSource":
+    def open(cls, path: str | Path, note: str = "") -> "ImageSource":
         """The image in a file.
 
         Raises:
           StudyError: It cannot be opened.
         """
-        try:
-            return cls(open_slide(path), Path(path), note)
-        except SlideError as error:
-            raise StudyError(str(error)) from error
+        return cls(open_slide(path), Path(path), note)
 
     @classmethod
     def of_array(cls, array: Any, note: str = "") -> "ImageSource":
@@ -118,10 +115,7 @@ class ImageSource:
         Raises:
           StudyError: The file is damaged there.
         """
-        try:
-            return self.slide.read(x, y, 0, width, height)
-        except SlideError as error:
-            raise StudyError(str(error)) from error
+        return self.slide.read(x, y, 0, width, height)
 
     @functools.cached_property
     def digest(self) -> str:

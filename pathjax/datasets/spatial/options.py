@@ -42,7 +42,3 @@ class SpatialOptions:
     ] = "log1p_cp10k"
     name: Annotated[str, "name of the study"] = "spatial"
     strict: Annotated[bool, "fail where there would be a warning"] = False
-
-    def build(self) -> dict[str, object]:
-        """What decides the content of a study's tiles."""
-        return {"tile_um": self.tile_um, "tile_px": self.tile_px}

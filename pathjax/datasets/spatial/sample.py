@@ -1,14 +1,19 @@
-"""One sample of spatial transcriptomics: what every format is read as."""
+"""One sample of spatial transcriptomics, and what a format offers that is read as one."""
 
+import abc
 import dataclasses
+from pathlib import Path
+from typing import ClassVar
 
 import anndata
 import numpy as np
+import pandas as pd
 import scipy.sparse
 from jaxtyping import Float
 
 from pathjax.data.study import StudyError
 from pathjax.datasets.spatial.image import ImageSource
+from pathjax.datasets.spatial.options import SpatialOptions
 
 # Ends the patient of samples whose metadata names none but that may be of one patient.
 UNKNOWN = ":unknown"
@@ -16,6 +21,7 @@ UNKNOWN = ":unknown"
 ARRAY_COLUMNS = ("array_row", "array_col")
 
 
+SPECIES = {"ENSG": "human", "ENSMUSG": "mouse"}
 Note = tuple[str, str]  # what is left out, and why
 
 
@@ -38,7 +44,7 @@ class SpatialSample:
       mpp: Micrometres per pixel of the image by each source, the best first.
       spot_um: Diameter of a spot, or side of a bin.
       technology: Such as "Visium", "Visium HD", "Xenium", "ST".
-      organism: "human" or "mouse", None where nothing tells.
+      organism: "human" or "mouse"; by the Ensembl ids if not given, None without any.
       patient, site: From metadata; a manifest takes precedence.
       left_out: What is not in `counts`, and why.
       notes: Warnings.
@@ -58,6 +64,8 @@ class SpatialSample:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if self.organism is None:
+            object.__setattr__(self, "organism", _organism_of(self.counts.var))
         problems = list(self._problems())
         if problems:
             raise SpatialError(f"sample {self.name}: " + "; ".join(problems))
@@ -91,3 +99,41 @@ class SpatialSample:
         return dataclasses.replace(
             self, counts=self.counts[rows].copy(), positions=self.positions[rows]
         )
+
+
+def _organism_of(var: pd.DataFrame) -> str | None:
+    """The organism that most Ensembl ids are of; None without ids."""
+    prefixes = var["gene_id"].str.extract("^([A-Z]+)", expand=False).dropna()
+    return SPECIES.get(prefixes.mode()[0]) if len(prefixes) else None
+
+
+class Format(abc.ABC):
+    """A format; formats.py has them all.
+
+    Attributes:
+      name: Such as "Visium".
+      needs: What a path of it has, for the error when nothing is recognised.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[str]
+
+    @abc.abstractmethod
+    def recognises(self, path: Path) -> bool:
+        """Whether the path is meant to be of this format; it may still be incomplete."""
+
+    def samples(self, path: Path) -> list[Path]:
+        """The paths of the samples in it, each for `read`; the path itself by default.
+
+        Raises:
+          SpatialError: There is none.
+        """
+        return [path]
+
+    @abc.abstractmethod
+    def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
+        """Reads a sample; its name is from the path.
+
+        Raises:
+          SpatialError: Something is missing or damaged.
+        """

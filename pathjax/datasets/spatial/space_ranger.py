@@ -7,7 +7,7 @@ Space Ranger 1 wrote `tissue_positions_list.csv` without a header, 2 to 4 write
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,11 @@ class SpatialFolder:
                 + listed(self.path)
             )
         with reading(file, SpatialError):
-            batches = _batches(file)
+            header = True
+            if file.suffix != ".parquet":
+                with open(file, encoding="utf-8-sig") as text:
+                    header = "barcode" in text.readline()
+            batches = table_batches(file, COLUMNS, header=header)
             frames = [batch[batch["in_tissue"] == 1] for batch in batches]
             table = pd.concat(frames, ignore_index=True)
         if table.empty:
@@ -158,29 +162,18 @@ class SpatialFolder:
         if output.name == "outs":
             folders.append(output.parent)
         candidates = sorted(
-            {
-                path
-                for folder in folders
-                if folder.is_dir()
-                for path in folder.iterdir()
-                if path.suffix.lower() in SUFFIXES
-                and not path.name.startswith(".")
-                and not any(word in path.name.lower() for word in NOT_FULL)
-            }
+            path
+            for path in {path for folder in folders for path in images_in(folder)}
+            if not any(word in path.name.lower() for word in NOT_FULL)
         )
         fitting = [
             path
             for path in candidates
             if all(one.fits(_size(path)) for one in self.reduced.values())
         ]
-        if len(fitting) == 1:
-            return fitting[0]
         if fitting:
-            raise SpatialError(
-                f"{output}: {len(fitting)} images could be the full-resolution one "
-                f"({', '.join(path.name for path in fitting)}): name one by --image or "
-                "in the manifest's column image"
-            )
+            advice = ": name one by --image or in the manifest's column image"
+            return only(fitting, "full-resolution image", output, advice)
         has = [kind for kind, name in REDUCED.items() if (self.path / name).is_file()]
         reduced = f"it has only {' and '.join(has)}, which are reduced" if has else ""
         others = f"of another size: {', '.join(p.name for p in candidates)}"
@@ -223,6 +216,34 @@ def one_of(folder: Path, names: Sequence[str]) -> Path:
         if (folder / name).exists():
             return folder / name
     raise SpatialError(f"{folder} lacks {names[0]}: {listed(folder)}")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Its images by the ending of their names, sorted, without hidden files."""
+    return sorted(
+        path
+        for path in folder.glob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def only(paths: Sequence[Path], what: str, where: object, advice: str = "") -> Path:
+    """The only one of some paths.
+
+    Args:
+      paths: Those that could be it.
+      what, where: Such as "image" and the folder, for the error.
+      advice: Ends the error.
+
+    Raises:
+      SpatialError: There is none, or several, which are named.
+    """
+    if len(paths) == 1:
+        return paths[0]
+    names = ", ".join(path.name for path in paths)
+    raise SpatialError(
+        f"{where}: expected one {what}, got {len(paths)}{names and f' ({names})'}{advice}"
+    )
 
 
 def match_barcodes(
@@ -273,37 +294,43 @@ def match_barcodes(
     return counts, left_out
 
 
-def parquet_batches(file: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Some columns of a Parquet file, BATCH rows at a time.
+def table_batches(
+    file: Path, types: Mapping[str, pa.DataType], *, header: bool = True
+) -> Iterator[pd.DataFrame]:
+    """Some columns of a Parquet or CSV file (packed or not), a part of it at a time.
+
+    Args:
+      file: Parquet by its ending; its types are as they are.
+      types: Of the columns to read.
+      header: Whether a CSV file names its columns; else they are those of `types`.
 
     Raises:
-      SpatialError: It lacks one.
+      SpatialError: It is damaged, or lacks a column.
     """
-    with pq.ParquetFile(file) as parquet:
-        require_columns(file, parquet.schema_arrow.names, columns)
-        for batch in parquet.iter_batches(BATCH, columns=list(columns)):
-            yield batch.to_pandas()
+    with reading(file, SpatialError):
+        if file.suffix == ".parquet":
+            with pq.ParquetFile(file) as parquet:
+                require_columns(file, parquet.schema_arrow.names, types)
+                for batch in parquet.iter_batches(BATCH, columns=list(types)):
+                    yield batch.to_pandas()
+            return
+        read = pyarrow.csv.ReadOptions(
+            column_names=None if header else list(types), block_size=1 << 24
+        )
+        with pyarrow.csv.open_csv(file, read_options=read) as csv:
+            require_columns(file, csv.schema.names, types)
+        # Others are not parsed: their type may change in the course of the file.
+        convert = pyarrow.csv.ConvertOptions(
+            column_types=types, include_columns=list(types)
+        )
+        with pyarrow.csv.open_csv(
+            file, read_options=read, convert_options=convert
+        ) as csv:
+            for batch in csv:
+                yield batch.to_pandas()
 
 
-def _batches(file: Path) -> Iterator[pd.DataFrame]:
-    if file.suffix == ".parquet":
-        yield from parquet_batches(file, tuple(COLUMNS))
-        return
-    with open(file, encoding="utf-8-sig") as text:
-        header = "barcode" in text.readline()
-    read = pyarrow.csv.ReadOptions(
-        column_names=None if header else list(COLUMNS), block_size=1 << 24
-    )
-    convert = pyarrow.csv.ConvertOptions(column_types=COLUMNS)
-    with pyarrow.csv.open_csv(file, read_options=read, convert_options=convert) as csv:
-        require_columns(file, csv.schema.names)
-        for batch in csv:
-            yield batch.select(list(COLUMNS)).to_pandas()
-
-
-def require_columns(
-    file: Path, names: Sequence[str], columns: Iterable[str] = COLUMNS
-) -> None:
+def require_columns(file: Path, names: Sequence[str], columns: Iterable[str]) -> None:
     """Raises SpatialError where `names`, those of a file, lack one of `columns`."""
     lacking = [name for name in columns if name not in names]
     if lacking:

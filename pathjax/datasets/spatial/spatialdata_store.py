@@ -14,11 +14,17 @@ import anndata
 import numpy as np
 from jaxtyping import Float
 
+from pathjax.datasets.spatial.alignment import apply, scale_of
 from pathjax.datasets.spatial.anndata_file import ZARR_MARKS, missing_chunks, sample_of
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.pictures import on_white
-from pathjax.datasets.spatial.sample import ARRAY_COLUMNS, SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import (
+    ARRAY_COLUMNS,
+    Format,
+    SpatialError,
+    SpatialSample,
+)
 from pathjax.datasets.spatial.scale import median_step
 from pathjax.datasets.spatial.space_ranger import listed
 from pathjax.datasets.spatial.visium_hd import DEFAULT_UM
@@ -33,7 +39,7 @@ BIN_NAME = re.compile(r"square_(\d+)um")
 AXES = ("x", "y")
 
 
-class SpatialDataStore:
+class SpatialDataStore(Format):
     """A folder written by `SpatialData.write`, or one element's in it (shapes/NAME)."""
 
     name = "SpatialData"
@@ -324,10 +330,9 @@ def _apply(sdata: Any, region: str, matrix: Float[np.ndarray, "3 3"]):
     xy = points[list(AXES)].to_numpy(np.float64)
     if not isinstance(system, Identity):
         back = np.linalg.inv(system.to_affine_matrix(AXES, AXES))
-        xy = xy @ back[:2, :2].T + back[:2, 2]
-    xy = xy @ matrix[:2, :2].T + matrix[:2, 2]
-    points[list(AXES)] = xy
-    return points, float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+        xy = apply(back, xy)
+    points[list(AXES)] = apply(matrix, xy)
+    return points, scale_of(matrix)
 
 
 def _in_order(table: Any, points: Any, where: str) -> Float[np.ndarray, "n 2"]:

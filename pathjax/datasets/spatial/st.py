@@ -15,18 +15,17 @@ import pandas as pd
 from pathjax.data.study import StudyError
 from pathjax.datasets.her2st import geometry, source
 from pathjax.datasets.her2st.section import SPOT_UM, counts_of, read_section
-from pathjax.datasets.spatial import tenx
 from pathjax.datasets.spatial.alignment import Alignment, apply, scale_of
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import Note, SpatialError, SpatialSample
-from pathjax.wsi.base import SUFFIXES
+from pathjax.datasets.spatial.sample import Format, Note, SpatialError, SpatialSample
+from pathjax.datasets.spatial.space_ranger import images_in, only
 
 TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 SPOT_COLUMNS = {"x", "y", "pixel_x", "pixel_y"}
 
 
-class Her2st:
+class Her2st(Format):
     """The unpacked her2st data, or the counts of one of its sections."""
 
     name = "her2st"
@@ -66,7 +65,7 @@ def _root(counts: Path) -> Path:
     return counts.parent
 
 
-class SpotTables:
+class SpotTables(Format):
     """A folder with counts, places of spots and an image for each section."""
 
     name = "ST"
@@ -100,9 +99,7 @@ class SpotTables:
             path.parent,
         )
         image = ImageSource.open(
-            Path(options.image)
-            if options.image
-            else _only("image", _images(path.parent), name, path.parent)
+            options.image or _only("image", images_in(path.parent), name, path.parent)
         )
         if _places(places) == "transformation":
             table = source.read_counts(path, source.MEASURED)
@@ -134,7 +131,6 @@ class SpotTables:
             mpp={"spot pitch": mpp},
             spot_um=SPOT_UM,
             technology="ST",
-            organism=tenx.organism_of(counts.var),
             left_out=tuple(left_out),
         )
 
@@ -193,10 +189,6 @@ def _is_table(path: Path) -> bool:
     return path.is_file() and path.name.endswith(TABLES)
 
 
-def _images(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
-
-
 def _section(path: Path) -> str:
     """A count table's name without endings; Stahl's are NAME_count_matrix-1.tsv."""
     name = path.name.removesuffix(".gz")
@@ -206,10 +198,7 @@ def _section(path: Path) -> str:
 def _only(what: str, files: Sequence[Path], name: str, folder: Path) -> Path:
     """The one of the files that has `name` in its name."""
     matching = [file for file in files if name.lower() in file.name.lower()]
-    if len(matching) == 1:
-        return matching[0]
-    has = ", ".join(file.name for file in matching or files) or "none"
-    raise SpatialError(
-        f"{folder}: expected one {what} with {name} in its name, got {len(matching)} "
-        f"({has})"
+    others = (
+        "" if matching else f" ({', '.join(file.name for file in files) or 'none'})"
     )
+    return only(matching, f"{what} with {name} in its name", folder, others)

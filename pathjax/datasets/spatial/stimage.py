@@ -17,11 +17,15 @@ from pathjax.data.tables import is_missing
 from pathjax.datasets.spatial import tenx
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import Format, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import neighbour_px
-from pathjax.datasets.spatial.space_ranger import listed, require_columns
+from pathjax.datasets.spatial.space_ranger import (
+    images_in,
+    listed,
+    only,
+    require_columns,
+)
 from pathjax.files import reading
-from pathjax.wsi.base import SUFFIXES
 
 FOLDERS = ("coord", "gene_exp", "image")
 COUNTS, COORDINATES = "_count.csv", "_coord.csv"
@@ -31,7 +35,7 @@ GEOMETRY = {"ST": (200.0, 100.0), "Visium": (100.0, 55.0)}
 BLOCK_BYTES = 1 << 24  # of a table of counts read at once
 
 
-class STimage:
+class STimage(Format):
     """A folder of STimage-1K4M with all its slides, or one of its count tables."""
 
     name = "STimage-1K4M"
@@ -57,8 +61,11 @@ class STimage:
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         root, name = path.parent.parent, path.name.removesuffix(COUNTS)
         coordinates = read_coordinates(root / "coord" / f"{name}{COORDINATES}")
+        folder = root / "image"
+        own = [one for one in images_in(folder) if one.name.startswith(f"{name}.")]
         image = ImageSource.open(
-            Path(options.image) if options.image else _image(root / "image", name)
+            options.image
+            or only(own, f"image {name}.png", folder, f": {listed(folder)}")
         )
         spots, genes, counts = read_table(path)
         place = coordinates.index.get_indexer(spots)
@@ -82,34 +89,20 @@ class STimage:
         names = [spot.removeprefix(f"{name}_") for spot in spots]
         xy, technology = xy[keep], root.name
         pitch_um, spot_um = GEOMETRY.get(technology, (None, options.spot_um or 0.0))
-        var = tenx.gene_table(genes, genes)
         return SpatialSample(
             name=name,
             counts=anndata.AnnData(
                 X=counts[np.flatnonzero(keep)],
                 obs=pd.DataFrame(index=np.array(names, object)[keep]),
-                var=var,
+                var=tenx.gene_table(genes, genes),
             ),
             positions=xy,
             image=image,
             mpp={"spot pitch": pitch_um / neighbour_px(xy)} if pitch_um else {},
             spot_um=spot_um,
             technology="Visium HD" if technology == "VisiumHD" else technology,
-            organism=tenx.organism_of(var),
             left_out=tuple(left_out),
         )
-
-
-def _image(folder: Path, name: str) -> Path:
-    found = [
-        path for path in folder.glob(f"{name}.*") if path.suffix.lower() in SUFFIXES
-    ]
-    if len(found) != 1:
-        raise SpatialError(
-            f"{folder}: expected one image {name}.png, got {len(found)}: "
-            + listed(folder)
-        )
-    return found[0]
 
 
 def read_coordinates(path: Path) -> pd.DataFrame:

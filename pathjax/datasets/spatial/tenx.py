@@ -4,7 +4,6 @@ Only features of type "Gene Expression" are kept. Positions are elsewhere.
 """
 
 import collections
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from pathjax.datasets.spatial.genes import stable_id
 from pathjax.datasets.spatial.sample import SpatialError
 from pathjax.files import reading
 
-ORGANISMS = {"ENSG": "human", "ENSMUSG": "mouse"}
 GENE = "Gene Expression"
 READ_AT_ONCE = 20_000_000  # counts per read of the HDF5 file
 
@@ -84,14 +82,6 @@ def unique(names: list[str]) -> pd.Index:
     return anndata.utils.make_index_unique(pd.Index(names, dtype=object))
 
 
-def organism_of(var: pd.DataFrame) -> str | None:
-    """The organism that most Ensembl ids are of; None without ids."""
-    kinds = collections.Counter(
-        re.match(r"[A-Z]+", name)[0] for name in var["gene_id"] if name
-    )
-    return ORGANISMS.get(kinds.most_common(1)[0][0]) if kinds else None
-
-
 def _read_h5(path: Path, rows: Rows | None, pool: Pool | None):
     with h5py.File(path) as file:
         if "matrix" not in file:
@@ -126,11 +116,11 @@ def _read_h5(path: Path, rows: Rows | None, pool: Pool | None):
         groups, names = pool(barcodes)
         counts = scipy.sparse.csr_matrix((len(names), len(features)), dtype=np.float32)
         for place, piece in pieces:
-            counts += _into(groups[place], len(names)) @ piece
+            counts += into(groups[place], len(names)) @ piece
     return counts, features, names
 
 
-def _into(groups: Int[np.ndarray, "n"], number: int) -> scipy.sparse.csr_matrix:
+def into(groups: Int[np.ndarray, "n"], number: int) -> scipy.sparse.csr_matrix:
     """The matrix `[number, n]` that sums rows by group."""
     ones = np.ones(len(groups), np.float32)
     return scipy.sparse.csr_matrix(
@@ -220,5 +210,5 @@ def _read_mtx(folder: Path, rows: Rows | None, pool: Pool | None):
         counts, names = counts[np.flatnonzero(keep)], names[keep]
     if pool is not None:
         groups, pooled = pool(names.astype("S"))
-        return _into(groups, len(pooled)) @ counts, features, pooled
+        return into(groups, len(pooled)) @ counts, features, pooled
     return counts, features, names.tolist()

@@ -10,7 +10,7 @@ import numpy as np
 
 from pathjax.datasets.spatial import space_ranger, tenx
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import Format, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import fit_array
 
 SPOT_UM = 55.0
@@ -28,7 +28,7 @@ MATRICES = (
 PROBES = "raw_probe_bc_matrix.h5"
 
 
-class Visium:
+class Visium(Format):
     """Space Ranger's output folder, or the folder around it."""
 
     name = "Visium"
@@ -43,9 +43,6 @@ class Visium:
         output = space_ranger.output_folder(path)
         names = (*MATRICES, PROBES, "spatial", *space_ranger.POSITION_FILES)
         return any((output / name).exists() for name in names)
-
-    def samples(self, path: Path) -> list[Path]:
-        return [path]
 
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         output = space_ranger.output_folder(path)
@@ -74,7 +71,6 @@ class Visium:
             mpp={source: value / factor for source, value in mpp.items()},
             spot_um=SPOT_UM,
             technology="Visium",
-            organism=tenx.organism_of(counts.var),
             left_out=tuple(left_out),
             notes=tuple(notes),
         )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pathjax.datasets.spatial import space_ranger, tenx
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import Format, SpatialError, SpatialSample
 from pathjax.datasets.spatial.scale import ArrayFit, fit_array
 
 BIN = re.compile(r"square_(\d{3})um")
@@ -21,7 +21,7 @@ DEFAULT_UM = 16
 MATRICES = ("filtered_feature_bc_matrix.h5", "filtered_feature_bc_matrix")
 
 
-class VisiumHD:
+class VisiumHD(Format):
     """Space Ranger's output, `binned_outputs` in it, or the folder of one bin size."""
 
     name = "Visium HD"
@@ -33,9 +33,6 @@ class VisiumHD:
 
     def recognises(self, path: Path) -> bool:
         return path.is_dir() and bool(_bins(path))
-
-    def samples(self, path: Path) -> list[Path]:
-        return [path]
 
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         bins = _bins(path)
@@ -89,7 +86,6 @@ class VisiumHD:
             mpp={key: value / factor for key, value in mpp.items()},
             spot_um=float(bin_um),
             technology="Visium HD",
-            organism=tenx.organism_of(counts.var),
             left_out=tuple(left_out),
         )
 

@@ -7,14 +7,12 @@ micrometres there; the alignment matrix of the H&E image brings them into its pi
 import collections
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
-import pyarrow.csv
-import pyarrow.parquet as pq
+import pyarrow as pa
 import scipy.sparse
 from jaxtyping import Float
 
@@ -22,17 +20,17 @@ from pathjax.datasets.spatial import tenx
 from pathjax.datasets.spatial.alignment import find_alignment
 from pathjax.datasets.spatial.image import ImageSource
 from pathjax.datasets.spatial.options import SpatialOptions
-from pathjax.datasets.spatial.sample import SpatialError, SpatialSample
+from pathjax.datasets.spatial.sample import Format, SpatialError, SpatialSample
 from pathjax.datasets.spatial.space_ranger import (
+    images_in,
     listed,
     one_of,
+    only,
     output_folder,
-    parquet_batches,
-    require_columns,
     sample_name,
+    table_batches,
 )
 from pathjax.files import read_json, reading
-from pathjax.wsi.base import SUFFIXES
 
 SPECS = "experiment.xenium"
 MATRICES = ("cell_feature_matrix.h5", "cell_feature_matrix")
@@ -41,11 +39,21 @@ TRANSCRIPTS = ("transcripts.parquet", "transcripts.csv.gz")
 MIN_QV = 20.0  # Phred-scaled; below it, the instrument's own matrix counts nothing
 SPOT_UM = 100.0
 CELL_UM = 10.0
-TRANSCRIPT_COLUMNS = ("feature_name", "x_location", "y_location", "qv")
+CELL_COLUMNS = {
+    "cell_id": pa.string(),
+    "x_centroid": pa.float64(),
+    "y_centroid": pa.float64(),
+}
+TRANSCRIPT_COLUMNS = {
+    "feature_name": pa.string(),
+    "x_location": pa.float64(),
+    "y_location": pa.float64(),
+    "qv": pa.float64(),
+}
 HE_NAMES = ("he_image", "h&e", "_he.", "he_aligned", "hne")
 
 
-class Xenium:
+class Xenium(Format):
     """Xenium Ranger's output folder, or the folder around it."""
 
     name = "Xenium"
@@ -59,16 +67,13 @@ class Xenium:
         names = (SPECS, *MATRICES, *CELLS, *TRANSCRIPTS)
         return path.is_dir() and sum((output / name).exists() for name in names) >= 2
 
-    def samples(self, path: Path) -> list[Path]:
-        return [path]
-
     def read(self, path: Path, options: SpatialOptions) -> SpatialSample:
         output = output_folder(path)
         pixel_um = pixel_size(output)
         matrix = one_of(output, MATRICES)
         counts, left_out = tenx.read_counts(matrix)
         left_out = list(left_out)
-        image_path = Path(options.image) if options.image else find_image(output)
+        image_path = Path(options.image or find_image(output))
         image = ImageSource.open(image_path)
         alignment = find_alignment(image_path, output)
         cells, um = read_cells(one_of(output, CELLS), counts.obs_names)
@@ -94,7 +99,6 @@ class Xenium:
             mpp={"alignment matrix": pixel_um * scale},
             spot_um=side or CELL_UM,
             technology="Xenium",
-            organism=tenx.organism_of(counts.var),
             left_out=tuple(left_out),
             notes=notes,
         )
@@ -126,18 +130,14 @@ def find_image(output: Path) -> Path:
     found = [
         path
         for folder in folders
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES
-        and any(name in path.name.lower() for name in HE_NAMES)
+        for path in images_in(folder)
+        if any(name in path.name.lower() for name in HE_NAMES)
     ]
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(path.name for path in found)
-    raise SpatialError(
-        f"{output}: expected one H&E image (named *_he_image.ome.tif), got "
-        f"{len(found)}{f' ({names})' if found else ''}: name it by --image or in the "
-        "manifest's column image. Xenium's morphology images are fluorescence"
+    advice = (
+        ": name it by --image or in the manifest's column image. Xenium's morphology "
+        "images are fluorescence"
     )
+    return only(found, "H&E image (named *_he_image.ome.tif)", output, advice)
 
 
 def read_cells(
@@ -152,21 +152,14 @@ def read_cells(
     Raises:
       SpatialError: The table is damaged, lacks a column, or names a cell twice.
     """
-    columns = ["cell_id", "x_centroid", "y_centroid"]
     with reading(path, SpatialError):
-        if path.suffix == ".parquet":
-            require_columns(path, pq.read_schema(path).names, columns)
-            table = pd.read_parquet(path, columns=columns)
-        else:
-            table = pd.read_csv(path, dtype={"cell_id": str})
-            require_columns(path, list(table), columns)
+        table = pd.concat(table_batches(path, CELL_COLUMNS))
     ids = pd.Index([_text(value) for value in table["cell_id"]])
     if ids.has_duplicates:
         raise SpatialError(f"{path} has the cell {ids[ids.duplicated()][0]} twice")
     place = ids.get_indexer(barcodes)
-    numbers = table[columns[1:]].apply(pd.to_numeric, errors="coerce")
-    um = numbers.to_numpy(np.float64)[place[place >= 0]]
-    return place, um
+    um = table[["x_centroid", "y_centroid"]].to_numpy(np.float64)
+    return place, um[place[place >= 0]]
 
 
 def _text(value: object) -> str:
@@ -208,11 +201,7 @@ def _pooled(
     file = next((output / n for n in TRANSCRIPTS if (output / n).is_file()), None)
     if file is None:
         left_out.append(("transcripts outside cells", f"{TRANSCRIPTS[0]} is not there"))
-        into = scipy.sparse.csr_matrix(
-            (np.ones(len(code), np.float32), (code, np.arange(len(code)))),
-            shape=(len(squares), len(code)),
-        )
-        counts = scipy.sparse.csr_matrix(into @ cells.X)
+        counts = scipy.sparse.csr_matrix(tenx.into(code, len(squares)) @ cells.X)
     else:
         counts, left_out = _count_transcripts(file, cells.var, grid, height, squares)
     row, column = np.divmod(squares, grid.width)
@@ -239,7 +228,7 @@ def _count_transcripts(
         raise SpatialError(f"{file}: gene {twice} is in the matrix twice")
     total = scipy.sparse.csr_matrix((len(squares), len(genes)), dtype=np.float32)
     dropped: collections.Counter[str] = collections.Counter()
-    for batch in _batches(file):
+    for batch in table_batches(file, TRANSCRIPT_COLUMNS):
         good = batch["qv"].to_numpy() >= MIN_QV
         dropped[f"quality below {MIN_QV:g} (qv)"] += int((~good).sum())
         batch = batch[good]
@@ -268,15 +257,3 @@ def _control_kinds(names: pd.Series) -> collections.Counter[str]:
     """Features that are no genes of the matrix, by the first part of their names."""
     kinds = names.str.extract(r"^([A-Za-z]+)", expand=False).fillna("other")
     return collections.Counter(f"no gene: {kind}" for kind in kinds)
-
-
-def _batches(file: Path) -> Iterator[pd.DataFrame]:
-    columns = list(TRANSCRIPT_COLUMNS)
-    with reading(file, SpatialError):
-        if file.suffix == ".parquet":
-            yield from parquet_batches(file, columns)
-            return
-        options = pyarrow.csv.ConvertOptions(include_columns=columns)
-        with pyarrow.csv.open_csv(file, convert_options=options) as table:
-            for batch in table:
-                yield batch.to_pandas()

@@ -159,7 +159,9 @@ def stamps(out):
     return {path.stem: path.stat().st_mtime_ns for path in (out / "tiles").iterdir()}
 
 
-def test_a_rerun_keeps_what_is_there_and_adds_what_is_new(source, tmp_path):
+def test_a_rerun_keeps_what_is_there_adds_what_is_new_and_cuts_what_changed(
+    source, tmp_path, made
+):
     out = tmp_path / "out"
     first = build_her2st(source, out, **SMALL, sections=("C2", "C3"))
     before = stamps(out)
@@ -167,10 +169,14 @@ def test_a_rerun_keeps_what_is_there_and_adds_what_is_new(source, tmp_path):
     assert stamps(out) == before
     assert again.fingerprint == first.fingerprint
     assert again.meta["provenance"]["samples"] == first.meta["provenance"]["samples"]
+    made("C3", seed=1).write(source)
     more = build_her2st(source, out, **SMALL, sections=("C2", "C3", "C4"))
-    assert {name: stamps(out)[name] for name in before} == before
+    after = stamps(out)
+    assert after["C2"] == before["C2"] and after["C3"] != before["C3"]
     assert set(more.tiles["slide_id"]) == {"C2", "C3", "C4"}
     assert check_study(more).problems == ()
+    with pytest.raises(StudyError, match="tile_px: 16 there, 24 now"):
+        build_her2st(source, out, tile_um=100.0, tile_px=24, sections=("C2",))
 
 
 def test_an_interrupted_build_resumes(source, tmp_path):
@@ -193,25 +199,6 @@ def test_an_interrupted_build_resumes(source, tmp_path):
     assert {name: stamps(out)[name] for name in before} == before
     whole = build_her2st(source, tmp_path / "whole", **SMALL)
     assert study.fingerprint == whole.fingerprint
-
-
-def test_a_changed_image_remakes_its_shard_only(source, tmp_path, made):
-    out = tmp_path / "out"
-    build_her2st(source, out, **SMALL, sections=("C2", "C3"))
-    before = stamps(out)
-    made("C3", seed=1).write(source)
-    study = build_her2st(source, out, **SMALL, sections=("C2", "C3"))
-    after = stamps(out)
-    assert after["C2"] == before["C2"] and after["C3"] != before["C3"]
-    assert check_study(study).problems == ()
-
-
-def test_other_parameters_are_refused(source, tmp_path):
-    build_her2st(source, tmp_path / "out", **SMALL, sections=("C2",))
-    with pytest.raises(StudyError, match="tile_px: 16 there, 24 now"):
-        build_her2st(
-            source, tmp_path / "out", tile_um=100.0, tile_px=24, sections=("C2",)
-        )
 
 
 def test_the_archive_layout_gives_the_same_tiles(source, tmp_path):

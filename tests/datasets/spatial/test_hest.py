@@ -109,7 +109,10 @@ def test_patches_that_show_other_tissue_are_an_error(root):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        ("wsis/TENX1.png", r"wsis has no image TENX1.tif; TENX1.h5 has patches only"),
+        (
+            "wsis/TENX1.png",
+            r"wsis: expected one image TENX1.tif, got 0; TENX1.h5 has patches only",
+        ),
         ("st/TENX1.h5ad", r"st/TENX1.h5ad does not exist"),
         ("metadata/TENX1.json", None),
         ("patches/TENX1.h5", None),

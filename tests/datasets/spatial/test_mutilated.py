@@ -332,15 +332,6 @@ def test_two_samples_of_one_name(folder, tmp_path):
         build(folder, other, out=tmp_path / "strict", strict=True)
 
 
-def test_nothing_that_is_known(tmp_path):
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "notes.txt").touch()
-    with pytest.raises(StudyError, match="of no known format: it has notes.txt"):
-        build(tmp_path / "x", out=tmp_path / "out")
-    with pytest.raises(StudyError, match="does not exist"):
-        build(tmp_path / "y", out=tmp_path / "out")
-
-
 HD = "binned_outputs/square_008um"
 HD_ERRORS = {
     "no matrix": (MATRIX, "square_008um lacks filtered_feature_bc_matrix.h5"),
