@@ -1,7 +1,6 @@
 """The image of a sample, read in parts, and tiles cut around spots.
 
-Files are opened by pathjax.wsi's readers; arrays (of AnnData or SpatialData) are read
-through the same interface.
+Files and arrays (of AnnData or SpatialData) are opened by pathjax.wsi's readers.
 """
 
 import collections
@@ -20,52 +19,14 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from pathjax.files import sha256
-from pathjax.wsi.base import Level, Slide, SlideError
-from pathjax.wsi.image_file import window
+from pathjax.wsi.base import Slide
+from pathjax.wsi.image_file import ArraySlide, window
 from pathjax.wsi.slide import open_slide
 
 RESAMPLE = Image.Resampling.BICUBIC
 SUPPORT = 2.0  # reach of the bicubic filter in source pixels, times the reduction
 BLOCK_PX = 2048  # side of the squares whose spots are cut from one region
 STRIP_PX = 1024  # rows read at once where the whole image is read
-
-
-class ArraySlide:
-    """A `Slide` of one level over an array `[H, W, 3]` uint8, which may be lazy.
-
-    Anything with `shape` and slices that `np.asarray` understands: NumPy, dask, zarr.
-    """
-
-    mpp = None
-    mpp_source = "an array does not state its micrometres per pixel"
-
-    def __init__(self, array: Any):
-        if len(array.shape) != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise SlideError(
-                f"expected an image [height, width, 3] of uint8, got {array.dtype} of "
-                f"shape {tuple(array.shape)}"
-            )
-        self._array = array
-        height, width = (int(side) for side in array.shape[:2])
-        self.levels = (Level(width, height, 1.0),)
-        self.bounds = (0, 0, width, height)
-
-    def read(
-        self, x: int, y: int, level: int, width: int, height: int
-    ) -> UInt8[np.ndarray, "H W 3"]:
-        top, left = max(y, 0), max(x, 0)
-        piece = np.asarray(
-            self._array[top : max(y + height, 0), left : max(x + width, 0)]
-        )
-        if piece.shape[:2] == (height, width):
-            return piece
-        return window(piece, x - left, y - top, width, height)
-
-    def expect(self, level, regions) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,39 +113,17 @@ def cut_tile(
       tile_px: Side of the tile returned.
       background: Fills what is beyond the image's edge.
     """
-    height, width = image.shape[:2]
     left, top = centre[0] - side / 2, centre[1] - side / 2
     margin = _margin(side, tile_px)
     x0, y0 = math.floor(left) - margin, math.floor(top) - margin
     x1, y1 = math.ceil(left + side) + margin, math.ceil(top + side) + margin
     box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
-    if min(x0, y0) >= 0 and x1 <= width and y1 <= height:
-        window, share = image[y0:y1, x0:x1], 0.0  # the usual case
-    else:
-        window, filled = _padded(image, (x0, y0, x1, y1), background)
-        core = filled[math.floor(box[1]) : math.ceil(box[3])]
-        share = float(core[:, math.floor(box[0]) : math.ceil(box[2])].mean())
-    tile = Image.fromarray(window).resize((tile_px, tile_px), RESAMPLE, box=box)
-    return np.asarray(tile), share
-
-
-def _padded(image, corners: tuple[int, int, int, int], background):
-    """A window that may reach beyond the image, and where it was filled in."""
-    (height, width), (x0, y0, x1, y1) = image.shape[:2], corners
-    window = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-    window[:] = background
-    inside = (
-        slice(max(y0, 0), max(min(y1, height), 0)),
-        slice(max(x0, 0), max(min(x1, width), 0)),
-    )
-    piece = image[inside]
-    filled = np.ones(window.shape[:2], bool)
-    if piece.size:
-        at_y, at_x = inside[0].start - y0, inside[1].start - x0
-        place = (slice(at_y, at_y + piece.shape[0]), slice(at_x, at_x + piece.shape[1]))
-        window[place] = piece
-        filled[place] = False
-    return window, filled
+    place = (x0, y0, x1 - x0, y1 - y0)
+    source = Image.fromarray(window(image, *place, background))
+    tile = np.asarray(source.resize((tile_px, tile_px), RESAMPLE, box=box))
+    filled = window(np.broadcast_to(False, image.shape[:2]), *place, True)
+    core = filled[math.floor(box[1]) : math.ceil(box[3])]
+    return tile, float(core[:, math.floor(box[0]) : math.ceil(box[2])].mean())
 
 
 def _margin(side: float, tile_px: int) -> int:
