@@ -30,9 +30,9 @@ from pathjax.data.tables import (
 )
 from pathjax.datasets.dataset import Progress
 from pathjax.datasets.options import ImageOptions
+from pathjax.wsi.scale import mpp_of
 
 COLUMNS = ("path", "patient_id", "sample_id", "slide_id", "site", "mpp")
-MPP_RANGE = (0.05, 20.0)  # as for slides (docs/tiling.md)
 SAME = 0.01  # relative difference of mpp below which an image is not resized
 QUALITY = 95
 
@@ -273,11 +273,7 @@ def _write_patient(
     tiles: list[tuple[int, int, int, np.ndarray]] = []
     for line, row in rows.iterrows():
         try:
-            mpp = number(row["mpp"])
-            if not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
-                raise ValueError(
-                    f"expected mpp between {MPP_RANGE[0]} and {MPP_RANGE[1]}, got {mpp}"
-                )
+            mpp = mpp_of(row["mpp"])
             image = decode_tile(path_below(folder, row["path"]).read_bytes())
             parts = cut(image, mpp, tile_px, to_mpp)
             if not parts:

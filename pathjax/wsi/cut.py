@@ -8,7 +8,8 @@ tile (docs/tiling.md, "Speed"). Memory is that of a few regions and of a row of 
 import collections
 import concurrent.futures
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -17,6 +18,7 @@ from pathjax.data.images import encode_jpeg
 from pathjax.wsi.base import Slide
 from pathjax.wsi.scale import Reading
 
+T, R = TypeVar("T"), TypeVar("R")
 # Of one region, three tiles of 224 px: it stays in a core's cache while it is cut, and
 # the blocks that two regions share stay in the reader's.
 REGION_PIXELS = 160 << 10
@@ -89,7 +91,6 @@ def encoded_tiles(
         return [encode_jpeg(tile, quality) for tile in read_run(slide, run, reading)]
 
     downsample = slide.levels[reading.level].downsample
-    waiting = runs(places, reading, downsample)
     slide.expect(
         reading.level,
         (
@@ -97,16 +98,25 @@ def encoded_tiles(
             for run in runs(places, reading, downsample)
         ),
     )
+    every = runs(places, reading, downsample)
+    yield from in_order(encoded, every, threads, 2 * threads)
+
+
+def in_order(
+    work: Callable[[T], Iterable[R]], items: Iterable[T], threads: int, ahead: int
+) -> Iterator[R]:
+    """What `work` gives for each item, one after another; `ahead` items are begun."""
     if threads == 1:
-        for run in waiting:
-            yield from encoded(run)
+        for item in items:
+            yield from work(item)
         return
+    waiting = iter(items)
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         begun = collections.deque(
-            pool.submit(encoded, run) for run in itertools.islice(waiting, 2 * threads)
+            pool.submit(work, item) for item in itertools.islice(waiting, ahead)
         )
         while begun:
             yield from begun.popleft().result()
             begun.extend(
-                pool.submit(encoded, run) for run in itertools.islice(waiting, 1)
+                pool.submit(work, item) for item in itertools.islice(waiting, 1)
             )

@@ -22,13 +22,12 @@ from pathjax.data.tables import (
     file_name,
     filled_in_part,
     lookalikes,
-    number,
     path_below,
     read_table,
 )
 from pathjax.data.tcga_barcodes import find
 from pathjax.wsi.base import SUFFIXES, SlideError
-from pathjax.wsi.scale import PLAUSIBLE_MPP
+from pathjax.wsi.scale import mpp_of
 
 COLUMNS = ("path", "slide_id", "patient_id", "sample_id", "site", "mpp")
 UNKNOWN_SITE = "unknown"
@@ -190,7 +189,7 @@ def _row(entry: dict[str, str], source: Path) -> SlideRow:
         sample_id=entry.get("sample_id", "") or slide_id,
         site=entry.get("site", "") or site,
         path=os.path.abspath(path),
-        mpp=_mpp(entry["mpp"]) if entry.get("mpp") else None,
+        mpp=mpp_of(entry["mpp"]) if entry.get("mpp") else None,
         mpp_source="manifest" if entry.get("mpp") else "",
     )
 
@@ -202,19 +201,6 @@ def _owner(slide_id: str, path: str) -> tuple[str, str]:
             barcode = find(name)
             return barcode.patient, barcode.site
     return slide_id, UNKNOWN_SITE
-
-
-def _mpp(text: str) -> float:
-    try:
-        value = number(text)
-    except ValueError:
-        value = -1
-    low, high = PLAUSIBLE_MPP  # outside is a slip of unit or column
-    if not low <= value <= high:
-        raise ValueError(
-            f"mpp is {text!r}, expected micrometres per pixel, {low:g} to {high:g}"
-        )
-    return value
 
 
 def _consistent(
@@ -277,7 +263,7 @@ def _with_mpp(
             unused.append((f"line {line} of {path.name}", reason))
             continue
         try:
-            value: float | str = _mpp(entry["mpp"])
+            value: float | str = mpp_of(entry["mpp"])
         except ValueError as error:
             value = f"line {line} of {path.name}: {error}"
         for where in matches:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from pathjax.data.tables import number
 from pathjax.wsi.base import Level, Slide, SlideError
 
 # 0.05 is a 200x scan, 20 is coarser than 0.5x. Outside are units mistaken for others
@@ -84,6 +85,24 @@ def slide_mpp(slide: Slide, given: float | None, advice: str = ADVICE) -> float:
     if mpp is None:
         raise SlideError(f"micrometres per pixel unknown: {slide.mpp_source}; {advice}")
     return mpp
+
+
+def mpp_of(text: str) -> float:
+    """Micrometres per pixel as a table has them.
+
+    Raises:
+      ValueError: It is no number, or not a plausible one.
+    """
+    try:
+        value = number(text)
+    except ValueError:
+        value = -1
+    low, high = PLAUSIBLE_MPP  # outside is a slip of unit or column
+    if not low <= value <= high:
+        raise ValueError(
+            f"mpp is {text!r}, expected micrometres per pixel, {low:g} to {high:g}"
+        )
+    return value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,7 @@ def test_rows_that_cannot_be_used_are_named_and_the_others_are_kept(folder):
     assert len(study.samples) + len(skipped) == len(rows)
     assert "not a complete image" in skipped["bad.png (line 5)"]
     assert "No such file" in skipped["none.png (line 6)"]
-    assert "mpp between 0.05 and 20" in skipped["a.jpg (line 7)"]
+    assert "expected micrometres per pixel, 0.05 to 20" in skipped["a.jpg (line 7)"]
     assert "smaller than a tile of 16 um" in skipped["small.png (line 8)"]
     assert study.split("folds").folds == {"train": ("P1",), "test": ("P2",)}
 

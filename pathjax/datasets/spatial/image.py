@@ -3,12 +3,9 @@
 Files and arrays (of AnnData or SpatialData) are opened by pathjax.wsi's readers.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
 import functools
 import hashlib
-import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +17,7 @@ from PIL import Image
 
 from pathjax.files import sha256
 from pathjax.wsi.base import Slide
+from pathjax.wsi.cut import in_order
 from pathjax.wsi.image_file import ArraySlide, window
 from pathjax.wsi.slide import open_slide
 
@@ -163,13 +161,5 @@ def cut_tiles(
             for row, centre in zip(rows, centres[rows] - low, strict=True)
         ]
 
-    waiting = iter([blocks[key] for key in sorted(blocks)])
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        begun = collections.deque(
-            pool.submit(cut, rows) for rows in itertools.islice(waiting, threads + 1)
-        )
-        while begun:
-            yield from begun.popleft().result()
-            begun.extend(
-                pool.submit(cut, rows) for rows in itertools.islice(waiting, 1)
-            )
+    waiting = [blocks[key] for key in sorted(blocks)]
+    yield from in_order(cut, waiting, threads, threads + 1)

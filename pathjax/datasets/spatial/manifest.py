@@ -15,12 +15,12 @@ from pathjax.data.tables import (
     alike,
     filled_in_part,
     is_missing,
-    number,
     path_below,
     read_table,
 )
 from pathjax.datasets.spatial.options import SpatialOptions
 from pathjax.datasets.spatial.sample import SpatialError
+from pathjax.wsi.scale import mpp_of
 
 COLUMNS = ("sample_id", "patient_id", "site", "path", "image", "mpp")
 REDUCED = ("hires", "lowres")
@@ -102,9 +102,9 @@ def read_manifest(path: Path) -> list[SampleRow]:
         if image and image not in REDUCED:
             image = str(path_below(path.parent, image))
         try:
-            mpp = None if given["mpp"] is None else number(given["mpp"])
+            mpp = None if given["mpp"] is None else mpp_of(given["mpp"])
         except ValueError as error:
-            raise ValueError(f"{path} line {line}: mpp: {error}") from error
+            raise ValueError(f"{path} line {line}: {error}") from error
         rows.append(
             SampleRow(
                 path_below(path.parent, given["path"]),

@@ -38,7 +38,7 @@ def test_columns_and_labels(tmp_path):
         ("sample,path\nS1,a\nS1,b\n", "sample S1 is named twice"),
         ("patient,path\nP1,a\n,b\n", "patient_id is empty in 1 of 2 rows"),
         ("patient,path\np1,a\nP1,b\n", "differ only by case"),
-        ("path,mpp\na,half\n", "line 2: mpp: "),
+        ("path,mpp\na,half\n", "line 2: mpp is 'half', expected"),
         ("path,sample\n,S1\n", "line 2: path is empty"),
     ],
 )
