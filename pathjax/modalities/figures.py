@@ -36,7 +36,8 @@ def rows_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             **{key: cell[key] for key in ("target", "kind", "rows", "n", "patients")},
             "modalities": " + ".join(cell["modalities"]),
-            "classes": len(cell["classes"]) or "",
+            # Of the cell's rows: a modality may lack all of a class.
+            "classes": sum(map(bool, cell["classes"].values())) or "",
             "metric": metric,
             **score,
         }

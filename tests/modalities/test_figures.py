@@ -18,7 +18,7 @@ def result():
             "rows": rows,
             "n": 50,
             "patients": 40,
-            "classes": {"a": 20, "b": 30} if kind == "class" else {},
+            "classes": {"a": 20, "b": 30, "c": 0} if kind == "class" else {},
             "scores": {
                 metric: {"value": v, "low": v - 0.1, "high": v + 0.1, "chance": c}
                 for metric, v, c in scores
@@ -50,6 +50,7 @@ def test_the_table_has_a_row_per_cell_and_metric(written):
         rows = list(csv.DictReader(file))
     assert len(rows) == len(rows_of(result())) == 7
     assert rows[2]["modalities"] == "rna + text" and rows[2]["value"] == "0.8000"
+    assert rows[2]["classes"] == "2"  # that the rows are of
     assert rows[-1] | {} == {
         **dict.fromkeys(rows[-1], ""),
         "target": "age",
