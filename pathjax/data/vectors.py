@@ -79,7 +79,8 @@ def read_vectors(path: Path, key: str = "") -> Vectors:
         raise StudyError(f"{path}: expected a file .h5ad, .npz or .parquet")
     with reading(path, StudyError, "vectors of samples"):
         ids, values = reader(path, key)
-        made = Vectors([str(one) for one in ids], np.asarray(values, np.float32))
+        names = [one.decode() if isinstance(one, bytes) else str(one) for one in ids]
+        made = Vectors(names, np.asarray(values, np.float32))
     if problems := made.problems():
         raise StudyError(f"{path}: {'; '.join(problems)}")
     return made

@@ -36,6 +36,12 @@ def test_a_file_gives_vectors_by_id(tmp_path, name):
     np.testing.assert_array_equal(has, [True, False, True])
 
 
+def test_ids_may_be_bytes(tmp_path):
+    """As NumPy has texts without Unicode; `str` of one is "b's1'"."""
+    table = read_vectors(write(tmp_path / "b.npz", ids=[b"s1", b"s2", b"s3"]))
+    assert table.sample_ids == IDS
+
+
 def test_obsm_may_be_sparse_or_a_table(tmp_path):
     frame = pd.DataFrame(VALUES, index=IDS, columns=["a", "b"])
     for number, values in enumerate((scipy.sparse.csr_matrix(VALUES), frame)):
