@@ -56,7 +56,7 @@ def write_all(result: Mapping[str, Any], out: Path) -> list[Path]:
     write_text(out / "matrix.md", markdown(rows))
     write_json(out / "grid.json", grid_of(common, note))
     names = ["matrix.csv", "matrix.md", "grid.json"]
-    if len(_ordered(common, "target")) <= MOST_TARGETS:
+    if common and len(_ordered(common, "target")) <= MOST_TARGETS:
         draw_heatmap(common, out / "heatmap.png", note)
         draw_bars(common, out / "bars.png", note)
         names += ["heatmap.png", "bars.png"]

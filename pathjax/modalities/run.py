@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 import pathjax
 from pathjax.data.folds import patient_folds
@@ -97,6 +98,10 @@ class Asked:
     classes: tuple[str, ...]
     fold: np.ndarray
     left_out: dict[str, int]
+
+    def people(self, cohort: Cohort) -> np.ndarray:
+        """`[n]`, the number of each row's patient among those of the rows."""
+        return np.unique(cohort.patients[self.rows], return_inverse=True)[1]
 
 
 def ask(cohort: Cohort, question: Question, options: Options) -> Asked:
@@ -203,6 +208,29 @@ def tells(cohort: Cohort, modality: str, one: Asked) -> bool:
     return count > 1 and not decided
 
 
+def within(
+    cohort: Cohort, one: Asked, inside: Bool[np.ndarray, "n"], least: int
+) -> Asked:
+    """A question of some of its samples, and of the classes with enough patients there."""
+    rows, truth, fold = one.rows[inside], one.truth[inside], one.fold[inside]
+    part = dataclasses.replace(one, rows=rows, truth=truth, fold=fold)
+    if one.question.kind != "class":
+        return part
+    people = np.unique(np.stack([truth, part.people(cohort)], axis=1), axis=0)
+    count = np.bincount(people[:, 0], minlength=len(one.classes))
+    kept = np.flatnonzero(count >= least)
+    few = {one.classes[k]: int(count[k]) for k in np.flatnonzero(count < least)}
+    known = np.isin(truth, kept)
+    return dataclasses.replace(
+        part,
+        rows=rows[known],
+        truth=np.searchsorted(kept, truth[known]).astype(np.int32),
+        classes=tuple(one.classes[k] for k in kept),
+        fold=fold[known],
+        left_out=one.left_out | few,
+    )
+
+
 def combinations_of(names: Sequence[str], together: bool) -> list[tuple[str, ...]]:
     """The modalities one by one, then in twos, and so on."""
     sizes = range(1, len(names) + 1) if together else [1]
@@ -235,19 +263,34 @@ def run(
     asked = [ask(cohort, one, options) for one in questions]
     digests = {name: one.digest for name, one in cohort.modalities.items()}
     combined = combinations_of(names, options.combinations)
-    jobs = []
+    jobs, left_out = [], {}
     for one, own in itertools.product(asked, combined):
         known = [name for name in names if tells(cohort, name, one)]
-        if set(own) <= set(known):
-            common, having = (cohort.having(some)[one.rows] for some in (known, own))
-            jobs.append((one, own, COMMON, common))
-            if having.sum() > common.sum():
-                jobs.append((one, own, ALL, having))
+        if not set(own) <= set(known):
+            continue
+        common, having = (
+            within(cohort, one, cohort.having(some)[one.rows], options.least)
+            for some in (known, own)
+        )
+        found = [(common, COMMON, known)]
+        if len(having.rows) > len(common.rows):
+            found.append((having, ALL, own))
+        for part, rows, some in found:
+            if one.question.kind != "class" or len(part.classes) > 1:
+                jobs.append((part, own, rows))
+            else:
+                left_out[
+                    f"{one.question.name} on samples with {', '.join(some)}: fewer than "
+                    f"two classes have {options.least} patients"
+                ] = None
+    if not jobs:
+        why = list(left_out) or ["each modality is what is asked for, or decides it"]
+        raise ModalityError(f"nothing to predict: {listing(why)}")
     cells = []
-    for one, own, rows, inside in jobs:
+    for one, own, rows in jobs:
         note = f"{one.question.name}: {' + '.join(own)}"
         progress(len(cells), note, total=len(jobs))
-        cells.append(_cell(cohort, one, own, rows, inside, out, options, digests))
+        cells.append(_cell(cohort, one, own, rows, out, options, digests))
     result = {
         "protocol": PROTOCOL,
         "cohort": cohort.name,
@@ -267,6 +310,7 @@ def run(
         "probe": {kind: PROBE[kind] for kind in ("class", "number", SURVIVAL)},
         "versions": {"pathjax": pathjax.__version__, "jax": jax.__version__},
         "command": command_line(),
+        "left_out": list(left_out),
         "cells": cells,
     }
     write_json(out / "results.json", result)
@@ -274,10 +318,9 @@ def run(
     return result
 
 
-def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
+def _cell(cohort, one: Asked, combined, rows, out, options, digests):
     """One cell's record: read if finished, else computed and written."""
-    which = one.rows[inside]
-    patient = np.unique(cohort.patients[which], return_inverse=True)[1]
+    which, patient = one.rows, one.people(cohort)
     record = {
         "target": one.question.name,
         "kind": one.question.kind,
@@ -286,7 +329,7 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
         "n": len(which),
         "patients": int(patient.max()) + 1 if len(which) else 0,
         "classes": {
-            name: int((one.truth[inside] == place).sum())
+            name: int((one.truth == place).sum())
             for place, name in enumerate(one.classes)
         },
         "left_out": one.left_out,
@@ -296,7 +339,7 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
             [record, dataclasses.asdict(options), [digests[n] for n in combined]]
         ).encode()
     )
-    for part in (which, one.truth[inside], one.fold[inside]):
+    for part in (which, one.truth, one.fold):
         whole.update(np.ascontiguousarray(part).tobytes())
     identity = whole.hexdigest()
     name = slug("-".join([one.question.name, *combined, rows]))
@@ -309,9 +352,9 @@ def _cell(cohort, one: Asked, combined, rows, inside, out, options, digests):
         predicted = predict(
             one.question.kind,
             [(n, cohort.modalities[n].at(which)) for n in combined],
-            one.truth[inside],
+            one.truth,
             patient,
-            one.fold[inside],
+            one.fold,
             preparation=options.prepare,
             genes=options.target_genes,
         )

@@ -67,6 +67,13 @@ def test_the_table_has_a_row_per_cell_and_metric(written):
     }
 
 
+def test_without_samples_in_common_there_is_no_figure(tmp_path):
+    whole = result()
+    whole["cells"] = [one for one in whole["cells"] if one["rows"] == "all"]
+    names = [path.name for path in write_all(whole, tmp_path)]
+    assert names == ["matrix.csv", "matrix.md", "grid.json"]
+
+
 def test_the_table_for_documents_has_the_same_rows(written):
     lines = written[1].read_text().splitlines()
     assert len(lines) == 2 + 7

@@ -111,6 +111,42 @@ def test_rare_classes_are_left_out_and_named(cohort):
         ask(rare, rare.question("kind"), Options(least=29))
 
 
+def test_classes_that_few_have_of_the_rows_of_a_cell_are_left_out(tmp_path):
+    """All patients of a class may be many, and few of them have a report."""
+    whole = made()
+    kind = np.array([*["c"] * 9, *["a", "b"] * 26][:60], object)
+    samples = whole.samples.assign(kind=kind)
+    text = whole.modalities["text"]  # of the first nine none has one
+    cohort = dataclasses.replace(
+        whole,
+        samples=samples,
+        targets={"kind": Target("kind", "sample", "class", ("a", "b", "c"))},
+        modalities={"rna": whole.modalities["rna"], "text": text},
+    )
+    result = run(cohort, [cohort.question("kind")], tmp_path, SMALL)
+    found = {(*one["modalities"], one["rows"]): one for one in result["cells"]}
+    for key in (("rna", "common"), ("text", "common"), ("rna", "text", "common")):
+        assert list(found[key]["classes"]) == ["a", "b"]
+        assert found[key]["left_out"] == {"c": 0}
+    assert found["rna", "all"]["classes"] == {"a": 26, "b": 25, "c": 9}
+    assert result["left_out"] == []
+    alone = samples.assign(kind=np.where(np.arange(60) < 9, "c", "a"))
+    cohort = dataclasses.replace(cohort, samples=alone)
+    result = run(cohort, [cohort.question("kind")], tmp_path, SMALL)
+    assert [one["rows"] for one in result["cells"]] == ["all"]
+    assert result["left_out"] == [
+        "kind on samples with rna, text: fewer than two classes have 5 patients"
+    ]
+
+
+def test_no_cell_at_all_is_an_error(cohort, tmp_path):
+    alone = dataclasses.replace(cohort, modalities={"rna": cohort.modalities["rna"]})
+    with pytest.raises(
+        ModalityError, match="nothing to predict: each modality is what"
+    ):
+        run(alone, [alone.question("expression")], tmp_path, SMALL)
+
+
 def test_combinations_come_after_the_single_ones():
     assert combinations_of("ab", True) == [("a",), ("b",), ("a", "b")]
     assert combinations_of("ab", False) == [("a",), ("b",)]
