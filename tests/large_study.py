@@ -1,16 +1,17 @@
 """A study of many tiles and little disk: its shards are hard links to one.
 
     python tests/large_study.py STUDY RUN SLIDES        # 110 slides are 10^6 tiles
-    python tests/large_study.py STUDY RUN SLIDES OUT    # with rows for `evaluate`
+    python tests/large_study.py STUDY RUN SLIDES OUT    # with rows for what reads them
 
-RUN is a tiny encoder with random parameters, to embed it. Each slide is a sample of its
+RUN is a tiny encoder with random parameters, to embed it, and a head of six genes. Each slide is a sample of its
 own; ten slides are a patient's, and every other patient's `status` is 1. Every slide has
 9,091 tiles of 16 px, all alike, with rows of its own: what is measured is the
 bookkeeping, not the disk or the encoder.
 
-With OUT, `pathjax evaluate model=RUN --tasks OUT/tasks.json --study STUDY --out OUT`
-finds all tiles embedded, but for its own check and copy of the rows. Each row is noise
-plus its patient's status, which a probe of patients therefore finds.
+With OUT, `pathjax evaluate model=RUN --tasks OUT/tasks.json --study STUDY --out OUT` and
+`pathjax predict RUN STUDY --out OUT` find all tiles embedded, but for their own check and
+copy of the rows. Each row is noise plus its patient's status, which a probe of patients
+therefore finds.
 """
 
 import io
@@ -24,13 +25,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from pathjax import objectives
+from pathjax.data.expression import GenePanel
 from pathjax.data.split import Split, Target
 from pathjax.data.study import Study, sha256
 from pathjax.data.study_writer import StudyWriter
 from pathjax.embeddings.cache import identity
 from pathjax.embeddings.embedding_rows import EmbeddingRows
 from pathjax.models.model_file import Model, save_model
-from pathjax.models.vit import ViT, vit_config
+from pathjax.models.vit import vit_config
 
 TILES, PX = 9091, 16
 
@@ -82,10 +85,17 @@ def make_study(
 
 def make_run(root: Path) -> None:
     vit = vit_config("Xs/8", width=24, depth=1, image_px=PX)
-    params = jax.jit(ViT(vit).init)(jax.random.key(0), jnp.zeros((1, PX, PX, 3)))
-    params = jax.tree.map(np.asarray, params["params"])
-    meta = {"image_px": PX, "audit": [], "objective": {"name": "dino"}}
-    save_model(root, Model({"vit": params}, vit, meta))
+    genes = tuple("ABCDEF")
+    panel = GenePanel(genes, np.zeros(6, np.float32), np.ones(6, np.float32), 9)
+    meta = {"image_px": PX, "audit": [], "objective": {"name": "regression"}}
+    meta |= {"panel": panel.to_json(), "tiles": {"px": PX, "mpp": 0.5}}
+    batch = {
+        "image": jnp.zeros((1, 1, PX, PX, 3), jnp.uint8),
+        "expression": jnp.zeros((1, len(genes))),
+    }
+    objective = objectives.of_model(Model({}, vit, meta))
+    params, _ = jax.jit(objective.init)(jax.random.key(0), batch)
+    save_model(root, Model(jax.tree.map(np.asarray, params), vit, meta))
 
 
 def embed_rows(out: Path, study: Study, model: str, width: int = 24) -> None:
@@ -106,9 +116,15 @@ def embed_rows(out: Path, study: Study, model: str, width: int = 24) -> None:
 
 
 def prepare_evaluation(out: Path, study: Study, run: Path) -> None:
-    """Rows of every tile for `evaluate model=RUN --out OUT`, and its task."""
+    """Rows of every tile for `evaluate` and `predict` with `--out OUT`, and a task."""
     file = out / "embeddings" / f"{study.name}-model.h5"
     embed_rows(file, study, identity(run))
+    rows, linked = (
+        one.with_name(f"{one.name}.partial") for one in (file, out / "embeddings.h5")
+    )
+    linked.mkdir()
+    for name in ("journal.jsonl", "rows.f32"):
+        (linked / name).hardlink_to(rows / name)
     task = {"name": "status", "study": study.name, "target": "status", "level": "sample",
             "kind": "classification", "split": "cohort", "fit": "fit", "test": "test"}  # fmt: skip
     (out / "tasks.json").write_text(json.dumps([task]))

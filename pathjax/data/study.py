@@ -22,11 +22,13 @@ from pathjax.buckets import address_of, has, hold, local, most_open
 from pathjax.data.row_ranges import RowRanges
 from pathjax.data.split import UNITS, Split, Target
 from pathjax.data.study_tables import (
+    OWNERS,
     read_frame,
     read_rows,
     runs_of_slides,
     runs_of_tiles,
     slides_of_tiles,
+    stream,
 )
 from pathjax.files import mismatch, read_json, sha256
 
@@ -326,7 +328,8 @@ class Study:
             runs = runs_of_slides(self.slides)
             if runs["sample_id"].notna().all():
                 return runs
-        return runs_of_tiles(self.tiles)
+        parts = stream(self.root / "tiles.parquet", OWNERS)
+        return runs_of_tiles(part.to_pandas() for part in parts)
 
     def run_of(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
         """The place in `runs` of each tile, by number."""

@@ -247,22 +247,32 @@ def slides_of_tiles(tiles: pd.DataFrame) -> pd.DataFrame:
     return table[list(SLIDE_COLUMNS)]
 
 
-def runs_of_tiles(tiles: pd.DataFrame) -> pd.DataFrame:
+def runs_of_tiles(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Stretches of consecutive tiles that have slide, patient and sample in common.
+
+    Args:
+      tables: Of the tiles in order, some at a time.
 
     Returns:
       `slide_id, patient_id, sample_id, first_row, tiles`, in the order of the tiles.
     """
-    owners = tiles[list(OWNERS)].reset_index(drop=True)
-    changes = np.ones(len(owners), bool)
-    codes = np.stack([pd.factorize(owners[name])[0] for name in OWNERS])
+    parts, done = [], 0
+    for table in tables:
+        first = _changes(table)
+        owners = table[list(OWNERS)].iloc[first]
+        parts.append(owners.assign(first_row=done + first))
+        done += len(table)
+    runs = pd.concat(parts, ignore_index=True)
+    runs = runs.iloc[_changes(runs)].reset_index(drop=True)  # one may go on in the next
+    return runs.assign(tiles=np.diff(np.r_[runs["first_row"], done]))
+
+
+def _changes(table: pd.DataFrame) -> Int[np.ndarray, "r"]:
+    """The rows whose owners are not those of the row before."""
+    codes = np.stack([pd.factorize(table[name])[0] for name in OWNERS])
+    changes = np.ones(len(table), bool)
     changes[1:] = (codes[:, 1:] != codes[:, :-1]).any(0)
-    first = np.flatnonzero(changes)
-    return (
-        owners.iloc[first]
-        .assign(first_row=first, tiles=np.diff(np.r_[first, len(owners)]))
-        .reset_index(drop=True)
-    )
+    return np.flatnonzero(changes)
 
 
 def runs_of_slides(slides: pd.DataFrame) -> pd.DataFrame:

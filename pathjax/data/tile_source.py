@@ -20,6 +20,7 @@ from jaxtyping import Int, UInt8
 
 from pathjax.data.images import decode_tile
 from pathjax.data.pipeline import Batch, read_ahead, tile_batches
+from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study, StudyError
 from pathjax.data.study_tables import stream
 
@@ -140,9 +141,9 @@ class StudyTiles(TileSource):
         from scipy.spatial import KDTree
 
         steps = [np.inf]
-        for _, tiles in self.study.tiles.groupby("slide_id"):
-            if len(tiles) > 1:
-                places = tiles[["x", "y"]].to_numpy()
+        for _, runs in self.study.runs.groupby("slide_id"):
+            if runs["tiles"].sum() > 1:
+                places = self.coords(RowRanges.of_runs(runs).to_array())
                 distance, _ = KDTree(places).query(places, k=2, p=np.inf)
                 steps.append(distance[:, 1].min())
         return min(steps)

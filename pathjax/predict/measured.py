@@ -19,9 +19,11 @@ from matplotlib.figure import Figure
 from pathjax.data.expression import select
 from pathjax.data.measured import patterns
 from pathjax.data.study import Study, StudyError
+from pathjax.embeddings.embedding_file import ROWS_AT_ONCE
 from pathjax.files import write_csv, write_json
 from pathjax.predict.annotated import read_columns, read_names
 from pathjax.predict.maps import Picture, draw_panel, painted, span
+from pathjax.predict.tiles import Input
 from pathjax.report.style import folded, plain, save, slug
 
 GENES_AT_ONCE = 256
@@ -49,25 +51,27 @@ class Paired:
         return bool((self.tile >= 0).all())
 
 
-def pair(study: Study, obs: pd.DataFrame) -> Paired:
-    """The samples that have tiles and expression.
+def pair(given: Input) -> Paired:
+    """The samples of a study that have tiles and expression.
 
     Raises:
       StudyError: There are none.
     """
+    study, runs = given.study, given.runs
     measured = set(study.expression().obs_names)
-    samples = [sample for sample in obs["sample_id"].unique() if sample in measured]
+    samples = [sample for sample in runs["sample_id"].unique() if sample in measured]
     if not samples:
         raise StudyError(
             f"none of these tiles' samples of {study.name} has expression to compare with"
         )
-    of = pd.Index(samples).get_indexer(obs["sample_id"])
+    of_run = pd.Index(samples).get_indexer(runs["sample_id"])
+    of = np.repeat(of_run, runs["tiles"])
     count = np.bincount(of[of >= 0], minlength=len(samples))
     tile = np.full(len(samples), -1)
     if (count > 1).any():
         return Paired(np.full(len(samples), "all", object), tile, of, samples)
     tile[of[of >= 0]] = np.flatnonzero(of >= 0)
-    return Paired(obs["slide_id"].to_numpy()[tile], tile, of, samples)
+    return Paired(runs["slide_id"].to_numpy()[given.run_of(tile)], tile, of, samples)
 
 
 def pearson(
@@ -89,7 +93,7 @@ def compare(path: Path, study: Study, paired: Paired, genes: list[str]) -> pd.Da
         names = genes[start : start + GENES_AT_ONCE]
         measured = select(expression, paired.samples, names, unmeasured=np.nan)
         columns = list(range(start, start + len(names)))
-        predicted = by_sample(read_columns(path, columns), paired)
+        predicted = by_sample(path, columns, paired)
         for slide in sorted(set(paired.group)):
             inside = paired.group == slide
             # Genes that some of these samples were not measured for.
@@ -106,12 +110,14 @@ def compare(path: Path, study: Study, paired: Paired, genes: list[str]) -> pd.Da
 
 
 def by_sample(
-    predicted: Float[np.ndarray, "tiles g"], paired: Paired
+    path: Path, columns: list[int], paired: Paired
 ) -> Float[np.ndarray, "n g"]:
-    """Each sample's prediction: of its tile, or the mean over its tiles."""
-    known = paired.of >= 0
-    total = np.zeros((len(paired.samples), predicted.shape[1]))
-    np.add.at(total, paired.of[known], predicted[known])
+    """Each sample's prediction of some genes: of its tile, or the mean over its tiles."""
+    total = np.zeros((len(paired.samples), len(columns)))
+    known = np.flatnonzero(paired.of >= 0)
+    for start in range(0, len(known), ROWS_AT_ONCE):
+        tiles = known[start : start + ROWS_AT_ONCE]
+        np.add.at(total, paired.of[tiles], read_columns(path, columns, tiles))
     count = np.bincount(paired.of[known], minlength=len(paired.samples))
     return total / count[:, None]
 
@@ -169,10 +175,8 @@ def draw_measured(
 
 def write_measured(
     out: Path,
-    study: Study,
-    obs: pd.DataFrame,
+    given: Input,
     pictures: dict[str, Picture],
-    level0: dict[str, float],
     *,
     unit: str,
     audit: str,
@@ -186,14 +190,14 @@ def write_measured(
 
     Args:
       out: Folder of the prediction.
-      study, obs: With expression; a row per tile.
-      pictures, level0: By slide; micrometres per level-0 pixel.
+      given: A study with expression.
+      pictures: By slide.
       unit, audit: Of the prediction, for captions.
       named: Genes to keep in spots.json besides the best and worst.
       notes: For the user.
     """
     h5ad = out / "predicted.h5ad"
-    paired = pair(study, obs)
+    study, paired = given.study, pair(given)
     var = pd.Index(read_names(h5ad))
     table = compare(h5ad, study, paired, list(var))
     lines = (
@@ -220,14 +224,14 @@ def write_measured(
         inside = np.flatnonzero(paired.group == slide)
         tiles, ids = paired.tile[inside], [paired.samples[i] for i in inside]
         measured = select(study.expression(), ids, kept, unmeasured=np.nan)
-        predicted = read_columns(h5ad, list(var.get_indexer(kept)))[tiles]
+        predicted = read_columns(h5ad, list(var.get_indexer(kept)), tiles)
         both = {
             gene: (measured[:, at], predicted[:, at]) for at, gene in enumerate(kept)
         }
-        kinds = ("measured", "predicted")
+        places, kinds = given.table(tiles), ("measured", "predicted")
         slides[slide] = {
             "sample": ids,
-            **{k: obs[k].to_numpy()[tiles].round(1).tolist() for k in ("x", "y")},
+            **{k: places[k].round(1).tolist() for k in ("x", "y")},
             "genes": {
                 gene: {k: v.round(4).tolist() for k, v in zip(kinds, pair, strict=True)}
                 for gene, pair in both.items()
@@ -238,7 +242,7 @@ def write_measured(
             draw_measured(
                 paths[-1],
                 pictures[slide],
-                obs.iloc[tiles],
+                places,
                 {gene: both[gene] for gene in drawn},
                 rows.set_index("gene")["r"].to_dict(),
                 title=f"{slide}: {len(ids)} spots. Left: best predicted genes, right: "
@@ -246,7 +250,7 @@ def write_measured(
                 note=f"Colours: {unit}, each map over its own 1st to 99th percentile. "
                 "Genes were chosen by the r shown, which describes and does not test. "
                 f"Audit: {audit}.",
-                level0_mpp=level0[slide],
+                level0_mpp=places["level0"].iloc[-1],
             )
     if paired.spots:
         paths.append(out / "spots.json")

@@ -5,11 +5,12 @@ nearest*.csv, genes.csv, spots.json, measured-SLIDE.png, predicted.json
 """
 
 import dataclasses
+import itertools
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -68,17 +69,30 @@ class Outputs:
     places: list[int]
     var: pd.DataFrame
     audit: str
+    shared: set[str]
 
-    def write(self, obs: pd.DataFrame, which: str, notes: list[str]) -> Predicted:
-        """Writes all files; `which` identifies the model, `obs` has a row per tile."""
-        self.obs, self.files = obs, []
-        whose = zip(obs["patient_id"], obs["slide_id"], strict=True)
-        self.people = np.array([person(*ids) for ids in whose], object)
+    def write(self, which: str, notes: list[str]) -> Predicted:
+        """Writes all files; `which` identifies the model."""
+        self.files: list[Path] = []
+        runs = self.given.runs
+        whose = list(zip(runs["patient_id"], runs["slide_id"], strict=True))
+        self.people = np.array([person(*ids) for ids in whose], object)  # of each run
+        self.features = FileRows(self.out / "embeddings.h5")
         self._trust(notes)
         path = self.out / "predicted.h5ad"
         spatial, about = self._slides(notes), self._about(which, notes)
-        blocks = self._values()
-        write_annotated(path, blocks, obs, self.var, spatial=spatial, about=about)
+        columns = ("sample_id", "patient_id", "slide_id")
+        write_annotated(
+            path,
+            self._values(),
+            self._obs(),
+            self.var,
+            count=len(self.given),
+            texts={name: runs[name].unique() for name in columns}
+            | {"site": self.given.ids["site"].unique()},
+            spatial=spatial,
+            about=about,
+        )
         self.files.append(path)
         self._means()
         self._maps(path, notes)
@@ -87,10 +101,8 @@ class Outputs:
         if self.options.measured:
             self.files += write_measured(
                 self.out,
-                self.given.study,
-                obs,
+                self.given,
                 self.pictures,
-                self.given.level0,
                 unit=self.head.unit,
                 audit=self.audit,
                 named=list(self.var.index) if self.options.genes else [],
@@ -101,7 +113,8 @@ class Outputs:
             for key, value in (about | {"notes": notes}).items()
         }
         write_json(self.out / "predicted.json", record)
-        return Predicted(path, len(obs), len(self.var), self.audit, notes, self.files)
+        count = len(self.given), len(self.var)
+        return Predicted(path, *count, self.audit, notes, self.files)
 
     def _trust(self, notes: list[str]) -> None:
         """Notes which genes are predicted poorly, or that this is unknown."""
@@ -123,35 +136,48 @@ class Outputs:
                 "with --validation"
             )
 
-    def _blocks(self) -> Iterator[tuple[np.ndarray, slice]]:
-        with h5py.File(self.out / "embeddings.h5") as file:
-            features = file["features"]
-            for start in range(0, len(features), BLOCK):
-                part = slice(start, min(start + BLOCK, len(features)))
-                yield features[part], part
+    def _obs(self) -> Iterator[pd.DataFrame]:
+        """Tables of the tiles, some at a time."""
+        patients = self.given.runs["patient_id"]
+        trained = [
+            patient in self.shared or one in self.shared
+            for patient, one in zip(patients, self.people, strict=True)
+        ]
+        for tiles in self.given.parts():
+            table = self.given.table(tiles).set_index("tile_id").drop(columns="level0")
+            runs = self.given.run_of(tiles)
+            yield table.rename_axis(None).assign(in_training=np.array(trained)[runs])
+
+    def _blocks(self, tiles: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Some tiles' features and the stretch of each tile, a block at a time."""
+        for start in range(0, len(tiles), BLOCK):
+            part = tiles[start : start + BLOCK]
+            yield self.features[part], self.given.run_of(part)
 
     def _values(self) -> Iterator[np.ndarray]:
         """Rows of X; also sums them by slide and by sample."""
         self.sums = {}
         for level in ("slide_id", "sample_id"):
-            codes, names = pd.factorize(self.obs[level])
-            if level == "slide_id" or len(names) < len(self.obs):
+            codes, names = pd.factorize(self.given.runs[level])
+            if level == "slide_id" or len(names) < len(self.given):
                 total = np.zeros((len(names), len(self.var)))
                 self.sums[level] = (codes, names, total)
-        for features, part in self._blocks():
-            if isinstance(self.head, Bank):
-                values = self.head(features, self.places, list(self.people[part]))
-            else:
-                values = self.head(features, self.places)
-            for codes, _, total in self.sums.values():
-                np.add.at(total, codes[part], values)
-            yield values
+        for tiles in self.given.parts():
+            for features, runs in self._blocks(tiles):
+                if isinstance(self.head, Bank):
+                    people = list(self.people[runs])
+                    values = self.head(features, self.places, people)
+                else:
+                    values = self.head(features, self.places)
+                for codes, _, total in self.sums.values():
+                    np.add.at(total, codes[runs], values)
+                yield values
 
     def _means(self) -> None:
         """means.csv: the mean over tiles of each slide, and of each sample."""
         lines = []
         for level, (codes, names, total) in self.sums.items():
-            count = np.bincount(codes, minlength=len(names))
+            count = np.bincount(codes, self.given.runs["tiles"]).astype(int)
             for name, n, row in zip(names, count, total, strict=True):
                 numbers = (f"{mean:.6g}" for mean in row / n)
                 lines.append([level.removesuffix("_id"), name, n, *numbers])
@@ -186,58 +212,65 @@ class Outputs:
     def _slides(self, notes: list[str]) -> dict[str, Any]:
         """`uns["spatial"]`; keeps the pictures for the maps."""
         self.pictures: dict[str, Picture] = {}
-        if not np.isfinite(self.obs[["x", "y", "side"]].to_numpy()).all():
-            return {}
-        groups = self.obs.groupby("slide_id", sort=False).indices
-        if len(groups) > MOST_PICTURES:
-            kept = f"{MOST_PICTURES} of {len(groups)}"
+        slides = self._runs_of_slides(sort=False)
+        if len(slides) > MOST_PICTURES:
+            kept = f"{MOST_PICTURES} of {len(slides)}"
             notes.append(f"pictures of {kept} slides are kept")
         out = {}
-        for slide, inside in list(groups.items())[:MOST_PICTURES]:
-            self.pictures[slide] = picture = self._picture(slide, inside)
-            side = float(self.obs["side"].iloc[inside].median())
-            out[slide] = spatial_entry(picture, side)
+        for slide, runs in list(slides.items())[:MOST_PICTURES]:
+            tiles = self.given.of_runs(runs)
+            table = self.given.table(tiles)
+            if not np.isfinite(table[["x", "y", "side"]].to_numpy()).all():
+                continue
+            self.pictures[slide] = picture = self._picture(tiles, table)
+            out[slide] = spatial_entry(picture, float(table["side"].median()))
         return out
 
-    def _picture(self, slide: str, inside: np.ndarray) -> Picture:
+    def _runs_of_slides(self, sort: bool) -> dict[str, np.ndarray]:
+        return self.given.runs.groupby("slide_id", sort=sort).indices
+
+    def _picture(self, tiles: np.ndarray, table: pd.DataFrame) -> Picture:
+        """Of one slide, all of its tiles given."""
         study, source = self.given.study, self.given.source
-        table = self.obs.iloc[inside]
         if study is not None:
-            rows, mpp = source.rows[inside], self.given.level0[slide]
+            rows, mpp = source.rows.take(tiles), table["level0"].iloc[-1]
             return of_study(study, rows, table, mpp, self.options.pictures)
         if isinstance(source, SlideTiles):
             return shrunk(source.overview, source.path.name)
-        tiles = (read_image(source.root / name) for name in table.index)
-        return mosaic(tiles, table, table["side"].iloc[0])
+        images = (read_image(source.root / name) for name in table["tile_id"])
+        return mosaic(images, table, table["side"].iloc[0])
 
     def _maps(self, path: Path, notes: list[str]) -> None:
         """maps/SLIDE-GENE.png for the genes that were named."""
         if self.options.genes is None or not self.pictures:
             return
         maps = [(slide, at) for slide in self.pictures for at in range(len(self.var))]
-        most = self.options.max_maps
+        most, slides = self.options.max_maps, self._runs_of_slides(sort=False)
         if len(maps) > most:
             notes.append(f"{most} of {len(maps)} maps are drawn (--max-maps)")
-        for slide, at in maps[:most]:
-            inside = (self.obs["slide_id"] == slide).to_numpy()
-            values = read_columns(path, [at])[inside, 0]
-            where = self.obs.loc[inside, ["x", "y", "side"]].to_numpy().T
-            gene, r = self.var.index[at], self.var["validation_r"].iloc[at]
-            known = "unknown" if np.isnan(r) else f"{r:.2f}"
-            picture = self.pictures[slide]
-            target = self.out / "maps" / f"{slug(slide)}-{slug(gene)}.png"
-            draw_map(
-                target,
-                picture,
-                painted(picture, *where, values),
-                values,
-                title=f"{gene}, predicted, {slide} (held-out r: {known})",
-                note=f"{self.model.meta.get('name', '')}: predicted from the image, "
-                f"{NOT_CLINICAL}. Audit: {self.audit}.",
-                unit=self.head.unit,
-                level0_mpp=self.given.level0[slide],
-            )
-            self.files.append(target)
+        for slide, own in itertools.groupby(maps[:most], operator.itemgetter(0)):
+            tiles = self.given.of_runs(slides[slide])
+            table = self.given.table(tiles)
+            where = table[["x", "y", "side"]].to_numpy().T
+            columns = [at for _, at in own]
+            each = read_columns(path, columns, tiles).T
+            for at, values in zip(columns, each, strict=True):
+                gene, r = self.var.index[at], self.var["validation_r"].iloc[at]
+                known = "unknown" if np.isnan(r) else f"{r:.2f}"
+                picture = self.pictures[slide]
+                target = self.out / "maps" / f"{slug(slide)}-{slug(gene)}.png"
+                draw_map(
+                    target,
+                    picture,
+                    painted(picture, *where, values),
+                    values,
+                    title=f"{gene}, predicted, {slide} (held-out r: {known})",
+                    note=f"{self.model.meta.get('name', '')}: predicted from the image, "
+                    f"{NOT_CLINICAL}. Audit: {self.audit}.",
+                    unit=self.head.unit,
+                    level0_mpp=table["level0"].iloc[-1],
+                )
+                self.files.append(target)
 
     def _nearest(self) -> None:
         """nearest.csv and nearest_tiles.csv: reference samples nearest to each query.
@@ -245,22 +278,23 @@ class Outputs:
         A slide is all its tiles, aggregated as in training. A report is that of the
         retrieved sample; the query's own report is never read.
         """
-        bank, obs = self.head, self.obs
+        bank, given = self.head, self.given
         reports = Study(self.options.reference).reports()
         texts = dict(zip(reports["sample_id"], reports["text"], strict=True))
-        features = FileRows(self.out / "embeddings.h5")
 
         def slides():
-            for slide, inside in obs.groupby("slide_id", sort=True).indices.items():
-                z = bank.pooled(features[inside])
-                for line in self._neighbours(z, [slide], self.people[inside[:1]]):
+            for slide, runs in self._runs_of_slides(sort=True).items():
+                z = bank.pooled(self.features[given.of_runs(runs)])
+                for line in self._neighbours(z, [slide], self.people[runs[:1]]):
                     yield [*line, texts.get(line[4], "")]
 
         def tiles():
-            ids = obs.index.to_numpy()
-            for block, part in self._blocks():
-                z = bank.image(block)
-                yield from self._neighbours(z, ids[part], self.people[part])
+            for part in given.parts():
+                ids = iter(given.table(part)["tile_id"])
+                for features, runs in self._blocks(part):
+                    own = list(itertools.islice(ids, len(features)))
+                    z = bank.image(features)
+                    yield from self._neighbours(z, own, self.people[runs])
 
         paths = [self.out / name for name in ("nearest.csv", "nearest_tiles.csv")]
         write_csv(paths[0], [*NEAREST, "report"], slides())

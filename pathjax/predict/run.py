@@ -22,7 +22,7 @@ from pathjax.evals.audit import overlap
 from pathjax.models.model_file import Model, load_model
 from pathjax.parallel.shard import Shard
 from pathjax.predict import PredictError
-from pathjax.predict.bank import Bank, person
+from pathjax.predict.bank import Bank
 from pathjax.predict.genes import Validation, chosen, gene_table, read_validation
 from pathjax.predict.heads import Regression, build, panel_of
 from pathjax.predict.options import Options
@@ -100,17 +100,10 @@ def predict(
     if shard:
         return embedded
     broken = {entry["what"] for entry in embedded.skipped}
-    keep = ~given.table["tile_id"].isin(broken).to_numpy()
-    obs = given.table[keep].set_index("tile_id")
-    obs.index.name = None
     if given.source.kind == "images":
         with h5py.File(out / "embeddings.h5") as file:  # NaN where sizes differ
             side = float(file["coords"].attrs.get("patch_size", np.nan))
-        obs["side"], obs["x"], obs["y"] = side, obs["x"] + side / 2, obs["y"] + side / 2
-    obs["in_training"] = [
-        patient in shared or person(patient, slide) in shared
-        for patient, slide in zip(obs["patient_id"], obs["slide_id"], strict=True)
-    ]
+        given = given.embedded(broken, side)
     notes = list(given.notes)
     if broken:
         first = embedded.skipped[0]
@@ -118,8 +111,8 @@ def predict(
             f"{len(broken)} images could not be read and are left out, first "
             f"{first['what']}: {first['reason']}"
         )
-    work = Outputs(model, given, options, out, head, places, var, audit)
-    return work.write(obs, identity(checkpoint), notes)
+    work = Outputs(model, given, options, out, head, places, var, audit, shared)
+    return work.write(identity(checkpoint), notes)
 
 
 def _check(model: Model, options: Options) -> None:
@@ -162,10 +155,10 @@ def audited(model: Model, given: Input) -> tuple[str, set[str]]:
     history = model.meta.get("audit") or []
     if not history:
         return "unknown: the checkpoint does not record its training patients", set()
-    shared = overlap(history, given.table)
+    shared = overlap(history, given.ids)
     people = sorted({*shared["patients"], *shared["barcodes"]})
     if not people and not shared["slides"]:
-        if not given.table["patient_id"].astype(bool).any():
+        if not given.ids["patient_id"].astype(bool).any():
             return "unknown: these tiles have no patient ids", set()
         return "clean: no patient of these was trained on", set()
     more = f" and {len(people) - 10} more" if len(people) > 10 else ""

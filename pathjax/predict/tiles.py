@@ -1,6 +1,7 @@
 """The input of a prediction: a study, a folder of tiles or a slide, and tile positions.
 
-    path -> TileSource (pixels) and a table: a row per tile with slide, position, scale
+    path -> TileSource (pixels), stretches of tiles of one slide and sample, and on demand
+            a table of some tiles: a row each with slide, position, scale
 
 Positions are in level-0 pixels of the slide. The model sees of a tile what it saw in
 training: its middle, or what `preprocess` asks for. A slide is tiled on the fly
@@ -8,7 +9,8 @@ training: its middle, or what `preprocess` asks for. A slide is tiled on the fly
 """
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,13 @@ import pandas as pd
 from jaxtyping import Int
 
 from pathjax.data.pipeline import Batch
+from pathjax.data.row_ranges import RowRanges
 from pathjax.data.study import Study
+from pathjax.data.study_tables import OWNERS
 from pathjax.data.tcga_barcodes import find
 from pathjax.data.tile_source import ImageFolder, StudyTiles, TileSource
+from pathjax.embeddings.embedding_file import NAMED_AT_ONCE
+from pathjax.evals.audit import ID_COLUMNS, ids_of
 from pathjax.models.model_file import Model
 from pathjax.predict import PredictError
 from pathjax.predict.slide_tiles import SlideTiles
@@ -72,10 +78,24 @@ def view_of(model: Model, mpp: float | None = None) -> View:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Sliced:
+    """Rows of a study by their numbers in a part of it, looked up where it is sliced."""
+
+    rows: RowRanges
+    numbers: Int[np.ndarray, "n"] | range
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, part: slice) -> Int[np.ndarray, "m"]:
+        return self.rows.take(self.numbers[part])
+
+
+@dataclasses.dataclass(frozen=True)
 class StudyPart(StudyTiles):
     """Some tiles of a study, by row."""
 
-    rows: Int[np.ndarray, "n"]
+    rows: RowRanges
     part: str
 
     @property
@@ -86,34 +106,79 @@ class StudyPart(StudyTiles):
         return len(self.rows)
 
     def batches(self, rows: Int[np.ndarray, "n"], **options) -> Iterator[Batch]:
-        return super().batches(self.rows[rows], **options)
+        return super().batches(_Sliced(self.rows, rows), **options)
 
     def tile_ids(self, rows: Int[np.ndarray, "n"]) -> list[str]:
-        return super().tile_ids(self.rows[rows])
+        return super().tile_ids(self.rows.take(rows))
 
     def coords(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 2"]:
-        return super().coords(self.rows[rows])
+        return super().coords(self.rows.take(rows))
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """The tiles to predict on.
+    """The tiles to predict on, by number; memory does not grow with a study's.
 
     Attributes:
       source: Of the pixels.
-      table: A row per tile: `tile_id, sample_id, patient_id, slide_id, site`; `x` and
-        `y` of the centre and `side` of what the model sees, in level-0 pixels; `mpp` of
-        the model's input. NaN where unknown.
-      level0: Slide to micrometres per pixel of level 0, NaN where unknown.
+      runs: Stretches of consecutive tiles that have `slide_id, patient_id, sample_id` in
+        common, with how many `tiles` each has.
+      table: Of some tiles by number, a row each: `tile_id, sample_id, patient_id,
+        slide_id, site`; `x` and `y` of the centre and `side` of what the model sees, in
+        level-0 pixels; `mpp` of the model's input; `level0`, micrometres per level-0
+        pixel. NaN where unknown.
       study: The study, if it is one.
       notes: What could not be checked.
     """
 
     source: TileSource
-    table: pd.DataFrame
-    level0: dict[str, float]
+    runs: pd.DataFrame
+    table: Callable[[Int[np.ndarray, "n"]], pd.DataFrame]
     study: Study | None = None
     notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.runs["tiles"].sum())
+
+    @functools.cached_property
+    def _ends(self) -> Int[np.ndarray, "r"]:
+        return np.cumsum(self.runs["tiles"].to_numpy())
+
+    def run_of(self, tiles: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+        """The place in `runs` of each tile."""
+        return np.searchsorted(self._ends, tiles, side="right")
+
+    def of_runs(self, places: Int[np.ndarray, "r"]) -> Int[np.ndarray, "n"]:
+        """The tiles of some of `runs`."""
+        sizes = self.runs["tiles"].to_numpy()[places]
+        return RowRanges(self._ends[places] - sizes, sizes).to_array()
+
+    def parts(self) -> Iterator[Int[np.ndarray, "n"]]:
+        """All tiles in order, as many at a time as a study's index is read."""
+        for start in range(0, len(self), NAMED_AT_ONCE):
+            yield np.arange(start, min(start + NAMED_AT_ONCE, len(self)))
+
+    @functools.cached_property
+    def ids(self) -> pd.DataFrame:
+        """Distinct patients, samples, slides and sites; of tile ids only barcodes matter."""
+        if self.study is None:
+            return self.table(np.arange(len(self)))[[*ID_COLUMNS, "site"]]
+        rows = map(self.source.rows.take, self.parts())
+        found = [ids_of(self.study, part) for part in rows]
+        return pd.concat(found).drop_duplicates(ignore_index=True)
+
+    def embedded(self, broken: Collection[str], side: float) -> "Input":
+        """A folder of images that were read: all but some, with a side in pixels."""
+        names = self.source.tile_ids(range(len(self)))
+        kept = np.flatnonzero([name not in broken for name in names])
+
+        def table(tiles: Int[np.ndarray, "n"]) -> pd.DataFrame:
+            rows = self.table(kept[tiles])
+            centre = {name: rows[name] + side / 2 for name in ("x", "y")}
+            return rows.assign(side=side, **centre)
+
+        runs = self.runs.assign(tiles=len(kept))
+        return dataclasses.replace(self, runs=runs, table=table)
 
 
 def open_input(
@@ -163,40 +228,49 @@ def _study(study: Study, view: View, split: str | None, fold: str | None) -> Inp
             f"{view.mpp:.3g}: rebuild the study at that scale, or pass --mpp {mpp:.3g} "
             "if this one is right"
         )
-    if split is None:
-        rows, part = np.arange(len(study)), ""
-    else:
-        rows, part = study.fold_tiles(split, fold), f"{split}/{fold}"
+    runs, part = study.runs, ""
+    if split is not None:
+        runs, part = study.fold_runs(split, fold), f"{split}/{fold}"
+    rows = RowRanges.of_runs(runs)
+    level0_of = _level0(study)
     ids = ["tile_id", "sample_id", "patient_id", "slide_id", "site"]
-    # Not `study.tiles`, which the study would keep beside this table.
-    tiles = study.tile_rows(rows, [*ids, "x", "y", "mpp"])
-    level0 = _level0(study, tiles)
-    scale = tiles["mpp"] / level0
-    half = study.tile_px * scale / 2
-    table = tiles[ids].astype(str).assign(
-        x=tiles["x"] + half,
-        y=tiles["y"] + half,
-        side=view.seen(study.tile_px) * scale,
-        mpp=[view.mpp_of(one, study.tile_px) for one in tiles["mpp"]],
-    )  # fmt: skip
-    by_slide = dict(zip(table["slide_id"], level0, strict=True))
-    return Input(StudyPart(study, rows, part), table, by_slide, study, tuple(notes))
+
+    def table(places: Int[np.ndarray, "n"]) -> pd.DataFrame:
+        tiles = study.tile_rows(rows.take(places), [*ids, "x", "y", "mpp"])
+        level0 = level0_of(tiles)
+        scale = tiles["mpp"] / level0
+        half = study.tile_px * scale / 2
+        return tiles[ids].astype(str).assign(
+            x=tiles["x"] + half,
+            y=tiles["y"] + half,
+            side=view.seen(study.tile_px) * scale,
+            mpp=[view.mpp_of(one, study.tile_px) for one in tiles["mpp"]],
+            level0=level0,
+        )  # fmt: skip
+
+    owners = runs[[*OWNERS, "tiles"]].astype(dict.fromkeys(OWNERS, str))
+    return Input(StudyPart(study, rows, part), owners, table, study, tuple(notes))
 
 
-def _level0(study: Study, tiles: pd.DataFrame) -> pd.Series:
-    """Micrometres per level-0 pixel of each tile's slide.
+def _level0(study: Study) -> Callable[[pd.DataFrame], pd.Series]:
+    """Tiles to micrometres per level-0 pixel of each one's slide.
 
     From the slide table, else from what samples were cut from; else x and y are assumed
     to be in the tiles' own pixels.
     """
-    mpp = pd.Series(np.nan, tiles.index)
+    recorded = []
     if study.has_slide_table:
-        recorded = study.slides.set_index("slide_id")["mpp"]
-        mpp = tiles["slide_id"].map(recorded).astype(float)
+        recorded.append(study.slides.set_index("slide_id")["mpp"])
     if "source_mpp" in study.samples:
-        recorded = study.samples.set_index("sample_id")["source_mpp"]
-        mpp = mpp.fillna(tiles["sample_id"].map(recorded).astype(float))
-    return mpp.fillna(tiles["mpp"])
+        recorded.append(study.samples.set_index("sample_id")["source_mpp"])
+
+    def level0(tiles: pd.DataFrame) -> pd.Series:
+        mpp = pd.Series(np.nan, tiles.index)
+        for known in recorded:
+            mpp = mpp.fillna(tiles[known.index.name].map(known).astype(float))
+        return mpp.fillna(tiles["mpp"])
+
+    return level0
 
 
 def _slide(path: Path, view: View, slide_mpp: float | None, min_tissue: float) -> Input:
@@ -230,9 +304,14 @@ def _slide(path: Path, view: View, slide_mpp: float | None, min_tissue: float) -
             "y": source.places[:, 1] + extent / 2,
             "side": extent * view.px / view.before_crop,
             "mpp": source.mpp * extent / view.before_crop,
+            "level0": source.mpp,
         }
     )
-    return Input(source, table, {source.name: source.mpp})
+    return Input(source, _one_run(table), lambda tiles: table.iloc[tiles])
+
+
+def _one_run(table: pd.DataFrame) -> pd.DataFrame:
+    return table[list(OWNERS)].iloc[:1].assign(tiles=len(table))
 
 
 def _folder(source: ImageFolder) -> Input:
@@ -254,6 +333,9 @@ def _folder(source: ImageFolder) -> Input:
             "y": corner[:, 1],
             "side": np.nan,
             "mpp": np.nan,
+            "level0": np.nan,
         }
     )
-    return Input(source, table, {source.name: np.nan}, None, tuple(notes))
+    return Input(
+        source, _one_run(table), lambda tiles: table.iloc[tiles], None, tuple(notes)
+    )

@@ -107,7 +107,7 @@ def test_both_forms_draw_the_same_tiles(studies, split, unit, no_tile_table):
 
 
 def test_runs_of_both_tables_are_equal(studies):
-    wanted = runs_of_tiles(studies[1].tiles)
+    wanted = runs_of_tiles([studies[1].tiles])
     pd.testing.assert_frame_equal(runs_of_slides(studies[0].slides), wanted)
     ends = wanted["first_row"] + wanted["tiles"]
     for run, end in zip(wanted.itertuples(), ends, strict=True):

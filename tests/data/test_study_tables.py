@@ -60,8 +60,10 @@ def test_places_are_filled_in_and_read_back(tmp_path):
     assert study.slides["shard"].isna().tolist() == [False, True, False]
     assert study.slides["shard"].dropna().tolist() == ["A", "B"]
     assert "slides.parquet" in study.meta["files"]
-    wanted = runs_of_tiles(study.tiles)
-    pd.testing.assert_frame_equal(runs_of_slides(study.slides), wanted)
+    tiles = study.tiles
+    for cut in range(1, len(tiles)):
+        found = runs_of_tiles([tiles[:cut], tiles[cut:]])
+        pd.testing.assert_frame_equal(found, runs_of_slides(study.slides))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_what_a_slide_has_several_of_is_missing():
     assert slides["sample_id"].isna().tolist() == [True, False]
     assert slides["sample_id"][1] == "2"
     assert slides["patient_id"].tolist() == ["p", "p"]
-    runs = runs_of_tiles(tiles)
+    runs = runs_of_tiles([tiles])
     assert runs["first_row"].tolist() == [0, 1, 2] and set(runs["tiles"]) == {1}
 
 

@@ -52,8 +52,10 @@ def made(root, mpp, source_mpp, places, slides):
     tiles = pd.DataFrame({"mpp": mpp, "slide_id": slides, "x": x, "y": y})
     tiles.to_parquet(root / "tiles.parquet")
     samples = pd.DataFrame({"source_mpp": source_mpp})
-    about = {"name": "made", "tile_px": 224, "root": root}
-    return StudyTiles(SimpleNamespace(**about, tiles=tiles, samples=samples))
+    about = {"name": "made", "tile_px": 224, "root": root, "samples": samples}
+    runs = tiles.assign(first_row=np.arange(len(tiles)), tiles=1)
+    read = lambda rows, columns: tiles.iloc[rows][columns]
+    return StudyTiles(SimpleNamespace(**about, runs=runs, tile_rows=read))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
-"""The memory of `embed` and `evaluate` does not grow with the tiles."""
+"""The memory of `embed`, `evaluate` and `predict` does not grow with the tiles."""
 
 import json
 import subprocess
 import sys
 
+import anndata
+import numpy as np
 import pytest
 from large_study import TILES, embed_rows, make_run, make_study, prepare_evaluation
+from PIL import Image
 
 from pathjax.data.study import sha256
 
@@ -43,6 +46,26 @@ def test_patients_of_a_million_tiles_are_probed_in_the_same_memory(tmp_path):
         assert entry["value"] == 1.0 and entry["n"] == slides // 2
     rows = 8 * 99 * TILES / 1024
     assert peaks[1] < peaks[0] + 3 * rows + 64 * 1024, peaks
+
+
+def test_a_million_tiles_are_predicted_in_the_same_memory(tmp_path):
+    """Slides have pictures: mosaics of their tiles would take most of the time."""
+    make_run(tmp_path / "run")
+    (tmp_path / "pictures").mkdir()
+    for slide in range(50):
+        path = tmp_path / "pictures" / f"S{slide:05d}.png"
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    peaks = []
+    for slides in (11, 110):
+        study = make_study(tmp_path / str(slides), slides)
+        out = tmp_path / f"out{slides}"
+        prepare_evaluation(out, study, tmp_path / "run")
+        words = ["predict", tmp_path / "run", study.root, "--out", out]
+        peaks.append(run(*words, "--pictures", tmp_path / "pictures")[1])
+        got = anndata.read_h5ad(out / "predicted.h5ad", backed="r")
+        assert got.shape == (slides * TILES, 6)
+        assert got.obs_names[-1] == study.tile_id(len(study) - 1)
+    assert peaks[1] < peaks[0] + 128 * 1024, peaks
 
 
 def test_a_million_tiles_take_no_more_than_a_hundred_thousand(tmp_path):

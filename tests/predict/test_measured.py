@@ -16,6 +16,7 @@ from pathjax.predict.measured import (
     pair,
     pearson,
 )
+from pathjax.predict.tiles import Input
 
 
 def test_pearson_is_numpy_s():
@@ -29,24 +30,32 @@ def test_pearson_is_numpy_s():
     assert np.isnan(got[2])
 
 
-def test_samples_are_means_of_their_tiles():
+def given(study, runs):
+    """An input of stretches of (sample, slide, tiles)."""
+    runs = pd.DataFrame(runs, columns=["sample_id", "slide_id", "tiles"])
+    return Input(None, runs, None, study)
+
+
+def test_samples_are_means_of_their_tiles(tmp_path):
     paired = Paired(
         np.array(["all"] * 2), np.array([-1, -1]), np.array([0, 1, -1, 0]), ["a", "b"]
     )
-    predicted = np.array([[1.0], [5.0], [99.0], [3.0]])
-    np.testing.assert_array_equal(by_sample(predicted, paired), [[2.0], [5.0]])
+    path = tmp_path / "predicted.h5ad"
+    anndata.AnnData(np.array([[1.0], [5], [99], [3]], np.float32)).write_h5ad(path)
+    np.testing.assert_array_equal(by_sample(path, [0], paired), [[2.0], [5.0]])
     assert not paired.spots
 
 
 def test_spots_go_by_slide_and_patients_together(tiny_study):
-    obs = pd.DataFrame({"sample_id": ["P01", "X", "P00"], "slide_id": ["s", "s", "t"]})
-    spots = pair(tiny_study, obs)
+    runs = [("P01", "s", 1), ("X", "s", 1), ("P00", "t", 1)]
+    spots = pair(given(tiny_study, runs))
     assert spots.spots and spots.samples == ["P01", "P00"]
     assert spots.group.tolist() == ["s", "t"] and spots.tile.tolist() == [0, 2]
-    many = pair(tiny_study, pd.concat([obs, obs]))
+    many = pair(given(tiny_study, [*runs[:2], ("P00", "t", 2)]))
+    assert many.of.tolist() == [0, -1, 1, 1]
     assert not many.spots and set(many.group) == {"all"}
     with pytest.raises(StudyError, match="to compare with"):
-        pair(tiny_study, obs.iloc[1:2])
+        pair(given(tiny_study, runs[1:2]))
 
 
 def test_the_best_and_the_worst_of_a_slide():

@@ -12,6 +12,7 @@ from made_slides import slide, write_tiff
 from PIL import Image
 
 from pathjax.cli import main
+from pathjax.data.row_ranges import RowRanges
 from pathjax.embeddings.embedding_file import EmbeddingError
 from pathjax.models.model_file import load_model, save_model
 from pathjax.predict import PredictError
@@ -193,13 +194,15 @@ def test_spots_are_drawn_beside_each_other(checkpoints, tiny_study, tmp_path):
 
     def one_each(*args, **kwargs):
         given = real(*args, **kwargs)
-        rows = given.source.rows[::6]
-        given.table["slide_id"] = "s"
+        own = given.source
+        every = np.arange(0, len(given), 6)
+        runs = given.runs.iloc[given.run_of(every)].assign(slide_id="s", tiles=1)
+        rows = RowRanges(own.rows.take(every), np.ones(len(every), int))
         return inputs.dataclasses.replace(
             given,
-            source=inputs.StudyPart(given.source.study, rows, "one each"),
-            table=given.table.iloc[::6].reset_index(drop=True),
-            level0={"s": 1.0},
+            source=inputs.StudyPart(own.study, rows, "one each"),
+            runs=runs,
+            table=lambda tiles: given.table(every[tiles]).assign(slide_id="s"),
         )
 
     with pytest.MonkeyPatch.context() as patch:
