@@ -231,6 +231,10 @@ def _study(study: Study, view: View, split: str | None, fold: str | None) -> Inp
     runs, part = study.runs, ""
     if split is not None:
         runs, part = study.fold_runs(split, fold), f"{split}/{fold}"
+    if runs.empty:
+        raise PredictError(
+            f"fold {part} of study {study.name} has no tile: name another"
+        )
     rows = RowRanges.of_runs(runs)
     level0_of = _level0(study)
     ids = ["tile_id", "sample_id", "patient_id", "slide_id", "site"]

@@ -7,6 +7,7 @@ import pytest
 from made_slides import slide, write_tiff
 from PIL import Image
 
+from pathjax.data.study import Study
 from pathjax.predict import PredictError
 from pathjax.predict.tiles import is_slide, open_input, view_of
 
@@ -46,7 +47,7 @@ def test_what_a_model_that_resizes_sees(make_model):
     assert view_of(model, 0.7).mpp == 0.7
 
 
-def test_another_scale_is_refused(make_model, tiny_study):
+def test_another_scale_and_no_tiles_are_refused(make_model, tiny_study, monkeypatch):
     view = view_of(make_model())
     with pytest.raises(PredictError, match=r"1 um/px, and it was trained at 0\.5"):
         open_input(tiny_study.root, dataclasses.replace(view, mpp=0.5))
@@ -54,6 +55,10 @@ def test_another_scale_is_refused(make_model, tiny_study):
     assert "not checked" in unknown.notes[0]
     with pytest.raises(PredictError, match="go together"):
         open_input(tiny_study.root, view, split="main")
+    none = tiny_study.runs.iloc[:0]
+    monkeypatch.setattr(Study, "fold_runs", lambda self, split, fold: none)
+    with pytest.raises(PredictError, match="fold main/test of study tiny has no tile"):
+        open_input(tiny_study.root, view, split="main", fold="test")
 
 
 def test_a_slide_and_a_folder(make_model, tmp_path):
