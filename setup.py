@@ -132,9 +132,10 @@ EXTRAS = {
         *NOTEBOOKS,
         *DOCS,
         *GENE_SETS,
-        "s3fs>=2024.6",
+        *BUCKETS,
         "moto[s3]>=5",  # a server that speaks S3, on loopback
         "flask-cors>=4",  # of that server
+        "gcp-storage-emulator>=2026.7",  # handlers that speak Google's protocol
         "build>=1.2",  # the wheel is built and run by a test
         "kubernetes-validate>=1.34",  # launch/'s manifests, by Kubernetes' own schemas
         # Drives a Chromium that is installed separately; it opens the report's page.

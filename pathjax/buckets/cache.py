@@ -16,6 +16,7 @@ import fcntl
 import io
 import json
 import logging
+import math
 import os
 import random
 import re
@@ -120,11 +121,12 @@ def most_open(folder: Path, sizes: Sequence[int], most: int) -> int:
     """
     if address_of(folder) is None:
         return most
-    if sum(sizes) > limit():
+    if (total := sum(sizes)) > limit():
         log.warning(
-            "the tiles of %s take %.3g GB, and the cache may take %.3g: they are downloaded "
-            "again and again; raise %s",
-            *(address_of(folder), sum(sizes) / 1e9, limit() / 1e9, LIMIT),
+            "the tiles of %s take %.3g GB, and the cache may take %.3g: shards are downloaded "
+            "again and again, whole, for each tile that is not there; set %s=%d or more",
+            *(address_of(folder), total / 1e9, limit() / 1e9, LIMIT),
+            math.ceil(1.1 * total / 1e9),
         )
     return min(most, max(1, limit() // 2 // max(1, *sizes, 1)))
 

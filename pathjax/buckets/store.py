@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import datetime
 import errno
+import logging
 import os
 import re
 import time
@@ -25,16 +26,23 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+.:-]+):/(.*)", re.DOTALL)
 # Web pages, files, and the transports of Dask's schedulers.
 NO_STORES = ("http", "https", "file", "tcp", "tls", "ucx", "ws", "wss", "inproc")
 WAITS = (0.5, 2.0, 8.0)  # seconds before the second, third and fourth attempt
-# What identifies the content of an object, by the names that stores give it.
-TOKENS = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "created")
+# What identifies the content of an object, by the names that stores give it. Google's etag
+# changes with an object's metadata too, such as its storage class.
+TOKENS = ("generation", "ETag", "etag", "md5Hash", "mtime", "LastModified", "created")
+GOOGLE = (
+    "GOOGLE_APPLICATION_CREDENTIALS to a file with a key (or use a service account)"
+)
 CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gs": GOOGLE,
+    "gcs": GOOGLE,
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 T = TypeVar("T")
+# It logs what it raises, with a traceback.
+logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
 
 class BucketError(RuntimeError):
@@ -200,18 +208,18 @@ def _call(done: str, address: str, function: Callable[[], T]) -> T:
             return function()
         except FileNotFoundError:
             raise
-        except PermissionError as error:
-            raise BucketError(
-                f"{address} may not be {done} with the credentials of the environment "
-                f"({where}): {_without_secrets(error)}"
-            ) from None
         except Exception as error:  # each store has its own
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            if "Credential" in type(error).__name__:
+            if _is_refused(error):
                 raise BucketError(
-                    f"{address} cannot be {done}: no credentials were found; set {where} "
-                    "in the environment"
+                    f"{address} may not be {done} with the credentials that were found: "
+                    f"{_without_secrets(error)}"
+                ) from None
+            if _lacks_credentials(error):
+                raise BucketError(
+                    f"{address} cannot be {done}: no valid credentials were found; set "
+                    f"{where} in the environment"
                 ) from None
             if wait is None:
                 raise BucketError(
@@ -221,6 +229,16 @@ def _call(done: str, address: str, function: Callable[[], T]) -> T:
                 ) from None
         time.sleep(wait or 0)
     raise AssertionError
+
+
+def _is_refused(error: Exception) -> bool:
+    # gcsfs has no class for it.
+    return isinstance(error, PermissionError) or str(error).startswith("Forbidden: ")
+
+
+def _lacks_credentials(error: Exception) -> bool:
+    # botocore's and google-auth's classes; gcsfs asks without any, and is refused with 401.
+    return "Credential" in type(error).__name__ or getattr(error, "code", 0) == 401
 
 
 def _without_secrets(error: BaseException) -> str:

@@ -5,8 +5,10 @@ import json
 import os
 import threading
 
+import numpy as np
 import pytest
-from made_bucket import Faulty, another_machine, empty_store, nth
+from made_bucket import Faulty, another_machine, bucket_server, empty_store, nth
+from tiny_study import build_tiny_study
 
 from pathjax.buckets import (
     BucketError,
@@ -195,8 +197,42 @@ def test_more_tiles_than_the_cache_takes_are_logged(put_study, monkeypatch, capl
     monkeypatch.setenv(cache.LIMIT, "1e-6")
     assert cache.most_open(root, [400, 300], 256) == 1 and not caplog.text
     assert cache.most_open(root, [900, 300], 256) == 1
-    assert "are downloaded again and again; raise PATHJAX_CACHE_GB" in caplog.text
+    assert "downloaded again and again, whole, for each tile" in caplog.text
+    assert "set PATHJAX_CACHE_GB=1 or more" in caplog.text
     assert cache.most_open(root.parent.parent.parent.parent, [900], 256) == 256
+
+
+@pytest.mark.slow
+def test_bytes_of_an_epoch_in_random_order(tmp_path, monkeypatch):
+    """Of shards that are touched, those that are not there are downloaded, whole."""
+    made = build_tiny_study(tmp_path / "study", patients=24)
+    random = np.random.default_rng(0)
+    epochs = [random.permutation(len(made)).reshape(-1, 8) for _ in range(2)]
+    touches = sum(len(set(rows // 3)) for rows in epochs[1])  # three tiles a shard
+    most = touches / len(made.meta["shards"])
+    files = made.meta["files"].items()
+    tiles = sum(one["bytes"] for name, one in files if name.endswith(cache.SHARD))
+    with bucket_server("s3", monkeypatch) as server:
+        for path in made.root.rglob("*"):
+            if path.is_file():
+                name = path.relative_to(made.root).as_posix()
+                store.upload(path, f"s3://bkt/study/{name}")
+        for part in (1, 0.5, 0.25):  # of the tiles
+            copies = another_machine(tmp_path / f"cache-{part}", monkeypatch)
+            study = Study("s3://bkt/study")
+            tables = sum(p.stat().st_size for p in copies.rglob("*") if p.is_file())
+            room = tables + part * tiles * 1.001
+            monkeypatch.setenv(cache.LIMIT, str(room / 1e9))
+            sent = []
+            for batches in epochs:
+                before = server.sent
+                for rows in batches:
+                    assert study.tile_bytes(rows) == made.tile_bytes(rows)
+                sent.append((server.sent - before) / tiles)
+            print(f"cache {part:.0%} of the tiles: {sent[0]:.2f}, {sent[1]:.2f} times")
+            assert 0.9 * most * (1 - part) <= sent[1] <= most
+            assert part < 1 or sent == [pytest.approx(1), 0]
+        assert sent[1] > 2
 
 
 @pytest.mark.parametrize("number", range(4))

@@ -1,13 +1,20 @@
-"""Objects by address, in memory and on an S3 server that fails as told."""
+"""Objects by address, in memory and on servers of S3 and GCS that fail as told."""
 
 import os
 
 import pytest
-from made_bucket import Faulty, another_machine, empty_store, nth, s3_server
+from made_bucket import (
+    SERVERS,
+    Faulty,
+    another_machine,
+    bucket_server,
+    empty_store,
+    nth,
+)
 
 from pathjax.buckets import BucketError, is_address, store
 
-CONTENT = bytes(range(256)) * 1200
+CONTENT = bytes(range(256)) * 1200 + b"\r"  # a line end, to be kept
 
 
 @pytest.fixture
@@ -16,10 +23,15 @@ def memory(tmp_path, monkeypatch):
     return empty_store()
 
 
+@pytest.fixture(params=SERVERS)
+def scheme(request):
+    return request.param
+
+
 @pytest.fixture
-def s3(tmp_path, monkeypatch):
+def server(scheme, tmp_path, monkeypatch):
     another_machine(tmp_path / "cache", monkeypatch)
-    with s3_server(monkeypatch) as server:
+    with bucket_server(scheme, monkeypatch) as server:
         yield server
 
 
@@ -126,34 +138,82 @@ def test_credentials_are_asked_for_once_and_never_shown(memory, monkeypatch):
 
 
 @pytest.mark.slow
-def test_s3(s3, tmp_path):
+def test_a_server(server, scheme, tmp_path):
     path, target = tmp_path / "f", tmp_path / "g"
     path.write_bytes(CONTENT)
-    stat = store.upload(path, "s3://bkt/x/f")
-    assert store.listing("s3://bkt") == {"s3://bkt/x/f": stat}
-    assert store.stat("s3://bkt/x") is None and store.read("s3://bkt/n") is None
-    for word in ("slow", "cut", "busy"):
+    bucket = f"{scheme}://bkt"
+    stat = store.upload(path, f"{bucket}/x/f")
+    assert store.listing(bucket) == {f"{bucket}/x/f": stat}
+    assert store.stat(f"{bucket}/x") is None and store.read(f"{bucket}/n") is None
+    for word in ("slow", "cut", "503 Slow Down"):
         target.unlink(missing_ok=True)
         hit = nth({"GET"}, 0, word, times=2)
-        s3.fault = lambda method, path, hit=hit: hit(method, path)
-        store.download("s3://bkt/x/f", target, stat)
+        server.fault = lambda method, path, hit=hit: hit(method, path)
+        store.download(f"{bucket}/x/f", target, stat)
         assert target.read_bytes() == CONTENT
-    for word in ("cut", "busy"):
-        hit = nth({"PUT"}, 0, word)
-        s3.fault = lambda method, path, hit=hit: hit(method, path)
-        assert store.upload(path, f"s3://bkt/{word}").size == len(CONTENT)
-    s3.fault = lambda method, path: None
+    for word in ("cut", "503 Slow Down"):
+        hit = nth({"PUT", "POST"}, 0, word)
+        server.fault = lambda method, path, hit=hit: hit(method, path)
+        assert store.upload(path, f"{bucket}/{word[0]}").size == len(CONTENT)
+    server.fault = lambda method, path: None
+    store.write(f"{bucket}/x/f", CONTENT[::-1])
+    with pytest.raises(BucketError, match="was replaced while it was read"):
+        store.download(f"{bucket}/x/f", target, stat)
+    store.remove([f"{bucket}/x/f", f"{bucket}/x/f"])
+    assert store.stat(f"{bucket}/x/f") is None and store.listing(f"{bucket}/x") == {}
     with pytest.raises(BucketError, match="the bucket may not exist"):
-        store.upload(path, "s3://nobody-has-this/f")
+        store.upload(path, f"{scheme}://nobody-has-this/f")
 
 
-def test_s3_without_credentials(s3, monkeypatch, tmp_path):
+@pytest.mark.parametrize("scheme", ["gs"])
+def test_a_large_object_is_there_whole_or_not_at_all(server, scheme, tmp_path):
+    """Google takes it in parts, of a session that is yet to be completed."""
+    path, address = tmp_path / "f", f"{scheme}://bkt/f"
+    path.write_bytes(CONTENT * 20)  # more than gcsfs sends in one request
+    sent = nth({"POST"}, 1, "cut", times=999)  # after that for a session
+    server.fault = lambda method, path: sent(method, path)
+    with pytest.raises(BucketError, match="could not be written"):
+        store.upload(path, address)
+    server.fault = lambda method, path: None
+    assert store.stat(address) is None and store.listing(f"{scheme}://bkt") == {}
+    stat = store.upload(path, address)
+    store.download(address, tmp_path / "g", stat)
+    assert (tmp_path / "g").read_bytes() == path.read_bytes()
+
+
+WITHOUT = {"s3": "AWS_ACCESS_KEY_ID", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}
+
+
+def test_a_server_without_credentials(server, scheme, monkeypatch, tmp_path, caplog):
     import fsspec
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    with pytest.raises(BucketError, match="no credentials were found; set AWS_ACC"):
-        store.stat("s3://bkt/f")
+    fsspec.get_filesystem_class(scheme).clear_instance_cache()
+    server.fault = lambda method, path: "401 Unauthorized"
+    message = f"no valid credentials were found; set {WITHOUT[scheme]}"
+    with pytest.raises(BucketError, match=message):
+        store.stat(f"{scheme}://bkt/f")
+    # gcsfs has a traceback to log.
+    assert not [one for one in caplog.records if one.name == "gcsfs"]
+
+
+def test_a_server_that_refuses(server, scheme, caplog):
+    server.fault = lambda method, path: "403 Forbidden"
+    for call in (store.stat, store.listing, lambda address: store.write(address, b"")):
+        asked = len(server.asked)
+        with pytest.raises(
+            BucketError, match="may not be .* the credentials that were"
+        ):
+            call(f"{scheme}://bkt/f")
+        assert len(server.asked) - asked <= 3
+    assert not [one for one in caplog.records if one.name == "gcsfs"]
+
+
+def test_what_identifies_an_object_of_google():
+    """A change of its metadata, such as of its storage class, is none of its content."""
+    entry = {"size": 3, "generation": "17", "metageneration": "1", "etag": "a"}
+    changed = entry | {"metageneration": "2", "etag": "b"}
+    assert store._stat(entry) == store._stat(changed) == store.Stat(3, "17")

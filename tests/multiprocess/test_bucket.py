@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from launched import run_together, started
-from made_bucket import another_machine, s3_server
+from made_bucket import SERVERS, another_machine, bucket_server
 from tiny_study import config_for
 
 from pathjax.buckets import store
@@ -26,7 +26,9 @@ def get_config(arg=None):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_machines_in_a_bucket(tiny_study, tmp_path, monkeypatch):
+@pytest.mark.parametrize("scheme", SERVERS)
+def test_a_run_of_two_machines_in_a_bucket(scheme, tiny_study, tmp_path, monkeypatch):
+    run = f"{scheme}://bkt/run"
     config = tmp_path / "config.py"
     config.write_text(CONFIG.format(root=str(tiny_study.root), values=VALUES))
     options = {
@@ -45,22 +47,22 @@ def test_a_run_of_two_machines_in_a_bucket(tiny_study, tmp_path, monkeypatch):
         assert [one.status for one in ended] == [0, 0]
 
     another_machine(tmp_path / "here", monkeypatch)
-    with s3_server(monkeypatch):
+    with bucket_server(scheme, monkeypatch):
         end(words(tmp_path / "whole"), "whole")
         options["CACHES"] = str(tmp_path / "cache-stopped")
-        slow = words("s3://bkt/run", "--config.checkpoint.every=1")
+        slow = words(run, "--config.checkpoint.every=1")
         with started(slow, 2, tmp_path / "logs-stopped", **options) as group:
-            while not store.read("s3://bkt/run/checkpoints/steps.json"):
+            while not store.read(f"{run}/checkpoints/steps.json"):
                 assert group.parent.poll() is None, group.told()
                 time.sleep(0.05)
         # Both are killed now.
-        steps = json.loads(store.read("s3://bkt/run/checkpoints/steps.json"))
+        steps = json.loads(store.read(f"{run}/checkpoints/steps.json"))
         assert 0 < max(steps) < VALUES["optim.steps"]
         another_machine(tmp_path / "here", monkeypatch)
-        end(words("s3://bkt/run"), "resumed")
+        end(words(run), "resumed")
         model = tmp_path / "model.safetensors"
-        model.write_bytes(store.read("s3://bkt/run/model.safetensors"))
+        model.write_bytes(store.read(f"{run}/model.safetensors"))
         assert parameters_sha256(model) == parameters_sha256(tmp_path / "whole")
         # One process reads what two wrote.
         values = VALUES | {"mesh.fsdp": 1}
-        assert train(config_for(tiny_study, **values), "s3://bkt/run").step == 4
+        assert train(config_for(tiny_study, **values), run).step == 4

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from made_bucket import Faulty, another_machine, empty_store, nth, s3_server
+from made_bucket import (
+    SERVERS,
+    Faulty,
+    another_machine,
+    bucket_server,
+    empty_store,
+    nth,
+)
 from made_checkpoint import flip_a_bit
 from stopping import Stopped, stop_at
 from tiny_study import config_for
@@ -15,7 +22,7 @@ from tiny_study import config_for
 from pathjax.buckets import BucketError, cache, local, store
 from pathjax.config import override
 from pathjax.train import bucket_run, seal, train
-from pathjax.train.checkpoint import CheckpointError, Checkpoints
+from pathjax.train.checkpoint import CheckpointError, Checkpoints, newest
 from pathjax.train.seal import write_seal
 from pathjax.train.state import TrainState
 
@@ -80,6 +87,8 @@ def test_a_checkpoint_moves_to_another_machine(machine):
     names = {name.removeprefix(f"{RUN}/checkpoints/").split("/")[0]
              for name in store.listing(f"{RUN}/checkpoints")}  # fmt: skip
     assert names == {"2", "3", "steps.json"}
+    store.write(f"{RUN}/checkpoints/4/state/d/1", b"not committed")
+    assert newest(f"{RUN}/") == 3 and newest("faulty://b/none") is None
     # What only this machine had is not used.
     shutil.copytree(one.folder / "3", one.folder / "9")
     assert machine().latest() == 3
@@ -196,30 +205,36 @@ def metrics(text):
 
 
 @pytest.mark.slow
-def test_a_run_in_a_bucket_ends_as_one_on_disk(tiny_study, tmp_path, monkeypatch):
+@pytest.mark.parametrize("scheme", SERVERS)
+def test_a_run_in_a_bucket_ends_as_one_on_disk(
+    scheme, tiny_study, tmp_path, monkeypatch
+):
+    bucket = f"{scheme}://bkt"
     values = {"optim.steps": 5, "eval.every": 2, "val_fold": "val", "seed": 3}
-    with s3_server(monkeypatch) as s3:
+    with bucket_server(scheme, monkeypatch) as server:
         another_machine(tmp_path / "one", monkeypatch)
         for path in tiny_study.root.rglob("*"):
             if path.is_file():
                 name = path.relative_to(tiny_study.root).as_posix()
-                store.upload(path, f"s3://bkt/study/{name}")
+                store.upload(path, f"{bucket}/study/{name}")
         config = config_for(tiny_study, **values)
-        override(config, {"study": "s3://bkt/study"})
+        override(config, {"study": f"{bucket}/study"})
         train(config, tmp_path / "whole")
         # Every seventh request fails.
         asked = iter(range(10**6))
-        s3.fault = lambda method, path: "busy" if next(asked) % 7 == 6 else None
+        server.fault = lambda method, path: (
+            "503 Slow Down" if next(asked) % 7 == 6 else None
+        )
         for machine, last in (("two", 1), ("three", 3), ("four", None)):
             another_machine(tmp_path / machine, monkeypatch)
             if last is None:
-                result = train(config, "s3://bkt/run")
+                result = train(config, f"{bucket}/run")
             else:
                 with pytest.raises(Stopped):
-                    train(config, "s3://bkt/run", stop_at(last))
+                    train(config, f"{bucket}/run", stop_at(last))
         assert result.step == 5
-        s3.fault = lambda method, path: None
+        server.fault = lambda method, path: None
         whole = (tmp_path / "whole/model.safetensors").read_bytes()
-        assert store.read("s3://bkt/run/model.safetensors") == whole
-        there = store.read("s3://bkt/run/metrics.jsonl").decode()
+        assert store.read(f"{bucket}/run/model.safetensors") == whole
+        there = store.read(f"{bucket}/run/metrics.jsonl").decode()
         assert metrics(there) == metrics((tmp_path / "whole/metrics.jsonl").read_text())
