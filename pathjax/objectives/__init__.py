@@ -5,7 +5,6 @@ shipped one a line in `OBJECTIVES`. Nothing outside this package names an object
 """
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,12 @@ from typing import Any
 from pathjax import gene_towers
 from pathjax.models.model_file import IMPORTED, Model, has_heads
 from pathjax.objectives.anchored import Anchor, anchored
+from pathjax.objectives.contract import (
+    batch_losses,
+    compared,
+    represented,
+    require_methods,
+)
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.dino import DINO
 from pathjax.objectives.distilled import SelfDistillation, distilled
@@ -41,12 +46,15 @@ __all__ = [
     "SelfDistillation",
     "Spec",
     "anchored",
+    "batch_losses",
     "build",
+    "compared",
     "distilled",
     "encode",
     "init_vit",
     "make",
     "of_model",
+    "represented",
     "unpadded",
 ]
 
@@ -76,7 +84,7 @@ def make(
     Raises:
       RegistryError: Unknown name, or a class that cannot be imported.
       TowerError: Unknown options of a gene tower.
-      ObjectiveError: Unknown options, or `problems` with another signature.
+      ObjectiveError: Unknown options, or a class that lacks a method.
     """
     kind = OBJECTIVES.imported(name) if from_file else OBJECTIVES[name]
     known = kind.option_names()
@@ -89,14 +97,7 @@ def make(
                 for option in unknown
             )
         )
-    signature = inspect.signature(kind.problems)
-    try:
-        signature.bind(None, 0)
-    except TypeError as error:
-        raise ObjectiveError(
-            f"objective {name}: expected a method problems(self, batch), got problems"
-            f"{signature}: it is called with the rows of a batch, 0 where unknown"
-        ) from error
+    require_methods(kind, name)
     # Lists from JSON become tuples, so that objectives are hashable.
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in options.items()

@@ -294,20 +294,6 @@ class Objective:
         """Pooled float32 embeddings of tiles by the encoder alone."""
         return encode(self.spec.vit, params["vit"], image)
 
-    def losses(
-        self,
-        params: Params,
-        extra: Any,
-        batch: Batch,
-        key: jax.Array,
-        step: Any,
-        train: bool,
-        mesh: Mesh | None = None,
-    ) -> Losses:
-        """`compare` of `represent`, on one batch."""
-        rows = self.represent(params, extra, batch, key, step, train)
-        return self.compare(params, extra, rows, batch, step, mesh)
-
     # Building blocks for subclasses.
 
     def init_encoder(self, key: jax.Array) -> Params:

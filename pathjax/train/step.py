@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from pathjax.objectives import Objective
+from pathjax.objectives import Objective, batch_losses, compared, represented
 from pathjax.objectives.objective import counted
 from pathjax.parallel.mesh import batch_sharding, replicated, rows_divided
 from pathjax.train.accumulate import value_and_grad
@@ -61,14 +61,14 @@ def make_train_step(
             part_key = key if accumulate == 1 else jax.random.fold_in(key, part)
             whole = merge(params, state.frozen)
             with rows_divided(mesh):
-                return objective.represent(
-                    whole, state.extra, rows, part_key, state.step, True
+                return represented(
+                    objective, whole, state.extra, rows, part_key, state.step, True
                 )
 
         def compare(params, rows):
             whole = merge(params, state.frozen)
-            values, metrics, aux = objective.compare(
-                whole, state.extra, rows, batch, state.step, mesh
+            values, metrics, aux = compared(
+                objective, whole, state.extra, rows, batch, state.step, mesh
             )
             means = {
                 name: masked_mean(*counted(metric, batch["mask"]))
@@ -110,8 +110,8 @@ def make_eval_step(
     def eval_step(state, batch, key):
         params, mask = merge(state.params, state.frozen), batch["mask"]
         with rows_divided(mesh):
-            values, metrics, _ = objective.losses(
-                params, state.extra, batch, key, state.step, False, mesh
+            values, metrics, _ = batch_losses(
+                objective, params, state.extra, batch, key, state.step, False, mesh
             )
         sums = {}
         for name, metric in (metrics | {"loss": values}).items():

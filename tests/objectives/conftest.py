@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from pathjax.models.variants import vit_config
+from pathjax.objectives.contract import batch_losses
 
 GENES = 12
 CONFIG = vit_config(
@@ -63,7 +64,9 @@ def mean_loss(objective, train):
 
     def total(params, extra, batch):
         key = jax.random.key(7)
-        values, metrics, aux = objective.losses(params, extra, batch, key, 3, train)
+        values, metrics, aux = batch_losses(
+            objective, params, extra, batch, key, 3, train
+        )
         mask = batch["mask"]
         mean = jnp.where(mask, values, 0).sum() / mask.sum()
         return mean, (values, metrics, aux)

@@ -9,6 +9,7 @@ from pathjax.losses import feature_distance
 from pathjax.models.lora import LoRA
 from pathjax.models.vit import ViT, normalise
 from pathjax.objectives import Anchor, Spec, anchored
+from pathjax.objectives.contract import batch_losses
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.regression import Regression
 
@@ -52,8 +53,8 @@ def test_the_loss_is_the_objectives_plus_the_weighted_distance(vit, batch, jit, 
     )
 
     def both(params, extra, batch):
-        one = plain.losses(params, {}, batch, key, 5, True)
-        return one, objective.losses(params, extra, batch, key, 5, True)
+        one = batch_losses(plain, params, {}, batch, key, 5, True)
+        return one, batch_losses(objective, params, extra, batch, key, 5, True)
 
     if lora:  # the start differs by the adapters alone
         for path, leaf in jax.tree_util.tree_leaves_with_path(moved["vit"]):

@@ -1,11 +1,14 @@
 """The contrastive objective: common behaviour, and what it is made of."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from pathjax import losses
 from pathjax.objectives import ObjectiveError, Spec
+from pathjax.objectives.contract import batch_losses
 from pathjax.objectives.contrastive import Contrastive
 
 SMALL = {"embed_dim": 8, "widths": (16, 16)}
@@ -41,7 +44,7 @@ def test_loss_is_info_nce_of_what_is_predicted(plain, batch, jit):
     for z in found.values():
         assert z.shape == (8, 8)
         np.testing.assert_allclose(np.linalg.norm(z[:6], axis=1), 1, atol=1e-5)
-    loss = jit(objective.losses, static_argnums=5)
+    loss = jit(functools.partial(batch_losses, objective), static_argnums=5)
     values, metrics, _ = loss(params, {}, batch, jax.random.key(1), 0, False)
     expected = losses.info_nce(
         found["z_image"],
@@ -73,7 +76,7 @@ def test_a_tile_mask_takes_tiles_out(vit, batch, jit):
 
 def test_randomness_follows_key_and_step_and_only_in_training(plain, batch, jit):
     objective, params = plain
-    run = jit(objective.losses, static_argnums=5)
+    run = jit(functools.partial(batch_losses, objective), static_argnums=5)
 
     def values(seed, step, train):
         key = jax.random.key(seed)

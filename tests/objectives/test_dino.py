@@ -8,6 +8,7 @@ import scipy.special
 
 from pathjax.models.towers import DINOHead
 from pathjax.objectives import ObjectiveError, Spec, dino
+from pathjax.objectives.contract import batch_losses
 from pathjax.objectives.dino import DINO
 from pathjax.parallel.mesh import make_mesh, replicated, to_global
 
@@ -111,7 +112,7 @@ def test_prototypes_are_held_for_the_first_steps(made, batch, jit):
 
     def total(params, step):
         key = jax.random.key(1)
-        return objective.losses(params, extra, batch, key, step, True)[0].sum()
+        return batch_losses(objective, params, extra, batch, key, step, True)[0].sum()
 
     gradient = jit(jax.grad(total))
     for step, moves in ((1, False), (2, True)):

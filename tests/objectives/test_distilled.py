@@ -10,6 +10,7 @@ from pathjax.models.lora import LoRA
 from pathjax.models.towers import DINOHead
 from pathjax.models.vit import ViT, normalise
 from pathjax.objectives import Anchor, SelfDistillation, Spec, anchored, distilled
+from pathjax.objectives.contract import batch_losses
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.regression import Regression
 
@@ -57,8 +58,8 @@ def test_the_loss_is_the_sum_of_all_parts(vit, batch, jit, lora):
     )
 
     def both(params, extra, batch):
-        alone = held.losses(params, extra[0], batch, key, 3, True)
-        return alone, objective.losses(params, extra, batch, key, 3, True)
+        alone = batch_losses(held, params, extra[0], batch, key, 3, True)
+        return alone, batch_losses(objective, params, extra, batch, key, 3, True)
 
     (alone, _, _), (values, logged, aux) = jit(both)(moved, extra, batch)
     crops = batch["crops_global"], batch["crops_local"]
@@ -94,9 +95,11 @@ def test_a_batch_without_views_has_the_objectives_loss(vit, batch, jit):
     objective, key = distilled(plain, PART), jax.random.key(0)
     params, extra = jit(objective.init)(key, batch)
     given = {name: rows for name, rows in batch.items() if "crops" not in name}
-    run = jit(lambda *a: objective.losses(*a, given, key, 0, False))
+    run = jit(lambda *a: batch_losses(objective, *a, given, key, 0, False))
     found, logged, _ = run(params, extra)
-    values, _, _ = jit(lambda p: plain.losses(p, {}, given, key, 0, False))(params)
+    values, _, _ = jit(lambda p: batch_losses(plain, p, {}, given, key, 0, False))(
+        params
+    )
     np.testing.assert_array_equal(found, values)
     assert "self_distillation" not in logged
 

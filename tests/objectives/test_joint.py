@@ -1,6 +1,7 @@
 """The joint objective: the weighted sum of its parts, each as it is alone."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from pathjax.objectives import Anchor, ObjectiveError, Spec, anchored, build
+from pathjax.objectives.contract import batch_losses
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.objectives.joint import Joint
 from pathjax.objectives.regression import Regression
@@ -55,14 +57,14 @@ def test_it_is_the_weighted_sum_of_its_parts(vit, cached, jit, loss):
 
     def run(batch):
         params, extra = joint.init(key, batch)
-        alone = contrastive.losses(params, {}, batch, key, 0, False)
-        genes = regression.losses(params, {}, batch, key, 0, False)
+        alone = batch_losses(contrastive, params, {}, batch, key, 0, False)
+        genes = batch_losses(regression, params, {}, batch, key, 0, False)
         z = contrastive.predict(params, batch)
         decoder, decoded = {"head": params["decoder"]}, 0.0
         for name in ("z_image", "z_expression"):
             rows = regression.decode(decoder, z[name])
             decoded += 0.5 * regression.compare(decoder, {}, rows, batch, 0)[0]
-        found = joint.losses(params, extra, batch, key, 0, False)
+        found = batch_losses(joint, params, extra, batch, key, 0, False)
         predicted = joint.predict(params, batch)
         expected = z | regression.predict(params, batch)
         return found, (alone, genes, decoded), (predicted, expected)
@@ -84,7 +86,7 @@ def test_genes_weigh_as_their_variance(vit, cached, jit):
     spec = Spec(vit, 12, cached=True, gene_variance=VARIANCE)
     objective = Regression(variance_power=1.0).setup(spec)
     params, _ = jit(objective.init)(jax.random.key(0), cached)
-    run = jit(objective.losses, static_argnums=5)
+    run = jit(functools.partial(batch_losses, objective), static_argnums=5)
     values, _, _ = run(params, {}, cached, jax.random.key(0), 0, False)
     error = objective.predict(params, cached)["expression"] - cached["expression"]
     expected = (np.square(error) * VARIANCE).sum(axis=1) / np.sum(VARIANCE)
@@ -93,7 +95,7 @@ def test_genes_weigh_as_their_variance(vit, cached, jit):
         dataclasses.replace(spec, gene_variance=())
     )
     with pytest.raises(ObjectiveError, match="the variance of 12 genes, got 0"):
-        unknown.losses(params, {}, cached, jax.random.key(0), 0, False)
+        batch_losses(unknown, params, {}, cached, jax.random.key(0), 0, False)
 
 
 @pytest.mark.slow
@@ -108,7 +110,7 @@ def test_rows_without_expression_have_no_loss_of_genes(vit, cached, jit):
         "has_expression": jnp.asarray(has),
     }
     params, _ = jit(objective.init)(jax.random.key(0), given)
-    run = jit(objective.losses, static_argnums=5)
+    run = jit(functools.partial(batch_losses, objective), static_argnums=5)
     values, metrics, _ = run(params, {}, given, jax.random.key(0), 0, False)
     lost, rows = metrics["regression"]
     known = has & np.asarray(cached["mask"])

@@ -8,6 +8,7 @@ import scipy.special
 
 from pathjax import losses
 from pathjax.objectives import ObjectiveError, Spec
+from pathjax.objectives.contract import batch_losses
 from pathjax.objectives.contrastive import Contrastive
 from pathjax.parallel.mesh import make_mesh, to_global
 
@@ -40,8 +41,8 @@ def build(vit, **options):
 
 
 def mean_loss(objective, batch, params, mesh=None):
-    values, metrics, _ = objective.losses(
-        params, {}, batch, jax.random.key(0), 0, False, mesh
+    values, metrics, _ = batch_losses(
+        objective, params, {}, batch, jax.random.key(0), 0, False, mesh
     )
     mask = batch["mask"]
     return jnp.where(mask, values, 0).sum() / mask.sum(), metrics

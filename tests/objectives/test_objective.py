@@ -69,7 +69,7 @@ def test_options_are_checked_by_one_signature(vit, monkeypatch):
     """`problems(self, batch)` is called with one argument, and no other one is accepted."""
 
     @dataclasses.dataclass(frozen=True)
-    class Mine(objectives.Objective):
+    class Mine(objectives.OBJECTIVES["regression"]):
         size: int = 1
 
         def problems(self, batch):
@@ -82,9 +82,9 @@ def test_options_are_checked_by_one_signature(vit, monkeypatch):
 
     kinds = dict(objectives.OBJECTIVES) | {"mine": Mine, "bare": Bare}
     monkeypatch.setattr(objectives, "OBJECTIVES", kinds)
-    assert objectives.make("mine", {}).setup(Spec(vit)).size == 1
+    assert objectives.make("mine", {}).setup(Spec(vit, 5)).size == 1
     with pytest.raises(ObjectiveError, match="objective Mine: size=0: expected 1"):
-        objectives.build("mine", Spec(vit), size=0)
+        objectives.build("mine", Spec(vit, 5), size=0)
     with pytest.raises(
         ObjectiveError,
         match=r"bare: expected a method problems\(self, batch\), got pro",

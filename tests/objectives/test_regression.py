@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 from pathjax.objectives import ObjectiveError, Spec
+from pathjax.objectives.contract import batch_losses
 from pathjax.objectives.regression import Regression
 
 
@@ -31,7 +32,7 @@ def run(objective, batch, jit):
 
     def both(params, batch):
         key = jax.random.key(1)
-        values, metrics, _ = objective.losses(params, {}, batch, key, 0, False)
+        values, metrics, _ = batch_losses(objective, params, {}, batch, key, 0, False)
         return values, metrics, objective.predict(params, batch)["expression"]
 
     found = jit(both)(params, batch)
