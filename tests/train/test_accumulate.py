@@ -123,7 +123,11 @@ def test_plain_averaging_would_be_wrong():
     batch, key = batch_of(masked=0), jax.random.key(0)
     params, extra = jax.jit(objective.init)(key, batch)
     parts = split_rows(batch, 4)
-    loss = jax.jit(lambda rows: objective.losses(params, extra, rows, key, 2, True)[0])
+    loss = jax.jit(
+        lambda rows: objectives.batch_losses(
+            objective, params, extra, rows, key, 2, True
+        )[0]
+    )
     losses = [loss(jax.tree.map(lambda x, i=i: x[i], parts)).mean() for i in range(4)]
     assert abs(np.mean(losses) - whole) > 0.5
 

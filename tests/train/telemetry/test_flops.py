@@ -83,7 +83,9 @@ def gradient_flops(vit, **options):
     params, _ = jax.eval_shape(objective.init, key, BATCH)
 
     def loss(params, batch, key):
-        return objective.losses(params, {}, batch, key, 0, True)[0].sum()
+        return objectives.batch_losses(objective, params, {}, batch, key, 0, True)[
+            0
+        ].sum()
 
     return jax.grad(loss), (params, BATCH, key)
 
