@@ -123,7 +123,8 @@ def atomic_path(final: Path) -> Iterator[Path]:
     The temporary name is random, so that two processes never share one (containers all
     have the same ids), and keeps the suffix, because writers choose a format by it. On an exception the
     partial file is removed and `final` is left as it was. A file that stands for an
-    object of a bucket is then uploaded.
+    object of a bucket is then uploaded. Its permissions are those of any new file, also
+    where the writer (safetensors) makes it for its owner alone.
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,12 @@ def atomic_path(final: Path) -> Iterator[Path]:
     )
     try:
         with names_full_disk(final):
+            partial.touch()
+            mode = partial.stat().st_mode
+            partial.unlink()
             yield partial
+            if partial.stat().st_mode != mode:
+                partial.chmod(mode)
             with open(partial, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(partial, final)

@@ -102,3 +102,13 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
     )
     twice = told_apart([Path("t.csv"), Path("t.csv").absolute()])
     assert len(set(twice.values())) == 1  # it is one file
+
+
+def test_a_file_is_for_those_who_may_read_any_new_file(tmp_path):
+    """safetensors makes files for their owner alone; another of a group is to read a model."""
+    (tmp_path / "plain").touch()
+    with atomic_path(tmp_path / "model") as partial:
+        assert not partial.exists()
+        partial.touch(mode=0o600)
+    modes = [(tmp_path / name).stat().st_mode for name in ("plain", "model")]
+    assert modes[0] == modes[1]

@@ -93,7 +93,10 @@ class RunConfig:
             if not getattr(self, key):
                 problems.append(f"{key} is not set: give --config.{key}=...")
         if (self.eval.every or self.eval.patience) and not self.val_fold:
-            problems.append("eval.every needs a fold: give --config.val_fold=...")
+            problems.append(
+                "eval.every needs a fold: give --config.val_fold=..., or eval.every=0 "
+                "to train without validation"
+            )
         if self.val_fold and self.val_fold == self.fold:
             problems.append(f"fold and val_fold are both {self.fold!r}")
         if not self.init and not self.model.variant:

@@ -4,6 +4,7 @@ For retrieval: each tile through the image tower as a sample of its own, each sa
 expression through the expression tower, on the scale of the model's own gene panel.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def joint_embeddings(
     """
     panel = GenePanel.from_json(model.meta["panel"])
     objective = objectives.of_model(model, vectors=vectors or "")
-    predict = jax.jit(objective.predict)
+    predict = jax.jit(functools.partial(objectives.predicted, objective))
 
     images = []
     for part in tile_batches(
@@ -90,7 +91,8 @@ def joint_embeddings(
     def run(params, inputs):
         # XLA drops the image tower, whose result is unused, and these images with it.
         image = jnp.zeros((len(genes), 1, side, side, 3), jnp.uint8)
-        return objective.predict(params, inputs | {"image": image})["z_expression"]
+        batch = inputs | {"image": image}
+        return objectives.predicted(objective, params, batch)["z_expression"]
 
     partner[paired] = np.asarray(run(model.params, inputs))
     return np.concatenate(images), partner

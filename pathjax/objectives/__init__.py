@@ -15,6 +15,7 @@ from pathjax.objectives.anchored import Anchor, anchored
 from pathjax.objectives.contract import (
     batch_losses,
     compared,
+    predicted,
     represented,
     require_methods,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "init_vit",
     "make",
     "of_model",
+    "predicted",
     "represented",
     "unpadded",
 ]

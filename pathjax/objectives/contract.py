@@ -142,3 +142,21 @@ def batch_losses(
     """`compared` of `represented`, on one batch."""
     rows = represented(objective, params, extra, batch, key, step, train)
     return compared(objective, params, extra, rows, batch, step, mesh)
+
+
+def predicted(objective: Objective, params: Params, batch: Batch) -> Batch:
+    """`predict`, which has to do with the arrays that the batch has.
+
+    Raises:
+      ObjectiveError: It asks for others.
+    """
+    try:
+        return objective.predict(params, batch)
+    except KeyError as error:
+        if error.args[0] in batch:
+            raise
+        raise ObjectiveError(
+            f"objective {type(objective).__name__}: predict asks for {error} of a batch "
+            f"that has {', '.join(sorted(batch))}: leave out of its dict what cannot be "
+            f"made of these; {DOCS}"
+        ) from error

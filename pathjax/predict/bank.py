@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Int
 
+from pathjax import objectives
 from pathjax.data.expression import GenePanel, select
 from pathjax.data.study import Study
 from pathjax.data.text_store import TextEmbeddings
@@ -137,7 +138,7 @@ class Bank:
                 "the model was trained without the pair of image and expression "
                 "(objective.image_expression=0): it cannot retrieve expression"
             )
-        self._predict = functools.partial(objective.predict, params)
+        self._predict = functools.partial(objectives.predicted, objective, params)
         self.samples, self.described = reference_rows(study, model, part)
         table = study.samples.set_index("sample_id").loc[self.samples]
         self.patients = table["patient_id"].astype(str).tolist()

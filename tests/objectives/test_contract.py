@@ -8,7 +8,7 @@ import pytest
 
 from pathjax import objectives
 from pathjax.models.vit import vit_config
-from pathjax.objectives import Objective, ObjectiveError, Spec, batch_losses
+from pathjax.objectives import Objective, ObjectiveError, Spec, batch_losses, predicted
 
 ROWS = 4
 BATCH = {"mask": jnp.ones(ROWS, bool), "x": jnp.ones((ROWS, 3))}
@@ -42,6 +42,9 @@ class Own(Objective):
             "bare": each,
             "list": (each, [each], {}),
         }[self.found]
+
+    def predict(self, params, batch):
+        return {"z": batch["x"], "other": {}["typo"] if self.found == "typo" else 0}
 
 
 class Half(Own):
@@ -88,3 +91,13 @@ def test_what_is_wrong(options, message):
 def test_a_method_that_is_missing():
     with pytest.raises(ObjectiveError, match="got none called compare; see docs"):
         objectives.make(f"{__name__}:Half", {})
+
+
+def test_predict_takes_what_there_is():
+    own = Own().setup(Spec(vit_config("Ti/16")))
+    assert set(predicted(own, {}, BATCH)) == {"z", "other"}
+    message = "objective Own: predict asks for 'x' of a batch that has mask: leave out"
+    with pytest.raises(ObjectiveError, match=message):
+        predicted(own, {}, {"mask": BATCH["mask"]})
+    with pytest.raises(ObjectiveError, match="asks for 'typo'"):
+        predicted(dataclasses.replace(own, found="typo"), {}, BATCH)
