@@ -89,7 +89,10 @@ class GeneTower:
 
         Every row from its own row alone; randomness from the stream "dropout".
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"gene tower {type(self).__name__} has no method module(resources, shared): "
+            "write one, see docs/extend/tower.md"
+        )
 
     def inputs(
         self, resources: Resources, batch: dict[str, Array], known: Bool[Array, "B g"]

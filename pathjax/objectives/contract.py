@@ -34,8 +34,8 @@ def require_methods(kind: type[Objective], name: str) -> None:
     if lacking:
         methods = ", ".join(lacking)
         raise ObjectiveError(
-            f"objective {name}: expected methods {', '.join(TO_IMPLEMENT)}, got none "
-            f"called {methods}; {DOCS}"
+            f"objective {name} has no method {methods}: expected "
+            f"{', '.join(TO_IMPLEMENT)}; {DOCS}"
         )
     signature = inspect.signature(kind.problems)
     try:

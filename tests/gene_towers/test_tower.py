@@ -35,3 +35,8 @@ def test_a_flag_sets_an_option_of_an_option(tiny_study):
     ):
         run = RunConfig.from_dict(config_for(tiny_study, **{key: value}).to_dict())
         assert message in "; ".join(run.problems())
+
+
+def test_a_tower_without_its_module_says_so():
+    with pytest.raises(NotImplementedError, match=r"has no method module\(resources"):
+        gene_towers.GeneTower().module({}, None)

@@ -89,7 +89,9 @@ def test_what_is_wrong(options, message):
 
 
 def test_a_method_that_is_missing():
-    with pytest.raises(ObjectiveError, match="got none called compare; see docs"):
+    with pytest.raises(
+        ObjectiveError, match="Half has no method compare: expected init"
+    ):
         objectives.make(f"{__name__}:Half", {})
 
 

@@ -197,7 +197,10 @@ class Probe:
         Raises:
           EvalError: The rows cannot be learned from; `run_task` adds the task's name.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"probe {type(self).__name__} has no method fit(problem): write one, see "
+            "docs/extend/probe.md"
+        )
 
 
 def require_finite(*numbers: ArrayLike) -> None:
